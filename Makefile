@@ -1,0 +1,106 @@
+# The one list of commands, for people and for CI. `make help` shows it.
+
+PYTHON ?= python3
+BROKER ?=
+ARGS ?=
+
+# Two environments: .venv has the source folder, for work; .venv-test has the built wheel, for tests.
+VENV := .venv
+TEST_VENV := .venv-test
+WHEELS := .build/wheel
+SOURCES := $(shell find miros_mesh -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Nothing run from here finds the library in the current folder by accident.
+export PYTHONSAFEPATH := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv demo test lint format types docs bench coverage wheel rabbitmq python clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*##\(.*\)/  make \1#\2/p' Makefile | column -t -s '#' 2>/dev/null \
+	  || grep '##' Makefile
+
+venv: $(VENV)/.dev  ## make .venv with the library and the tools of a developer
+
+# Silent, because the broker has a password in it.
+demo: $(VENV)/.package  ## run the demo; BROKER=amqp://user:password@host// takes a RabbitMQ
+	@$(VENV)/bin/miros-mesh demo $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
+
+test: $(TEST_VENV)/.wheel rabbitmq  ## run the tests against the built wheel; ARGS go to pytest
+	$(TEST_VENV)/bin/pytest $(ARGS)
+
+coverage: $(TEST_VENV)/.wheel rabbitmq  ## run the tests and tell which lines they miss
+	$(TEST_VENV)/bin/coverage erase
+	$(TEST_VENV)/bin/coverage run -m pytest $(ARGS)
+	$(TEST_VENV)/bin/coverage combine --quiet
+	$(TEST_VENV)/bin/coverage report
+
+lint: $(VENV)/.dev  ## check style, layers and fences
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports --no-logo
+
+format: $(VENV)/.dev  ## lay out the code
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+types: $(VENV)/.dev  ## check the types
+	$(VENV)/bin/mypy
+
+docs: $(VENV)/.dev  ## build the documentation into .build/site
+	$(VENV)/bin/mkdocs build --strict --quiet
+
+bench: $(VENV)/.dev rabbitmq  ## measure throughput and latency
+	$(VENV)/bin/python bench $(ARGS)
+
+wheel: $(WHEELS)/.built  ## build the wheel into .build/wheel
+
+clean:  ## remove everything that make made
+	rm -rf $(VENV) $(TEST_VENV) .build .coverage .coverage.* .mypy_cache .ruff_cache \
+	  .import_linter_cache .pytest_cache .hypothesis
+	find miros_mesh tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# Debian and Ubuntu keep the venv module in a package of its own.
+python:
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "make: no $(PYTHON); Python 3.11 or later is needed (make PYTHON=/path/to/python3)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: $$($(PYTHON) --version) is too old; take 3.11 or later: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || .ci/get-apt python3-venv || exit 1
+
+$(VENV)/.package: pyproject.toml | python
+	$(call make_venv,$(VENV))
+	$(VENV)/bin/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.package
+	$(VENV)/bin/pip install --quiet --group dev
+	@touch $@
+
+$(TEST_VENV)/.tools: pyproject.toml | python
+	$(call make_venv,$(TEST_VENV))
+	$(TEST_VENV)/bin/pip install --quiet --group test
+	@touch $@
+
+$(WHEELS)/.built: $(TEST_VENV)/.tools $(SOURCES)
+	rm -rf $(WHEELS)
+	$(TEST_VENV)/bin/pip wheel --quiet --no-deps --wheel-dir $(WHEELS) .
+	@touch $@
+
+$(TEST_VENV)/.wheel: $(WHEELS)/.built
+	$(TEST_VENV)/bin/pip install --quiet $(WHEELS)/*.whl
+	$(TEST_VENV)/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/*.whl
+	@touch $@
+
+# pip reads dependency groups from 25.1 on.
+define make_venv
+@test -x $(1)/bin/pip || { echo "$(PYTHON) -m venv $(1)"; $(PYTHON) -m venv $(1); }
+@$(1)/bin/pip install --quiet 'pip>=25.1'
+endef
+
+# In CI a missing server is an error; elsewhere the tests that need it are skipped, and say so.
+rabbitmq:
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v rabbitmq-server >/dev/null \
+	  || .ci/get-apt rabbitmq-server || test "$$CI" != true

@@ -1,0 +1,26 @@
+"""Networked miros statecharts: encrypted, confirmed events between processes and hosts."""
+
+from miros_mesh.address import BrokerAddress
+from miros_mesh.charts import DEFAULT_ROUTING_KEY, NetworkedActiveObject, NetworkedFactory
+from miros_mesh.config import MeshConfig, PayloadSerializer
+from miros_mesh.errors import ConfigError, LinkError, MeshError
+from miros_mesh.observer import Observer
+from miros_mesh.wire import SnoopRecord
+
+__all__ = [
+    # charts
+    "DEFAULT_ROUTING_KEY",
+    "NetworkedActiveObject",
+    "NetworkedFactory",
+    # settings
+    "BrokerAddress",
+    "MeshConfig",
+    "PayloadSerializer",
+    # watching
+    "Observer",
+    "SnoopRecord",
+    # errors; the whole tree is in miros_mesh.errors
+    "ConfigError",
+    "LinkError",
+    "MeshError",
+]

@@ -1,0 +1,8 @@
+"""`python -m miros_mesh` is the command `miros-mesh`."""
+
+import sys
+
+from miros_mesh.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""Broker addresses and routing keys as values: parse, compare, redact, match."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, Literal, cast, get_args
+from urllib.parse import quote, unquote
+
+from miros_mesh.errors import AddressError, RoutingKeyError
+
+Scheme = Literal["amqp", "amqps"]
+
+DEFAULT_PORTS: Final[dict[Scheme, int]] = {"amqp": 5672, "amqps": 5671}
+SHORT_STRING_BYTES: Final = 255
+LARGEST_PORT: Final = 65_535
+
+# `urllib.parse.urlsplit` quotes the part with the password in some of its errors; a pattern cannot.
+_URL: Final = re.compile(
+    r"(?i:(?P<scheme>amqps?))://"
+    r"(?:(?P<user>[^:/?#]*)(?::(?P<password>[^/?#]*))?@)?"
+    r"(?:\[(?P<ipv6>[^]:/?#@]*:[^]/?#@]*)]|(?P<host>[^:/?#@\[\]]*))"
+    r"(?::(?P<port>[^/?#]*))?"
+    r"(?:/(?P<virtual_host>[^?#@]*))?"
+)
+_HOST_NAME: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
+_IPV6: Final = re.compile(r"(?=.*:.*:)[0-9a-fA-F:.]+(%[\w.-]+)?")
+_STRAY_PERCENT: Final = re.compile(r"%(?![0-9a-fA-F]{2})")
+_WHITE_OR_CONTROL: Final = re.compile(r"[\s\x00-\x1f\x7f]")
+_SHAPE: Final = "amqp://user:password@host:5672/virtual_host"
+
+
+@dataclass(frozen=True, repr=False)
+class BrokerAddress:
+    """Where a broker is and who we are there; shows itself without its password."""
+
+    scheme: Scheme
+    host: str
+    port: int
+    virtual_host: str = "/"
+    user: str = "guest"
+    password: str = field(default="guest", repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "host", self.host.lower())
+        problem = next(_address_problems(self), None)
+        if problem:
+            raise AddressError(problem)
+
+    @classmethod
+    def parse(cls, url: str) -> BrokerAddress:
+        """Read an AMQP URL; what it leaves out is as RabbitMQ's defaults (guest, `/`, 5672)."""
+        problem = _type_problem(url) or next(_url_problems(url), None)
+        if problem:
+            raise AddressError(f"the broker URL {problem}")
+        parts = cast(re.Match[str], _URL.fullmatch(url))
+        scheme = cast(Scheme, parts["scheme"].lower())
+        signed_in = parts["user"] is not None
+        return cls(
+            scheme=scheme,
+            host=unquote(parts["ipv6"] or parts["host"] or ""),
+            port=int(parts["port"]) if parts["port"] else DEFAULT_PORTS[scheme],
+            virtual_host=unquote(parts["virtual_host"] or "/"),
+            user=unquote(parts["user"]) if signed_in else "guest",
+            password=unquote(parts["password"] or "") if signed_in else "guest",
+        )
+
+    @property
+    def redacted(self) -> str:
+        """The address as a URL with its user and without its password."""
+        host = f"[{self.host.replace('%', '%25')}]" if ":" in self.host else self.host
+        user, virtual_host = quote(self.user, safe=""), quote(self.virtual_host)
+        return f"{self.scheme}://{user}@{host}:{self.port}/{virtual_host}"
+
+    def __str__(self) -> str:
+        return self.redacted
+
+    def __repr__(self) -> str:
+        return f"BrokerAddress({self.redacted})"
+
+
+def is_port(port: object) -> bool:
+    """Whether `port` is a whole number that TCP has."""
+    return type(port) is int and 1 <= port <= LARGEST_PORT
+
+
+def _type_problem(url: object) -> str | None:
+    return None if isinstance(url, str) else f"must be a str, not {type(url).__name__}"
+
+
+def _url_problems(url: str) -> Iterator[str]:
+    """What keeps `url` from being read, the first cause first, in words that quote nothing."""
+    if _WHITE_OR_CONTROL.search(url):
+        yield "holds white space or a control character; remove it, or percent-encode it"
+    if not url.lower().startswith(("amqp://", "amqps://")):
+        yield f"begins with neither amqp:// nor amqps://; it looks like {_SHAPE}"
+    if _STRAY_PERCENT.search(url):
+        yield "holds a '%' without two hexadecimal digits after it; write a plain '%' as %25"
+    if "\ufffd" in unquote(url):
+        yield "has percent-encoded bytes that are not UTF-8"
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        yield (
+            f"is malformed; it looks like {_SHAPE}, without '?' or '#' parts, an IPv6 host in [], "
+            "and in user, password and virtual host '/' is written %2F, '@' %40, '?' %3F, '#' %23"
+        )
+    elif parts["port"] and not re.fullmatch(r"[0-9]{1,5}", parts["port"]):
+        yield (
+            f"has a port that is not a number from 1 to {LARGEST_PORT} (an IPv6 host is written "
+            "in [], and a '/' in the password as %2F)"
+        )
+    elif parts["user"] and not parts["password"]:
+        yield f"names a user but no password; it looks like {_SHAPE}"
+
+
+def _address_problems(address: BrokerAddress) -> Iterator[str]:
+    if address.scheme not in get_args(Scheme):
+        yield "a broker address has the scheme 'amqp' or 'amqps'"
+    if not (_HOST_NAME.fullmatch(address.host) or _IPV6.fullmatch(address.host)):
+        yield "a broker address needs a host: a name, an IPv4 or an IPv6 address"
+    if not is_port(address.port):
+        yield f"a broker address needs a port from 1 to {LARGEST_PORT}"
+    if not 1 <= _utf8_length(address.virtual_host) <= SHORT_STRING_BYTES:
+        yield f"a broker address needs a virtual host of 1 to {SHORT_STRING_BYTES} bytes"
+    if not address.user:
+        yield "a broker address needs a user"
+
+
+def validate_routing_key(key: str) -> str:
+    """Return `key` if a message can travel under it, else raise `RoutingKeyError`."""
+    _refuse_what_amqp_refuses("routing key", key)
+    if "*" in key or "#" in key:
+        raise RoutingKeyError(
+            f"the routing key {key!r} holds a wildcard; '*' and '#' belong in the pattern that a "
+            "chart hears (rx_routing_key), a sent event needs plain words (tx_routing_key)"
+        )
+    return key
+
+
+def validate_routing_pattern(pattern: str) -> str:
+    """Return `pattern` if a queue can be bound with it, else raise `RoutingKeyError`."""
+    _refuse_what_amqp_refuses("routing pattern", pattern)
+    for word in pattern.split("."):
+        if len(word) > 1 and ("*" in word or "#" in word):
+            raise RoutingKeyError(
+                f"the word {word!r} of the routing pattern {pattern!r} would match nothing; a "
+                "wildcard is a whole word: '*' for one word, '#' for any number of words"
+            )
+    return pattern
+
+
+def _refuse_what_amqp_refuses(what: str, key: str) -> None:
+    if not isinstance(key, str):
+        raise RoutingKeyError(f"the {what} must be a str, not {type(key).__name__}")
+    length = _utf8_length(key)
+    if length < 0:
+        raise RoutingKeyError(f"the {what} {key!r} cannot be encoded as UTF-8")
+    if length > SHORT_STRING_BYTES:
+        raise RoutingKeyError(
+            f"the {what} {key[:32]!r}... has {length} bytes as UTF-8; "
+            f"AMQP carries at most {SHORT_STRING_BYTES}"
+        )
+    if "\0" in key:
+        raise RoutingKeyError(f"the {what} {key!r} holds a NUL character; remove it")
+
+
+def _utf8_length(text: str) -> int:
+    """The bytes that `text` takes, or -1 if a lone surrogate forbids encoding it."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return -1
+
+
+def topic_matches(pattern: str, key: str) -> bool:
+    """Whether AMQP routes `key` to `pattern`: `*` is one word, `#` zero or more words."""
+    return _words_match(_words(pattern), _words(key))
+
+
+def _words(text: str) -> list[str]:
+    # RabbitMQ gives an empty key no word at all, so that "*" does not match it.
+    return text.split(".") if text else []
+
+
+def _words_match(pattern: list[str], words: list[str]) -> bool:
+    """Let each `#` take as little as it can, and only the last one met take more on a mismatch."""
+    at, read = 0, 0
+    after_hash, retry_from = -1, 0
+    while read < len(words):
+        wanted = pattern[at] if at < len(pattern) else None
+        if wanted == "#":
+            at += 1
+            after_hash, retry_from = at, read
+        elif wanted == "*" or wanted == words[read]:
+            at += 1
+            read += 1
+        elif after_hash >= 0:
+            retry_from += 1
+            at, read = after_hash, retry_from
+        else:
+            return False
+    return all(word == "#" for word in pattern[at:])

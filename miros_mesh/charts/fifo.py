@@ -1,0 +1,123 @@
+"""A chart's FIFO that knows which event is being handled, what caused it, and when it is done."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from miros import Event, signals
+from miros.activeobject import LockingDeque
+
+from miros_mesh.networks import Arrival
+
+# Received events wait in the inbox once this many events wait in the FIFO: the rest of miros'
+# 500 places are for the chart's own, and a full FIFO overwrites its newest event.
+HIGH_WATER = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Which event this is, and which one caused it."""
+
+    id: str
+    cause: str | None = None
+    arrival: Arrival | None = None
+
+
+class Received:
+    """A received event in the FIFO.
+
+    The chart's own thread makes the miros event of it, because a new signal name changes miros'
+    signal table, which is unlocked, and a chart that iterates over it just then would die.
+    """
+
+    signal = 0
+
+    def __init__(self, arrival: Arrival) -> None:
+        self.arrival = arrival
+        self.signal_name = arrival.envelope.signal
+        self.payload = arrival.payload
+
+    def event(self) -> Any:
+        """The miros event."""
+        return Event(signal=self.signal_name, payload=self.payload)
+
+
+class ChartQueue(LockingDeque):
+    """miros' queue of an active object; `finished` hears of each received event once it was handled."""
+
+    def __init__(self, finished: Callable[[Arrival], None]) -> None:
+        super().__init__()
+        self._finished = finished
+        self._prefix = ""
+        self._handled = 0
+        self._current: Mark | None = None
+        self._thread = 0
+
+    @property
+    def room(self) -> int:
+        """How many received events fit in now."""
+        return HIGH_WATER - len(self)
+
+    @property
+    def current(self) -> Mark | None:
+        """The event that the calling thread is handling."""
+        return self._current if threading.get_ident() == self._thread else None
+
+    def begin(self, prefix: str) -> None:
+        """The calling thread starts the chart; `prefix` makes event ids unique on the mesh."""
+        self._prefix = prefix
+        self._thread = threading.get_ident()
+        self._current = Mark(f"{prefix}/start")
+
+    def end_of_start(self) -> None:
+        """The chart has started."""
+        self._current = None
+
+    def popleft(self) -> Any:
+        """Take the next event to handle (miros calls it on the chart's thread)."""
+        item = super().popleft()
+        self._thread = threading.get_ident()
+        self._handled += 1
+        if isinstance(item, Received):
+            envelope = item.arrival.envelope
+            self._current = Mark(envelope.id, envelope.cause, item.arrival)
+            return item.event()
+        self._current = self._mark_of(item)
+        return item
+
+    def append(self, item: Any) -> None:
+        """Post an event at the end (miros' post_fifo)."""
+        super().append(self._caused(item))
+
+    def appendleft(self, item: Any) -> None:
+        """Post an event at the front (miros' post_lifo)."""
+        super().appendleft(self._caused(item))
+
+    def task_done(self) -> None:
+        """The event was run to completion (miros calls it on the chart's thread)."""
+        current, self._current = self._current, None
+        super().task_done()
+        if current and current.arrival:
+            self._finished(current.arrival)
+
+    def _mark_of(self, event: Any) -> Mark:
+        return Mark(f"{self._prefix}/local-{self._handled}", getattr(event, "mesh_cause", None))
+
+    def _caused(self, item: Any) -> Any:
+        """An event that a handler posts carries the id of the event that is being handled."""
+        current = self.current
+        if current is None or isinstance(item, Received):
+            return item
+        twin = Event.__new__(Event)
+        vars(twin).update(vars(item))
+        twin.mesh_cause = current.id
+        return twin
+
+
+INNER_SIGNALS = frozenset(
+    name for name, number in signals.items() if number <= signals.highest_inner_signal
+)
+"""The signals by which miros drives its charts; no event of the network may carry one."""

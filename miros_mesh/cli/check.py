@@ -1,0 +1,78 @@
+"""`miros-mesh check`: one line a finding."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+
+from miros_mesh.config import MeshConfig
+from miros_mesh.errors import ConfigError, MeshError
+from miros_mesh.node import NETWORKS, Node
+from miros_mesh.wire import fingerprint
+
+ROUND_TRIP_LIMIT_S = 5.0
+
+Finding = tuple[bool, str]
+
+
+def check(environ: Mapping[str, str], *, broker_url: str | None) -> int:
+    """Print what is found; 0 when all of it is good."""
+    good = True
+    for ok, text in _findings(environ, broker_url):
+        good = good and ok
+        sys.stdout.write(f"{'ok  ' if ok else 'FAIL'}  {text}\n")
+        sys.stdout.flush()
+    return 0 if good else 1
+
+
+def _findings(environ: Mapping[str, str], broker_url: str | None) -> Iterator[Finding]:
+    try:
+        config = MeshConfig.from_env(environ, broker_url=broker_url)
+    except ConfigError as error:
+        yield from ((False, problem) for problem in error.problems)
+        return
+    yield True, f"settings: {_where(config)}"
+    yield from _keys(config)
+    node = Node(config)
+    try:
+        node.start()
+        yield True, f"connected to {node.home.name}"
+        yield _round_trip(node)
+    except MeshError as error:
+        yield False, str(error)
+    finally:
+        node.stop()
+
+
+def _where(config: MeshConfig) -> str:
+    if not config.brokers:
+        return f"embedded broker in {config.home_folder}"
+    return f"{config.mode} broker {', '.join(broker.redacted for broker in config.brokers)}"
+
+
+def _keys(config: MeshConfig) -> Iterator[Finding]:
+    for network in NETWORKS:
+        keys = config.keys_for(network)
+        if keys is None:
+            yield True, f"{network} key: the embedded broker's own, made on first use"
+            return
+        older = f", and {len(keys) - 1} older to decrypt with" if len(keys) > 1 else ""
+        yield True, f"{network} key: fingerprint {fingerprint(keys[0])}{older}"
+
+
+def _round_trip(node: Node) -> Finding:
+    """Send an event to ourselves by way of the broker, under a topic that nobody else hears."""
+    topic = f"check.{secrets.token_hex(8)}"
+    arrived = threading.Event()
+    node.reserve("check")
+    inbox = node.join("check", topic, room=lambda: 1, post=lambda _: arrived.set())
+    inbox.open()
+    began = time.monotonic()
+    node.mesh.transmit("check-sender", topic, "check", None, None)
+    if not arrived.wait(ROUND_TRIP_LIMIT_S):
+        return False, f"an event sent out did not come back within {ROUND_TRIP_LIMIT_S:g} s"
+    took_ms = (time.monotonic() - began) * 1000
+    return True, f"an event went out, sealed and confirmed, and came back in {took_ms:.1f} ms"

@@ -1,0 +1,165 @@
+"""`miros-mesh demo`: two charts in two processes, their live trace, and the books at the end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import secrets
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Literal
+
+from miros_mesh.cli.ergodic import ErgodicActiveObject, ErgodicFactory
+from miros_mesh.cli.ledger import Account, Ledger, table
+from miros_mesh.config import MeshConfig
+from miros_mesh.errors import MeshError
+
+# Starting an interpreter on a busy machine takes seconds; a broker that does not answer, longer.
+START_LIMIT_S = 60.0
+# What is under way when the talk ends may still arrive.
+SETTLE_S = 1.0
+
+Kind = Literal["ao", "fo"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a child process needs to play one of the two charts."""
+
+    kind: Kind
+    name: str
+    routing_key: str
+    config: MeshConfig
+    prints: bool
+    color: bool
+
+
+def demo(config: MeshConfig, *, seconds: float, color: bool) -> int:
+    """Let the two charts talk; 0 when every event arrived once."""
+    run = secrets.token_hex(3)
+    parts = [
+        Part(kind, f"{secrets.token_hex(3)[:5]}_{kind}", f"demo.{run}.man", config, prints, color)
+        for kind, prints in (("ao", True), ("fo", False))
+    ]
+    _introduce(parts, seconds)
+    players = [_Player(part) for part in parts]
+    try:
+        begin = max(player.ready() for player in players)
+        time.sleep(seconds)
+        end = time.time()
+        time.sleep(SETTLE_S)
+        ao, fo = (player.books() for player in players)
+    except _PlayerError as error:
+        sys.stdout.flush()
+        sys.stderr.write(f"miros-mesh demo: {error}\n")
+        return 1
+    finally:
+        for player in players:
+            player.close()
+    accounts = [Account.between(ao, fo, begin, end), Account.between(fo, ao, begin, end)]
+    return _conclude(accounts)
+
+
+def _introduce(parts: list[Part], seconds: float) -> None:
+    where = parts[0].config.brokers[0].redacted if parts[0].config.brokers else "embedded, no server"
+    _say(
+        f"Two statecharts in two processes talk for {seconds:g} s ({where}).\n"
+        f"  {parts[0].name}  a NetworkedActiveObject; its process prints this trace\n"
+        f"  {parts[1].name}  a NetworkedFactory in another process\n"
+        "Events named other_* came over the mesh; the others are each chart's own timers.\n"
+    )
+
+
+def _conclude(accounts: list[Account]) -> int:
+    _say("\n" + table(accounts) + "\n")
+    if not all(account.transmitted for account in accounts):
+        _say("Too short a time: a chart sent nothing while the other one listened.")
+        return 1
+    lost = sum(account.lost for account in accounts)
+    doubled = sum(account.duplicates for account in accounts)
+    if lost or doubled:
+        _say(f"{lost} events were lost and {doubled} arrived twice. This is a defect; report it.")
+        return 1
+    _say("Every event arrived once.")
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+class _PlayerError(Exception):
+    """A child process could not play its part."""
+
+
+class _Player:
+    """A chart in a child process, seen from the parent."""
+
+    def __init__(self, part: Part) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._name = part.name
+        self._process = context.Process(target=play, args=(part, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def ready(self) -> float:
+        """When the chart began to listen."""
+        moment = self._answer(START_LIMIT_S)
+        assert isinstance(moment, float)
+        return moment
+
+    def books(self) -> Ledger:
+        """End the talk and read the books."""
+        self._connection.send("stop")
+        ledger = self._answer(START_LIMIT_S)
+        assert isinstance(ledger, Ledger)
+        return ledger
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        self._connection.close()
+        self._process.join(START_LIMIT_S / 4)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def _answer(self, limit_s: float) -> object:
+        try:
+            if self._connection.poll(limit_s):
+                answer = self._connection.recv()
+                if isinstance(answer, str):
+                    raise _PlayerError(answer)
+                return answer
+        except EOFError:
+            raise _PlayerError(f"the process of {self._name} died") from None
+        raise _PlayerError(f"{self._name} did not answer within {limit_s:g} s")
+
+
+def play(part: Part, connection: Connection) -> None:
+    """The child process: start a chart, let it talk until told to stop, send its books."""
+    kinds = {"ao": ErgodicActiveObject, "fo": ErgodicFactory}
+    chart = kinds[part.kind](
+        part.name,
+        config=part.config,
+        tx_routing_key=part.routing_key,
+        on_trace_rx=None if part.prints else lambda _: None,
+    )
+    chart.ledger = Ledger(part.name)
+    if part.color:
+        chart.enable_snoop_trace()
+    else:
+        chart.enable_snoop_trace_no_color()
+    try:
+        chart.begin()
+        connection.send(time.time())
+        connection.recv()
+        chart.stop()
+        connection.send(chart.ledger)
+    except MeshError as error:
+        connection.send(str(error))
+    except (EOFError, KeyboardInterrupt, BrokenPipeError):
+        # The parent has gone or was interrupted: there is nobody left to report to.
+        chart.stop()

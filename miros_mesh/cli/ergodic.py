@@ -1,0 +1,150 @@
+"""The ancestor's ergodic example, once as flat functions and once as a factory.
+
+Two states, `inner` inside `outer`. A chart moves between them by its own timers and by the
+`other_*` events of the other chart. Handlers also write each event into the chart's ledger.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from miros import Event, return_status, signals, spy_on
+
+from miros_mesh.charts import NetworkedActiveObject, NetworkedFactory
+from miros_mesh.cli.ledger import Ledger
+
+Chart = Any
+Handler = Callable[[Chart, Event], Any]
+
+SHORTEST_S, LONGEST_S = 2, 7
+
+
+class ErgodicActiveObject(NetworkedActiveObject):
+    """The example as an active object; `ledger` counts what it sends and handles."""
+
+    ledger: Ledger
+
+    def begin(self) -> None:
+        """Start in `outer`."""
+        self.start_at(outer)
+
+
+class ErgodicFactory(NetworkedFactory):
+    """The same chart, its states built by the factory."""
+
+    ledger: Ledger
+
+    def begin(self) -> None:
+        """Build the states and start in `outer`."""
+        outer_state = self._state("outer", OUTER)
+        inner_state = self._state("inner", INNER)
+        self.nest(outer_state, parent=None)
+        self.nest(inner_state, parent=outer_state)
+        self.inner_state, self.outer_state = inner_state, outer_state
+        self.start_at(outer_state)
+
+    def _state(self, name: str, handlers: dict[str, Handler]) -> Any:
+        state = self.create(state=name)
+        for signal, handler in handlers.items():
+            state.catch(signal=getattr(signals, signal), handler=handler)
+        return state.to_method()
+
+
+def outer_init(chart: Chart, _: Event) -> Any:
+    """Be drawn in after some seconds, and ask the other chart to come out."""
+    _later(chart, "to_inner")
+    _send(chart, "other_to_outer")
+    return return_status.HANDLED
+
+
+def inner_entry(chart: Chart, _: Event) -> Any:
+    """Be driven out after some seconds, and ask the other chart to come in."""
+    _later(chart, "to_outer")
+    _send(chart, "other_to_inner")
+    return return_status.HANDLED
+
+
+def inner_exit(chart: Chart, _: Event) -> Any:
+    """Be driven out no more."""
+    chart.cancel_events(Event(signal=signals.to_outer))
+    return return_status.HANDLED
+
+
+def to_inner(chart: Chart, _: Event) -> Any:
+    """Go in."""
+    chart.cancel_events(Event(signal=signals.to_inner))
+    return chart.trans(_state_of(chart, "inner"))
+
+
+def to_outer(chart: Chart, _: Event) -> Any:
+    """Go out."""
+    return chart.trans(_state_of(chart, "outer"))
+
+
+def stay(_: Chart, __: Event) -> Any:
+    """Be where one is asked to be."""
+    return return_status.HANDLED
+
+
+def received(then: Handler) -> Handler:
+    """The handler of an event of the other chart."""
+
+    def handler(chart: Chart, event: Event) -> Any:
+        chart.ledger.received(event.payload)
+        return then(chart, event)
+
+    return handler
+
+
+OUTER: dict[str, Handler] = {
+    "INIT_SIGNAL": outer_init,
+    "to_inner": to_inner,
+    "other_to_inner": received(to_inner),
+    "other_to_outer": received(stay),
+}
+INNER: dict[str, Handler] = {
+    "ENTRY_SIGNAL": inner_entry,
+    "EXIT_SIGNAL": inner_exit,
+    "to_inner": stay,
+    "to_outer": to_outer,
+    "other_to_inner": received(stay),
+    "other_to_outer": received(to_outer),
+}
+
+
+@spy_on
+def outer(chart: Chart, event: Event) -> Any:
+    """The outer state."""
+    return _dispatch(chart, event, OUTER, chart.top)
+
+
+@spy_on
+def inner(chart: Chart, event: Event) -> Any:
+    """The inner state."""
+    return _dispatch(chart, event, INNER, outer)
+
+
+def _dispatch(chart: Chart, event: Event, handlers: dict[str, Handler], parent: Any) -> Any:
+    handler = handlers.get(event.signal_name)
+    if handler:
+        return handler(chart, event)
+    if event.signal_name in ("ENTRY_SIGNAL", "INIT_SIGNAL", "EXIT_SIGNAL"):
+        return return_status.HANDLED
+    chart.temp.fun = parent
+    return return_status.SUPER
+
+
+def _state_of(chart: Chart, name: str) -> Any:
+    flat = {"inner": inner, "outer": outer}
+    return getattr(chart, f"{name}_state", flat[name])
+
+
+def _later(chart: Chart, signal: str) -> None:
+    period = random.randint(SHORTEST_S, LONGEST_S)  # noqa: S311
+    chart.post_fifo(Event(signal=signal), times=1, period=period, deferred=True)
+
+
+def _send(chart: Chart, signal: str) -> None:
+    chart.transmit(Event(signal=signal, payload=chart.ledger.sent()))

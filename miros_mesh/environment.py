@@ -1,0 +1,171 @@
+"""Settings out of environment variables; which variable said what is kept for the messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from miros_mesh.errors import ConfigError
+
+PREFIX: Final = "MIROS_MESH_"
+SECRETS: Final = frozenset(
+    {
+        "broker_url",
+        "rabbit_password",
+        "mesh_encryption_key",
+        "snoop_trace_encryption_key",
+        "snoop_spy_encryption_key",
+    }
+)
+SHORT_NAMES: Final = {"mesh_encryption_key": f"{PREFIX}ENCRYPTION_KEY"}
+ANCESTOR_NAMES: Final = {
+    "rabbit_user": "RABBIT_USER",
+    "rabbit_password": "RABBIT_PASSWORD",
+    "rabbit_port": "RABBIT_PORT",
+    "heartbeat_interval_s": "RABBIT_HEARTBEAT_INTERVAL",
+    "connection_attempts": "CONNECTION_ATTEMPTS",
+    "mesh_encryption_key": "MESH_ENCRYPTION_KEY",
+    "snoop_trace_encryption_key": "SNOOP_TRACE_ENCRYPTION_KEY",
+    "snoop_spy_encryption_key": "SNOOP_SPY_ENCRYPTION_KEY",
+}
+# Read by discovery, which is no setting of a node.
+FOREIGN_NAMES: Final = frozenset({f"{PREFIX}LAN"})
+
+# Kubernetes puts these into each container for a service called, say, "miros-mesh" or "rabbit".
+_SERVICE_LINK: Final = re.compile(
+    r"\w+_(SERVICE_HOST=.*|SERVICE_PORT(_\w+)?=.*|PORT_\d+_(TCP|UDP|SCTP)\w*=.*"
+    r"|PORT=(tcp|udp|sctp)://.*)"
+)
+
+
+@dataclass
+class Found:
+    """What the environment says; the layers as keyword arguments of the settings."""
+
+    mesh: dict[str, Any] = field(default_factory=dict, repr=False)
+    ancestor: dict[str, Any] = field(default_factory=dict, repr=False)
+    variables: dict[str, str] = field(default_factory=dict)
+    unreadable: set[str] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+
+    def told_by_variable(self, problems: Iterable[str]) -> Iterator[str]:
+        """Name the variable in place of the setting; what could not be read is told already."""
+        setting = re.compile(rf"\b({'|'.join(self.variables)})\b")
+        for problem in problems:
+            if self.unreadable.isdisjoint(setting.findall(problem)):
+                yield setting.sub(lambda name: self.variables[name[0]], problem)
+
+
+def read_environment(
+    environ: Mapping[str, str], defaults: Mapping[str, Any], overridden: Collection[str] = ()
+) -> Found:
+    """Look for every setting of `defaults`, whose type says what is a number; empty is not set."""
+    given = {
+        name: value
+        for name, value in environ.items()
+        if value.strip() and not _SERVICE_LINK.fullmatch(f"{name}={value}")
+    }
+    found = Found(problems=list(_unknown_variables(given, defaults)))
+    for setting, default in defaults.items():
+        if setting not in overridden:
+            missing = f"{setting} ({SHORT_NAMES.get(setting, _long_name(setting))})"
+            found.variables[setting] = missing
+            _read_setting(setting, default, given, found)
+    return found
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Put later layers over earlier ones; a later choice of broker replaces an earlier one."""
+    settings: dict[str, Any] = {}
+    credentials = {"rabbit_user", "rabbit_password"}
+    for layer in layers:
+        if layer.get("broker_url") is not None:
+            settings = {k: v for k, v in settings.items() if k not in credentials}
+        elif any(layer.get(name) is not None for name in credentials):
+            settings.pop("broker_url", None)
+        settings |= layer
+    return settings
+
+
+def default_home(environ: Mapping[str, str]) -> Path:
+    """Return the folder that a user's processes share when no setting names one."""
+    named = environ.get(f"{PREFIX}HOME", "")
+    if named.strip():
+        if not Path(named).expanduser().is_absolute():
+            raise ConfigError((f"{PREFIX}HOME must be an absolute path",))
+        return Path(named)
+    state = Path(environ.get("XDG_STATE_HOME", ""))
+    # The XDG specification has a relative path ignored.
+    return (state if state.is_absolute() else Path("~/.local/state")) / "miros_mesh"
+
+
+def expanded(home: Path) -> Path:
+    """Replace `~` in a path, also where the user may have no home folder."""
+    try:
+        return home.expanduser()
+    except RuntimeError:
+        problem = f"this user has no home folder; set {PREFIX}HOME to a folder of its own"
+        raise ConfigError((problem,)) from None
+
+
+def _long_name(setting: str) -> str:
+    return PREFIX + setting.upper()
+
+
+def _candidates(setting: str) -> list[str]:
+    """Name the variables that may hold a setting, the one that wins first."""
+    own = [_long_name(setting), *([SHORT_NAMES[setting]] if setting in SHORT_NAMES else [])]
+    if setting in SECRETS:
+        own = [name for variable in own for name in (variable, f"{variable}_FILE")]
+    return [*own, *([ANCESTOR_NAMES[setting]] if setting in ANCESTOR_NAMES else [])]
+
+
+def _read_setting(setting: str, default: Any, given: Mapping[str, str], found: Found) -> None:
+    variable = next((name for name in _candidates(setting) if name in given), None)
+    if variable is None:
+        return
+    found.variables[setting] = variable
+    layer = found.ancestor if variable == ANCESTOR_NAMES.get(setting) else found.mesh
+    try:
+        layer[setting] = _as_type_of(default, variable, _text(variable, given))
+    except ConfigError as error:
+        found.problems.extend(error.problems)
+        found.unreadable.add(setting)
+
+
+def _text(variable: str, given: Mapping[str, str]) -> str:
+    """Return what a variable says, or the file that it names; the value itself is never quoted."""
+    if f"{variable}_FILE" in given:
+        raise ConfigError((f"{variable} and {variable}_FILE are both set; remove one",))
+    if not variable.endswith("_FILE"):
+        return given[variable]
+    try:
+        text = Path(given[variable]).read_bytes().decode(errors="replace").strip("\r\n")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no path"
+        raise ConfigError((f"{variable} names a file that cannot be read: {reason}",)) from None
+    if not text.strip():
+        raise ConfigError((f"{variable} names an empty file",))
+    return text
+
+
+def _as_type_of(default: Any, variable: str, text: str) -> Any:
+    kinds = {int: "a whole number", float: "a number"}
+    try:
+        return type(default)(text) if type(default) in kinds else text
+    except ValueError:
+        raise ConfigError((f"{variable} must be {kinds[type(default)]}",)) from None
+
+
+def _unknown_variables(given: Mapping[str, str], settings: Iterable[str]) -> Iterator[str]:
+    """Find spelling mistakes: a setting that is silently not applied is worse than an error."""
+    known = {name for setting in settings for name in _candidates(setting)}
+    for name in sorted(given):
+        if name.startswith(PREFIX) and name not in known | FOREIGN_NAMES:
+            close = get_close_matches(name, sorted(known), n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            yield f"{name} is no setting of miros_mesh{hint}"

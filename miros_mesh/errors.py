@@ -1,0 +1,161 @@
+"""Every error of the library: one tree under `MeshError`.
+
+`retryable` is a property of the class: whether the same call may succeed later without anybody
+changing a setting. Retry policies read nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MeshError(Exception):
+    """The root of every error that miros_mesh raises on purpose."""
+
+    retryable: ClassVar[bool] = False
+
+
+class ConfigError(MeshError, ValueError):
+    """Settings that cannot work; `problems` names every one of them, a sentence each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        # The tuple and not the text, so that the error survives pickling between processes.
+        super().__init__(problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        noun = "setting needs" if len(self.problems) == 1 else "settings need"
+        return f"{len(self.problems)} {noun} attention:\n{lines}"
+
+
+class AddressError(MeshError, ValueError):
+    """A broker URL that cannot be understood. The message never holds its password."""
+
+
+class RoutingKeyError(MeshError, ValueError):
+    """A routing key or pattern that AMQP refuses."""
+
+
+class EncryptionKeyError(MeshError, ValueError):
+    """A key that is no Fernet key, or a key ring operation that would lose the last key."""
+
+
+class SignalError(MeshError, ValueError):
+    """A signal that belongs to miros or to this library and must not travel."""
+
+
+class PayloadError(MeshError, TypeError):
+    """A payload that cannot travel; the message names the path to the offending value."""
+
+
+class EventTooLargeError(MeshError, ValueError):
+    """An event whose encoded size exceeds `max_event_bytes`."""
+
+
+class FrameError(MeshError):
+    """A received frame that is refused; `reason` is one of few words, fit for a metric label."""
+
+    reason: ClassVar[str] = "refused"
+
+
+class UndecryptableFrameError(FrameError):
+    """No key of the ring opens the frame."""
+
+    reason = "undecryptable"
+
+
+class MalformedFrameError(FrameError):
+    """The frame opened, but what is inside is not what this version writes."""
+
+    reason = "malformed"
+
+
+class FrameVersionError(FrameError):
+    """The frame is of a version that this library does not read."""
+
+    reason = "version"
+
+
+class WrongNetworkError(FrameError):
+    """The frame was sealed for another network."""
+
+    reason = "wrong_network"
+
+
+class OversizeFrameError(FrameError):
+    """The frame is larger than this node accepts."""
+
+    reason = "oversize"
+
+
+class LinkError(MeshError):
+    """A broker could not be used. The message names its address without credentials."""
+
+
+class BrokerUnreachableError(LinkError):
+    """Nobody answers at the broker's address, or not in time."""
+
+    retryable = True
+
+
+class ConnectionLostError(LinkError):
+    """An established connection broke."""
+
+    retryable = True
+
+
+class ConfirmTimeoutError(LinkError):
+    """The broker did not confirm a publication within `confirm_timeout_s`."""
+
+    retryable = True
+
+
+class PublishRefusedError(LinkError):
+    """The broker answered a publication with a nack."""
+
+    retryable = True
+
+
+class CredentialsRefusedError(LinkError):
+    """The broker refused the user or the password."""
+
+
+class VirtualHostError(LinkError):
+    """The virtual host does not exist, or the user may not enter it."""
+
+
+class BrokerConflictError(LinkError):
+    """The broker holds an exchange or a queue of our name, declared with other arguments."""
+
+
+class PermissionDeniedError(LinkError):
+    """The user may not configure, write or read what the mesh needs."""
+
+
+class TlsError(LinkError):
+    """The TLS handshake failed: certificate, host name or protocol."""
+
+
+class EmbeddedStoreError(LinkError):
+    """The folder of the embedded broker cannot be used."""
+
+
+class LifecycleError(MeshError, RuntimeError):
+    """A call at a moment of a chart's or node's life when it makes no sense."""
+
+
+class NotStartedError(LifecycleError):
+    """`transmit` or `snoop_scribble` before `start_at`."""
+
+
+class AlreadyStartedError(LifecycleError):
+    """`start_at` for the second time."""
+
+
+class StoppedError(LifecycleError):
+    """Use after `stop`."""
+
+
+class ChartNameTakenError(LifecycleError):
+    """A live chart of the same node already has this name."""

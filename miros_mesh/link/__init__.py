@@ -1,0 +1,1 @@
+"""Moves opaque bytes; the only user of kombu, amqp and tenacity."""

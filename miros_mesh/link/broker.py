@@ -1,0 +1,136 @@
+"""The Kombu link: RabbitMQ through py-amqp, and the two transports that need no server."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kombu
+
+from miros_mesh.address import BrokerAddress
+from miros_mesh.link.consumer import BrokerSubscriber
+from miros_mesh.link.embedded import EmbeddedTransport, MemoryStore, MemoryTransport
+from miros_mesh.link.outbox import Outbox
+from miros_mesh.link.pools import Dial, Pools
+from miros_mesh.link.ports import Broker, Parcel
+from miros_mesh.link.publisher import BrokerPublisher
+from miros_mesh.observer import Observer
+
+# py-amqp's own second is shorter than many a hiccup of a network that then goes on.
+TCP_USER_TIMEOUT_MS = 15_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkSettings:
+    """What every connection of a node has in common; seconds where nothing else is said."""
+
+    node: str
+    exchanges: tuple[str, ...]
+    observer: Observer
+    attempts: int = 3
+    connect_timeout_s: float = 5.0
+    heartbeat_interval_s: float = 10.0
+    confirm_timeout_s: float = 10.0
+    confirm_window: int = 100
+    outbox_events: int = 100_000
+    outbox_bytes: int = 64 * 1024 * 1024
+
+
+class KombuLink:
+    """The `Link` port over any Kombu transport; `dial` makes an unconnected connection."""
+
+    def __init__(self, settings: LinkSettings, dial: Dial) -> None:
+        self._settings = settings
+        self._pools = Pools(dial)
+
+    def publisher(self, broker: Broker) -> BrokerPublisher:
+        """A new publisher for one broker."""
+        settings = self._settings
+        return BrokerPublisher(
+            name=f"mesh-{settings.node}-publisher-{broker.name}",
+            broker=broker,
+            pools=self._pools,
+            attempts=settings.attempts,
+            exchanges=settings.exchanges,
+            outbox=Outbox(
+                max_events=settings.outbox_events,
+                max_bytes=settings.outbox_bytes,
+                overflowed=self._overflowed,
+            ),
+            window=settings.confirm_window,
+            confirm_timeout_s=settings.confirm_timeout_s,
+            observer=settings.observer,
+        )
+
+    def subscriber(self, broker: Broker) -> BrokerSubscriber:
+        """A new subscriber at one broker."""
+        return BrokerSubscriber(
+            name=f"mesh-{self._settings.node}-subscriber",
+            broker=broker,
+            pools=self._pools,
+            attempts=self._settings.attempts,
+            observer=self._settings.observer,
+        )
+
+    def probe(self, broker: Broker) -> None:
+        """Connect once and leave; raises the `LinkError` that says what is wrong."""
+        self._pools.give_back(self._pools.open(broker), broken=False)
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._pools.close()
+
+    def _overflowed(self, parcel: Parcel) -> None:
+        self._settings.observer.dropped(
+            network=parcel.exchange, reason="outbox_overflow", events=parcel.events
+        )
+
+
+def amqp_link(settings: LinkSettings) -> KombuLink:
+    """A link to RabbitMQ brokers."""
+
+    def dial(address: BrokerAddress | None) -> kombu.Connection:
+        assert address is not None, "a RabbitMQ broker has an address"
+        return kombu.Connection(
+            transport="pyamqp",
+            hostname=address.host,
+            port=address.port,
+            userid=address.user,
+            password=address.password,
+            virtual_host=address.virtual_host,
+            ssl={"server_hostname": None} if address.scheme == "amqps" else False,
+            connect_timeout=settings.connect_timeout_s,
+            heartbeat=settings.heartbeat_interval_s,
+            transport_options=_amqp_options(settings),
+        )
+
+    return KombuLink(settings, dial)
+
+
+def embedded_link(settings: LinkSettings, folder: Path) -> KombuLink:
+    """A link between processes of one machine, through a folder that only their user may read."""
+
+    def dial(_: BrokerAddress | None) -> kombu.Connection:
+        return kombu.Connection(
+            transport=EmbeddedTransport, transport_options={"folder": str(folder)}
+        )
+
+    return KombuLink(settings, dial)
+
+
+def memory_link(settings: LinkSettings, store: MemoryStore) -> KombuLink:
+    """A link between nodes of one process, for tests of applications."""
+
+    def dial(_: BrokerAddress | None) -> kombu.Connection:
+        return kombu.Connection(transport=MemoryTransport, transport_options={"store": store})
+
+    return KombuLink(settings, dial)
+
+
+def _amqp_options(settings: LinkSettings) -> dict[str, Any]:
+    return {
+        "client_properties": {"connection_name": f"miros_mesh {settings.node}"},
+        "socket_settings": {socket.TCP_USER_TIMEOUT: TCP_USER_TIMEOUT_MS},
+    }

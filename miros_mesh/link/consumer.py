@@ -1,0 +1,177 @@
+"""One worker a node: declare, receive, hand over, acknowledge what was handled."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import kombu
+
+from miros_mesh.errors import BrokerUnreachableError, LinkError, MeshError
+from miros_mesh.link.pools import Pools, translated
+from miros_mesh.link.ports import Broker, Handler, QueueSpec
+from miros_mesh.link.worker import Worker
+from miros_mesh.observer import Observer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Consumed:
+    """A queue we want, and what the present connection made of it."""
+
+    spec: QueueSpec
+    handler: Handler
+    settled: threading.Event = field(default_factory=threading.Event)
+    failure: MeshError | None = None
+    consumer: kombu.Consumer | None = None
+
+
+class BrokerSubscriber(Worker):
+    """Each queue has a channel of its own, so trouble with one leaves the others alone."""
+
+    def __init__(
+        self, *, name: str, broker: Broker, pools: Pools, attempts: int, observer: Observer
+    ) -> None:
+        super().__init__(name=name, broker=broker, pools=pools, attempts=attempts)
+        self._observer = observer
+        self._queues: dict[str, _Consumed] = {}
+        self._tasks: deque[Callable[[kombu.Connection], None]] = deque()
+
+    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> None:
+        """Declare, bind and consume a queue; returns when messages can arrive.
+
+        Raises the `LinkError` that prevents it.
+        """
+        consumed = _Consumed(spec, handler)
+        self._post(lambda connection: self._consume(connection, consumed))
+        if not consumed.settled.wait(timeout_s):
+            self._queues.pop(spec.name, None)
+            raise BrokerUnreachableError(
+                f"{self.broker.name} did not accept the queue {spec.name} within {timeout_s:g} s"
+            )
+        if consumed.failure:
+            raise consumed.failure
+
+    def remove(self, queue: str) -> None:
+        """Consume no more from a queue; deletes it where its spec says so."""
+        self._post(lambda _: self._cancel(queue))
+
+    def stop(self, timeout_s: float) -> None:
+        """Hand outstanding acknowledgements to the broker and end the worker."""
+        for queue in list(self._queues):
+            self.remove(queue)
+        self._end(timeout_s)
+
+    def _post(self, task: Callable[[kombu.Connection], None]) -> None:
+        self._tasks.append(task)
+        self.wake()
+
+    def _opened(self, connection: kombu.Connection) -> None:
+        for consumed in list(self._queues.values()):
+            self._consume(connection, consumed)
+        self._observer.subscribed(broker=self.broker.name)
+
+    def _lost(self, error: LinkError | None) -> None:
+        for consumed in self._queues.values():
+            consumed.consumer = None
+        reason = str(error) if error else "stopped"
+        self._observer.unsubscribed(broker=self.broker.name, reason=reason)
+        if error:
+            logger.warning("subscriber reconnects: %s", reason)
+
+    def _finished(self) -> bool:
+        return not self._tasks
+
+    def _turn(self, connection: kombu.Connection) -> bool:
+        for _ in range(len(self._tasks)):
+            self._tasks.popleft()(connection)
+        return bool(self._tasks)
+
+    def _consume(self, connection: kombu.Connection, consumed: _Consumed) -> None:
+        self._queues[consumed.spec.name] = consumed
+        try:
+            with translated(self.broker.name):
+                self._declare(connection, consumed)
+        except MeshError as error:
+            if error.retryable:
+                raise
+            self._queues.pop(consumed.spec.name, None)
+            consumed.failure = error
+            logger.error("cannot consume %s: %s", consumed.spec.name, error)  # noqa: TRY400
+        consumed.settled.set()
+
+    def _declare(self, connection: kombu.Connection, consumed: _Consumed) -> None:
+        spec = consumed.spec
+        queue = kombu.Queue(
+            spec.name,
+            exchange=kombu.Exchange(spec.exchange, type="topic", durable=True),
+            routing_key=spec.routing_pattern,
+            durable=True,
+            queue_arguments=_arguments(spec),
+        )
+        consumer = kombu.Consumer(
+            connection.channel(), [queue], prefetch_count=spec.prefetch, auto_declare=True
+        )
+        consumer.on_message = lambda message: consumed.handler(
+            _Received(self, consumed, consumer, message)
+        )
+        consumer.consume()
+        consumed.consumer = consumer
+
+    def _cancel(self, queue: str) -> None:
+        consumed = self._queues.pop(queue, None)
+        if consumed is None or consumed.consumer is None:
+            return
+        consumer, consumed.consumer = consumed.consumer, None
+        consumer.cancel()
+        if consumed.spec.delete_on_stop:
+            consumer.queues[0].delete()
+        consumer.channel.close()
+
+    def settle(self, received: _Received, settle: Callable[[], None]) -> None:
+        """Acknowledge on the worker's thread; forgotten when its channel is no more."""
+
+        def task(_: kombu.Connection) -> None:
+            if received.consumed.consumer is received.consumer:
+                settle()
+
+        self._post(task)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Received:
+    """A kombu message behind the `Delivery` port."""
+
+    subscriber: BrokerSubscriber
+    consumed: _Consumed
+    consumer: kombu.Consumer
+    message: Any
+
+    @property
+    def body(self) -> bytes:
+        body = self.message.body
+        return body if isinstance(body, bytes) else bytes(body)
+
+    @property
+    def redelivered(self) -> bool:
+        return bool((self.message.delivery_info or {}).get("redelivered"))
+
+    def ack(self) -> None:
+        self.subscriber.settle(self, self.message.ack)
+
+    def reject(self) -> None:
+        self.subscriber.settle(self, self.message.reject)
+
+
+def _arguments(spec: QueueSpec) -> dict[str, object]:
+    arguments: dict[str, object] = {"x-expires": int(spec.expires_s * 1000)}
+    if spec.max_length is not None:
+        arguments["x-max-length"] = spec.max_length
+    if spec.replicated:
+        arguments["x-queue-type"] = "quorum"
+    return arguments

@@ -1,0 +1,181 @@
+"""SQLite with manners: short transactions, patience with other processes, errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+from amqp.exceptions import RecoverableConnectionError
+
+from miros_mesh.errors import EmbeddedStoreError
+from miros_mesh.link.embedded.home import make_once, require_private
+from miros_mesh.link.embedded.schema import ensure_schema
+
+DATABASE_FILE: Final = "broker.db"
+PATIENCE_S: Final = 10.0
+# SQLite's own waiting begins at a millisecond and grows; a transaction here takes far less.
+_FIRST_PAUSE_S: Final = 0.000_05
+_LAST_PAUSE_S: Final = 0.001
+_WAL_PAGES: Final = 4_000
+_WAL_KEPT_BYTES: Final = 32 * 1024 * 1024
+_PASSING: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM})
+
+Result = TypeVar("Result")
+
+# SQLite forbids to close in a child process what its parent opened: such connections stay here.
+_inherited: list[sqlite3.Connection] = []
+
+
+class Database:
+    """One SQLite connection. `lock` lets several threads share it."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        name: str,
+        lock: contextlib.AbstractContextManager[Any],
+    ) -> None:
+        self.name = name
+        self._connection = connection
+        self._lock = lock
+        self._pid = os.getpid()
+
+    @property
+    def inherited(self) -> bool:
+        """Whether a parent process opened it, so that this one must not touch it."""
+        return os.getpid() != self._pid
+
+    def read(self, query: str, *parameters: object) -> list[Any]:
+        """All rows of one query, from one consistent moment."""
+        with self._lock, self._translated():
+            return self._patiently(lambda: self._connection.execute(query, parameters).fetchall())
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, alone among all processes; whatever is raised inside undoes it."""
+        with self._lock, self._translated():
+            self._patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close; nothing may follow."""
+        if self.inherited:
+            _inherited.append(self._connection)
+        else:
+            self._connection.close()
+
+    def _patiently(self, step: Callable[[], Result]) -> Result:
+        pause, deadline = _FIRST_PAUSE_S, 0.0
+        while True:
+            try:
+                return step()
+            except sqlite3.OperationalError as error:
+                if _primary_code(error) != sqlite3.SQLITE_BUSY:
+                    raise
+                deadline = deadline or time.monotonic() + PATIENCE_S
+                if time.monotonic() > deadline:
+                    raise
+            # No event can be waited for here: the lock is held by another process.
+            time.sleep(pause)  # noqa: TID251
+            pause = min(2 * pause, _LAST_PAUSE_S)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        if self.inherited:
+            raise RecoverableConnectionError(
+                f"{self.name} was opened before this process forked; connect again"
+            )
+        try:
+            yield
+        except sqlite3.ProgrammingError as error:
+            raise RecoverableConnectionError(f"{self.name} is closed ({error})") from error
+        except sqlite3.Error as error:
+            raise _ours(error, self.name) from error
+
+
+def open_file(folder: Path) -> Database:
+    """The database of a prepared folder; the first process to come makes it."""
+    file = folder / DATABASE_FILE
+    if not os.path.lexists(file):
+        make_once(file, b"")
+    require_private(file)
+    uri = f"file:{quote(str(file))}?mode=rw"
+    try:
+        connection = _connect(uri)
+    except sqlite3.Error as error:
+        raise _ours(error, str(file)) from error
+    database = Database(connection, str(file), contextlib.nullcontext())
+    return _prepared(database, _share)
+
+
+def open_memory() -> Database:
+    """A database that lives in this process and may be used by all its threads."""
+    database = Database(_connect(":memory:"), "the in-memory broker", threading.RLock())
+    return _prepared(database, lambda _: None)
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    # A pool may hand a connection from one thread to the next, hence no check of the thread.
+    return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
+
+
+def _prepared(database: Database, prepare: Callable[[Database], None]) -> Database:
+    try:
+        prepare(database)
+        with database.write() as run:
+            ensure_schema(run, database.name)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _share(database: Database) -> None:
+    """Readers never wait for the writer, and a power cut costs the last commits but no file.
+
+    A cut ends every process that used the queues, so what it costs had lost its readers anyway;
+    NORMAL then flushes only when the log is copied back, where FULL would flush at each publish.
+    """
+    ((mode,),) = database.read("PRAGMA journal_mode = WAL")
+    if mode != "wal":
+        raise EmbeddedStoreError(
+            f"{database.name} is on a file system without shared memory (a network drive?); "
+            "name a folder on a local disk with MIROS_MESH_HOME"
+        )
+    database.read("PRAGMA synchronous = NORMAL")
+    database.read(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+    database.read(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
+
+
+def _ours(error: sqlite3.Error, name: str) -> Exception:
+    code = _primary_code(error)
+    if code == sqlite3.SQLITE_BUSY:
+        return RecoverableConnectionError(f"{name} stayed locked for {PATIENCE_S:g} s")
+    if code in _PASSING:
+        return RecoverableConnectionError(f"{name} cannot be written now: {error}")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return EmbeddedStoreError(
+            f"{name} cannot be used: {error}; look at the folder's permissions, or name another "
+            "folder with MIROS_MESH_HOME"
+        )
+    return EmbeddedStoreError(
+        f"{name} is damaged or no database of miros_mesh ({error}); stop the programs that use it, "
+        "then remove it together with the files beside it that begin with its name"
+    )
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

@@ -1,0 +1,107 @@
+"""The bounded queue between `transmit` and one broker."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from miros_mesh.link.ports import Parcel
+
+
+class Outbox:
+    """Parcels waiting to be sent, then waiting to be confirmed, in order.
+
+    Overflow rule: when events or bytes exceed their limit the oldest parcels go, `overflowed` is
+    told of each, and the newest parcel always stays. Thread-safe; nothing here waits but `wait_empty`.
+    """
+
+    def __init__(
+        self, *, max_events: int, max_bytes: int, overflowed: Callable[[Parcel], None]
+    ) -> None:
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._overflowed = overflowed
+        self._waiting: deque[Parcel] = deque()
+        self._unconfirmed: deque[Parcel] = deque()
+        self._events = 0
+        self._bytes = 0
+        self._changed = threading.Condition()
+
+    @property
+    def events(self) -> int:
+        """Events not yet confirmed."""
+        return self._events
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits to be sent."""
+        return not self._waiting
+
+    def put(self, parcel: Parcel) -> None:
+        """Append a parcel."""
+        with self._changed:
+            self._waiting.append(parcel)
+            self._count(parcel.events, parcel.size_bytes)
+            dropped = self._trim()
+        self._tell(dropped)
+
+    def grown(self, size_bytes: int) -> None:
+        """The newest parcel took one more event."""
+        with self._changed:
+            self._count(1, size_bytes)
+            dropped = self._trim()
+        self._tell(dropped)
+
+    def take(self) -> Parcel | None:
+        """The next parcel to send; it stays here, unconfirmed, until `confirm`."""
+        with self._changed:
+            if not self._waiting:
+                return None
+            parcel = self._waiting.popleft()
+            self._unconfirmed.append(parcel)
+            return parcel
+
+    def confirm(self, parcel: Parcel) -> None:
+        """The broker has it."""
+        with self._changed:
+            try:
+                self._unconfirmed.remove(parcel)
+            except ValueError:
+                return
+            self._count(-parcel.events, -parcel.size_bytes)
+            if not self._waiting and not self._unconfirmed:
+                self._changed.notify_all()
+
+    def rewind(self) -> None:
+        """The connection is gone: what was not confirmed is sent again, first."""
+        with self._changed:
+            self._waiting.extendleft(reversed(self._unconfirmed))
+            self._unconfirmed.clear()
+
+    def wait_empty(self, timeout_s: float) -> bool:
+        """Whether everything was confirmed within the time."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not self._waiting and not self._unconfirmed, timeout_s
+            )
+
+    def _count(self, events: int, size_bytes: int) -> None:
+        self._events += events
+        self._bytes += size_bytes
+
+    def _trim(self) -> list[Parcel]:
+        dropped = []
+        while self._over() and len(self._waiting) > 1:
+            parcel = self._waiting.popleft()
+            parcel.close()
+            self._count(-parcel.events, -parcel.size_bytes)
+            dropped.append(parcel)
+        return dropped
+
+    def _over(self) -> bool:
+        return self._events > self._max_events or self._bytes > self._max_bytes
+
+    def _tell(self, dropped: list[Parcel]) -> None:
+        for parcel in dropped:
+            self._overflowed(parcel)

@@ -1,0 +1,173 @@
+"""The Kombu connection pools of one node, and the one place where foreign errors are translated."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import amqp
+import kombu
+from kombu.connection import ConnectionPool
+
+from miros_mesh.address import BrokerAddress
+from miros_mesh.errors import (
+    BrokerConflictError,
+    BrokerUnreachableError,
+    ConnectionLostError,
+    CredentialsRefusedError,
+    LinkError,
+    MeshError,
+    PermissionDeniedError,
+    TlsError,
+    VirtualHostError,
+)
+from miros_mesh.link.ports import Broker
+
+Dial = Callable[[BrokerAddress | None], kombu.Connection]
+
+# A publisher, a subscriber and a probe at once, and one to spare while a dead one is replaced.
+CONNECTIONS_PER_ADDRESS = 4
+# Closing politely waits for the peer's answer, which a dead peer never gives.
+_CLOSE_TIMEOUT_S = 1.0
+
+
+class Pools:
+    """One Kombu connection pool an address; a connection belongs to one thread until given back."""
+
+    def __init__(self, dial: Dial) -> None:
+        self._dial = dial
+        self._pools: dict[BrokerAddress | None, ConnectionPool] = {}
+        self._lock = threading.Lock()
+
+    def open(self, broker: Broker) -> kombu.Connection:
+        """An established connection to the first address that answers.
+
+        Raises the error of the last address when none does.
+        """
+        candidates: tuple[BrokerAddress | None, ...] = broker.addresses or (None,)
+        for address in candidates[:-1]:
+            try:
+                return self._open(broker.name, address)
+            except LinkError:
+                continue
+        return self._open(broker.name, candidates[-1])
+
+    def give_back(self, connection: kombu.Connection, *, broken: bool) -> None:
+        """End a loan. A broken connection is dropped without a word to its peer."""
+        if broken:
+            connection.collect(_CLOSE_TIMEOUT_S)
+        elif sock := getattr(connection.connection, "sock", None):
+            sock.settimeout(_CLOSE_TIMEOUT_S)
+        try:
+            connection._pool.replace(connection)
+        except (amqp.AMQPError, OSError):
+            connection.collect(_CLOSE_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Close every connection, lent or not."""
+        with self._lock:
+            pools, self._pools = list(self._pools.values()), {}
+        for pool in pools:
+            pool.force_close_all()
+
+    def _open(self, name: str, address: BrokerAddress | None) -> kombu.Connection:
+        where = address.redacted if address else name
+        connection = self._pool(address).acquire(block=False)
+        try:
+            with translated(where, connecting=True):
+                connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
+        except BaseException:
+            self.give_back(connection, broken=True)
+            raise
+        return connection
+
+    def _pool(self, address: BrokerAddress | None) -> ConnectionPool:
+        with self._lock:
+            if address not in self._pools:
+                self._pools[address] = self._dial(address).Pool(CONNECTIONS_PER_ADDRESS)
+            return self._pools[address]
+
+
+@contextmanager
+def translated(where: str, *, connecting: bool = False) -> Iterator[None]:
+    """Raise every error of kombu, amqp and the socket as one of ours, naming the broker."""
+    try:
+        yield
+    except MeshError:
+        raise
+    except (amqp.AMQPError, kombu.exceptions.KombuError, OSError) as error:
+        raise _translate(error, where, connecting) from error
+
+
+def _translate(error: Exception, where: str, connecting: bool) -> LinkError:
+    for kind, make in _CONNECTING if connecting else _CONNECTED:
+        if isinstance(error, kind):
+            return make(where, error)
+    return ConnectionLostError(f"the connection to {where} broke: {_brief(error)}")
+
+
+def _brief(error: Exception) -> str:
+    reply: Any = getattr(error, "reply_text", None)
+    return str(reply or error or type(error).__name__)
+
+
+def _refused_credentials(where: str, _: Exception) -> LinkError:
+    return CredentialsRefusedError(
+        f"{where} refused the user or the password; check them in your settings, and on the broker "
+        "with: rabbitmqctl authenticate_user USER PASSWORD"
+    )
+
+
+def _no_virtual_host(where: str, error: Exception) -> LinkError:
+    return VirtualHostError(
+        f"{where}: the virtual host does not exist or the user may not enter it "
+        f"({_brief(error)}); see: rabbitmqctl list_vhosts, rabbitmqctl set_permissions"
+    )
+
+
+def _tls(where: str, error: Exception) -> LinkError:
+    return TlsError(f"{where}: the TLS handshake failed ({_brief(error)})")
+
+
+def _unknown_host(where: str, _: Exception) -> LinkError:
+    return BrokerUnreachableError(f"{where}: no such host name; check the address")
+
+
+def _unreachable(where: str, error: Exception) -> LinkError:
+    return BrokerUnreachableError(
+        f"nobody answers at {where} ({_brief(error)}); is the broker running, and is the port right?"
+    )
+
+
+def _denied(where: str, error: Exception) -> LinkError:
+    return PermissionDeniedError(
+        f"{where}: the user lacks a permission ({_brief(error)}); the mesh needs to configure, write "
+        "and read names that begin with miros_mesh."
+    )
+
+
+def _conflict(where: str, error: Exception) -> LinkError:
+    return BrokerConflictError(
+        f"{where} holds something of our name declared in another way ({_brief(error)}); "
+        "delete it, or give this mesh a virtual host of its own"
+    )
+
+
+Make = Callable[[str, Exception], LinkError]
+Kinds = tuple[tuple[tuple[type[Exception], ...], Make], ...]
+
+_CONNECTING: Kinds = (
+    ((amqp.AccessRefused,), _refused_credentials),
+    ((amqp.NotAllowed,), _no_virtual_host),
+    ((ssl.SSLError,), _tls),
+    ((socket.gaierror,), _unknown_host),
+    ((OSError, amqp.AMQPError, kombu.exceptions.KombuError), _unreachable),
+)
+_CONNECTED: Kinds = (
+    ((amqp.AccessRefused,), _denied),
+    ((amqp.PreconditionFailed, amqp.ResourceLocked), _conflict),
+)

@@ -1,0 +1,135 @@
+"""What the rest of the library sees of a broker: opaque bytes out, opaque bytes in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from miros_mesh.address import BrokerAddress
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A broker or a cluster of them: the addresses are tried in turn. Embedded brokers have none."""
+
+    name: str
+    addresses: tuple[BrokerAddress, ...] = ()
+
+
+class Parcel(Protocol):
+    """Something to publish. It may grow until it is sealed, which the first publisher does."""
+
+    @property
+    def exchange(self) -> str:
+        """The topic exchange to publish to."""
+
+    @property
+    def routing_key(self) -> str:
+        """The topic."""
+
+    @property
+    def events(self) -> int:
+        """How many events it holds."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Their size before sealing."""
+
+    def close(self) -> None:
+        """Grow no more."""
+
+    def seal(self) -> bytes:
+        """Close, and give the bytes to send: the same at every call, whoever asks first."""
+
+
+@dataclass(frozen=True)
+class QueueSpec:
+    """A queue, its one binding, and how much of it may be on its way at once."""
+
+    name: str
+    exchange: str
+    routing_pattern: str
+    prefetch: int
+    expires_s: float
+    replicated: bool = False
+    max_length: int | None = None
+    delete_on_stop: bool = True
+
+
+class Delivery(Protocol):
+    """One received message. `ack` and `reject` may be called once, from any thread."""
+
+    @property
+    def body(self) -> bytes:
+        """The bytes as published."""
+
+    @property
+    def redelivered(self) -> bool:
+        """The broker's hint that it may have been seen before."""
+
+    def ack(self) -> None:
+        """Handled: the broker forgets it."""
+
+    def reject(self) -> None:
+        """Unusable: the broker forgets it, or dead-letters it; it is never requeued."""
+
+
+Handler = Callable[[Delivery], None]
+
+
+class Publisher(Protocol):
+    """One worker that carries parcels to one broker."""
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Wait for the first connection. Raises the `LinkError` that prevents it."""
+
+    def put(self, parcel: Parcel) -> None:
+        """Queue a parcel; never waits."""
+
+    def grown(self, parcel: Parcel, size_bytes: int) -> None:
+        """A queued parcel took one more event of that size."""
+
+    def stop(self, drain_timeout_s: float) -> int:
+        """Drain, end the worker, and return how many events stay undelivered."""
+
+
+class Subscriber(Protocol):
+    """One worker that consumes queues of one broker."""
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Wait for the first connection. Raises the `LinkError` that prevents it."""
+
+    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> None:
+        """Declare, bind and consume a queue; returns when messages can arrive.
+
+        The handler runs on the worker's thread and must not wait.
+        """
+
+    def remove(self, queue: str) -> None:
+        """Consume no more from a queue; deletes it where its spec says so."""
+
+    def stop(self, timeout_s: float) -> None:
+        """Hand outstanding acknowledgements to the broker and end the worker."""
+
+
+class Link(Protocol):
+    """A way to move bytes: RabbitMQ, the embedded broker, or memory."""
+
+    def publisher(self, broker: Broker) -> Publisher:
+        """A new publisher for one broker."""
+
+    def subscriber(self, broker: Broker) -> Subscriber:
+        """A new subscriber at one broker."""
+
+    def probe(self, broker: Broker) -> None:
+        """Connect once and leave; raises the `LinkError` that says what is wrong."""
+
+    def close(self) -> None:
+        """Close every pooled connection."""

@@ -1,0 +1,46 @@
+"""Named tenacity policies. All of them end the moment `stop` is set."""
+
+from __future__ import annotations
+
+import threading
+
+import tenacity
+from tenacity import retry_if_exception, stop_after_attempt, stop_when_event_set
+from tenacity.wait import wait_base
+
+from miros_mesh.errors import LinkError, MeshError
+
+
+def connect_policy(stop: threading.Event, attempts: int) -> tenacity.Retrying:
+    """For the first connection: a few quick attempts, and none after an error that needs a person."""
+    return tenacity.Retrying(
+        retry=retry_if_exception(lambda e: isinstance(e, MeshError) and e.retryable),
+        stop=stop_after_attempt(attempts) | stop_when_event_set(stop),
+        wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
+        sleep=tenacity.sleep_using_event(stop),
+        reraise=True,
+    )
+
+
+def reconnect_policy(stop: threading.Event) -> tenacity.Retrying:
+    """For a node at work: for as long as it lives, slowly where a person must first mend something."""
+    return tenacity.Retrying(
+        retry=retry_if_exception(lambda e: isinstance(e, LinkError)),
+        stop=stop_when_event_set(stop),
+        wait=_WaitByError(),
+        sleep=tenacity.sleep_using_event(stop),
+        reraise=True,
+    )
+
+
+class _WaitByError(wait_base):
+    """0.1 to 2 s with jitter after an error that passes by itself, else 5 to 30 s."""
+
+    _soon = tenacity.wait_exponential_jitter(initial=0.1, max=2.0, jitter=0.2)
+    _later = tenacity.wait_exponential_jitter(initial=5.0, max=30.0, jitter=2.0)
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> float:
+        outcome = retry_state.outcome
+        error = outcome.exception() if outcome else None
+        passing = isinstance(error, MeshError) and error.retryable
+        return (self._soon if passing else self._later)(retry_state)

@@ -1,0 +1,206 @@
+"""A thread that owns one broker connection: connect, serve, reconnect, until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import kombu
+import tenacity
+
+from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkError
+from miros_mesh.link.pools import Pools, translated
+from miros_mesh.link.ports import Broker
+from miros_mesh.link.retry import connect_policy, reconnect_policy
+
+logger = logging.getLogger(__name__)
+
+# py-amqp wants its heartbeat looked after about once a second, however busy the connection is.
+TICK_S = 1.0
+_SHORT_LIFE_S = 5.0
+_LONGEST_PAUSE_S = 5.0
+# Acknowledgements and stopping must not wait behind a backlog.
+_READ_FOR_S = 0.02
+_READ_TIMEOUT_S = 0.5
+
+
+class Worker:
+    """Subclasses say what to do on a new connection, at each turn, and when it is gone.
+
+    Only the worker's own thread touches the connection: neither kombu nor py-amqp is thread-safe.
+    """
+
+    def __init__(self, *, name: str, broker: Broker, pools: Pools, attempts: int) -> None:
+        self.broker = broker
+        self._pools = pools
+        self._attempts = attempts
+        self._stopping = threading.Event()
+        self._settled = threading.Event()
+        self._failure: LinkError | None = None
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._woken = False
+        self._since = 0.0
+        self._short_lives = 0
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._thread.start()
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Wait for the first connection. Raises the `LinkError` that prevents it."""
+        if not self._settled.wait(timeout_s):
+            raise BrokerUnreachableError(
+                f"no connection to {self.broker.name} within {timeout_s:g} s"
+            )
+        if self._failure:
+            raise self._failure
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
+
+    def wake(self) -> None:
+        """End the current wait of the worker; cheap, from any thread."""
+        if not self._woken:
+            self._woken = True
+            try:
+                self._wake_writer.send(b"!")
+            except (BlockingIOError, OSError):
+                # A full buffer wakes as well as one more byte; a closed one has nobody to wake.
+                pass
+
+    def _end(self, timeout_s: float) -> None:
+        self._stopping.set()
+        self.wake()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        if not self._thread.is_alive():
+            self._wake_reader.close()
+            self._wake_writer.close()
+
+    def _opened(self, connection: kombu.Connection) -> None:
+        """A new connection: declare what is needed."""
+
+    def _turn(self, connection: kombu.Connection) -> bool:
+        """Do what can be done without waiting; True asks for another turn at once."""
+        raise NotImplementedError
+
+    def _lost(self, error: LinkError | None) -> None:
+        """The connection is gone; None at the end of an orderly stop."""
+
+    def _finished(self) -> bool:
+        """Whether a stopping worker has nothing left to do."""
+        return True
+
+    def _run(self) -> None:
+        try:
+            with self._connected(connect_policy(self._stopping, self._attempts)) as connection:
+                self._settled.set()
+                self._serve(connection)
+            while not self._stopping.wait(self._pause()):
+                with self._connected(reconnect_policy(self._stopping)) as connection:
+                    self._serve(connection)
+        except LinkError as error:
+            self._failure = error
+        except Exception:
+            logger.exception("%s ended by an error of its own", self._thread.name)
+            self._failure = LinkError(f"{self._thread.name} ended by an error; see the log")
+        finally:
+            self._settled.set()
+
+    def _pause(self) -> float:
+        """Seconds before the next connection: longer each time one breaks soon after it was made."""
+        lived = time.monotonic() - self._since
+        self._short_lives = self._short_lives + 1 if lived < _SHORT_LIFE_S else 0
+        return min(0.05 * 2**self._short_lives, _LONGEST_PAUSE_S) if self._short_lives > 1 else 0
+
+    @contextmanager
+    def _connected(self, policy: tenacity.Retrying) -> Iterator[kombu.Connection]:
+        connection: kombu.Connection = policy(self._connect)
+        self._since = time.monotonic()
+        loss: LinkError | None = None
+        try:
+            yield connection
+        except LinkError as error:
+            loss = error
+        finally:
+            self._lost(loss)
+            self._pools.give_back(connection, broken=loss is not None)
+
+    def _connect(self) -> kombu.Connection:
+        connection = self._pools.open(self.broker)
+        try:
+            with translated(self.broker.name):
+                self._opened(connection)
+        except BaseException:
+            self._pools.give_back(connection, broken=True)
+            raise
+        return connection
+
+    def _serve(self, connection: kombu.Connection) -> None:
+        next_tick = time.monotonic() + TICK_S
+        with translated(self.broker.name):
+            while not (self._stopping.is_set() and self._finished()):
+                if not connection.connected:
+                    # Kombu would silently open a new connection without our queues.
+                    raise ConnectionLostError(f"the connection to {self.broker.name} is closed")
+                again = self._turn(connection)
+                self._wait_for_input(connection, 0 if again else next_tick - time.monotonic())
+                self._read(connection)
+                if time.monotonic() >= next_tick:
+                    connection.heartbeat_check()
+                    next_tick = time.monotonic() + TICK_S
+
+    def _wait_for_input(self, connection: kombu.Connection, timeout_s: float) -> None:
+        if _buffered(connection):
+            timeout_s = 0
+        watched = [_fileno(connection), self._wake_reader]
+        readable, _, _ = select.select(watched, (), (), max(timeout_s, 0))
+        if self._wake_reader in readable:
+            # Forget first, then let the next turn look: a wake in between costs a turn, not an event.
+            self._wake_reader.recv(64)
+            self._woken = False
+
+    def _read(self, connection: kombu.Connection) -> None:
+        until = time.monotonic() + _READ_FOR_S
+        while time.monotonic() < until and _has_input(connection):
+            try:
+                connection.drain_events(timeout=_READ_TIMEOUT_S if _streams(connection) else 0)
+            except TimeoutError:
+                return
+
+
+def _transport(connection: kombu.Connection) -> Any:
+    return connection.connection
+
+
+def _streams(connection: kombu.Connection) -> bool:
+    """py-amqp reads a stream; our own transports know at once whether a message is there."""
+    return hasattr(_transport(connection), "sock")
+
+
+def _fileno(connection: kombu.Connection) -> int:
+    transport = _transport(connection)
+    return int(transport.sock.fileno() if _streams(connection) else transport.fileno())
+
+
+def _buffered(connection: kombu.Connection) -> bool:
+    """TLS may hold decrypted bytes that no select can see."""
+    sock = getattr(_transport(connection), "sock", None)
+    return bool(getattr(sock, "pending", int)())
+
+
+def _has_input(connection: kombu.Connection) -> bool:
+    if not _streams(connection) or _buffered(connection):
+        return True
+    return bool(select.select([_fileno(connection)], (), (), 0)[0])

@@ -1,0 +1,107 @@
+"""One network: an exchange, a codec, a publisher per peer, and its subscriptions."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from miros_mesh.errors import FrameError
+from miros_mesh.link.ports import Delivery, Publisher
+from miros_mesh.networks.packing import Frame
+from miros_mesh.observer import Observer
+from miros_mesh.wire import Codec, Origin
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T", bound=Origin)
+
+# The version is in the name because an exchange cannot be redeclared with other arguments.
+EXCHANGE_PREFIX = "miros_mesh.v1."
+
+
+def exchange_of(network: str) -> str:
+    """The exchange that carries a network."""
+    return EXCHANGE_PREFIX + network
+
+
+class Network(Generic[T]):
+    """Numbers, packs and seals what is sent; opens what arrives. Thread-safe."""
+
+    def __init__(
+        self,
+        name: str,
+        codec: Codec[T],
+        observer: Observer,
+        *,
+        frame_events: int,
+        frame_bytes: int,
+    ) -> None:
+        self.name = name
+        self.exchange = exchange_of(name)
+        self._codec = codec
+        self._observer = observer
+        self._frame_events = frame_events
+        self._frame_bytes = frame_bytes
+        self._publishers: tuple[Publisher, ...] = ()
+        self._tail: Frame | None = None
+        self._sequences: defaultdict[str, int] = defaultdict(int)
+        self._lock = threading.Lock()
+
+    def attach(self, publisher: Publisher) -> None:
+        """Send to one more peer from now on."""
+        with self._lock:
+            self._publishers = (*self._publishers, publisher)
+            self._tail = None
+
+    def detach(self, publisher: Publisher) -> None:
+        """Send to a peer no more."""
+        with self._lock:
+            self._publishers = tuple(p for p in self._publishers if p is not publisher)
+
+    def send(self, chart: str, routing_key: str, make: Callable[[int], T]) -> None:
+        """Pack the message that `make` builds from the chart's next sequence number.
+
+        Raises `EventTooLargeError` or `PayloadError`, and then uses up no number.
+        """
+        with self._lock:
+            sequence = self._sequences[chart] + 1
+            encoded = self._codec.encode(make(sequence))
+            self._sequences[chart] = sequence
+            self._pack(routing_key, encoded)
+        self._observer.transmitted(network=self.name, chart=chart)
+
+    def open(self, delivery: Delivery) -> list[T]:
+        """The messages of a delivery; one that is refused is rejected, counted, and gives none."""
+        try:
+            messages = self._codec.open(delivery.body)
+        except FrameError as error:
+            logger.warning("refused a frame on %s: %s", self.name, error)
+            self._observer.dropped(network=self.name, reason=error.reason, events=1)
+            delivery.reject()
+            return []
+        self._observer.received(
+            network=self.name, events=len(messages), size_bytes=len(delivery.body)
+        )
+        return messages
+
+    def _pack(self, routing_key: str, encoded: bytes) -> None:
+        if not self._publishers:
+            self._observer.dropped(network=self.name, reason="no_peer", events=1)
+        tail = self._tail
+        if tail and tail.routing_key == routing_key and tail.add(encoded):
+            for publisher in self._publishers:
+                publisher.grown(tail, len(encoded))
+            return
+        self._tail = frame = Frame(
+            self.exchange,
+            routing_key,
+            self._codec.seal,
+            max_events=self._frame_events,
+            max_bytes=self._frame_bytes,
+        )
+        frame.add(encoded)
+        for publisher in self._publishers:
+            publisher.put(frame)

@@ -1,0 +1,326 @@
+"""The composition root: builds everything from the settings; starts it and stops it."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from miros_mesh.config import MeshConfig, NetworkName
+from miros_mesh.errors import ChartNameTakenError, StoppedError
+from miros_mesh.link.broker import KombuLink, LinkSettings, amqp_link, embedded_link
+from miros_mesh.link.embedded import load_or_create_key, prepare_home
+from miros_mesh.link.ports import Broker, Link, QueueSpec, Subscriber
+from miros_mesh.networks import (
+    Arrival,
+    Identity,
+    Inbox,
+    Mesh,
+    Network,
+    Peers,
+    Screen,
+    Snoop,
+    Watcher,
+    exchange_of,
+)
+from miros_mesh.observer import Observers
+from miros_mesh.wire import (
+    FRAME_OVERHEAD_BYTES,
+    Codec,
+    Envelope,
+    KeyRing,
+    MsgpackSerializer,
+    Origin,
+    SnoopRecord,
+)
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T", bound=Origin)
+
+NETWORKS: tuple[NetworkName, ...] = ("mesh", "snoop_trace", "snoop_spy")
+TRACE_ROUTING_KEY = "snoop.trace"
+SPY_ROUTING_KEY = "snoop.spy"
+# Whoever stopped reading the snoop stream loses its oldest records, not the broker its memory.
+SNOOP_QUEUE_FRAMES = 10_000
+# An event's envelope around its payload: names, numbers, ids.
+_ENVELOPE_BYTES = 2048
+# Joining threads after the drain; they end at their next turn, which is never far.
+_JOIN_TIMEOUT_S = 5.0
+
+LinkFactory = Callable[[LinkSettings], Link]
+
+
+class Node:
+    """One process on the mesh: its link, its three networks, its peers and its charts' inboxes.
+
+    A node starts with its first chart and stops with its last one.
+    """
+
+    def __init__(self, config: MeshConfig, link_factory: LinkFactory | None = None) -> None:
+        self.config = config
+        self.identity = Identity(config.node_name or _generated_name(), secrets.token_hex(6))
+        self.observer = Observers(*config.observers)
+        self._link_factory = link_factory or self._default_link
+        self._charts: dict[str, Inbox | None] = {}
+        self._lock = threading.RLock()
+        self._link: Link | None = None
+        self._stopped = False
+        self.home = _home_broker(config)
+        self.screen = Screen(
+            self.identity.node,
+            self.identity.incarnation,
+            dropped=lambda: self.observer.dropped(
+                network="snoop_screen", reason="slow_reader", events=1
+            ),
+        )
+
+    @property
+    def name(self) -> str:
+        """The node's name on the mesh."""
+        return self.identity.node
+
+    def start(self) -> None:
+        """Connect to the home broker; at once when already started.
+
+        Raises the `LinkError` or `ConfigError` that prevents it, and then leaves nothing running.
+        """
+        with self._lock:
+            if self._stopped:
+                raise StoppedError(f"node {self.name} has stopped; a new chart makes a new node")
+            if self._link is None:
+                try:
+                    self._build()
+                except BaseException:
+                    self.stop()
+                    raise
+
+    def stop(self) -> int:
+        """Drain the outboxes, end every thread, and return how many events stay undelivered."""
+        with self._lock:
+            link, self._link = self._link, None
+            self._stopped = True
+        if link is None:
+            return 0
+        left = self.peers.stop(self.config.drain_timeout_s)
+        if left:
+            logger.error("node %s stopped with %d events undelivered", self.name, left)
+            self.observer.dropped(network="mesh", reason="stopped", events=left)
+        self.subscriber.stop(_JOIN_TIMEOUT_S)
+        self.screen.stop(_JOIN_TIMEOUT_S)
+        link.close()
+        return left
+
+    def reserve(self, chart: str) -> None:
+        """Take a chart's name. Raises `ChartNameTakenError`."""
+        with self._lock:
+            if chart in self._charts:
+                raise ChartNameTakenError(
+                    f"a live chart of this process is already named {chart!r}; "
+                    "names tell charts apart, so give each its own"
+                )
+            self._charts[chart] = None
+
+    def join(
+        self,
+        chart: str,
+        rx_routing_key: str,
+        *,
+        room: Callable[[], int],
+        post: Callable[[Arrival], None],
+    ) -> Inbox:
+        """Give a chart its queue and inbox. Raises the `LinkError` that prevents it."""
+        inbox = self._charts[chart] = Inbox(self.mesh, chart, room=room, post=post)
+        self.subscriber.add(
+            self._mesh_queue(chart, rx_routing_key), inbox.receive, self._add_timeout_s
+        )
+        return inbox
+
+    def silence(self, chart: str) -> None:
+        """Deliver nothing more to a chart."""
+        inbox = self._charts.get(chart)
+        if inbox:
+            inbox.close()
+            self.subscriber.remove(_queue_name("mesh", self.name, chart))
+
+    def leave(self, chart: str) -> bool:
+        """Forget a chart; whether it was the last one."""
+        self.silence(chart)
+        self.trace.unwatch(chart)
+        self.spy.unwatch(chart)
+        with self._lock:
+            self._charts.pop(chart, None)
+            return not self._charts
+
+    def watch(self, snoop: Snoop, chart: str, watcher: Watcher) -> None:
+        """Show a snoop network's records to a chart's watcher. Raises the `LinkError` in its way."""
+        snoop.watch(chart, watcher)
+        with self._lock:
+            if snoop.network.name in self._watched:
+                return
+            self._watched.add(snoop.network.name)
+        self.screen.start()
+        self.subscriber.add(self._snoop_queue(snoop), snoop.receive, self._add_timeout_s)
+
+    def _build(self) -> None:
+        config, identity = self.config, self.identity
+        self._link = self._link_factory(self._link_settings())
+        mesh = self._network("mesh", Envelope)
+        trace = self._network("snoop_trace", SnoopRecord)
+        spy = self._network("snoop_spy", SnoopRecord)
+        self.mesh = Mesh(
+            mesh,
+            identity,
+            config.serializer or MsgpackSerializer(),
+            self.observer,
+            dedup_window=config.dedup_window,
+        )
+        self.trace = Snoop(trace, identity, TRACE_ROUTING_KEY)
+        self.spy = Snoop(spy, identity, SPY_ROUTING_KEY)
+        self._watched: set[str] = set()
+        self.peers = Peers(self._link, (mesh, trace, spy))
+        self.subscriber: Subscriber = self._link.subscriber(self.home)
+        self.subscriber.start()
+        publisher = self.peers.add(self.home)
+        self.subscriber.wait_ready(self._start_timeout_s)
+        publisher.wait_ready(self._start_timeout_s)
+
+    def _network(self, name: NetworkName, message_type: type[T]) -> Network[T]:
+        config = self.config
+        largest = max(config.frame_bytes, config.max_event_bytes) + _ENVELOPE_BYTES
+        codec = Codec(
+            name,
+            KeyRing(self._keys(name)),
+            message_type,
+            # Fernet writes four bytes for three.
+            max_frame_bytes=largest * 4 // 3 + FRAME_OVERHEAD_BYTES,
+            max_event_bytes=config.max_event_bytes,
+        )
+        return Network(
+            name,
+            codec,
+            self.observer,
+            frame_events=config.frame_events,
+            frame_bytes=config.frame_bytes,
+        )
+
+    def _keys(self, network: NetworkName) -> tuple[bytes, ...]:
+        keys = self.config.keys_for(network)
+        return keys or (load_or_create_key(prepare_home(self.config.home_folder)),)
+
+    def _link_settings(self) -> LinkSettings:
+        config = self.config
+        return LinkSettings(
+            node=self.name,
+            exchanges=tuple(exchange_of(network) for network in NETWORKS),
+            observer=self.observer,
+            attempts=config.connection_attempts,
+            connect_timeout_s=config.connect_timeout_s,
+            heartbeat_interval_s=config.heartbeat_interval_s,
+            confirm_timeout_s=config.confirm_timeout_s,
+            outbox_events=config.outbox_events,
+            outbox_bytes=config.outbox_bytes,
+        )
+
+    def _default_link(self, settings: LinkSettings) -> KombuLink:
+        if self.config.brokers:
+            return amqp_link(settings)
+        return embedded_link(settings, prepare_home(self.config.home_folder))
+
+    def _mesh_queue(self, chart: str, rx_routing_key: str) -> QueueSpec:
+        lasting = self.config.node_name is not None
+        return QueueSpec(
+            name=_queue_name("mesh", self.name, chart),
+            exchange=exchange_of("mesh"),
+            routing_pattern=rx_routing_key,
+            prefetch=self.config.prefetch_frames,
+            expires_s=self.config.queue_expires_s,
+            replicated=lasting,
+            delete_on_stop=not lasting,
+        )
+
+    def _snoop_queue(self, snoop: Snoop) -> QueueSpec:
+        return QueueSpec(
+            name=_queue_name(snoop.network.name, self.name, self.identity.incarnation),
+            exchange=snoop.network.exchange,
+            routing_pattern="#",
+            prefetch=self.config.prefetch_frames,
+            expires_s=self.config.queue_expires_s,
+            max_length=SNOOP_QUEUE_FRAMES,
+        )
+
+    @property
+    def _start_timeout_s(self) -> float:
+        config = self.config
+        tries = config.connection_attempts * max(len(config.brokers), 1)
+        return tries * (config.connect_timeout_s + 1.0)
+
+    @property
+    def _add_timeout_s(self) -> float:
+        return self.config.connect_timeout_s + self.config.confirm_timeout_s
+
+
+class Nodes:
+    """The live nodes of this process: charts with equal settings share one."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[MeshConfig, Node] = {}
+        self._at_exit = False
+        self._lock = threading.RLock()
+
+    def enter(self, config: MeshConfig, chart: str) -> Node:
+        """The started node of these settings, with the chart's name reserved on it.
+
+        Raises what `Node.start` and `Node.reserve` raise.
+        """
+        with self._lock:
+            node = self._nodes.get(config)
+            if node is None:
+                node = Node(config)
+                node.start()
+                self._nodes[config] = node
+            node.reserve(chart)
+            if not self._at_exit:
+                self._at_exit = True
+                atexit.register(self.stop_all)
+            return node
+
+    def leave(self, node: Node, chart: str) -> int:
+        """A chart leaves; its node stops with the last one. Returns events left undelivered."""
+        with self._lock:
+            if not node.leave(chart):
+                return 0
+            self._nodes.pop(node.config, None)
+            return node.stop()
+
+    def stop_all(self) -> None:
+        """The last net, at interpreter exit."""
+        with self._lock:
+            nodes, self._nodes = list(self._nodes.values()), {}
+        for node in nodes:
+            node.stop()
+
+
+# The one process-wide object: that charts of equal settings find each other's node asks for it.
+NODES = Nodes()
+
+
+def _home_broker(config: MeshConfig) -> Broker:
+    if not config.brokers:
+        return Broker(f"embedded:{config.home_folder}")
+    return Broker(config.brokers[0].redacted, config.brokers)
+
+
+def _generated_name() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
+def _queue_name(network: str, node: str, owner: str) -> str:
+    return f"{exchange_of(network)}.{node}.{owner}"
+
+

@@ -1,0 +1,1 @@
+"""Listeners: logs and metrics. Nothing below knows them, and importing this loads neither."""

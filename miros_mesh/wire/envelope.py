@@ -1,0 +1,69 @@
+"""What travels inside a frame: events of the mesh and records of the snoop networks.
+
+Both travel as msgpack arrays in field order, so the order of the fields is part of the wire
+format: a new field means a new frame version.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+MAX_NAME = 255
+MAX_INCARNATION = 64
+MAX_SEQUENCE = 2**63 - 1
+
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+StateName = Annotated[str, Meta(max_length=MAX_NAME)]
+Incarnation = Annotated[str, Meta(min_length=1, max_length=MAX_INCARNATION)]
+SequenceNumber = Annotated[int, Meta(ge=1, le=MAX_SEQUENCE)]
+EventId = Annotated[
+    str, Meta(min_length=1, max_length=MAX_INCARNATION + MAX_NAME + len(f"//{MAX_SEQUENCE}"))
+]
+# Ends with the year 9998, so that a reader in any time zone can turn it into a datetime.
+EpochSeconds = Annotated[float, Meta(ge=0, le=253_370_764_800)]
+
+
+class Origin(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """Who said it, and its place in that chart's stream on this network."""
+
+    node: Name
+    chart: Name
+    incarnation: Incarnation
+    sequence: SequenceNumber
+
+    @property
+    def id(self) -> str:
+        """Unique on its network, since an incarnation is new at each start of a node."""
+        return f"{self.incarnation}/{self.chart}/{self.sequence}"
+
+
+class Envelope(Origin, frozen=True):
+    """One event on the mesh; `payload` is what the payload serializer made of it."""
+
+    signal: Name
+    payload: bytes
+    sent_at: EpochSeconds
+    cause: EventId | None = None
+
+    def __repr__(self) -> str:
+        """Without the payload, which belongs to the application and in no log."""
+        return (
+            f"Envelope(id={self.id!r}, node={self.node!r}, signal={self.signal!r}, "
+            f"payload=<{len(self.payload)} bytes>, sent_at={self.sent_at!r}, cause={self.cause!r})"
+        )
+
+
+class SnoopRecord(Origin, frozen=True):
+    """One step of a chart at work, for the eyes of whoever watches."""
+
+    kind: Literal["trace", "spy", "scribble"]
+    time: EpochSeconds
+    text: str
+    signal: Name | None = None
+    from_state: StateName | None = None
+    to_state: StateName | None = None
+    event_id: EventId | None = None
+    cause: EventId | None = None

@@ -1,0 +1,90 @@
+"""What every test has: a clean environment, no thread left behind, a RabbitMQ for the asking."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from rabbitmq_server import RabbitServer, find_programs
+from waiting import wait_until
+
+THREAD_END_LIMIT_S = 5.0
+SETTINGS = ("MIROS_MESH_", "RABBIT_", "MESH_", "SNOOP_", "CONNECTION_ATTEMPTS")
+NO_RABBITMQ = (
+    "needs the program rabbitmq-server: `make test` as root installs it with apt; "
+    "otherwise: sudo apt-get install rabbitmq-server"
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the settings and the home of the person who runs the tests out of them."""
+    for name in os.environ:
+        if name.startswith(SETTINGS):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
+    monkeypatch.setenv("MIROS_MESH_HOME", str(home / "mesh"))
+    monkeypatch.setenv("MIROS_MESH_LAN", "off")
+    # A program that a test starts in the source folder still finds the installed package.
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left_behind() -> Iterator[None]:
+    """Fail a test after which a thread of the library goes on."""
+    before = set(threading.enumerate())
+    yield
+    try:
+        wait_until(lambda: not _mesh_threads(before), THREAD_END_LIMIT_S)
+    except AssertionError:
+        names = sorted(thread.name for thread in _mesh_threads(before))
+        pytest.fail(f"threads left behind: {', '.join(names)}", pytrace=False)
+
+
+def _mesh_threads(known: set[threading.Thread]) -> list[threading.Thread]:
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith("mesh-") and thread not in known
+    ]
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
+    """A private RabbitMQ server; missing, it fails in CI and skips elsewhere."""
+    programs = find_programs()
+    if programs is None:
+        _missing(NO_RABBITMQ)
+    server = RabbitServer(tmp_path_factory.mktemp("rabbitmq") / "node", programs)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+def _missing(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def vhost(rabbitmq: RabbitServer) -> str:
+    """The name of a virtual host of this test's own; a server that a test stopped runs again."""
+    rabbitmq.start()
+    return rabbitmq.new_vhost()
+
+
+@pytest.fixture
+def vhost_url(rabbitmq: RabbitServer, vhost: str) -> str:
+    """The AMQP URL, with user and password, of this test's own virtual host."""
+    return rabbitmq.url(vhost)

@@ -1,0 +1,10 @@
+from miros.activeobject import ActiveObject as ActiveObject
+from miros.activeobject import Factory as Factory
+from miros.event import Event as Event
+from miros.event import return_status as return_status
+from miros.event import signals as signals
+from miros.hsm import HsmWithQueues as HsmWithQueues
+from miros.hsm import InstrumentedHsmEventProcessor as InstrumentedHsmEventProcessor
+from miros.hsm import pp as pp
+from miros.hsm import spy_on as spy_on
+from miros.hsm import stripped as stripped

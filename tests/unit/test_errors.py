@@ -1,0 +1,74 @@
+"""The tree of errors: what a caller may rely on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+
+from miros_mesh import errors
+from miros_mesh.errors import ConfigError, FrameError, LinkError, MeshError
+
+
+def tree(root: type[MeshError]) -> list[type[MeshError]]:
+    return [root, *(leaf for child in root.__subclasses__() for leaf in tree(child))]
+
+
+def test_every_error_of_the_module_is_a_mesh_error_and_says_what_it_means() -> None:
+    public = [each for each in vars(errors).values() if isinstance(each, type)]
+    assert all(issubclass(each, MeshError) and each.__doc__ for each in public)
+
+
+def test_only_what_heals_by_itself_is_retryable() -> None:
+    assert {error.__name__ for error in tree(MeshError) if error.retryable} == {
+        "BrokerUnreachableError",
+        "ConnectionLostError",
+        "ConfirmTimeoutError",
+        "PublishRefusedError",
+    }
+
+
+def test_each_refusal_of_a_frame_has_a_reason_of_its_own() -> None:
+    reasons = [error.reason for error in tree(FrameError) if issubclass(error, FrameError)]
+    assert len(set(reasons)) == len(reasons)
+    assert all(reason.isidentifier() and reason.islower() for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("error", "builtin"),
+    [
+        (errors.ConfigError, ValueError),
+        (errors.AddressError, ValueError),
+        (errors.RoutingKeyError, ValueError),
+        (errors.EncryptionKeyError, ValueError),
+        (errors.PayloadError, TypeError),
+        (errors.EventTooLargeError, ValueError),
+        (errors.NotStartedError, RuntimeError),
+        (errors.StoppedError, RuntimeError),
+    ],
+)
+def test_misuse_is_also_the_builtin_error_that_a_stranger_expects(
+    error: type[MeshError], builtin: type[Exception]
+) -> None:
+    assert issubclass(error, builtin)
+
+
+def test_a_broker_error_is_no_misuse() -> None:
+    assert not any(issubclass(error, (ValueError, RuntimeError)) for error in tree(LinkError))
+
+
+def test_a_config_error_lists_every_problem_on_a_line_of_its_own() -> None:
+    error = ConfigError(("a is wrong", "b is missing"))
+    assert str(error) == "2 settings need attention:\n  - a is wrong\n  - b is missing"
+    assert str(ConfigError(("a is wrong",))) == "1 setting needs attention:\n  - a is wrong"
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_a_config_error_can_be_rebuilt_as_another_process_would(
+    duplicate: Callable[[ConfigError], ConfigError],
+) -> None:
+    error = ConfigError(("a is wrong", "b is missing"))
+    again = duplicate(error)
+    assert again.problems == error.problems
+    assert str(again) == str(error)

@@ -1,0 +1,108 @@
+"""Observers: every hook is optional, and a broken one harms nobody."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import Any
+
+import pytest
+
+from miros_mesh.observer import Observer, Observers
+
+HOOKS: dict[str, dict[str, Any]] = {
+    "transmitted": {"network": "mesh", "chart": "c"},
+    "published": {"network": "mesh", "peer": "p", "events": 1, "size_bytes": 9, "seconds": 0.1},
+    "received": {"network": "mesh", "events": 1, "size_bytes": 9},
+    "handed_over": {"chart": "c", "seconds": 0.1},
+    "dropped": {"network": "mesh", "reason": "overflow", "events": 2},
+    "gap": {"network": "mesh", "sender": "s", "missing": 3},
+    "peer_up": {"peer": "p"},
+    "peer_down": {"peer": "p", "reason": "lost"},
+    "subscribed": {"broker": "b"},
+    "unsubscribed": {"broker": "b", "reason": "lost"},
+    "chart_left": {"node": "n", "chart": "c"},
+    "chart_died": {"chart": "c", "error": ValueError("x")},
+}
+
+
+class Recorder(Observer):
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def dropped(self, **facts: Any) -> None:
+        self.calls.append(("dropped", facts))
+
+    def peer_up(self, **facts: Any) -> None:
+        self.calls.append(("peer_up", facts))
+
+
+class Broken(Observer):
+    def peer_up(self, **facts: Any) -> None:
+        raise RuntimeError("this hook is broken")
+
+    def dropped(self, **facts: Any) -> None:
+        raise RuntimeError("this hook is broken too")
+
+
+def test_the_hooks_are_the_ones_that_are_tested() -> None:
+    assert {name for name in vars(Observer) if not name.startswith("_")} == set(HOOKS)
+
+
+@pytest.mark.parametrize(("hook", "facts"), HOOKS.items())
+@pytest.mark.parametrize("observer", [Observer(), Observers(), Observers(Observer())])
+def test_a_hook_that_nobody_overrides_does_nothing(
+    observer: Observer, hook: str, facts: dict[str, Any]
+) -> None:
+    assert getattr(observer, hook)(**facts) is None
+
+
+@pytest.mark.parametrize(("hook", "facts"), HOOKS.items())
+def test_hooks_take_keywords_only_so_that_facts_can_be_added(
+    hook: str, facts: dict[str, Any]
+) -> None:
+    parameters = list(inspect.signature(getattr(Observer, hook)).parameters.values())[1:]
+    assert {p.name for p in parameters} == set(facts)
+    assert all(p.kind is p.KEYWORD_ONLY for p in parameters)
+
+
+def test_every_observer_is_told_in_order() -> None:
+    first, second = Recorder(), Recorder()
+    observers = Observers(first, Observers(second))
+    observers.peer_up(peer="p")
+    observers.dropped(network="mesh", reason="overflow", events=2)
+    expected = [
+        ("peer_up", {"peer": "p"}),
+        ("dropped", {"network": "mesh", "reason": "overflow", "events": 2}),
+    ]
+    assert first.calls == second.calls == expected
+
+
+def test_a_hook_that_raises_stops_neither_the_caller_nor_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    healthy = Recorder()
+    observers = Observers(Broken(), healthy)
+    observers.peer_up(peer="p")
+    assert healthy.calls == [("peer_up", {"peer": "p"})]
+    assert "this hook is broken" in caplog.text
+
+
+def test_a_hook_that_raises_is_logged_once_and_each_hook_for_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    observers = Observers(Broken())
+    with caplog.at_level(logging.ERROR, logger="miros_mesh.observer"):
+        for _ in range(3):
+            observers.peer_up(peer="p")
+            observers.dropped(network="mesh", reason="overflow", events=1)
+    assert [record.message.split(" raised in ")[1] for record in caplog.records] == [
+        "peer_up; said once",
+        "dropped; said once",
+    ]
+
+
+def test_observers_can_be_compared_and_hashed_as_settings_are() -> None:
+    recorder = Recorder()
+    assert hash((recorder,)) == hash((recorder,))
+    assert isinstance(Observers(recorder), Observer)

@@ -1,0 +1,373 @@
+"""Frames: a round trip changes nothing, and whatever is not exactly ours has a named error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miros_mesh.errors import (
+    EventTooLargeError,
+    FrameError,
+    FrameVersionError,
+    MalformedFrameError,
+    OversizeFrameError,
+    PayloadError,
+    UndecryptableFrameError,
+    WrongNetworkError,
+)
+from miros_mesh.wire import (
+    FRAME_OVERHEAD_BYTES,
+    FRAME_VERSION,
+    MAX_FRAME_MESSAGES,
+    Codec,
+    Envelope,
+    KeyRing,
+    MsgpackSerializer,
+    SnoopRecord,
+    generate_key,
+)
+
+KEY = generate_key()
+RING = KeyRing([KEY])
+LIMIT = 4096
+mesh = Codec("mesh", RING, Envelope, max_frame_bytes=LIMIT)
+trace = Codec("snoop_trace", RING, SnoopRecord, max_frame_bytes=LIMIT)
+
+ENVELOPE = Envelope("node-1", "chart_a", "6f1c", 7, "to_inner", b"\xc0", 1.5, "6f1c/chart_b/3")
+FRAME = mesh.seal([mesh.encode(ENVELOPE)])
+
+names = st.text(min_size=1, max_size=20)
+moments = st.floats(0, 253_370_764_800)
+origin = {
+    "node": names,
+    "chart": names,
+    "incarnation": names,
+    "sequence": st.integers(1, 2**63 - 1),
+}
+envelopes = st.builds(
+    Envelope,
+    **origin,
+    signal=names,
+    payload=st.binary(max_size=100),
+    sent_at=moments,
+    cause=st.none() | names,
+)
+records = st.builds(
+    SnoopRecord,
+    **origin,
+    kind=st.sampled_from(["trace", "spy", "scribble"]),
+    time=moments,
+    text=st.text(max_size=100),
+    signal=st.none() | names,
+    from_state=st.none() | st.text(max_size=20),
+    to_state=st.none() | st.text(max_size=20),
+    event_id=st.none() | names,
+    cause=st.none() | names,
+)
+
+
+@given(st.lists(envelopes, min_size=1, max_size=5))
+def test_envelopes_come_back_equal_and_in_order(messages: list[Envelope]) -> None:
+    frame = mesh.seal([mesh.encode(message) for message in messages])
+
+    assert mesh.open(frame) == messages
+
+
+@given(st.lists(records, min_size=1, max_size=5))
+def test_snoop_records_come_back_equal_and_in_order(messages: list[SnoopRecord]) -> None:
+    frame = trace.seal([trace.encode(message) for message in messages])
+
+    assert trace.open(frame) == messages
+
+
+def test_a_frame_carries_as_many_messages_as_its_header_can_count() -> None:
+    codec = Codec("mesh", RING, Envelope, max_frame_bytes=2**24)
+    encoded = codec.encode(ENVELOPE)
+
+    assert len(codec.open(codec.seal([encoded] * MAX_FRAME_MESSAGES))) == MAX_FRAME_MESSAGES
+
+
+def test_a_frame_written_by_the_first_release_can_be_read_for_ever() -> None:
+    key = b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    frame = bytes.fromhex(
+        "0180000000006b01009939d673576c653fd073a06755416ee24fb59099c72bf0b2ccde8534b87495ab832e1aa0"
+        "1b540d2f7e960bd45a58f8d56ca6883f50b79aeb43f2a2f3b13abb0dde4f68aaa8fb92bdf4dab285629d2ea788"
+        "44e269601b8b58911a23135dcd782f27198d957cab500920947a9e8485951e1072c018dfff613bc08f7dddc0f1"
+        "3ad4e0"
+    )
+
+    [envelope] = Codec("mesh", KeyRing([key]), Envelope, max_frame_bytes=LIMIT).open(frame)
+
+    assert envelope == Envelope(
+        node="node-1",
+        chart="chart_a",
+        incarnation="6f1c0d9be2a34c5d",
+        sequence=1,
+        signal="other_to_inner",
+        payload=envelope.payload,
+        sent_at=1525440563.177773,
+        cause=None,
+    )
+    assert MsgpackSerializer().loads(envelope.payload) == {"any": "json"}
+
+
+@given(st.integers(0, len(FRAME) - 1), st.integers(1, 255))
+def test_any_changed_byte_is_refused(position: int, change: int) -> None:
+    changed = bytearray(FRAME)
+    changed[position] ^= change
+
+    with pytest.raises(FrameError):
+        mesh.open(bytes(changed))
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_any_changed_bit_is_refused(bit: int) -> None:
+    for position in range(len(FRAME)):
+        changed = bytearray(FRAME)
+        changed[position] ^= 1 << bit
+
+        with pytest.raises((UndecryptableFrameError, FrameVersionError)):
+            mesh.open(bytes(changed))
+
+
+def test_a_frame_that_was_cut_short_is_refused() -> None:
+    for length in range(len(FRAME)):
+        with pytest.raises((MalformedFrameError, UndecryptableFrameError)):
+            mesh.open(FRAME[:length])
+
+
+@given(st.binary(min_size=1, max_size=20))
+def test_bytes_added_to_a_frame_are_refused(tail: bytes) -> None:
+    with pytest.raises(UndecryptableFrameError):
+        mesh.open(FRAME + tail)
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_are_refused(frame: bytes) -> None:
+    with pytest.raises(FrameError):
+        mesh.open(frame)
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_of_this_version_are_refused(rest: bytes) -> None:
+    with pytest.raises(UndecryptableFrameError):
+        mesh.open(bytes([FRAME_VERSION]) + rest)
+
+
+@given(st.binary(max_size=300))
+def test_random_content_with_the_right_key_is_refused(content: bytes) -> None:
+    with pytest.raises((MalformedFrameError, WrongNetworkError)):
+        mesh.open(_frame(content))
+
+
+@given(st.recursive(st.none() | st.integers(0, 9) | st.text() | st.binary(), st.lists))
+def test_random_messages_with_the_right_key_are_refused(messages: Any) -> None:
+    with pytest.raises(MalformedFrameError):
+        mesh.open(_frame(msgspec.msgpack.encode(["mesh", messages])))
+
+
+def test_an_empty_frame_is_malformed() -> None:
+    with pytest.raises(MalformedFrameError, match="empty"):
+        mesh.open(b"")
+
+
+@pytest.mark.parametrize("version", [0, FRAME_VERSION + 1, ord("g"), 255])
+def test_a_frame_of_another_version_is_refused_before_any_key_is_tried(version: int) -> None:
+    stranger = Codec("mesh", KeyRing([generate_key()]), Envelope, max_frame_bytes=LIMIT)
+
+    with pytest.raises(FrameVersionError, match=f"version {version}, and this library reads 1"):
+        stranger.open(bytes([version]) + FRAME[1:])
+
+
+def test_a_frame_of_another_network_is_refused_although_the_key_is_the_same() -> None:
+    record = SnoopRecord("node-1", "chart_a", "6f1c", 1, "spy", 1.5, "START")
+    frame = trace.seal([trace.encode(record)])
+
+    with pytest.raises(WrongNetworkError, match="'snoop_trace'"):
+        mesh.open(frame)
+
+
+def test_a_frame_of_another_key_is_refused() -> None:
+    stranger = Codec("mesh", KeyRing([generate_key()]), Envelope, max_frame_bytes=LIMIT)
+
+    with pytest.raises(UndecryptableFrameError):
+        stranger.open(FRAME)
+
+
+def test_a_frame_of_an_older_key_opens_while_the_ring_holds_it() -> None:
+    ring = KeyRing([KEY])
+    codec = Codec("mesh", ring, Envelope, max_frame_bytes=LIMIT)
+    new = generate_key()
+
+    ring.add(new)
+    ring.use(new)
+    assert codec.open(FRAME) == [ENVELOPE]
+
+    ring.remove(KEY)
+    with pytest.raises(UndecryptableFrameError):
+        codec.open(FRAME)
+
+
+def test_an_oversize_frame_is_refused_before_anything_else() -> None:
+    with pytest.raises(OversizeFrameError, match="4,097 bytes, and the limit is 4,096"):
+        mesh.open(b"\xff" * (LIMIT + 1))
+
+
+def test_a_frame_of_exactly_the_limit_opens() -> None:
+    codec = Codec("mesh", RING, Envelope, max_frame_bytes=len(FRAME))
+
+    assert codec.open(FRAME) == [ENVELOPE]
+
+
+FIELDS = msgspec.structs.astuple(ENVELOPE)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        pytest.param([], id="no message at all"),
+        pytest.param(FIELDS, id="a message where a list of messages belongs"),
+        pytest.param([FIELDS[:6]], id="too few fields"),
+        pytest.param([(*FIELDS, None)], id="too many fields"),
+        pytest.param([dict(zip(Envelope.__struct_fields__, FIELDS, strict=True))], id="a map"),
+        pytest.param([(1, *FIELDS[1:])], id="a node that is no text"),
+        pytest.param([("", *FIELDS[1:])], id="an empty node"),
+        pytest.param([("n" * 256, *FIELDS[1:])], id="a node of 256 characters"),
+        pytest.param([(*FIELDS[:3], 0, *FIELDS[4:])], id="sequence number 0"),
+        pytest.param([(*FIELDS[:3], True, *FIELDS[4:])], id="a bool as a number"),
+        pytest.param([(*FIELDS[:3], "7", *FIELDS[4:])], id="a number as text"),
+        pytest.param([(*FIELDS[:5], "text", *FIELDS[6:])], id="a payload that is no bytes"),
+        pytest.param([(*FIELDS[:6], float("nan"), None)], id="a time that is no number"),
+        pytest.param([(*FIELDS[:6], 1e300, None)], id="a time that no calendar has"),
+        pytest.param([(*FIELDS[:6], -1.0, None)], id="a time before the epoch"),
+        pytest.param([FIELDS, "x"], id="one good message and one bad"),
+    ],
+)
+def test_content_that_this_version_does_not_write_is_malformed(messages: Any) -> None:
+    content = msgspec.msgpack.encode(["mesh", messages])
+
+    with pytest.raises(MalformedFrameError):
+        mesh.open(_frame(content))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(msgspec.msgpack.encode(["mesh", [FIELDS]]) + b"\x00", id="trailing bytes"),
+        pytest.param(msgspec.msgpack.encode(["mesh", [FIELDS]])[:-1], id="missing bytes"),
+        pytest.param(msgspec.msgpack.encode(["mesh"]), id="no list of messages"),
+        pytest.param(msgspec.msgpack.encode(["mesh", [FIELDS], 1]), id="a third part"),
+        pytest.param(b"\x92\xa1\xff\x90", id="a network that is no UTF-8"),
+        pytest.param(b"\x92\xa4mesh\xdd\xff\xff\xff\xff", id="a list longer than the frame"),
+        pytest.param(b"\x92\xa4mesh" + b"\x91" * 100_000 + b"\xc0", id="nested without end"),
+        pytest.param(b"\x92\xa4mesh\x91\xd4\x05a", id="an extension type"),
+    ],
+)
+def test_content_that_is_no_frame_is_malformed(content: bytes) -> None:
+    codec = Codec("mesh", RING, Envelope, max_frame_bytes=2**20)
+
+    with pytest.raises(MalformedFrameError):
+        codec.open(_frame(content))
+
+
+def test_a_refusal_never_shows_the_payload() -> None:
+    bad = (*FIELDS[:5], b"hunter2", "not a time", None)
+
+    with pytest.raises(MalformedFrameError) as raised:
+        mesh.open(_frame(msgspec.msgpack.encode(["mesh", [bad]])))
+
+    assert "hunter2" not in str(raised.value)
+    assert raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("signal", "s" * 256, "signal: Expected `str` of length <= 255"),
+        ("signal", "", "signal: Expected `str` of length >= 1"),
+        ("signal", "\ud800", "surrogates not allowed"),
+        ("node", None, "node: Expected `str`"),
+        ("sequence", 0, "sequence: Expected `int` >= 1"),
+        ("sequence", 2**63, "sequence: Expected `int` <= "),
+        ("sequence", 2**64, "can't serialize ints"),
+        ("sent_at", float("nan"), "sent_at: Expected `float` >= 0"),
+        ("cause", "c" * 1000, "cause: Expected `str` of length <= 340"),
+    ],
+)
+def test_what_every_receiver_would_refuse_is_refused_by_the_sender(
+    field: str, value: Any, said: str
+) -> None:
+    with pytest.raises(PayloadError) as raised:
+        mesh.encode(msgspec.structs.replace(ENVELOPE, **{field: value}))
+
+    assert str(raised.value).startswith("cannot be sent: ")
+    assert said.lower() in str(raised.value).lower()
+
+
+def test_a_message_of_another_kind_is_refused_by_the_sender() -> None:
+    record = SnoopRecord("node-1", "chart_a", "6f1c", 1, "spy", 1.5, "START")
+
+    with pytest.raises(PayloadError):
+        mesh.encode(record)  # type: ignore[arg-type]
+
+
+def test_the_longest_id_fits_into_a_cause() -> None:
+    longest = Envelope("n", "c" * 255, "i" * 64, 2**63 - 1, "s", b"", 1.5)
+
+    mesh.encode(msgspec.structs.replace(longest, cause=longest.id))
+
+
+@given(st.integers(0, 4000))
+def test_what_the_sender_encodes_fits_into_a_frame(payload_bytes: int) -> None:
+    message = msgspec.structs.replace(ENVELOPE, payload=bytes(payload_bytes))
+    try:
+        encoded = mesh.encode(message)
+    except EventTooLargeError:
+        assert payload_bytes > LIMIT - FRAME_OVERHEAD_BYTES - 100
+        return
+    assert mesh.open(mesh.seal([encoded])) == [message]
+
+
+def test_an_event_over_its_own_limit_is_refused_with_both_sizes() -> None:
+    codec = Codec("mesh", RING, Envelope, max_frame_bytes=LIMIT, max_event_bytes=100)
+
+    with pytest.raises(EventTooLargeError, match=r"1,0\d\d bytes, and the limit is 100: .*max_ev"):
+        codec.encode(msgspec.structs.replace(ENVELOPE, payload=bytes(1000)))
+
+
+def test_the_overhead_of_a_frame_is_never_more_than_stated() -> None:
+    codec = Codec("n" * 32, RING, Envelope, max_frame_bytes=2**24)
+    encoded = codec.encode(ENVELOPE)
+
+    for count in (1, 2, 15, 16, 17, 100, MAX_FRAME_MESSAGES):
+        overhead = len(codec.seal([encoded] * count)) - count * len(encoded)
+        assert overhead <= FRAME_OVERHEAD_BYTES
+
+
+def test_a_frame_that_no_receiver_would_take_is_not_sealed() -> None:
+    encoded = mesh.encode(msgspec.structs.replace(ENVELOPE, payload=bytes(3000)))
+
+    with pytest.raises(OversizeFrameError):
+        mesh.seal([encoded, encoded])
+
+
+@pytest.mark.parametrize("count", [0, MAX_FRAME_MESSAGES + 1])
+def test_a_frame_of_too_few_or_too_many_messages_is_not_sealed(count: int) -> None:
+    with pytest.raises(ValueError, match="1 to 100,000 messages"):
+        mesh.seal([b"\xc0"] * count)
+
+
+@pytest.mark.parametrize("name", ["", "n" * 33])
+def test_a_network_has_a_short_name(name: str) -> None:
+    with pytest.raises(ValueError, match="1 to 32 bytes"):
+        Codec(name, RING, Envelope, max_frame_bytes=LIMIT)
+
+
+def _frame(content: bytes) -> bytes:
+    """What somebody with our key and bad intentions can make."""
+    return bytes([FRAME_VERSION]) + RING.seal(content)

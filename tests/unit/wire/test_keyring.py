@@ -1,0 +1,219 @@
+"""Key rings: the first key seals, all open, and none is ever shown."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miros_mesh.errors import EncryptionKeyError, UndecryptableFrameError
+from miros_mesh.wire import KeyRing, fingerprint, generate_key
+
+OLD, NEW, OTHER = generate_key(), generate_key(), generate_key()
+
+
+@given(st.binary())
+def test_what_was_sealed_opens(plain: bytes) -> None:
+    ring = KeyRing([OLD])
+
+    assert ring.open(ring.seal(plain)) == plain
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_nobody_sealed_are_refused(sealed: bytes) -> None:
+    with pytest.raises(UndecryptableFrameError):
+        KeyRing([OLD, NEW]).open(sealed)
+
+
+def test_the_same_bytes_are_sealed_differently_each_time() -> None:
+    ring = KeyRing([OLD])
+
+    assert ring.seal(b"x") != ring.seal(b"x")
+
+
+def test_a_ring_without_the_key_says_only_that_it_cannot_open() -> None:
+    with pytest.raises(UndecryptableFrameError) as raised:
+        KeyRing([NEW]).open(KeyRing([OLD]).seal(b"x"))
+
+    assert str(raised.value) == "no key of the ring opens this frame"
+    assert raised.value.__suppress_context__
+
+
+def test_every_key_of_the_ring_opens() -> None:
+    ring = KeyRing([OLD, NEW, OTHER])
+
+    for key in (OLD, NEW, OTHER):
+        assert ring.open(KeyRing([key]).seal(b"x")) == b"x"
+
+
+def test_the_first_key_seals() -> None:
+    sealed = KeyRing([OLD, NEW]).seal(b"x")
+
+    assert KeyRing([OLD]).open(sealed) == b"x"
+    with pytest.raises(UndecryptableFrameError):
+        KeyRing([NEW]).open(sealed)
+
+
+def test_a_rotation_never_leaves_two_nodes_without_a_common_key() -> None:
+    nodes = [KeyRing([OLD]), KeyRing([OLD])]
+
+    for step in (KeyRing.add, KeyRing.use):
+        for node in nodes:
+            step(node, NEW)
+            _assert_they_understand_each_other(*nodes)
+    for node in nodes:
+        node.remove(OLD)
+        _assert_they_understand_each_other(*nodes)
+
+    assert [node.fingerprints for node in nodes] == [(fingerprint(NEW),)] * 2
+
+
+def test_an_added_key_opens_and_does_not_seal() -> None:
+    ring = KeyRing([OLD])
+
+    ring.add(NEW)
+
+    assert ring.open(KeyRing([NEW]).seal(b"x")) == b"x"
+    assert KeyRing([OLD]).open(ring.seal(b"x")) == b"x"
+
+
+def test_adding_a_key_again_changes_nothing() -> None:
+    ring = KeyRing([OLD, NEW])
+
+    ring.add(OLD)
+
+    assert ring.fingerprints == (fingerprint(OLD), fingerprint(NEW))
+
+
+def test_a_used_key_goes_first_and_the_others_keep_their_order() -> None:
+    ring = KeyRing([OLD, NEW, OTHER])
+
+    ring.use(OTHER)
+
+    assert ring.fingerprints == tuple(map(fingerprint, (OTHER, OLD, NEW)))
+
+
+def test_a_removed_key_opens_nothing_any_more() -> None:
+    ring = KeyRing([NEW, OLD])
+
+    ring.remove(OLD)
+
+    with pytest.raises(UndecryptableFrameError):
+        ring.open(KeyRing([OLD]).seal(b"x"))
+
+
+def test_the_primary_key_cannot_be_removed() -> None:
+    ring = KeyRing([OLD, NEW])
+
+    with pytest.raises(EncryptionKeyError, match="is the primary key"):
+        ring.remove(OLD)
+
+    assert len(ring.fingerprints) == 2
+
+
+@pytest.mark.parametrize("change", [KeyRing.use, KeyRing.remove])
+def test_a_key_that_is_not_in_the_ring_can_be_neither_used_nor_removed(change: Any) -> None:
+    with pytest.raises(EncryptionKeyError, match=f"{fingerprint(NEW)} is not in the ring"):
+        change(KeyRing([OLD]), NEW)
+
+
+def test_a_ring_needs_a_key() -> None:
+    with pytest.raises(EncryptionKeyError, match="at least one key"):
+        KeyRing([])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"rabbit", id="a password"),
+        pytest.param(OLD[:-1], id="cut short"),
+        pytest.param(OLD + b"\n", id="with the newline of its file"),
+        pytest.param(base64.urlsafe_b64encode(b"x" * 31), id="31 bytes"),
+        pytest.param(base64.urlsafe_b64encode(b"x" * 33), id="33 bytes"),
+        pytest.param("schlüssel", id="not ASCII"),
+        pytest.param(42, id="a number"),
+        pytest.param(None, id="None"),
+    ],
+)
+def test_what_is_no_fernet_key_is_refused_and_not_shown(wrong: Any) -> None:
+    with pytest.raises(EncryptionKeyError, match="miros-mesh keygen") as raised:
+        KeyRing([OLD, wrong])
+
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
+    assert not wrong or str(wrong) not in str(raised.value)
+
+
+def test_a_single_key_in_the_place_of_a_list_is_refused() -> None:
+    with pytest.raises(EncryptionKeyError):
+        KeyRing(OLD)  # type: ignore[arg-type]
+
+
+def test_two_spellings_of_a_key_are_one_key() -> None:
+    raw = b"\xff" * 32
+    ring = KeyRing([base64.urlsafe_b64encode(raw)])
+
+    ring.add(base64.urlsafe_b64encode(raw).replace(b"8=", b"9="))
+
+    assert len(ring.fingerprints) == 1
+
+
+def test_neither_repr_nor_fingerprint_shows_a_key() -> None:
+    shown = repr(KeyRing([OLD, NEW]))
+
+    assert shown == f"KeyRing({fingerprint(OLD)}, {fingerprint(NEW)})"
+    assert fingerprint(OLD) not in OLD.decode()
+    assert fingerprint(OLD.decode()) == fingerprint(OLD)
+    assert fingerprint(OLD) != fingerprint(NEW)
+
+
+def test_generated_keys_fit_and_differ() -> None:
+    assert generate_key() != generate_key()
+    KeyRing([generate_key()])
+
+
+def test_frames_are_sealed_and_opened_while_the_keys_change() -> None:
+    ring, failures, done = KeyRing([OLD, NEW]), [], threading.Event()
+
+    def seal_and_open() -> None:
+        while not done.is_set():
+            if ring.open(ring.seal(b"x")) != b"x":
+                failures.append("opened to something else")
+
+    readers = [threading.Thread(target=seal_and_open) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for _ in range(300):
+        ring.use(NEW)
+        ring.use(OLD)
+    done.set()
+    for reader in readers:
+        reader.join(timeout=10)
+
+    assert not failures
+    assert not any(reader.is_alive() for reader in readers)
+
+
+def test_two_threads_that_change_a_ring_lose_no_change() -> None:
+    ring, keys = KeyRing([OLD]), [generate_key() for _ in range(60)]
+
+    def add(mine: list[bytes]) -> None:
+        for key in mine:
+            ring.add(key)
+
+    adders = [threading.Thread(target=add, args=(keys[start::2],)) for start in (0, 1)]
+    for adder in adders:
+        adder.start()
+    for adder in adders:
+        adder.join(timeout=10)
+
+    assert set(ring.fingerprints) == {fingerprint(key) for key in (OLD, *keys)}
+
+
+def _assert_they_understand_each_other(one: KeyRing, other: KeyRing) -> None:
+    assert one.open(other.seal(b"x")) == b"x"
+    assert other.open(one.seal(b"x")) == b"x"
