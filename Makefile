@@ -50,7 +50,7 @@ types: $(VENV)/.dev  ## check the types
 	$(VENV)/bin/mypy
 
 docs: $(VENV)/.dev  ## build the documentation into .build/site
-	$(VENV)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 bench: $(VENV)/.dev rabbitmq  ## measure throughput and latency
 	$(VENV)/bin/python bench $(ARGS)

@@ -98,6 +98,8 @@ class MeshConfig:
     """How payloads become bytes; the built-in one carries JSON types, bytes and datetimes."""
     observers: tuple[Observer, ...] = ()
     """Who is told what the node does."""
+    link_factory: Callable[[Any], Any] | None = None
+    """Makes the node's `Link` (see `link.ports`) from its `LinkSettings`; None: by `mode`."""
 
     brokers: tuple[BrokerAddress, ...] = field(default=(), init=False)
     """The brokers that the settings name; none when embedded."""

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from miros_mesh.config import MeshConfig, NetworkName
 from miros_mesh.errors import ChartNameTakenError, StoppedError
-from miros_mesh.link.broker import KombuLink, LinkSettings, amqp_link, embedded_link
+from miros_mesh.link.broker import LinkSettings, amqp_link, embedded_link
 from miros_mesh.link.embedded import load_or_create_key, prepare_home
 from miros_mesh.link.ports import Broker, Link, QueueSpec, Subscriber
 from miros_mesh.networks import (
@@ -53,8 +53,6 @@ _ENVELOPE_BYTES = 2048
 # Joining threads after the drain; they end at their next turn, which is never far.
 _JOIN_TIMEOUT_S = 5.0
 
-LinkFactory = Callable[[LinkSettings], Link]
-
 
 class Node:
     """One process on the mesh: its link, its three networks, its peers and its charts' inboxes.
@@ -62,11 +60,10 @@ class Node:
     A node starts with its first chart and stops with its last one.
     """
 
-    def __init__(self, config: MeshConfig, link_factory: LinkFactory | None = None) -> None:
+    def __init__(self, config: MeshConfig) -> None:
         self.config = config
         self.identity = Identity(config.node_name or _generated_name(), secrets.token_hex(6))
         self.observer = Observers(*config.observers)
-        self._link_factory = link_factory or self._default_link
         self._charts: dict[str, Inbox | None] = {}
         self._lock = threading.RLock()
         self._link: Link | None = None
@@ -169,7 +166,7 @@ class Node:
 
     def _build(self) -> None:
         config, identity = self.config, self.identity
-        self._link = self._link_factory(self._link_settings())
+        self._link = self._make_link(self._link_settings())
         mesh = self._network("mesh", Envelope)
         trace = self._network("snoop_trace", SnoopRecord)
         spy = self._network("snoop_spy", SnoopRecord)
@@ -197,8 +194,7 @@ class Node:
             name,
             KeyRing(self._keys(name)),
             message_type,
-            # Fernet writes four bytes for three.
-            max_frame_bytes=largest * 4 // 3 + FRAME_OVERHEAD_BYTES,
+            max_frame_bytes=largest + FRAME_OVERHEAD_BYTES,
             max_event_bytes=config.max_event_bytes,
         )
         return Network(
@@ -227,7 +223,10 @@ class Node:
             outbox_bytes=config.outbox_bytes,
         )
 
-    def _default_link(self, settings: LinkSettings) -> KombuLink:
+    def _make_link(self, settings: LinkSettings) -> Link:
+        if self.config.link_factory:
+            link: Link = self.config.link_factory(settings)
+            return link
         if self.config.brokers:
             return amqp_link(settings)
         return embedded_link(settings, prepare_home(self.config.home_folder))
@@ -311,6 +310,8 @@ NODES = Nodes()
 
 
 def _home_broker(config: MeshConfig) -> Broker:
+    if config.link_factory:
+        return Broker(type(config.link_factory).__name__, config.brokers)
     if not config.brokers:
         return Broker(f"embedded:{config.home_folder}")
     return Broker(config.brokers[0].redacted, config.brokers)

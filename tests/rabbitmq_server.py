@@ -68,17 +68,17 @@ def erlang_string(text: str) -> str:
 class RabbitServer:
     """One node; `start`, `stop` and `kill` it as often as a test needs, then `close` it."""
 
-    def __init__(self, folder: Path, programs: Path) -> None:
+    def __init__(self, folder: Path, programs: Path, settings: str = "") -> None:
         self.host = HOST
+        self.programs = programs
         self.port, self._dist_port, self._epmd_port = free_ports(3)
         self._folder = folder
-        self._programs = programs
         self._node = f"mesh-{secrets.token_hex(4)}@localhost"
         self._vhosts: list[str] = []
         self._vhosts_made = 0
         self._server: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
-        self._write_files()
+        self._write_files(settings)
 
     def __repr__(self) -> str:
         state = "running" if self.running else "stopped"
@@ -106,7 +106,7 @@ class RabbitServer:
         self._start_epmd()
         with (self._folder / "output.txt").open("ab") as output:
             self._server = subprocess.Popen(
-                [str(self._programs / "rabbitmq-server")],
+                [str(self.programs / "rabbitmq-server")],
                 env=self._environment(),
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -137,11 +137,11 @@ class RabbitServer:
 
     # What tests do to a running node
 
-    def eval(self, expression: str) -> str:
-        """Run an Erlang expression in the node and return what it prints as its value."""
-        program = str(self._programs / "rabbitmqctl")
+    def rabbitmqctl(self, *arguments: str) -> str:
+        """Run an administrator's command and return what it prints."""
+        program = str(self.programs / "rabbitmqctl")
         done = subprocess.run(
-            [program, "--silent", "-n", self._node, "eval", f"{expression}."],
+            [program, "--silent", "-n", self._node, *arguments],
             env=self._environment(),
             capture_output=True,
             text=True,
@@ -149,8 +149,12 @@ class RabbitServer:
             check=False,
         )
         if done.returncode:
-            raise RabbitServerError(f"{expression}: {done.stderr.strip()[-2000:]}")
+            raise RabbitServerError(f"{arguments}: {done.stderr.strip()[-2000:]}")
         return done.stdout.strip()
+
+    def eval(self, expression: str) -> str:
+        """Run an Erlang expression in the node and return its value as Erlang prints it."""
+        return self.rabbitmqctl("eval", f"{expression}.")
 
     def new_vhost(self) -> str:
         """Return the name of a virtual host that no test has used."""
@@ -210,7 +214,7 @@ class RabbitServer:
 
     # Files, environment, processes
 
-    def _write_files(self) -> None:
+    def _write_files(self, settings: str) -> None:
         (self._folder / "home").mkdir(parents=True)
         self._file("enabled_plugins", "[].\n")
         self._file("rabbitmq-env.conf", "")
@@ -220,7 +224,8 @@ class RabbitServer:
             f"default_user = {USER}\n"
             f"default_pass = {PASSWORD}\n"
             "loopback_users = none\n"
-            "disk_free_limit.absolute = 1MB\n",
+            "disk_free_limit.absolute = 1MB\n"
+            f"{settings}",
         )
 
     def _file(self, name: str, text: str) -> None:

@@ -104,7 +104,7 @@ class ChartQueue(LockingDeque):
             self._finished(current.arrival)
 
     def _mark_of(self, event: Any) -> Mark:
-        return Mark(f"{self._prefix}/local-{self._handled}", getattr(event, "mesh_cause", None))
+        return Mark(f"{self._prefix}/local-{self._handled}", vars(event).get("mesh_cause"))
 
     def _caused(self, item: Any) -> Any:
         """An event that a handler posts carries the id of the event that is being handled."""

@@ -82,7 +82,7 @@ class _Networked:
             RoutingKeyError: a routing key that AMQP refuses.
         """
         super().__init__(name or uuid.uuid4().hex[:5])  # type: ignore[call-arg]
-        overrides = {
+        overrides: dict[str, Any] = {
             "rabbit_user": rabbit_user,
             "rabbit_password": rabbit_password,
             "mesh_encryption_key": mesh_encryption_key,

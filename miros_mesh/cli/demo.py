@@ -156,8 +156,9 @@ def play(part: Part, connection: Connection) -> None:
         chart.begin()
         connection.send(time.time())
         connection.recv()
+        alive = chart.thread.is_alive()
         chart.stop()
-        connection.send(chart.ledger)
+        connection.send(chart.ledger if alive else f"{part.name} is dead: a handler raised")
     except MeshError as error:
         connection.send(str(error))
     except (EOFError, KeyboardInterrupt, BrokenPipeError):

@@ -84,7 +84,7 @@ class KombuLink:
 
     def _overflowed(self, parcel: Parcel) -> None:
         self._settings.observer.dropped(
-            network=parcel.exchange, reason="outbox_overflow", events=parcel.events
+            network=parcel.network, reason="outbox_overflow", events=parcel.events
         )
 
 

@@ -21,6 +21,10 @@ class Parcel(Protocol):
     """Something to publish. It may grow until it is sealed, which the first publisher does."""
 
     @property
+    def network(self) -> str:
+        """What it belongs to, for counting."""
+
+    @property
     def exchange(self) -> str:
         """The topic exchange to publish to."""
 

@@ -112,7 +112,7 @@ class BrokerPublisher(Worker):
     def _confirmed(self, parcel: Parcel, size_bytes: int, seconds: float) -> None:
         self._outbox.confirm(parcel)
         self._observer.published(
-            network=parcel.exchange,
+            network=parcel.network,
             peer=self.broker.name,
             events=parcel.events,
             size_bytes=size_bytes,

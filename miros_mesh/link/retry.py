@@ -36,8 +36,8 @@ def reconnect_policy(stop: threading.Event) -> tenacity.Retrying:
 class _WaitByError(wait_base):
     """0.1 to 2 s with jitter after an error that passes by itself, else 5 to 30 s."""
 
-    _soon = tenacity.wait_exponential_jitter(initial=0.1, max=2.0, jitter=0.2)
-    _later = tenacity.wait_exponential_jitter(initial=5.0, max=30.0, jitter=2.0)
+    _soon = tenacity.wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.2)
+    _later = tenacity.wait_exponential_jitter(multiplier=5.0, max=30.0, jitter=2.0)
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> float:
         outcome = retry_state.outcome

@@ -96,6 +96,7 @@ class Network(Generic[T]):
                 publisher.grown(tail, len(encoded))
             return
         self._tail = frame = Frame(
+            self.name,
             self.exchange,
             routing_key,
             self._codec.seal,

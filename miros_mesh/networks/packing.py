@@ -15,6 +15,7 @@ class Frame:
 
     def __init__(
         self,
+        network: str,
         exchange: str,
         routing_key: str,
         seal: Callable[[Sequence[bytes]], bytes],
@@ -22,6 +23,7 @@ class Frame:
         max_events: int,
         max_bytes: int,
     ) -> None:
+        self.network = network
         self.exchange = exchange
         self.routing_key = routing_key
         self._seal = seal

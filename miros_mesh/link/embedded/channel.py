@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from amqp.exceptions import AMQPNotImplementedError, ChannelError, ConsumerCancelled, NotAllowed
+from kombu.message import Message
 from kombu.utils.uuid import uuid
 
 from miros_mesh.link.embedded.declaring import DeclaringChannel
 from miros_mesh.link.embedded.deliveries import Deliveries
-from miros_mesh.link.embedded.message import (
-    Message,
-    delivered,
-    stored_body,
-    stored_properties,
-)
+from miros_mesh.link.embedded.message import delivered, stored_body, stored_properties
 from miros_mesh.link.embedded.reader import Reader
 
 NO_ROUTE: Final = 312
@@ -50,10 +46,9 @@ class Subscription:
 class Channel(DeclaringChannel):
     """One conversation on a connection; the prefetch limit is each consumer's own."""
 
-    Message = Message
-
     def __init__(self, connection: Any, **kwargs: Any) -> None:
         super().__init__(connection, **kwargs)
+        self.closed = False
         self.events: defaultdict[str, set[Callable[..., object]]] = defaultdict(set)
         self.no_ack_consumers: set[str] = set()
         self._prefetch = 0
@@ -105,7 +100,7 @@ class Channel(DeclaringChannel):
         self._subscriptions[tag] = subscription
         if no_ack:
             self.no_ack_consumers.add(tag)
-        self.connection.enlist(subscription)
+        self.transport.enlist(subscription)
         return tag
 
     def basic_cancel(self, consumer_tag: str) -> None:
@@ -117,7 +112,7 @@ class Channel(DeclaringChannel):
     def basic_get(self, queue: str, no_ack: bool = False, **_: Any) -> Message | None:
         """One message, if there is one; until the channel closes no other may consume there."""
         reader = self._readers.get(queue) or self._claim(queue, 0)
-        self.connection.acknowledgements.flush()
+        self.transport.acknowledgements.flush()
         reader.refill(self.store)
         if not reader.ready:
             return None
@@ -128,7 +123,7 @@ class Channel(DeclaringChannel):
 
     def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None:
         """Handled: the queue forgets it."""
-        self._settle(self._deliveries.take(delivery_tag, multiple=multiple))
+        self.transport.settle(self._deliveries.take(delivery_tag, multiple=multiple))
 
     def basic_reject(self, delivery_tag: int, requeue: bool = False) -> None:
         """Not handled: back to its place in the queue, or forgotten."""
@@ -136,7 +131,7 @@ class Channel(DeclaringChannel):
         if requeue:
             self._give_back(places)
         else:
-            self._settle(places)
+            self.transport.settle(places)
 
     def basic_recover(self, requeue: bool = False) -> None:
         """Everything unsettled goes back to its place."""
@@ -154,7 +149,7 @@ class Channel(DeclaringChannel):
         self._subscriptions.pop(subscription.tag, None)
         self._readers.pop(subscription.queue, None)
         self.no_ack_consumers.discard(subscription.tag)
-        self.connection.discharge(subscription)
+        self.transport.discharge(subscription)
 
     def close(self) -> None:
         """Cancel all consumers and give back what is unsettled."""
@@ -162,12 +157,14 @@ class Channel(DeclaringChannel):
             return
         self.closed = True
         try:
+            self.transport.acknowledgements.flush()
             for subscription in list(self._subscriptions.values()):
                 self.basic_cancel(subscription.tag)
             for reader in self._readers.values():
                 self._release(reader)
         finally:
-            self.connection.close_channel(self)
+            if self.connection is not None:
+                self.connection.close_channel(self)
 
     def _claim(self, queue: str, prefetch: int) -> Reader:
         held = self._readers.get(queue)
@@ -178,18 +175,13 @@ class Channel(DeclaringChannel):
         return reader
 
     def _release(self, reader: Reader) -> None:
-        self.connection.acknowledgements.flush()
+        self.transport.acknowledgements.flush()
         self.store.release(reader.queue, reader.unsettled)
 
     def _take(self, reader: Reader, consumer_tag: str | None) -> Message:
         entry = reader.take()
         tag = self._deliveries.add(reader.queue, entry.message)
         return delivered(entry, tag, self, consumer_tag)
-
-    def _settle(self, places: list[tuple[int, int]]) -> None:
-        self.store  # noqa: B018  raises when closed
-        self.connection.acknowledgements.add(places)
-        self.connection.stir()
 
     def _give_back(self, places: list[tuple[int, int]]) -> None:
         by_queue = defaultdict(list)

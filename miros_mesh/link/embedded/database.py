@@ -15,8 +15,9 @@ from urllib.parse import quote
 from amqp.exceptions import RecoverableConnectionError
 
 from miros_mesh.errors import EmbeddedStoreError
+from miros_mesh.link.embedded.forks import disown_in_children
 from miros_mesh.link.embedded.home import make_once, require_private
-from miros_mesh.link.embedded.schema import ensure_schema
+from miros_mesh.link.embedded.schema import STATE, is_new, make_tables
 
 DATABASE_FILE: Final = "broker.db"
 PATIENCE_S: Final = 10.0
@@ -29,7 +30,7 @@ _PASSING: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.
 
 Result = TypeVar("Result")
 
-# SQLite forbids to close in a child process what its parent opened: such connections stay here.
+# SQLite forbids a child process to close what its parent opened: such connections stay here.
 _inherited: list[sqlite3.Connection] = []
 
 
@@ -41,11 +42,15 @@ class Database:
         connection: sqlite3.Connection,
         name: str,
         lock: contextlib.AbstractContextManager[Any],
+        file: Path | None = None,
     ) -> None:
         self.name = name
         self._connection = connection
         self._lock = lock
+        self._file = file
+        self._place = _place(file)
         self._pid = os.getpid()
+        disown_in_children(self)
 
     @property
     def inherited(self) -> bool:
@@ -54,13 +59,13 @@ class Database:
 
     def read(self, query: str, *parameters: object) -> list[Any]:
         """All rows of one query, from one consistent moment."""
-        with self._lock, self._translated():
+        with self._translated(), self._lock:
             return self._patiently(lambda: self._connection.execute(query, parameters).fetchall())
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction, alone among all processes; whatever is raised inside undoes it."""
-        with self._lock, self._translated():
+        with self._translated(), self._lock:
             self._patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
             try:
                 yield self._connection
@@ -72,10 +77,17 @@ class Database:
 
     def close(self) -> None:
         """Close; nothing may follow."""
-        if self.inherited:
-            _inherited.append(self._connection)
-        else:
+        if not self.inherited:
             self._connection.close()
+
+    def disown(self) -> None:
+        """Keep a child process from closing it, even by forgetting it."""
+        _inherited.append(self._connection)
+
+    def require_place(self) -> None:
+        """Raise if the file was moved or removed: the others would not see what is written here."""
+        if self._place != _place(self._file):
+            raise RecoverableConnectionError(f"{self.name} was removed or replaced; connect again")
 
     def _patiently(self, step: Callable[[], Result]) -> Result:
         pause, deadline = _FIRST_PAUSE_S, 0.0
@@ -117,7 +129,7 @@ def open_file(folder: Path) -> Database:
         connection = _connect(uri)
     except sqlite3.Error as error:
         raise _ours(error, str(file)) from error
-    database = Database(connection, str(file), contextlib.nullcontext())
+    database = Database(connection, str(file), contextlib.nullcontext(), file)
     return _prepared(database, _share)
 
 
@@ -136,7 +148,8 @@ def _prepared(database: Database, prepare: Callable[[Database], None]) -> Databa
     try:
         prepare(database)
         with database.write() as run:
-            ensure_schema(run, database.name)
+            if is_new(run.execute(STATE).fetchone(), database.name):
+                make_tables(run)
     except BaseException:
         database.close()
         raise
@@ -144,11 +157,13 @@ def _prepared(database: Database, prepare: Callable[[Database], None]) -> Databa
 
 
 def _share(database: Database) -> None:
-    """Readers never wait for the writer, and a power cut costs the last commits but no file.
+    """Let readers never wait for the writer, and a power cut costs the last commits but no file.
 
     A cut ends every process that used the queues, so what it costs had lost its readers anyway;
     NORMAL then flushes only when the log is copied back, where FULL would flush at each publish.
     """
+    # Before the first change: the file may be another program's.
+    is_new(database.read(STATE)[0], database.name)
     ((mode,),) = database.read("PRAGMA journal_mode = WAL")
     if mode != "wal":
         raise EmbeddedStoreError(
@@ -160,12 +175,21 @@ def _share(database: Database) -> None:
     database.read(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
 
 
+def _place(file: Path | None) -> tuple[int, int] | None:
+    try:
+        status = file.stat() if file else None
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if status else None
+
+
 def _ours(error: sqlite3.Error, name: str) -> Exception:
+    """Passing trouble is worth another connection; the rest needs somebody to look."""
     code = _primary_code(error)
     if code == sqlite3.SQLITE_BUSY:
-        return RecoverableConnectionError(f"{name} stayed locked for {PATIENCE_S:g} s")
+        return _lost(f"{name} stayed locked for {PATIENCE_S:g} s")
     if code in _PASSING:
-        return RecoverableConnectionError(f"{name} cannot be written now: {error}")
+        return _lost(f"{name} cannot be written now: {error}")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return EmbeddedStoreError(
             f"{name} cannot be used: {error}; look at the folder's permissions, or name another "
@@ -175,6 +199,11 @@ def _ours(error: sqlite3.Error, name: str) -> Exception:
         f"{name} is damaged or no database of miros_mesh ({error}); stop the programs that use it, "
         "then remove it together with the files beside it that begin with its name"
     )
+
+
+def _lost(why: str) -> Exception:
+    error: Exception = RecoverableConnectionError(why)
+    return error
 
 
 def _primary_code(error: sqlite3.Error) -> int:

@@ -18,11 +18,16 @@ class DeclaringChannel(virtual.Channel):
     """Exchanges, queues and bindings live in the store, where Kombu keeps them in the process."""
 
     @property
-    def store(self) -> Store:
-        """The store of the connection; raises when the channel is closed."""
+    def transport(self) -> Any:
+        """The connection; raises when the channel is closed."""
         if self.connection is None:
             raise RecoverableConnectionError("the channel is closed")
-        store: Store = self.connection.store
+        return self.connection
+
+    @property
+    def store(self) -> Store:
+        """The store of the connection."""
+        store: Store = self.transport.store
         return store
 
     def prepare_queue_arguments(self, arguments: dict[str, Any], **options: Any) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
 import secrets
 import select
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from miros_mesh.errors import EmbeddedStoreError
+from miros_mesh.link.embedded.forks import disown_in_children
 from miros_mesh.link.embedded.home import FILE_MODE
 
 _RING: Final = b"!"
@@ -47,8 +47,8 @@ class Doorbell:
         self._receiver = receiver
         self._remove = remove
         receiver.setblocking(False)
-        _watch_forks()
-        _doorbells.add(self)
+        # A child that kept it open would make a dead parent look alive.
+        disown_in_children(self)
 
     def fileno(self) -> int:
         """Readable while somebody has rung since the last `silence`."""
@@ -115,10 +115,9 @@ class FolderStreet:
 
     def ring(self, addresses: Iterable[str]) -> None:
         """Send one byte to each; a full buffer has woken its owner already."""
-        if self._caller is None:
-            self._caller = _datagram_socket()
         for address in addresses:
             with contextlib.suppress(OSError), _reachable(self._folder, address) as path:
+                self._caller = self._caller or _datagram_socket()
                 self._caller.sendto(_RING, path)
 
     def answers(self, address: str) -> bool:
@@ -198,17 +197,3 @@ def _datagram_socket() -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     made.setblocking(False)
     return made
-
-
-_doorbells: weakref.WeakSet[Doorbell] = weakref.WeakSet()
-
-
-@functools.cache
-def _watch_forks() -> None:
-    """A child that kept its parent's doorbells would make a dead parent look alive."""
-    os.register_at_fork(after_in_child=_disown_all)
-
-
-def _disown_all() -> None:
-    for doorbell in list(_doorbells):
-        doorbell.disown()

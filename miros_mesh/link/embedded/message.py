@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from kombu.message import Message as KombuMessage
+from kombu.message import Message
 
 from miros_mesh.link.embedded.store import Entry
-
-
-class Message(KombuMessage):
-    """What a consumer's callback receives."""
 
 
 def stored_properties(prepared: dict[str, Any]) -> bytes:

@@ -76,26 +76,28 @@ _TABLES: Final = (
 )
 
 
-def ensure_schema(run: sqlite3.Connection, name: str) -> None:
-    """Make the tables in an empty database; refuse one that is not ours or too new."""
-    mark, version = _pragma(run, "application_id"), _pragma(run, "user_version")
-    if mark == 0 and version == 0 and _is_empty(run):
-        for statement in _TABLES:
-            run.execute(statement)
-    elif mark != APPLICATION_ID:
+# One statement sees one moment, even while another process makes the tables.
+STATE: Final = """
+    SELECT a.application_id, v.user_version, (SELECT count(*) FROM sqlite_master)
+    FROM pragma_application_id a, pragma_user_version v"""
+
+
+def is_new(state: tuple[int, int, int], name: str) -> bool:
+    """Whether a database has yet to get its tables; refuses a foreign one and another version."""
+    mark, version, tables = state
+    if mark == version == tables == 0:
+        return True
+    if mark != APPLICATION_ID:
         raise EmbeddedStoreError(f"{name} is the database of another program; name another folder")
-    elif version != VERSION:
+    if version != VERSION:
         raise EmbeddedStoreError(
             f"{name} has version {version} and this miros_mesh reads version {VERSION}; use "
             "the same miros_mesh in every process, or stop them all and remove the file"
         )
+    return False
 
 
-def _pragma(run: sqlite3.Connection, name: str) -> int:
-    (value,) = run.execute(f"PRAGMA {name}").fetchone()
-    return int(value)
-
-
-def _is_empty(run: sqlite3.Connection) -> bool:
-    (tables,) = run.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    return int(tables) == 0
+def make_tables(run: sqlite3.Connection) -> None:
+    """Fill a new database."""
+    for statement in _TABLES:
+        run.execute(statement)

@@ -81,6 +81,7 @@ class Store:
 
     def publish(self, exchange: str, routing_key: str, properties: bytes, body: bytes) -> int:
         """Store a message in all matching queues, or in none; returns in how many."""
+        self.keep_up()
         with self._database.write() as run:
             route = self._routes.find(run, exchange, routing_key)
             if route.queues:
@@ -103,8 +104,10 @@ class Store:
         """
         with self._database.write() as run:
             queue = queue_id(run, name)
-            query = "SELECT consumer, prefetch FROM queues WHERE id = ?"
-            consumer, its_prefetch = run.execute(query, (queue,)).fetchone()
+            query = "SELECT owner, consumer, prefetch FROM queues WHERE id = ?"
+            owner, consumer, its_prefetch = run.execute(query, (queue,)).fetchone()
+            if owner not in (None, self.doorbell.address):
+                raise ResourceLocked(f"RESOURCE_LOCKED - queue {name!r} is exclusive to another")
             if consumer is not None:
                 if self._street.answers(consumer):
                     raise ResourceLocked(f"RESOURCE_LOCKED - queue {name!r} has a consumer already")

@@ -14,7 +14,7 @@ from kombu.transport import virtual
 from miros_mesh.errors import EmbeddedStoreError
 from miros_mesh.link.embedded.channel import Channel, Subscription
 from miros_mesh.link.embedded.database import open_file
-from miros_mesh.link.embedded.deliveries import Acknowledgements
+from miros_mesh.link.embedded.deliveries import Acknowledgements, Place
 from miros_mesh.link.embedded.doorbell import FolderStreet
 from miros_mesh.link.embedded.home import prepare_home
 from miros_mesh.link.embedded.store import Store
@@ -109,8 +109,9 @@ class StoreTransport(virtual.Transport):
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
 
-    def stir(self) -> None:
-        """Something was settled: see to it that a drain follows if it has something to do."""
+    def settle(self, places: list[Place]) -> None:
+        """These are handled; if that makes work for a drain, see to it that one follows."""
+        self.acknowledgements.add(places)
         if self._acknowledgements or any(s.reader.held_back for s in self._subscriptions):
             self.store.doorbell.ring()
 

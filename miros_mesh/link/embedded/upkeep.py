@@ -53,6 +53,7 @@ class Upkeep:
         now = time.monotonic()
         if at_once or now >= self._next:
             self._next = now + PERIOD_S
+            self._database.require_place()
             self._tidy(self._dead())
 
     def bury(self, doorbell: str) -> None:
@@ -75,7 +76,7 @@ class Upkeep:
 
 
 def _mortal(rows: list[tuple[object, ...]]) -> list[_Queue]:
-    return [_Queue._make(row) for row in rows]  # type: ignore[arg-type]
+    return [_Queue._make(row) for row in rows]
 
 
 def _is_due(queue: _Queue, dead: AbstractSet[str], now: float) -> bool:

@@ -1,0 +1,33 @@
+"""A mesh without a broker, a file or a second process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from miros_mesh.config import MeshConfig
+from miros_mesh.link.broker import KombuLink, LinkSettings, memory_link
+from miros_mesh.link.embedded import MemoryStore
+from miros_mesh.wire import generate_key
+
+
+class MemoryMesh:
+    """Charts hear each other when their configs come from the same `MemoryMesh`.
+
+        mesh = MemoryMesh()
+        a = NetworkedActiveObject("a", config=mesh.config(node_name="one"))
+        b = NetworkedActiveObject("b", config=mesh.config(node_name="two"))
+
+    It passes the same contract tests as the embedded broker and RabbitMQ.
+    """
+
+    def __init__(self) -> None:
+        self._store = MemoryStore()
+        self._key = generate_key()
+
+    def config(self, **settings: Any) -> MeshConfig:
+        """Settings of a node on this mesh; any field of `MeshConfig` may be given."""
+        return MeshConfig(**{"mesh_encryption_key": self._key, "link_factory": self, **settings})
+
+    def __call__(self, settings: LinkSettings) -> KombuLink:
+        """Make a node's link."""
+        return memory_link(settings, self._store)

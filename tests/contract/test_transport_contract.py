@@ -1,0 +1,555 @@
+"""What the link asks of a Kombu transport: the same tests for all three."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import amqp
+import kombu
+import pytest
+
+from kombu_peer import EXCHANGE, Peer, embedded
+from miros_mesh.link.embedded import MemoryStore, MemoryTransport
+from waiting import wait_until
+
+MakePeer = Callable[[], Peer]
+REDELIVERED = [True, True]
+
+
+@pytest.fixture(params=["embedded", "memory", "rabbitmq"])
+def dial(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Callable[[], kombu.Connection]:
+    """How to make a connection to one broker."""
+    if request.param == "rabbitmq":
+        url = request.getfixturevalue("vhost_url")
+        return lambda: kombu.Connection(url)
+    if request.param == "embedded":
+        return lambda: embedded(tmp_path / "broker")
+    store = MemoryStore()
+    return lambda: kombu.Connection(transport=MemoryTransport, transport_options={"store": store})
+
+
+@pytest.fixture
+def peer(dial: Callable[[], kombu.Connection]) -> Iterator[MakePeer]:
+    """A maker of peers that are closed at the end."""
+    with ExitStack() as stack:
+
+        def make() -> Peer:
+            made = Peer(dial())
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+def redelivered(peer: Peer) -> list[bool]:
+    return [message.delivery_info["redelivered"] for message in peer.received]
+
+
+def test_every_bound_queue_gets_every_matching_message_once(peer: MakePeer) -> None:
+    alice, bob, sender = peer(), peer(), peer()
+    alice.consume("alice", "heya.*")
+    bob.consume("bob", "#.man")
+
+    sender.publish("both", "heya.man")
+    sender.publish("only alice", "heya.woman")
+    sender.publish("nobody", "hello")
+
+    assert alice.settle_down() == ["both", "only alice"]
+    assert bob.settle_down() == ["both"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "keys", "matching"),
+    [
+        ("a.#", ["a", "a.b", "a.b.c", "ab", "b.a"], ["a", "a.b", "a.b.c"]),
+        ("#.a", ["a", "b.a", "c.b.a", "ba", "a.b"], ["a", "b.a", "c.b.a"]),
+        ("a.#.z", ["a.z", "a.b.z", "a.b.c.z", "a.b", "az"], ["a.z", "a.b.z", "a.b.c.z"]),
+        ("*.b", ["a.b", "b", "a.a.b", ".b"], ["a.b", ".b"]),
+        ("#", ["a", "a.b", ""], ["a", "a.b", ""]),
+        ("a+b.c", ["a+b.c", "aab.c"], ["a+b.c"]),
+    ],
+)
+def test_patterns_match_as_in_amqp(
+    peer: MakePeer, pattern: str, keys: list[str], matching: list[str]
+) -> None:
+    listener = peer()
+    listener.consume("queue", pattern)
+
+    for key in keys:
+        listener.publish(key, key)
+
+    assert listener.settle_down() == matching
+
+
+def test_a_queue_bound_twice_gets_a_message_once(peer: MakePeer) -> None:
+    listener = peer()
+    listener.consume("queue", "a.*")
+    listener.declare("queue", "#.b")
+    listener.declare("queue", "#.b")
+
+    listener.publish("once", "a.b")
+
+    assert listener.settle_down() == ["once"]
+
+
+def test_messages_wait_for_a_consumer_and_keep_their_order(peer: MakePeer) -> None:
+    sender, listener = peer(), peer()
+    sender.declare("queue")
+    expected = [f"message {number}" for number in range(1_000)]
+
+    for body in expected:
+        sender.publish(body)
+    listener.consume("queue", prefetch=0)
+
+    assert listener.drain(1_000) == expected
+
+
+def test_a_message_arrives_as_it_was_published(peer: MakePeer) -> None:
+    listener = peer()
+    listener.consume("queue")
+    body = bytes(range(256))
+
+    listener.publish(body, "a.b", headers={"text": "é", "number": 7}, correlation_id="id")
+
+    listener.turn(5)
+    (message,) = listener.received
+    assert bytes(message.body) == body
+    assert message.headers == {"text": "é", "number": 7}
+    assert message.properties["correlation_id"] == "id"
+    assert message.properties["delivery_mode"] == 2
+    assert message.content_type == "application/octet-stream"
+    assert message.content_encoding == "binary"
+    assert message.delivery_info["exchange"] == EXCHANGE
+    assert message.delivery_info["routing_key"] == "a.b"
+    assert message.delivery_info["redelivered"] is False
+
+
+@pytest.mark.parametrize("size", [0, 1, 1_000_000])
+def test_any_size_of_body_arrives(peer: MakePeer, size: int) -> None:
+    listener = peer()
+    listener.consume("queue")
+
+    listener.publish("x" * size)
+
+    assert listener.drain(1) == ["x" * size]
+
+
+def test_a_message_without_a_queue_is_no_error(peer: MakePeer) -> None:
+    sender = peer()
+
+    sender.publish("lost")
+    sender.declare("queue")
+    sender.publish("kept")
+
+    wait_until(lambda: sender.size("queue") == 1)
+
+
+def test_prefetch_limits_what_is_unsettled_and_an_ack_lets_the_next_come(peer: MakePeer) -> None:
+    listener = peer()
+    listener.consume("queue", prefetch=2)
+    for body in "abcd":
+        listener.publish(body)
+    assert listener.settle_down() == ["a", "b"]
+
+    listener.received[0].ack()
+
+    assert listener.settle_down() == ["a", "b", "c"]
+
+
+def test_an_acked_message_never_comes_again_and_an_unacked_one_does(peer: MakePeer) -> None:
+    first, second = peer(), peer()
+    first.consume("queue")
+    for body in "abcd":
+        first.publish(body)
+    first.drain(4)
+    first.received[0].ack()
+    first.received[2].ack()
+
+    first.close()
+    second.consume("queue")
+
+    assert second.settle_down() == ["b", "d"]
+    assert redelivered(second) == REDELIVERED
+
+
+def test_one_ack_can_cover_all_messages_before_it(peer: MakePeer) -> None:
+    first, second = peer(), peer()
+    first.consume("queue")
+    for body in "abcd":
+        first.publish(body)
+    first.drain(4)
+
+    first.received[2].ack(multiple=True)
+    first.close()
+    second.consume("queue")
+
+    assert second.settle_down() == ["d"]
+
+
+def test_a_rejected_message_is_forgotten(peer: MakePeer) -> None:
+    first, second = peer(), peer()
+    first.consume("queue")
+    first.publish("bad")
+    first.drain(1)
+
+    first.received[0].reject()
+    first.close()
+    second.consume("queue")
+
+    assert second.settle_down() == []
+
+
+def test_a_requeued_message_comes_again_before_later_ones(peer: MakePeer) -> None:
+    listener = peer()
+    listener.consume("queue", prefetch=2)
+    for body in "abcd":
+        listener.publish(body)
+    listener.settle_down()
+
+    listener.received[0].requeue()
+    listener.received[1].ack()
+
+    listener.received.clear()
+    assert listener.settle_down() == ["a", "c"]
+    assert redelivered(listener) == [True, False]
+
+
+def test_recover_hands_out_again_what_is_unsettled(peer: MakePeer) -> None:
+    listener = peer()
+    listener.consume("queue")
+    for body in "abc":
+        listener.publish(body)
+    listener.drain(3)
+    listener.received[1].ack()
+    listener.received.clear()
+
+    listener.channel.basic_recover(requeue=True)
+
+    assert listener.settle_down() == ["a", "c"]
+    assert redelivered(listener) == REDELIVERED
+
+
+def test_a_cancelled_consumer_can_still_ack_and_the_others_go_on(peer: MakePeer) -> None:
+    listener, sender = peer(), peer()
+    cancelled = listener.consume("one", "one")
+    listener.consume("two", "two")
+    sender.publish("before", "one")
+    listener.drain(1)
+
+    cancelled.cancel()
+    listener.ack()
+    sender.publish("waits", "one")
+    sender.publish("goes on", "two")
+
+    assert listener.settle_down() == ["goes on"]
+    wait_until(lambda: sender.size("one") == 1)
+
+
+def test_a_cancelled_queue_can_be_consumed_again(peer: MakePeer) -> None:
+    listener = peer()
+    listener.consume("queue").cancel()
+    listener.publish("while nobody listens")
+
+    listener.consume("queue")
+
+    assert listener.drain(1) == ["while nobody listens"]
+
+
+def test_the_messages_of_a_deleted_queue_are_gone_and_the_others_go_on(peer: MakePeer) -> None:
+    listener, sender = peer(), peer()
+    doomed = listener.consume("doomed", "doomed")
+    listener.consume("kept", "kept")
+
+    doomed.cancel()
+    sender.publish("lost", "doomed")
+    wait_until(lambda: sender.size("doomed") == 1)
+    assert listener.channel.queue_delete(queue="doomed") == 1
+    sender.publish("unroutable", "doomed")
+    sender.publish("goes on", "kept")
+
+    assert listener.settle_down() == ["goes on"]
+    with pytest.raises(amqp.NotFound):
+        sender.size("doomed")
+
+
+def test_a_consumer_is_told_that_its_queue_was_deleted(peer: MakePeer) -> None:
+    listener, other = peer(), peer()
+    listener.consume("queue")
+
+    other.channel.queue_delete(queue="queue")
+
+    with pytest.raises(amqp.ConsumerCancelled):
+        wait_until(lambda: listener.turn(0.05))
+
+
+def test_deleting_a_queue_that_is_not_there_is_no_error(peer: MakePeer) -> None:
+    assert peer().channel.queue_delete(queue="nowhere") == 0
+
+
+def test_a_queue_in_use_can_be_kept_from_deletion(peer: MakePeer) -> None:
+    listener, other = peer(), peer()
+    listener.consume("queue")
+
+    with pytest.raises(amqp.PreconditionFailed):
+        other.channel.queue_delete(queue="queue", if_unused=True)
+
+
+def test_a_filled_queue_can_be_kept_from_deletion(peer: MakePeer) -> None:
+    sender, other = peer(), peer()
+    sender.declare("queue")
+    sender.publish("kept")
+    wait_until(lambda: sender.size("queue") == 1)
+
+    with pytest.raises(amqp.PreconditionFailed):
+        other.channel.queue_delete(queue="queue", if_empty=True)
+
+
+def test_a_purge_empties_a_queue_and_says_how_much_was_in_it(peer: MakePeer) -> None:
+    sender = peer()
+    sender.declare("queue")
+    for body in "abc":
+        sender.publish(body)
+    wait_until(lambda: sender.size("queue") == 3)
+
+    assert sender.channel.queue_purge(queue="queue") == 3
+    assert sender.size("queue") == 0
+
+
+def test_an_unbound_queue_gets_no_more(peer: MakePeer) -> None:
+    listener = peer()
+    listener.consume("queue", "key")
+
+    listener.channel.queue_unbind(queue="queue", exchange=EXCHANGE, routing_key="key")
+    listener.publish("unheard")
+
+    assert listener.settle_down() == []
+
+
+def test_asking_for_a_queue_that_is_not_there_says_so(peer: MakePeer) -> None:
+    with pytest.raises(amqp.NotFound, match="nowhere"):
+        peer().channel.queue_declare(queue="nowhere", passive=True)
+
+
+def test_asking_for_an_exchange_that_is_not_there_says_so(peer: MakePeer) -> None:
+    with pytest.raises(amqp.NotFound, match="nowhere"):
+        peer().channel.exchange_declare(exchange="nowhere", type="topic", passive=True)
+
+
+def test_binding_to_an_exchange_that_is_not_there_says_so(peer: MakePeer) -> None:
+    listener = peer()
+    listener.declare("queue")
+
+    with pytest.raises(amqp.NotFound, match="nowhere"):
+        listener.channel.queue_bind(queue="queue", exchange="nowhere", routing_key="#")
+
+
+def test_consuming_a_queue_that_is_not_there_says_so(peer: MakePeer) -> None:
+    with pytest.raises(amqp.NotFound, match="nowhere"):
+        peer().channel.basic_consume("nowhere", no_ack=False, callback=print, consumer_tag="tag")
+
+
+def test_declaring_a_queue_otherwise_than_it_is_is_refused(peer: MakePeer) -> None:
+    listener = peer()
+    listener.declare("queue", max_length=10)
+
+    with pytest.raises(amqp.PreconditionFailed):
+        listener.declare("queue", max_length=11)
+
+
+def test_declaring_an_exchange_otherwise_than_it_is_is_refused(peer: MakePeer) -> None:
+    with pytest.raises(amqp.PreconditionFailed):
+        peer().channel.exchange_declare(exchange=EXCHANGE, type="fanout", durable=True)
+
+
+def test_a_deleted_exchange_is_gone_and_its_queues_stay(peer: MakePeer) -> None:
+    sender, other = peer(), peer()
+    sender.declare("queue")
+
+    sender.channel.exchange_delete(exchange=EXCHANGE)
+
+    assert sender.size("queue") == 0
+    with pytest.raises(amqp.NotFound):
+        other.channel.exchange_declare(exchange=EXCHANGE, type="topic", passive=True)
+
+
+def test_a_full_queue_drops_its_oldest_messages(peer: MakePeer) -> None:
+    sender, listener = peer(), peer()
+    sender.declare("queue", max_length=3)
+
+    for body in "abcdef":
+        sender.publish(body)
+    listener.consume("queue", max_length=3)
+
+    assert listener.settle_down() == ["d", "e", "f"]
+
+
+def test_a_queue_that_nobody_consumes_expires_with_its_messages(peer: MakePeer) -> None:
+    sender = peer()
+    sender.declare("queue", expires=0.2)
+    sender.publish("forgotten")
+
+    def is_gone() -> bool:
+        try:
+            # Asking in the way of `size` starts the expiry of a RabbitMQ queue anew.
+            return bool(probe.queue_declare(queue="queue", passive=True)) and False
+        except amqp.NotFound:
+            return True
+
+    sender.turn(0.6)
+    probe = sender.connection.channel()
+    assert is_gone()
+
+
+def test_a_queue_that_is_consumed_does_not_expire(peer: MakePeer) -> None:
+    listener, other = peer(), peer()
+    listener.consume("queue", expires=0.2)
+
+    listener.turn(0.6)
+    other.turn(0.1)
+
+    assert other.size("queue") == 0
+
+
+def test_an_auto_delete_queue_goes_with_its_consumer(peer: MakePeer) -> None:
+    listener, other = peer(), peer()
+    consumer = listener.consume("queue", auto_delete=True)
+
+    consumer.cancel()
+
+    with pytest.raises(amqp.NotFound):
+        other.size("queue")
+
+
+def test_an_exclusive_queue_goes_with_its_connection(peer: MakePeer) -> None:
+    owner, other = peer(), peer()
+    owner.declare("queue", exclusive=True)
+    with pytest.raises(amqp.ResourceLocked):
+        peer().declare("queue", exclusive=True)
+
+    owner.close()
+
+    with pytest.raises(amqp.NotFound):
+        other.size("queue")
+
+
+def test_one_message_can_be_fetched_without_consuming(peer: MakePeer) -> None:
+    sender = peer()
+    sender.declare("queue")
+    sender.publish("first")
+    sender.publish("second")
+    wait_until(lambda: sender.size("queue") == 2)
+
+    message = sender.channel.basic_get(queue="queue")
+    last = sender.channel.basic_get(queue="queue", no_ack=True)
+
+    assert (bytes(message.body), bytes(last.body)) == (b"first", b"second")
+    assert sender.channel.basic_get(queue="queue") is None
+
+
+def test_a_consumer_without_acks_loses_nothing_while_it_lives(peer: MakePeer) -> None:
+    first, second = peer(), peer()
+    first.declare("queue")
+    consumer = kombu.Consumer(
+        first.channel, [first.declare("queue")], on_message=first.received.append, no_ack=True
+    )
+    consumer.consume()
+    for body in "abc":
+        first.publish(body)
+
+    assert first.drain(3) == ["a", "b", "c"]
+    first.close()
+    second.consume("queue")
+    assert second.settle_down() == []
+
+
+def test_a_message_whose_callback_raises_is_not_lost(peer: MakePeer) -> None:
+    first, second = peer(), peer()
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    first.consume("queue", on_message=fail)
+    first.publish("important")
+
+    with pytest.raises(ZeroDivisionError):
+        first.settle_down()
+    first.close()
+    second.consume("queue")
+
+    assert second.settle_down() == ["important"]
+
+
+def test_a_message_can_go_straight_to_a_queue(peer: MakePeer) -> None:
+    listener = peer()
+    listener.consume("queue", "never")
+
+    kombu.Producer(listener.channel).publish(b"direct", exchange="", routing_key="queue")
+
+    listener.turn(5)
+    assert bytes(listener.received[0].body) == b"direct"
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("direct", ["same"]), ("fanout", ["same", "any"])])
+def test_the_other_exchange_types_route_as_in_amqp(
+    peer: MakePeer, kind: str, expected: list[str]
+) -> None:
+    listener = peer()
+    listener.consume("queue", "never")
+    listener.channel.exchange_declare(exchange="other", type=kind, durable=False)
+    listener.channel.queue_bind(queue="queue", exchange="other", routing_key="key")
+
+    listener.publish("same", "key", exchange="other")
+    listener.publish("any", "another", exchange="other")
+
+    assert listener.settle_down() == expected
+
+
+def test_an_unroutable_mandatory_message_is_returned(peer: MakePeer) -> None:
+    sender = peer()
+    returned: list[str] = []
+    sender.channel.events["basic_return"].add(
+        lambda error, exchange, routing_key, message: returned.append(routing_key)
+    )
+
+    sender.publish("nobody", "no.one", mandatory=True)
+    sender.settle_down()
+
+    assert returned == ["no.one"]
+
+
+def test_a_callback_may_publish_on_its_own_connection(peer: MakePeer) -> None:
+    listener = peer()
+
+    def answer(message: kombu.Message) -> None:
+        listener.received.append(message)
+        message.ack()
+        if len(listener.received) < 50:
+            listener.publish("ping")
+
+    listener.consume("queue", on_message=answer)
+    listener.publish("ping")
+
+    assert listener.drain(50) == ["ping"] * 50
+
+
+def test_a_heartbeat_check_disturbs_nobody(peer: MakePeer) -> None:
+    listener = peer()
+    listener.consume("queue")
+
+    listener.connection.heartbeat_check()
+    listener.publish("alive")
+
+    assert listener.drain(1) == ["alive"]
+
+
+def test_a_closed_connection_can_be_closed_again(peer: MakePeer) -> None:
+    closed = peer()
+
+    closed.close()
+    closed.close()
+
+    assert not closed.connection.connected

@@ -1,0 +1,86 @@
+"""What `deploy/` says is what a RabbitMQ does with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from miros import Event, return_status, signals, spy_on
+
+from miros_mesh import MeshConfig, NetworkedActiveObject
+from rabbitmq_server import RabbitServer
+from waiting import wait_until
+
+DEPLOY = Path(__file__).parents[2] / "deploy" / "rabbitmq"
+VHOST = "mesh"
+OWN_NAMES = r"^miros_mesh\."
+
+
+@pytest.fixture
+def deployed(rabbitmq: RabbitServer) -> Iterator[RabbitServer]:
+    """The server with the definitions and a user who may do only what `deploy/README.md` says."""
+    rabbitmq.start()
+    rabbitmq.rabbitmqctl("import_definitions", str(DEPLOY / "definitions.json"))
+    rabbitmq.add_user("mesh", "secret")
+    rabbitmq.set_permissions("mesh", VHOST, OWN_NAMES, OWN_NAMES, OWN_NAMES)
+    yield rabbitmq
+    rabbitmq.delete_user("mesh")
+    rabbitmq.delete_vhost(VHOST)
+
+
+def test_a_chart_works_with_the_documented_permissions_and_gets_the_documented_policies(
+    deployed: RabbitServer,
+) -> None:
+    # Given a chart of the restricted user that snoops on everything
+    heard: list[object] = []
+
+    @spy_on
+    def listening(chart: NetworkedActiveObject, event: Event) -> int:
+        if event.signal == signals.deploy_ping:
+            heard.append(event.payload)
+            return return_status.HANDLED
+        chart.temp.fun = chart.top
+        return return_status.SUPER
+
+    config = MeshConfig(
+        broker_url=deployed.url(VHOST, "mesh", "secret"),
+        mesh_encryption_key=Fernet.generate_key(),
+    )
+    listener = NetworkedActiveObject("listener", config=config)
+    listener.enable_snoop_trace_no_color()
+    listener.start_at(listening)
+    sender = NetworkedActiveObject("sender", config=config)
+    sender.start_at(listening)
+    try:
+        # When another chart transmits
+        sender.transmit(Event(signal=signals.deploy_ping, payload=1))
+        # Then the event arrives
+        wait_until(lambda: heard == [1])
+        # And every queue of the mesh has its policy
+        policies = _policies(deployed)
+    finally:
+        sender.stop()
+        listener.stop()
+    assert {policies[name] for name in policies if ".mesh." in name} == {"miros-mesh-events"}
+    assert {policies[name] for name in policies if ".snoop_" in name} == {"miros-mesh-snoop"}
+
+
+def test_the_server_takes_the_configuration(tmp_path: Path, rabbitmq: RabbitServer) -> None:
+    configured = RabbitServer(
+        tmp_path / "node", rabbitmq.programs, (DEPLOY / "rabbitmq.conf").read_text()
+    )
+    try:
+        configured.start()
+        assert configured.eval("rabbit_misc:get_env(rabbit, max_message_size, 0)") == "4194304"
+    finally:
+        configured.close()
+
+
+def _policies(server: RabbitServer) -> dict[str, str]:
+    rows = server.rabbitmqctl(
+        "list_queues", "--vhost", VHOST, "--formatter", "json", "name", "policy"
+    )
+    return {row["name"]: row["policy"] for row in json.loads(rows)}
