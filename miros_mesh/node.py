@@ -155,7 +155,7 @@ class Node:
             return not self._charts
 
     def watch(self, snoop: Snoop, chart: str, watcher: Watcher) -> None:
-        """Show a snoop network's records to a chart's watcher. Raises the `LinkError` in its way."""
+        """Show a snoop network to a chart's watcher. Raises the `LinkError` in its way."""
         snoop.watch(chart, watcher)
         with self._lock:
             if snoop.network.name in self._watched:
@@ -323,5 +323,3 @@ def _generated_name() -> str:
 
 def _queue_name(network: str, node: str, owner: str) -> str:
     return f"{exchange_of(network)}.{node}.{owner}"
-
-

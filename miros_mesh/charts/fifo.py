@@ -46,7 +46,7 @@ class Received:
 
 
 class ChartQueue(LockingDeque):
-    """miros' queue of an active object; `finished` hears of each received event once it was handled."""
+    """miros' queue of an active object; `finished` hears of each received event once handled."""
 
     def __init__(self, finished: Callable[[Arrival], None]) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class ChartQueue(LockingDeque):
             return item
         twin = Event.__new__(Event)
         vars(twin).update(vars(item))
-        twin.mesh_cause = current.id
+        vars(twin)["mesh_cause"] = current.id
         return twin
 
 

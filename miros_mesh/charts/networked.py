@@ -4,44 +4,28 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import uuid
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from miros import ActiveObject, Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
-from miros_mesh.charts.fifo import INNER_SIGNALS, ChartQueue, Received
-from miros_mesh.charts.snooping import spy_steps, trace_step
+from miros_mesh.charts.fifo import INNER_SIGNALS, ChartQueue
+from miros_mesh.charts.reception import MeshCallback, Reception
+from miros_mesh.charts.snooping import ChartSnoop, SnoopCallback
 from miros_mesh.config import EncryptionKeys, MeshConfig
-from miros_mesh.errors import (
-    AlreadyStartedError,
-    MeshError,
-    NotStartedError,
-    SignalError,
-    StoppedError,
-)
-from miros_mesh.networks import RESERVED_PREFIX, Arrival, Inbox, Snoop, Step
+from miros_mesh.errors import AlreadyStartedError, NotStartedError, SignalError, StoppedError
+from miros_mesh.networks import RESERVED_PREFIX
 from miros_mesh.node import NODES, Node
-from miros_mesh.wire import SnoopRecord
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_ROUTING_KEY = "miros.mesh"
 """What a chart sends under when it is given no `tx_routing_key`."""
 
-# miros' table of signal names is slow when it is long, and never forgets one (445 us an event at
-# 10,000 names), so other nodes may fill it only so far.
-MOST_SIGNALS = 4096
 
-MeshCallback = Callable[[Event], None]
-SnoopCallback = Callable[[SnoopRecord], None]
-Stream = Literal["trace", "spy"]
-
-
-class _Networked:
-    """The networking of a chart, mixed in before its miros class."""
+class _Networked(ActiveObject):
+    """What both kinds of chart share."""
 
     def __init__(
         self,
@@ -81,7 +65,7 @@ class _Networked:
             ConfigError: names every setting that cannot work.
             RoutingKeyError: a routing key that AMQP refuses.
         """
-        super().__init__(name or uuid.uuid4().hex[:5])  # type: ignore[call-arg]
+        super().__init__(name or uuid.uuid4().hex[:5])
         overrides: dict[str, Any] = {
             "rabbit_user": rabbit_user,
             "rabbit_password": rabbit_password,
@@ -89,21 +73,15 @@ class _Networked:
             "snoop_trace_encryption_key": snoop_trace_encryption_key,
             "snoop_spy_encryption_key": snoop_spy_encryption_key,
         }
-        self._config = config.overridden(**overrides) if config else MeshConfig.from_env(**overrides)
+        self._config = (config.overridden if config else MeshConfig.from_env)(**overrides)
         self.tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
         self.rx_routing_key = validate_routing_pattern(rx_routing_key or self.tx_routing_key)
-        self._on_mesh_rx = on_mesh_rx
-        self._on_snoop_rx: dict[Stream, SnoopCallback | None] = {
-            "trace": on_trace_rx,
-            "spy": on_spy_rx,
-        }
-        self._snooping: dict[Stream, bool] = {}
         self._node: Node | None = None
-        self._inbox: Inbox | None = None
         self._stopped = False
         self._begin = threading.Event()
-        self._last_trace: object = None
-        self.queue = self.locking_deque = ChartQueue(self._finished)
+        self._reception = Reception(self, on_mesh_rx)
+        self._snoop = ChartSnoop(self, {"trace": on_trace_rx, "spy": on_spy_rx})
+        self.queue = self.locking_deque = ChartQueue(self._reception.finished)
 
     def start_at(self, initial_state: Any) -> None:
         """Join the mesh, then start the chart.
@@ -122,16 +100,18 @@ class _Networked:
         node = NODES.enter(self._config, self.name)
         try:
             self._node = node
-            self._inbox = node.join(
-                self.name, self.rx_routing_key, room=lambda: self.queue.room, post=self._post
+            inbox = node.join(
+                self.name,
+                self.rx_routing_key,
+                room=lambda: self.queue.room,
+                post=self._reception.post,
             )
-            self._watch(node)
+            self._snoop.join(node)
             self._start_chart(initial_state, node)
         except BaseException:
-            self._node = self._inbox = None
-            NODES.leave(node, self.name)
+            self._leave()
             raise
-        self._inbox.open()
+        self._reception.open(inbox, node.observer)
 
     def transmit(self, event: Event) -> None:
         """Send an event to every chart that listens; never waits for the network.
@@ -162,51 +142,48 @@ class _Networked:
             self._stopped = True
             return 0
         self._stop_chart(self._config.drain_timeout_s)
-        self._node, self._stopped = None, True
         node.mesh.goodbye(self.name, self.tx_routing_key)
-        return NODES.leave(node, self.name)
+        self._stopped = True
+        return self._leave()
 
     def enable_snoop_trace(self) -> None:
         """Send this chart's transitions to the trace network and print everybody's, in colours."""
-        self._enable("trace", color=True)
+        self._snoop.enable("trace", color=True)
 
     def enable_snoop_trace_no_color(self) -> None:
         """As `enable_snoop_trace`, without colours."""
-        self._enable("trace", color=False)
+        self._snoop.enable("trace", color=False)
 
     def enable_snoop_spy(self) -> None:
         """Send every step of this chart to the spy network and print everybody's, in colours."""
-        self._enable("spy", color=True)
+        self._snoop.enable("spy", color=True)
 
     def enable_snoop_spy_no_color(self) -> None:
         """As `enable_snoop_spy`, without colours."""
-        self._enable("spy", color=False)
+        self._snoop.enable("spy", color=False)
 
     def snoop_scribble(self, text: str) -> None:
         """Put a note into the trace stream, or the spy stream when only that one is enabled.
 
         Raises `NotStartedError` or `StoppedError` outside the chart's life.
         """
-        node = self._live("snoop_scribble")
-        if self._snooping:
-            snoop = node.trace if "trace" in self._snooping else node.spy
-            self._tell(snoop, Step("scribble", time.time(), text, cause=self._cause()))
+        self._live("snoop_scribble")
+        self._snoop.scribble(text, self.queue.current)
 
     def run_event(self, task_event: Any, fabric_task_event: Any, queue: Any) -> None:
-        """The chart's thread (miros calls it). An exception of a handler ends it, but not silently."""
+        """The chart's thread (miros calls it); a handler that raises does not end it silently."""
         # The start is told to the snoop networks before the first event is handled.
         self._begin.wait()
         try:
-            super().run_event(task_event, fabric_task_event, queue)  # type: ignore[misc]
+            super().run_event(task_event, fabric_task_event, queue)
         except BaseException as error:
             self._died(error)
             raise
 
     def next_rtc(self) -> bool:
         """Run one event to completion (miros calls it), then tell the snoop networks."""
-        taken: bool = super().next_rtc()  # type: ignore[misc]
-        if self._snooping:
-            self._tell_steps()
+        taken = super().next_rtc()
+        self._snoop.tell_steps(self.queue.current)
         return taken
 
     def _live(self, call: str) -> Node:
@@ -214,7 +191,9 @@ class _Networked:
             return self._node
         if self._stopped:
             raise StoppedError(f"{call} after stop: chart {self.name} has left the mesh")
-        raise NotStartedError(f"{call} before start_at: chart {self.name} has not joined the mesh yet")
+        raise NotStartedError(
+            f"{call} before start_at: chart {self.name} has not joined the mesh yet"
+        )
 
     def _cause(self) -> str | None:
         current = self.queue.current
@@ -223,16 +202,14 @@ class _Networked:
     def _start_chart(self, initial_state: Any, node: Node) -> None:
         self.queue.begin(f"{node.identity.incarnation}/{self.name}")
         try:
-            super().start_at(initial_state)  # type: ignore[misc]
-            if self._snooping:
-                self._tell_steps()
+            super().start_at(initial_state)
+            self._snoop.tell_steps(self.queue.current)
         finally:
             self.queue.end_of_start()
             self._begin.set()
 
     def _stop_chart(self, timeout_s: float) -> None:
-        if self._inbox:
-            self._inbox.close()
+        self._reception.close()
         self.activeobject_task_event.clear()
         self.queue.append(Event(signal=signals.STOP_ACTIVE_OBJECT_SIGNAL))
         if self.thread and self.thread is not threading.current_thread():
@@ -242,45 +219,10 @@ class _Networked:
         for posted in list(self.posted_events_queue):
             self.cancel_events(posted)
 
-    def _post(self, arrival: Arrival) -> None:
-        signal = arrival.envelope.signal
-        if signal in INNER_SIGNALS:
-            self._refuse(arrival, "reserved_signal")
-        elif signal not in signals and len(signals) >= MOST_SIGNALS:
-            self._refuse(arrival, "signal_table_full")
-        elif self._on_mesh_rx:
-            self._call_back(self._on_mesh_rx, arrival)
-        else:
-            self._observe_arrival(arrival)
-            self.post_fifo(Received(arrival))
-
-    def _call_back(self, callback: MeshCallback, arrival: Arrival) -> None:
-        self._observe_arrival(arrival)
-        try:
-            callback(Received(arrival).event())
-        except Exception:
-            logger.exception("on_mesh_rx of chart %s raised", self.name)
-        self._inbox_finished(arrival)
-
-    def _finished(self, arrival: Arrival) -> None:
-        """On the chart's thread: an event was handled."""
-        self._inbox_finished(arrival)
-        if self._inbox:
-            self._inbox.feed()
-
-    def _inbox_finished(self, arrival: Arrival) -> None:
-        if self._inbox:
-            self._inbox.finished(arrival)
-
-    def _refuse(self, arrival: Arrival, reason: str) -> None:
-        if self._node:
-            self._node.observer.dropped(network="mesh", reason=reason, events=1)
-        self._inbox_finished(arrival)
-
-    def _observe_arrival(self, arrival: Arrival) -> None:
-        if self._node:
-            seconds = max(time.time() - arrival.envelope.sent_at, 0)
-            self._node.observer.handed_over(chart=self.name, seconds=seconds)
+    def _leave(self) -> int:
+        node, self._node = self._node, None
+        self._snoop.leave()
+        return NODES.leave(node, self.name) if node else 0
 
     def _died(self, error: BaseException) -> None:
         logger.error(
@@ -290,47 +232,10 @@ class _Networked:
             self._node.observer.chart_died(chart=self.name, error=error)
             self._node.silence(self.name)
 
-    def _enable(self, stream: Stream, *, color: bool) -> None:
-        self._snooping[stream] = color
-        if self._node:
-            self._watch(self._node)
 
-    def _watch(self, node: Node) -> None:
-        for stream, color in self._snooping.items():
-            callback = self._on_snoop_rx[stream]
-            printing = node.screen.colored if color else node.screen.plain
-            watcher = node.screen.calling(callback) if callback else printing
-            node.watch(_snoop(node, stream), self.name, watcher)
-
-    def _tell_steps(self) -> None:
-        node = self._node
-        if node is None or not self.instrumented:
-            return
-        mark = self.queue.current
-        if "spy" in self._snooping:
-            for step in spy_steps(list(self.rtc.spy), mark):
-                self._tell(node.spy, step)
-        if "trace" in self._snooping and self.full.trace:
-            latest = self.full.trace[-1]
-            if latest is not self._last_trace:
-                self._last_trace = latest
-                self._tell(node.trace, trace_step(latest, mark))
-
-    def _tell(self, snoop: Snoop, step: Step) -> None:
-        """A step that cannot be sent must not end the chart."""
-        try:
-            snoop.tell(self.name, step)
-        except MeshError as error:
-            logger.warning("chart %s: a snoop record was not sent: %s", self.name, error)
-
-
-class NetworkedActiveObject(_Networked, ActiveObject):
+class NetworkedActiveObject(_Networked):
     """A miros `ActiveObject` on the mesh: states are functions with `@spy_on`."""
 
 
 class NetworkedFactory(_Networked, Factory):
-    """A miros `Factory` on the mesh: states are built with `create`, `catch`, `to_method`, `nest`."""
-
-
-def _snoop(node: Node, stream: Stream) -> Snoop:
-    return node.trace if stream == "trace" else node.spy
+    """A miros `Factory` on the mesh: states are built with `create`, `catch` and `nest`."""

@@ -15,7 +15,8 @@ from miros_mesh.config import MeshConfig
 from miros_mesh.errors import MeshError
 from miros_mesh.wire import generate_key
 
-OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, INTERRUPTED = 0, 1, 130
+LONGEST_DEMO_S = 3600
 
 _SETTINGS_HELP = """\
 Settings come from the environment; miros-mesh check says which ones it found.
@@ -118,6 +119,6 @@ def _with_key(broker: str | None) -> MeshConfig:
 
 def _seconds(text: str) -> float:
     value = float(text)
-    if not 1 <= value <= 3600:
-        raise argparse.ArgumentTypeError("between 1 and 3600")
+    if not 1 <= value <= LONGEST_DEMO_S:
+        raise argparse.ArgumentTypeError(f"between 1 and {LONGEST_DEMO_S}")
     return value

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import secrets
 import sys
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Literal
+from typing import Literal, TypeVar
 
 from miros_mesh.cli.ergodic import ErgodicActiveObject, ErgodicFactory
 from miros_mesh.cli.ledger import Account, Ledger, table
@@ -17,6 +18,7 @@ from miros_mesh.errors import MeshError
 
 # Starting an interpreter on a busy machine takes seconds; a broker that does not answer, longer.
 START_LIMIT_S = 60.0
+END_LIMIT_S = 15.0
 # What is under way when the talk ends may still arrive.
 SETTLE_S = 1.0
 
@@ -38,9 +40,18 @@ class Part:
 def demo(config: MeshConfig, *, seconds: float, color: bool) -> int:
     """Let the two charts talk; 0 when every event arrived once."""
     run = secrets.token_hex(3)
+    kinds: tuple[Kind, Kind] = ("ao", "fo")
     parts = [
-        Part(kind, f"{secrets.token_hex(3)[:5]}_{kind}", f"demo.{run}.man", config, prints, color)
-        for kind, prints in (("ao", True), ("fo", False))
+        Part(
+            kind=kind,
+            name=f"{secrets.token_hex(3)[:5]}_{kind}",
+            routing_key=f"demo.{run}.man",
+            config=config,
+            # Both print all they hear; one terminal needs it once.
+            prints=kind == "ao",
+            color=color,
+        )
+        for kind in kinds
     ]
     _introduce(parts, seconds)
     players = [_Player(part) for part in parts]
@@ -62,7 +73,9 @@ def demo(config: MeshConfig, *, seconds: float, color: bool) -> int:
 
 
 def _introduce(parts: list[Part], seconds: float) -> None:
-    where = parts[0].config.brokers[0].redacted if parts[0].config.brokers else "embedded, no server"
+    where = (
+        parts[0].config.brokers[0].redacted if parts[0].config.brokers else "embedded, no server"
+    )
     _say(
         f"Two statecharts in two processes talk for {seconds:g} s ({where}).\n"
         f"  {parts[0].name}  a NetworkedActiveObject; its process prints this trace\n"
@@ -91,7 +104,10 @@ def _say(text: str) -> None:
 
 
 class _PlayerError(Exception):
-    """A child process could not play its part."""
+    """A child process could not play its part; sent by the child, raised in the parent."""
+
+
+T = TypeVar("T")
 
 
 class _Player:
@@ -107,41 +123,54 @@ class _Player:
 
     def ready(self) -> float:
         """When the chart began to listen."""
-        moment = self._answer(START_LIMIT_S)
-        assert isinstance(moment, float)
-        return moment
+        return self._answer(float)
 
     def books(self) -> Ledger:
         """End the talk and read the books."""
-        self._connection.send("stop")
-        ledger = self._answer(START_LIMIT_S)
-        assert isinstance(ledger, Ledger)
-        return ledger
+        with contextlib.suppress(BrokenPipeError):
+            self._connection.send("stop")
+        return self._answer(Ledger)
 
     def close(self) -> None:
         """Leave no process behind."""
         self._connection.close()
-        self._process.join(START_LIMIT_S / 4)
+        self._process.join(END_LIMIT_S)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
 
-    def _answer(self, limit_s: float) -> object:
+    def _answer(self, expected: type[T]) -> T:
         try:
-            if self._connection.poll(limit_s):
-                answer = self._connection.recv()
-                if isinstance(answer, str):
-                    raise _PlayerError(answer)
-                return answer
+            answer = self._connection.recv() if self._connection.poll(START_LIMIT_S) else None
         except EOFError:
             raise _PlayerError(f"the process of {self._name} died") from None
-        raise _PlayerError(f"{self._name} did not answer within {limit_s:g} s")
+        if isinstance(answer, _PlayerError):
+            raise answer
+        if not isinstance(answer, expected):
+            raise _PlayerError(f"{self._name} did not answer within {START_LIMIT_S:g} s")
+        return answer
 
 
 def play(part: Part, connection: Connection) -> None:
     """The child process: start a chart, let it talk until told to stop, send its books."""
-    kinds = {"ao": ErgodicActiveObject, "fo": ErgodicFactory}
-    chart = kinds[part.kind](
+    chart = _chart(part)
+    try:
+        chart.begin()
+        connection.send(time.time())
+        connection.recv()
+        alive = chart.thread is not None and chart.thread.is_alive()
+        chart.stop()
+        connection.send(chart.ledger if alive else _PlayerError(f"chart {part.name} died"))
+    except MeshError as error:
+        connection.send(_PlayerError(str(error)))
+    except (EOFError, KeyboardInterrupt, BrokenPipeError):
+        # The parent has gone or was interrupted: there is nobody left to report to.
+        chart.stop()
+
+
+def _chart(part: Part) -> ErgodicActiveObject | ErgodicFactory:
+    make = ErgodicActiveObject if part.kind == "ao" else ErgodicFactory
+    chart = make(
         part.name,
         config=part.config,
         tx_routing_key=part.routing_key,
@@ -152,15 +181,4 @@ def play(part: Part, connection: Connection) -> None:
         chart.enable_snoop_trace()
     else:
         chart.enable_snoop_trace_no_color()
-    try:
-        chart.begin()
-        connection.send(time.time())
-        connection.recv()
-        alive = chart.thread.is_alive()
-        chart.stop()
-        connection.send(chart.ledger if alive else f"{part.name} is dead: a handler raised")
-    except MeshError as error:
-        connection.send(str(error))
-    except (EOFError, KeyboardInterrupt, BrokenPipeError):
-        # The parent has gone or was interrupted: there is nobody left to report to.
-        chart.stop()
+    return chart

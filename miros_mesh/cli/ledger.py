@@ -68,7 +68,10 @@ def table(accounts: list[Account]) -> str:
     ]
     widths = [max(len(row[i]) for row in columns) for i in range(len(columns[0]))]
     return "\n".join(
-        "  ".join(cell.ljust(w) if not i else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.ljust(w) if not i else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
         for row in columns
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 import kombu
 
 from miros_mesh.address import BrokerAddress
+from miros_mesh.errors import AddressError
 from miros_mesh.link.consumer import BrokerSubscriber
 from miros_mesh.link.embedded import EmbeddedTransport, MemoryStore, MemoryTransport
 from miros_mesh.link.outbox import Outbox
@@ -92,7 +93,8 @@ def amqp_link(settings: LinkSettings) -> KombuLink:
     """A link to RabbitMQ brokers."""
 
     def dial(address: BrokerAddress | None) -> kombu.Connection:
-        assert address is not None, "a RabbitMQ broker has an address"
+        if address is None:
+            raise AddressError("a RabbitMQ broker needs an address")
         return kombu.Connection(
             transport="pyamqp",
             hostname=address.host,

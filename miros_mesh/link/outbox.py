@@ -13,7 +13,7 @@ class Outbox:
     """Parcels waiting to be sent, then waiting to be confirmed, in order.
 
     Overflow rule: when events or bytes exceed their limit the oldest parcels go, `overflowed` is
-    told of each, and the newest parcel always stays. Thread-safe; nothing here waits but `wait_empty`.
+    told of each, and the newest parcel always stays. Thread-safe; only `wait_empty` waits.
     """
 
     def __init__(

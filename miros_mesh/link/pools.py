@@ -63,7 +63,7 @@ class Pools:
         elif sock := getattr(connection.connection, "sock", None):
             sock.settimeout(_CLOSE_TIMEOUT_S)
         try:
-            connection._pool.replace(connection)
+            connection._pool.replace(connection)  # noqa: SLF001 - a pooled connection knows its pool
         except (amqp.AMQPError, OSError):
             connection.collect(_CLOSE_TIMEOUT_S)
 
@@ -139,14 +139,14 @@ def _unknown_host(where: str, _: Exception) -> LinkError:
 
 def _unreachable(where: str, error: Exception) -> LinkError:
     return BrokerUnreachableError(
-        f"nobody answers at {where} ({_brief(error)}); is the broker running, and is the port right?"
+        f"nobody answers at {where} ({_brief(error)}); does the broker run, and is the port right?"
     )
 
 
 def _denied(where: str, error: Exception) -> LinkError:
     return PermissionDeniedError(
-        f"{where}: the user lacks a permission ({_brief(error)}); the mesh needs to configure, write "
-        "and read names that begin with miros_mesh."
+        f"{where}: the user lacks a permission ({_brief(error)}); the mesh needs to configure, "
+        "write and read names that begin with miros_mesh."
     )
 
 

@@ -11,7 +11,7 @@ from miros_mesh.address import BrokerAddress
 
 @dataclass(frozen=True)
 class Broker:
-    """A broker or a cluster of them: the addresses are tried in turn. Embedded brokers have none."""
+    """A broker or a cluster: the addresses are tried in turn. An embedded broker has none."""
 
     name: str
     addresses: tuple[BrokerAddress, ...] = ()

@@ -80,25 +80,24 @@ class BrokerPublisher(Worker):
         if error:
             logger.warning("publisher reconnects: %s", reason)
 
-    def _finished(self) -> bool:
-        return True
-
     def _turn(self, connection: kombu.Connection) -> bool:
         self._confirms.check(self._confirm_timeout_s, self.broker.name)
+        producer = self._producer
+        if producer is None:
+            return False
         for _ in range(_PUBLISHES_PER_TURN):
             if len(self._confirms) >= self._window:
                 return False
             parcel = self._outbox.take()
             if parcel is None:
                 return False
-            self._publish(parcel)
+            self._publish(producer, parcel)
         return True
 
-    def _publish(self, parcel: Parcel) -> None:
-        assert self._producer is not None
+    def _publish(self, producer: kombu.Producer, parcel: Parcel) -> None:
         body = parcel.seal()
         self._confirms.expect(parcel, len(body))
-        self._producer.publish(
+        producer.publish(
             body,
             exchange=parcel.exchange,
             routing_key=parcel.routing_key,

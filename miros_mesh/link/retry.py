@@ -12,7 +12,7 @@ from miros_mesh.errors import LinkError, MeshError
 
 
 def connect_policy(stop: threading.Event, attempts: int) -> tenacity.Retrying:
-    """For the first connection: a few quick attempts, and none after an error that needs a person."""
+    """For the first connection: a few attempts, and none after an error that needs a person."""
     return tenacity.Retrying(
         retry=retry_if_exception(lambda e: isinstance(e, MeshError) and e.retryable),
         stop=stop_after_attempt(attempts) | stop_when_event_set(stop),
@@ -23,7 +23,7 @@ def connect_policy(stop: threading.Event, attempts: int) -> tenacity.Retrying:
 
 
 def reconnect_policy(stop: threading.Event) -> tenacity.Retrying:
-    """For a node at work: for as long as it lives, slowly where a person must first mend something."""
+    """For a node at work: as long as it lives, slowly where a person must mend something first."""
     return tenacity.Retrying(
         retry=retry_if_exception(lambda e: isinstance(e, LinkError)),
         stop=stop_when_event_set(stop),

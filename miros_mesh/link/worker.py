@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import select
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import kombu
@@ -73,11 +73,9 @@ class Worker:
         """End the current wait of the worker; cheap, from any thread."""
         if not self._woken:
             self._woken = True
-            try:
+            # A full buffer wakes as well as one more byte; a closed one has nobody to wake.
+            with contextlib.suppress(OSError):
                 self._wake_writer.send(b"!")
-            except (BlockingIOError, OSError):
-                # A full buffer wakes as well as one more byte; a closed one has nobody to wake.
-                pass
 
     def _end(self, timeout_s: float) -> None:
         self._stopping.set()
@@ -119,12 +117,12 @@ class Worker:
             self._settled.set()
 
     def _pause(self) -> float:
-        """Seconds before the next connection: longer each time one breaks soon after it was made."""
+        """Seconds before the next connection: more each time one breaks soon after it was made."""
         lived = time.monotonic() - self._since
         self._short_lives = self._short_lives + 1 if lived < _SHORT_LIFE_S else 0
         return min(0.05 * 2**self._short_lives, _LONGEST_PAUSE_S) if self._short_lives > 1 else 0
 
-    @contextmanager
+    @contextlib.contextmanager
     def _connected(self, policy: tenacity.Retrying) -> Iterator[kombu.Connection]:
         connection: kombu.Connection = policy(self._connect)
         self._since = time.monotonic()
@@ -164,10 +162,10 @@ class Worker:
     def _wait_for_input(self, connection: kombu.Connection, timeout_s: float) -> None:
         if _buffered(connection):
             timeout_s = 0
-        watched = [_fileno(connection), self._wake_reader]
+        watched = [_fileno(connection), self._wake_reader.fileno()]
         readable, _, _ = select.select(watched, (), (), max(timeout_s, 0))
-        if self._wake_reader in readable:
-            # Forget first, then let the next turn look: a wake in between costs a turn, not an event.
+        if self._wake_reader.fileno() in readable:
+            # Forget first, then let the next turn look: a wake in between costs a turn, no event.
             self._wake_reader.recv(64)
             self._woken = False
 

@@ -58,20 +58,11 @@ class Mesh:
 
         Raises `PayloadError` or `EventTooLargeError`.
         """
-        data = self._serializer.dumps(payload)
-        node, incarnation = self.identity.node, self.identity.incarnation
-        now = time.time()
-        self.network.send(
-            chart,
-            routing_key,
-            lambda sequence: Envelope(
-                node, chart, incarnation, sequence, signal, data, now, cause
-            ),
-        )
+        self._send(chart, routing_key, signal, self._serializer.dumps(payload), cause)
 
     def goodbye(self, chart: str, routing_key: str) -> None:
         """Tell the others that a chart leaves."""
-        self.transmit(chart, routing_key, GOODBYE, None, None)
+        self._send(chart, routing_key, GOODBYE, b"", None)
 
     def payload_of(self, envelope: Envelope) -> Any:
         """Raises `PayloadError` when the serializer cannot read it."""
@@ -84,6 +75,17 @@ class Mesh:
                 f"the payload of {envelope.signal} from {envelope.chart} cannot be read: "
                 f"{type(error).__name__}; do all nodes use the same serializer?"
             ) from error
+
+    def _send(
+        self, chart: str, routing_key: str, signal: str, data: bytes, cause: str | None
+    ) -> None:
+        node, incarnation = self.identity.node, self.identity.incarnation
+        now = time.time()
+        self.network.send(
+            chart,
+            routing_key,
+            lambda sequence: Envelope(node, chart, incarnation, sequence, signal, data, now, cause),
+        )
 
 
 class _Ticket:
@@ -224,4 +226,3 @@ class Inbox:
 
     def _drop(self, reason: str) -> None:
         self._mesh.observer.dropped(network=self._mesh.network.name, reason=reason, events=1)
-

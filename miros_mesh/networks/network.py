@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -20,6 +21,7 @@ T = TypeVar("T", bound=Origin)
 
 # The version is in the name because an exchange cannot be redeclared with other arguments.
 EXCHANGE_PREFIX = "miros_mesh.v1."
+COMPLAIN_EVERY_S = 10.0
 
 
 def exchange_of(network: str) -> str:
@@ -45,6 +47,7 @@ class Network(Generic[T]):
         self._observer = observer
         self._frame_events = frame_events
         self._frame_bytes = frame_bytes
+        self._complaints = _Complaints(name)
         self._publishers: tuple[Publisher, ...] = ()
         self._tail: Frame | None = None
         self._sequences: defaultdict[str, int] = defaultdict(int)
@@ -78,8 +81,8 @@ class Network(Generic[T]):
         try:
             messages = self._codec.open(delivery.body)
         except FrameError as error:
-            logger.warning("refused a frame on %s: %s", self.name, error)
             self._observer.dropped(network=self.name, reason=error.reason, events=1)
+            self._complaints.tell(error)
             delivery.reject()
             return []
         self._observer.received(
@@ -106,3 +109,22 @@ class Network(Generic[T]):
         frame.add(encoded)
         for publisher in self._publishers:
             publisher.put(frame)
+
+
+class _Complaints:
+    """Says once in a while what is refused; a stranger must not be able to fill our disk."""
+
+    def __init__(self, network: str) -> None:
+        self._network = network
+        self._next: dict[str, float] = {}
+        self._untold: Counter[str] = Counter()
+
+    def tell(self, error: FrameError) -> None:
+        """Log the error, or count it until this reason may be logged again."""
+        self._untold[error.reason] += 1
+        now = time.monotonic()
+        if now < self._next.get(error.reason, 0):
+            return
+        self._next[error.reason] = now + COMPLAIN_EVERY_S
+        frames = self._untold.pop(error.reason)
+        logger.warning("refused %d frame(s) on %s: %s", frames, self._network, error)

@@ -1,4 +1,4 @@
-"""Which numbers of a sender were seen: the sliding window that IPsec uses against replay (RFC 4303)."""
+"""Which numbers of a sender were seen: the sliding window of IPsec (RFC 4303, section 3.4.3)."""
 
 from __future__ import annotations
 

@@ -50,9 +50,7 @@ class Screen:
         """Print the record without colours."""
         self._submit(self._print_plain, record)
 
-    def calling(
-        self, callback: Callable[[SnoopRecord], None]
-    ) -> Callable[[SnoopRecord], None]:
+    def calling(self, callback: Callable[[SnoopRecord], None]) -> Callable[[SnoopRecord], None]:
         """A watcher that calls back on this thread."""
         return lambda record: self._submit(callback, record)
 
@@ -69,15 +67,16 @@ class Screen:
             if self._missing:
                 missing, self._missing = self._missing, 0
                 logger.warning("%d snoop records were not shown: the reader is too slow", missing)
-            try:
-                show(record)
-            except Exception:
-                self._complain(show, record)
+            self._show(show, record)
 
-    def _complain(self, show: Callable[[SnoopRecord], None], record: SnoopRecord) -> None:
-        if show not in self._failed:
-            self._failed.add(show)
-            logger.exception("showing a record of %s failed; said once", printable(record.chart))
+    def _show(self, show: Callable[[SnoopRecord], None], record: SnoopRecord) -> None:
+        try:
+            show(record)
+        except Exception:
+            if show not in self._failed:
+                self._failed.add(show)
+                chart = printable(record.chart)
+                logger.exception("showing a record of %s failed; said once", chart)
 
     def _print_colored(self, record: SnoopRecord) -> None:
         own = record.incarnation == self._incarnation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from miros_mesh.link.ports import Delivery
@@ -36,9 +36,7 @@ class Step:
 class Snoop:
     """One snoop network of a node: sends its charts' steps, shows everybody's to its watchers."""
 
-    def __init__(
-        self, network: Network[SnoopRecord], identity: Identity, routing_key: str
-    ) -> None:
+    def __init__(self, network: Network[SnoopRecord], identity: Identity, routing_key: str) -> None:
         self.network = network
         self.routing_key = routing_key
         self._identity = identity
@@ -91,7 +89,8 @@ def render(record: SnoopRecord, *, own: bool = False, color: bool = False) -> st
         name = f"{_OWN if own else _OTHER}{name}{_RESET}"
     if record.kind == "spy":
         return f" [+s] {name} {printable(record.text)}"
-    stamp = datetime.fromtimestamp(record.time).strftime("%Y-%m-%d %H:%M:%S.%f")
+    when = datetime.fromtimestamp(record.time, UTC).astimezone()
+    stamp = when.strftime("%Y-%m-%d %H:%M:%S.%f")
     return f" [+t] [{stamp}] [{name}] {printable(record.text)}"
 
 

@@ -1,0 +1,79 @@
+"""From a chart's inbox into its FIFO, or to the callback that takes the FIFO's place."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import cast
+
+from miros import ActiveObject, Event, signals
+
+from miros_mesh.charts.fifo import INNER_SIGNALS, Received
+from miros_mesh.networks import Arrival, Inbox
+from miros_mesh.observer import Observer
+
+logger = logging.getLogger(__name__)
+
+# miros' table of signal names is slow when it is long, and never forgets one (445 us an event at
+# 10,000 names), so other nodes may fill it only so far.
+MOST_SIGNALS = 4096
+
+MeshCallback = Callable[[Event], None]
+
+
+class Reception:
+    """Posts what arrives to one chart, or refuses it and says so."""
+
+    def __init__(self, chart: ActiveObject, callback: MeshCallback | None) -> None:
+        self._chart = chart
+        self._callback = callback
+        self._observer = Observer()
+        self._inbox: Inbox | None = None
+
+    def open(self, inbox: Inbox, observer: Observer) -> None:
+        """The chart has started."""
+        self._inbox, self._observer = inbox, observer
+        inbox.open()
+
+    def close(self) -> None:
+        """The chart takes nothing more."""
+        if self._inbox:
+            self._inbox.close()
+
+    def post(self, arrival: Arrival) -> None:
+        """Hand an event over; called while the FIFO has room."""
+        if reason := _unwelcome(arrival.envelope.signal):
+            self._observer.dropped(network="mesh", reason=reason, events=1)
+            self._settle(arrival)
+            return
+        latency_s = max(time.time() - arrival.envelope.sent_at, 0)
+        self._observer.handed_over(chart=self._chart.name, seconds=latency_s)
+        received = Received(arrival)
+        if self._callback is None:
+            self._chart.post_fifo(cast("Event", received))
+            return
+        try:
+            self._callback(received.event())
+        except Exception:
+            logger.exception("on_mesh_rx of chart %s raised", self._chart.name)
+        self._settle(arrival)
+
+    def finished(self, arrival: Arrival) -> None:
+        """On the chart's thread: an event was run to completion, so there is room for another."""
+        self._settle(arrival)
+        if self._inbox:
+            self._inbox.feed()
+
+    def _settle(self, arrival: Arrival) -> None:
+        if self._inbox:
+            self._inbox.finished(arrival)
+
+
+def _unwelcome(signal: str) -> str | None:
+    """Why an event with this signal may not enter, in one word; None when it may."""
+    if signal in INNER_SIGNALS:
+        return "reserved_signal"
+    if signal not in signals and len(signals) >= MOST_SIGNALS:
+        return "signal_table_full"
+    return None
