@@ -28,7 +28,7 @@ from miros_mesh.networks import (
     Watcher,
     exchange_of,
 )
-from miros_mesh.observer import Observers
+from miros_mesh.observer import Observer, Observers
 from miros_mesh.wire import (
     FRAME_OVERHEAD_BYTES,
     Codec,
@@ -63,7 +63,7 @@ class Node:
     def __init__(self, config: MeshConfig) -> None:
         self.config = config
         self.identity = Identity(config.node_name or _generated_name(), secrets.token_hex(6))
-        self.observer = Observers(*config.observers)
+        self.observer = Observers(*config.observers) if config.observers else Observer()
         self._charts: dict[str, Inbox | None] = {}
         self._lock = threading.RLock()
         self._link: Link | None = None
@@ -166,7 +166,6 @@ class Node:
 
     def _build(self) -> None:
         config, identity = self.config, self.identity
-        self._link = self._make_link(self._link_settings())
         mesh = self._network("mesh", Envelope)
         trace = self._network("snoop_trace", SnoopRecord)
         spy = self._network("snoop_spy", SnoopRecord)
@@ -180,8 +179,10 @@ class Node:
         self.trace = Snoop(trace, identity, TRACE_ROUTING_KEY)
         self.spy = Snoop(spy, identity, SPY_ROUTING_KEY)
         self._watched: set[str] = set()
-        self.peers = Peers(self._link, (mesh, trace, spy))
-        self.subscriber: Subscriber = self._link.subscriber(self.home)
+        link = self._make_link(self._link_settings())
+        self.peers = Peers(link, (mesh, trace, spy))
+        self.subscriber: Subscriber = link.subscriber(self.home)
+        self._link = link
         self.subscriber.start()
         publisher = self.peers.add(self.home)
         self.subscriber.wait_ready(self._start_timeout_s)

@@ -29,6 +29,8 @@ COMMAND_TIMEOUT_S = 60.0
 # Below the range from which Linux takes the local ports of outgoing connections, so that a port
 # is still free when a stopped server starts again.
 PORTS = range(20_000, 30_000)
+# A program that ends with its input, and so with the test run, however that ends.
+UNTIL_INPUT_ENDS = '"$@" & read -r _; kill $!'
 AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 
 
@@ -131,8 +133,7 @@ class RabbitServer:
         """Stop everything that was started."""
         self.stop()
         if self._epmd:
-            self._epmd.terminate()
-            self._epmd.wait(STOP_TIMEOUT_S)
+            self._epmd.communicate(timeout=STOP_TIMEOUT_S)
             self._epmd = None
 
     # What tests do to a running node
@@ -263,7 +264,14 @@ class RabbitServer:
         program = shutil.which("epmd")
         if program is None:
             raise RabbitServerError("epmd, a part of Erlang, is not on the PATH")
-        self._epmd = subprocess.Popen([program, "-port", str(self._epmd_port), "-address", HOST])
+        self._epmd = subprocess.Popen(
+            ["/bin/sh", "-c", UNTIL_INPUT_ENDS, "sh", program, *self._epmd_arguments()],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def _epmd_arguments(self) -> list[str]:
+        return ["-port", str(self._epmd_port), "-address", self.host]
 
     def _await_amqp(self) -> None:
         try:

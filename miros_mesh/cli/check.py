@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from miros_mesh.config import MeshConfig
+from miros_mesh.discovery import own_networks
 from miros_mesh.errors import ConfigError, MeshError
 from miros_mesh.node import NETWORKS, Node
 from miros_mesh.wire import fingerprint
@@ -36,6 +37,7 @@ def _findings(environ: Mapping[str, str], broker_url: str | None) -> Iterator[Fi
         return
     yield True, f"settings: {_where(config)}"
     yield from _keys(config)
+    yield True, f"this host: {_own_addresses()}"
     node = Node(config)
     try:
         node.start()
@@ -51,6 +53,11 @@ def _where(config: MeshConfig) -> str:
     if not config.brokers:
         return f"embedded broker in {config.home_folder}"
     return f"{config.mode} broker {', '.join(broker.redacted for broker in config.brokers)}"
+
+
+def _own_addresses() -> str:
+    found = own_networks()
+    return ", ".join(f"{name} {address}" for name in found for address in found[name])
 
 
 def _keys(config: MeshConfig) -> Iterator[Finding]:

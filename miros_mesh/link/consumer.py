@@ -11,7 +11,7 @@ from typing import Any
 
 import kombu
 
-from miros_mesh.errors import BrokerUnreachableError, LinkError, MeshError
+from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkError, MeshError
 from miros_mesh.link.pools import Pools, translated
 from miros_mesh.link.ports import Broker, Handler, QueueSpec
 from miros_mesh.link.worker import Worker
@@ -47,6 +47,8 @@ class BrokerSubscriber(Worker):
 
         Raises the `LinkError` that prevents it.
         """
+        if not self.alive:
+            raise ConnectionLostError(f"the subscriber of {self.broker.name} has ended")
         consumed = _Consumed(spec, handler)
         self._post(lambda connection: self._consume(connection, consumed))
         if not consumed.settled.wait(timeout_s):

@@ -58,7 +58,7 @@ class BrokerPublisher(Worker):
 
     def stop(self, drain_timeout_s: float) -> int:
         """Drain, end the worker, and return how many events stay undelivered."""
-        if self.alive and self._producer:
+        if self.alive:
             self._outbox.wait_empty(drain_timeout_s)
         self._end(drain_timeout_s)
         return self._outbox.events

@@ -80,7 +80,9 @@ class KeyRing:
         try:
             return self._ring.fernet.decrypt(base64.urlsafe_b64encode(sealed))
         except InvalidToken:
-            raise UndecryptableFrameError("no key of the ring opens this frame") from None
+            raise UndecryptableFrameError(
+                "no key of the ring opens this frame; does every node have the same key?"
+            ) from None
 
     def _expect(self, key: bytes) -> None:
         if key not in self._ring.keys:

@@ -129,9 +129,7 @@ def test_eight_processes_that_bind_at_once_lose_no_binding(folder: Path) -> None
 # Sudden deaths
 
 
-def test_a_killed_consumer_loses_nothing_but_what_it_acknowledged(
-    folder: Path, peer: Peer
-) -> None:
+def test_a_killed_consumer_loses_nothing_but_what_it_acknowledged(folder: Path, peer: Peer) -> None:
     peer.declare("queue", expires=60)
     for number in range(10):
         peer.publish(str(number))
@@ -159,7 +157,7 @@ def test_a_consumer_killed_in_a_burst_is_succeeded_without_a_gap(folder: Path, p
         wait_until(lambda: peer.size("queue") > 100)
         doomed.kill()
         left = peer.size("queue")
-        peer.consume("queue")
+        peer.consume("queue", prefetch=0)
         sender.heard()
         peer.drain(left)
         bodies = [body.strip() for body in peer.settle_down()]
@@ -183,9 +181,7 @@ def test_a_killed_sender_leaves_whole_messages_only(folder: Path, peer: Peer) ->
         assert len(queue_bodies) - last - 1 in (0, 1)
 
 
-def test_the_queue_of_a_killed_consumer_expires_once_it_is_missed(
-    folder: Path, peer: Peer
-) -> None:
+def test_the_queue_of_a_killed_consumer_expires_once_it_is_missed(folder: Path, peer: Peer) -> None:
     with Actor(SCRIPT, "hold", folder, "queue", 0.3, 1, 0) as consumer:
         consumer.heard()
         peer.publish("never handled")
@@ -299,9 +295,7 @@ def test_the_file_descriptor_is_readable_just_while_there_is_work(peer: Peer) ->
     assert peer.settle_down() == ["a", "b", "c"]
 
 
-def test_acknowledgements_of_a_burst_are_stored_by_the_next_drain(
-    folder: Path, peer: Peer
-) -> None:
+def test_acknowledgements_of_a_burst_are_stored_by_the_next_drain(folder: Path, peer: Peer) -> None:
     peer.consume("queue")
     for number in range(20):
         peer.publish(str(number))
@@ -381,7 +375,7 @@ def test_a_closed_connection_says_so(peer: Peer) -> None:
     with pytest.raises(amqp.RecoverableConnectionError):
         peer.channel.basic_ack(1)
     with pytest.raises(amqp.RecoverableConnectionError):
-        peer.channel.basic_publish({}, EXCHANGE, "key")
+        peer.publish("lost")
 
 
 # The folder

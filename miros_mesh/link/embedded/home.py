@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import os
 import secrets
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from miros_mesh.errors import EmbeddedStoreError
+from miros_mesh.validation import key_problems
 
 KEY_FILE: Final = "mesh.key"
 KEY_BYTES: Final = 32
@@ -50,7 +50,7 @@ def load_or_create_key(folder: Path) -> bytes:
     require_private(file)
     with _explained(file, "be read"):
         key = file.read_bytes().strip()
-    if not _is_fernet_key(key):
+    if any(key_problems(KEY_FILE, (key,))):
         raise EmbeddedStoreError(
             f"the file {file} holds no Fernet key ({KEY_BYTES} bytes as url-safe base64); put back "
             "the right key, or remove the file to have a new one made"
@@ -99,13 +99,6 @@ def _refuse_strangers(path: Path, status: os.stat_result, remedy: str) -> None:
         )
     if status.st_mode & _OTHERS:
         raise EmbeddedStoreError(f"{path} is open to other users; if that is a mistake: {remedy}")
-
-
-def _is_fernet_key(key: bytes) -> bool:
-    try:
-        return len(base64.b64decode(key, altchars=b"-_", validate=True)) == KEY_BYTES
-    except binascii.Error:
-        return False
 
 
 @contextlib.contextmanager
