@@ -251,7 +251,7 @@ class RabbitServer:
             "RABBITMQ_ADVANCED_CONFIG_FILE": folder / "advanced.config",
             "RABBITMQ_CONF_ENV_FILE": folder / "rabbitmq-env.conf",
             "RABBITMQ_ENABLED_PLUGINS_FILE": folder / "enabled_plugins",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ("-kernel inet_dist_use_interface {127,0,0,1}"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
             # With input allowed, the start script becomes the server (one process to signal),
             # and the server ends when its input does.
             "RABBITMQ_ALLOW_INPUT": "1",
@@ -264,14 +264,12 @@ class RabbitServer:
         program = shutil.which("epmd")
         if program is None:
             raise RabbitServerError("epmd, a part of Erlang, is not on the PATH")
+        command = [program, "-port", str(self._epmd_port), "-address", self.host]
         self._epmd = subprocess.Popen(
-            ["/bin/sh", "-c", UNTIL_INPUT_ENDS, "sh", program, *self._epmd_arguments()],
+            ["/bin/sh", "-c", UNTIL_INPUT_ENDS, "sh", *command],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
-
-    def _epmd_arguments(self) -> list[str]:
-        return ["-port", str(self._epmd_port), "-address", self.host]
 
     def _await_amqp(self) -> None:
         try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import kombu
@@ -129,8 +130,8 @@ class Worker:
         loss: LinkError | None = None
         try:
             yield connection
-        except LinkError as error:
-            loss = error
+        except Exception as error:  # noqa: BLE001 - a worker outlives whatever breaks a connection
+            loss = self._as_link_error(error)
         finally:
             self._lost(loss)
             self._pools.give_back(connection, broken=loss is not None)
@@ -140,10 +141,20 @@ class Worker:
         try:
             with translated(self.broker.name):
                 self._opened(connection)
-        except BaseException:
+        except LinkError:
             self._pools.give_back(connection, broken=True)
             raise
+        except Exception as error:
+            self._pools.give_back(connection, broken=True)
+            raise self._as_link_error(error) from error
         return connection
+
+    def _as_link_error(self, error: Exception) -> LinkError:
+        """py-amqp also raises AttributeError and the like when a connection breaks under it."""
+        if isinstance(error, LinkError):
+            return error
+        logger.error("%s connects again: unexpected error", self._thread.name, exc_info=error)
+        return ConnectionLostError(f"{self.broker.name}: unexpected {type(error).__name__}")
 
     def _serve(self, connection: kombu.Connection) -> None:
         next_tick = time.monotonic() + TICK_S
@@ -162,9 +173,8 @@ class Worker:
     def _wait_for_input(self, connection: kombu.Connection, timeout_s: float) -> None:
         if _buffered(connection):
             timeout_s = 0
-        watched = [_fileno(connection), self._wake_reader.fileno()]
-        readable, _, _ = select.select(watched, (), (), max(timeout_s, 0))
-        if self._wake_reader.fileno() in readable:
+        woken = self._wake_reader.fileno()
+        if woken in _readable((_fileno(connection), woken), timeout_s):
             # Forget first, then let the next turn look: a wake in between costs a turn, no event.
             self._wake_reader.recv(64)
             self._woken = False
@@ -201,4 +211,12 @@ def _buffered(connection: kombu.Connection) -> bool:
 def _has_input(connection: kombu.Connection) -> bool:
     if not _streams(connection) or _buffered(connection):
         return True
-    return bool(select.select([_fileno(connection)], (), (), 0)[0])
+    return bool(_readable((_fileno(connection),), 0))
+
+
+def _readable(descriptors: Iterable[int], timeout_s: float) -> set[int]:
+    """Those with something to read; poll, since select knows no descriptor above 1,023."""
+    poller = select.poll()
+    for descriptor in descriptors:
+        poller.register(descriptor, select.POLLIN)
+    return {ready for ready, _ in poller.poll(max(math.ceil(timeout_s * 1000), 0))}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import secrets
 import select
@@ -56,7 +57,10 @@ class Doorbell:
 
     def wait(self, timeout_s: float | None) -> None:
         """Return when it has been rung, or at the end of the timeout."""
-        select.select((self._receiver,), (), (), timeout_s)
+        # Not select, which knows no descriptor above 1,023.
+        poller = select.poll()
+        poller.register(self._receiver, select.POLLIN)
+        poller.poll(None if timeout_s is None else math.ceil(timeout_s * 1000))
 
     def silence(self) -> None:
         """Forget all rings so far."""
