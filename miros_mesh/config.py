@@ -51,9 +51,13 @@ class MeshConfig:
     rabbit_user: str | None = None
     """A broker per host: the user, with `rabbit_password`; excludes `broker_url`."""
     rabbit_password: str | None = field(default=None, repr=False)
+    """The password of `rabbit_user`."""
     rabbit_host: str = "127.0.0.1"
+    """Where the broker of `rabbit_user` is."""
     rabbit_port: int = bounded(5672, 1, 65_535)
+    """The AMQP port of that broker, without TLS."""
     rabbit_virtual_host: str = "/"
+    """The virtual host of that broker."""
 
     mesh_encryption_key: EncryptionKeys = field(default=None, repr=False)
     """Fernet key or keys: the first encrypts, all decrypt. The embedded broker needs none given."""
@@ -70,6 +74,7 @@ class MeshConfig:
     heartbeat_interval_s: float = bounded(10.0, 1, 65_535)
     """A broker silent for about twice as long is given up."""
     connect_timeout_s: float = bounded(5.0, 0.05, 600)
+    """How long one attempt to connect may take."""
     connection_attempts: int = bounded(3, 1, 1_000_000)
     """How often a first connection is tried before its failure is told."""
     confirm_timeout_s: float = bounded(10.0, 0.05, 3600)
@@ -214,6 +219,15 @@ def _observers_problems(setting: str, value: Any) -> Iterator[str]:
         yield f"{setting} must be hashable: charts share a node if their settings are equal"
 
 
+def _link_factory_problems(setting: str, value: Any) -> Iterator[str]:
+    if value is None:
+        return
+    if not callable(value):
+        yield f"{setting} must be callable: it makes the node's Link from its LinkSettings"
+    elif not isinstance(value, Hashable):
+        yield f"{setting} must be hashable: charts share a node if their settings are equal"
+
+
 _NORMAL_FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "broker_url": validation.as_urls,
     "mesh_encryption_key": validation.as_keys,
@@ -234,10 +248,11 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "home": validation.home_problems,
     "serializer": _serializer_problems,
     "observers": _observers_problems,
+    "link_factory": _link_factory_problems,
 }
 
 
 def _scalar_defaults(settings: type[MeshConfig]) -> dict[str, Any]:
     """Every setting that a variable can hold, with its default."""
-    objects = {"serializer", "observers"}
+    objects = {"serializer", "observers", "link_factory"}
     return {f.name: f.default for f in fields(settings) if f.init and f.name not in objects}

@@ -99,8 +99,6 @@ class RabbitServer:
         who = f"{quote(user, safe='')}:{quote(password, safe='')}"
         return f"amqp://{who}@{self.host}:{self.port}/{quote(vhost, safe='')}"
 
-    # Life cycle
-
     def start(self) -> None:
         """Start the node and return when it speaks AMQP."""
         if self.running:
@@ -135,8 +133,6 @@ class RabbitServer:
         if self._epmd:
             self._epmd.communicate(timeout=STOP_TIMEOUT_S)
             self._epmd = None
-
-    # What tests do to a running node
 
     def rabbitmqctl(self, *arguments: str) -> str:
         """Run an administrator's command and return what it prints."""
@@ -212,8 +208,6 @@ class RabbitServer:
             f"|| N <- lists:seq({first}, {first + count - 1})]"
         )
         return [f"test-{number}" for number in range(first, first + count)]
-
-    # Files, environment, processes
 
     def _write_files(self, settings: str) -> None:
         (self._folder / "home").mkdir(parents=True)

@@ -55,6 +55,8 @@ class ChartQueue(LockingDeque):
         self._handled = 0
         self._current: Mark | None = None
         self._thread = 0
+        # miros' queue mixes up the order when two threads post to it at once.
+        self._changing = threading.Lock()
 
     @property
     def room(self) -> int:
@@ -78,7 +80,8 @@ class ChartQueue(LockingDeque):
 
     def popleft(self) -> Any:
         """Take the next event to handle (miros calls it on the chart's thread)."""
-        item = super().popleft()
+        with self._changing:
+            item = super().popleft()
         self._thread = threading.get_ident()
         self._handled += 1
         if isinstance(item, Received):
@@ -90,11 +93,15 @@ class ChartQueue(LockingDeque):
 
     def append(self, item: Any) -> None:
         """Post an event at the end (miros' post_fifo)."""
-        super().append(self._caused(item))
+        caused = self._caused(item)
+        with self._changing:
+            super().append(caused)
 
     def appendleft(self, item: Any) -> None:
         """Post an event at the front (miros' post_lifo)."""
-        super().appendleft(self._caused(item))
+        caused = self._caused(item)
+        with self._changing:
+            super().appendleft(caused)
 
     def task_done(self) -> None:
         """The event was run to completion (miros calls it on the chart's thread)."""

@@ -13,6 +13,7 @@ from miros_mesh.address import BrokerAddress
 from miros_mesh.errors import AddressError
 from miros_mesh.link.consumer import BrokerSubscriber
 from miros_mesh.link.embedded import EmbeddedTransport, MemoryStore, MemoryTransport
+from miros_mesh.link.frames import cautious_frame_handler
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.pools import Dial, Pools
 from miros_mesh.link.ports import Broker, Parcel
@@ -102,7 +103,7 @@ def amqp_link(settings: LinkSettings) -> KombuLink:
             userid=address.user,
             password=address.password,
             virtual_host=address.virtual_host,
-            ssl={"server_hostname": None} if address.scheme == "amqps" else False,
+            ssl={"server_hostname": address.host} if address.scheme == "amqps" else False,
             connect_timeout=settings.connect_timeout_s,
             heartbeat=settings.heartbeat_interval_s,
             transport_options=_amqp_options(settings),
@@ -135,4 +136,5 @@ def _amqp_options(settings: LinkSettings) -> dict[str, Any]:
     return {
         "client_properties": {"connection_name": f"miros_mesh {settings.node}"},
         "socket_settings": {socket.TCP_USER_TIMEOUT: TCP_USER_TIMEOUT_MS},
+        "frame_handler": cautious_frame_handler,
     }

@@ -52,7 +52,7 @@ class BrokerSubscriber(Worker):
         consumed = _Consumed(spec, handler)
         self._post(lambda connection: self._consume(connection, consumed))
         if not consumed.settled.wait(timeout_s):
-            self._queues.pop(spec.name, None)
+            self.remove(spec.name)
             raise BrokerUnreachableError(
                 f"{self.broker.name} did not accept the queue {spec.name} within {timeout_s:g} s"
             )
@@ -117,11 +117,14 @@ class BrokerSubscriber(Worker):
             queue_arguments=_arguments(spec),
         )
         consumer = kombu.Consumer(
-            connection.channel(), [queue], prefetch_count=spec.prefetch, auto_declare=True
+            _verbatim(connection.channel()), [queue], prefetch_count=spec.prefetch
         )
-        consumer.on_message = lambda message: consumed.handler(
-            _Received(self, consumed, consumer, message)
-        )
+
+        def deliver(message: Any, _: object = None) -> None:
+            consumed.handler(_Received(self, consumed, consumer, message))
+
+        # A message that kombu cannot make sense of is a stranger's, and refused like any other.
+        consumer.on_message = consumer.on_decode_error = deliver
         consumer.consume()
         consumed.consumer = consumer
 
@@ -157,7 +160,8 @@ class _Received:
     @property
     def body(self) -> bytes:
         body = self.message.body
-        return body if isinstance(body, bytes) else bytes(body)
+        # py-amqp gives an empty body as text.
+        return body.encode() if isinstance(body, str) else bytes(body)
 
     @property
     def redelivered(self) -> bool:
@@ -168,6 +172,20 @@ class _Received:
 
     def reject(self) -> None:
         self.subscriber.settle(self, self.message.reject)
+
+
+def _verbatim(channel: Any) -> Any:
+    """Let a channel give bodies as they were published, whatever their headers ask for."""
+    channel.auto_decode = False
+    convert = channel.message_to_python
+
+    def without_headers(raw: Any) -> Any:
+        # Kombu decompresses what a header declares compressed, however large it becomes.
+        raw.properties.pop("application_headers", None)
+        return convert(raw)
+
+    channel.message_to_python = without_headers
+    return channel
 
 
 def _arguments(spec: QueueSpec) -> dict[str, object]:

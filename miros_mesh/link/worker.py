@@ -163,8 +163,8 @@ class Worker:
                 if not connection.connected:
                     # Kombu would silently open a new connection without our queues.
                     raise ConnectionLostError(f"the connection to {self.broker.name} is closed")
-                again = self._turn(connection)
-                self._wait_for_input(connection, 0 if again else next_tick - time.monotonic())
+                hurry = self._turn(connection) or self._stopping.is_set()
+                self._wait_for_input(connection, 0 if hurry else next_tick - time.monotonic())
                 self._read(connection)
                 if time.monotonic() >= next_tick:
                     connection.heartbeat_check()

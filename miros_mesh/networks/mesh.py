@@ -141,11 +141,10 @@ class Inbox:
         self.feed()
 
     def close(self) -> None:
-        """Feed no more; what was not handled stays unacknowledged."""
+        """Feed no more; what is not handled stays unacknowledged."""
         with self._lock:
             self._open = False
             self._waiting.clear()
-            self._unfinished.clear()
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery on the subscriber's thread."""

@@ -29,12 +29,14 @@ class ReplayWindow:
         """The verdict, and how many numbers before this one are missing for the first time."""
         ahead = sequence - self._highest
         if ahead > 0:
-            self._seen = ((self._seen << ahead) | 1) & ((1 << self._size) - 1)
+            # A sender may jump by 2**62, and nobody has memory to shift so far.
+            older = self._seen << ahead if ahead < self._size else 0
+            self._seen = (older | 1) & ((1 << self._size) - 1)
             self._highest = sequence
             return Verdict.NEW, ahead - 1
-        bit = 1 << -ahead
         if -ahead >= self._size:
             return Verdict.STALE, 0
+        bit = 1 << -ahead
         if self._seen & bit:
             return Verdict.DUPLICATE, 0
         self._seen |= bit

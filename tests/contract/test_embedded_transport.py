@@ -10,7 +10,7 @@ import sqlite3
 import stat
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,12 +21,14 @@ import pytest
 from actor import Actor
 from kombu_peer import EXCHANGE, Peer, embedded
 from miros_mesh.errors import EmbeddedStoreError
-from miros_mesh.link.embedded import database, doorbell
+from miros_mesh.link.embedded import database, opening, streets
 from waiting import wait_until
 
 SCRIPT = Path(__file__).with_name("embedded_actor.py")
 BURST = 5_000
 SENDERS = ("left", "right")
+
+Record = Callable[[str, object], None]
 
 
 @pytest.fixture
@@ -58,7 +60,9 @@ def gone(peer: Peer, queue: str) -> bool:
 # Many processes
 
 
-def test_a_burst_of_two_senders_reaches_two_queues_whole_once_and_in_order(folder: Path) -> None:
+def test_a_burst_of_two_senders_reaches_two_queues_whole_once_and_in_order(
+    folder: Path, record_property: Record
+) -> None:
     with ExitStack() as stack:
         receivers = [
             play(stack, "receive", folder, queue, len(SENDERS) * BURST) for queue in ("a", "b")
@@ -78,10 +82,13 @@ def test_a_burst_of_two_senders_reaches_two_queues_whole_once_and_in_order(folde
             own = [body for body in result["bodies"] if body.startswith(name)]
             assert own == [f"{name} {number}" for number in range(BURST)]
     assert sum(sent) > 1_000
-    print(f"\nburst: published {sum(sent):,.0f}/s, received {results[0]['rate']:,.0f}/s a queue")
+    record_property("published_per_s", round(sum(sent)))
+    record_property("received_per_s", round(results[0]["rate"]))
 
 
-def test_an_idle_queue_answers_within_ten_milliseconds(folder: Path) -> None:
+def test_an_idle_queue_answers_within_ten_milliseconds(
+    folder: Path, record_property: Record
+) -> None:
     count = 200
     with Actor(SCRIPT, "answer_times", folder, "queue", count) as receiver:
         receiver.heard()
@@ -94,15 +101,18 @@ def test_an_idle_queue_answers_within_ten_milliseconds(folder: Path) -> None:
         sender.close()
 
     median, late = statistics.median(delays), delays[int(0.99 * count)]
-    print(f"\nidle latency: median {1e3 * median:.2f} ms, 99 % within {1e3 * late:.2f} ms")
+    record_property("median_ms", 1e3 * median)
+    record_property("p99_ms", 1e3 * late)
     assert median < 0.010
 
 
-def test_an_idle_consumer_takes_hardly_any_time_of_the_processor(folder: Path) -> None:
+def test_an_idle_consumer_takes_hardly_any_time_of_the_processor(
+    folder: Path, record_property: Record
+) -> None:
     with Actor(SCRIPT, "idle", folder, "queue", 1.0) as consumer:
         share = consumer.heard()["cpu_share"]
 
-    print(f"\nidle: {share:.2%} of a processor")
+    record_property("cpu_share", share)
     assert share < 0.02
 
 
@@ -317,6 +327,33 @@ def test_a_drain_without_messages_ends_in_time(peer: Peer) -> None:
     assert 0.1 <= time.monotonic() - began < 2
 
 
+def test_requeued_messages_go_back_to_their_places(peer: Peer) -> None:
+    peer.consume("queue", prefetch=3)
+    for body in "abcde":
+        peer.publish(body)
+    peer.settle_down()
+    first, second, third = peer.received
+    peer.received.clear()
+
+    third.requeue()
+    first.requeue()
+    second.ack()
+
+    assert peer.settle_down() == ["a", "c", "d"]
+    assert [message.delivery_info["redelivered"] for message in peer.received] == [1, 1, 0]
+
+
+def test_queues_of_one_connection_are_served_in_turn(peer: Peer) -> None:
+    for queue in ("one", "two"):
+        peer.consume(queue, queue)
+        for number in range(3):
+            peer.publish(f"{queue} {number}", queue)
+
+    bodies = peer.drain(6)
+
+    assert {body.split()[0] for body in bodies[:2]} == {"one", "two"}
+
+
 # Refusals
 
 
@@ -426,12 +463,15 @@ def test_a_database_that_is_damaged_later_is_named(folder: Path) -> None:
     sender = Peer(embedded(folder))
     sender.declare("queue")
     sender.close()
-    file = folder / database.DATABASE_FILE
+    file = folder / opening.DATABASE_FILE
     content = file.read_bytes()
     file.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
 
-    with pytest.raises(EmbeddedStoreError, match=r"broker\.db.*remove it"):
-        Peer(embedded(folder)).publish("lost")
+    with (
+        embedded(folder) as connection,
+        pytest.raises(EmbeddedStoreError, match=r"broker\.db.*remove it"),
+    ):
+        Peer(connection).publish("lost")
 
 
 def test_the_database_of_another_program_is_refused_and_left_alone(folder: Path) -> None:
@@ -449,7 +489,7 @@ def test_the_database_of_another_program_is_refused_and_left_alone(folder: Path)
 
 def test_a_database_of_a_newer_version_is_refused(folder: Path) -> None:
     Peer(embedded(folder)).close()
-    with sqlite3.connect(folder / database.DATABASE_FILE) as newer:
+    with sqlite3.connect(folder / opening.DATABASE_FILE) as newer:
         newer.execute("PRAGMA user_version = 2")
     newer.close()
 
@@ -458,7 +498,7 @@ def test_a_database_of_a_newer_version_is_refused(folder: Path) -> None:
 
 
 def test_a_store_that_was_removed_under_its_users_is_noticed(folder: Path, peer: Peer) -> None:
-    (folder / database.DATABASE_FILE).unlink()
+    (folder / opening.DATABASE_FILE).unlink()
 
     with pytest.raises(amqp.RecoverableConnectionError, match="removed or replaced"):
         wait_until(lambda: peer.publish("to nobody"), timeout_s=5)
@@ -495,7 +535,7 @@ def test_a_folder_deeper_than_socket_names_reach_works_as_well(tmp_path: Path) -
 def test_a_deep_folder_on_a_system_without_descriptors_as_paths_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doorbell, "_DESCRIPTORS", tmp_path / "not there")
+    monkeypatch.setattr(streets, "_DESCRIPTORS", tmp_path / "not there")
     deep = tmp_path / "/".join(["deep" * 20] * 3) / "broker"
     listener = Peer(embedded(deep))
 
@@ -520,7 +560,7 @@ def test_closing_leaves_only_the_database(folder: Path, peer: Peer) -> None:
     peer.consume("queue")
     peer.close()
 
-    assert [path.name for path in folder.iterdir()] == [database.DATABASE_FILE]
+    assert [path.name for path in folder.iterdir()] == [opening.DATABASE_FILE]
 
 
 def test_a_connection_can_be_reopened_and_shown(folder: Path) -> None:
@@ -539,7 +579,7 @@ def test_a_connection_can_be_reopened_and_shown(folder: Path) -> None:
 
 def _plant(folder: Path, content: bytes) -> Path:
     folder.mkdir(mode=0o700)
-    file = folder / database.DATABASE_FILE
+    file = folder / opening.DATABASE_FILE
     file.touch(mode=0o600)
     file.write_bytes(content)
     return file

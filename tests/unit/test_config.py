@@ -170,6 +170,7 @@ def test_the_bad_one_of_several_values_is_counted_out() -> None:
         ({"serializer": object()}, "serializer must have a name"),
         ({"observers": Observer()}, "observers must be a tuple"),
         ({"observers": [object()]}, "observers must be a tuple"),
+        ({"link_factory": "embedded"}, "link_factory must be callable"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_that_names_it(

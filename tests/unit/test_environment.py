@@ -61,7 +61,8 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert [broker.redacted for broker in config.brokers] == ["amqp://peter@h:5673/v"]
     assert config.home == Path("/x")
     assert config.keys_for("snoop_spy") == (OLD_KEY.encode(),)
-    scalars = {f.name for f in fields(MeshConfig) if f.init} - {"serializer", "observers"}
+    objects = {"serializer", "observers", "link_factory"}
+    scalars = {f.name for f in fields(MeshConfig) if f.init} - objects
     assert {name.removeprefix("MIROS_MESH_").lower() for name in values} == scalars - {"broker_url"}
 
 

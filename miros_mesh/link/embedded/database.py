@@ -5,27 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
 
 from amqp.exceptions import RecoverableConnectionError
 
 from miros_mesh.errors import EmbeddedStoreError
 from miros_mesh.link.embedded.forks import disown_in_children
-from miros_mesh.link.embedded.home import make_once, require_private
-from miros_mesh.link.embedded.schema import STATE, is_new, make_tables
 
-DATABASE_FILE: Final = "broker.db"
 PATIENCE_S: Final = 10.0
 # SQLite's own waiting begins at a millisecond and grows; a transaction here takes far less.
 _FIRST_PAUSE_S: Final = 0.000_05
 _LAST_PAUSE_S: Final = 0.001
-_WAL_PAGES: Final = 4_000
-_WAL_KEPT_BYTES: Final = 32 * 1024 * 1024
 _PASSING: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM})
 
 Result = TypeVar("Result")
@@ -115,64 +108,7 @@ class Database:
         except sqlite3.ProgrammingError as error:
             raise RecoverableConnectionError(f"{self.name} is closed ({error})") from error
         except sqlite3.Error as error:
-            raise _ours(error, self.name) from error
-
-
-def open_file(folder: Path) -> Database:
-    """The database of a prepared folder; the first process to come makes it."""
-    file = folder / DATABASE_FILE
-    if not os.path.lexists(file):
-        make_once(file, b"")
-    require_private(file)
-    uri = f"file:{quote(str(file))}?mode=rw"
-    try:
-        connection = _connect(uri)
-    except sqlite3.Error as error:
-        raise _ours(error, str(file)) from error
-    database = Database(connection, str(file), contextlib.nullcontext(), file)
-    return _prepared(database, _share)
-
-
-def open_memory() -> Database:
-    """A database that lives in this process and may be used by all its threads."""
-    database = Database(_connect(":memory:"), "the in-memory broker", threading.RLock())
-    return _prepared(database, lambda _: None)
-
-
-def _connect(uri: str) -> sqlite3.Connection:
-    # A pool may hand a connection from one thread to the next, hence no check of the thread.
-    return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
-
-
-def _prepared(database: Database, prepare: Callable[[Database], None]) -> Database:
-    try:
-        prepare(database)
-        with database.write() as run:
-            if is_new(run.execute(STATE).fetchone(), database.name):
-                make_tables(run)
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _share(database: Database) -> None:
-    """Let readers never wait for the writer, and a power cut costs the last commits but no file.
-
-    A cut ends every process that used the queues, so what it costs had lost its readers anyway;
-    NORMAL then flushes only when the log is copied back, where FULL would flush at each publish.
-    """
-    # Before the first change: the file may be another program's.
-    is_new(database.read(STATE)[0], database.name)
-    ((mode,),) = database.read("PRAGMA journal_mode = WAL")
-    if mode != "wal":
-        raise EmbeddedStoreError(
-            f"{database.name} is on a file system without shared memory (a network drive?); "
-            "name a folder on a local disk with MIROS_MESH_HOME"
-        )
-    database.read("PRAGMA synchronous = NORMAL")
-    database.read(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-    database.read(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
+            raise translated(error, self.name) from error
 
 
 def _place(file: Path | None) -> tuple[int, int] | None:
@@ -183,7 +119,7 @@ def _place(file: Path | None) -> tuple[int, int] | None:
     return (status.st_dev, status.st_ino) if status else None
 
 
-def _ours(error: sqlite3.Error, name: str) -> Exception:
+def translated(error: sqlite3.Error, name: str) -> Exception:
     """Passing trouble is worth another connection; the rest needs somebody to look."""
     code = _primary_code(error)
     if code == sqlite3.SQLITE_BUSY:

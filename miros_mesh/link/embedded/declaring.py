@@ -11,7 +11,7 @@ from kombu.transport.base import to_rabbitmq_queue_arguments
 from kombu.utils.uuid import uuid
 
 from miros_mesh.link.embedded.store import Store
-from miros_mesh.link.embedded.topology import QueueState, Traits
+from miros_mesh.link.embedded.traits import QueueState, Traits
 
 
 class DeclaringChannel(virtual.Channel):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import weakref
 
-from miros_mesh.link.embedded.database import open_memory
-from miros_mesh.link.embedded.doorbell import LocalStreet
+from miros_mesh.link.embedded.opening import open_memory
 from miros_mesh.link.embedded.store import Store
+from miros_mesh.link.embedded.streets import LocalStreet
 from miros_mesh.link.embedded.transport import StoreTransport
 
 

@@ -12,14 +12,13 @@ from miros_mesh.link.embedded.database import Database
 from miros_mesh.link.embedded.doorbell import Doorbell, Street
 from miros_mesh.link.embedded.routes import Routes
 from miros_mesh.link.embedded.topology import (
-    QueueState,
     Topology,
-    Traits,
     bump,
     drop_queue,
     mark_redelivered,
     queue_id,
 )
+from miros_mesh.link.embedded.traits import QueueState, Traits
 from miros_mesh.link.embedded.upkeep import Upkeep
 
 _FETCH: Final = """

@@ -3,61 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from typing import Final
 
 from amqp.exceptions import NotFound, PreconditionFailed, ResourceLocked
 
 from miros_mesh.link.embedded.database import Database
 from miros_mesh.link.embedded.routes import MATCHES
+from miros_mesh.link.embedded.traits import Limits, QueueState, Traits
 
 _ALL: Final = -1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Traits:
-    """What a declaration asks for; a second declaration must ask for the same."""
-
-    durable: bool = False
-    auto_delete: bool = False
-    exclusive: bool = False
-    arguments: Mapping[str, object] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return json.dumps(vars(self) | {"arguments": dict(self.arguments)}, sort_keys=True)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The queue arguments that the embedded broker heeds."""
-
-    expires_s: float | None
-    max_length: int | None
-
-    @classmethod
-    def of(cls, arguments: Mapping[str, object]) -> Limits:
-        """Read them, and refuse those whose neglect would be a silent breach of a promise."""
-        given = {name: value for name, value in arguments.items() if name != "x-queue-type"}
-        expires_ms = _number(given.pop("x-expires", None), "x-expires", 1)
-        max_length = _number(given.pop("x-max-length", None), "x-max-length", 0)
-        if given.pop("x-overflow", "drop-head") != "drop-head":
-            raise PreconditionFailed("PRECONDITION_FAILED - x-overflow can only be drop-head here")
-        if given:
-            names = ", ".join(sorted(given))
-            raise PreconditionFailed(f"PRECONDITION_FAILED - the embedded broker has no {names}")
-        return cls(None if expires_ms is None else expires_ms / 1000, max_length)
-
-
-class QueueState(NamedTuple):
-    """A queue as a declaration reports it."""
-
-    name: str
-    messages: int
-    consumers: int
 
 
 class Topology:
@@ -211,11 +168,3 @@ def _differs(what: str, name: str) -> PreconditionFailed:
     return PreconditionFailed(
         f"PRECONDITION_FAILED - {what} {name!r} was declared with other settings"
     )
-
-
-def _number(value: object, name: str, least: int) -> int | None:
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise PreconditionFailed(f"PRECONDITION_FAILED - {name} must be a number from {least}")
-    return value

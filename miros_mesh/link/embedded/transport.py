@@ -13,11 +13,11 @@ from kombu.transport import virtual
 
 from miros_mesh.errors import EmbeddedStoreError
 from miros_mesh.link.embedded.channel import Channel, Subscription
-from miros_mesh.link.embedded.database import open_file
 from miros_mesh.link.embedded.deliveries import Acknowledgements, Place
-from miros_mesh.link.embedded.doorbell import FolderStreet
 from miros_mesh.link.embedded.home import prepare_home
+from miros_mesh.link.embedded.opening import open_file
 from miros_mesh.link.embedded.store import Store
+from miros_mesh.link.embedded.streets import FolderStreet
 
 # A doorbell never fails to ring, but somebody may clear the folder under our feet.
 _LONGEST_WAIT_S: Final = 1.0

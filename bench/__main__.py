@@ -1,0 +1,114 @@
+"""`make bench`: what the mesh costs, measured against a chart that posts to itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import report
+from brokers import BrokerError, Measured, embedded, rabbitmq
+from measure import MeasureError, Sample, Sizes, measure_local, measure_mesh
+from miros_mesh import MeshError
+
+# No run begins after this, so that all of it stays below three minutes.
+LIMIT_S = 150.0
+NO_RABBITMQ = (
+    "There is no rabbitmq-server on this machine, so its column is left out. To have it: "
+    "sudo apt-get install rabbitmq-server, or give --broker URL."
+)
+
+Measure = Callable[[Sizes], Sample]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 when something could not be measured."""
+    options = _parser().parse_args(arguments)
+    sizes = Sizes(options.events, options.samples)
+    try:
+        with ExitStack() as stack:
+            return _compare(stack, options, sizes)
+    except (BrokerError, MeasureError, MeshError) as error:
+        _say(f"\nbench: {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _compare(stack: ExitStack, options: argparse.Namespace, sizes: Sizes) -> int:
+    brokers = [stack.enter_context(embedded())]
+    _say("looking for RabbitMQ ...")
+    server = stack.enter_context(rabbitmq(options.broker))
+    brokers += [server] if server else []
+    measures = {report.LOCAL: measure_local} | {b.title: _mesh(b) for b in brokers}
+    columns = _measure(measures, options.runs, sizes)
+    where = report.machine([broker.version for broker in brokers])
+    runs = len(columns[report.LOCAL])
+    title = f"Medians of {runs} runs" if runs > 1 else "One run"
+    _show(f"{where}\n{title}.\n\n{report.table(columns)}")
+    _show(f"\nx is the ratio to {report.LOCAL}. docs/benchmarks.md says what is measured and how.")
+    if server is None:
+        _show(NO_RABBITMQ)
+    if options.json:
+        figures = report.as_json(columns, sizes, where)
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return 0
+
+
+def _mesh(broker: Measured) -> Measure:
+    return lambda sizes: measure_mesh(broker.config, sizes)
+
+
+def _measure(measures: dict[str, Measure], runs: int, sizes: Sizes) -> dict[str, list[Sample]]:
+    """The columns take turns, so that a slow minute of the machine is every column's."""
+    columns: dict[str, list[Sample]] = {title: [] for title in measures}
+    began = time.monotonic()
+    longest_s = 0.0
+    for run in range(1, runs + 1):
+        run_began = time.monotonic()
+        if run_began - began + longest_s > LIMIT_S:
+            _say(f"stopping after {run - 1} of {runs} runs: more would take over {LIMIT_S:g} s")
+            break
+        for title, measure in measures.items():
+            sample = measure(sizes)
+            columns[title].append(sample)
+            _say(f"run {run} of {runs}: {title.ljust(len(report.LOCAL))}  {report.brief(sample)}")
+        longest_s = max(longest_s, time.monotonic() - run_began)
+    return columns
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    add = parser.add_argument
+    add("--broker", metavar="URL", help="a RabbitMQ to take; default: a private one")
+    add("--runs", type=_from_to(1, 100), default=5, help="how often (default %(default)d)")
+    add("--events", type=_from_to(1, 100_000), default=20_000, help="of a burst (%(default)d)")
+    add("--samples", type=_from_to(10, 2_000), default=300, help="events sent idle (%(default)d)")
+    add("--json", type=Path, metavar="FILE", help="write every figure there, too")
+    return parser
+
+
+def _from_to(low: int, high: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"from {low} to {high}")
+        return value
+
+    return number
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _show(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The brokers that are compared: both used by this run alone, unless it is told of another one."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import kombu
+
+from miros_mesh import MeshConfig
+from miros_mesh.wire import generate_key
+
+ROOT = Path(__file__).parents[1]
+# On the disk of the checkout, as a home folder is: a temporary folder may be in memory.
+SCRATCH = ROOT / ".build"
+CONNECT_LIMIT_S = 5.0
+
+sys.path.append(str(ROOT / "tests"))
+from rabbitmq_server import RabbitServer, RabbitServerError, find_programs  # noqa: E402
+
+
+class BrokerError(Exception):
+    """A broker that cannot be measured."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A broker and what to call it."""
+
+    title: str
+    version: str
+    config: MeshConfig
+
+
+@contextmanager
+def embedded() -> Iterator[Measured]:
+    """The embedded broker in a folder of its own."""
+    with _scratch() as folder:
+        config = MeshConfig(home=folder / "home")
+        yield Measured("embedded", f"SQLite {sqlite3.sqlite_version}", config)
+
+
+@contextmanager
+def rabbitmq(url: str | None) -> Iterator[Measured | None]:
+    """The broker at `url`, else a private server on loopback ports, or None without RabbitMQ."""
+    programs = find_programs()
+    if url is not None:
+        yield _at(url)
+    elif programs is None:
+        yield None
+    else:
+        with _scratch() as folder:
+            server = RabbitServer(folder / "rabbitmq", programs)
+            try:
+                _start(server)
+                yield _at(server.url())
+            finally:
+                server.close()
+
+
+def _start(server: RabbitServer) -> None:
+    try:
+        server.start()
+    except RabbitServerError as error:
+        raise BrokerError(str(error)) from error
+
+
+def _at(url: str) -> Measured:
+    config = MeshConfig(broker_url=url, mesh_encryption_key=generate_key())
+    where = config.brokers[0].redacted
+    try:
+        with kombu.Connection(url, connect_timeout=CONNECT_LIMIT_S) as connection:
+            connection.ensure_connection(max_retries=1)
+            version = connection.connection.server_properties.get("version", "?")
+    except kombu.exceptions.KombuError as error:
+        raise BrokerError(f"{where} cannot be used: {error}") from error
+    return Measured("RabbitMQ", f"RabbitMQ {version}", config)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    SCRATCH.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=SCRATCH) as folder:
+        yield Path(folder)

@@ -1,0 +1,60 @@
+"""What a declaration says of an exchange or a queue."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from amqp.exceptions import PreconditionFailed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What a declaration asks for; a second declaration must ask for the same."""
+
+    durable: bool = False
+    auto_delete: bool = False
+    exclusive: bool = False
+    arguments: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return json.dumps(vars(self) | {"arguments": dict(self.arguments)}, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The queue arguments that the embedded broker heeds."""
+
+    expires_s: float | None
+    max_length: int | None
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, object]) -> Limits:
+        """Read them, and refuse those whose neglect would be a silent breach of a promise."""
+        given = {name: value for name, value in arguments.items() if name != "x-queue-type"}
+        expires_ms = _number(given.pop("x-expires", None), "x-expires", 1)
+        max_length = _number(given.pop("x-max-length", None), "x-max-length", 0)
+        if given.pop("x-overflow", "drop-head") != "drop-head":
+            raise PreconditionFailed("PRECONDITION_FAILED - x-overflow can only be drop-head here")
+        if given:
+            names = ", ".join(sorted(given))
+            raise PreconditionFailed(f"PRECONDITION_FAILED - the embedded broker has no {names}")
+        return cls(None if expires_ms is None else expires_ms / 1000, max_length)
+
+
+class QueueState(NamedTuple):
+    """A queue as a declaration reports it."""
+
+    name: str
+    messages: int
+    consumers: int
+
+
+def _number(value: object, name: str, least: int) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise PreconditionFailed(f"PRECONDITION_FAILED - {name} must be a number from {least}")
+    return value

@@ -1,0 +1,77 @@
+"""Stand-ins for the small ports of the link, held in a test's hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from miros_mesh.errors import BrokerUnreachableError
+from miros_mesh.link.ports import Broker, Parcel, Subscriber
+
+
+@dataclass(eq=False)
+class Handed:
+    """A delivery that remembers what became of it."""
+
+    body: bytes
+    redelivered: bool = False
+    acks: int = 0
+    rejects: int = 0
+
+    def ack(self) -> None:
+        self.acks += 1
+
+    def reject(self) -> None:
+        self.rejects += 1
+
+
+@dataclass(eq=False)
+class Shelf:
+    """A publisher that keeps its parcels and counts as an outbox does."""
+
+    left: int = 0
+    parcels: list[Parcel] = field(default_factory=list)
+    events: int = 0
+    size_bytes: int = 0
+    started: int = 0
+    stopped_within_s: list[float] = field(default_factory=list)
+
+    def start(self) -> None:
+        self.started += 1
+
+    def wait_ready(self, timeout_s: float) -> None:
+        pass
+
+    def put(self, parcel: Parcel) -> None:
+        self.parcels.append(parcel)
+        self.events += parcel.events
+        self.size_bytes += parcel.size_bytes
+
+    def grown(self, parcel: Parcel, size_bytes: int) -> None:
+        assert parcel in self.parcels, "grown, but never put here"
+        self.events += 1
+        self.size_bytes += size_bytes
+
+    def stop(self, drain_timeout_s: float) -> int:
+        self.stopped_within_s.append(drain_timeout_s)
+        return self.left
+
+
+class Shop:
+    """A link that hands out shelves."""
+
+    def __init__(self, **left: int) -> None:
+        self.left = left
+        self.shelves: dict[Broker, Shelf] = {}
+
+    def publisher(self, broker: Broker) -> Shelf:
+        shelf = self.shelves[broker] = Shelf(self.left.get(broker.name, 0))
+        return shelf
+
+    def subscriber(self, broker: Broker) -> Subscriber:
+        raise BrokerUnreachableError("a shop sells no subscribers")
+
+    def probe(self, broker: Broker) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

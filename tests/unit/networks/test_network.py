@@ -1,0 +1,325 @@
+"""A network: numbered, packed and sealed on the way out; opened or refused on the way in."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miros_mesh.errors import EventTooLargeError, PayloadError
+from miros_mesh.link.broker import memory_link
+from miros_mesh.link.embedded import MemoryStore
+from miros_mesh.link.outbox import Outbox
+from miros_mesh.link.ports import Broker, Parcel
+from miros_mesh.networks import Network
+from miros_mesh.wire import Codec, Envelope, KeyRing, generate_key
+from ports_in_hand import Handed, Shelf
+from post_office import LIMIT_S, Notebook, PostOffice, queue
+from sealed import (
+    FRAME_LIMIT,
+    KEY,
+    THEIRS,
+    envelope,
+    frame_of,
+    mesh_codec,
+    mesh_network,
+    record,
+    snoop_frame_of,
+)
+
+
+def send(network: Network[Envelope], signal: str, key: str = "key", chart: str = "talker") -> None:
+    network.send(chart, key, lambda sequence: envelope(sequence, signal, chart=chart))
+
+
+def opened(parcels: Iterable[Parcel]) -> list[list[tuple[int, str]]]:
+    """The sequence numbers and signals of each frame."""
+    return [
+        [(each.sequence, each.signal) for each in mesh_codec.open(parcel.seal())]
+        for parcel in parcels
+    ]
+
+
+# On the way out
+
+
+def test_what_waits_is_packed_into_frames_in_order() -> None:
+    network, shelf = mesh_network(frame_events=2), Shelf()
+    network.attach(shelf)
+
+    for signal in ("a", "b", "c"):
+        send(network, signal)
+
+    assert opened(shelf.parcels) == [[(1, "a"), (2, "b")], [(3, "c")]]
+    assert {parcel.exchange for parcel in shelf.parcels} == {"miros_mesh.v1.mesh"}
+
+
+def test_a_frame_that_was_taken_to_send_grows_no_more() -> None:
+    network, shelf = mesh_network(), Shelf()
+    network.attach(shelf)
+
+    send(network, "a")
+    shelf.parcels[0].seal()
+    send(network, "b")
+
+    assert opened(shelf.parcels) == [[(1, "a")], [(2, "b")]]
+
+
+def test_a_frame_has_one_routing_key_and_no_event_overtakes_another() -> None:
+    network, shelf = mesh_network(), Shelf()
+    network.attach(shelf)
+
+    for signal, key in (("a", "one"), ("b", "two"), ("c", "one"), ("d", "one")):
+        send(network, signal, key)
+
+    assert [parcel.routing_key for parcel in shelf.parcels] == ["one", "two", "one"]
+    assert opened(shelf.parcels) == [[(1, "a")], [(2, "b")], [(3, "c"), (4, "d")]]
+
+
+def test_each_chart_counts_for_itself() -> None:
+    network, shelf = mesh_network(), Shelf()
+    network.attach(shelf)
+
+    for chart in ("one", "two", "one"):
+        send(network, chart, chart=chart)
+
+    assert opened(shelf.parcels) == [[(1, "one"), (1, "two"), (2, "one")]]
+
+
+def test_all_peers_share_one_frame_and_its_seal() -> None:
+    network, near, far = mesh_network(), Shelf(), Shelf()
+    network.attach(near)
+    network.attach(far)
+
+    send(network, "a")
+    send(network, "b")
+
+    assert near.parcels == far.parcels
+    assert near.parcels[0].seal() is far.parcels[0].seal()
+    assert near.events == far.events == 2
+    assert near.size_bytes == far.size_bytes == near.parcels[0].size_bytes
+
+
+def test_a_new_peer_gets_what_is_sent_from_now_on() -> None:
+    network, old, new = mesh_network(), Shelf(), Shelf()
+    network.attach(old)
+    send(network, "before")
+
+    network.attach(new)
+    send(network, "after")
+
+    assert opened(old.parcels) == [[(1, "before")], [(2, "after")]]
+    assert opened(new.parcels) == [[(2, "after")]]
+
+
+def test_a_peer_that_was_detached_gets_nothing_more() -> None:
+    network, stays, leaves = mesh_network(), Shelf(), Shelf()
+    network.attach(stays)
+    network.attach(leaves)
+    send(network, "before")
+
+    network.detach(leaves)
+    send(network, "after")
+
+    assert (stays.events, leaves.events) == (2, 1)
+
+
+def test_an_event_without_a_peer_is_counted_as_dropped() -> None:
+    notes, shelf = Notebook(), Shelf()
+    network = mesh_network(notes)
+
+    send(network, "to nobody")
+    network.attach(shelf)
+    send(network, "to somebody")
+
+    assert notes.drops == {"no_peer": 1}
+    assert opened(shelf.parcels) == [[(2, "to somebody")]]
+
+
+@pytest.mark.parametrize(
+    ("payload", "signal", "error"),
+    [(b"x" * FRAME_LIMIT, "large", EventTooLargeError), (None, "", PayloadError)],
+)
+def test_a_refused_event_uses_up_no_number(
+    payload: bytes | None, signal: str, error: type[Exception]
+) -> None:
+    network, shelf = mesh_network(), Shelf()
+    network.attach(shelf)
+
+    with pytest.raises(error):
+        network.send("talker", "key", lambda sequence: envelope(sequence, signal, payload))
+    send(network, "fine")
+
+    assert opened(shelf.parcels) == [[(1, "fine")]]
+
+
+class Counted(Shelf):
+    """A publisher in front of a real outbox, as the link's is, but without a thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outbox = Outbox(max_events=10**6, max_bytes=10**9, overflowed=lambda _: None)
+        self.sent: list[Parcel] = []
+        self.arrived: list[tuple[int, str]] = []
+
+    def put(self, parcel: Parcel) -> None:
+        self.outbox.put(parcel)
+
+    def grown(self, parcel: Parcel, size_bytes: int) -> None:
+        self.outbox.grown(size_bytes)
+
+    def publish(self) -> None:
+        if parcel := self.outbox.take():
+            parcel.seal()
+            self.sent.append(parcel)
+
+    def confirm(self) -> None:
+        if self.sent:
+            parcel = self.sent.pop(0)
+            self.outbox.confirm(parcel)
+            self.arrived += opened([parcel])[0]
+
+    def reconnect(self) -> None:
+        self.outbox.rewind()
+        self.sent.clear()
+
+    def drain(self) -> None:
+        while not self.outbox.idle or self.sent:
+            self.publish()
+            self.confirm()
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["send", "send", "send elsewhere", "publish", "confirm", "reconnect"]),
+        st.integers(0, 1),
+    ),
+    max_size=80,
+)
+
+
+@given(steps, st.integers(1, 5))
+def test_however_peers_lag_each_gets_every_event_once_in_order_and_counts_right(
+    moves: list[tuple[str, int]], frame_events: int
+) -> None:
+    network, peers = mesh_network(frame_events=frame_events), (Counted(), Counted())
+    for peer in peers:
+        network.attach(peer)
+    sent: list[tuple[int, str]] = []
+
+    for move, who in moves:
+        if move.startswith("send"):
+            send(network, move, key=move)
+            sent.append((len(sent) + 1, move))
+        else:
+            getattr(peers[who], move)()
+        assert all(peer.outbox.events == len(sent) - len(peer.arrived) for peer in peers)
+
+    for peer in peers:
+        peer.drain()
+        assert peer.arrived == sent
+        assert peer.outbox.wait_empty(0)
+
+
+def test_a_backlog_is_paid_in_frames_and_not_in_events() -> None:
+    """Four charts at once over a link: each in its order, and far fewer frames than events."""
+    # Given a listener that counts frames
+    store = MemoryStore()
+    office = PostOffice(lambda settings: memory_link(settings, store), Broker("memory"))
+    publisher = office.publisher(exchanges=("miros_mesh.v1.mesh",))
+    _, mailbox = office.listen(queue(exchange="miros_mesh.v1.mesh"))
+    network = mesh_network(frame_events=100)
+    network.attach(publisher)
+
+    # When four charts transmit as fast as they can
+    def talk(chart: str) -> None:
+        for _ in range(2_000):
+            send(network, "ping", chart=chart)
+
+    charts = [threading.Thread(target=talk, args=(f"chart {number}",)) for number in range(4)]
+    for chart in charts:
+        chart.start()
+    for chart in charts:
+        chart.join(LIMIT_S)
+
+    # Then everything arrives, and most of it packed
+    assert publisher.stop(LIMIT_S) == 0
+    streams: defaultdict[str, list[int]] = defaultdict(list)
+    for delivery in mailbox.deliveries:
+        for each in mesh_codec.open(delivery.body):
+            streams[each.chart].append(each.sequence)
+    office.close()
+    assert streams == {f"chart {number}": list(range(1, 2_001)) for number in range(4)}
+    assert len(mailbox.deliveries) < 8_000 / 10
+
+
+# On the way in
+
+
+def test_a_good_frame_is_opened_and_left_for_its_reader_to_settle() -> None:
+    network, delivery = mesh_network(), Handed(frame_of(envelope(1), envelope(2)))
+
+    assert network.open(delivery) == [envelope(1), envelope(2)]
+
+    assert (delivery.acks, delivery.rejects) == (0, 0)
+
+
+def sealed_by_a_stranger() -> bytes:
+    stranger = Codec("mesh", KeyRing([generate_key()]), Envelope, max_frame_bytes=FRAME_LIMIT)
+    return stranger.seal([stranger.encode(envelope())])
+
+
+def malformed() -> bytes:
+    return frame_of(envelope())[:1] + KeyRing([KEY]).seal(b"no msgpack")
+
+
+REFUSED = {
+    "undecryptable": sealed_by_a_stranger(),
+    "malformed": malformed(),
+    "version": b"\x02" + frame_of(envelope())[1:],
+    "wrong_network": snoop_frame_of(record()),
+    "oversize": b"\x01" * (FRAME_LIMIT + 1),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_a_refused_frame_is_rejected_counted_and_logged_without_its_content(
+    reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    notes, delivery = Notebook(), Handed(REFUSED[reason])
+
+    assert mesh_network(notes).open(delivery) == []
+
+    assert (delivery.acks, delivery.rejects) == (0, 1)
+    assert notes.drops == {reason: 1}
+    assert "refused 1 frame(s) on mesh" in caplog.text
+    assert THEIRS.node not in caplog.text
+    assert "no msgpack" not in caplog.text
+
+
+def test_an_empty_body_is_refused_too() -> None:
+    notes, delivery = Notebook(), Handed(b"")
+
+    assert mesh_network(notes).open(delivery) == []
+
+    assert notes.drops == {"malformed": 1}
+    assert delivery.rejects == 1
+
+
+def test_a_flood_of_bad_frames_is_counted_in_full_and_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    notes = Notebook()
+    network = mesh_network(notes)
+
+    with caplog.at_level(logging.WARNING):
+        for _ in range(1_000):
+            network.open(Handed(REFUSED["undecryptable"]))
+
+    assert notes.drops == {"undecryptable": 1_000}
+    assert len(caplog.records) == 1
