@@ -80,7 +80,7 @@ class Mailbox:
 
     @property
     def texts(self) -> list[str]:
-        return [delivery.body.decode() for delivery in self.deliveries]
+        return [delivery.body.decode(errors="replace") for delivery in self.deliveries]
 
     def expect(self, count: int, timeout_s: float = LIMIT_S) -> list[str]:
         """Wait until so many have come, and return all that came."""

@@ -118,7 +118,10 @@ def _with_key(broker: str | None) -> MeshConfig:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 1 <= value <= LONGEST_DEMO_S:
-        raise argparse.ArgumentTypeError(f"between 1 and {LONGEST_DEMO_S}")
+        raise argparse.ArgumentTypeError(f"a number from 1 to {LONGEST_DEMO_S} is needed")
     return value

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import secrets
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Literal, TypeVar
 
@@ -118,7 +121,8 @@ class _Player:
         self._connection, theirs = context.Pipe()
         self._name = part.name
         self._process = context.Process(target=play, args=(part, theirs), daemon=True)
-        self._process.start()
+        with _interrupts_held():
+            self._process.start()
         theirs.close()
 
     def ready(self) -> float:
@@ -127,7 +131,7 @@ class _Player:
 
     def books(self) -> Ledger:
         """End the talk and read the books."""
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(ConnectionError):
             self._connection.send("stop")
         return self._answer(Ledger)
 
@@ -142,13 +146,25 @@ class _Player:
     def _answer(self, expected: type[T]) -> T:
         try:
             answer = self._connection.recv() if self._connection.poll(START_LIMIT_S) else None
-        except EOFError:
+        except (EOFError, ConnectionError):
             raise _PlayerError(f"the process of {self._name} died") from None
         if isinstance(answer, _PlayerError):
             raise answer
         if not isinstance(answer, expected):
             raise _PlayerError(f"{self._name} did not answer within {START_LIMIT_S:g} s")
         return answer
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """What is started meanwhile never sees a Ctrl-C: its parent does, and ends it in good order."""
+    # The tracker unblocks signals when it is started.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def play(part: Part, connection: Connection) -> None:
@@ -162,8 +178,9 @@ def play(part: Part, connection: Connection) -> None:
         chart.stop()
         connection.send(chart.ledger if alive else _PlayerError(f"chart {part.name} died"))
     except MeshError as error:
-        connection.send(_PlayerError(str(error)))
-    except (EOFError, KeyboardInterrupt, BrokenPipeError):
+        with contextlib.suppress(ConnectionError):
+            connection.send(_PlayerError(str(error)))
+    except (EOFError, ConnectionError):
         # The parent has gone or was interrupted: there is nobody left to report to.
         chart.stop()
 

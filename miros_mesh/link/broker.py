@@ -13,11 +13,11 @@ from miros_mesh.address import BrokerAddress
 from miros_mesh.errors import AddressError
 from miros_mesh.link.consumer import BrokerSubscriber
 from miros_mesh.link.embedded import EmbeddedTransport, MemoryStore, MemoryTransport
-from miros_mesh.link.frames import cautious_frame_handler
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.pools import Dial, Pools
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.link.publisher import BrokerPublisher
+from miros_mesh.link.rabbitmq import RabbitTransport
 from miros_mesh.observer import Observer
 
 # py-amqp's own second is shorter than many a hiccup of a network that then goes on.
@@ -97,7 +97,7 @@ def amqp_link(settings: LinkSettings) -> KombuLink:
         if address is None:
             raise AddressError("a RabbitMQ broker needs an address")
         return kombu.Connection(
-            transport="pyamqp",
+            transport=RabbitTransport,
             hostname=address.host,
             port=address.port,
             userid=address.user,
@@ -136,5 +136,4 @@ def _amqp_options(settings: LinkSettings) -> dict[str, Any]:
     return {
         "client_properties": {"connection_name": f"miros_mesh {settings.node}"},
         "socket_settings": {socket.TCP_USER_TIMEOUT: TCP_USER_TIMEOUT_MS},
-        "frame_handler": cautious_frame_handler,
     }

@@ -83,7 +83,7 @@ class BrokerSubscriber(Worker):
             consumed.consumer = None
         reason = str(error) if error else "stopped"
         self._observer.unsubscribed(broker=self.broker.name, reason=reason)
-        if error:
+        if error and not self._stopping.is_set():
             logger.warning("subscriber reconnects: %s", reason)
 
     def _finished(self) -> bool:
@@ -189,7 +189,12 @@ def _verbatim(channel: Any) -> Any:
 
 
 def _arguments(spec: QueueSpec) -> dict[str, object]:
-    arguments: dict[str, object] = {"x-expires": int(spec.expires_s * 1000)}
+    arguments: dict[str, object] = {
+        "x-expires": int(spec.expires_s * 1000),
+        # Beside a consumer that is dead without the broker's knowledge, ours would get every other
+        # frame now and the rest when the broker finds out.
+        "x-single-active-consumer": True,
+    }
     if spec.max_length is not None:
         arguments["x-max-length"] = spec.max_length
     if spec.replicated:

@@ -29,6 +29,11 @@ from miros_mesh.link.ports import Broker
 
 Dial = Callable[[BrokerAddress | None], kombu.Connection]
 
+_FOREIGN: tuple[type[Exception], ...] = (
+    amqp.AMQPError,
+    kombu.exceptions.KombuError,
+    OSError,
+)
 # A publisher, a subscriber and a probe at once, and one to spare while a dead one is replaced.
 CONNECTIONS_PER_ADDRESS = 4
 # Closing politely waits for the peer's answer, which a dead peer never gives.
@@ -95,11 +100,13 @@ class Pools:
 @contextmanager
 def translated(where: str, *, connecting: bool = False) -> Iterator[None]:
     """Raise every error of kombu, amqp and the socket as one of ours, naming the broker."""
+    # py-amqp stumbles over a first answer that is no AMQP in many ways.
+    foreign = Exception if connecting else _FOREIGN
     try:
         yield
     except MeshError:
         raise
-    except (amqp.AMQPError, kombu.exceptions.KombuError, OSError) as error:
+    except foreign as error:
         raise _translate(error, where, connecting) from error
 
 
@@ -143,6 +150,12 @@ def _unreachable(where: str, error: Exception) -> LinkError:
     )
 
 
+def _no_amqp(where: str, error: Exception) -> LinkError:
+    return BrokerUnreachableError(
+        f"what answers at {where} does not speak AMQP ({type(error).__name__}); is the port right?"
+    )
+
+
 def _denied(where: str, error: Exception) -> LinkError:
     return PermissionDeniedError(
         f"{where}: the user lacks a permission ({_brief(error)}); the mesh needs to configure, "
@@ -165,7 +178,8 @@ _CONNECTING: Kinds = (
     ((amqp.NotAllowed,), _no_virtual_host),
     ((ssl.SSLError,), _tls),
     ((socket.gaierror,), _unknown_host),
-    ((OSError, amqp.AMQPError, kombu.exceptions.KombuError), _unreachable),
+    (_FOREIGN, _unreachable),
+    ((Exception,), _no_amqp),
 )
 _CONNECTED: Kinds = (
     ((amqp.AccessRefused,), _denied),

@@ -77,7 +77,7 @@ class BrokerPublisher(Worker):
         self._producer = None
         reason = str(error) if error else "stopped"
         self._observer.peer_down(peer=self.broker.name, reason=reason)
-        if error:
+        if error and not self._stopping.is_set():
             logger.warning("publisher reconnects: %s", reason)
 
     def _turn(self, connection: kombu.Connection) -> bool:

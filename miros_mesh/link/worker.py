@@ -81,11 +81,15 @@ class Worker:
     def _end(self, timeout_s: float) -> None:
         self._stopping.set()
         self.wake()
-        if self._thread.ident is not None:
+        # A callback of the application may stop its chart on this very thread.
+        if self._thread.ident not in (None, threading.get_ident()):
             self._thread.join(timeout_s)
         if not self._thread.is_alive():
-            self._wake_reader.close()
-            self._wake_writer.close()
+            self._close_wake()
+
+    def _close_wake(self) -> None:
+        self._wake_reader.close()
+        self._wake_writer.close()
 
     def _opened(self, connection: kombu.Connection) -> None:
         """A new connection: declare what is needed."""
@@ -116,6 +120,8 @@ class Worker:
             self._failure = LinkError(f"{self._thread.name} ended by an error; see the log")
         finally:
             self._settled.set()
+            if self._stopping.is_set():
+                self._close_wake()
 
     def _pause(self) -> float:
         """Seconds before the next connection: more each time one breaks soon after it was made."""
@@ -140,6 +146,7 @@ class Worker:
         connection = self._pools.open(self.broker)
         try:
             with translated(self.broker.name):
+                _bound(connection)
                 self._opened(connection)
         except LinkError:
             self._pools.give_back(connection, broken=True)
@@ -195,6 +202,12 @@ def _transport(connection: kombu.Connection) -> Any:
 def _streams(connection: kombu.Connection) -> bool:
     """py-amqp reads a stream; our own transports know at once whether a message is there."""
     return hasattr(_transport(connection), "sock")
+
+
+def _bound(connection: kombu.Connection) -> None:
+    """No unanswered call and no full buffer stops a worker for longer than connecting may take."""
+    if _streams(connection):
+        _transport(connection).sock.settimeout(connection.connect_timeout)
 
 
 def _fileno(connection: kombu.Connection) -> int:

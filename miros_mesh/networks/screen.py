@@ -26,6 +26,7 @@ class Screen:
         self._jobs = queue.Queue(LINES)
         self._missing = 0
         self._failed: set[Callable[[SnoopRecord], None]] = set()
+        self._unread = False
         self._thread = threading.Thread(target=self._run, name=f"mesh-{node}-snoop", daemon=True)
 
     def start(self) -> None:
@@ -40,7 +41,9 @@ class Screen:
                 self._jobs.put(None, timeout=timeout_s)
             except queue.Full:
                 return
-            self._thread.join(timeout_s)
+            # A callback of the application may stop its chart on this very thread.
+            if self._thread is not threading.current_thread():
+                self._thread.join(timeout_s)
 
     def colored(self, record: SnoopRecord) -> None:
         """Print the record, the node's own charts in one colour and all others in another."""
@@ -80,12 +83,16 @@ class Screen:
 
     def _print_colored(self, record: SnoopRecord) -> None:
         own = record.incarnation == self._incarnation
-        _write(render(record, own=own, color=True))
+        self._write(render(record, own=own, color=True))
 
     def _print_plain(self, record: SnoopRecord) -> None:
-        _write(render(record))
+        self._write(render(record))
 
-
-def _write(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    def _write(self, line: str) -> None:
+        try:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            if not self._unread:
+                self._unread = True
+                logger.warning("nobody reads standard output any more: snoop records are not shown")

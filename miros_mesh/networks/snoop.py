@@ -91,7 +91,8 @@ def render(record: SnoopRecord, *, own: bool = False, color: bool = False) -> st
         return f" [+s] {name} {printable(record.text)}"
     when = datetime.fromtimestamp(record.time, UTC).astimezone()
     stamp = when.strftime("%Y-%m-%d %H:%M:%S.%f")
-    return f" [+t] [{stamp}] [{name}] {printable(record.text)}"
+    mark = "# " if record.kind == "scribble" else ""
+    return f" [+t] [{stamp}] [{name}] {mark}{printable(record.text)}"
 
 
 def printable(text: str) -> str:

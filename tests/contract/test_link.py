@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import statistics
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -428,6 +431,18 @@ def test_stop_leaves_neither_a_thread_nor_a_descriptor(office: PostOffice) -> No
     # Then nothing more is left
     assert threading.enumerate() == threads
     assert len(list(DESCRIPTORS.iterdir())) <= descriptors
+
+
+def test_a_process_with_more_than_a_thousand_open_files_is_served_too(office: PostOffice) -> None:
+    """`select` knows no descriptor above 1,023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4_096), hard))
+    with ExitStack() as files:
+        files.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1_100):
+            files.enter_context(Path(os.devnull).open())
+
+        _use_everything(office)
 
 
 def test_stop_can_be_called_again(office: PostOffice) -> None:

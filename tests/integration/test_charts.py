@@ -24,7 +24,7 @@ from waiting import wait_until
 pytestmark = pytest.mark.timeout(60)
 
 BURST = 5000
-HANDLER_S = 0.0002
+HANDLER_S = 0.0005
 FIFO_PLACES = 500
 
 
@@ -141,7 +141,7 @@ def test_a_burst_reaches_a_slow_chart_whole_and_in_order(ground: Ground, launch:
     # Then none is lost and the FIFO never came near its end
     wait_until(lambda: len(heard) >= BURST, 40, message="the burst was handled")
     assert heard.payloads == list(range(BURST))
-    assert longest[0] < FIFO_PLACES / 2
+    assert FIFO_PLACES / 10 < longest[0] < FIFO_PLACES / 2
 
 
 def test_stop_delivers_what_was_transmitted_just_before(ground: Ground, launch: Launch) -> None:
@@ -170,6 +170,27 @@ def test_a_handler_may_stop_its_own_chart(ground: Ground, launch: Launch) -> Non
     assert done.wait(10)
     wait_until(lambda: heard == [("leaving", None)])
     wait_until(lambda: not chart.thread.is_alive())
+
+
+def test_a_callback_may_stop_its_own_chart(
+    ground: Ground, launch: Launch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopped: list[int] = []
+    charts: list[NetworkedActiveObject] = []
+
+    def stop(_: object) -> None:
+        stopped.append(charts.pop().stop())
+
+    charts.append(launch("by event", ground.node("two"), on_mesh_rx=stop))
+    launch("other", ground.node("one")).transmit(event("stop"))
+    wait_until(lambda: stopped == [0])
+    watcher = NetworkedActiveObject("by record", config=ground.node("three"), on_trace_rx=stop)
+    charts.append(watcher)
+    watcher.enable_snoop_trace()
+    watcher.start_at(alone(Heard()))
+    wait_until(lambda: stopped == [0, 0])
+    wait_until(lambda: all("-one-" in name for name in _mesh_threads()))
+    assert not caplog.records
 
 
 def test_a_program_that_ends_without_stop_has_sent_what_it_transmitted(launch: Launch) -> None:

@@ -23,6 +23,10 @@ class Traits:
         return json.dumps(vars(self) | {"arguments": dict(self.arguments)}, sort_keys=True)
 
 
+# One file keeps all queues, and a queue has one consumer at a time.
+_IMPLIED = frozenset({"x-queue-type", "x-single-active-consumer"})
+
+
 @dataclass(frozen=True)
 class Limits:
     """The queue arguments that the embedded broker heeds."""
@@ -33,7 +37,7 @@ class Limits:
     @classmethod
     def of(cls, arguments: Mapping[str, object]) -> Limits:
         """Read them, and refuse those whose neglect would be a silent breach of a promise."""
-        given = {name: value for name, value in arguments.items() if name != "x-queue-type"}
+        given = {name: value for name, value in arguments.items() if name not in _IMPLIED}
         expires_ms = _number(given.pop("x-expires", None), "x-expires", 1)
         max_length = _number(given.pop("x-max-length", None), "x-max-length", 0)
         if given.pop("x-overflow", "drop-head") != "drop-head":

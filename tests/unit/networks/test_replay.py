@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from miros_mesh.networks.replay import ReplayWindow, ReplayWindows, Verdict
@@ -20,7 +20,6 @@ def expected(seen: set[int], highest: int, size: int, sequence: int) -> Verdict:
     return DUPLICATE if sequence in seen else NEW
 
 
-@settings(deadline=None)
 @given(st.integers(1, 80), sequences)
 @example(4096, [1, LARGEST])
 def test_a_window_judges_like_a_set_that_remembers_everything(

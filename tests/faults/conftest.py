@@ -1,0 +1,87 @@
+"""Nodes on RabbitMQ with somebody between who does them harm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from charts_at_work import KEY, Handle, Launch, Recorder, alone
+from faults.relay import HOST, Relay
+from faults.traffic import HEAD, TABLE
+from miros_mesh import MeshConfig, NetworkedActiveObject
+from rabbitmq_server import RabbitServer, find_programs
+
+Settings = Callable[..., MeshConfig]
+
+# Short, so that two missed heartbeats and a dead attempt to connect do not take a minute.
+QUICK = {"heartbeat_interval_s": 1.0, "connect_timeout_s": 1.5, "confirm_timeout_s": 5.0}
+
+
+def settings(url: str, **changes: Any) -> MeshConfig:
+    """Settings of one more node, which notices soon what is wrong."""
+    # Charts of equal settings would share a node; no two recorders are equal.
+    own = {"observers": (Recorder(),), **QUICK, **changes}
+    return MeshConfig(broker_url=url, mesh_encryption_key=KEY, **own)
+
+
+@pytest.fixture
+def launch() -> Iterator[Launch]:
+    """Start a chart of one state on a node; it stops after the test."""
+    with ExitStack() as running:
+
+        def start(
+            name: str, config: MeshConfig, handle: Handle, **arguments: Any
+        ) -> NetworkedActiveObject:
+            chart = NetworkedActiveObject(name, config=config, **arguments)
+            chart.start_at(alone(handle, spied=False))
+            running.callback(chart.stop)
+            return chart
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def own_broker(
+    rabbitmq: RabbitServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RabbitServer]:
+    """A server that a test may stop, kill and freeze; the one of the session stays up."""
+    programs = find_programs()
+    assert programs is not None
+    server = RabbitServer(tmp_path_factory.mktemp("faults") / "node", programs)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def own_url(own_broker: RabbitServer) -> str:
+    """The URL of this test's own virtual host there."""
+    own_broker.start()
+    return own_broker.url(own_broker.new_vhost())
+
+
+@pytest.fixture
+def relay(rabbitmq: RabbitServer) -> Iterator[Relay]:
+    """A relay in front of the session's RabbitMQ."""
+    with Relay(rabbitmq.port) as between:
+        yield between
+
+
+@pytest.fixture
+def relayed_url(relay: Relay, rabbitmq: RabbitServer, vhost_url: str) -> str:
+    """The URL of this test's virtual host, through the relay."""
+    return vhost_url.replace(f"{HOST}:{rabbitmq.port}", f"{HOST}:{relay.port}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what was counted."""
+    if TABLE:
+        terminalreporter.section("faults")
+        terminalreporter.write_line(HEAD)
+        for row in TABLE:
+            terminalreporter.write_line(str(row))

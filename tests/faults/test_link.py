@@ -1,0 +1,106 @@
+"""The link between node and broker breaks in every way: no event is lost."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from charts_at_work import Heard, Launch
+from faults.conftest import settings
+from faults.relay import DOWN, UP, Relay
+from faults.traffic import Handled, events_through
+from rabbitmq_server import RabbitServer
+
+pytestmark = pytest.mark.timeout(60)
+
+HOLE_S = 4.0
+REFUSED_S = 2.0
+LATE_S = 0.05
+
+
+@pytest.fixture
+def handled() -> Handled:
+    return Handled()
+
+
+def for_(seconds: float) -> None:
+    """Let a fault last."""
+    threading.Event().wait(seconds)
+
+
+@pytest.mark.parametrize("holes", [(UP, DOWN), (UP,), (DOWN,)], ids="-".join)
+@pytest.mark.parametrize("at", ["sender", "receiver"])
+def test_link_black_holed(
+    at: str,
+    holes: tuple[str, ...],
+    relay: Relay,
+    relayed_url: str,
+    vhost_url: str,
+    launch: Launch,
+    handled: Handled,
+) -> None:
+    launch("receiver", settings(relayed_url if at == "receiver" else vhost_url), handled)
+    sender = launch("sender", settings(relayed_url if at == "sender" else vhost_url), Heard())
+    with events_through(f"black hole {'+'.join(holes)} at {at}", sender, handled):
+        relay.black_hole(*holes)
+        for_(HOLE_S)
+        relay.resume()
+
+
+def test_connection_reset(relay: Relay, relayed_url: str, launch: Launch, handled: Handled) -> None:
+    launch("receiver", settings(relayed_url), handled)
+    sender = launch("sender", settings(relayed_url), Heard())
+    with events_through("connection reset", sender, handled):
+        relay.cut()
+
+
+@pytest.mark.parametrize("node_name", [None, "lasting"], ids=["classic", "quorum"])
+def test_connection_reset_without_the_knowledge_of_the_broker(
+    node_name: str | None, relay: Relay, relayed_url: str, launch: Launch, handled: Handled
+) -> None:
+    launch("receiver", settings(relayed_url, node_name=node_name), handled)
+    sender = launch("sender", settings(relayed_url), Heard())
+    fault = f"reset, unknown to broker, {'quorum' if node_name else 'classic'}"
+    with events_through(fault, sender, handled):
+        relay.cut_off()
+
+
+def test_connection_reset_again_and_again(
+    relay: Relay, relayed_url: str, launch: Launch, handled: Handled
+) -> None:
+    launch("receiver", settings(relayed_url), handled)
+    sender = launch("sender", settings(relayed_url), Heard())
+    with events_through("connection reset ten times", sender, handled):
+        for _ in range(10):
+            relay.cut()
+            for_(0.2)
+
+
+def test_connection_refused_for_a_while(
+    relay: Relay, relayed_url: str, launch: Launch, handled: Handled
+) -> None:
+    launch("receiver", settings(relayed_url), handled)
+    sender = launch("sender", settings(relayed_url), Heard())
+    with events_through("connection refused", sender, handled):
+        relay.refuse()
+        for_(REFUSED_S)
+        relay.resume()
+
+
+def test_link_delayed(relay: Relay, relayed_url: str, launch: Launch, handled: Handled) -> None:
+    launch("receiver", settings(relayed_url), handled)
+    sender = launch("sender", settings(relayed_url), Heard())
+    with events_through("link delayed", sender, handled):
+        relay.delay_s = LATE_S
+        for_(1.0)
+        relay.resume()
+
+
+def test_connections_closed_by_an_administrator(
+    rabbitmq: RabbitServer, vhost_url: str, launch: Launch, handled: Handled
+) -> None:
+    launch("receiver", settings(vhost_url), handled)
+    sender = launch("sender", settings(vhost_url), Heard())
+    with events_through("connections closed by administrator", sender, handled):
+        assert rabbitmq.close_all_connections() >= 4

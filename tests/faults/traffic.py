@@ -1,0 +1,177 @@
+"""Numbered events from one chart to another, and the account of what became of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Self
+
+from miros import Event
+
+from charts_at_work import event
+from miros_mesh import NetworkedActiveObject
+from waiting import wait_until
+
+SIGNAL = "number"
+RECOVERY_LIMIT_S = 5.0
+ARRIVAL_LIMIT_S = 20.0
+EVERY_S = 0.002
+WARM = 50
+
+
+@dataclass
+class Handled:
+    """What a chart ran to completion: for each sender's number, when. A handler of a chart."""
+
+    pause_s: float = 0.0
+    numbers: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    _never: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, _: NetworkedActiveObject, received: Event) -> None:
+        if received.signal_name != SIGNAL:
+            return
+        if self.pause_s:
+            self._never.wait(self.pause_s)
+        self.times.append(time.monotonic())
+        self.numbers.append(received.payload)
+
+    def since(self, number: int) -> float | None:
+        """When the first event from this number on was handled."""
+        for handled, when in zip(list(self.numbers), list(self.times), strict=False):
+            if handled >= number:
+                return when
+        return None
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of the events that were sent."""
+
+    sent: int
+    lost: int
+    duplicated: int
+    out_of_order: int
+
+    @classmethod
+    def of(cls, sent: Sequence[int], handled: Sequence[int]) -> Self:
+        copies = Counter(handled)
+        firsts = list(dict.fromkeys(handled))
+        return cls(
+            len(sent),
+            sum(number not in copies for number in sent),
+            sum(count - 1 for count in copies.values()),
+            sum(later < earlier for earlier, later in pairwise(firsts)),
+        )
+
+    @property
+    def perfect(self) -> bool:
+        return not (self.lost or self.duplicated or self.out_of_order)
+
+
+@dataclass
+class Row:
+    """One line of the table that a run ends with."""
+
+    fault: str
+    account: Account
+    seconds: float | None
+
+    def __str__(self) -> str:
+        a = self.account
+        took = "-" if self.seconds is None else f"{self.seconds:.2f}"
+        figures = f"{a.sent:>7} {a.lost:>5} {a.duplicated:>5} {a.out_of_order:>5} {took:>8}"
+        return f"{self.fault:<44} {figures}"
+
+
+TABLE: list[Row] = []
+HEAD = f"{'fault':<44} {'sent':>7} {'lost':>5} {'twice':>5} {'order':>5} {'seconds':>8}"
+
+
+class Stream:
+    """Transmits the next number every two milliseconds until it is told to end."""
+
+    def __init__(self, chart: NetworkedActiveObject, first: int = 0) -> None:
+        self._chart = chart
+        self._first = self.next = first
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="stream")
+
+    @property
+    def sent(self) -> range:
+        return range(self._first, self.next)
+
+    def end(self) -> range:
+        """Send no more; what was sent."""
+        self._ending.set()
+        self._thread.join()
+        return self.sent
+
+    def _run(self) -> None:
+        while not self._ending.wait(EVERY_S):
+            self._chart.transmit(event(SIGNAL, self.next))
+            self.next += 1
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+
+
+@contextmanager
+def events_through(
+    fault: str,
+    sender: NetworkedActiveObject,
+    *receivers: Handled,
+    limit_s: float = RECOVERY_LIMIT_S,
+) -> Iterator[Stream]:
+    """Send while the body does harm and mends it: all arrive, once, in order, and soon.
+
+    The time to recover runs from the end of the body until every receiver has handled an event
+    that was sent after it.
+    """
+    with Stream(sender) as stream:
+        for handled in receivers:
+            wait_until(lambda handled=handled: len(handled.numbers) >= WARM)
+        yield stream
+        mended, first_after = time.monotonic(), stream.next
+        for handled in receivers:
+            wait_until(
+                lambda handled=handled: handled.since(first_after),
+                ARRIVAL_LIMIT_S,
+                message=f"an event that was sent after: {fault}",
+            )
+        seconds = max(handled.since(first_after) or 0.0 for handled in receivers) - mended
+        sent = stream.end()
+    for handled in receivers:
+        account = accounted(fault, sent, handled, seconds)
+        assert account.perfect, account
+    assert seconds < limit_s, f"{seconds:.1f} s to recover"
+
+
+def accounted(
+    fault: str, sent: Sequence[int], handled: Handled, seconds: float | None = None
+) -> Account:
+    """Wait until what was sent has been handled, and put the account into the table."""
+    expected = set(sent)
+    try:
+        wait_until(lambda: expected <= set(handled.numbers), ARRIVAL_LIMIT_S)
+    except AssertionError:
+        print(f"not everything arrived: {fault}")
+    account = Account.of(sent, list(handled.numbers))
+    record(fault, account, seconds)
+    return account
+
+
+def record(fault: str, account: Account, seconds: float | None = None) -> None:
+    """Put a line into the table, and print it."""
+    row = Row(fault, account, seconds)
+    TABLE.append(row)
+    print(f"{HEAD}\n{row}")

@@ -1,0 +1,55 @@
+"""The benchmark measures what it says, quickly and small."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+BENCH = Path(__file__).parents[2] / "bench"
+LIMIT_S = 100.0
+SMALL = ["--runs", "1", "--events", "500", "--samples", "20"]
+
+WITHOUT_RABBITMQ = """
+import runpy, sys
+bench = sys.argv.pop(1)
+sys.path.insert(0, bench)
+import brokers
+brokers.find_programs = lambda: None
+runpy.run_path(bench, run_name="__main__")
+"""
+
+
+def test_it_compares_both_brokers_with_a_local_chart(vhost_url: str, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    done = _run(str(BENCH), *SMALL, "--broker", vhost_url, "--json", str(figures))
+    assert done.returncode == 0, done.stderr
+    assert "events per second" in done.stdout
+    assert "run 1 of 1: RabbitMQ" in done.stderr
+    columns = json.loads(figures.read_text())["columns"]
+    assert list(columns) == ["local post_fifo", "embedded", "RabbitMQ"]
+    for column in columns.values():
+        assert column["median"]["events_per_s"] > 0
+        assert 0 < column["median"]["latency_median_s"] <= column["median"]["latency_p99_s"]
+
+
+def test_a_missing_rabbitmq_leaves_its_column_out_and_is_told() -> None:
+    done = _run("-c", WITHOUT_RABBITMQ, str(BENCH), *SMALL)
+    assert done.returncode == 0, done.stderr
+    header = next(line for line in done.stdout.splitlines() if "local post_fifo" in line)
+    assert "embedded" in header
+    assert "RabbitMQ" not in header
+    assert "There is no rabbitmq-server on this machine" in done.stdout
+
+
+def test_a_broker_that_does_not_answer_is_told_without_its_password() -> None:
+    done = _run(str(BENCH), *SMALL, "--broker", "amqp://peter:sesame@127.0.0.1:1//")
+    assert done.returncode == 1
+    assert "amqp://peter@127.0.0.1:1// cannot be used" in done.stderr
+    assert "sesame" not in done.stdout + done.stderr
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)

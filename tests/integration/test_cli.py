@@ -1,0 +1,423 @@
+"""The command `miros-mesh`, run as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from charts_at_work import KEY
+from rabbitmq_server import HOST, USER, RabbitServer, free_ports
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(60)
+
+COMMAND = str(Path(sys.executable).with_name("miros-mesh"))
+PASSWORD = "hush-4711-pass"
+SECRETS = ("hush-4711", KEY.decode(), "peter:rabbit", ":rabbit@")
+SETTINGS = ("MIROS_MESH_", "RABBIT_", "MESH_", "SNOOP_", "CONNECTION_ATTEMPTS")
+TRACE = re.compile(r" \[\+t\] \[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\] \[\w+_[af]o\] e->\w+\(\) \S+")
+END_LIMIT_S = 40.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def bad(self) -> list[str]:
+        return [line for line in self.lines if not line.startswith("ok    ")]
+
+
+def run(*arguments: str, **environment: str) -> Result:
+    """Run the command to its end; no secret and no traceback may come out of it."""
+    done = subprocess.run(
+        [COMMAND, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=END_LIMIT_S,
+        check=False,
+    )
+    _nothing_to_hide(done.stdout + done.stderr)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def _nothing_to_hide(output: str) -> None:
+    assert not [secret for secret in SECRETS if secret in output]
+    assert "Traceback" not in output
+
+
+# Usage
+
+
+def test_help_names_every_command_and_where_settings_come_from() -> None:
+    shown = run("--help")
+    assert (shown.code, shown.err) == (0, "")
+    for word in ("demo", "keygen", "check", "MIROS_MESH_BROKER_URL", "RABBIT_USER", "_FILE"):
+        assert word in shown.out
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("demo", ["--broker", "--seconds", "--no-color", "Exit code 1 if"]),
+        ("check", ["--broker", "One line a finding", "exit code 1"]),
+        ("keygen", ["Fernet key", "same one"]),
+    ],
+)
+def test_every_command_explains_itself(command: str, words: list[str]) -> None:
+    shown = run(command, "--help")
+    assert (shown.code, shown.err) == (0, "")
+    assert not [word for word in words if word not in " ".join(shown.out.split())]
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "miros_mesh", "--help"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == run("--help").out
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "COMMAND"),
+        (["frobnicate"], "invalid choice: 'frobnicate'"),
+        (["check", "--frobnicate"], "--frobnicate"),
+        (["demo", "--seconds", "0"], "a number from 1 to 3600"),
+        (["demo", "--seconds", "nan"], "a number from 1 to 3600"),
+        (["demo", "--seconds", "soon"], "a number from 1 to 3600"),
+    ],
+)
+def test_wrong_usage_is_explained_and_exits_with_2(arguments: list[str], complaint: str) -> None:
+    shown = run(*arguments)
+    assert (shown.code, shown.out) == (2, "")
+    assert complaint in shown.err
+    assert "usage: miros-mesh" in shown.err
+
+
+def test_keygen_prints_a_new_key_and_nothing_else() -> None:
+    first, second = run("keygen"), run("keygen")
+    assert (first.code, first.err) == (0, "")
+    [key] = first.lines
+    Fernet(key)
+    assert [key] != second.lines
+
+
+# check
+
+
+def test_check_finds_a_new_users_machine_in_order(tmp_path: Path) -> None:
+    home = tmp_path / "made on first use"
+    found = run("check", MIROS_MESH_HOME=str(home))
+    assert (found.code, found.bad, found.err) == (0, [], "")
+    assert f"ok    settings: embedded broker in {home}" in found.lines
+    assert "the embedded broker's own" in found.out
+    assert re.search(r"an event went out, sealed and confirmed, and came back in \d+\.\d ms", found.out)
+
+
+@pytest.mark.parametrize("way", ["environment", "files", "argument", "ancestor"])
+def test_check_finds_a_rabbitmq_in_order(
+    rabbitmq: RabbitServer, vhost_url: str, tmp_path: Path, way: str
+) -> None:
+    for name, secret in (("url", vhost_url), ("key", KEY.decode())):
+        (tmp_path / name).write_text(f"{secret}\n")
+    ways = {
+        "environment": {"MIROS_MESH_BROKER_URL": vhost_url, "MESH_ENCRYPTION_KEY": KEY.decode()},
+        "files": {
+            "MIROS_MESH_BROKER_URL_FILE": str(tmp_path / "url"),
+            "MIROS_MESH_MESH_ENCRYPTION_KEY_FILE": str(tmp_path / "key"),
+        },
+        "argument": {"MIROS_MESH_ENCRYPTION_KEY": KEY.decode()},
+        "ancestor": {
+            "RABBIT_USER": USER,
+            "RABBIT_PASSWORD": "rabbit",
+            "RABBIT_PORT": str(rabbitmq.port),
+            "MESH_ENCRYPTION_KEY": KEY.decode(),
+        },
+    }
+    found = run("check", *(["--broker", vhost_url] if way == "argument" else []), **ways[way])
+    assert (found.code, found.bad, found.err) == (0, [], "")
+    assert f"amqp://{USER}@{HOST}:{rabbitmq.port}/" in found.out
+    assert "mesh key: fingerprint" in found.out
+
+
+def test_check_tells_a_wrong_key() -> None:
+    found = run("check", "--broker", f"amqp://{USER}:{PASSWORD}@{HOST}//", MESH_ENCRYPTION_KEY="short")
+    assert (found.code, found.err) == (1, "")
+    assert found.lines == [
+        "FAIL  MESH_ENCRYPTION_KEY is not a Fernet key (44 url-safe base64 characters); "
+        "make one with: miros-mesh keygen"
+    ]
+
+
+def test_check_tells_an_unreachable_broker() -> None:
+    [port] = free_ports(1)
+    url = f"amqp://{USER}:{PASSWORD}@{HOST}:{port}//"
+    found = run("check", MIROS_MESH_BROKER_URL=url, MESH_ENCRYPTION_KEY=KEY.decode())
+    assert (found.code, found.err) == (1, "")
+    [line] = found.bad
+    assert line.startswith(f"FAIL  nobody answers at amqp://{USER}@{HOST}:{port}/")
+
+
+def test_check_tells_a_wrong_password_and_a_missing_virtual_host(rabbitmq: RabbitServer) -> None:
+    rabbitmq.start()
+    key = {"MESH_ENCRYPTION_KEY": KEY.decode()}
+    for url, words in (
+        (rabbitmq.url("/", USER, PASSWORD), "refused the user or the password"),
+        (rabbitmq.url("nowhere"), "the virtual host does not exist"),
+    ):
+        found = run("check", "--broker", url, **key)
+        assert (found.code, found.err) == (1, "")
+        [line] = found.bad
+        assert words in line
+
+
+def test_check_tells_every_wrong_setting_in_a_line_of_its_own() -> None:
+    found = run(
+        "check",
+        MIROS_MESH_BROKER_URL=f"amqp//{USER}:{PASSWORD}@{HOST}//",
+        MESH_ENCRYPTION_KEY=PASSWORD,
+        RABBIT_PORT="many",
+        MIROS_MESH_NODE_NAME="a name with blanks",
+        MIROS_MESH_NODENAME="misspelt",
+    )
+    assert (found.code, found.err) == (1, "")
+    assert found.lines == found.bad
+    for name in (
+        "MIROS_MESH_BROKER_URL",
+        "MESH_ENCRYPTION_KEY",
+        "RABBIT_PORT",
+        "MIROS_MESH_NODE_NAME",
+        "did you mean MIROS_MESH_NODE_NAME?",
+    ):
+        assert [line for line in found.lines if name in line]
+    assert len(found.lines) == 5
+
+
+def test_check_tells_a_home_folder_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    found = run("check", MIROS_MESH_HOME=str(tmp_path / "file" / "home"))
+    assert (found.code, found.err) == (1, "")
+    [line] = found.bad
+    assert "MIROS_MESH_HOME" in line
+
+
+# demo
+
+
+class Demo:
+    """A running demo; on a terminal of its own when a `terminal` is given."""
+
+    def __init__(self, home: Path, *arguments: str, terminal: bool = False, **extra: str) -> None:
+        clean = {n: v for n, v in os.environ.items() if not n.startswith(SETTINGS)}
+        self._master, slave = pty.openpty() if terminal else (None, subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [COMMAND, "demo", *arguments],
+            env={**clean, "MIROS_MESH_HOME": str(home), "PYTHONSAFEPATH": "1", **extra},
+            stdout=slave,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        if terminal:
+            os.close(slave)
+
+    def result(self) -> Result:
+        out = _all_of(self._master) if self._master is not None else None
+        piped, err = self.process.communicate(timeout=END_LIMIT_S)
+        _nothing_to_hide((out or "") + (piped or "") + err)
+        return Result(self.process.returncode, piped if out is None else out, err)
+
+    def read_until_trace(self) -> None:
+        assert self.process.stdout
+        while line := self.process.stdout.readline():
+            if TRACE.match(line):
+                return
+        pytest.fail("no trace was printed")
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream:
+                stream.close()
+        if self._master is not None:
+            os.close(self._master)
+
+    def __enter__(self) -> Demo:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def living(self) -> list[int]:
+        """The processes of its session that have not ended."""
+        return [pid for pid in _processes() if _session_of(pid) == self.process.pid]
+
+
+@pytest.fixture(scope="module")
+def demos(
+    rabbitmq: RabbitServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Result]]:
+    """Demos of every kind, run at once since they mostly wait."""
+    rabbitmq.start()
+    homes = tmp_path_factory.mktemp("homes")
+    url = rabbitmq.url(rabbitmq.new_vhost())
+    running = {
+        "embedded": Demo(homes / "a", "--seconds", "8"),
+        "rabbitmq": Demo(homes / "b", "--seconds", "8", "--broker", url),
+        "terminal": Demo(homes / "c", "--seconds", "8", terminal=True),
+        "no-color": Demo(homes / "d", "--seconds", "8", terminal=True, NO_COLOR="1"),
+    }
+    try:
+        yield {name: demo.result() for name, demo in running.items()}
+    finally:
+        for demo in running.values():
+            demo.close()
+
+
+@pytest.mark.parametrize("kind", ["embedded", "rabbitmq", "terminal", "no-color"])
+def test_the_demo_ends_well_with_its_books(demos: dict[str, Result], kind: str) -> None:
+    shown = demos[kind]
+    assert (shown.code, shown.err) == (0, "")
+    books = {line[:14].strip(): line[14:].split() for line in shown.lines}
+    assert all(int(number) > 0 for number in books["transmitted"])
+    assert books["received"] == books["transmitted"]
+    assert books["lost"] == books["duplicates"] == ["0", "0"]
+    assert all(float(number) > 0 for number in books["median latency"][::2])
+    assert shown.lines[-1] == "Every event arrived once."
+
+
+@pytest.mark.parametrize("kind", ["embedded", "rabbitmq", "no-color"])
+def test_the_demo_shows_both_charts_at_work(demos: dict[str, Result], kind: str) -> None:
+    traces = [line for line in demos[kind].lines if line.startswith(" [+t]")]
+    assert all(TRACE.match(line) for line in traces)
+    names = {re.findall(r"\[(\w+_[af]o)\]", line)[0] for line in traces}
+    assert {name[-3:] for name in names} == {"_ao", "_fo"}
+    assert any("e->other_to_inner() outer->inner" in line for line in traces)
+
+
+def test_the_demo_says_where_the_charts_meet(demos: dict[str, Result]) -> None:
+    assert "embedded, no server" in demos["embedded"].lines[0]
+    assert f"amqp://{USER}@{HOST}:" in demos["rabbitmq"].lines[0]
+
+
+def test_on_a_terminal_own_and_other_names_have_two_colours(demos: dict[str, Result]) -> None:
+    colored = re.findall(r"\[\x1b\[(\d+)m\w+_([af]o)\x1b\[0m\]", demos["terminal"].out)
+    assert set(colored) == {("94", "ao"), ("95", "fo")}
+    for kind in ("embedded", "no-color"):
+        assert "\x1b" not in demos[kind].out
+
+
+def test_the_demo_tells_a_broker_that_is_not_there(tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    shown = run("demo", "--broker", f"amqp://{USER}:{PASSWORD}@{HOST}:{port}//")
+    assert shown.code == 1
+    [line] = shown.err.splitlines()
+    assert line.startswith(f"miros-mesh demo: nobody answers at amqp://{USER}@{HOST}:{port}/")
+
+
+def test_the_demo_tells_a_malformed_url() -> None:
+    shown = run("demo", "--broker", f"http://{USER}:{PASSWORD}@{HOST}")
+    assert (shown.code, shown.out) == (1, "")
+    assert "miros-mesh demo: 1 setting needs attention" in shown.err
+    assert "amqp://" in shown.err
+
+
+def test_ctrl_c_ends_the_demo_and_every_process_of_it(tmp_path: Path) -> None:
+    with Demo(tmp_path) as demo:
+        demo.read_until_trace()
+        # As a terminal does: to every process of the demo
+        os.killpg(demo.process.pid, signal.SIGINT)
+        shown = demo.result()
+        assert (shown.code, shown.err) == (130, "")
+        wait_until(lambda: not demo.living)
+
+
+def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
+    with Demo(tmp_path) as demo:
+        demo.read_until_trace()
+        demo.process.kill()
+        assert demo.result().err == ""
+        wait_until(lambda: not demo.living)
+
+
+# Output that nobody reads
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["keygen"]])
+def test_output_into_a_closed_pipe_ends_the_command_without_a_word(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=END_LIMIT_S,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_a_demo_whose_reader_leaves_ends_in_good_order(tmp_path: Path) -> None:
+    with Demo(tmp_path, "--seconds", "2") as demo:
+        demo.read_until_trace()
+        assert demo.process.stdout
+        demo.process.stdout.close()
+        assert demo.process.wait(END_LIMIT_S) == 128 + signal.SIGPIPE
+        assert demo.process.stderr
+        _nothing_to_hide(demo.process.stderr.read())
+        wait_until(lambda: not demo.living)
+
+
+def _all_of(terminal: int) -> str:
+    parts = []
+    # Linux answers with an error, not with an end, when the last process has closed a terminal.
+    while part := _some_of(terminal):
+        parts.append(part)
+    return b"".join(parts).decode().replace("\r\n", "\n")
+
+
+def _some_of(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
+
+
+def _processes() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def _session_of(pid: int) -> int | None:
+    """The session of a process; None when it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, session = fields[0], int(fields[3])
+    return None if state == "Z" else session

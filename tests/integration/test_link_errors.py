@@ -1,0 +1,458 @@
+"""Brokers that cannot be used: each fault its own error, in time, and no password in it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import kombu
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from miros_mesh.address import BrokerAddress
+from miros_mesh.errors import (
+    BrokerConflictError,
+    BrokerUnreachableError,
+    ConnectionLostError,
+    CredentialsRefusedError,
+    LinkError,
+    PermissionDeniedError,
+    TlsError,
+    VirtualHostError,
+)
+from miros_mesh.link.broker import KombuLink, amqp_link
+from miros_mesh.link.pools import translated
+from miros_mesh.link.ports import Broker
+from post_office import EXCHANGE, LIMIT_S, SETTINGS, Mailbox, Notebook, PostOffice, letter, queue
+from rabbitmq_server import HOST, RabbitServer, free_ports
+from waiting import wait_until
+
+GUEST = "guest-of-a-test"
+PASSWORD = "S3cret-%-pass"
+CONNECT_TIMEOUT_S = 0.5
+# A refusal by RabbitMQ may take a moment more than a time-out of ours.
+ANSWER_LIMIT_S = 3.0
+
+Use = Callable[[KombuLink, Broker], None]
+
+
+def at(url: str, **changes: str) -> Broker:
+    address = replace(BrokerAddress.parse(url), **changes)
+    return Broker(address.redacted, (address,))
+
+
+def address_of(port: int, scheme: str = "amqp") -> BrokerAddress:
+    return BrokerAddress(scheme, HOST, port, user="peter", password=PASSWORD)
+
+
+def at_port(port: int, scheme: str = "amqp") -> Broker:
+    address = address_of(port, scheme)
+    return Broker(address.redacted, (address,))
+
+
+@pytest.fixture
+def link() -> Iterator[KombuLink]:
+    made = amqp_link(replace(SETTINGS, connect_timeout_s=CONNECT_TIMEOUT_S, attempts=2))
+    yield made
+    made.close()
+
+
+def probe(link: KombuLink, broker: Broker) -> None:
+    link.probe(broker)
+
+
+def publish(link: KombuLink, broker: Broker) -> None:
+    publisher = link.publisher(broker)
+    publisher.start()
+    try:
+        publisher.wait_ready(LIMIT_S)
+    finally:
+        publisher.stop(LIMIT_S)
+
+
+def subscribe(link: KombuLink, broker: Broker) -> None:
+    subscriber = link.subscriber(broker)
+    subscriber.start()
+    try:
+        subscriber.wait_ready(LIMIT_S)
+        subscriber.add(queue(), Mailbox(), LIMIT_S)
+    finally:
+        subscriber.stop(LIMIT_S)
+
+
+every_use = pytest.mark.parametrize("use", [probe, publish, subscribe])
+every_worker = pytest.mark.parametrize("use", [publish, subscribe])
+
+
+def refused(error: type[LinkError], use: Use, link: KombuLink, broker: Broker) -> str:
+    """What a use of a broker is refused with."""
+    started = time.monotonic()
+    with pytest.raises(LinkError) as raised:
+        use(link, broker)
+    assert time.monotonic() - started < ANSWER_LIMIT_S
+    assert type(raised.value) is error
+    for address in broker.addresses:
+        assert address.password not in str(raised.value)
+    return str(raised.value)
+
+
+# Nobody there, or somebody else
+
+
+@contextmanager
+def server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port that somebody listens on; every connection is answered, and then held open."""
+    with ExitStack() as held, socket.create_server((HOST, 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection = held.enter_context(listener.accept()[0])
+                except OSError:
+                    return
+                answer(connection)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            serving.join(LIMIT_S)
+
+
+def frame(kind: int, channel: int, payload: bytes) -> bytes:
+    return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
+
+
+@every_use
+def test_down(use: Use, link: KombuLink) -> None:
+    """Nobody listens at the port."""
+    (port,) = free_ports(1)
+
+    message = refused(BrokerUnreachableError, use, link, at_port(port))
+
+    assert f"peter@{HOST}:{port}" in message
+    assert "does the broker run, and is the port right?" in message
+
+
+@every_use
+def test_black_hole(use: Use, link: KombuLink) -> None:
+    """The connection is accepted, and then nothing is ever said."""
+    with server(lambda _: None) as port:
+        message = refused(BrokerUnreachableError, use, link, at_port(port))
+
+    assert "timed out" in message
+
+
+def test_black_hole_with_tls(link: KombuLink) -> None:
+    """The same before the TLS handshake."""
+    with server(lambda _: None) as port:
+        message = refused(BrokerUnreachableError, probe, link, at_port(port, "amqps"))
+
+    assert "timed out" in message
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", id="http"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="ssh"),
+        pytest.param(bytes(64), id="zeros"),
+        pytest.param(b"AMQP\x00\x01\x00\x00", id="another AMQP"),
+        pytest.param(frame(1, 0, b""), id="empty method"),
+        pytest.param(frame(1, 0, b"\x00\x0a\x00\x0a"), id="truncated method"),
+        pytest.param(frame(1, 7, b"\x00\x0a\x00\x0a"), id="unknown channel"),
+        pytest.param(frame(9, 0, b"x"), id="unknown frame"),
+    ],
+)
+def test_no_amqp(link: KombuLink, rubbish: bytes) -> None:
+    """Another program listens there, and says what no broker says."""
+    with server(lambda connection: connection.sendall(rubbish)) as port:
+        message = refused(BrokerUnreachableError, probe, link, at_port(port))
+
+    assert "is the port right?" in message
+
+
+def test_hung_up(link: KombuLink) -> None:
+    """The connection is accepted and closed at once."""
+    with server(lambda connection: connection.shutdown(socket.SHUT_RDWR)) as port:
+        message = refused(BrokerUnreachableError, probe, link, at_port(port))
+
+    assert "is the port right?" in message
+
+
+def test_no_such_host() -> None:
+    """The resolver does not know the name. Asking a real one would leave this machine."""
+    unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    with (
+        pytest.raises(BrokerUnreachableError, match="amqp://h//: no such host name"),
+        translated("amqp://h//", connecting=True),
+    ):
+        raise unknown
+
+
+# TLS
+
+
+def test_tls_at_a_port_without_tls(link: KombuLink) -> None:
+    """The broker's plain port answers a TLS handshake with its own greeting."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(1_024)
+        connection.sendall(b"AMQP\x00\x00\x09\x01")
+
+    with server(answer) as port:
+        message = refused(TlsError, probe, link, at_port(port, "amqps"))
+
+    assert "TLS handshake failed" in message
+
+
+def test_a_certificate_that_nobody_vouches_for(link: KombuLink, tmp_path: Path) -> None:
+    """A stranger with a certificate of his own pretends to be the broker."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path))
+
+    def answer(connection: socket.socket) -> None:
+        connection.settimeout(LIMIT_S)
+        with pytest.raises(ssl.SSLError):
+            context.wrap_socket(connection.dup(), server_side=True)
+
+    with server(answer) as port:
+        message = refused(TlsError, probe, link, at_port(port, "amqps"))
+
+    assert "CERTIFICATE_VERIFY_FAILED" in message
+
+
+def self_signed(folder: Path) -> Path:
+    """A key and a certificate for this host, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now).not_valid_after(now + timedelta(hours=1))
+    certificate = builder.sign(key, hashes.SHA256())
+    secret = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path = folder / "broker.pem"
+    path.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+# A broker that does not let us in
+
+
+@pytest.fixture
+def guest_url(rabbitmq: RabbitServer, vhost: str) -> Iterator[str]:
+    """The virtual host of this test, for a user without any permission."""
+    rabbitmq.add_user(GUEST, PASSWORD)
+    yield rabbitmq.url(vhost, GUEST, PASSWORD)
+    rabbitmq.delete_user(GUEST)
+
+
+@pytest.fixture
+def guest(guest_url: str) -> Broker:
+    return at(guest_url)
+
+
+def allow(rabbitmq: RabbitServer, vhost: str, configure: str, write: str, read: str) -> None:
+    rabbitmq.set_permissions(GUEST, vhost, configure, write, read)
+
+
+@every_use
+def test_wrong_password(use: Use, link: KombuLink, vhost_url: str) -> None:
+    message = refused(CredentialsRefusedError, use, link, at(vhost_url, password=PASSWORD))
+
+    assert "rabbitmqctl authenticate_user" in message
+
+
+def test_unknown_user(link: KombuLink, vhost_url: str) -> None:
+    message = refused(
+        CredentialsRefusedError, probe, link, at(vhost_url, user="nobody", password=PASSWORD)
+    )
+
+    assert "nobody@" in message
+
+
+@every_use
+def test_missing_virtual_host(use: Use, link: KombuLink, guest_url: str) -> None:
+    message = refused(VirtualHostError, use, link, at(guest_url, virtual_host="no such"))
+
+    assert "rabbitmqctl list_vhosts" in message
+    assert "no such" in message
+
+
+def test_a_virtual_host_that_the_user_may_not_enter(link: KombuLink, guest: Broker) -> None:
+    message = refused(VirtualHostError, probe, link, guest)
+
+    assert "rabbitmqctl set_permissions" in message
+
+
+@every_worker
+def test_permission_to_declare_is_denied(
+    use: Use, link: KombuLink, guest: Broker, rabbitmq: RabbitServer, vhost: str
+) -> None:
+    allow(rabbitmq, vhost, configure="^other", write=".*", read=".*")
+
+    message = refused(PermissionDeniedError, use, link, guest)
+
+    assert "names that begin with miros_mesh." in message
+
+
+def test_permission_to_read_is_denied(
+    link: KombuLink, guest: Broker, rabbitmq: RabbitServer, vhost: str
+) -> None:
+    allow(rabbitmq, vhost, configure=".*", write=".*", read="^other")
+
+    message = refused(PermissionDeniedError, subscribe, link, guest)
+
+    assert "names that begin with miros_mesh." in message
+
+
+def test_permission_to_write_that_is_given_later_loses_nothing(
+    guest: Broker, rabbitmq: RabbitServer, vhost: str, vhost_url: str
+) -> None:
+    # Given a listener, and a publisher that may do anything but write
+    listening, writing = PostOffice(amqp_link, at(vhost_url)), PostOffice(amqp_link, guest)
+    allow(rabbitmq, vhost, configure=".*", write="^other", read=".*")
+    _, mailbox = listening.listen(queue())
+    notes = Notebook()
+    publisher = writing.publisher(observer=notes)
+
+    # When it publishes
+    for text in ("one", "two", "three"):
+        publisher.put(letter(text))
+
+    # Then it says what is missing, and goes on when somebody has given it
+    wait_until(lambda: notes.downs)
+    assert "lacks a permission" in notes.downs[0]
+    assert PASSWORD not in notes.downs[0]
+    allow(rabbitmq, vhost, configure=".*", write=".*", read=".*")
+    assert mailbox.expect(3) == ["one", "two", "three"]
+    writing.close()
+    listening.close()
+
+
+# Something of our name that is not ours
+
+
+def _declare_fanout(url: str) -> None:
+    with kombu.Connection(url) as connection:
+        kombu.Exchange(EXCHANGE, type="fanout")(connection.channel()).declare()
+
+
+@every_worker
+def test_an_exchange_of_our_name_and_another_type(
+    use: Use, link: KombuLink, guest: Broker, rabbitmq: RabbitServer, vhost: str
+) -> None:
+    allow(rabbitmq, vhost, configure=".*", write=".*", read=".*")
+    _declare_fanout(rabbitmq.url(vhost))
+
+    message = refused(BrokerConflictError, use, link, guest)
+
+    assert EXCHANGE in message
+    assert "delete it, or give this mesh a virtual host of its own" in message
+
+
+def test_a_conflicting_queue_leaves_the_other_queues_alone(link: KombuLink, vhost_url: str) -> None:
+    # Given a queue of our name with other arguments, and a subscriber at work
+    office, broker = PostOffice(amqp_link, at(vhost_url)), at(vhost_url)
+    office.listen(queue("lasting", delete_on_stop=False))[0].stop(LIMIT_S)
+    notes = Notebook()
+    subscriber, mailbox = office.subscriber(observer=notes), Mailbox()
+    subscriber.add(queue("good"), mailbox, LIMIT_S)
+
+    # When that queue is asked for
+    with pytest.raises(BrokerConflictError, match=r"miros_mesh\.v1\.lasting"):
+        subscriber.add(queue("lasting", expires_s=1.0), Mailbox(), LIMIT_S)
+
+    # Then the subscriber works on as before
+    office.publisher().put(letter("heard"))
+    assert mailbox.expect(1) == ["heard"]
+    assert notes.subscriptions == 1
+    office.close()
+    link.probe(broker)
+
+
+# Several addresses
+
+
+def test_the_first_address_that_answers_is_taken(vhost_url: str) -> None:
+    (port,) = free_ports(1)
+    alive = BrokerAddress.parse(vhost_url)
+    office = PostOffice(amqp_link, Broker("cluster", (address_of(port), alive)))
+
+    _, mailbox = office.listen(queue())
+    office.publisher().put(letter("heard"))
+
+    assert mailbox.expect(1) == ["heard"]
+    office.close()
+
+
+def test_when_no_address_answers_the_last_one_is_blamed(link: KombuLink) -> None:
+    ports = free_ports(2)
+
+    message = refused(
+        BrokerUnreachableError, probe, link, Broker("cluster", tuple(map(address_of, ports)))
+    )
+
+    assert str(ports[1]) in message
+
+
+# Too early, too late
+
+
+def test_a_queue_that_was_not_accepted_in_time_is_forgotten(vhost_url: str) -> None:
+    """A chart that gave up must not be handed messages when the broker answers at last."""
+    office = PostOffice(amqp_link, at(vhost_url))
+    subscriber, mailbox, late = office.subscriber(), Mailbox(), Mailbox()
+
+    with pytest.raises(BrokerUnreachableError, match="did not accept the queue"):
+        subscriber.add(queue("late"), late, timeout_s=0)
+    subscriber.add(queue("in time"), mailbox, LIMIT_S)
+    publisher = office.publisher()
+    publisher.put(letter("one"))
+    mailbox.expect(1)
+
+    assert late.texts == []
+    office.close()
+
+
+def test_a_worker_whose_first_connection_failed_has_ended(link: KombuLink) -> None:
+    (port,) = free_ports(1)
+    subscriber, publisher = link.subscriber(at_port(port)), link.publisher(at_port(port))
+    for worker in (subscriber, publisher):
+        worker.start()
+        with pytest.raises(BrokerUnreachableError):
+            worker.wait_ready(LIMIT_S)
+
+    with pytest.raises(ConnectionLostError):
+        subscriber.add(queue(), Mailbox(), LIMIT_S)
+    publisher.put(letter("kept"))
+
+    assert publisher.stop(LIMIT_S) == 1
+    subscriber.stop(LIMIT_S)
+
+
+def test_a_wait_for_a_slow_broker_ends_in_time(link: KombuLink) -> None:
+    with server(lambda _: None) as port:
+        publisher = link.publisher(at_port(port))
+        publisher.start()
+        with pytest.raises(BrokerUnreachableError, match=r"no connection .* within 0\.1 s"):
+            publisher.wait_ready(0.1)
+        publisher.stop(LIMIT_S)

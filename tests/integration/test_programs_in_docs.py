@@ -1,0 +1,108 @@
+"""Every whole program that a page shows runs as it is shown."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+import doc_pages
+from waiting import wait_until
+
+LIMIT_S = 60.0
+
+TALK = ("README.md", "talk.py")
+DOOR = ("docs/getting-started.md", "door.py")
+OBSERVED = ("docs/observability.md", "observed.py")
+LAMP = ("docs/testing.md", "test_lamp.py")
+
+
+def test_each_program_of_the_pages_is_tested_here() -> None:
+    assert doc_pages.programs() == {TALK, DOOR, OBSERVED, LAMP}
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        (TALK, "alice got a pong from bob\n"),
+        (OBSERVED, 'miros_mesh_handed_over_events_total{chart="bob"} 1.0\n'),
+    ],
+    ids=lambda value: value[1] if isinstance(value, tuple) else "",
+)
+def test_a_program_prints_what_its_page_says(
+    program: tuple[str, str], says: str, tmp_path: Path
+) -> None:
+    done = _run(str(_written(program, tmp_path)))
+    assert done.stdout == says
+    assert done.stderr == ""
+    page = (doc_pages.ROOT / program[0]).read_text()
+    assert says.strip() in page
+
+
+def test_the_program_of_the_readme_has_about_twenty_lines() -> None:
+    assert 15 <= len([line for line in doc_pages.program(*TALK).splitlines() if line]) <= 25
+
+
+def test_the_test_of_the_testing_page_passes(tmp_path: Path) -> None:
+    file = _written(LAMP, tmp_path)
+    done = _run(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(file)
+    )
+    assert "1 passed" in done.stdout
+
+
+def test_two_doors_open_each_other(tmp_path: Path) -> None:
+    program = _written(DOOR, tmp_path)
+    with ExitStack() as stack:
+        # Given two doors in two processes, both started
+        back, seen_by_back = _door(stack, program, "back")
+        wait_until(lambda: _moves(seen_by_back, "back", "e->start_at() top->closed"), LIMIT_S)
+        front, seen_by_front = _door(stack, program, "front")
+        wait_until(lambda: _moves(seen_by_back, "front", "e->start_at() top->closed"), LIMIT_S)
+        # When somebody presses return at the back door
+        _stdin(back).write("\n")
+        _stdin(back).flush()
+        # Then the front door opens and shuts, and both terminals show it
+        for seen in (seen_by_back, seen_by_front):
+            wait_until(lambda s=seen: _moves(s, "front", "e->knock() closed->opened"), LIMIT_S)
+            wait_until(lambda s=seen: _moves(s, "front", "e->shut() opened->closed"), LIMIT_S)
+        # And the back door stayed closed
+        assert not _moves(seen_by_front, "back", "e->knock() closed->opened")
+        # And the end of the input is the end of a door
+        for door in (back, front):
+            _stdin(door).close()
+            assert door.wait(LIMIT_S) == 0
+
+
+def _written(program: tuple[str, str], folder: Path) -> Path:
+    file = folder / program[1]
+    file.write_text(doc_pages.program(*program))
+    return file
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True)
+
+
+def _door(stack: ExitStack, program: Path, name: str) -> tuple[subprocess.Popen[str], Path]:
+    seen = program.with_name(f"{name}.txt")
+    output = stack.enter_context(seen.open("w"))
+    command = [sys.executable, str(program), name]
+    door = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, text=True)
+    stack.callback(door.wait, LIMIT_S)
+    stack.callback(door.kill)
+    return door, seen
+
+
+def _stdin(door: subprocess.Popen[str]) -> IO[str]:
+    assert door.stdin is not None
+    return door.stdin
+
+
+def _moves(seen: Path, chart: str, move: str) -> bool:
+    return any(f"m{chart}\033" in line and move in line for line in seen.read_text().splitlines())

@@ -1,0 +1,252 @@
+"""Connections that break at work: nothing is lost, doubled or overtaken, and stop always stops."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from charts_at_work import KEY, Heard, Launch, event
+from miros_mesh import MeshConfig, NetworkedActiveObject
+from miros_mesh.address import BrokerAddress
+from miros_mesh.errors import BrokerUnreachableError
+from miros_mesh.link.broker import amqp_link
+from miros_mesh.link.ports import Broker
+from post_office import LIMIT_S, Letter, Mailbox, Notebook, PostOffice, keeping, letter, queue
+from rabbitmq_server import RabbitServer
+from waiting import wait_until
+
+EVENTS = 2_000
+PACE_S = 0.001
+RECOVERY_LIMIT_S = 30.0
+
+
+# From chart to chart
+
+
+class Load:
+    """Transmits numbers from a thread of its own, until there were enough and it is ended."""
+
+    def __init__(self, chart: NetworkedActiveObject) -> None:
+        self.sent = 0
+        self._chart = chart
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        wait_until(lambda: self.sent > EVENTS // 10)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self.sent < EVENTS or not self._ended.is_set():
+            self._chart.transmit(event("reconnect_number", self.sent))
+            self.sent += 1
+            self._ended.wait(PACE_S)
+
+
+@pytest.fixture
+def talk(
+    request: pytest.FixtureRequest, vhost_url: str, launch: Launch
+) -> tuple[NetworkedActiveObject, Heard]:
+    """A chart that sends, and what a chart on another node handled."""
+    name = "receiver" if request.param == "lasting queue" else None
+    heard = Heard()
+
+    def node(name: str | None) -> MeshConfig:
+        return MeshConfig(broker_url=vhost_url, mesh_encryption_key=KEY, node_name=name)
+
+    launch("receiver", node(name), heard)
+    return launch("sender", node("sender")), heard
+
+
+def expect_all(heard: Heard, load: Load) -> None:
+    wait_until(lambda: len(heard) >= load.sent, RECOVERY_LIMIT_S, message="all events handled")
+    assert heard.payloads == list(range(load.sent))
+
+
+@pytest.mark.parametrize("talk", ["private queue"], indirect=True)
+def test_a_broker_that_is_stopped_and_started_under_load_costs_nothing(
+    talk: tuple[NetworkedActiveObject, Heard], rabbitmq: RabbitServer
+) -> None:
+    sender, heard = talk
+
+    with Load(sender) as load:
+        rabbitmq.stop()
+        rabbitmq.start()
+
+    expect_all(heard, load)
+
+
+@pytest.mark.parametrize("talk", ["lasting queue", "private queue"], indirect=True)
+def test_connections_closed_by_an_administrator_under_load_cost_nothing(
+    talk: tuple[NetworkedActiveObject, Heard], rabbitmq: RabbitServer
+) -> None:
+    sender, heard = talk
+
+    with Load(sender) as load:
+        closed = [rabbitmq.close_all_connections() for _ in range(4)]
+
+    assert sum(closed) >= 4
+    expect_all(heard, load)
+
+
+# From link to broker
+
+
+@pytest.fixture
+def office(vhost_url: str) -> Iterator[PostOffice]:
+    address = BrokerAddress.parse(vhost_url)
+    made = PostOffice(amqp_link, Broker(address.redacted, (address,)))
+    yield made
+    made.close()
+
+
+def test_what_was_confirmed_survives_a_broker_that_is_killed(
+    office: PostOffice, rabbitmq: RabbitServer
+) -> None:
+    # Given letters that were confirmed, and nobody who reads them
+    spec = queue(delete_on_stop=False)
+    office.listen(spec)[0].stop(LIMIT_S)
+    notes = Notebook()
+    publisher = office.publisher(observer=notes)
+    texts = [f"letter {number}" for number in range(500)]
+    for text in texts:
+        publisher.put(letter(text))
+    wait_until(lambda: notes.published_events == 500)
+
+    # When the broker is killed in the middle of more of them
+    for number in range(1_000):
+        publisher.put(letter(f"later {number}"))
+    rabbitmq.kill()
+    rabbitmq.start()
+
+    # Then all are there; those on their way may have come twice
+    assert publisher.stop(RECOVERY_LIMIT_S) == 0
+    _, mailbox = office.listen(spec)
+    office.publisher().put(letter("last"))
+    came = mailbox.expect_until("last")
+    assert came[:500] == texts
+    assert list(dict.fromkeys(came[500:])) == [f"later {number}" for number in range(1_000)]
+
+
+def test_a_publisher_that_is_stopped_while_its_broker_restarts_still_drains(
+    office: PostOffice, rabbitmq: RabbitServer
+) -> None:
+    spec = queue(delete_on_stop=False)
+    office.listen(spec)[0].stop(LIMIT_S)
+    notes = Notebook()
+    publisher = office.publisher(observer=notes)
+    rabbitmq.stop()
+    wait_until(lambda: notes.downs)
+    for number in range(100):
+        publisher.put(letter(str(number)))
+    starting = threading.Thread(target=rabbitmq.start)
+    starting.start()
+
+    left = publisher.stop(RECOVERY_LIMIT_S)
+    starting.join()
+
+    assert left == 0
+    _, mailbox = office.listen(spec)
+    assert mailbox.expect(100) == [str(number) for number in range(100)]
+
+
+def test_a_stop_while_the_broker_is_gone_says_what_is_left_and_takes_no_longer_than_told(
+    office: PostOffice, rabbitmq: RabbitServer
+) -> None:
+    subscriber, _ = office.listen(queue())
+    notes = Notebook()
+    publisher = office.publisher(observer=notes)
+    rabbitmq.stop()
+    wait_until(lambda: notes.downs)
+    publisher.put(Letter(b"three events", events=3))
+
+    started = time.monotonic()
+    left = publisher.stop(0.5)
+    subscriber.stop(LIMIT_S)
+
+    assert left == 3
+    assert time.monotonic() - started < 2.0
+
+
+def test_unacknowledged_deliveries_come_again_after_a_reconnect(
+    office: PostOffice, rabbitmq: RabbitServer
+) -> None:
+    # Given three deliveries of which one was acknowledged
+    subscriber, mailbox = office.subscriber(), Mailbox(keeping)
+    subscriber.add(queue(), mailbox, LIMIT_S)
+    publisher = office.publisher()
+    for text in ("one", "two", "three"):
+        publisher.put(letter(text))
+    mailbox.expect(3)
+    mailbox.deliveries[0].ack()
+    subscriber.add(queue("after the ack"), Mailbox(), LIMIT_S)
+
+    # When the connection is closed
+    rabbitmq.close_all_connections()
+
+    # Then the other two come again, and late acknowledgements of their first copies do no harm
+    assert mailbox.expect(5)[3:] == ["two", "three"]
+    for delivery in mailbox.deliveries[1:]:
+        delivery.ack()
+    publisher.put(letter("four"))
+    assert mailbox.expect(6)[5:] == ["four"]
+
+
+def test_a_queue_that_an_administrator_deletes_is_declared_again(
+    office: PostOffice, rabbitmq: RabbitServer, vhost: str
+) -> None:
+    notes = Notebook()
+    subscriber, mailbox = office.subscriber(observer=notes), Mailbox()
+    subscriber.add(queue(), mailbox, LIMIT_S)
+    publisher = office.publisher()
+
+    rabbitmq.rabbitmqctl("delete_queue", "-p", vhost, queue().name)
+
+    wait_until(lambda: notes.subscriptions == 2)
+    publisher.put(letter("heard"))
+    assert mailbox.expect(1) == ["heard"]
+
+
+def test_an_exchange_that_an_administrator_deletes_is_declared_again(
+    office: PostOffice, rabbitmq: RabbitServer, vhost: str
+) -> None:
+    # Given a publisher whose exchange is gone
+    notes = Notebook()
+    publisher = office.publisher(observer=notes)
+    rabbitmq.eval(
+        'rabbit_exchange:delete(rabbit_misc:r(<<"' + vhost + '">>, exchange, '
+        '<<"miros_mesh.v1.test">>), false, <<"a test">>)'
+    )
+
+    # When it publishes
+    publisher.put(letter("one"))
+
+    # Then the broker's refusal makes it connect anew, and declare the exchange
+    wait_until(lambda: notes.published_events == 1)
+    assert notes.ups == 2
+
+
+def test_a_broker_that_hangs_in_the_middle_of_a_call_holds_up_no_stop(
+    office: PostOffice, rabbitmq: RabbitServer
+) -> None:
+    """The kernel of a frozen broker still takes bytes, so that no time-out of TCP helps."""
+    subscriber = office.subscriber(connect_timeout_s=0.5)
+    assert rabbitmq.pid
+    os.kill(rabbitmq.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(BrokerUnreachableError, match="did not accept the queue"):
+            subscriber.add(queue(), Mailbox(), 0.2)
+        subscriber.stop(LIMIT_S)
+        assert not subscriber.alive
+    finally:
+        os.kill(rabbitmq.pid, signal.SIGCONT)

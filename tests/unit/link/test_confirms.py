@@ -1,0 +1,179 @@
+"""Publisher confirms: which parcel an ack means, and what makes a channel unusable."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miros_mesh.errors import ConfirmTimeoutError, PublishRefusedError
+from miros_mesh.link.ports import Parcel
+from miros_mesh.link.publisher import Confirms
+from post_office import letter
+
+WHERE = "amqp://peter@127.0.0.1:5672//"
+
+
+class Channel:
+    """As much of a py-amqp channel as confirms need."""
+
+    def __init__(self) -> None:
+        self.events: defaultdict[str, set[Callable[[int, bool], None]]] = defaultdict(set)
+        self.confirming = False
+
+    def confirm_select(self) -> None:
+        self.confirming = True
+
+    def answer(self, answer: str, tag: int, *, multiple: bool = False) -> None:
+        for callback in self.events[answer]:
+            callback(tag, multiple)
+
+
+class Storing:
+    """A channel of a transport that stores before `publish` returns."""
+
+
+class Desk:
+    """Confirms on a channel, and what was confirmed."""
+
+    def __init__(self, channel: object) -> None:
+        self.confirmed: list[str] = []
+        self.seconds: list[float] = []
+        self.confirms = Confirms(self._confirmed)
+        self.confirms.watch(channel)
+
+    def publish(self, *texts: str) -> None:
+        for text in texts:
+            self.confirms.expect(letter(text), len(text))
+            self.confirms.published()
+
+    def _confirmed(self, parcel: Parcel, size_bytes: int, seconds: float) -> None:
+        assert size_bytes == parcel.size_bytes
+        self.confirmed.append(parcel.seal().decode())
+        self.seconds.append(seconds)
+
+
+@pytest.fixture
+def channel() -> Channel:
+    return Channel()
+
+
+@pytest.fixture
+def desk(channel: Channel) -> Desk:
+    return Desk(channel)
+
+
+def test_an_ack_confirms_the_parcel_of_its_tag(channel: Channel, desk: Desk) -> None:
+    desk.publish("one", "two", "three")
+    assert channel.confirming
+
+    channel.answer("basic_ack", 2)
+
+    assert desk.confirmed == ["two"]
+    assert len(desk.confirms) == 2
+    assert all(0 <= seconds < 10 for seconds in desk.seconds)
+
+
+def test_a_multiple_ack_confirms_all_up_to_its_tag_in_order(channel: Channel, desk: Desk) -> None:
+    desk.publish("one", "two", "three", "four")
+
+    channel.answer("basic_ack", 2)
+    channel.answer("basic_ack", 3, multiple=True)
+
+    assert desk.confirmed == ["two", "one", "three"]
+    assert len(desk.confirms) == 1
+
+
+def test_an_ack_that_comes_again_or_of_an_unknown_tag_confirms_nothing(
+    channel: Channel, desk: Desk
+) -> None:
+    desk.publish("one", "two")
+
+    for _ in range(2):
+        channel.answer("basic_ack", 1)
+    channel.answer("basic_ack", 1, multiple=True)
+    channel.answer("basic_ack", 99)
+
+    assert desk.confirmed == ["one"]
+
+
+def test_a_nack_makes_the_channel_unusable(channel: Channel, desk: Desk) -> None:
+    desk.publish("one", "two")
+    channel.answer("basic_ack", 1)
+    desk.confirms.check(10.0, WHERE)
+
+    channel.answer("basic_nack", 2)
+
+    with pytest.raises(PublishRefusedError, match="peter@127.0.0.1"):
+        desk.confirms.check(10.0, WHERE)
+    assert desk.confirmed == ["one"]
+
+
+def test_a_multiple_nack_counts_for_all_up_to_its_tag(channel: Channel, desk: Desk) -> None:
+    desk.publish("one", "two")
+
+    channel.answer("basic_nack", 2, multiple=True)
+
+    with pytest.raises(PublishRefusedError):
+        desk.confirms.check(10.0, WHERE)
+    assert desk.confirmed == []
+
+
+def test_a_nack_of_what_was_confirmed_already_means_nothing(channel: Channel, desk: Desk) -> None:
+    desk.publish("one")
+    channel.answer("basic_ack", 1)
+
+    channel.answer("basic_nack", 1)
+
+    desk.confirms.check(10.0, WHERE)
+
+
+def test_a_confirm_that_does_not_come_in_time_makes_the_channel_unusable(
+    channel: Channel, desk: Desk
+) -> None:
+    desk.publish("one", "two")
+
+    with pytest.raises(ConfirmTimeoutError, match="peter@127.0.0.1.*confirmed nothing for 0 s"):
+        desk.confirms.check(0, WHERE)
+
+    channel.answer("basic_ack", 2, multiple=True)
+    desk.confirms.check(0, WHERE)
+
+
+def test_a_channel_that_stores_at_once_confirms_at_once() -> None:
+    desk = Desk(Storing())
+
+    desk.publish("one", "two")
+
+    assert desk.confirmed == ["one", "two"]
+    assert len(desk.confirms) == 0
+    desk.confirms.check(0, WHERE)
+
+
+def test_a_parcel_that_could_not_be_published_is_not_confirmed() -> None:
+    desk = Desk(Storing())
+
+    desk.confirms.expect(letter("one"), 3)
+
+    assert desk.confirmed == []
+    assert len(desk.confirms) == 1
+
+
+@given(st.lists(st.tuples(st.integers(1, 25), st.booleans()), max_size=40))
+def test_however_a_broker_acknowledges_each_parcel_is_confirmed_at_most_once(
+    answers: list[tuple[int, bool]],
+) -> None:
+    channel = Channel()
+    desk = Desk(channel)
+    desk.publish(*(str(tag) for tag in range(1, 21)))
+    waiting = set(range(1, 21))
+
+    for tag, multiple in answers:
+        channel.answer("basic_ack", tag, multiple=multiple)
+        waiting -= set(range(tag + 1)) if multiple else {tag}
+
+    assert len(desk.confirmed) == len(set(desk.confirmed)) == 20 - len(waiting)
+    assert len(desk.confirms) == len(waiting)

@@ -1,0 +1,249 @@
+"""The outbox: what waits, what is on its way, and what goes when there is too much."""
+
+from __future__ import annotations
+
+import threading
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from miros_mesh.link.outbox import Outbox
+from miros_mesh.link.ports import Parcel
+from miros_mesh.networks.packing import Frame
+from post_office import LIMIT_S, Letter, letter
+
+
+class Tray:
+    """An outbox, and the parcels that overflowed."""
+
+    def __init__(self, max_events: int = 100, max_bytes: int = 1_000) -> None:
+        self.overflowed: list[Parcel] = []
+        self.outbox = Outbox(
+            max_events=max_events, max_bytes=max_bytes, overflowed=self.overflowed.append
+        )
+
+    def put(self, *letters: Letter) -> None:
+        for one in letters:
+            self.outbox.put(one)
+
+    def take_all(self) -> list[Parcel]:
+        taken = []
+        while parcel := self.outbox.take():
+            taken.append(parcel)
+        return taken
+
+
+def letters(*texts: str) -> list[Letter]:
+    return [letter(text) for text in texts]
+
+
+def test_parcels_are_taken_in_order_and_stay_until_they_are_confirmed() -> None:
+    tray, (one, two) = Tray(), letters("one", "two")
+    tray.put(one, two)
+
+    assert tray.take_all() == [one, two]
+    assert tray.outbox.idle
+    assert tray.outbox.events == 2
+
+    tray.outbox.confirm(two)
+    assert tray.outbox.events == 1
+    assert not tray.outbox.wait_empty(0)
+    tray.outbox.confirm(one)
+    assert tray.outbox.events == 0
+    assert tray.outbox.wait_empty(0)
+
+
+def test_what_was_not_confirmed_is_sent_again_first_and_in_order() -> None:
+    tray, (one, two, three, four) = Tray(), letters("one", "two", "three", "four")
+    tray.put(one, two, three, four)
+    for _ in range(3):
+        tray.outbox.take()
+    tray.outbox.confirm(two)
+
+    tray.outbox.rewind()
+
+    assert tray.take_all() == [one, three, four]
+
+
+def test_a_confirm_that_comes_twice_or_too_late_counts_once() -> None:
+    tray, (one, two) = Tray(), letters("one", "two")
+    tray.put(one, two)
+    tray.outbox.take()
+
+    tray.outbox.confirm(one)
+    tray.outbox.confirm(one)
+    tray.outbox.confirm(two)
+
+    assert tray.outbox.events == 1
+    assert tray.take_all() == [two]
+
+
+def test_when_events_overflow_the_oldest_go_and_are_told() -> None:
+    tray, (one, two, three) = Tray(max_events=2), letters("one", "two", "three")
+
+    tray.put(one, two)
+    assert tray.overflowed == []
+    tray.put(three)
+
+    assert tray.overflowed == [one]
+    assert one.closed
+    assert tray.outbox.events == 2
+    assert tray.take_all() == [two, three]
+
+
+def test_when_bytes_overflow_the_oldest_go_too() -> None:
+    tray = Tray(max_bytes=10)
+    one, two, three = letters("1234", "5678", "90")
+
+    tray.put(one, two, three)
+    assert tray.overflowed == []
+    tray.put(*letters("x"))
+
+    assert tray.overflowed == [one]
+
+
+def test_the_newest_parcel_stays_however_large_it_is() -> None:
+    tray, (small, large) = Tray(max_bytes=10), letters("small", "x" * 1_000)
+
+    tray.put(small, large)
+
+    assert tray.overflowed == [small]
+    assert tray.take_all() == [large]
+
+
+def test_what_is_on_its_way_does_not_overflow_but_counts() -> None:
+    tray, (one, two, three) = Tray(max_events=2), letters("one", "two", "three")
+    tray.put(one, two)
+    tray.take_all()
+
+    tray.put(three)
+    tray.put(*letters("four"))
+
+    assert tray.overflowed == [three]
+    assert tray.outbox.events == 3
+
+
+def test_what_is_on_its_way_can_overflow_once_it_was_rewound() -> None:
+    tray, (one, two, three) = Tray(max_events=2), letters("one", "two", "three")
+    tray.put(one, two)
+    tray.take_all()
+    tray.outbox.rewind()
+
+    tray.put(three)
+
+    assert tray.overflowed == [one]
+    assert tray.take_all() == [two, three]
+
+
+def test_growth_counts_and_may_push_the_oldest_out() -> None:
+    tray, (one, tail) = Tray(max_events=3), letters("one", "tail")
+    tray.put(one, tail)
+
+    tail.events += 1
+    tray.outbox.grown(1)
+    assert (tray.outbox.events, tray.overflowed) == (3, [])
+
+    tail.events += 1
+    tray.outbox.grown(1)
+    assert (tray.outbox.events, tray.overflowed) == (3, [one])
+
+
+def test_who_waits_for_the_end_is_woken_by_the_last_confirm() -> None:
+    tray, (one, two) = Tray(), letters("one", "two")
+    tray.put(one, two)
+    tray.take_all()
+    results: list[bool] = []
+    waiting = threading.Thread(target=lambda: results.append(tray.outbox.wait_empty(LIMIT_S)))
+    waiting.start()
+
+    tray.outbox.confirm(one)
+    tray.outbox.confirm(two)
+    waiting.join(LIMIT_S)
+
+    assert results == [True]
+
+
+class OutboxAgainstALedger(RuleBasedStateMachine):
+    """Whatever is put, grown, taken, confirmed, lost and rewound, the books balance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outbox = Outbox(max_events=12, max_bytes=100, overflowed=self.overflow)
+        self.waiting: list[Frame] = []
+        self.on_its_way: list[Frame] = []
+        self.gone: list[Parcel] = []
+        self.events_put = 0
+        self.events_confirmed = 0
+
+    def overflow(self, parcel: Parcel) -> None:
+        self.gone.append(parcel)
+
+    def settle_overflow(self) -> None:
+        """The model's own overflow rule."""
+        while self.over() and len(self.waiting) > 1:
+            expected = self.waiting.pop(0)
+            assert self.gone.pop(0) is expected
+            assert not expected.add(b""), "an overflowed frame must be closed"
+            self.events_put -= expected.events
+        assert self.gone == []
+
+    def over(self) -> bool:
+        held = self.waiting + self.on_its_way
+        return sum(f.events for f in held) > 12 or sum(f.size_bytes for f in held) > 100
+
+    @rule(size=st.integers(0, 120))
+    def put(self, size: int) -> None:
+        frame = Frame("mesh", "x", "key", b"".join, max_events=5, max_bytes=60)
+        frame.add(bytes(size))
+        self.waiting.append(frame)
+        self.events_put += 1
+        self.outbox.put(frame)
+        self.settle_overflow()
+
+    @precondition(lambda self: self.waiting)
+    @rule(size=st.integers(0, 60))
+    def grow(self, size: int) -> None:
+        if self.waiting[-1].add(bytes(size)):
+            self.events_put += 1
+            self.outbox.grown(size)
+            self.settle_overflow()
+
+    @rule()
+    def take(self) -> None:
+        taken = self.outbox.take()
+        assert taken is (self.waiting[0] if self.waiting else None)
+        if self.waiting:
+            self.waiting[0].seal()
+            self.on_its_way.append(self.waiting.pop(0))
+
+    @precondition(lambda self: self.on_its_way)
+    @rule(data=st.data())
+    def confirm(self, data: st.DataObject) -> None:
+        frame = data.draw(st.sampled_from(self.on_its_way))
+        self.on_its_way.remove(frame)
+        self.events_confirmed += frame.events
+        self.outbox.confirm(frame)
+
+    @rule()
+    def rewind(self) -> None:
+        self.outbox.rewind()
+        self.waiting = self.on_its_way + self.waiting
+        self.on_its_way = []
+
+    @invariant()
+    def the_books_balance(self) -> None:
+        held = self.waiting + self.on_its_way
+        assert self.outbox.events == sum(frame.events for frame in held)
+        assert self.outbox.events == self.events_put - self.events_confirmed
+        assert self.outbox.idle == (not self.waiting)
+        assert self.outbox.wait_empty(0) == (not held)
+
+    def teardown(self) -> None:
+        self.outbox.rewind()
+        expected = self.on_its_way + self.waiting
+        while parcel := self.outbox.take():
+            assert parcel is expected.pop(0)
+        assert expected == []
+
+
+TestOutboxAgainstALedger = OutboxAgainstALedger.TestCase

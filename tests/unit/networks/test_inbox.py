@@ -1,0 +1,331 @@
+"""What arrives for one chart: fed in order while there is room, acknowledged once handled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miros_mesh.networks import Arrival, Inbox
+from miros_mesh.networks.mesh import GOODBYE, RESERVED_PREFIX
+from miros_mesh.observer import Observer
+from ports_in_hand import Handed
+from sealed import OURS, envelope, frame_of, mesh
+
+
+class Chart:
+    """A chart with a FIFO of so many places, and its inbox. Nothing runs until told to."""
+
+    def __init__(self, places: int = 100, observer: Observer | None = None) -> None:
+        self.places = places
+        self.fifo: list[Arrival] = []
+        self.handled: list[str] = []
+        self.inbox = Inbox(
+            mesh(observer),
+            "listener",
+            room=lambda: self.places - len(self.fifo),
+            post=self.fifo.append,
+        )
+
+    def receive(self, *sequences: int, **facts: Any) -> Handed:
+        """One frame with these numbers."""
+        delivery = Handed(frame_of(*(envelope(number, **facts) for number in sequences)))
+        self.inbox.receive(delivery)
+        return delivery
+
+    def handle(self, count: int = 1) -> None:
+        """Run so many events to completion."""
+        for _ in range(count):
+            arrival = self.fifo.pop(0)
+            self.handled.append(arrival.envelope.id)
+            self.inbox.finished(arrival)
+            self.inbox.feed()
+
+    @property
+    def waiting(self) -> list[int]:
+        return [arrival.envelope.sequence for arrival in self.fifo]
+
+
+class Notes(Observer):
+    """What an inbox tells."""
+
+    def __init__(self) -> None:
+        self.drops: list[str] = []
+        self.gaps: list[tuple[str, int]] = []
+        self.left: list[tuple[str, str]] = []
+
+    def dropped(self, *, network: str, reason: str, events: int) -> None:
+        self.drops += [reason] * events
+
+    def gap(self, *, network: str, sender: str, missing: int) -> None:
+        self.gaps.append((sender, missing))
+
+    def chart_left(self, *, node: str, chart: str) -> None:
+        self.left.append((node, chart))
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes()
+
+
+@pytest.fixture
+def chart(notes: Notes) -> Chart:
+    """A chart that has started."""
+    started = Chart(observer=notes)
+    started.inbox.open()
+    return started
+
+
+# Feeding
+
+
+def test_events_enter_the_fifo_in_order_with_their_payloads(chart: Chart) -> None:
+    chart.receive(1, 2, payload={"a": [1]})
+    chart.receive(3)
+
+    assert chart.waiting == [1, 2, 3]
+    assert [arrival.payload for arrival in chart.fifo] == [{"a": [1]}, {"a": [1]}, None]
+
+
+def test_nothing_enters_before_the_chart_has_started() -> None:
+    chart = Chart()
+    chart.receive(1)
+    assert chart.waiting == []
+
+    chart.inbox.open()
+
+    assert chart.waiting == [1]
+
+
+def test_no_more_enters_than_the_fifo_has_room_for() -> None:
+    chart = Chart(places=2)
+    chart.inbox.open()
+
+    chart.receive(1, 2, 3, 4, 5)
+    assert chart.waiting == [1, 2]
+
+    chart.handle(1)
+    assert chart.waiting == [2, 3]
+    chart.places = 0
+    chart.handle(2)
+    assert chart.waiting == []
+    chart.places = 9
+    chart.receive(6)
+    assert chart.waiting == [4, 5, 6]
+
+
+def test_nothing_enters_after_the_chart_has_stopped() -> None:
+    chart = Chart(places=1)
+    chart.inbox.open()
+    first, second = chart.receive(1), chart.receive(2)
+
+    chart.inbox.close()
+    late = chart.receive(3)
+    chart.handle(1)
+
+    assert chart.waiting == []
+    assert [delivery.acks for delivery in (first, second, late)] == [1, 0, 0]
+
+
+# Acknowledging
+
+
+def test_a_frame_is_acknowledged_when_the_last_of_its_events_was_handled(chart: Chart) -> None:
+    delivery = chart.receive(1, 2, 3)
+
+    chart.handle(2)
+    assert delivery.acks == 0
+
+    chart.handle(1)
+    assert (delivery.acks, delivery.rejects) == (1, 0)
+
+
+def test_an_event_that_a_handler_posts_again_is_acknowledged_once(chart: Chart) -> None:
+    delivery = chart.receive(1, 2)
+    again = chart.fifo[0]
+
+    chart.handle(1)
+    chart.inbox.finished(again)
+    assert delivery.acks == 0
+
+    chart.handle(1)
+    chart.inbox.finished(again)
+    assert delivery.acks == 1
+
+
+def test_a_copy_of_a_handled_event_is_dropped_and_acknowledged(chart: Chart, notes: Notes) -> None:
+    chart.receive(1)
+    chart.handle()
+
+    copy = chart.receive(1)
+
+    assert chart.waiting == []
+    assert copy.acks == 1
+    assert notes.drops == ["duplicate"]
+
+
+def test_a_copy_of_an_unfinished_event_is_acknowledged_only_with_the_first(chart: Chart) -> None:
+    """The first delivery's channel may be gone: then only the copy keeps the event alive."""
+    first = chart.receive(1, 2)
+    copy = chart.receive(1, 2)
+    assert chart.waiting == [1, 2]
+
+    chart.handle(1)
+    assert (first.acks, copy.acks) == (0, 0)
+
+    chart.handle(1)
+    assert (first.acks, copy.acks) == (1, 1)
+
+
+def test_a_copy_of_an_event_that_waits_for_room_is_not_acknowledged_either() -> None:
+    chart = Chart(places=0)
+    chart.inbox.open()
+
+    deliveries = [chart.receive(1) for _ in range(3)]
+    assert [delivery.acks for delivery in deliveries] == [0, 0, 0]
+
+    chart.places = 1
+    chart.inbox.feed()
+    chart.handle(1)
+    assert [delivery.acks for delivery in deliveries] == [1, 1, 1]
+
+
+def test_a_frame_of_old_and_new_events_gives_the_new_ones(chart: Chart) -> None:
+    chart.receive(1, 2)
+    chart.handle(2)
+
+    mixed = chart.receive(2, 3)
+
+    assert chart.waiting == [3]
+    assert mixed.acks == 0
+    chart.handle(1)
+    assert mixed.acks == 1
+
+
+def test_an_event_from_before_the_window_is_dropped_as_stale(chart: Chart, notes: Notes) -> None:
+    chart.receive(100)
+
+    old = chart.receive(1)
+
+    assert chart.waiting == [100]
+    assert old.acks == 1
+    assert notes.drops == ["stale"]
+
+
+# What never reaches the chart
+
+
+def test_an_echo_is_dropped_and_acknowledged_without_a_word(chart: Chart, notes: Notes) -> None:
+    echo = chart.receive(1, sender=OURS, chart="listener")
+
+    assert chart.waiting == []
+    assert echo.acks == 1
+    assert notes.drops == []
+
+
+def test_another_chart_of_the_same_node_is_no_echo(chart: Chart) -> None:
+    chart.receive(1, sender=OURS, chart="neighbour")
+
+    assert chart.waiting == [1]
+
+
+def test_a_chart_of_the_same_name_on_another_node_is_no_echo(chart: Chart) -> None:
+    chart.receive(1, chart="listener")
+
+    assert chart.waiting == [1]
+
+
+def test_a_goodbye_is_told_and_acknowledged_and_no_event(chart: Chart, notes: Notes) -> None:
+    goodbye = chart.receive(1, signal=GOODBYE)
+
+    assert chart.waiting == []
+    assert goodbye.acks == 1
+    assert notes.left == [("there", "talker")]
+
+
+def test_a_control_signal_of_a_later_version_reaches_no_chart(chart: Chart, notes: Notes) -> None:
+    unknown = chart.receive(1, signal=RESERVED_PREFIX + "of_tomorrow")
+
+    assert chart.waiting == []
+    assert unknown.acks == 1
+    assert notes.left == []
+
+
+def test_a_payload_that_cannot_be_read_is_dropped_alone(
+    chart: Chart, notes: Notes, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = b"\xc1 not msgpack"
+    bad = envelope(2)
+    bad = type(bad)(bad.node, bad.chart, bad.incarnation, 2, "ping", secret, 0.0)
+    delivery = Handed(frame_of(envelope(1), bad, envelope(3)))
+
+    chart.inbox.receive(delivery)
+    chart.handle(2)
+
+    assert [text.rsplit("/", 1)[1] for text in chart.handled] == ["1", "3"]
+    assert notes.drops == ["payload"]
+    assert delivery.acks == 1
+    assert "not msgpack" not in caplog.text
+
+
+def test_a_frame_that_is_refused_is_rejected_and_gives_nothing(chart: Chart, notes: Notes) -> None:
+    rubbish = Handed(b"\x01 rubbish")
+
+    chart.inbox.receive(rubbish)
+
+    assert (rubbish.acks, rubbish.rejects) == (0, 1)
+    assert notes.drops == ["undecryptable"]
+
+
+def test_missing_numbers_are_told_with_their_sender(chart: Chart, notes: Notes) -> None:
+    chart.receive(1)
+    chart.receive(5)
+
+    assert notes.gaps == [("talker", 3)]
+
+
+# All of it together
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("receive"), st.lists(st.integers(1, 12), min_size=1, max_size=4)),
+        st.tuples(st.just("handle"), st.just([1])),
+        st.tuples(st.just("places"), st.lists(st.integers(0, 5), min_size=1, max_size=1)),
+    ),
+    min_size=10,
+    max_size=60,
+)
+
+
+@given(steps)
+def test_whatever_comes_twice_each_event_is_handled_once_before_any_of_its_frames_is_acknowledged(
+    moves: list[tuple[str, list[int]]],
+) -> None:
+    chart = Chart(places=2)
+    chart.inbox.open()
+    frames: list[tuple[set[int], Handed]] = []
+
+    def check() -> None:
+        handled = [int(text.rsplit("/", 1)[1]) for text in chart.handled]
+        assert len(handled) == len(set(handled))
+        assert all(delivery.acks == (numbers <= set(handled)) for numbers, delivery in frames)
+
+    for move, arguments in moves:
+        if move == "receive":
+            frames.append((set(arguments), chart.receive(*arguments)))
+        elif move == "places":
+            chart.places = arguments[0]
+            chart.inbox.feed()
+        elif chart.fifo:
+            chart.handle()
+        check()
+
+    chart.places = 100
+    chart.inbox.feed()
+    chart.handle(len(chart.fifo))
+    check()
+    assert all(delivery.acks == 1 and not delivery.rejects for _, delivery in frames)

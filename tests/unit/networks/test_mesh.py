@@ -1,0 +1,84 @@
+"""Events on their way out, and payloads on their way in."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from miros_mesh.errors import PayloadError
+from miros_mesh.networks import Mesh
+from miros_mesh.observer import Observer
+from ports_in_hand import Shelf
+from sealed import OURS, envelope, mesh, mesh_codec, mesh_network
+
+
+class Reversing:
+    """Somebody's own serializer, which chokes on what is not its own."""
+
+    name = "reversing"
+
+    def dumps(self, payload: Any) -> bytes:
+        return str(payload)[::-1].encode()
+
+    def loads(self, data: bytes) -> Any:
+        if not data.isascii():
+            raise LookupError(f"secret content {data!r}")
+        return data.decode()[::-1]
+
+
+def test_an_event_carries_who_what_when_and_why() -> None:
+    sender, shelf, before = mesh(), Shelf(), time.time()
+    sender.network.attach(shelf)
+
+    sender.transmit("talker", "heya.man", "ping", {"a": 1}, "0urs/talker/local-7")
+
+    (sent,) = mesh_codec.open(shelf.parcels[0].seal())
+    assert shelf.parcels[0].routing_key == "heya.man"
+    assert (sent.node, sent.incarnation) == (OURS.node, OURS.incarnation)
+    assert (sent.chart, sent.sequence, sent.signal) == ("talker", 1, "ping")
+    assert sent.cause == "0urs/talker/local-7"
+    assert before <= sent.sent_at <= time.time()
+    assert sender.payload_of(sent) == {"a": 1}
+
+
+def test_a_payload_that_cannot_travel_is_refused_at_once() -> None:
+    sender, shelf = mesh(), Shelf()
+    sender.network.attach(shelf)
+
+    with pytest.raises(PayloadError, match="a set"):
+        sender.transmit("talker", "key", "ping", {1, 2}, None)
+
+    assert shelf.parcels == []
+
+
+def test_a_goodbye_needs_no_serializer() -> None:
+    sender, shelf = mesh(), Shelf()
+    sender.network.attach(shelf)
+
+    sender.goodbye("talker", "key")
+
+    (sent,) = mesh_codec.open(shelf.parcels[0].seal())
+    assert (sent.signal, sent.payload) == ("miros_mesh.goodbye", b"")
+
+
+def test_a_serializer_of_ones_own_is_used_both_ways() -> None:
+    observer, shelf = Observer(), Shelf()
+    sender = Mesh(mesh_network(), OURS, Reversing(), observer, dedup_window=64)
+    sender.network.attach(shelf)
+
+    sender.transmit("talker", "key", "ping", "abc", None)
+
+    (sent,) = mesh_codec.open(shelf.parcels[0].seal())
+    assert sent.payload == b"cba"
+    assert sender.payload_of(sent) == "abc"
+
+
+def test_a_serializer_that_fails_is_named_and_its_words_are_kept_back() -> None:
+    receiver = Mesh(mesh_network(), OURS, Reversing(), Observer(), dedup_window=64)
+
+    with pytest.raises(PayloadError, match="ping from talker.*LookupError") as raised:
+        receiver.payload_of(envelope(payload="é"))
+
+    assert "secret" not in str(raised.value)

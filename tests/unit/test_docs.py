@@ -1,0 +1,68 @@
+"""What the pages say is what the code does."""
+
+from __future__ import annotations
+
+import re
+from inspect import signature
+from pathlib import Path
+
+import pytest
+
+import doc_tables
+import miros_mesh
+from doc_pages import PAGES, ROOT, fragments
+from miros_mesh import NetworkedActiveObject, Observer
+
+PACKAGE = Path(miros_mesh.__file__).parent
+OBSERVABILITY = (ROOT / "docs" / "observability.md").read_text()
+
+
+def page_name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", doc_tables.TABLES)
+def test_a_table_that_the_code_makes_is_up_to_date(page: str) -> None:
+    file = doc_tables.DOCS / page
+    assert file.read_text() == doc_tables.renewed(file), "run: python tests/doc_tables.py"
+
+
+def test_every_setting_has_a_meaning() -> None:
+    assert "|  |\n" not in doc_tables.settings()
+
+
+def test_every_reason_of_a_drop_is_explained_and_no_other() -> None:
+    table = OBSERVABILITY.partition("## Why events are dropped")[2].partition("\n## ")[0]
+    explained = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    assert doc_tables.reasons() <= explained
+    source = "".join(file.read_text() for file in PACKAGE.rglob("*.py"))
+    assert not [reason for reason in explained if f'"{reason}"' not in source]
+
+
+def test_every_hook_of_an_observer_is_named() -> None:
+    hooks = [name for name in vars(Observer) if not name.startswith("_")]
+    assert not [hook for hook in hooks if f"`{hook}`" not in OBSERVABILITY]
+
+
+def test_every_argument_of_a_chart_is_in_the_comparison_with_the_ancestor() -> None:
+    page = (ROOT / "docs" / "from-miros-rabbitmq.md").read_text()
+    arguments = set(signature(NetworkedActiveObject).parameters) - {"name", "config"}
+    assert not [name for name in arguments if f"`{name}`" not in page]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_python_that_is_shown_can_be_compiled(page: Path) -> None:
+    for number, code in enumerate(fragments(page)):
+        compile(code, f"{page.name}, fragment {number}", "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text())
+    local = [link for link in links if "://" not in link]
+    assert not [link for link in local if not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_no_page_names_a_folder_of_the_machine_it_was_written_on(page: Path) -> None:
+    assert not re.findall(r"/(?:root|work|tmp)/", page.read_text())
