@@ -90,55 +90,76 @@ class OversizeFrameError(FrameError):
 
 
 class LinkError(MeshError):
-    """A broker could not be used. The message names its address without credentials."""
+    """A broker could not be used. The message names its address without credentials.
+
+    `reason` is one of few fixed words, fit for a metric label.
+    """
+
+    reason: ClassVar[str] = "unknown"
 
 
 class BrokerUnreachableError(LinkError):
     """Nobody answers at the broker's address, or not in time."""
 
+    reason = "unreachable"
     retryable = True
 
 
 class ConnectionLostError(LinkError):
     """An established connection broke."""
 
+    reason = "connection_lost"
     retryable = True
 
 
 class ConfirmTimeoutError(LinkError):
     """The broker did not confirm a publication within `confirm_timeout_s`."""
 
+    reason = "confirm_timeout"
     retryable = True
 
 
 class PublishRefusedError(LinkError):
     """The broker answered a publication with a nack."""
 
+    reason = "nack"
     retryable = True
 
 
 class CredentialsRefusedError(LinkError):
     """The broker refused the user or the password."""
 
+    reason = "credentials"
+
 
 class VirtualHostError(LinkError):
     """The virtual host does not exist, or the user may not enter it."""
+
+    reason = "virtual_host"
 
 
 class BrokerConflictError(LinkError):
     """The broker holds an exchange or a queue of our name, declared with other arguments."""
 
+    reason = "conflict"
+
 
 class PermissionDeniedError(LinkError):
     """The user may not configure, write or read what the mesh needs."""
+
+    reason = "permission"
 
 
 class TlsError(LinkError):
     """The TLS handshake failed: certificate, host name or protocol."""
 
+    reason = "tls"
+
 
 class EmbeddedStoreError(LinkError):
     """The folder of the embedded broker cannot be used."""
+
+    reason = "store"
 
 
 class LifecycleError(MeshError, RuntimeError):

@@ -12,6 +12,9 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
+STOPPED = "stopped"
+"""The reason of an end that was asked for; any other reason of `peer_down` is a loss."""
+
 
 class Observer:
     """Every hook does nothing; override the ones you need."""

@@ -15,7 +15,7 @@ from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkE
 from miros_mesh.link.pools import Pools, translated
 from miros_mesh.link.ports import Broker, Handler, QueueSpec
 from miros_mesh.link.worker import Worker
-from miros_mesh.observer import Observer
+from miros_mesh.observer import STOPPED, Observer
 
 logger = logging.getLogger(__name__)
 
@@ -81,10 +81,10 @@ class BrokerSubscriber(Worker):
     def _lost(self, error: LinkError | None) -> None:
         for consumed in self._queues.values():
             consumed.consumer = None
-        reason = str(error) if error else "stopped"
+        reason = error.reason if error else STOPPED
         self._observer.unsubscribed(broker=self.broker.name, reason=reason)
         if error and not self._stopping.is_set():
-            logger.warning("subscriber reconnects: %s", reason)
+            logger.warning("subscriber reconnects: %s", error)
 
     def _finished(self) -> bool:
         return not self._tasks

@@ -15,7 +15,7 @@ from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.pools import Pools
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.link.worker import Worker
-from miros_mesh.observer import Observer
+from miros_mesh.observer import STOPPED, Observer
 
 logger = logging.getLogger(__name__)
 
@@ -75,10 +75,10 @@ class BrokerPublisher(Worker):
 
     def _lost(self, error: LinkError | None) -> None:
         self._producer = None
-        reason = str(error) if error else "stopped"
+        reason = error.reason if error else STOPPED
         self._observer.peer_down(peer=self.broker.name, reason=reason)
         if error and not self._stopping.is_set():
-            logger.warning("publisher reconnects: %s", reason)
+            logger.warning("publisher reconnects: %s", error)
 
     def _turn(self, connection: kombu.Connection) -> bool:
         self._confirms.check(self._confirm_timeout_s, self.broker.name)

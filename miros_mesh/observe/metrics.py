@@ -10,7 +10,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from miros_mesh.observer import Observer
+from miros_mesh.observer import STOPPED, Observer
 
 PREFIX: Final = "miros_mesh_"
 OTHER: Final = "other"
@@ -106,14 +106,16 @@ class MetricsObserver(Observer):
 
     def peer_down(self, *, peer: str, reason: str) -> None:
         self._peers.leave(peer)
-        self._count("peer_losses", 1, self._reason(reason))
+        if reason != STOPPED:
+            self._count("peer_losses", 1, self._reason(reason))
 
     def subscribed(self, *, broker: str) -> None:
         self._home.enter(broker)
 
     def unsubscribed(self, *, broker: str, reason: str) -> None:
         self._home.leave(broker)
-        self._count("subscription_losses", 1, self._reason(reason))
+        if reason != STOPPED:
+            self._count("subscription_losses", 1, self._reason(reason))
 
     def chart_left(self, *, node: str, chart: str) -> None:
         self._count("charts_left", 1)
