@@ -45,6 +45,12 @@ class Observer:
     def peer_down(self, *, peer: str, reason: str) -> None:
         """A publisher lost its peer."""
 
+    def blocked(self, *, peer: str) -> None:
+        """A peer takes nothing for now: it is short of memory or disk."""
+
+    def unblocked(self, *, peer: str) -> None:
+        """A blocked peer takes events again, or its connection is gone."""
+
     def subscribed(self, *, broker: str) -> None:
         """The node consumes from its home broker."""
 

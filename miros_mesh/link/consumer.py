@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ class BrokerSubscriber(Worker):
         self._observer = observer
         self._queues: dict[str, _Consumed] = {}
         self._tasks: deque[Callable[[kombu.Connection], None]] = deque()
+        self._bind_at = 0.0
 
     def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> None:
         """Declare, bind and consume a queue; returns when messages can arrive.
@@ -92,7 +94,18 @@ class BrokerSubscriber(Worker):
     def _turn(self, connection: kombu.Connection) -> bool:
         for _ in range(len(self._tasks)):
             self._tasks.popleft()(connection)
+        if connection.heartbeat and time.monotonic() > self._bind_at:
+            self._bind(connection.heartbeat)
         return bool(self._tasks)
+
+    def _bind(self, next_in_s: float) -> None:
+        """Whoever deletes an exchange deletes our bindings too, and no broker tells us."""
+        for consumed in self._queues.values():
+            if consumed.consumer:
+                queue = consumed.consumer.queues[0]
+                queue.exchange.declare()
+                queue.queue_bind()
+        self._bind_at = time.monotonic() + next_in_s
 
     def _consume(self, connection: kombu.Connection, consumed: _Consumed) -> None:
         self._queues[consumed.spec.name] = consumed

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
 import kombu
 
-from miros_mesh.errors import ConfirmTimeoutError, LinkError, PublishRefusedError
+from miros_mesh.errors import LinkError
+from miros_mesh.link.confirms import Confirms
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.pools import Pools
 from miros_mesh.link.ports import Broker, Parcel
@@ -45,7 +43,8 @@ class BrokerPublisher(Worker):
         self._confirm_timeout_s = confirm_timeout_s
         self._observer = observer
         self._producer: kombu.Producer | None = None
-        self._confirms = Confirms(self._confirmed)
+        self._confirms = Confirms(self._confirmed, self._unroutable)
+        self._blocked = False
 
     def put(self, parcel: Parcel) -> None:
         """Queue a parcel; never waits."""
@@ -67,32 +66,57 @@ class BrokerPublisher(Worker):
         channel = connection.channel()
         for exchange in self._exchanges:
             kombu.Exchange(exchange, type="topic", durable=True)(channel).declare()
-        self._confirms = Confirms(self._confirmed)
+        self._confirms = Confirms(self._confirmed, self._unroutable)
         self._confirms.watch(channel)
+        self._heed_alarms(connection.connection)
         self._outbox.rewind()
         self._producer = kombu.Producer(channel, auto_declare=False)
         self._observer.peer_up(peer=self.broker.name)
 
     def _lost(self, error: LinkError | None) -> None:
         self._producer = None
+        self._unblock()
         reason = error.reason if error else STOPPED
         self._observer.peer_down(peer=self.broker.name, reason=reason)
         if error and not self._stopping.is_set():
             logger.warning("publisher reconnects: %s", error)
 
+    def _heed_alarms(self, transport: Any) -> None:
+        """A broker short of memory or disk says so to who publishes, and reads no more of it."""
+        if hasattr(transport, "on_blocked"):
+            transport.on_blocked, transport.on_unblocked = self._block, self._unblock
+
+    def _block(self, _: str) -> None:
+        self._blocked = True
+        logger.warning("%s takes nothing: it is short of memory or disk", self.broker.name)
+        self._observer.blocked(peer=self.broker.name)
+
+    def _unblock(self) -> None:
+        if self._blocked:
+            self._blocked = False
+            self._confirms.wait_anew()
+            self._observer.unblocked(peer=self.broker.name)
+
     def _turn(self, connection: kombu.Connection) -> bool:
+        if self._blocked:
+            return False
         self._confirms.check(self._confirm_timeout_s, self.broker.name)
         producer = self._producer
         if producer is None:
             return False
         for _ in range(_PUBLISHES_PER_TURN):
-            if len(self._confirms) >= self._window:
+            if len(self._confirms) >= self._room:
                 return False
             parcel = self._outbox.take()
             if parcel is None:
                 return False
             self._publish(producer, parcel)
         return True
+
+    @property
+    def _room(self) -> int:
+        # A blocked broker says so at the first publication; a second would fill its socket.
+        return self._window if self._confirms.proven else 1
 
     def _publish(self, producer: kombu.Producer, parcel: Parcel) -> None:
         body = parcel.seal()
@@ -104,6 +128,7 @@ class BrokerPublisher(Worker):
             delivery_mode=2,
             content_type="application/octet-stream",
             content_encoding="binary",
+            mandatory=self._confirms.asynchronous,
             retry=False,
         )
         self._confirms.published()
@@ -118,66 +143,5 @@ class BrokerPublisher(Worker):
             seconds=seconds,
         )
 
-
-class Confirms:
-    """Matches the broker's acks to parcels by delivery tag; one object a channel.
-
-    Transports that store before `publish` returns (embedded, memory) confirm by returning.
-    """
-
-    def __init__(self, confirmed: Callable[[Parcel, int, float], None]) -> None:
-        self._confirmed = confirmed
-        self._pending: OrderedDict[int, tuple[Parcel, int, float]] = OrderedDict()
-        self._tag = 0
-        self._asynchronous = False
-        self._refused: Parcel | None = None
-
-    def __len__(self) -> int:
-        return len(self._pending)
-
-    def watch(self, channel: Any) -> None:
-        """Ask for confirms where the channel gives them."""
-        if not hasattr(channel, "confirm_select"):
-            return
-        self._asynchronous = True
-        channel.confirm_select()
-        channel.events["basic_ack"].add(self._acked)
-        channel.events["basic_nack"].add(self._nacked)
-
-    def expect(self, parcel: Parcel, size_bytes: int) -> None:
-        """The next publication on the channel is this parcel."""
-        self._tag += 1
-        self._pending[self._tag] = (parcel, size_bytes, time.monotonic())
-
-    def published(self) -> None:
-        """The publish call has returned."""
-        if not self._asynchronous:
-            self._acked(self._tag, multiple=False)
-
-    def check(self, timeout_s: float, where: str) -> None:
-        """Raise what makes the channel unusable: a nack, or a confirm that does not come."""
-        if self._refused:
-            raise PublishRefusedError(f"{where} refused to store a message (nack)")
-        if self._pending:
-            _, _, since = next(iter(self._pending.values()))
-            if time.monotonic() - since > timeout_s:
-                raise ConfirmTimeoutError(f"{where} confirmed nothing for {timeout_s:g} s")
-
-    def _acked(self, tag: int, multiple: bool) -> None:
-        for done in self._covered(tag, multiple):
-            parcel, size_bytes, since = self._pending.pop(done)
-            self._confirmed(parcel, size_bytes, time.monotonic() - since)
-
-    def _nacked(self, tag: int, multiple: bool) -> None:
-        for refused in self._covered(tag, multiple):
-            self._refused, _, _ = self._pending[refused]
-
-    def _covered(self, tag: int, multiple: bool) -> list[int]:
-        if not multiple:
-            return [tag] if tag in self._pending else []
-        covered = []
-        for pending in self._pending:
-            if pending > tag:
-                break
-            covered.append(pending)
-        return covered
+    def _unroutable(self, parcel: Parcel) -> None:
+        self._observer.dropped(network=parcel.network, reason="unroutable", events=parcel.events)

@@ -65,6 +65,10 @@ class MetricsObserver(Observer):
         self._peers = _Presence(
             _gauge("peer_connected", "1 while a peer is connected.", registry, "peer"), self._broker
         )
+        self._blocked = _Presence(
+            _gauge("peer_blocked", "1 while a peer is short of memory or disk.", registry, "peer"),
+            self._broker,
+        )
         self._home = _Presence(
             _gauge("subscribed", "1 while the node consumes.", registry, "broker"), self._broker
         )
@@ -108,6 +112,12 @@ class MetricsObserver(Observer):
         self._peers.leave(peer)
         if reason != STOPPED:
             self._count("peer_losses", 1, self._reason(reason))
+
+    def blocked(self, *, peer: str) -> None:
+        self._blocked.enter(peer)
+
+    def unblocked(self, *, peer: str) -> None:
+        self._blocked.leave(peer)
 
     def subscribed(self, *, broker: str) -> None:
         self._home.enter(broker)

@@ -23,6 +23,8 @@ from waiting import wait_until
 
 BURST = 10_000
 LATENCY_LIMIT_S = 0.010
+# For six workers, each of which looks around once a second anyway.
+STOP_LIMIT_S = 0.8
 DESCRIPTORS = Path("/proc/self/fd")
 
 
@@ -431,6 +433,19 @@ def test_stop_leaves_neither_a_thread_nor_a_descriptor(office: PostOffice) -> No
     # Then nothing more is left
     assert threading.enumerate() == threads
     assert len(list(DESCRIPTORS.iterdir())) <= descriptors
+
+
+def test_what_is_idle_stops_at_once(office: PostOffice) -> None:
+    publishers = [office.publisher() for _ in range(3)]
+    subscribers = [office.listen(queue(f"queue {number}"))[0] for number in range(3)]
+
+    started = time.perf_counter()
+    for publisher in publishers:
+        publisher.stop(LIMIT_S)
+    for subscriber in subscribers:
+        subscriber.stop(LIMIT_S)
+
+    assert time.perf_counter() - started < STOP_LIMIT_S
 
 
 def test_a_process_with_more_than_a_thousand_open_files_is_served_too(office: PostOffice) -> None:

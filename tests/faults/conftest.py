@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,17 +14,38 @@ from faults.traffic import HEAD, TABLE
 from miros_mesh import MeshConfig, NetworkedActiveObject
 from rabbitmq_server import RabbitServer, find_programs
 
-Settings = Callable[..., MeshConfig]
-
 # Short, so that two missed heartbeats and a dead attempt to connect do not take a minute.
 QUICK = {"heartbeat_interval_s": 1.0, "connect_timeout_s": 1.5, "confirm_timeout_s": 5.0}
+
+
+class Told(Recorder):
+    """Keeps also what tells of a node's links."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.missing = 0
+        self.subscriptions = 0
+        self.latencies: list[float] = []
+
+    def gap(self, *, network: str, sender: str, missing: int) -> None:
+        self.missing += missing
+
+    def subscribed(self, *, broker: str) -> None:
+        self.subscriptions += 1
+
+    def handed_over(self, *, chart: str, seconds: float) -> None:
+        self.latencies.append(seconds)
+
+    def dropped_for(self, *reasons: str) -> int:
+        """How many events were dropped for one of these reasons."""
+        return sum(events for _, reason, events in self.drops if reason in reasons)
 
 
 def settings(url: str, **changes: Any) -> MeshConfig:
     """Settings of one more node, which notices soon what is wrong."""
     # Charts of equal settings would share a node; no two recorders are equal.
-    own = {"observers": (Recorder(),), **QUICK, **changes}
-    return MeshConfig(broker_url=url, mesh_encryption_key=KEY, **own)
+    given = {"observers": (Told(),), **QUICK, **changes}
+    return MeshConfig(broker_url=url, mesh_encryption_key=KEY, **given)
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ HOOKS: dict[str, dict[str, Any]] = {
     "gap": {"network": "mesh", "sender": "s", "missing": 3},
     "peer_up": {"peer": "p"},
     "peer_down": {"peer": "p", "reason": "lost"},
+    "blocked": {"peer": "p"},
+    "unblocked": {"peer": "p"},
     "subscribed": {"broker": "b"},
     "unsubscribed": {"broker": "b", "reason": "lost"},
     "chart_left": {"node": "n", "chart": "c"},

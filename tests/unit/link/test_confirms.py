@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from miros_mesh.errors import ConfirmTimeoutError, PublishRefusedError
+from miros_mesh.link.confirms import Confirms
 from miros_mesh.link.ports import Parcel
-from miros_mesh.link.publisher import Confirms
 from post_office import letter
+from waiting import wait_until
 
 WHERE = "amqp://peter@127.0.0.1:5672//"
 
@@ -21,7 +24,7 @@ class Channel:
     """As much of a py-amqp channel as confirms need."""
 
     def __init__(self) -> None:
-        self.events: defaultdict[str, set[Callable[[int, bool], None]]] = defaultdict(set)
+        self.events: defaultdict[str, set[Callable[..., None]]] = defaultdict(set)
         self.confirming = False
 
     def confirm_select(self) -> None:
@@ -30,6 +33,10 @@ class Channel:
     def answer(self, answer: str, tag: int, *, multiple: bool = False) -> None:
         for callback in self.events[answer]:
             callback(tag, multiple)
+
+    def give_back(self, text: str) -> None:
+        for callback in self.events["basic_return"]:
+            callback(Exception("NO_ROUTE"), "exchange", "key", SimpleNamespace(body=text.encode()))
 
 
 class Storing:
@@ -42,7 +49,8 @@ class Desk:
     def __init__(self, channel: object) -> None:
         self.confirmed: list[str] = []
         self.seconds: list[float] = []
-        self.confirms = Confirms(self._confirmed)
+        self.unroutable: list[Parcel] = []
+        self.confirms = Confirms(self._confirmed, self.unroutable.append)
         self.confirms.watch(channel)
 
     def publish(self, *texts: str) -> None:
@@ -141,6 +149,45 @@ def test_a_confirm_that_does_not_come_in_time_makes_the_channel_unusable(
 
     channel.answer("basic_ack", 2, multiple=True)
     desk.confirms.check(0, WHERE)
+
+
+def test_a_broker_that_confirms_one_by_one_is_slow_and_not_gone(
+    channel: Channel, desk: Desk
+) -> None:
+    desk.publish("one", "two")
+    assert not desk.confirms.proven
+    began = time.monotonic()
+
+    wait_until(lambda: time.monotonic() - began > 0.1)
+    channel.answer("basic_ack", 1)
+
+    assert desk.confirms.proven
+    desk.confirms.check(0.05, WHERE)
+
+
+def test_the_time_in_which_a_broker_could_not_confirm_does_not_count(
+    channel: Channel, desk: Desk
+) -> None:
+    desk.publish("one")
+    began = time.monotonic()
+
+    wait_until(lambda: time.monotonic() - began > 0.1)
+    desk.confirms.wait_anew()
+
+    desk.confirms.check(0.05, WHERE)
+
+
+def test_what_no_queue_takes_comes_back_and_is_confirmed_all_the_same(
+    channel: Channel, desk: Desk
+) -> None:
+    desk.publish("one", "two", "six")
+
+    channel.give_back("two")
+    channel.give_back("unknown")
+    channel.answer("basic_ack", 3, multiple=True)
+
+    assert [parcel.seal() for parcel in desk.unroutable] == [b"two"]
+    assert desk.confirmed == ["one", "two", "six"]
 
 
 def test_a_channel_that_stores_at_once_confirms_at_once() -> None:

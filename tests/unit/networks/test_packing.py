@@ -110,8 +110,8 @@ def test_packing_keeps_every_message_in_order_and_every_frame_within_its_limits(
         if not (frames and frames[-1].add(message)):
             frames.append(frame(sealer, max_events=max_events, max_bytes=max_bytes))
             assert frames[-1].add(message)
-    for packed in frames:
-        packed.seal()
+    for filled in frames:
+        filled.seal()
 
     assert [message for packed in sealer.sealed for message in packed] == messages
     for packed in sealer.sealed:

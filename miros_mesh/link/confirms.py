@@ -1,0 +1,102 @@
+"""Publisher confirms, matched to what was published: all that reaches into the channel."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from miros_mesh.errors import ConfirmTimeoutError, PublishRefusedError
+from miros_mesh.link.ports import Parcel
+
+
+class Confirms:
+    """Matches the broker's acks to parcels by delivery tag; one object a channel.
+
+    Transports that store before `publish` returns (embedded, memory) confirm by returning.
+    """
+
+    def __init__(
+        self,
+        confirmed: Callable[[Parcel, int, float], None],
+        unroutable: Callable[[Parcel], None],
+    ) -> None:
+        self._confirmed = confirmed
+        self._unroutable = unroutable
+        self._pending: OrderedDict[int, tuple[Parcel, int, float]] = OrderedDict()
+        self._tag = 0
+        self._progress = 0.0
+        self.proven = False
+        """Whether anything was confirmed on this channel."""
+        self._asynchronous = False
+        self._refused: Parcel | None = None
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether confirms come later than `publish` returns."""
+        return self._asynchronous
+
+    def watch(self, channel: Any) -> None:
+        """Ask for confirms, and for what no queue takes, where the channel gives them."""
+        if not hasattr(channel, "confirm_select"):
+            return
+        self._asynchronous = True
+        channel.confirm_select()
+        channel.events["basic_ack"].add(self._acked)
+        channel.events["basic_nack"].add(self._nacked)
+        channel.events["basic_return"].add(self._returned)
+
+    def expect(self, parcel: Parcel, size_bytes: int) -> None:
+        """The next publication on the channel is this parcel."""
+        self._tag += 1
+        self._pending[self._tag] = (parcel, size_bytes, time.monotonic())
+
+    def published(self) -> None:
+        """The publish call has returned."""
+        if not self._asynchronous:
+            self._acked(self._tag, multiple=False)
+
+    def wait_anew(self) -> None:
+        """Until now the broker could not confirm."""
+        self._progress = time.monotonic()
+
+    def check(self, timeout_s: float, where: str) -> None:
+        """Raise what makes the channel unusable: a nack, or a confirm that does not come."""
+        if self._refused:
+            raise PublishRefusedError(f"{where} refused to store a message (nack)")
+        if self._pending:
+            _, _, since = next(iter(self._pending.values()))
+            if time.monotonic() - max(since, self._progress) > timeout_s:
+                raise ConfirmTimeoutError(f"{where} confirmed nothing for {timeout_s:g} s")
+
+    def _acked(self, tag: int, multiple: bool) -> None:
+        self.proven = True
+        self._progress = time.monotonic()
+        for done in self._covered(tag, multiple):
+            parcel, size_bytes, since = self._pending.pop(done)
+            self._confirmed(parcel, size_bytes, time.monotonic() - since)
+
+    def _nacked(self, tag: int, multiple: bool) -> None:
+        for refused in self._covered(tag, multiple):
+            self._refused, _, _ = self._pending[refused]
+
+    def _returned(self, _: Exception, _exchange: str, _routing_key: str, message: Any) -> None:
+        # What the broker returns it confirms afterwards, so the parcel is still here.
+        for parcel, _size_bytes, _since in self._pending.values():
+            if parcel.seal() == message.body:
+                self._unroutable(parcel)
+                return
+
+    def _covered(self, tag: int, multiple: bool) -> list[int]:
+        if not multiple:
+            return [tag] if tag in self._pending else []
+        covered = []
+        for pending in self._pending:
+            if pending > tag:
+                break
+            covered.append(pending)
+        return covered

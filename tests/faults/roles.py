@@ -1,0 +1,55 @@
+"""The process of a sender or of a receiver that a test restarts or kills.
+
+roles.py receive URL NODE FILE      writes the number of each event that it has handled
+roles.py send URL NODE FIRST LAST   transmits the numbers and stops
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+
+from miros import Event
+
+from charts_at_work import Heard, alone, event
+from faults.conftest import settings
+from faults.traffic import SIGNAL
+from miros_mesh import NetworkedActiveObject
+
+
+def receive(url: str, node: str, file: str) -> None:
+    """Handle events until a line comes in."""
+    descriptor = os.open(file, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+
+    def write(_: NetworkedActiveObject, received: Event) -> None:
+        if received.signal_name == SIGNAL:
+            os.write(descriptor, f"{received.payload}\n".encode())
+
+    chart = NetworkedActiveObject("receiver", config=settings(url, node_name=node))
+    chart.start_at(alone(write, spied=False))
+    say("ready")
+    sys.stdin.readline()
+    chart.stop()
+    say("stopped")
+
+
+def send(url: str, node: str, first: str, last: str) -> None:
+    """Transmit numbers."""
+    chart = NetworkedActiveObject("sender", config=settings(url, node_name=node))
+    chart.start_at(alone(Heard(), spied=False))
+    for number in range(int(first), int(last)):
+        chart.transmit(event(SIGNAL, number))
+    left = chart.stop()
+    say(f"left {left}")
+
+
+def say(what: str) -> None:
+    """Tell the test."""
+    print(json.dumps({"said": what}), flush=True)
+
+
+if __name__ == "__main__":
+    roles: dict[str, Callable[..., None]] = {"receive": receive, "send": send}
+    roles[sys.argv[1]](*sys.argv[2:])

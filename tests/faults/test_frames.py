@@ -1,0 +1,122 @@
+"""What a broker, another version or a stranger may put before a receiver."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterable, Iterator
+
+import kombu
+import pytest
+
+from charts_at_work import KEY, Heard, Launch
+from faults.conftest import Told, settings
+from faults.traffic import SIGNAL, Handled, accounted, events_through
+from miros_mesh.charts import DEFAULT_ROUTING_KEY
+from miros_mesh.networks import exchange_of
+from miros_mesh.wire import Codec, Envelope, KeyRing, MsgpackSerializer
+
+pytestmark = pytest.mark.timeout(60)
+
+SEED = 20_261_121
+FRAMES = 300
+YEAR_S = 365 * 86_400.0
+LATEST = 253_370_764_800.0
+REFUSALS = ("undecryptable", "malformed", "version", "oversize")
+
+codec = Codec("mesh", KeyRing([KEY]), Envelope, max_frame_bytes=100_000)
+serializer = MsgpackSerializer()
+
+
+class Post:
+    """Publishes to the mesh's exchange whatever it is given."""
+
+    def __init__(self, url: str) -> None:
+        self.connection = kombu.Connection(url, transport_options={"confirm_publish": True})
+        self._producer = kombu.Producer(self.connection.channel(), auto_declare=False)
+
+    def __call__(self, bodies: Iterable[bytes]) -> None:
+        for body in bodies:
+            self._producer.publish(
+                body,
+                exchange=exchange_of("mesh"),
+                routing_key=DEFAULT_ROUTING_KEY,
+                content_type="application/octet-stream",
+                content_encoding="binary",
+            )
+
+
+@pytest.fixture
+def handled() -> Handled:
+    return Handled()
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def post(vhost_url: str, launch: Launch, handled: Handled, told: Told) -> Iterator[Post]:
+    """Somebody who publishes past the library to a chart."""
+    launch("receiver", settings(vhost_url, observers=(told,)), handled)
+    post = Post(vhost_url)
+    yield post
+    post.connection.close()
+
+
+def frame(number: int, *, sent_at: float | None = None) -> bytes:
+    """A sealed frame as the sender of this number would have made it."""
+    when = time.time() if sent_at is None else sent_at
+    payload = serializer.dumps(number)
+    envelope = Envelope("elsewhere", "talker", "f0e1d2", number + 1, SIGNAL, payload, when)
+    return codec.seal([codec.encode(envelope)])
+
+
+def test_duplicate_delivery(post: Post, handled: Handled, told: Told) -> None:
+    frames = [frame(number) for number in range(FRAMES)]
+    post(copy for each in frames for copy in (each, each))
+    post(frames)
+    account = accounted("duplicate delivery", range(FRAMES), handled)
+    assert account.perfect, account
+    assert told.dropped_for("duplicate") == 2 * FRAMES
+
+
+def test_reordered_delivery(post: Post, handled: Handled) -> None:
+    numbers = list(range(FRAMES))
+    for at in range(10, FRAMES - 10, 10):
+        numbers[at], numbers[at + 3] = numbers[at + 3], numbers[at]
+    post(map(frame, numbers))
+    account = accounted("reordered delivery", range(FRAMES), handled)
+    assert account.perfect, account
+
+
+def test_random_bytes(
+    vhost_url: str, post: Post, launch: Launch, handled: Handled, told: Told
+) -> None:
+    random.seed(SEED)
+    sender = launch("sender", settings(vhost_url), Heard())
+    with events_through("random bytes mixed in", sender, handled):
+        post(random.randbytes(random.randrange(3_000)) for _ in range(FRAMES))
+    assert told.dropped_for(*REFUSALS) == FRAMES
+
+
+def test_damaged_frames(post: Post, handled: Handled, told: Told) -> None:
+    random.seed(SEED)
+    for number in range(FRAMES):
+        good = frame(number)
+        at = random.randrange(1, len(good))
+        post([good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :], good[:at], good])
+    account = accounted("damaged frames mixed in", range(FRAMES), handled)
+    assert account.perfect, account
+    assert told.dropped_for(*REFUSALS) == 2 * FRAMES
+
+
+def test_clock_of_the_sender_jumps(post: Post, handled: Handled, told: Told) -> None:
+    now = time.time()
+    clocks = (now, now + YEAR_S, now - YEAR_S, 0.0, LATEST)
+    post(frame(number, sent_at=clocks[number % len(clocks)]) for number in range(FRAMES))
+    account = accounted("clock of the sender jumps", range(FRAMES), handled)
+    assert account.perfect, account
+    assert all(0 <= seconds < math.inf for seconds in told.latencies)

@@ -1,0 +1,108 @@
+"""A process of the mesh ends and comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from actor import Actor
+from charts_at_work import Heard, Launch
+from faults.conftest import settings
+from faults.traffic import RECOVERY_LIMIT_S, Account, Handled, Stream, accounted
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(60)
+
+ROLES = Path(__file__).parent / "roles.py"
+FEW = 200
+MANY = 5_000
+
+
+class Written:
+    """The numbers that receivers have written to a file, over all their lives."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        file.touch()
+
+    @property
+    def numbers(self) -> list[int]:
+        whole, _, _ = self.file.read_text().rpartition("\n")
+        return [int(line) for line in whole.split()]
+
+    def expect(self, number: int) -> None:
+        """Wait for a number or a later one."""
+        wait_until(lambda: max(self.numbers, default=-1) >= number, 20, message=f"number {number}")
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Written:
+    return Written(tmp_path / "handled")
+
+
+@contextmanager
+def listening(url: str, written: Written) -> Iterator[Actor]:
+    """A receiver in a process of its own."""
+    with Actor(ROLES, "receive", url, "receiver", written.file) as receiver:
+        assert receiver.heard() == {"said": "ready"}
+        yield receiver
+
+
+def test_sender_restarted(vhost_url: str, launch: Launch) -> None:
+    handled = Handled()
+    launch("receiver", settings(vhost_url), handled)
+    for first in (0, FEW):
+        with Actor(ROLES, "send", vhost_url, "sender", first, first + FEW) as sender:
+            assert sender.heard() == {"said": "left 0"}
+    account = accounted("sender restarted", range(2 * FEW), handled)
+    assert account.perfect, account
+
+
+def after(fault: str, written: Written, stream: Stream, vhost_url: str) -> Account:
+    """Start the receiver again and account for everything."""
+    with listening(vhost_url, written):
+        ready, first_after = time.monotonic(), stream.next
+        written.expect(first_after)
+        seconds = time.monotonic() - ready
+        account = accounted(fault, stream.end(), written, seconds)
+    assert seconds < RECOVERY_LIMIT_S
+    return account
+
+
+def test_receiver_restarted_under_its_name(
+    vhost_url: str, launch: Launch, written: Written
+) -> None:
+    sender = launch("sender", settings(vhost_url), Heard())
+    with listening(vhost_url, written) as first, Stream(sender) as stream:
+        written.expect(FEW)
+        first.tell()
+        assert first.heard() == {"said": "stopped"}
+        account = after("receiver restarted", written, stream, vhost_url)
+    # What was acknowledged last may come twice: a frame is acknowledged when its last event is.
+    assert (account.lost, account.out_of_order) == (0, 0)
+    assert account.duplicated <= 100
+
+
+def test_receiver_killed_and_started_under_its_name(
+    vhost_url: str, launch: Launch, written: Written
+) -> None:
+    sender = launch("sender", settings(vhost_url), Heard())
+    with listening(vhost_url, written) as first, Stream(sender) as stream:
+        written.expect(FEW)
+        first.kill()
+        account = after("receiver killed", written, stream, vhost_url)
+    assert (account.lost, account.out_of_order) == (0, 0)
+    assert account.duplicated <= 100
+
+
+def test_receiver_killed_amid_a_burst(vhost_url: str, launch: Launch, written: Written) -> None:
+    sender = launch("sender", settings(vhost_url), Heard())
+    with listening(vhost_url, written) as first, Stream(sender, every_s=0.0001) as stream:
+        written.expect(MANY)
+        first.kill()
+        account = after("receiver killed amid a burst", written, stream, vhost_url)
+    assert (account.lost, account.out_of_order) == (0, 0)
