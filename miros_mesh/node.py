@@ -162,7 +162,12 @@ class Node:
                 return
             self._watched.add(snoop.network.name)
         self.screen.start()
-        self.subscriber.add(self._snoop_queue(snoop), snoop.receive, self._add_timeout_s)
+        try:
+            self.subscriber.add(self._snoop_queue(snoop), snoop.receive, self._add_timeout_s)
+        except BaseException:
+            # Whoever asks next tries again.
+            self._watched.discard(snoop.network.name)
+            raise
 
     def _build(self) -> None:
         config, identity = self.config, self.identity

@@ -1,7 +1,7 @@
 """The one hook interface of the library: metrics, logs and tests subclass `Observer`.
 
-Hooks are called from worker threads and from charts' threads. A hook must return quickly and must
-not raise; one that raises is logged once and its exception goes no further.
+Hooks are called from worker threads and from charts' threads. A hook must return quickly, must
+not transmit and must not raise; one that raises is logged once and its exception goes no further.
 """
 
 from __future__ import annotations

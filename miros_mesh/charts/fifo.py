@@ -9,6 +9,7 @@ from typing import Any
 
 from miros import Event, signals
 from miros.activeobject import LockingDeque
+from miros.hsm import HsmWithQueues
 
 from miros_mesh.networks import Arrival
 
@@ -46,11 +47,20 @@ class Received:
 
 
 class ChartQueue(LockingDeque):
-    """miros' queue of an active object; `finished` hears of each received event once handled."""
+    """miros' queue of an active object.
 
-    def __init__(self, finished: Callable[[Arrival], None]) -> None:
+    `finished` hears of each handled event, with its arrival if it was received; `crowded_out` of a
+    received event that had to give its place to one of the chart's own.
+    """
+
+    def __init__(
+        self,
+        finished: Callable[[Arrival | None], None],
+        crowded_out: Callable[[Arrival], None] = lambda _: None,
+    ) -> None:
         super().__init__()
         self._finished = finished
+        self._crowded_out = crowded_out
         self._prefix = ""
         self._handled = 0
         self._current: Mark | None = None
@@ -93,22 +103,29 @@ class ChartQueue(LockingDeque):
 
     def append(self, item: Any) -> None:
         """Post an event at the end (miros' post_fifo)."""
-        caused = self._caused(item)
+        caused, lost = self._caused(item), None
         with self._changing:
-            super().append(caused)
+            if len(self.deque) == self.deque.maxlen:
+                # miros overwrites the newest event too, and now and then the oldest.
+                lost, self.deque[-1] = self.deque[-1], caused
+            else:
+                super().append(caused)
+        if isinstance(lost, Received):
+            self._crowded_out(lost.arrival)
 
     def appendleft(self, item: Any) -> None:
         """Post an event at the front (miros' post_lifo)."""
         caused = self._caused(item)
         with self._changing:
-            super().appendleft(caused)
+            # miros ignores the event as well, or pushes out one at the other end.
+            if len(self.deque) < HsmWithQueues.QUEUE_SIZE:
+                super().appendleft(caused)
 
     def task_done(self) -> None:
         """The event was run to completion (miros calls it on the chart's thread)."""
         current, self._current = self._current, None
         super().task_done()
-        if current and current.arrival:
-            self._finished(current.arrival)
+        self._finished(current.arrival if current else None)
 
     def _mark_of(self, event: Any) -> Mark:
         return Mark(f"{self._prefix}/local-{self._handled}", vars(event).get("mesh_cause"))

@@ -14,7 +14,13 @@ from miros_mesh.charts.fifo import INNER_SIGNALS, ChartQueue
 from miros_mesh.charts.reception import MeshCallback, Reception
 from miros_mesh.charts.snooping import ChartSnoop, SnoopCallback
 from miros_mesh.config import EncryptionKeys, MeshConfig
-from miros_mesh.errors import AlreadyStartedError, NotStartedError, SignalError, StoppedError
+from miros_mesh.errors import (
+    AlreadyStartedError,
+    ConfigError,
+    NotStartedError,
+    SignalError,
+    StoppedError,
+)
 from miros_mesh.networks import RESERVED_PREFIX
 from miros_mesh.node import NODES, Node
 
@@ -22,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_ROUTING_KEY = "miros.mesh"
 """What a chart sends under when it is given no `tx_routing_key`."""
+
+# It is the end of its queue's name, which AMQP limits to 255 bytes; the node's name may take 77.
+LONGEST_NAME_BYTES = 150
 
 
 class _Networked(ActiveObject):
@@ -65,7 +74,7 @@ class _Networked(ActiveObject):
             ConfigError: names every setting that cannot work.
             RoutingKeyError: a routing key that AMQP refuses.
         """
-        super().__init__(name or uuid.uuid4().hex[:5])
+        super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])
         overrides: dict[str, Any] = {
             "rabbit_user": rabbit_user,
             "rabbit_password": rabbit_password,
@@ -81,7 +90,9 @@ class _Networked(ActiveObject):
         self._begin = threading.Event()
         self._reception = Reception(self, on_mesh_rx)
         self._snoop = ChartSnoop(self, {"trace": on_trace_rx, "spy": on_spy_rx})
-        self.queue = self.locking_deque = ChartQueue(self._reception.finished)
+        self.queue = self.locking_deque = ChartQueue(
+            self._reception.finished, self._reception.crowded_out
+        )
 
     def start_at(self, initial_state: Any) -> None:
         """Join the mesh, then start the chart.
@@ -103,7 +114,7 @@ class _Networked(ActiveObject):
             inbox = node.join(
                 self.name,
                 self.rx_routing_key,
-                room=lambda: self.queue.room,
+                room=self._reception.room,
                 post=self._reception.post,
             )
             self._snoop.join(node)
@@ -141,10 +152,13 @@ class _Networked(ActiveObject):
         if node is None:
             self._stopped = True
             return 0
-        self._stop_chart(self._config.drain_timeout_s)
-        node.mesh.goodbye(self.name, self.tx_routing_key)
         self._stopped = True
-        return self._leave()
+        try:
+            self._stop_chart(self._config.drain_timeout_s)
+            node.mesh.goodbye(self.name, self.tx_routing_key)
+        finally:
+            left = self._leave()
+        return left
 
     def enable_snoop_trace(self) -> None:
         """Send this chart's transitions to the trace network and print everybody's, in colours."""
@@ -228,9 +242,17 @@ class _Networked(ActiveObject):
         logger.error(
             "chart %s is dead: a handler raised; it gets no more events", self.name, exc_info=error
         )
-        if self._node:
-            self._node.observer.chart_died(chart=self.name, error=error)
-            self._node.silence(self.name)
+        # An observer may stop the chart.
+        if node := self._node:
+            node.silence(self.name)
+            node.observer.chart_died(chart=self.name, error=error)
+
+
+def _checked(name: str) -> str:
+    if not name.isprintable() or len(name.encode()) > LONGEST_NAME_BYTES:
+        problem = f"a chart's name must be printable text of at most {LONGEST_NAME_BYTES} bytes"
+        raise ConfigError((problem,))
+    return name
 
 
 class NetworkedActiveObject(_Networked):

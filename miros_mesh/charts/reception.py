@@ -9,7 +9,7 @@ from typing import cast
 
 from miros import ActiveObject, Event, signals
 
-from miros_mesh.charts.fifo import INNER_SIGNALS, Received
+from miros_mesh.charts.fifo import HIGH_WATER, INNER_SIGNALS, Received
 from miros_mesh.networks import Arrival, Inbox
 from miros_mesh.observer import Observer
 
@@ -59,11 +59,21 @@ class Reception:
             logger.exception("on_mesh_rx of chart %s raised", self._chart.name)
         self._settle(arrival)
 
-    def finished(self, arrival: Arrival) -> None:
-        """On the chart's thread: an event was run to completion, so there is room for another."""
-        self._settle(arrival)
+    def room(self) -> int:
+        """How many events may be posted now; a callback takes whatever comes."""
+        return HIGH_WATER if self._callback else int(self._chart.queue.room)
+
+    def finished(self, arrival: Arrival | None) -> None:
+        """On the chart's thread: an event, received or not, has made room for another."""
+        if arrival:
+            self._settle(arrival)
         if self._inbox:
             self._inbox.feed()
+
+    def crowded_out(self, arrival: Arrival) -> None:
+        """The FIFO is full of the chart's own events: a received one waits for its place again."""
+        if self._inbox:
+            self._inbox.take_back(arrival)
 
     def _settle(self, arrival: Arrival) -> None:
         if self._inbox:

@@ -94,10 +94,12 @@ class ChartSnoop:
 
     def _tell(self, stream: Stream, step: Step) -> None:
         """A step that cannot be sent must not end the chart."""
-        if self._node is None:
+        # Another thread may stop the chart meanwhile.
+        node = self._node
+        if node is None:
             return
         try:
-            _snoop(self._node, stream).tell(self._chart.name, step)
+            _snoop(node, stream).tell(self._chart.name, step)
         except MeshError as error:
             logger.warning("chart %s: a snoop record was not sent: %s", self._chart.name, error)
 

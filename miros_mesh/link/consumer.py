@@ -95,17 +95,20 @@ class BrokerSubscriber(Worker):
         for _ in range(len(self._tasks)):
             self._tasks.popleft()(connection)
         if connection.heartbeat and time.monotonic() > self._bind_at:
-            self._bind(connection.heartbeat)
+            self._bind(connection)
         return bool(self._tasks)
 
-    def _bind(self, next_in_s: float) -> None:
+    def _bind(self, connection: kombu.Connection) -> None:
         """Whoever deletes an exchange deletes our bindings too, and no broker tells us."""
-        for consumed in self._queues.values():
+        for consumed in list(self._queues.values()):
             if consumed.consumer:
                 queue = consumed.consumer.queues[0]
                 queue.exchange.declare()
                 queue.queue_bind()
-        self._bind_at = time.monotonic() + next_in_s
+            else:
+                # The broker refused it at the last reconnect; a person may have mended that.
+                self._consume(connection, consumed)
+        self._bind_at = time.monotonic() + connection.heartbeat
 
     def _consume(self, connection: kombu.Connection, consumed: _Consumed) -> None:
         self._queues[consumed.spec.name] = consumed
@@ -115,8 +118,9 @@ class BrokerSubscriber(Worker):
         except MeshError as error:
             if error.retryable:
                 raise
-            self._queues.pop(consumed.spec.name, None)
-            consumed.failure = error
+            if not consumed.settled.is_set():
+                self._queues.pop(consumed.spec.name, None)
+                consumed.failure = error
             logger.error("cannot consume %s: %s", consumed.spec.name, error)  # noqa: TRY400
         consumed.settled.set()
 

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 # py-amqp wants its heartbeat looked after about once a second, however busy the connection is.
 TICK_S = 1.0
 _SHORT_LIFE_S = 5.0
-_LONGEST_PAUSE_S = 5.0
+_LONGEST_PAUSE_S = 2.0
 # Acknowledgements and stopping must not wait behind a backlog.
 _READ_FOR_S = 0.02
 _READ_TIMEOUT_S = 0.5

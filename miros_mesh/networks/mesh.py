@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from miros_mesh.config import PayloadSerializer
-from miros_mesh.errors import PayloadError
+from miros_mesh.errors import MeshError, PayloadError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.network import Network
 from miros_mesh.networks.replay import ReplayWindows, Verdict
@@ -58,7 +58,18 @@ class Mesh:
 
         Raises `PayloadError` or `EventTooLargeError`.
         """
-        self._send(chart, routing_key, signal, self._serializer.dumps(payload), cause)
+        self._send(chart, routing_key, signal, self._dumped(payload), cause)
+
+    def _dumped(self, payload: Any) -> bytes:
+        try:
+            return self._serializer.dumps(payload)
+        except MeshError:
+            raise
+        except Exception as error:
+            raise PayloadError(
+                f"the serializer {self._serializer.name} cannot write this payload: "
+                f"{type(error).__name__}"
+            ) from error
 
     def goodbye(self, chart: str, routing_key: str) -> None:
         """Tell the others that a chart leaves."""
@@ -158,9 +169,17 @@ class Inbox:
 
     def feed(self) -> None:
         """Move what waits into the FIFO while it has room."""
+        if not self._waiting:
+            return
         with self._lock:
             while self._open and self._waiting and self._room() > 0:
                 self._post(self._waiting.popleft())
+
+    def take_back(self, arrival: Arrival) -> None:
+        """The FIFO had no place after all for the event posted last: it waits at the front."""
+        with self._lock:
+            if self._open:
+                self._waiting.appendleft(arrival)
 
     def finished(self, arrival: Arrival) -> None:
         """The chart has run the event to completion."""

@@ -63,6 +63,8 @@ class Network(Generic[T]):
         """Send to a peer no more."""
         with self._lock:
             self._publishers = tuple(p for p in self._publishers if p is not publisher)
+            # The peer may not have sent it yet, and would not hear that it grows.
+            self._tail = None
 
     def send(self, chart: str, routing_key: str, make: Callable[[int], T]) -> None:
         """Pack the message that `make` builds from the chart's next sequence number.

@@ -25,7 +25,8 @@ class Screen:
         self._jobs: queue.Queue[tuple[Callable[[SnoopRecord], None], SnoopRecord] | None]
         self._jobs = queue.Queue(LINES)
         self._missing = 0
-        self._failed: set[Callable[[SnoopRecord], None]] = set()
+        # No set, since an application's callback need not be hashable.
+        self._failed: list[Callable[[SnoopRecord], None]] = []
         self._unread = False
         self._thread = threading.Thread(target=self._run, name=f"mesh-{node}-snoop", daemon=True)
 
@@ -77,7 +78,7 @@ class Screen:
             show(record)
         except Exception:
             if show not in self._failed:
-                self._failed.add(show)
+                self._failed.append(show)
                 chart = printable(record.chart)
                 logger.exception("showing a record of %s failed; said once", chart)
 

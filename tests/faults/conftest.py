@@ -26,12 +26,19 @@ class Told(Recorder):
         self.missing = 0
         self.subscriptions = 0
         self.latencies: list[float] = []
+        self.blocks: list[str] = []
 
     def gap(self, *, network: str, sender: str, missing: int) -> None:
         self.missing += missing
 
     def subscribed(self, *, broker: str) -> None:
         self.subscriptions += 1
+
+    def blocked(self, *, peer: str) -> None:
+        self.blocks.append("on")
+
+    def unblocked(self, *, peer: str) -> None:
+        self.blocks.append("off")
 
     def handed_over(self, *, chart: str, seconds: float) -> None:
         self.latencies.append(seconds)

@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from charts_at_work import Heard, Launch
-from faults.conftest import settings
-from faults.traffic import Handled, events_through
+from charts_at_work import Heard, Launch, event
+from faults.conftest import Told, settings
+from faults.traffic import SIGNAL, Account, Handled, events_through, record
 from miros_mesh import NetworkedActiveObject
 from rabbitmq_server import RabbitServer
+from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
-FROZEN_S = 5.0
+FROZEN_S = 4.0
 ALARM_S = 3.0
+LARGE = 2_000
+LARGE_BYTES = 20_000
 # RabbitMQ 3.10 forgets a quorum queue that was declared just before it is killed.
 REGISTERED_S = 2.0
 
@@ -70,28 +74,42 @@ def test_broker_frozen_for_longer_than_two_heartbeats(
             os.kill(own_broker.pid, signal.SIGCONT)
 
 
-def test_memory_alarm_on_and_off(
-    own_broker: RabbitServer, sender: NetworkedActiveObject, handled: Handled
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_alarm_on_and_off(
+    kind: str, own_broker: RabbitServer, own_url: str, launch: Launch, handled: Handled
 ) -> None:
-    with events_through("memory alarm on and off", sender, handled), own_broker.memory_alarm():
-        for_(ALARM_S)
-
-
-def test_disk_alarm_on_and_off(
-    own_broker: RabbitServer, sender: NetworkedActiveObject, handled: Handled
-) -> None:
-    with events_through("disk alarm on and off", sender, handled), disk_alarm(own_broker):
-        for_(ALARM_S)
-
-
-def test_memory_alarm_for_longer_than_the_confirm_timeout(
-    own_broker: RabbitServer, own_url: str, launch: Launch, handled: Handled
-) -> None:
+    told = Told()
     launch("receiver", settings(own_url, node_name="receiver"), handled)
-    sender = launch("sender", settings(own_url, confirm_timeout_s=1.0), Heard())
-    fault = "memory alarm, longer than confirms"
-    with events_through(fault, sender, handled), own_broker.memory_alarm():
+    # An alarm is no reason to connect again, however long it lasts.
+    config = settings(own_url, confirm_timeout_s=1.0, observers=(told,))
+    sender = launch("sender", config, Heard())
+    with events_through(f"{kind} alarm on and off", sender, handled), alarm(own_broker, kind):
         for_(ALARM_S)
+    assert told.blocks == ["on", "off"]
+    assert told.peers == 1
+
+
+def test_memory_alarm_amid_more_than_a_socket_takes(
+    own_broker: RabbitServer, own_url: str, launch: Launch
+) -> None:
+    handled = Heard()
+    launch("receiver", settings(own_url), handled)
+    sender = launch("sender", settings(own_url, confirm_timeout_s=1.0), Heard())
+    with own_broker.memory_alarm():
+        for number in range(LARGE):
+            sender.transmit(event(SIGNAL, [number, b"x" * LARGE_BYTES]))
+        for_(ALARM_S)
+    began = time.monotonic()
+    wait_until(lambda: len(handled) >= LARGE, 30)
+    seconds = time.monotonic() - began
+    account = Account.of(range(LARGE), [payload[0] for payload in handled.payloads])
+    record("memory alarm amid 40 MB", account, seconds)
+    assert account.perfect, account
+
+
+def alarm(server: RabbitServer, kind: str) -> AbstractContextManager[None]:
+    """Block publishers the way a server does that is short of something."""
+    return server.memory_alarm() if kind == "memory" else disk_alarm(server)
 
 
 @contextmanager

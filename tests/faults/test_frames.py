@@ -16,6 +16,7 @@ from faults.traffic import SIGNAL, Handled, accounted, events_through
 from miros_mesh.charts import DEFAULT_ROUTING_KEY
 from miros_mesh.networks import exchange_of
 from miros_mesh.wire import Codec, Envelope, KeyRing, MsgpackSerializer
+from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -83,13 +84,33 @@ def test_duplicate_delivery(post: Post, handled: Handled, told: Told) -> None:
     assert told.dropped_for("duplicate") == 2 * FRAMES
 
 
-def test_reordered_delivery(post: Post, handled: Handled) -> None:
+def reordered() -> list[int]:
+    """The numbers, and in every ten of them two have changed places."""
     numbers = list(range(FRAMES))
-    for at in range(10, FRAMES - 10, 10):
+    for at in range(10, FRAMES, 10):
         numbers[at], numbers[at + 3] = numbers[at + 3], numbers[at]
-    post(map(frame, numbers))
-    account = accounted("reordered delivery", range(FRAMES), handled)
-    assert account.perfect, account
+    return numbers
+
+
+def test_reordered_delivery_loses_nothing_and_is_told(
+    post: Post, handled: Handled, told: Told
+) -> None:
+    post(map(frame, reordered()))
+    account = accounted("reordered delivery (told as gaps)", range(FRAMES), handled)
+    assert (account.lost, account.duplicated) == (0, 0)
+    assert told.missing > 0
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="an inbox hands over at once what has a number below the highest one; it keeps no "
+    "buffer in which later events wait for a missing earlier one. Beside a forged stream only a "
+    "queue that refuses (see test_topology) shows it",
+)
+def test_reordered_delivery_is_put_in_order(post: Post, handled: Handled) -> None:
+    post(map(frame, reordered()))
+    wait_until(lambda: len(handled.numbers) == FRAMES)
+    assert handled.numbers == list(range(FRAMES))
 
 
 def test_random_bytes(

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import threading
+import time
+from functools import partial
 
 import pytest
 
-from charts_at_work import Heard, Launch
+from charts_at_work import Heard, Launch, event
 from faults.conftest import settings
 from faults.relay import DOWN, UP, Relay
-from faults.traffic import Handled, events_through
+from faults.traffic import SIGNAL, Handled, events_through
 from rabbitmq_server import RabbitServer
+from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
 HOLE_S = 4.0
 REFUSED_S = 2.0
+DRAIN_S = 1.0
+STOP_LIMIT_S = 6.0
+FEW = 100
+FLAPS = 6
+# Of two nodes, a publisher and a subscriber each.
+CONNECTIONS = 4
 LATE_S = 0.05
 
 
@@ -30,19 +39,12 @@ def for_(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("holes", [(UP, DOWN), (UP,), (DOWN,)], ids="-".join)
-@pytest.mark.parametrize("at", ["sender", "receiver"])
 def test_link_black_holed(
-    at: str,
-    holes: tuple[str, ...],
-    relay: Relay,
-    relayed_url: str,
-    vhost_url: str,
-    launch: Launch,
-    handled: Handled,
+    holes: tuple[str, ...], relay: Relay, relayed_url: str, launch: Launch, handled: Handled
 ) -> None:
-    launch("receiver", settings(relayed_url if at == "receiver" else vhost_url), handled)
-    sender = launch("sender", settings(relayed_url if at == "sender" else vhost_url), Heard())
-    with events_through(f"black hole {'+'.join(holes)} at {at}", sender, handled):
+    launch("receiver", settings(relayed_url), handled)
+    sender = launch("sender", settings(relayed_url), Heard())
+    with events_through(f"black hole, {' and '.join(holes)}", sender, handled):
         relay.black_hole(*holes)
         for_(HOLE_S)
         relay.resume()
@@ -77,6 +79,18 @@ def test_connection_reset_again_and_again(
             for_(0.2)
 
 
+def test_connection_reset_as_soon_as_it_is_made(
+    relay: Relay, relayed_url: str, launch: Launch, handled: Handled
+) -> None:
+    launch("receiver", settings(relayed_url), handled)
+    sender = launch("sender", settings(relayed_url), Heard())
+    with events_through("connection reset as soon as it is made", sender, handled):
+        for _ in range(FLAPS):
+            expected = relay.count + CONNECTIONS
+            relay.cut()
+            wait_until(partial(lambda count: relay.count >= count, expected))
+
+
 def test_connection_refused_for_a_while(
     relay: Relay, relayed_url: str, launch: Launch, handled: Handled
 ) -> None:
@@ -104,3 +118,16 @@ def test_connections_closed_by_an_administrator(
     sender = launch("sender", settings(vhost_url), Heard())
     with events_through("connections closed by administrator", sender, handled):
         assert rabbitmq.close_all_connections() >= 4
+
+
+@pytest.mark.parametrize("holes", [(UP, DOWN), (UP,), (DOWN,)], ids="-".join)
+def test_stop_in_a_black_hole_takes_no_longer_than_it_may(
+    holes: tuple[str, ...], relay: Relay, relayed_url: str, launch: Launch
+) -> None:
+    sender = launch("sender", settings(relayed_url, drain_timeout_s=DRAIN_S), Heard())
+    relay.black_hole(*holes)
+    for number in range(FEW):
+        sender.transmit(event(SIGNAL, number))
+    began = time.monotonic()
+    assert sender.stop() > 0
+    assert time.monotonic() - began < DRAIN_S + STOP_LIMIT_S
