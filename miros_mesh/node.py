@@ -68,6 +68,8 @@ class Node:
         self._lock = threading.RLock()
         self._link: Link | None = None
         self._stopped = False
+        self._snoops: tuple[Snoop, ...] = ()
+        self._watched: set[str] = set()
         self.home = _home_broker(config)
         self.screen = Screen(
             self.identity.node,
@@ -81,6 +83,11 @@ class Node:
     def name(self) -> str:
         """The node's name on the mesh."""
         return self.identity.node
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it has stopped, or failed to start; it never starts again."""
+        return self._stopped
 
     def start(self) -> None:
         """Connect to the home broker; at once when already started.
@@ -115,13 +122,12 @@ class Node:
 
     def reserve(self, chart: str) -> None:
         """Take a chart's name. Raises `ChartNameTakenError`."""
-        with self._lock:
-            if chart in self._charts:
-                raise ChartNameTakenError(
-                    f"a live chart of this process is already named {chart!r}; "
-                    "names tell charts apart, so give each its own"
-                )
-            self._charts[chart] = None
+        if chart in self._charts:
+            raise ChartNameTakenError(
+                f"a live chart of this process is already named {chart!r}; "
+                "names tell charts apart, so give each its own"
+            )
+        self._charts[chart] = None
 
     def join(
         self,
@@ -148,11 +154,10 @@ class Node:
     def leave(self, chart: str) -> bool:
         """Forget a chart; whether it was the last one."""
         self.silence(chart)
-        self.trace.unwatch(chart)
-        self.spy.unwatch(chart)
-        with self._lock:
-            self._charts.pop(chart, None)
-            return not self._charts
+        for snoop in self._snoops:
+            snoop.unwatch(chart)
+        self._charts.pop(chart, None)
+        return not self._charts
 
     def watch(self, snoop: Snoop, chart: str, watcher: Watcher) -> None:
         """Show a snoop network to a chart's watcher. Raises the `LinkError` in its way."""
@@ -183,7 +188,7 @@ class Node:
         )
         self.trace = Snoop(trace, identity, TRACE_ROUTING_KEY)
         self.spy = Snoop(spy, identity, SPY_ROUTING_KEY)
-        self._watched: set[str] = set()
+        self._snoops = (self.trace, self.spy)
         link = self._make_link(self._link_settings())
         self.peers = Peers(link, (mesh, trace, spy))
         self.subscriber: Subscriber = link.subscriber(self.home)
@@ -209,6 +214,8 @@ class Node:
             self.observer,
             frame_events=config.frame_events,
             frame_bytes=config.frame_bytes,
+            # Nobody's trace may cost anybody an event.
+            expendable=name != "mesh",
         )
 
     def _keys(self, network: NetworkName) -> tuple[bytes, ...]:
@@ -283,25 +290,25 @@ class Nodes:
 
         Raises what `Node.start` and `Node.reserve` raise.
         """
-        with self._lock:
-            node = self._nodes.get(config)
-            if node is None:
-                node = Node(config)
+        while True:
+            node = self._reserved(config, chart)
+            try:
                 node.start()
-                self._nodes[config] = node
-            node.reserve(chart)
-            if not self._at_exit:
-                self._at_exit = True
-                atexit.register(self.stop_all)
+            except BaseException as error:
+                self.leave(node, chart)
+                if isinstance(error, StoppedError):
+                    # It failed for, or was left by, another chart while this one waited.
+                    continue
+                raise
             return node
 
     def leave(self, node: Node, chart: str) -> int:
         """A chart leaves; its node stops with the last one. Returns events left undelivered."""
         with self._lock:
-            if not node.leave(chart):
-                return 0
-            self._nodes.pop(node.config, None)
-            return node.stop()
+            last = node.leave(chart)
+            if last and self._nodes.get(node.config) is node:
+                del self._nodes[node.config]
+        return node.stop() if last else 0
 
     def stop_all(self) -> None:
         """The last net, at interpreter exit."""
@@ -309,6 +316,17 @@ class Nodes:
             nodes, self._nodes = list(self._nodes.values()), {}
         for node in nodes:
             node.stop()
+
+    def _reserved(self, config: MeshConfig, chart: str) -> Node:
+        with self._lock:
+            if not self._at_exit:
+                self._at_exit = True
+                atexit.register(self.stop_all)
+            node = self._nodes.get(config)
+            if node is None or node.stopped:
+                node = self._nodes[config] = Node(config)
+            node.reserve(chart)
+            return node
 
 
 # The one process-wide object: that charts of equal settings find each other's node asks for it.

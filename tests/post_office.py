@@ -34,6 +34,7 @@ class Letter:
     events: int = 1
     network: str = "test"
     exchange: str = EXCHANGE
+    expendable: bool = False
     closed: bool = False
 
     @property

@@ -28,11 +28,7 @@ class Mark:
 
 
 class Received:
-    """A received event in the FIFO.
-
-    The chart's own thread makes the miros event of it, because a new signal name changes miros'
-    signal table, which is unlocked, and a chart that iterates over it just then would die.
-    """
+    """A received event in the FIFO; the chart's own thread makes the miros event of it."""
 
     signal = 0
 

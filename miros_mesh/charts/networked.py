@@ -10,6 +10,7 @@ from typing import Any
 from miros import ActiveObject, Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
+from miros_mesh.charts import signal_table
 from miros_mesh.charts.fifo import INNER_SIGNALS, ChartQueue
 from miros_mesh.charts.reception import MeshCallback, Reception
 from miros_mesh.charts.snooping import ChartSnoop, SnoopCallback
@@ -74,6 +75,7 @@ class _Networked(ActiveObject):
             ConfigError: names every setting that cannot work.
             RoutingKeyError: a routing key that AMQP refuses.
         """
+        signal_table.guard()
         super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])
         overrides: dict[str, Any] = {
             "rabbit_user": rabbit_user,

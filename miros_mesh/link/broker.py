@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ from miros_mesh.observer import Observer
 
 # py-amqp's own second is shorter than many a hiccup of a network that then goes on.
 TCP_USER_TIMEOUT_MS = 15_000
+COMPLAIN_EVERY_S = 10.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,8 @@ class KombuLink:
     def __init__(self, settings: LinkSettings, dial: Dial) -> None:
         self._settings = settings
         self._pools = Pools(dial)
+        self._overflow = 0
+        self._complain_at = 0.0
 
     def publisher(self, broker: Broker) -> BrokerPublisher:
         """A new publisher for one broker."""
@@ -88,6 +95,12 @@ class KombuLink:
         self._settings.observer.dropped(
             network=parcel.network, reason="outbox_overflow", events=parcel.events
         )
+        self._overflow += parcel.events
+        now = time.monotonic()
+        if now >= self._complain_at:
+            self._complain_at = now + COMPLAIN_EVERY_S
+            events, self._overflow = self._overflow, 0
+            logger.warning("an outbox is full: its %d oldest events are lost", events)
 
 
 def amqp_link(settings: LinkSettings) -> KombuLink:

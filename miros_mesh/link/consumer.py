@@ -150,9 +150,11 @@ class BrokerSubscriber(Worker):
         if consumed is None or consumed.consumer is None:
             return
         consumer, consumed.consumer = consumed.consumer, None
-        consumer.cancel()
         if consumed.spec.delete_on_stop:
+            consumer.cancel()
             consumer.queues[0].delete()
+        # A quorum queue gives what a cancelled consumer has not acknowledged to the next one late,
+        # behind newer frames; what a closed channel has not, it gives first.
         consumer.channel.close()
 
     def settle(self, received: _Received, settle: Callable[[], None]) -> None:

@@ -10,10 +10,11 @@ from miros_mesh.link.ports import Parcel
 
 
 class Outbox:
-    """Parcels waiting to be sent, then waiting to be confirmed, in order.
+    """Parcels waiting to be sent, then waiting to be confirmed, in order; the expendable ones last.
 
-    Overflow rule: when events or bytes exceed their limit the oldest parcels go, `overflowed` is
-    told of each, and the newest parcel always stays. Thread-safe; only `wait_empty` waits.
+    Overflow rule: when events or bytes exceed their limit the oldest parcels go, expendable ones
+    first, `overflowed` is told of each, and the newest parcel that is not expendable always stays.
+    Thread-safe; only `wait_empty` waits.
     """
 
     def __init__(
@@ -23,6 +24,7 @@ class Outbox:
         self._max_bytes = max_bytes
         self._overflowed = overflowed
         self._waiting: deque[Parcel] = deque()
+        self._expendable: deque[Parcel] = deque()
         self._unconfirmed: deque[Parcel] = deque()
         self._events = 0
         self._bytes = 0
@@ -36,12 +38,12 @@ class Outbox:
     @property
     def idle(self) -> bool:
         """Nothing waits to be sent."""
-        return not self._waiting
+        return not (self._waiting or self._expendable)
 
     def put(self, parcel: Parcel) -> None:
         """Append a parcel."""
         with self._changed:
-            self._waiting.append(parcel)
+            self._line_of(parcel).append(parcel)
             self._count(parcel.events, parcel.size_bytes)
             dropped = self._trim()
         self._tell(dropped)
@@ -56,9 +58,9 @@ class Outbox:
     def take(self) -> Parcel | None:
         """The next parcel to send; it stays here, unconfirmed, until `confirm`."""
         with self._changed:
-            if not self._waiting:
+            if self.idle:
                 return None
-            parcel = self._waiting.popleft()
+            parcel = (self._waiting or self._expendable).popleft()
             self._unconfirmed.append(parcel)
             return parcel
 
@@ -70,21 +72,23 @@ class Outbox:
             except ValueError:
                 return
             self._count(-parcel.events, -parcel.size_bytes)
-            if not self._waiting and not self._unconfirmed:
+            if self.idle and not self._unconfirmed:
                 self._changed.notify_all()
 
     def rewind(self) -> None:
         """The connection is gone: what was not confirmed is sent again, first."""
         with self._changed:
-            self._waiting.extendleft(reversed(self._unconfirmed))
-            self._unconfirmed.clear()
+            while self._unconfirmed:
+                parcel = self._unconfirmed.pop()
+                self._line_of(parcel).appendleft(parcel)
 
     def wait_empty(self, timeout_s: float) -> bool:
         """Whether everything was confirmed within the time."""
         with self._changed:
-            return self._changed.wait_for(
-                lambda: not self._waiting and not self._unconfirmed, timeout_s
-            )
+            return self._changed.wait_for(lambda: self.idle and not self._unconfirmed, timeout_s)
+
+    def _line_of(self, parcel: Parcel) -> deque[Parcel]:
+        return self._expendable if parcel.expendable else self._waiting
 
     def _count(self, events: int, size_bytes: int) -> None:
         self._events += events
@@ -92,8 +96,8 @@ class Outbox:
 
     def _trim(self) -> list[Parcel]:
         dropped = []
-        while self._over() and len(self._waiting) > 1:
-            parcel = self._waiting.popleft()
+        while self._over() and (self._expendable or len(self._waiting) > 1):
+            parcel = (self._expendable or self._waiting).popleft()
             parcel.close()
             self._count(-parcel.events, -parcel.size_bytes)
             dropped.append(parcel)

@@ -33,6 +33,10 @@ class Parcel(Protocol):
         """The topic."""
 
     @property
+    def expendable(self) -> bool:
+        """Whether it waits for, and makes room for, what is not."""
+
+    @property
     def events(self) -> int:
         """How many events it holds."""
 

@@ -40,6 +40,7 @@ class Network(Generic[T]):
         *,
         frame_events: int,
         frame_bytes: int,
+        expendable: bool = False,
     ) -> None:
         self.name = name
         self.exchange = exchange_of(name)
@@ -47,6 +48,7 @@ class Network(Generic[T]):
         self._observer = observer
         self._frame_events = frame_events
         self._frame_bytes = frame_bytes
+        self._expendable = expendable
         self._complaints = _Complaints(name)
         self._publishers: tuple[Publisher, ...] = ()
         self._tail: Frame | None = None
@@ -105,6 +107,7 @@ class Network(Generic[T]):
             self.exchange,
             routing_key,
             self._codec.seal,
+            expendable=self._expendable,
             max_events=self._frame_events,
             max_bytes=self._frame_bytes,
         )

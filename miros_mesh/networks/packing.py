@@ -20,12 +20,14 @@ class Frame:
         routing_key: str,
         seal: Callable[[Sequence[bytes]], bytes],
         *,
+        expendable: bool = False,
         max_events: int,
         max_bytes: int,
     ) -> None:
         self.network = network
         self.exchange = exchange
         self.routing_key = routing_key
+        self.expendable = expendable
         self._seal = seal
         self._max_events = max_events
         self._max_bytes = max_bytes

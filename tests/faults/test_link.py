@@ -22,7 +22,7 @@ REFUSED_S = 2.0
 DRAIN_S = 1.0
 STOP_LIMIT_S = 6.0
 FEW = 100
-FLAPS = 6
+FLAPS = 4
 # Of two nodes, a publisher and a subscriber each.
 CONNECTIONS = 4
 LATE_S = 0.05
@@ -89,6 +89,7 @@ def test_connection_reset_as_soon_as_it_is_made(
             expected = relay.count + CONNECTIONS
             relay.cut()
             wait_until(partial(lambda count: relay.count >= count, expected))
+        relay.cut()
 
 
 def test_connection_refused_for_a_while(

@@ -65,7 +65,7 @@ def test_a_transmitted_event_arrives_as_if_the_receiver_had_posted_it(
         receiver.stop()
     assert states == ["move_on {'any': 'json'} on True", "entered"]
     assert "move_on:waiting" in receiver.spy()
-    assert receiver.trace().endswith("e->move_on() waiting->arrived\n")
+    assert str(receiver.trace()).endswith("e->move_on() waiting->arrived\n")
 
 
 def test_a_chart_does_not_hear_itself(ground: Ground, launch: Launch) -> None:
@@ -86,9 +86,9 @@ def test_charts_of_one_node_hear_each_other(ground: Ground, launch: Launch) -> N
     charts = {name: launch(name, config, heard[name]) for name in heard}
     for name, chart in charts.items():
         chart.transmit(event("from", name))
-    for name in heard:
+    for name, own in heard.items():
         others = sorted(set(heard) - {name})
-        wait_until(lambda name=name, others=others: sorted(heard[name].payloads) == others)
+        wait_until(lambda own=own, others=others: sorted(own.payloads) == others)
 
 
 def test_charts_of_one_name_on_two_nodes_hear_each_other(ground: Ground, launch: Launch) -> None:
@@ -169,7 +169,7 @@ def test_a_handler_may_stop_its_own_chart(ground: Ground, launch: Launch) -> Non
     launch("other", ground.node("one"), heard).transmit(event("leave"))
     assert done.wait(10)
     wait_until(lambda: heard == [("leaving", None)])
-    wait_until(lambda: not chart.thread.is_alive())
+    wait_until(lambda: not is_alive(chart))
 
 
 def test_a_callback_may_stop_its_own_chart(
@@ -260,6 +260,10 @@ def test_a_node_goes_on_until_its_last_chart_stops(ground: Ground, launch: Launc
     wait_until(lambda: heard == [("still", None)])
 
 
+def is_alive(chart: NetworkedActiveObject) -> bool:
+    return chart.thread is not None and chart.thread.is_alive()
+
+
 def _connections(server: RabbitServer) -> int:
     return int(server.eval("length(rabbit_networking:connections())"))
 
@@ -304,7 +308,7 @@ def test_an_exception_in_a_handler_ends_that_chart_alone_and_not_silently(
     assert record.exc_info
     assert record.exc_info[1] is error
     # And stop is as good as ever
-    wait_until(lambda: not fragile.thread.is_alive())
+    wait_until(lambda: not is_alive(fragile))
     assert fragile.stop() == 0
 
 
@@ -392,9 +396,7 @@ def test_a_payload_that_the_receivers_serializer_cannot_read_is_counted_and_logg
     ground: Ground, launch: Launch, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard, recorder = Heard(), Recorder()
-    launch(
-        "b", ground.node("two", serializer=JsonSerializer(), observers=(recorder,)), heard
-    )
+    launch("b", ground.node("two", serializer=JsonSerializer(), observers=(recorder,)), heard)
     launch("a", ground.node("one")).transmit(event("msgpack", {"a": b"\xff"}))
     json_sender = launch("c", ground.node("three", serializer=JsonSerializer()))
     wait_until(lambda: recorder.drops == [("mesh", "payload", 1)])
@@ -467,12 +469,14 @@ def test_on_trace_rx_and_on_spy_rx_get_the_records_of_every_chart_and_nothing_is
         other.stop()
     starts = {r.chart: r for r in records if r.kind == "trace"}
     assert set(starts) == {"watcher", "other"}
-    for chart, record in starts.items():
+    for name, record in starts.items():
         assert (record.signal, record.from_state, record.to_state) == (
-            "start_at", "top", "listening",
+            "start_at",
+            "top",
+            "listening",
         )
         assert record.text == "e->start_at() top->listening"
-        assert (record.chart, record.sequence) == (chart, 1)
+        assert (record.chart, record.sequence) == (name, 1)
 
 
 def test_charts_without_instrumentation_talk(ground: Ground, launch: Launch) -> None:
@@ -621,7 +625,8 @@ def test_threads_that_post_at_once_do_not_disturb_each_others_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Given three threads that post as fast as they can and change places often
-    queue, taken, count = ChartQueue(lambda _: None), [], 5_000
+    queue, count = ChartQueue(lambda _: None), 5_000
+    taken: list[tuple[int, int]] = []
     interval = sys.getswitchinterval()
     sys.setswitchinterval(0.00001)
     posted = [[Event(signal="posted", payload=(who, n)) for n in range(count)] for who in range(3)]

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pytest
 from cryptography.fernet import Fernet
@@ -25,7 +26,9 @@ COMMAND = str(Path(sys.executable).with_name("miros-mesh"))
 PASSWORD = "hush-4711-pass"
 SECRETS = ("hush-4711", KEY.decode(), "peter:rabbit", ":rabbit@")
 SETTINGS = ("MIROS_MESH_", "RABBIT_", "MESH_", "SNOOP_", "CONNECTION_ATTEMPTS")
-TRACE = re.compile(r" \[\+t\] \[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\] \[\w+_[af]o\] e->\w+\(\) \S+")
+TRACE = re.compile(
+    r" \[\+t\] \[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\] \[\w+_[af]o\] e->\w+\(\) \S+"
+)
 END_LIMIT_S = 40.0
 
 
@@ -132,7 +135,9 @@ def test_check_finds_a_new_users_machine_in_order(tmp_path: Path) -> None:
     assert (found.code, found.bad, found.err) == (0, [], "")
     assert f"ok    settings: embedded broker in {home}" in found.lines
     assert "the embedded broker's own" in found.out
-    assert re.search(r"an event went out, sealed and confirmed, and came back in \d+\.\d ms", found.out)
+    assert re.search(
+        r"an event went out, sealed and confirmed, and came back in \d+\.\d ms", found.out
+    )
 
 
 @pytest.mark.parametrize("way", ["environment", "files", "argument", "ancestor"])
@@ -162,12 +167,13 @@ def test_check_finds_a_rabbitmq_in_order(
 
 
 def test_check_tells_a_wrong_key() -> None:
-    found = run("check", "--broker", f"amqp://{USER}:{PASSWORD}@{HOST}//", MESH_ENCRYPTION_KEY="short")
+    found = run(
+        "check", "--broker", f"amqp://{USER}:{PASSWORD}@{HOST}//", MESH_ENCRYPTION_KEY="short"
+    )
     assert (found.code, found.err) == (1, "")
-    assert found.lines == [
-        "FAIL  MESH_ENCRYPTION_KEY is not a Fernet key (44 url-safe base64 characters); "
-        "make one with: miros-mesh keygen"
-    ]
+    [line] = found.lines
+    assert line.startswith("FAIL  MESH_ENCRYPTION_KEY is not a Fernet key (44 url-safe base64")
+    assert line.endswith("make one with: miros-mesh keygen")
 
 
 def test_check_tells_an_unreachable_broker() -> None:
@@ -230,6 +236,7 @@ class Demo:
 
     def __init__(self, home: Path, *arguments: str, terminal: bool = False, **extra: str) -> None:
         clean = {n: v for n, v in os.environ.items() if not n.startswith(SETTINGS)}
+        self._master: int | None
         self._master, slave = pty.openpty() if terminal else (None, subprocess.PIPE)
         self.process = subprocess.Popen(
             [COMMAND, "demo", *arguments],
@@ -265,7 +272,7 @@ class Demo:
         if self._master is not None:
             os.close(self._master)
 
-    def __enter__(self) -> Demo:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

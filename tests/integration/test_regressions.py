@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -244,3 +246,58 @@ def test_a_frame_that_still_waits_does_not_grow_once_its_peer_is_detached(memory
 
 def _shared(url: str, **settings: Any) -> MeshConfig:
     return MeshConfig(broker_url=url, mesh_encryption_key=KEY, **settings)
+
+
+def test_a_chart_stops_at_once_while_another_waits_for_a_broker_that_never_answers(
+    memory: Ground,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}//"
+        slow = NetworkedActiveObject(
+            "slow", config=_shared(url, connect_timeout_s=3.0, connection_attempts=1)
+        )
+        quick = NetworkedActiveObject("quick", config=memory.node("one"))
+        quick.start_at(alone(Heard()))
+        failures: list[BaseException] = []
+
+        def connect() -> None:
+            try:
+                slow.start_at(alone(Heard()))
+            except BrokerUnreachableError as error:
+                failures.append(error)
+
+        connecting = threading.Thread(target=connect)
+        connecting.start()
+        silent.settimeout(LIMIT_S)
+        accepted, _ = silent.accept()
+
+        began = time.monotonic()
+        quick.stop()
+        assert time.monotonic() - began < 1.5
+        connecting.join(LIMIT_S)
+        accepted.close()
+        assert failures
+
+
+def test_no_trace_costs_an_event() -> None:
+    recorder = Recorder()
+    mesh = MemoryMesh()
+    chart = NetworkedActiveObject(
+        "a", config=mesh.config(node_name="one", outbox_events=100, observers=(recorder,))
+    )
+    chart.enable_snoop_trace_no_color()
+    chart.start_at(alone(Heard()))
+    assert chart._node is not None
+    publisher = chart._node.peers.add(chart._node.home)
+    assert isinstance(publisher, BrokerPublisher)
+    wait_until(lambda: publisher._outbox.events == 0)
+    publisher._window = 0
+
+    for _ in range(50):
+        chart.transmit(event("hello"))
+    for number in range(200):
+        chart.snoop_scribble(f"note {number}")
+    publisher._window = 100
+
+    assert chart.stop() == 0
+    assert {network for network, _, _ in recorder.drops} == {"snoop_trace"}

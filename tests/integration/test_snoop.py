@@ -8,10 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TypeAlias
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -183,13 +182,13 @@ def test_trace_and_spy_go_to_one_screen_and_the_trace_follows_its_steps(show: Sh
     ]
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
-def test_the_time_of_a_line_is_that_of_the_readers_clock(show: Show, zone: str) -> None:
+@pytest.mark.parametrize(("zone", "hours"), [("UTC0", 0), ("JST-9", 9)])
+def test_the_time_of_a_line_is_that_of_the_readers_clock(show: Show, zone: str, hours: int) -> None:
     program = show("trace", TZ=zone)
     [line] = program.end()
     [stamp] = STAMP.findall(line)
-    shown = datetime.fromisoformat(stamp).replace(tzinfo=ZoneInfo(zone))
-    assert abs(datetime.now(ZoneInfo(zone)) - shown) < timedelta(seconds=END_LIMIT_S)
+    shown = datetime.fromisoformat(stamp).replace(tzinfo=timezone(timedelta(hours=hours)))
+    assert abs(datetime.now(UTC) - shown) < timedelta(seconds=END_LIMIT_S)
 
 
 def test_a_foreign_name_cannot_command_the_terminal(show: Show, other: Start) -> None:
@@ -222,17 +221,14 @@ def test_other_nodes_see_a_scribble_as_a_record_with_its_cause(ground: Ground) -
     # Given a chart that scribbles when it is asked, and one that watches
     records: list[SnoopRecord] = []
     asker = NetworkedActiveObject("asker", config=ground.node("one"), on_trace_rx=records.append)
-    writer = NetworkedActiveObject(
-        "writer", config=ground.node("two"), on_trace_rx=lambda _: None
-    )
+    writer = NetworkedActiveObject("writer", config=ground.node("two"), on_trace_rx=lambda _: None)
     asker.enable_snoop_trace()
     asker.start_at(alone(Heard()))
     writer.enable_snoop_trace()
     writer.start_at(alone(lambda chart, e: chart.snoop_scribble(f"asked to {e.signal_name}")))
     try:
         asker.transmit(event("write"))
-        writer_notes = lambda: [r for r in records if r.kind == "scribble"]  # noqa: E731
-        [note] = wait_until(writer_notes)
+        [note] = wait_until(lambda: [r for r in records if r.kind == "scribble"])
     finally:
         asker.stop()
         writer.stop()
@@ -278,8 +274,7 @@ def test_records_are_numbered_and_in_the_order_of_the_steps(ground: Ground) -> N
     try:
         for number in range(50):
             worker.post_fifo(event("step", number))
-        steps = lambda: [r for r in records if r.text == "step:listening"]  # noqa: E731
-        wait_until(lambda: len(steps()) == 50)
+        wait_until(lambda: [r.text for r in records].count("step:listening") == 50)
     finally:
         watcher.stop()
         worker.stop()

@@ -1,4 +1,5 @@
 """The first example program of the ancestor, with another import line."""
+# mypy: allow-untyped-calls
 
 import random
 import time
@@ -63,4 +64,4 @@ ao = NetworkedActiveObject(
 )
 ao.enable_snoop_trace()
 ao.start_at(outer)
-time.sleep(20)
+time.sleep(20)  # noqa: TID251

@@ -1,4 +1,5 @@
 """The second example program of the ancestor, with another import line."""
+# mypy: allow-untyped-calls
 
 import random
 import time
@@ -77,4 +78,4 @@ chart.nest(outer, parent=None).nest(inner, parent=outer)
 random.seed()
 chart.enable_snoop_trace()
 chart.start_at(outer)
-time.sleep(20)
+time.sleep(20)  # noqa: TID251

@@ -2,6 +2,7 @@
 
 Arguments: its name, then the snoop streams to enable.
 """
+# mypy: allow-untyped-calls
 
 import sys
 

@@ -169,52 +169,63 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.outbox = Outbox(max_events=12, max_bytes=100, overflowed=self.overflow)
-        self.waiting: list[Frame] = []
+        self.events: list[Frame] = []
+        self.notes: list[Frame] = []
         self.on_its_way: list[Frame] = []
         self.gone: list[Parcel] = []
         self.events_put = 0
         self.events_confirmed = 0
+
+    @property
+    def held(self) -> list[Frame]:
+        return self.events + self.notes + self.on_its_way
 
     def overflow(self, parcel: Parcel) -> None:
         self.gone.append(parcel)
 
     def settle_overflow(self) -> None:
         """The model's own overflow rule."""
-        while self.over() and len(self.waiting) > 1:
-            expected = self.waiting.pop(0)
+        while self.over() and (self.notes or len(self.events) > 1):
+            expected = (self.notes or self.events).pop(0)
             assert self.gone.pop(0) is expected
             assert not expected.add(b""), "an overflowed frame must be closed"
             self.events_put -= expected.events
         assert self.gone == []
 
     def over(self) -> bool:
-        held = self.waiting + self.on_its_way
-        return sum(f.events for f in held) > 12 or sum(f.size_bytes for f in held) > 100
+        events = sum(frame.events for frame in self.held)
+        return events > 12 or sum(frame.size_bytes for frame in self.held) > 100
 
-    @rule(size=st.integers(0, 120))
-    def put(self, size: int) -> None:
-        frame = Frame("mesh", "x", "key", b"".join, max_events=5, max_bytes=60)
+    def line(self, expendable: bool) -> list[Frame]:
+        return self.notes if expendable else self.events
+
+    @rule(size=st.integers(0, 120), expendable=st.booleans())
+    def put(self, size: int, expendable: bool) -> None:
+        frame = Frame(
+            "mesh", "x", "key", b"".join, expendable=expendable, max_events=5, max_bytes=60
+        )
         frame.add(bytes(size))
-        self.waiting.append(frame)
+        self.line(expendable).append(frame)
         self.events_put += 1
         self.outbox.put(frame)
         self.settle_overflow()
 
-    @precondition(lambda self: self.waiting)
-    @rule(size=st.integers(0, 60))
-    def grow(self, size: int) -> None:
-        if self.waiting[-1].add(bytes(size)):
+    @rule(size=st.integers(0, 60), expendable=st.booleans())
+    def grow(self, size: int, expendable: bool) -> None:
+        line = self.line(expendable)
+        if line and line[-1].add(bytes(size)):
             self.events_put += 1
             self.outbox.grown(size)
             self.settle_overflow()
 
     @rule()
     def take(self) -> None:
+        line = self.events or self.notes
         taken = self.outbox.take()
-        assert taken is (self.waiting[0] if self.waiting else None)
-        if self.waiting:
-            self.waiting[0].seal()
-            self.on_its_way.append(self.waiting.pop(0))
+        assert taken is (line[0] if line else None)
+        if line:
+            line[0].seal()
+            self.on_its_way.append(line.pop(0))
 
     @precondition(lambda self: self.on_its_way)
     @rule(data=st.data())
@@ -227,23 +238,35 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
     @rule()
     def rewind(self) -> None:
         self.outbox.rewind()
-        self.waiting = self.on_its_way + self.waiting
+        self.events = [f for f in self.on_its_way if not f.expendable] + self.events
+        self.notes = [f for f in self.on_its_way if f.expendable] + self.notes
         self.on_its_way = []
 
     @invariant()
     def the_books_balance(self) -> None:
-        held = self.waiting + self.on_its_way
-        assert self.outbox.events == sum(frame.events for frame in held)
+        assert self.outbox.events == sum(frame.events for frame in self.held)
         assert self.outbox.events == self.events_put - self.events_confirmed
-        assert self.outbox.idle == (not self.waiting)
-        assert self.outbox.wait_empty(0) == (not held)
+        assert self.outbox.idle == (not self.events and not self.notes)
+        assert self.outbox.wait_empty(0) == (not self.held)
 
     def teardown(self) -> None:
-        self.outbox.rewind()
-        expected = self.on_its_way + self.waiting
+        self.rewind()
+        expected = self.events + self.notes
         while parcel := self.outbox.take():
             assert parcel is expected.pop(0)
         assert expected == []
 
 
 TestOutboxAgainstALedger = OutboxAgainstALedger.TestCase
+
+
+def test_expendable_parcels_wait_for_the_others_and_go_first() -> None:
+    tray, (event, later) = Tray(max_events=3), letters("event", "later")
+    notes = [Letter(text.encode(), expendable=True) for text in ("first", "second", "third")]
+
+    tray.put(notes[0], notes[1], event)
+    assert tray.overflowed == []
+    tray.put(later, notes[2])
+
+    assert tray.overflowed == [notes[0], notes[1]]
+    assert tray.take_all() == [event, later, notes[2]]

@@ -29,6 +29,7 @@ def frame(sealer: Sealer | None = None, *, max_events: int = 3, max_bytes: int =
         "miros_mesh.v1.mesh",
         "key",
         sealer or Sealer(),
+        expendable=False,
         max_events=max_events,
         max_bytes=max_bytes,
     )

@@ -39,7 +39,10 @@ def test_a_ring_without_the_key_says_only_that_it_cannot_open() -> None:
     with pytest.raises(UndecryptableFrameError) as raised:
         KeyRing([NEW]).open(KeyRing([OLD]).seal(b"x"))
 
-    assert str(raised.value) == "no key of the ring opens this frame; does every node have the same key?"
+    assert (
+        str(raised.value)
+        == "no key of the ring opens this frame; does every node have the same key?"
+    )
     assert raised.value.__suppress_context__
 
 
