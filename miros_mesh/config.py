@@ -96,7 +96,7 @@ class MeshConfig:
     """How many bytes of a backlog are packed into one frame; a larger event travels alone."""
     max_event_bytes: int = bounded(MIB, 1, 64 * MIB)
     """The largest encoded event that `transmit` takes."""
-    dedup_window: int = bounded(4096, 1, 10_000_000)
+    dedup_window: int = bounded(16_384, 1, 10_000_000)
     """How many of a sender's last events are remembered, to drop duplicates."""
 
     serializer: PayloadSerializer | None = None

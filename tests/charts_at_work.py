@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import kombu
 from miros import Event, return_status, signals, spy_on
 
+from kombu_peer import embedded
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
+from miros_mesh.link.embedded import load_or_create_key
 
 KEY = b"u3Uc-qAi9iiCv3fkBfRUAKrM1gH8w51-nVU8M8A73Jg="
 OTHER_KEY = b"8GPlL8pNEJ1nW0pm2m3hGVtDO2EDcIrSqI10Q9mI2lU="
@@ -72,6 +75,25 @@ class Ground:
 
     def node(self, name: str, **settings: Any) -> MeshConfig:
         return self.make(**{"node_name": name, **settings})
+
+
+def keys_of(config: MeshConfig) -> tuple[bytes, ...]:
+    """The keys of a node's mesh, also where the node made its key itself."""
+    return config.keys_for("mesh") or (load_or_create_key(config.home_folder),)
+
+
+def publish(
+    config: MeshConfig, body: str | bytes, *, network: str = "mesh", **properties: Any
+) -> None:
+    """Put a message on the exchange of a network, past the library."""
+    url = config.broker_url[0] if config.broker_url else None
+    with kombu.Connection(url) if url else embedded(config.home_folder) as connection:
+        kombu.Producer(connection.channel(), auto_declare=False).publish(
+            body,
+            exchange=f"miros_mesh.v1.{network}",
+            routing_key="miros.mesh",
+            **{"content_type": "application/data", "content_encoding": "binary", **properties},
+        )
 
 
 def event(signal: str, payload: Any = None) -> Event:

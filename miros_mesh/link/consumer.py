@@ -133,9 +133,7 @@ class BrokerSubscriber(Worker):
             durable=True,
             queue_arguments=_arguments(spec),
         )
-        consumer = kombu.Consumer(
-            _verbatim(connection.channel()), [queue], prefetch_count=spec.prefetch
-        )
+        consumer = kombu.Consumer(connection.channel(), [queue], prefetch_count=spec.prefetch)
 
         def deliver(message: Any, _: object = None) -> None:
             consumed.handler(_Received(self, consumed, consumer, message))
@@ -191,20 +189,6 @@ class _Received:
 
     def reject(self) -> None:
         self.subscriber.settle(self, self.message.reject)
-
-
-def _verbatim(channel: Any) -> Any:
-    """Let a channel give bodies as they were published, whatever their headers ask for."""
-    channel.auto_decode = False
-    convert = channel.message_to_python
-
-    def without_headers(raw: Any) -> Any:
-        # Kombu decompresses what a header declares compressed, however large it becomes.
-        raw.properties.pop("application_headers", None)
-        return convert(raw)
-
-    channel.message_to_python = without_headers
-    return channel
 
 
 def _arguments(spec: QueueSpec) -> dict[str, object]:

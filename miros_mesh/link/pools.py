@@ -81,7 +81,8 @@ class Pools:
 
     def _open(self, name: str, address: BrokerAddress | None) -> kombu.Connection:
         where = address.redacted if address else name
-        connection = self._pool(address).acquire(block=False)
+        with translated(where, connecting=True):
+            connection = self._pool(address).acquire(block=False)
         try:
             with translated(where, connecting=True):
                 connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
@@ -150,6 +151,13 @@ def _unreachable(where: str, error: Exception) -> LinkError:
     )
 
 
+def _too_many(where: str, _: Exception) -> LinkError:
+    return BrokerUnreachableError(
+        f"{where}: this node has {CONNECTIONS_PER_ADDRESS} connections there already; "
+        "try again when one is free"
+    )
+
+
 def _no_amqp(where: str, error: Exception) -> LinkError:
     return BrokerUnreachableError(
         f"what answers at {where} does not speak AMQP ({type(error).__name__}); is the port right?"
@@ -178,6 +186,7 @@ _CONNECTING: Kinds = (
     ((amqp.NotAllowed,), _no_virtual_host),
     ((ssl.SSLError,), _tls),
     ((socket.gaierror,), _unknown_host),
+    ((kombu.exceptions.ConnectionLimitExceeded,), _too_many),
     (_FOREIGN, _unreachable),
     ((Exception,), _no_amqp),
 )

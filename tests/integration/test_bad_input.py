@@ -16,12 +16,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import kombu
 import pytest
 from miros import ActiveObject
 
-from charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, Recorder, alone, event
-from kombu_peer import embedded
+from charts_at_work import (
+    KEY,
+    OTHER_KEY,
+    Ground,
+    Heard,
+    Launch,
+    Recorder,
+    alone,
+    event,
+    keys_of,
+    publish,
+)
 from miros_mesh import ConfigError, MeshConfig, NetworkedActiveObject, NetworkedFactory
 from miros_mesh.errors import (
     AlreadyStartedError,
@@ -38,7 +47,6 @@ from miros_mesh.errors import (
     StoppedError,
     VirtualHostError,
 )
-from miros_mesh.link.embedded import load_or_create_key
 from miros_mesh.testing import MemoryMesh
 from miros_mesh.wire import Codec, Envelope, KeyRing, SnoopRecord
 from rabbitmq_server import HOST, USER, RabbitServer, free_ports
@@ -49,7 +57,6 @@ pytestmark = pytest.mark.timeout(30)
 PASSWORD = "hush-4711-pass"
 NO_KEY = "hush-4711-this-is-no-fernet-key"
 SECRETS = ("hush-4711", KEY.decode(), OTHER_KEY.decode(), "rabbit:rabbit")
-MESH_EXCHANGE = "miros_mesh.v1.mesh"
 NOBODY = 65_534
 
 
@@ -206,6 +213,12 @@ def test_every_wrong_setting_is_told_in_one_error() -> None:
         assert setting in message
 
 
+@pytest.mark.parametrize("name", ["\x1b[2Jevil", "two\nlines", "n" * 151])
+def test_a_name_that_no_queue_and_no_terminal_could_bear_is_refused(name: str) -> None:
+    message = refused(ConfigError, lambda: NetworkedActiveObject(name, config=MeshConfig()))
+    assert "a chart's name must be printable" in message
+
+
 # Keys
 
 
@@ -225,11 +238,10 @@ def test_events_under_a_wrong_key_are_refused_and_counted_and_good_ones_still_ar
 ) -> None:
     # Given a chart of our mesh, one with another key, and a good one
     recorder, heard = Recorder(), Heard()
-    keys = {"mesh_encryption_key": KEY} if "broker_url" not in _settings(ground) else {}
-    launch("listener", ground.node("home", observers=(recorder,), **keys), heard)
-    config = ground.node("stranger", **keys)
-    stranger = launch("stranger", config.overridden(mesh_encryption_key=OTHER_KEY))
-    friend = launch("friend", ground.node("friend", **keys))
+    ours, theirs = {"mesh_encryption_key": KEY}, {"mesh_encryption_key": OTHER_KEY}
+    launch("listener", ground.node("home", observers=(recorder,)).overridden(**ours), heard)
+    stranger = launch("stranger", ground.node("stranger").overridden(**theirs))
+    friend = launch("friend", ground.node("friend").overridden(**ours))
     # When the stranger and then the friend transmit
     stranger.transmit(event("from_stranger", PASSWORD))
     wait_until(lambda: recorder.drops)
@@ -400,7 +412,7 @@ def newer(config: MeshConfig) -> bytes:
 
 def of_another_network(config: MeshConfig) -> bytes:
     record = SnoopRecord("n", "c", "i", 1, "trace", 1.0, "text")
-    codec = Codec("snoop_trace", KeyRing(_keys(config)), SnoopRecord, max_frame_bytes=4096)
+    codec = Codec("snoop_trace", KeyRing(keys_of(config)), SnoopRecord, max_frame_bytes=4096)
     return codec.seal([codec.encode(record)])
 
 
@@ -463,12 +475,8 @@ def test_a_strange_frame_is_refused_once_counted_logged_and_good_events_still_ar
 
 
 def _sealed(config: MeshConfig) -> bytes:
-    codec = Codec("mesh", KeyRing(_keys(config)), Envelope, max_frame_bytes=4096)
+    codec = Codec("mesh", KeyRing(keys_of(config)), Envelope, max_frame_bytes=4096)
     return codec.seal([codec.encode(Envelope("n", "c", "i", 1, "never", b"\xc0", 1.0))])
-
-
-def _keys(config: MeshConfig) -> tuple[bytes, ...]:
-    return config.keys_for("mesh") or (load_or_create_key(config.home_folder),)
 
 
 @pytest.mark.parametrize(
@@ -494,21 +502,6 @@ def test_a_message_that_another_program_published_is_taken_for_the_bytes_that_it
     wait_until(lambda: heard == [("good", 1)])
     assert recorder.drops == [("mesh", reason, 1)]
     assert recorder.peers == 1
-
-
-def publish(config: MeshConfig, body: str | bytes, **properties: Any) -> None:
-    url = config.broker_url[0] if config.broker_url else None
-    with kombu.Connection(url) if url else embedded(config.home_folder) as connection:
-        kombu.Producer(connection.channel(), auto_declare=False).publish(
-            body,
-            exchange=MESH_EXCHANGE,
-            routing_key="miros.mesh",
-            **{"content_type": "application/data", "content_encoding": "binary", **properties},
-        )
-
-
-def _settings(ground: Ground) -> set[str]:
-    return {"broker_url"} if ground.node("x").broker_url else set()
 
 
 # The home folder

@@ -33,7 +33,7 @@ from miros_mesh.errors import (
     VirtualHostError,
 )
 from miros_mesh.link.broker import KombuLink, amqp_link
-from miros_mesh.link.pools import translated
+from miros_mesh.link.pools import CONNECTIONS_PER_ADDRESS, translated
 from miros_mesh.link.ports import Broker
 from post_office import EXCHANGE, LIMIT_S, SETTINGS, Mailbox, Notebook, PostOffice, letter, queue
 from rabbitmq_server import HOST, RabbitServer, free_ports
@@ -395,7 +395,24 @@ def test_a_conflicting_queue_leaves_the_other_queues_alone(link: KombuLink, vhos
     link.probe(broker)
 
 
-# Several addresses
+# Several at once, several addresses
+
+
+def test_too_many_connections_at_once(link: KombuLink, vhost_url: str) -> None:
+    """The pool of an address has an end, and frees a place with each connection that ends."""
+    broker = at(vhost_url)
+    publishers = [link.publisher(broker) for _ in range(CONNECTIONS_PER_ADDRESS)]
+    for publisher in publishers:
+        publisher.start()
+        publisher.wait_ready(LIMIT_S)
+
+    with pytest.raises(BrokerUnreachableError, match="4 connections there already; try again"):
+        link.probe(broker)
+
+    publishers[0].stop(LIMIT_S)
+    link.probe(broker)
+    for publisher in publishers:
+        publisher.stop(LIMIT_S)
 
 
 def test_the_first_address_that_answers_is_taken(vhost_url: str) -> None:

@@ -10,14 +10,25 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import pytest
 
-from charts_at_work import KEY, OTHER_KEY, Ground, Heard, Recorder, alone, event
+from charts_at_work import (
+    KEY,
+    OTHER_KEY,
+    Ground,
+    Heard,
+    Recorder,
+    alone,
+    event,
+    keys_of,
+    publish,
+)
 from miros_mesh import MeshConfig, NetworkedActiveObject, SnoopRecord
 from miros_mesh.errors import MeshError
 from miros_mesh.testing import MemoryMesh
+from miros_mesh.wire import Codec, KeyRing
 from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
@@ -191,15 +202,28 @@ def test_the_time_of_a_line_is_that_of_the_readers_clock(show: Show, zone: str, 
     assert abs(datetime.now(UTC) - shown) < timedelta(seconds=END_LIMIT_S)
 
 
-def test_a_foreign_name_cannot_command_the_terminal(show: Show, other: Start) -> None:
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("trace", r" [+t] [TIME] [\x1b[2Jevil\r] \x07text\n"),
+        ("spy", r" [+s] \x1b[2Jevil\r \x07text\n"),
+        ("scribble", r" [+t] [TIME] [\x1b[2Jevil\r] # \x07text\n"),
+    ],
+)
+def test_a_foreign_record_cannot_command_the_terminal(
+    show: Show, kind: Literal["trace", "spy", "scribble"], line: str
+) -> None:
+    # Given a program that watches
     program = show("trace_no_color")
     program.read_until("e->start_at()")
-    other("\x1b[2Jevil\r\nname")
+    # When somebody with the key sends what no chart of ours would
+    config = MeshConfig()
+    codec = Codec("snoop_trace", KeyRing(keys_of(config)), SnoopRecord, max_frame_bytes=4096)
+    record = SnoopRecord("node", "\x1b[2Jevil\r", "other", 1, kind, 1.0, "\x07text\n")
+    publish(config, codec.seal([codec.encode(record)]), network="snoop_trace")
+    # Then it is shown, but not obeyed
     program.read_until("evil")
-    lines = unstamped(program.end())
-    assert lines[1:] == [
-        r" [+t] [TIME] [\x1b[2Jevil\r\nname] e->start_at() top->listening",
-    ]
+    assert unstamped(program.end())[1] == line
 
 
 # Scribbles
