@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import logging
 import os
 import secrets
@@ -65,6 +66,7 @@ class Node:
         self.identity = Identity(config.node_name or _generated_name(), secrets.token_hex(6))
         self.observer = Observers(*config.observers) if config.observers else Observer()
         self._charts: dict[str, Inbox | None] = {}
+        self._queues: dict[str, str] = {}
         self._lock = threading.RLock()
         self._link: Link | None = None
         self._stopped = False
@@ -139,9 +141,9 @@ class Node:
     ) -> Inbox:
         """Give a chart its queue and inbox. Raises the `LinkError` that prevents it."""
         inbox = self._charts[chart] = Inbox(self.mesh, chart, room=room, post=post)
-        self.subscriber.add(
-            self._mesh_queue(chart, rx_routing_key), inbox.receive, self._add_timeout_s
-        )
+        queue = self._mesh_queue(chart, rx_routing_key)
+        self._queues[chart] = queue.name
+        self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
         return inbox
 
     def silence(self, chart: str) -> None:
@@ -149,7 +151,7 @@ class Node:
         inbox = self._charts.get(chart)
         if inbox:
             inbox.close()
-            self.subscriber.remove(_queue_name("mesh", self.name, chart))
+            self.subscriber.remove(self._queues[chart])
 
     def leave(self, chart: str) -> bool:
         """Forget a chart; whether it was the last one."""
@@ -247,7 +249,8 @@ class Node:
     def _mesh_queue(self, chart: str, rx_routing_key: str) -> QueueSpec:
         lasting = self.config.node_name is not None
         return QueueSpec(
-            name=_queue_name("mesh", self.name, chart),
+            # AMQP lists no bindings: a chart that comes back for other topics needs a new queue.
+            name=_queue_name("mesh", self.name, f"{chart}.{_digest(rx_routing_key)}"),
             exchange=exchange_of("mesh"),
             routing_pattern=rx_routing_key,
             prefetch=self.config.prefetch_frames,
@@ -343,6 +346,10 @@ def _home_broker(config: MeshConfig) -> Broker:
 
 def _generated_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2s(text.encode(), digest_size=4).hexdigest()
 
 
 def _queue_name(network: str, node: str, owner: str) -> str:

@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_ROUTING_KEY = "miros.mesh"
 """What a chart sends under when it is given no `tx_routing_key`."""
 
-# It is the end of its queue's name, which AMQP limits to 255 bytes; the node's name may take 77.
-LONGEST_NAME_BYTES = 150
+# Its queue's name, which AMQP limits to 255 bytes, also holds the node's name and a digest.
+LONGEST_NAME_BYTES = 140
 
 
 class _Networked(ActiveObject):

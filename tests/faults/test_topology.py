@@ -20,14 +20,15 @@ from faults.traffic import (
     accounted,
     record,
 )
-from miros_mesh import NetworkedActiveObject
+from miros_mesh import DEFAULT_ROUTING_KEY, NetworkedActiveObject
 from miros_mesh.networks import exchange_of
+from miros_mesh.node import _digest
 from rabbitmq_server import RabbitServer
 from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
-QUEUE = "miros_mesh.v1.mesh.receiver.receiver"
+QUEUE = f"miros_mesh.v1.mesh.receiver.receiver.{_digest(DEFAULT_ROUTING_KEY)}"
 SETTLED = 300
 SHORT = 20
 FEW = 200

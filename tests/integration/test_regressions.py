@@ -244,6 +244,23 @@ def test_a_frame_that_still_waits_does_not_grow_once_its_peer_is_detached(memory
     chart.stop()
 
 
+def test_a_chart_that_comes_back_for_other_topics_hears_the_old_ones_no_more(
+    ground: Ground, launch: Launch
+) -> None:
+    old = launch("moved", ground.node("lasting"), rx_routing_key="old.#")
+    old.stop()
+    heard = Heard()
+    launch("moved", ground.node("lasting"), heard, rx_routing_key="new.#")
+    unwanted = launch("old sender", ground.node("others"), tx_routing_key="old.topic")
+    wanted = launch("new sender", ground.node("others"), tx_routing_key="new.topic")
+
+    unwanted.transmit(event("hello", "old"))
+    wanted.transmit(event("hello", "new"))
+
+    wait_until(lambda: heard.payloads, LIMIT_S)
+    assert heard.payloads == ["new"]
+
+
 def _shared(url: str, **settings: Any) -> MeshConfig:
     return MeshConfig(broker_url=url, mesh_encryption_key=KEY, **settings)
 
