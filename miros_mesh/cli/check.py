@@ -42,7 +42,7 @@ def _findings(environ: Mapping[str, str], broker_url: str | None) -> Iterator[Fi
     node = Node(config)
     try:
         node.start()
-        yield True, f"connected to {node.home.name}"
+        yield True, f"connected to {node.subscriber.connected_to}"
         yield _round_trip(node)
     except MeshError as error:
         yield False, str(error)
@@ -53,7 +53,8 @@ def _findings(environ: Mapping[str, str], broker_url: str | None) -> Iterator[Fi
 def _where(config: MeshConfig) -> str:
     if not config.brokers:
         return f"embedded broker in {config.home_folder}"
-    return f"{config.mode} broker {', '.join(broker.redacted for broker in config.brokers)}"
+    kind = "the broker of this host" if config.mode == "ancestor" else "a shared broker"
+    return f"{kind}: {', '.join(broker.redacted for broker in config.brokers)}"
 
 
 def _own_addresses() -> str:
@@ -65,7 +66,7 @@ def _keys(config: MeshConfig) -> Iterator[Finding]:
     for network in NETWORKS:
         keys = config.keys_for(network)
         if keys is None:
-            yield True, f"{network} key: the embedded broker's own, made on first use"
+            yield True, f"{network} key: the embedded broker's own"
             return
         older = f", and {len(keys) - 1} older to decrypt with" if len(keys) > 1 else ""
         yield True, f"{network} key: fingerprint {fingerprint(keys[0])}{older}"

@@ -23,8 +23,8 @@ Settings come from the environment; miros-mesh check says which ones it found.
   nothing set                         embedded: processes of this machine and user, no server
   MIROS_MESH_BROKER_URL               a shared RabbitMQ: amqp://user:password@host/vhost
   RABBIT_USER, RABBIT_PASSWORD        a RabbitMQ on this host
-  MESH_ENCRYPTION_KEY                 the key that all nodes share; make one with keygen
-Secrets may be given as files: MIROS_MESH_BROKER_URL_FILE, MIROS_MESH_MESH_ENCRYPTION_KEY_FILE.
+  MIROS_MESH_ENCRYPTION_KEY           the key that all nodes share; make one with keygen
+Secrets may be given as files: MIROS_MESH_BROKER_URL_FILE, MIROS_MESH_ENCRYPTION_KEY_FILE.
 """
 
 

@@ -51,15 +51,19 @@ class Pools:
     def open(self, broker: Broker) -> kombu.Connection:
         """An established connection to the first address that answers.
 
-        Raises the error of the last address when none does.
+        Raises one error that tells of all addresses when none does; it is retryable if one of them
+        may answer later.
         """
-        candidates: tuple[BrokerAddress | None, ...] = broker.addresses or (None,)
-        for address in candidates[:-1]:
+        errors: list[LinkError] = []
+        for address in broker.addresses or (None,):
             try:
                 return self._open(broker.name, address)
-            except LinkError:
-                continue
-        return self._open(broker.name, candidates[-1])
+            except LinkError as error:
+                errors.append(error)
+        first = next((error for error in errors if error.retryable), errors[0])
+        if len(errors) == 1:
+            raise first
+        raise type(first)("; ".join(map(str, errors))) from first
 
     def give_back(self, connection: kombu.Connection, *, broken: bool) -> None:
         """End a loan. A broken connection is dropped without a word to its peer."""

@@ -108,6 +108,10 @@ class Publisher(Protocol):
 class Subscriber(Protocol):
     """One worker that consumes queues of one broker."""
 
+    @property
+    def connected_to(self) -> str:
+        """The broker's address that answered, without credentials."""
+
     def start(self) -> None:
         """Begin to connect; returns at once."""
 

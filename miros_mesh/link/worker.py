@@ -49,6 +49,7 @@ class Worker:
         self._wake_writer.setblocking(False)
         self._woken = False
         self._since = 0.0
+        self._connected_to = broker.name
         self._short_lives = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -63,7 +64,14 @@ class Worker:
                 f"no connection to {self.broker.name} within {timeout_s:g} s"
             )
         if self._failure:
-            raise self._failure
+            # The message says what to do; what happened inside of kombu is for the debug log.
+            logger.debug("%s failed", self._thread.name, exc_info=self._failure)
+            raise self._failure.with_traceback(None) from None
+
+    @property
+    def connected_to(self) -> str:
+        """The broker's address that answered, without credentials."""
+        return self._connected_to
 
     @property
     def alive(self) -> bool:
@@ -144,6 +152,8 @@ class Worker:
 
     def _connect(self) -> kombu.Connection:
         connection = self._pools.open(self.broker)
+        if self.broker.addresses:
+            self._connected_to = connection.host
         try:
             with translated(self.broker.name):
                 _bound(connection)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -17,8 +16,6 @@ from miros_mesh.networks.network import Network
 from miros_mesh.networks.replay import ReplayWindows, Verdict
 from miros_mesh.observer import Observer
 from miros_mesh.wire import Envelope
-
-logger = logging.getLogger(__name__)
 
 # Signal names that begin so belong to the library and never reach a chart.
 RESERVED_PREFIX = "miros_mesh."
@@ -205,7 +202,7 @@ class Inbox:
         try:
             payload = self._mesh.payload_of(envelope)
         except PayloadError as error:
-            logger.warning("dropped an event: %s", error)
+            self._mesh.network.complain("payload", error)
             self._drop("payload")
             ticket.done()
             return

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from miros_mesh.errors import FrameError
+from miros_mesh.errors import FrameError, MeshError
 from miros_mesh.link.ports import Delivery, Publisher
 from miros_mesh.networks.packing import Frame
 from miros_mesh.observer import Observer
@@ -86,13 +86,17 @@ class Network(Generic[T]):
             messages = self._codec.open(delivery.body)
         except FrameError as error:
             self._observer.dropped(network=self.name, reason=error.reason, events=1)
-            self._complaints.tell(error)
+            self.complain(error.reason, error)
             delivery.reject()
             return []
         self._observer.received(
             network=self.name, events=len(messages), size_bytes=len(delivery.body)
         )
         return messages
+
+    def complain(self, reason: str, error: MeshError) -> None:
+        """Log once in a while why something received is refused."""
+        self._complaints.tell(reason, error)
 
     def _pack(self, routing_key: str, encoded: bytes) -> None:
         if not self._publishers:
@@ -124,12 +128,12 @@ class _Complaints:
         self._next: dict[str, float] = {}
         self._untold: Counter[str] = Counter()
 
-    def tell(self, error: FrameError) -> None:
+    def tell(self, reason: str, error: MeshError) -> None:
         """Log the error, or count it until this reason may be logged again."""
-        self._untold[error.reason] += 1
+        self._untold[reason] += 1
         now = time.monotonic()
-        if now < self._next.get(error.reason, 0):
+        if now < self._next.get(reason, 0):
             return
-        self._next[error.reason] = now + COMPLAIN_EVERY_S
-        frames = self._untold.pop(error.reason)
-        logger.warning("refused %d frame(s) on %s: %s", frames, self._network, error)
+        self._next[reason] = now + COMPLAIN_EVERY_S
+        times = self._untold.pop(reason)
+        logger.warning("refused on %s, %d time(s): %s", self._network, times, error)

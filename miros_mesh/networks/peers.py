@@ -12,7 +12,7 @@ from miros_mesh.networks.network import Network
 
 
 class Peers:
-    """Attaches a publisher to every network when a peer arrives, detaches it when it is lost."""
+    """Attaches a publisher to every network for each peer, and detaches all at the end."""
 
     def __init__(self, link: Link, networks: Sequence[Network[Any]]) -> None:
         self._link = link

@@ -318,3 +318,29 @@ def test_no_trace_costs_an_event() -> None:
 
     assert chart.stop() == 0
     assert {network for network, _, _ in recorder.drops} == {"snoop_trace"}
+
+
+def test_check_names_the_address_that_answers(
+    vhost_url: str, rabbitmq: RabbitServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        dead = free.getsockname()[1]
+    urls = f"amqp://guest:guest@127.0.0.1:{dead}//,{vhost_url}"
+
+    assert check({"MESH_ENCRYPTION_KEY": KEY.decode()}, broker_url=urls) == 0
+
+    assert f"connected to 127.0.0.1:{rabbitmq.port}" in capsys.readouterr().out
+
+
+def test_when_no_address_answers_the_error_tells_of_each(vhost_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        dead = free.getsockname()[1]
+    wrong = vhost_url.replace(":rabbit@", ":wrong@")
+    chart = NetworkedActiveObject(
+        "a", config=_shared(f"{wrong},amqp://guest:guest@127.0.0.1:{dead}//")
+    )
+
+    with pytest.raises(BrokerUnreachableError, match="refused the user.*nobody answers") as raised:
+        chart.start_at(alone(Heard()))
+
+    assert raised.value.__cause__ is None

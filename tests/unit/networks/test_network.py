@@ -301,7 +301,7 @@ def test_a_refused_frame_is_rejected_counted_and_logged_without_its_content(
 
     assert (delivery.acks, delivery.rejects) == (0, 1)
     assert notes.drops == {reason: 1}
-    assert "refused 1 frame(s) on mesh" in caplog.text
+    assert "refused on mesh, 1 time(s)" in caplog.text
     assert THEIRS.node not in caplog.text
     assert "no msgpack" not in caplog.text
 
