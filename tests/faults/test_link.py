@@ -23,7 +23,6 @@ DRAIN_S = 1.0
 STOP_LIMIT_S = 6.0
 FEW = 100
 FLAPS = 4
-# Of two nodes, a publisher and a subscriber each.
 LATE_S = 0.05
 
 
