@@ -1,0 +1,40 @@
+"""Shows at the end of a run which broker keeps which promise."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+import pytest
+
+BROKERS = ("embedded", "memory", "rabbitmq")
+_TEST = re.compile(r"tests/contract/test_(?:link|transport_contract)\.py::test_(\w+)\[(.+)\]")
+_MARKS = {"passed": "yes", "skipped": "not run", "xfailed": "no", "failed": "FAILED"}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the contract as a table: a promise a row, a broker a column."""
+    rows: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for outcome, mark in _MARKS.items():
+        for report in terminalreporter.stats.get(outcome, ()):
+            if found := _TEST.match(report.nodeid):
+                _enter(rows[found[1].replace("_", " ")], found[2], mark)
+    if rows:
+        _print(terminalreporter, rows)
+
+
+def _enter(row: dict[str, str], case: str, mark: str) -> None:
+    """A promise with several cases is kept when all of them are."""
+    broker = next((name for name in BROKERS if name in case), "")
+    if row.get(broker, "yes") == "yes":
+        row[broker] = mark
+
+
+def _print(terminalreporter: pytest.TerminalReporter, rows: dict[str, dict[str, str]]) -> None:
+    terminalreporter.section("contract")
+    width = max(map(len, rows))
+    columns = "".join(f"{name:>10}" for name in BROKERS)
+    terminalreporter.write_line(f"{'the promise':{width}}{columns}")
+    for promise in sorted(rows):
+        marks = "".join(f"{rows[promise].get(name, '-'):>10}" for name in BROKERS)
+        terminalreporter.write_line(f"{promise:{width}}{marks}")
