@@ -20,8 +20,6 @@ logger = logging.getLogger(__name__)
 Stream = Literal["trace", "spy"]
 SnoopCallback = Callable[[SnoopRecord], None]
 
-_UNMARKED = Mark("")
-
 
 class ChartSnoop:
     """The snoop streams that one chart takes part in."""
@@ -53,9 +51,8 @@ class ChartSnoop:
         """A note into the trace stream, or the spy stream when only that one is enabled."""
         if self._colors:
             stream: Stream = "trace" if "trace" in self._colors else "spy"
-            self._tell(
-                stream, Step("scribble", time.time(), text, cause=(mark or _UNMARKED).id or None)
-            )
+            cause = mark.id if mark else None
+            self._tell(stream, Step("scribble", time.time(), text, cause=cause))
 
     def tell_steps(self, mark: Mark | None) -> None:
         """What the last run to completion did."""
