@@ -71,7 +71,7 @@ class MeshConfig:
     home: Path | None = None
     """The embedded broker's folder; `home_folder` says what the default is."""
 
-    heartbeat_interval_s: float = bounded(10.0, 1, 65_535)
+    heartbeat_interval_s: float = bounded(5.0, 1, 65_535)
     """A broker silent for about twice as long is given up."""
     connect_timeout_s: float = bounded(5.0, 0.05, 600)
     """How long one attempt to connect may take."""
@@ -98,6 +98,13 @@ class MeshConfig:
     """The largest encoded event that `transmit` takes."""
     dedup_window: int = bounded(16_384, 1, 10_000_000)
     """How many of a sender's last events are remembered, to drop duplicates."""
+
+    repair_timeout_s: float = bounded(10.0, 0, 3600)
+    """How long events wait for earlier ones of their sender, which are asked for again."""
+    repair_events: int = bounded(20_000, 0, 10_000_000)
+    """How many events that were sent are kept for receivers that ask for them again."""
+    repair_bytes: int = bounded(16 * MIB, 0, 64 * 1024 * MIB)
+    """How many bytes of them."""
 
     serializer: PayloadSerializer | None = None
     """How payloads become bytes; the built-in one carries JSON types, bytes and datetimes."""

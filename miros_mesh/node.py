@@ -10,8 +10,9 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
+from miros_mesh import wire
 from miros_mesh.config import MeshConfig, NetworkName
 from miros_mesh.errors import ChartNameTakenError, StoppedError
 from miros_mesh.link.broker import LinkSettings, amqp_link, embedded_link
@@ -19,11 +20,13 @@ from miros_mesh.link.embedded import load_or_create_key, prepare_home
 from miros_mesh.link.ports import Broker, Link, QueueSpec, Subscriber
 from miros_mesh.networks import (
     Arrival,
+    History,
     Identity,
     Inbox,
     Mesh,
     Network,
     Peers,
+    Repair,
     Screen,
     Snoop,
     Watcher,
@@ -45,6 +48,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T", bound=Origin)
 
 NETWORKS: tuple[NetworkName, ...] = ("mesh", "snoop_trace", "snoop_spy")
+REPAIR = "repair"
 TRACE_ROUTING_KEY = "snoop.trace"
 SPY_ROUTING_KEY = "snoop.spy"
 # Whoever stopped reading the snoop stream loses its oldest records, not the broker its memory.
@@ -113,6 +117,7 @@ class Node:
             self._stopped = True
         if link is None:
             return 0
+        self.repair.stop(_JOIN_TIMEOUT_S)
         left = self.peers.stop(self.config.drain_timeout_s)
         if left:
             logger.error("node %s stopped with %d events undelivered", self.name, left)
@@ -140,7 +145,9 @@ class Node:
         post: Callable[[Arrival], None],
     ) -> Inbox:
         """Give a chart its queue and inbox. Raises the `LinkError` that prevents it."""
-        inbox = self._charts[chart] = Inbox(self.mesh, chart, room=room, post=post)
+        inbox = self._charts[chart] = Inbox(
+            self.mesh, chart, room=room, post=post, missed=self.repair.look
+        )
         queue = self._mesh_queue(chart, rx_routing_key)
         self._queues[chart] = queue.name
         self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
@@ -178,7 +185,8 @@ class Node:
 
     def _build(self) -> None:
         config, identity = self.config, self.identity
-        mesh = self._network("mesh", Envelope)
+        history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
+        mesh = self._network("mesh", Envelope, history)
         trace = self._network("snoop_trace", SnoopRecord)
         spy = self._network("snoop_spy", SnoopRecord)
         self.mesh = Mesh(
@@ -191,24 +199,47 @@ class Node:
         self.trace = Snoop(trace, identity, TRACE_ROUTING_KEY)
         self.spy = Snoop(spy, identity, SPY_ROUTING_KEY)
         self._snoops = (self.trace, self.spy)
+        repairs = self._network(REPAIR, wire.Repair)
         link = self._make_link(self._link_settings())
-        self.peers = Peers(link, (mesh, trace, spy))
+        self.peers = Peers(link, (mesh, trace, spy, repairs))
         self.subscriber: Subscriber = link.subscriber(self.home)
+        self.repair = Repair(
+            repairs,
+            self.mesh,
+            history,
+            self._inboxes,
+            interval_s=config.heartbeat_interval_s,
+            timeout_s=config.repair_timeout_s,
+            message_bytes=self._largest_message,
+            connected_since=lambda: self.subscriber.connected_since,
+        )
         self._link = link
         self.subscriber.start()
         publisher = self.peers.add(self.home)
         self.subscriber.wait_ready(self._start_timeout_s)
         publisher.wait_ready(self._start_timeout_s)
+        self.subscriber.add(self._repair_queue(), self.repair.receive, self._add_timeout_s)
+        self.repair.start()
 
-    def _network(self, name: NetworkName, message_type: type[T]) -> Network[T]:
+    @property
+    def _largest_message(self) -> int:
+        return max(self.config.frame_bytes, self.config.max_event_bytes)
+
+    def _inboxes(self) -> list[Inbox]:
+        return [inbox for inbox in list(self._charts.values()) if inbox]
+
+    def _network(
+        self, name: str, message_type: type[T], history: History[T] | None = None
+    ) -> Network[T]:
         config = self.config
-        largest = max(config.frame_bytes, config.max_event_bytes) + _ENVELOPE_BYTES
+        own = name == REPAIR
+        largest = self._largest_message + _ENVELOPE_BYTES
         codec = Codec(
             name,
-            KeyRing(self._keys(name)),
+            KeyRing(self._keys("mesh" if own else cast("NetworkName", name))),
             message_type,
             max_frame_bytes=largest + FRAME_OVERHEAD_BYTES,
-            max_event_bytes=config.max_event_bytes,
+            max_event_bytes=largest if own else config.max_event_bytes,
         )
         return Network(
             name,
@@ -217,7 +248,8 @@ class Node:
             frame_events=config.frame_events,
             frame_bytes=config.frame_bytes,
             # Nobody's trace may cost anybody an event.
-            expendable=name != "mesh",
+            expendable=name.startswith("snoop"),
+            history=history,
         )
 
     def _keys(self, network: NetworkName) -> tuple[bytes, ...]:
@@ -228,7 +260,7 @@ class Node:
         config = self.config
         return LinkSettings(
             node=self.name,
-            exchanges=tuple(exchange_of(network) for network in NETWORKS),
+            exchanges=tuple(exchange_of(network) for network in (*NETWORKS, REPAIR)),
             observer=self.observer,
             attempts=config.connection_attempts,
             connect_timeout_s=config.connect_timeout_s,
@@ -257,6 +289,15 @@ class Node:
             expires_s=self.config.queue_expires_s,
             replicated=lasting,
             delete_on_stop=not lasting,
+        )
+
+    def _repair_queue(self) -> QueueSpec:
+        return QueueSpec(
+            name=_queue_name(REPAIR, self.name, self.identity.incarnation),
+            exchange=exchange_of(REPAIR),
+            routing_pattern=self.repair.routing_key,
+            prefetch=self.config.prefetch_frames,
+            expires_s=self.config.queue_expires_s,
         )
 
     def _snoop_queue(self, snoop: Snoop) -> QueueSpec:

@@ -37,7 +37,10 @@ class Observer:
         """Events will not be delivered; `reason` is one of few fixed words."""
 
     def gap(self, *, network: str, sender: str, missing: int) -> None:
-        """Sequence numbers are missing from one sender's stream."""
+        """Sequence numbers are missing from one sender's stream, for good."""
+
+    def repaired(self, *, network: str, events: int) -> None:
+        """Missing events came after all, since their sender was asked for them."""
 
     def peer_up(self, *, peer: str) -> None:
         """A publisher is connected to a peer (its redacted address)."""

@@ -16,7 +16,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from miros_mesh import config, environment, errors
 from miros_mesh.config import MeshConfig
-from miros_mesh.networks.replay import Verdict
+from miros_mesh.networks.streams import Verdict
 from miros_mesh.observe.metrics import MetricsObserver
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -38,7 +38,7 @@ class LinkSettings:
     observer: Observer
     attempts: int = 3
     connect_timeout_s: float = 5.0
-    heartbeat_interval_s: float = 10.0
+    heartbeat_interval_s: float = 5.0
     confirm_timeout_s: float = 10.0
     confirm_window: int = 100
     outbox_events: int = 100_000

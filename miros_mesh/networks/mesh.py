@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,13 +13,16 @@ from miros_mesh.config import PayloadSerializer
 from miros_mesh.errors import MeshError, PayloadError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.network import Network
-from miros_mesh.networks.replay import ReplayWindows, Verdict
+from miros_mesh.networks.streams import Passed, Range, Streams, Verdict
 from miros_mesh.observer import Observer
 from miros_mesh.wire import Envelope
 
 # Signal names that begin so belong to the library and never reach a chart.
 RESERVED_PREFIX = "miros_mesh."
 GOODBYE = RESERVED_PREFIX + "goodbye"
+# Says nothing but its number, by which receivers see that something before it is missing.
+BEAT = RESERVED_PREFIX + "beat"
+_BEATS = 2
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Mesh:
         self.observer = observer
         self.dedup_window = dedup_window
         self._serializer = serializer
+        self._quiet: dict[str, _Quiet] = {}
 
     def transmit(
         self, chart: str, routing_key: str, signal: str, payload: Any, cause: str | None
@@ -56,6 +60,8 @@ class Mesh:
         Raises `PayloadError` or `EventTooLargeError`.
         """
         self._send(chart, routing_key, signal, self._dumped(payload), cause)
+        if chart not in self._quiet:
+            self._quiet[chart] = _Quiet(routing_key)
 
     def _dumped(self, payload: Any) -> bytes:
         try:
@@ -70,7 +76,21 @@ class Mesh:
 
     def goodbye(self, chart: str, routing_key: str) -> None:
         """Tell the others that a chart leaves."""
+        self._quiet.pop(chart, None)
         self._send(chart, routing_key, GOODBYE, b"", None)
+
+    def beat(self) -> None:
+        """Let each chart that has fallen silent since the last call say its number, twice.
+
+        Were its last events lost with a queue, nothing else would tell their receivers.
+        """
+        for chart, quiet in list(self._quiet.items()):
+            last = self.network.sequence_of(chart)
+            if last != quiet.last:
+                quiet.last, quiet.beats = last, 0
+            elif quiet.beats < _BEATS:
+                self._send(chart, quiet.routing_key, BEAT, b"", None)
+                quiet.last, quiet.beats = self.network.sequence_of(chart), quiet.beats + 1
 
     def payload_of(self, envelope: Envelope) -> Any:
         """Raises `PayloadError` when the serializer cannot read it."""
@@ -93,7 +113,17 @@ class Mesh:
             chart,
             routing_key,
             lambda sequence: Envelope(node, chart, incarnation, sequence, signal, data, now, cause),
+            counted=not signal.startswith(RESERVED_PREFIX),
         )
+
+
+@dataclass
+class _Quiet:
+    """A chart's last number when it was looked at, and its beats since then."""
+
+    routing_key: str
+    last: int = 0
+    beats: int = 0
 
 
 class _Ticket:
@@ -119,7 +149,7 @@ class Arrival:
     """A received event on its way through a chart's FIFO."""
 
     envelope: Envelope
-    payload: Any
+    payload: Any = None
     tickets: list[_Ticket] = field(default_factory=list)
 
 
@@ -127,16 +157,24 @@ class Inbox:
     """What arrived for one chart: fed into its FIFO while that has room, acknowledged once handled.
 
     `room` says how many events the FIFO takes now, and `post` puts one there or raises nothing.
+    Events that come before an earlier one of their sender wait for it; `missed` is called then.
     """
 
     def __init__(
-        self, mesh: Mesh, chart: str, *, room: Callable[[], int], post: Callable[[Arrival], None]
+        self,
+        mesh: Mesh,
+        chart: str,
+        *,
+        room: Callable[[], int],
+        post: Callable[[Arrival], None],
+        missed: Callable[[], None] = lambda: None,
     ) -> None:
         self._mesh = mesh
         self._chart = chart
         self._room = room
         self._post = post
-        self._windows = ReplayWindows(mesh.dedup_window)
+        self._missed = missed
+        self._streams: Streams[Arrival] = Streams(mesh.dedup_window)
         self._waiting: deque[Arrival] = deque()
         self._unfinished: dict[str, Arrival] = {}
         self._open = False
@@ -161,7 +199,39 @@ class Inbox:
             return
         ticket = _Ticket(delivery, len(envelopes))
         for envelope in envelopes:
-            self._admit(envelope, ticket)
+            if self._is_echo(envelope):
+                ticket.done()
+            else:
+                self._admit(envelope, ticket)
+        self.feed()
+
+    def holes(self) -> dict[tuple[str, str], list[Range]]:
+        """The numbers that events wait for, by their stream: incarnation and chart."""
+        with self._lock:
+            return self._streams.holes()
+
+    def repair(self, envelopes: Sequence[Envelope]) -> int:
+        """Take what was asked for again; how many of it were missing here."""
+        taken = 0
+        with self._lock:
+            for envelope in envelopes:
+                if self._streams.wants(_stream_of(envelope), envelope.sequence):
+                    taken += 1
+                    self._admit(envelope)
+        self.feed()
+        return taken
+
+    def skip(self, stream: tuple[str, str], last: int) -> None:
+        """Wait no longer for events up to this number: their sender has them no more."""
+        with self._lock:
+            self._pass(stream, self._streams.skip(stream, last))
+        self.feed()
+
+    def expire(self, before: float) -> None:
+        """Wait no longer for what was missing before that (monotonic) time already."""
+        with self._lock:
+            for stream, passed in self._streams.expire(before):
+                self._pass(stream, passed)
         self.feed()
 
     def feed(self) -> None:
@@ -187,53 +257,57 @@ class Inbox:
         for ticket in arrival.tickets:
             ticket.done()
 
-    def _admit(self, envelope: Envelope, ticket: _Ticket) -> None:
-        if self._is_echo(envelope):
-            ticket.done()
-        elif not self._is_new(envelope):
-            self._settle_copy(envelope, ticket)
-        elif envelope.signal.startswith(RESERVED_PREFIX):
-            self._control(envelope)
-            ticket.done()
-        else:
-            self._queue(envelope, ticket)
+    def _admit(self, envelope: Envelope, *tickets: _Ticket) -> None:
+        arrival = Arrival(envelope, None, list(tickets))
+        with self._lock:
+            verdict, in_turn = self._streams.admit(
+                _stream_of(envelope), envelope.sequence, arrival, time.monotonic()
+            )
+            if verdict is not Verdict.NEW:
+                self._drop(verdict.value)
+                self._settle_copy(envelope, tickets)
+                return
+            self._unfinished[envelope.id] = arrival
+            for each in in_turn:
+                self._enter(each)
+        if not in_turn:
+            self._missed()
 
-    def _queue(self, envelope: Envelope, ticket: _Ticket) -> None:
+    def _enter(self, arrival: Arrival) -> None:
+        envelope = arrival.envelope
+        if envelope.signal.startswith(RESERVED_PREFIX):
+            self._control(envelope)
+            self.finished(arrival)
+            return
         try:
-            payload = self._mesh.payload_of(envelope)
+            arrival.payload = self._mesh.payload_of(envelope)
         except PayloadError as error:
             self._mesh.network.complain("payload", error)
             self._drop("payload")
-            ticket.done()
+            self.finished(arrival)
             return
-        with self._lock:
-            arrival = Arrival(envelope, payload, [ticket])
-            self._unfinished[envelope.id] = arrival
-            self._waiting.append(arrival)
+        self._waiting.append(arrival)
+
+    def _pass(self, stream: tuple[str, str], passed: Passed[Arrival]) -> None:
+        if passed.missing:
+            _, chart = stream
+            network = self._mesh.network.name
+            self._mesh.observer.gap(network=network, sender=chart, missing=passed.missing)
+        for arrival in passed.items:
+            self._enter(arrival)
 
     def _is_echo(self, envelope: Envelope) -> bool:
         own = self._mesh.identity.incarnation
         return envelope.incarnation == own and envelope.chart == self._chart
 
-    def _is_new(self, envelope: Envelope) -> bool:
-        stream = f"{envelope.incarnation}/{envelope.chart}"
-        verdict, missing = self._windows.check(stream, envelope.sequence)
-        if missing:
-            self._mesh.observer.gap(
-                network=self._mesh.network.name, sender=envelope.chart, missing=missing
-            )
-        if verdict is not Verdict.NEW:
-            self._drop(verdict.value)
-        return verdict is Verdict.NEW
-
-    def _settle_copy(self, envelope: Envelope, ticket: _Ticket) -> None:
-        with self._lock:
-            unfinished = self._unfinished.get(envelope.id)
-            if unfinished is not None:
-                # The broker may forget this copy only when the first one has been handled.
-                unfinished.tickets.append(ticket)
-                return
-        ticket.done()
+    def _settle_copy(self, envelope: Envelope, tickets: Sequence[_Ticket]) -> None:
+        unfinished = self._unfinished.get(envelope.id)
+        if unfinished is not None:
+            # The broker may forget this copy only when the first one has been handled.
+            unfinished.tickets += tickets
+            return
+        for ticket in tickets:
+            ticket.done()
 
     def _control(self, envelope: Envelope) -> None:
         if envelope.signal == GOODBYE:
@@ -241,3 +315,7 @@ class Inbox:
 
     def _drop(self, reason: str) -> None:
         self._mesh.observer.dropped(network=self._mesh.network.name, reason=reason, events=1)
+
+
+def _stream_of(envelope: Envelope) -> tuple[str, str]:
+    return envelope.incarnation, envelope.chart

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from miros_mesh.errors import FrameError, MeshError
 from miros_mesh.link.ports import Delivery, Publisher
+from miros_mesh.networks.history import History
 from miros_mesh.networks.packing import Frame
 from miros_mesh.observer import Observer
 from miros_mesh.wire import Codec, Origin
@@ -41,6 +42,7 @@ class Network(Generic[T]):
         frame_events: int,
         frame_bytes: int,
         expendable: bool = False,
+        history: History[T] | None = None,
     ) -> None:
         self.name = name
         self.exchange = exchange_of(name)
@@ -49,6 +51,7 @@ class Network(Generic[T]):
         self._frame_events = frame_events
         self._frame_bytes = frame_bytes
         self._expendable = expendable
+        self._history = history
         self._complaints = _Complaints(name)
         self._publishers: tuple[Publisher, ...] = ()
         self._tail: Frame | None = None
@@ -68,17 +71,28 @@ class Network(Generic[T]):
             # The peer may not have sent it yet, and would not hear that it grows.
             self._tail = None
 
-    def send(self, chart: str, routing_key: str, make: Callable[[int], T]) -> None:
+    def send(
+        self, chart: str, routing_key: str, make: Callable[[int], T], *, counted: bool = True
+    ) -> None:
         """Pack the message that `make` builds from the chart's next sequence number.
 
-        Raises `EventTooLargeError` or `PayloadError`, and then uses up no number.
+        What is not `counted` is the library's own and nobody's event. Raises `EventTooLargeError`
+        or `PayloadError`, and then uses up no number.
         """
         with self._lock:
             sequence = self._sequences[chart] + 1
-            encoded = self._codec.encode(make(sequence))
+            message = make(sequence)
+            encoded = self._codec.encode(message)
             self._sequences[chart] = sequence
-            self._pack(routing_key, encoded)
-        self._observer.transmitted(network=self.name, chart=chart)
+            if self._history:
+                self._history.add(message, len(encoded))
+            self._pack(routing_key, encoded, counted)
+        if counted:
+            self._observer.transmitted(network=self.name, chart=chart)
+
+    def sequence_of(self, chart: str) -> int:
+        """The number of the chart's last message; 0 before the first."""
+        return self._sequences.get(chart, 0)
 
     def open(self, delivery: Delivery) -> list[T]:
         """The messages of a delivery; one that is refused is rejected, counted, and gives none."""
@@ -98,11 +112,12 @@ class Network(Generic[T]):
         """Log once in a while why something received is refused."""
         self._complaints.tell(reason, error)
 
-    def _pack(self, routing_key: str, encoded: bytes) -> None:
-        if not self._publishers:
+    def _pack(self, routing_key: str, encoded: bytes, counted: bool) -> None:
+        if not self._publishers and counted:
             self._observer.dropped(network=self.name, reason="no_peer", events=1)
         tail = self._tail
-        if tail and tail.routing_key == routing_key and tail.add(encoded):
+        fits = counted and tail and tail.counted and tail.routing_key == routing_key
+        if tail and fits and tail.add(encoded):
             for publisher in self._publishers:
                 publisher.grown(tail, len(encoded))
             return
@@ -112,6 +127,7 @@ class Network(Generic[T]):
             routing_key,
             self._codec.seal,
             expendable=self._expendable,
+            counted=counted,
             max_events=self._frame_events,
             max_bytes=self._frame_bytes,
         )

@@ -34,6 +34,7 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "dropped_events": ("Events that will not be delivered.", ("network", "reason")),
     "gaps": ("Holes in the sequence numbers of a sender.", ("network",)),
     "missing_events": ("Sequence numbers in those holes.", ("network",)),
+    "repaired_events": ("Missing events that came when asked for.", ("network",)),
     "peer_losses": ("Connections to peers that broke.", ("reason",)),
     "subscription_losses": ("Connections to a home broker that broke.", ("reason",)),
     "charts_left": ("Charts elsewhere on the mesh that said goodbye.", ()),
@@ -104,6 +105,9 @@ class MetricsObserver(Observer):
         label = self._network(network)
         self._count("gaps", 1, label)
         self._count("missing_events", missing, label)
+
+    def repaired(self, *, network: str, events: int) -> None:
+        self._count("repaired_events", events, self._network(network))
 
     def peer_up(self, *, peer: str) -> None:
         self._peers.enter(peer)

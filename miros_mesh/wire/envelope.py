@@ -1,6 +1,6 @@
-"""What travels inside a frame: events of the mesh and records of the snoop networks.
+"""What travels inside a frame: events of the mesh, records of the snoop networks, and repairs.
 
-Both travel as msgpack arrays in field order, so the order of the fields is part of the wire
+They travel as msgpack arrays in field order, so the order of the fields is part of the wire
 format: a new field means a new frame version.
 """
 
@@ -14,6 +14,7 @@ from msgspec import Meta
 MAX_NAME = 255
 MAX_INCARNATION = 64
 MAX_SEQUENCE = 2**63 - 1
+MAX_RANGES = 1000
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 StateName = Annotated[str, Meta(max_length=MAX_NAME)]
@@ -22,6 +23,7 @@ SequenceNumber = Annotated[int, Meta(ge=1, le=MAX_SEQUENCE)]
 EventId = Annotated[
     str, Meta(min_length=1, max_length=MAX_INCARNATION + MAX_NAME + len(f"//{MAX_SEQUENCE}"))
 ]
+Ranges = Annotated[tuple[tuple[SequenceNumber, SequenceNumber], ...], Meta(max_length=MAX_RANGES)]
 # Ends with the year 9998, so that a reader in any time zone can turn it into a datetime.
 EpochSeconds = Annotated[float, Meta(ge=0, le=253_370_764_800)]
 
@@ -54,6 +56,21 @@ class Envelope(Origin, frozen=True):
             f"Envelope(id={self.id!r}, node={self.node!r}, signal={self.signal!r}, "
             f"payload=<{len(self.payload)} bytes>, sent_at={self.sent_at!r}, cause={self.cause!r})"
         )
+
+
+class Repair(Origin, frozen=True):
+    """What nodes say to each other about missing events; never seen by a chart.
+
+    `ask` and `gone` name the numbers of a stream (a chart and its node's incarnation); `again`
+    brings events as they were first sent.
+    """
+
+    kind: Literal["ask", "again", "gone"]
+    stream: tuple[Incarnation, Name]
+    numbers: Annotated[
+        tuple[tuple[SequenceNumber, SequenceNumber], ...], Meta(max_length=MAX_RANGES)
+    ] = ()
+    events: tuple[Envelope, ...] = ()
 
 
 class SnoopRecord(Origin, frozen=True):

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import kombu
 import pytest
 
 from charts_at_work import Heard, Launch, event
 from faults.conftest import Told, settings
 from faults.traffic import (
-    RECOVERY_LIMIT_S,
     SIGNAL,
     WARM,
-    Account,
     Handled,
     Stream,
     accounted,
-    record,
+    events_through,
 )
 from miros_mesh import DEFAULT_ROUTING_KEY, NetworkedActiveObject
 from miros_mesh.networks import exchange_of
@@ -29,7 +24,7 @@ from waiting import wait_until
 pytestmark = pytest.mark.timeout(60)
 
 QUEUE = f"miros_mesh.v1.mesh.receiver.receiver.{_digest(DEFAULT_ROUTING_KEY)}"
-SETTLED = 300
+LAST = 100
 SHORT = 20
 FEW = 200
 
@@ -51,46 +46,15 @@ def sender(vhost_url: str, launch: Launch, handled: Handled, told: Told) -> Netw
     return launch("sender", settings(vhost_url), Heard())
 
 
-def deleted(
-    fault: str,
-    sender: NetworkedActiveObject,
-    handled: Handled,
-    told: Told,
-    delete: Callable[[], object],
-) -> None:
-    """Delete something amid the stream. What it takes with it is told, and nothing else goes."""
-    with Stream(sender) as stream:
-        wait_until(lambda: len(handled.numbers) >= WARM)
-        delete()
-        done, first_after = time.monotonic(), stream.next
-        # Of what is sent before all is declared again, an event may still have found a way.
-        when = wait_until(lambda: steady_from(handled, first_after), 20, message=fault)
-        sent = stream.end()
-    wait_until(lambda: handled.numbers[-1] == sent[-1], message="the last event")
-    account = Account.of(sent, handled.numbers)
-    record(fault, account, when - done)
-    assert (account.duplicated, account.out_of_order) == (0, 0)
-    assert account.lost == told.missing
-    assert when - done < RECOVERY_LIMIT_S
-
-
-def steady_from(handled: Handled, first: int) -> float | None:
-    """When the events began to come again without a hole."""
-    numbers, times = list(handled.numbers), list(handled.times)
-    last = numbers[-SETTLED:]
-    if len(last) < SETTLED or last[0] < first or last[-1] - last[0] != SETTLED - 1:
-        return None
-    return times[len(numbers) - SETTLED]
-
-
 def test_queue_deleted_under_the_consumer(
     vhost_url: str, sender: NetworkedActiveObject, handled: Handled, told: Told
 ) -> None:
     with kombu.Connection(vhost_url) as connection:
         channel = connection.channel()
-        fault = "queue deleted under the consumer"
-        deleted(fault, sender, handled, told, lambda: channel.queue_delete(QUEUE))
+        with events_through("queue deleted under the consumer", sender, handled):
+            channel.queue_delete(QUEUE)
     assert told.subscriptions == 2
+    assert told.missing == 0
 
 
 def test_exchange_deleted_under_the_publisher(
@@ -98,8 +62,25 @@ def test_exchange_deleted_under_the_publisher(
 ) -> None:
     with kombu.Connection(vhost_url) as connection:
         channel = connection.channel()
-        fault = "exchange deleted under the publisher"
-        deleted(fault, sender, handled, told, lambda: channel.exchange_delete(exchange_of("mesh")))
+        with events_through("exchange deleted under the publisher", sender, handled):
+            channel.exchange_delete(exchange_of("mesh"))
+    assert told.missing == 0
+
+
+def test_exchange_and_queue_deleted_amid_the_last_events(
+    vhost_url: str, sender: NetworkedActiveObject, handled: Handled, told: Told
+) -> None:
+    """No later event tells the receiver that these are missing."""
+    with Stream(sender) as stream:
+        wait_until(lambda: len(handled.numbers) >= WARM)
+        with kombu.Connection(vhost_url) as connection:
+            connection.channel().exchange_delete(exchange_of("mesh"))
+        sent = stream.end()
+    for number in range(sent[-1] + 1, sent[-1] + LAST):
+        sender.transmit(event(SIGNAL, number))
+    account = accounted("exchange deleted, then silence", range(sent[-1] + LAST), handled)
+    assert account.perfect, account
+    assert told.missing == 0
 
 
 def test_queue_that_is_full_and_refuses(
@@ -113,6 +94,4 @@ def test_queue_that_is_full_and_refuses(
     for number in range(FEW):
         sender.transmit(event(SIGNAL, number))
     account = accounted("queue full, refuses", range(FEW), handled)
-    # Of the frames on their way when the first one is refused some may find room and overtake it:
-    # the order is kept no better than in test_frames' forged stream.
-    assert (account.lost, account.duplicated) == (0, 0)
+    assert account.perfect, account

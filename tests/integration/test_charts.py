@@ -247,7 +247,7 @@ def test_threads_do_not_grow_with_the_number_of_charts(ground: Ground, launch: L
     for number in range(1, 10):
         launch(str(number), ground.node("one"))
     assert _mesh_threads() == threads
-    assert len(threads) == 2
+    assert len(threads) == 3
 
 
 def test_a_node_goes_on_until_its_last_chart_stops(ground: Ground, launch: Launch) -> None:

@@ -17,6 +17,7 @@ HOOKS: dict[str, dict[str, Any]] = {
     "handed_over": {"chart": "c", "seconds": 0.1},
     "dropped": {"network": "mesh", "reason": "overflow", "events": 2},
     "gap": {"network": "mesh", "sender": "s", "missing": 3},
+    "repaired": {"network": "mesh", "events": 3},
     "peer_up": {"peer": "p"},
     "peer_down": {"peer": "p", "reason": "lost"},
     "blocked": {"peer": "p"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miros_mesh.networks import Arrival, Inbox
-from miros_mesh.networks.mesh import GOODBYE, RESERVED_PREFIX
+from miros_mesh.networks.mesh import BEAT, GOODBYE, RESERVED_PREFIX
 from miros_mesh.observer import Observer
 from ports_in_hand import Handed
-from sealed import OURS, envelope, frame_of, mesh
+from sealed import OURS, THEIRS, envelope, frame_of, mesh
 
 
 class Chart:
@@ -280,11 +281,111 @@ def test_a_frame_that_is_refused_is_rejected_and_gives_nothing(chart: Chart, not
     assert notes.drops == ["undecryptable"]
 
 
-def test_missing_numbers_are_told_with_their_sender(chart: Chart, notes: Notes) -> None:
+# What is missing
+
+
+def test_events_wait_for_an_earlier_one_that_is_missing(chart: Chart, notes: Notes) -> None:
+    chart.receive(1)
+    late = chart.receive(5)
+    assert chart.waiting == [1]
+    assert chart.inbox.holes() == {(THEIRS.incarnation, "talker"): [(2, 4)]}
+
+    chart.receive(3, 4)
+    chart.receive(2)
+
+    assert chart.waiting == [1, 2, 3, 4, 5]
+    chart.handle(5)
+    assert late.acks == 1
+    assert notes.gaps == []
+
+
+def test_whoever_looks_after_missing_events_is_told(notes: Notes) -> None:
+    told: list[None] = []
+    inbox = Inbox(
+        mesh(notes),
+        "listener",
+        room=lambda: 9,
+        post=lambda arrival: None,
+        missed=lambda: told.append(None),
+    )
+    inbox.open()
+
+    for number in (1, 2, 4, 3):
+        inbox.receive(Handed(frame_of(envelope(number))))
+
+    assert len(told) == 1
+
+
+def test_what_never_comes_is_told_with_its_sender(chart: Chart, notes: Notes) -> None:
+    chart.receive(1)
+    chart.receive(5)
+    chart.inbox.expire(0)
+    assert chart.waiting == [1]
+
+    chart.inbox.expire(math.inf)
+
+    assert chart.waiting == [1, 5]
+    assert notes.gaps == [("talker", 3)]
+
+
+def test_what_the_sender_has_no_more_is_not_waited_for(chart: Chart, notes: Notes) -> None:
     chart.receive(1)
     chart.receive(5)
 
-    assert notes.gaps == [("talker", 3)]
+    chart.inbox.skip((THEIRS.incarnation, "talker"), 3)
+    assert (chart.waiting, notes.gaps) == ([1], [("talker", 2)])
+
+    chart.receive(4)
+    assert chart.waiting == [1, 4, 5]
+
+
+def test_what_was_asked_for_fills_the_hole_and_nothing_else_gets_in(
+    chart: Chart, notes: Notes
+) -> None:
+    chart.receive(1)
+    delivery = chart.receive(4)
+    asked = [envelope(number) for number in (1, 2, 3, 4)]
+
+    assert chart.inbox.repair([*asked, envelope(7, chart="stranger")]) == 2
+
+    assert chart.waiting == [1, 2, 3, 4]
+    chart.handle(4)
+    assert delivery.acks == 1
+    assert (notes.gaps, notes.drops) == ([], [])
+
+
+def test_a_copy_of_an_event_that_waits_for_an_earlier_one_keeps_both_frames(chart: Chart) -> None:
+    chart.receive(1)
+    frames = [chart.receive(3), chart.receive(3)]
+    chart.handle()
+    chart.receive(2)
+    chart.handle()
+    assert [frame.acks for frame in frames] == [0, 0]
+
+    chart.handle()
+
+    assert [frame.acks for frame in frames] == [1, 1]
+
+
+def test_a_goodbye_waits_for_its_turn(chart: Chart, notes: Notes) -> None:
+    chart.receive(1)
+    chart.receive(3, signal=GOODBYE)
+    assert notes.left == []
+
+    chart.receive(2)
+
+    assert notes.left == [("there", "talker")]
+
+
+def test_a_beat_tells_of_what_is_missing_before_it(chart: Chart) -> None:
+    chart.receive(1)
+    beat = chart.receive(4, signal=BEAT)
+
+    assert chart.inbox.holes() == {(THEIRS.incarnation, "talker"): [(2, 3)]}
+    chart.inbox.repair([envelope(2), envelope(3)])
+
+    assert chart.waiting == [1, 2, 3]
+    assert beat.acks == 1
 
 
 # All of it together
@@ -294,6 +395,7 @@ steps = st.lists(
     st.one_of(
         st.tuples(st.just("receive"), st.lists(st.integers(1, 12), min_size=1, max_size=4)),
         st.tuples(st.just("handle"), st.just([1])),
+        st.tuples(st.just("expire"), st.just([1])),
         st.tuples(st.just("places"), st.lists(st.integers(0, 5), min_size=1, max_size=1)),
     ),
     min_size=10,
@@ -320,12 +422,14 @@ def test_whatever_comes_twice_each_event_is_handled_once_before_any_of_its_frame
         elif move == "places":
             chart.places = arguments[0]
             chart.inbox.feed()
+        elif move == "expire":
+            chart.inbox.expire(math.inf)
         elif chart.fifo:
             chart.handle()
         check()
 
     chart.places = 100
-    chart.inbox.feed()
+    chart.inbox.expire(math.inf)
     chart.handle(len(chart.fifo))
     check()
     assert all(delivery.acks == 1 and not delivery.rejects for _, delivery in frames)

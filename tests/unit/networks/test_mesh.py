@@ -9,6 +9,7 @@ import pytest
 
 from miros_mesh.errors import PayloadError
 from miros_mesh.networks import Mesh
+from miros_mesh.networks.mesh import BEAT, GOODBYE
 from miros_mesh.observer import Observer
 from ports_in_hand import Shelf
 from sealed import OURS, envelope, mesh, mesh_codec, mesh_network
@@ -61,6 +62,63 @@ def test_a_goodbye_needs_no_serializer() -> None:
 
     (sent,) = mesh_codec.open(shelf.parcels[0].seal())
     assert (sent.signal, sent.payload) == ("miros_mesh.goodbye", b"")
+
+
+def said(shelf: Shelf) -> list[tuple[int, str]]:
+    return [
+        (each.sequence, each.signal)
+        for parcel in shelf.parcels
+        for each in mesh_codec.open(parcel.seal())
+    ]
+
+
+def test_a_chart_that_fell_silent_says_its_number_twice() -> None:
+    sender, shelf = mesh(), Shelf()
+    sender.network.attach(shelf)
+    sender.beat()
+    sender.transmit("talker", "key", "ping", None, None)
+
+    sender.beat()
+    assert said(shelf) == [(1, "ping")]
+
+    for _ in range(5):
+        sender.beat()
+    assert said(shelf) == [(1, "ping"), (2, BEAT), (3, BEAT)]
+    assert {parcel.routing_key for parcel in shelf.parcels} == {"key"}
+
+    sender.transmit("talker", "key", "ping", None, None)
+    for _ in range(5):
+        sender.beat()
+    assert said(shelf)[3:] == [(4, "ping"), (5, BEAT), (6, BEAT)]
+
+
+def test_a_chart_that_said_goodbye_says_nothing_more() -> None:
+    sender, shelf = mesh(), Shelf()
+    sender.network.attach(shelf)
+    sender.transmit("talker", "key", "ping", None, None)
+    sender.goodbye("talker", "key")
+
+    for _ in range(5):
+        sender.beat()
+
+    assert [signal for _, signal in said(shelf)] == ["ping", GOODBYE]
+
+
+def test_what_the_library_says_for_itself_is_no_event() -> None:
+    told: list[str] = []
+
+    class Notes(Observer):
+        def transmitted(self, *, network: str, chart: str) -> None:
+            told.append(chart)
+
+    sender, shelf = mesh(Notes()), Shelf()
+    sender.network.attach(shelf)
+
+    sender.transmit("talker", "key", "ping", None, None)
+    sender.goodbye("talker", "key")
+
+    assert (shelf.events, len(shelf.parcels)) == (1, 2)
+    assert told == ["talker"]
 
 
 def test_a_serializer_of_ones_own_is_used_both_ways() -> None:

@@ -1,0 +1,47 @@
+"""What a node has sent lately, for receivers that ask for it again."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from miros_mesh.networks.streams import Range
+from miros_mesh.wire import Origin
+
+T = TypeVar("T", bound=Origin)
+
+
+class History(Generic[T]):
+    """The last messages of all charts of a node, bounded in number and bytes. Thread-safe."""
+
+    def __init__(self, *, max_events: int, max_bytes: int) -> None:
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._sent: deque[tuple[T, int]] = deque()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def add(self, message: T, size_bytes: int) -> None:
+        """Remember a message; the oldest ones make room."""
+        with self._lock:
+            self._sent.append((message, size_bytes))
+            self._bytes += size_bytes
+            while len(self._sent) > self._max_events or self._bytes > self._max_bytes:
+                _, forgotten = self._sent.popleft()
+                self._bytes -= forgotten
+
+    def find(self, chart: str, numbers: Sequence[Range]) -> list[T]:
+        """Those of a chart with these numbers, in the order in which they were sent."""
+        with self._lock:
+            sent = [message for message, _ in self._sent if message.chart == chart]
+        ranges = sorted(numbers)
+        firsts = [first for first, _ in ranges]
+
+        def asked(sequence: int) -> bool:
+            at = bisect_right(firsts, sequence)
+            return at > 0 and sequence <= ranges[at - 1][1]
+
+        return [message for message in sent if asked(message.sequence)]

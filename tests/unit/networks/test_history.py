@@ -1,0 +1,42 @@
+"""What was sent lately is found again, and no more than may be kept."""
+
+from __future__ import annotations
+
+from miros_mesh.networks import History
+from miros_mesh.wire import Envelope
+from sealed import envelope
+
+
+def kept(history: History[Envelope], chart: str = "talker", *ranges: tuple[int, int]) -> list[int]:
+    return [found.sequence for found in history.find(chart, ranges or [(1, 1_000)])]
+
+
+def history(*, max_events: int = 100, max_bytes: int = 10_000) -> History[Envelope]:
+    return History(max_events=max_events, max_bytes=max_bytes)
+
+
+def test_what_is_asked_for_is_found_in_the_order_in_which_it_was_sent() -> None:
+    sent = history()
+    for number in range(1, 10):
+        sent.add(envelope(number), 1)
+        sent.add(envelope(number, chart="other"), 1)
+
+    assert kept(sent, "talker", (6, 7), (2, 3), (9, 40)) == [2, 3, 6, 7, 9]
+    assert kept(sent, "nobody") == []
+
+
+def test_the_oldest_ones_make_room() -> None:
+    few, small = history(max_events=3), history(max_bytes=25)
+    for number in range(1, 10):
+        few.add(envelope(number), 1)
+        small.add(envelope(number), 10)
+
+    assert kept(few) == [7, 8, 9]
+    assert kept(small) == [8, 9]
+
+
+def test_nothing_is_kept_where_nothing_may_be() -> None:
+    sent = history(max_events=0)
+    sent.add(envelope(1), 1)
+
+    assert kept(sent) == []

@@ -1,0 +1,155 @@
+"""Streams put back in order, against a plain model that remembers everything."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miros_mesh.networks.streams import Passed, Stream, Streams, Verdict
+
+LARGEST = 2**63 - 1
+NEW, DUPLICATE, STALE = Verdict.NEW, Verdict.DUPLICATE, Verdict.STALE
+ONE, OTHER = ("a", "chart"), ("b", "chart")
+
+sequences = st.lists(st.integers(1, 60) | st.integers(1, LARGEST), min_size=1, max_size=60)
+
+
+def admitted(stream: Stream[int], *numbers: int) -> list[int]:
+    """What the stream gives for these numbers."""
+    return list(chain(*(stream.admit(number, number, 0.0)[1] for number in numbers)))
+
+
+@given(st.integers(1, LARGEST - 100), st.permutations(range(20)))
+def test_whatever_the_order_each_item_comes_once_and_in_order(first: int, order: list[int]) -> None:
+    stream: Stream[int] = Stream(first, 100)
+
+    given = admitted(stream, *(first + number for number in order))
+
+    assert given == [first + number for number in range(20)]
+    assert admitted(stream, *(first + number for number in order)) == []
+    assert not stream.waits
+
+
+@given(sequences, st.integers(1, 80))
+def test_no_item_comes_twice_and_none_is_kept_for_ever(numbers: list[int], window: int) -> None:
+    stream: Stream[int] = Stream(numbers[0], window)
+
+    given = admitted(stream, *numbers)
+    given += stream.expire(1.0).items
+
+    assert len(given) == len(set(given))
+    assert not stream.waits
+    assert stream.holes() == []
+
+
+@given(sequences)
+def test_what_comes_in_turn_is_in_order(numbers: list[int]) -> None:
+    # What was sent before the first one that came may be late.
+    later = [number for number in numbers if number >= numbers[0]]
+    stream: Stream[int] = Stream(numbers[0], 16)
+
+    given = admitted(stream, *later)
+
+    assert given == sorted(given)
+
+
+def test_the_holes_are_what_is_missing_before_what_is_held() -> None:
+    stream: Stream[int] = Stream(1, 16)
+
+    assert admitted(stream, 1, 4, 5, 9) == [1]
+    assert stream.holes() == [(2, 3), (6, 8)]
+    assert stream.wants(2)
+    assert not stream.wants(4)
+
+    assert admitted(stream, 3, 2) == [2, 3, 4, 5]
+    assert stream.holes() == [(6, 8)]
+
+
+def test_a_copy_of_what_is_held_is_a_duplicate() -> None:
+    stream: Stream[int] = Stream(1, 16)
+    admitted(stream, 1, 3)
+
+    assert stream.admit(3, 3, 0.0) == (DUPLICATE, ())
+
+
+def test_a_hole_that_is_given_up_is_counted_and_its_items_still_come_when_they_are_late() -> None:
+    stream: Stream[int] = Stream(1, 16)
+    admitted(stream, 1, 4, 8)
+
+    assert stream.skip(3) == Passed(2, [4])
+    assert stream.holes() == [(5, 7)]
+    assert stream.admit(2, 2, 0.0) == (NEW, (2,))
+    assert stream.admit(2, 2, 0.0) == (DUPLICATE, ())
+
+
+def test_no_more_is_given_up_than_was_said() -> None:
+    stream: Stream[int] = Stream(1, 16)
+    admitted(stream, 1, 9)
+
+    assert stream.skip(5) == Passed(4, [])
+    assert stream.holes() == [(6, 8)]
+
+
+def test_only_what_has_waited_long_enough_is_let_go() -> None:
+    stream: Stream[int] = Stream(1, 16)
+    for number, now in ((1, 0.0), (3, 1.0), (6, 5.0)):
+        stream.admit(number, number, now)
+
+    assert stream.expire(0.5) == Passed(0, ())
+    assert stream.expire(2.0) == Passed(1, [3])
+    assert stream.holes() == [(4, 5)]
+
+
+def test_what_is_older_than_the_window_is_stale_whether_it_was_seen_or_not() -> None:
+    stream: Stream[int] = Stream(1, 4)
+    admitted(stream, *range(1, 11))
+
+    assert [stream.admit(number, number, 0.0)[0] for number in (1, 6, 7, 10)] == [
+        STALE,
+        STALE,
+        DUPLICATE,
+        DUPLICATE,
+    ]
+
+
+def test_who_joins_late_has_missed_nothing() -> None:
+    streams: Streams[str] = Streams(16)
+
+    assert streams.admit(ONE, 1_000, "a", 0.0) == (NEW, ("a",))
+    assert streams.holes() == {}
+
+
+def test_senders_do_not_wait_for_each_other() -> None:
+    streams: Streams[str] = Streams(16)
+    for sender in (ONE, OTHER):
+        streams.admit(sender, 1, "first", 0.0)
+    streams.admit(ONE, 3, "third", 0.0)
+
+    assert streams.holes() == {ONE: [(2, 2)]}
+    assert streams.wants(ONE, 2)
+    assert not streams.wants(OTHER, 2)
+    assert streams.admit(OTHER, 2, "second", 0.0) == (NEW, ("second",))
+    assert list(streams.expire(1.0)) == [(ONE, Passed(1, ["third"]))]
+    assert streams.holes() == {}
+
+
+def test_the_sender_that_was_silent_for_longest_is_forgotten_first() -> None:
+    streams: Streams[None] = Streams(16, senders=2)
+    names = {name: (name, "chart") for name in ("old", "kept", "newcomer")}
+    for name in ("old", "kept", "old", "newcomer"):
+        streams.admit(names[name], 1, None, 0.0)
+
+    # "kept" was silent for longest when the newcomer came.
+    assert streams.admit(names["old"], 1, None, 0.0)[0] is DUPLICATE
+    assert streams.admit(names["kept"], 1, None, 0.0)[0] is NEW
+
+
+def test_a_sender_whose_items_are_held_back_is_not_forgotten() -> None:
+    streams: Streams[int] = Streams(16, senders=1)
+    streams.admit(ONE, 1, 1, 0.0)
+    streams.admit(ONE, 3, 3, 0.0)
+    streams.admit(OTHER, 1, 1, 0.0)
+
+    assert streams.admit(ONE, 2, 2, 0.0) == (NEW, (2, 3))
