@@ -83,7 +83,12 @@ def keys_of(config: MeshConfig) -> tuple[bytes, ...]:
 
 
 def publish(
-    config: MeshConfig, body: str | bytes, *, network: str = "mesh", **properties: Any
+    config: MeshConfig,
+    body: str | bytes,
+    *,
+    network: str = "mesh",
+    routing_key: str = "miros.mesh",
+    **properties: Any,
 ) -> None:
     """Put a message on the exchange of a network, past the library."""
     url = config.broker_url[0] if config.broker_url else None
@@ -91,7 +96,7 @@ def publish(
         kombu.Producer(connection.channel(), auto_declare=False).publish(
             body,
             exchange=f"miros_mesh.v1.{network}",
-            routing_key="miros.mesh",
+            routing_key=routing_key,
             **{"content_type": "application/data", "content_encoding": "binary", **properties},
         )
 
