@@ -45,7 +45,7 @@ class Reception:
         """Hand an event over; called while the FIFO has room."""
         if reason := _unwelcome(arrival.envelope.signal):
             self._observer.dropped(network="mesh", reason=reason, events=1)
-            self._settle(arrival)
+            self._settle(arrival, refused=True)
             return
         latency_s = max(time.time() - arrival.envelope.sent_at, 0)
         self._observer.handed_over(chart=self._chart.name, seconds=latency_s)
@@ -75,9 +75,9 @@ class Reception:
         if self._inbox:
             self._inbox.take_back(arrival)
 
-    def _settle(self, arrival: Arrival) -> None:
+    def _settle(self, arrival: Arrival, *, refused: bool = False) -> None:
         if self._inbox:
-            self._inbox.finished(arrival)
+            self._inbox.finished(arrival, refused=refused)
 
 
 def _unwelcome(signal: str) -> str | None:

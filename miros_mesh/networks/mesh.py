@@ -127,21 +127,30 @@ class _Quiet:
 
 
 class _Ticket:
-    """One delivery, acknowledged when the last of its events is done."""
+    """One delivery, settled when the last of its events is done.
 
-    __slots__ = ("_delivery", "_left", "_lock")
+    A frame with an event that was refused goes where refused frames go, after the others were
+    handled.
+    """
+
+    __slots__ = ("_delivery", "_left", "_lock", "_refused")
 
     def __init__(self, delivery: Delivery, events: int) -> None:
         self._delivery = delivery
         self._left = events
+        self._refused = False
         self._lock = threading.Lock()
 
-    def done(self) -> None:
+    def done(self, *, refused: bool = False) -> None:
         with self._lock:
             self._left -= 1
+            self._refused = self._refused or refused
             if self._left:
                 return
-        self._delivery.ack()
+        if self._refused:
+            self._delivery.reject()
+        else:
+            self._delivery.ack()
 
 
 @dataclass(eq=False)
@@ -248,14 +257,14 @@ class Inbox:
             if self._open:
                 self._waiting.appendleft(arrival)
 
-    def finished(self, arrival: Arrival) -> None:
-        """The chart has run the event to completion."""
+    def finished(self, arrival: Arrival, *, refused: bool = False) -> None:
+        """The chart has run the event to completion, or refused it."""
         with self._lock:
             if self._unfinished.pop(arrival.envelope.id, None) is None:
                 # A handler may post a received event again; it is acknowledged once.
                 return
         for ticket in arrival.tickets:
-            ticket.done()
+            ticket.done(refused=refused)
 
     def _admit(self, envelope: Envelope, *tickets: _Ticket) -> None:
         arrival = Arrival(envelope, None, list(tickets))
@@ -265,7 +274,7 @@ class Inbox:
             )
             if verdict is not Verdict.NEW:
                 self._drop(verdict.value)
-                self._settle_copy(envelope, tickets)
+                self._settle_copy(envelope, tickets, refused=verdict is Verdict.STALE)
                 return
             self._unfinished[envelope.id] = arrival
             for each in in_turn:
@@ -284,7 +293,7 @@ class Inbox:
         except PayloadError as error:
             self._mesh.network.complain("payload", error)
             self._drop("payload")
-            self.finished(arrival)
+            self.finished(arrival, refused=True)
             return
         self._waiting.append(arrival)
 
@@ -300,14 +309,16 @@ class Inbox:
         own = self._mesh.identity.incarnation
         return envelope.incarnation == own and envelope.chart == self._chart
 
-    def _settle_copy(self, envelope: Envelope, tickets: Sequence[_Ticket]) -> None:
+    def _settle_copy(
+        self, envelope: Envelope, tickets: Sequence[_Ticket], *, refused: bool
+    ) -> None:
         unfinished = self._unfinished.get(envelope.id)
         if unfinished is not None:
             # The broker may forget this copy only when the first one has been handled.
             unfinished.tickets += tickets
             return
         for ticket in tickets:
-            ticket.done()
+            ticket.done(refused=refused)
 
     def _control(self, envelope: Envelope) -> None:
         if envelope.signal == GOODBYE:
