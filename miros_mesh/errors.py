@@ -119,13 +119,6 @@ class ConfirmTimeoutError(LinkError):
     retryable = True
 
 
-class PublishRefusedError(LinkError):
-    """The broker answered a publication with a nack."""
-
-    reason = "nack"
-    retryable = True
-
-
 class CredentialsRefusedError(LinkError):
     """The broker refused the user or the password."""
 
