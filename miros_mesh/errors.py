@@ -119,6 +119,13 @@ class ConfirmTimeoutError(LinkError):
     retryable = True
 
 
+class NodeNameTakenError(LinkError):
+    """Another live process has the node name; one that was killed may hold it a moment longer."""
+
+    reason = "name_taken"
+    retryable = True
+
+
 class CredentialsRefusedError(LinkError):
     """The broker refused the user or the password."""
 

@@ -193,7 +193,8 @@ class Node:
         self._snoops = (self.trace, self.spy)
         link = self._make_link(self._link_settings())
         self.peers = Peers(link, (mesh, trace, spy))
-        self.subscriber: Subscriber = link.subscriber(self.home)
+        claim = exchange_of(f"name.{config.node_name}") if config.node_name else None
+        self.subscriber: Subscriber = link.subscriber(self.home, claim=claim)
         self._link = link
         self.subscriber.start()
         publisher = self.peers.add(self.home)
@@ -257,6 +258,7 @@ class Node:
             expires_s=self.config.queue_expires_s,
             replicated=lasting,
             delete_on_stop=not lasting,
+            dead_letters=True,
         )
 
     def _snoop_queue(self, snoop: Snoop) -> QueueSpec:

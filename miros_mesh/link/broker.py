@@ -73,14 +73,15 @@ class KombuLink:
             observer=settings.observer,
         )
 
-    def subscriber(self, broker: Broker) -> BrokerSubscriber:
-        """A new subscriber at one broker."""
+    def subscriber(self, broker: Broker, claim: str | None = None) -> BrokerSubscriber:
+        """A new subscriber at one broker, which holds the name `claim` there as long as it runs."""
         return BrokerSubscriber(
             name=f"mesh-{self._settings.node}-subscriber",
             broker=broker,
             pools=self._pools,
             attempts=self._settings.attempts,
             observer=self._settings.observer,
+            claim=claim,
         )
 
     def probe(self, broker: Broker) -> None:
