@@ -75,3 +75,6 @@ class Shop:
 
     def close(self) -> None:
         pass
+
+    def abandon(self) -> None:
+        pass

@@ -86,6 +86,10 @@ class Worker:
             with contextlib.suppress(OSError):
                 self._wake_writer.send(b"!")
 
+    def abandon(self) -> None:
+        """In a forked child, where it has no thread: wake the parent's no more."""
+        self._close_wake()
+
     def _end(self, timeout_s: float) -> None:
         self._stopping.set()
         self.wake()
