@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -80,9 +81,21 @@ def forked_child(talk: Conversation, *, stops: bool) -> int:
     return os.waitpid(pid, 0)[1]
 
 
+def outlived(talk: Conversation) -> None:
+    """Wait to be killed, with a child that lets go of everything and lives on."""
+    if not os.fork():
+        talk.link.abandon()
+        sys.stdin.read()
+        sys.exit(0)
+    print("{}", flush=True)
+    signal.pause()
+
+
 def main(where: str, how: str) -> None:
     talk = Conversation(where)
     talk.exchange("before")
+    if how == "outlived":
+        outlived(talk)
     if how == "multiprocessing":
         status = child_of_multiprocessing()
     else:

@@ -11,13 +11,15 @@ from actor import Actor
 SCRIPT = Path(__file__).with_name("forking.py")
 
 
-@pytest.mark.parametrize("how", ["exits", "stops", "multiprocessing"])
-@pytest.mark.parametrize("broker", ["embedded", "rabbitmq"])
-def test_a_fork_costs_the_parent_nothing(
-    broker: str, how: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    where = tmp_path / "mesh" if broker == "embedded" else request.getfixturevalue("vhost_url")
+@pytest.fixture(params=["embedded", "rabbitmq"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> object:
+    """A folder or a URL."""
+    embedded = request.param == "embedded"
+    return tmp_path / "mesh" if embedded else request.getfixturevalue("vhost_url")
 
+
+@pytest.mark.parametrize("how", ["exits", "stops", "multiprocessing"])
+def test_a_fork_costs_the_parent_nothing(where: object, how: str) -> None:
     with Actor(SCRIPT, where, how) as process:
         heard = process.heard()
 
@@ -30,3 +32,13 @@ def test_a_fork_costs_the_parent_nothing(
         "subscriptions": 1,
         "left": 0,
     }
+
+
+def test_a_child_that_lives_on_keeps_nothing_of_a_killed_parent_alive(where: object) -> None:
+    """The heir takes the same name, which is free once the broker knows that the parent is dead."""
+    with Actor(SCRIPT, where, "outlived") as parent:
+        parent.heard()
+        parent.kill()
+
+        with Actor(SCRIPT, where, "exits") as heir:
+            assert heir.heard()["subscriptions"] == 1

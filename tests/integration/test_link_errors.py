@@ -35,6 +35,7 @@ from miros_mesh.errors import (
 from miros_mesh.link.broker import KombuLink, amqp_link
 from miros_mesh.link.pools import CONNECTIONS_PER_ADDRESS, translated
 from miros_mesh.link.ports import Broker, Delivery
+from miros_mesh.link.queues import DEAD_LETTERS
 from post_office import EXCHANGE, LIMIT_S, SETTINGS, Mailbox, Notebook, PostOffice, letter, queue
 from rabbitmq_server import HOST, RabbitServer, free_ports
 from waiting import wait_until
@@ -107,6 +108,10 @@ def refused(error: type[LinkError], use: Use, link: KombuLink, broker: Broker) -
     for address in broker.addresses:
         assert address.password not in str(raised.value)
     return str(raised.value)
+
+
+def reject(delivery: Delivery) -> None:
+    delivery.reject()
 
 
 # Nobody there, or somebody else
@@ -353,6 +358,21 @@ def test_permission_to_write_that_is_given_later_loses_nothing(
     assert mailbox.expect(3) == ["one", "two", "three"]
     writing.close()
     listening.close()
+
+
+def test_the_documented_permissions_are_enough(
+    guest: Broker, rabbitmq: RabbitServer, vhost: str
+) -> None:
+    ours = r"^miros_mesh\."
+    allow(rabbitmq, vhost, configure=ours, write=ours, read=ours)
+    office = PostOffice(amqp_link, guest)
+    subscriber, mailbox = office.subscriber("miros_mesh.v1.name.guest"), Mailbox(reject)
+    subscriber.add(queue(dead_letters=True, delete_on_stop=False), mailbox, LIMIT_S)
+
+    office.publisher().put(letter("rejected"))
+
+    wait_until(lambda: office.size(DEAD_LETTERS) == 1)
+    office.close()
 
 
 # Something of our name that is not ours
