@@ -61,7 +61,7 @@ class BrokerSubscriber(Worker):
         self._mend_at = 0.0
         self._retry_at = 0.0
         self._binder: Any = None
-        self._keeps_dead_letters = False
+        self._tried_dead_letters = False
 
     def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> None:
         """Declare, bind and consume a queue; returns when messages can arrive.
@@ -96,15 +96,15 @@ class BrokerSubscriber(Worker):
 
     def _opened(self, connection: kombu.Connection) -> None:
         self._binder = connection.channel() if connection.heartbeat else None
-        self._keeps_dead_letters = False
+        self._tried_dead_letters = False
         if self._claim:
             # The first connection is refused; later ones must not keep charts waiting.
             first = not self._settled.is_set()
             self._claim.take(connection) if first else self._claim.take_back(connection)
         for consumed in list(self._queues.values()):
             self._consume(connection, consumed)
-        self._mend_at = time.monotonic() + _MEND_EVERY_S
-        self._retry_at = time.monotonic() + _RETRY_EVERY_S
+        self._mend_at = _next_mending(connection)
+        self._retry_at = time.monotonic() + (connection.heartbeat or _RETRY_EVERY_S)
         self._observer.subscribed(broker=self.broker.name)
 
     def _lost(self, error: LinkError | None) -> None:
@@ -130,17 +130,21 @@ class BrokerSubscriber(Worker):
 
     def _mend(self, connection: kombu.Connection) -> None:
         """Put right what others may have broken, or would not give us before."""
-        now = time.monotonic()
-        self._mend_at = now + min(_MEND_EVERY_S, connection.heartbeat or math.inf)
+        self._mend_at = _next_mending(connection)
         if self._binder:
             self._bind(self._binder)
         if self._claim and not self._claim.held:
             self._claim.take_back(connection)
-        if now >= self._retry_at:
-            self._retry_at = now + _RETRY_EVERY_S
-            for consumed in [each for each in self._queues.values() if not each.consumer]:
-                # The broker refused it at the last reconnect; a person may have mended that.
-                self._consume(connection, consumed)
+        if time.monotonic() >= self._retry_at:
+            self._retry(connection)
+
+    def _retry(self, connection: kombu.Connection) -> None:
+        """What the broker refused at the last reconnect a person may have mended since."""
+        self._retry_at = time.monotonic() + (connection.heartbeat or _RETRY_EVERY_S)
+        refused = [each for each in self._queues.values() if not each.consumer]
+        self._tried_dead_letters &= not refused
+        for consumed in refused:
+            self._consume(connection, consumed)
 
     def _bind(self, channel: Any) -> None:
         """Whoever deletes an exchange deletes our bindings too, and no broker tells us.
@@ -156,6 +160,8 @@ class BrokerSubscriber(Worker):
 
     def _consume(self, connection: kombu.Connection, consumed: _Consumed) -> None:
         self._queues[consumed.spec.name] = consumed
+        # One of a connection that broke before all queues were declared is none.
+        consumed.consumer = None
         try:
             with translated(self.broker.name):
                 self._declare(connection, consumed)
@@ -169,12 +175,19 @@ class BrokerSubscriber(Worker):
         consumed.settled.set()
 
     def _declare(self, connection: kombu.Connection, consumed: _Consumed) -> None:
-        spec = consumed.spec
-        if spec.dead_letters:
+        if consumed.spec.dead_letters:
             self._keep_dead_letters(connection)
-        consumer = kombu.Consumer(
-            connection.channel(), [queue_of(spec)], prefetch_count=spec.prefetch
-        )
+        channel = connection.channel()
+        try:
+            self._start(channel, consumed)
+        except amqp.ChannelError:
+            # py-amqp has opened it again; with every try there would be one more.
+            channel.close()
+            raise
+
+    def _start(self, channel: Any, consumed: _Consumed) -> None:
+        spec = consumed.spec
+        consumer = kombu.Consumer(channel, [queue_of(spec)], prefetch_count=spec.prefetch)
 
         def deliver(message: Any, _: object = None) -> None:
             consumed.handler(_Received(self, consumed, consumer, message))
@@ -186,9 +199,9 @@ class BrokerSubscriber(Worker):
 
     def _keep_dead_letters(self, connection: kombu.Connection) -> None:
         """Once a connection. A chart works without them, so a refusal is only logged."""
-        if self._keeps_dead_letters:
+        if self._tried_dead_letters:
             return
-        self._keeps_dead_letters = True
+        self._tried_dead_letters = True
         try:
             with connection.channel() as channel:
                 dead_letters()(channel).declare()
@@ -202,7 +215,8 @@ class BrokerSubscriber(Worker):
         consumer, consumed.consumer = consumed.consumer, None
         if consumed.spec.delete_on_stop:
             consumer.cancel()
-            consumer.queues[0].delete()
+            # Behind the bindings that the binder may have sent, or those would find no queue.
+            (self._binder or consumer.channel).queue_delete(queue)
         # A quorum queue gives what a cancelled consumer has not acknowledged to the next one late,
         # behind newer frames; what a closed channel has not, it gives first.
         consumer.channel.close()
@@ -215,6 +229,10 @@ class BrokerSubscriber(Worker):
                 settle()
 
         self._post(task)
+
+
+def _next_mending(connection: kombu.Connection) -> float:
+    return time.monotonic() + min(_MEND_EVERY_S, connection.heartbeat or math.inf)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

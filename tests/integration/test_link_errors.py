@@ -416,6 +416,22 @@ def test_a_conflicting_queue_leaves_the_other_queues_alone(link: KombuLink, vhos
     link.probe(broker)
 
 
+def test_a_queue_that_is_refused_again_and_again_leaves_no_channels(vhost_url: str) -> None:
+    office = PostOffice(amqp_link, at(vhost_url))
+    office.listen(queue("lasting", delete_on_stop=False))[0].stop(LIMIT_S)
+    subscriber = office.subscriber()
+    channels: list[int] = []
+
+    for _ in range(5):
+        with pytest.raises(BrokerConflictError):
+            subscriber.add(queue("lasting", expires_s=1.0), Mailbox(), LIMIT_S)
+        subscriber._post(lambda connection: channels.append(len(connection.connection.channels)))
+    subscriber.add(queue("good"), Mailbox(), LIMIT_S)
+
+    assert len(set(channels)) == 1
+    office.close()
+
+
 # A queue that is full and refuses
 
 
