@@ -34,11 +34,11 @@ class Conversation:
 
     def exchange(self, *texts: str) -> None:
         """Publish, and wait until all has come and is confirmed."""
-        before = len(self.mailbox.deliveries)
+        before, confirmed = len(self.mailbox.deliveries), self.notes.published_events
         for text in texts:
             self.publisher.put(letter(text))
         self.mailbox.expect(before + len(texts))
-        wait_until(lambda: self.notes.published_events >= before + len(texts))
+        wait_until(lambda: self.notes.published_events >= confirmed + len(texts))
 
     def stop(self) -> int:
         """End everything."""
@@ -85,9 +85,9 @@ def outlived(talk: Conversation) -> None:
     """Wait to be killed, with a child that lets go of everything and lives on."""
     if not os.fork():
         talk.link.abandon()
+        print("{}", flush=True)
         sys.stdin.read()
         sys.exit(0)
-    print("{}", flush=True)
     signal.pause()
 
 
