@@ -119,10 +119,10 @@ class ConfirmTimeoutError(LinkError):
     retryable = True
 
 
-class PublishRefusedError(LinkError):
-    """The broker answered a publication with a nack."""
+class NodeNameTakenError(LinkError):
+    """Another live process has the node name; one that was killed may hold it a moment longer."""
 
-    reason = "nack"
+    reason = "name_taken"
     retryable = True
 
 

@@ -202,7 +202,8 @@ class Node:
         repairs = self._network(REPAIR, wire.Repair)
         link = self._make_link(self._link_settings())
         self.peers = Peers(link, (mesh, trace, spy, repairs))
-        self.subscriber: Subscriber = link.subscriber(self.home)
+        claim = exchange_of(f"name.{config.node_name}") if config.node_name else None
+        self.subscriber: Subscriber = link.subscriber(self.home, claim=claim)
         self.repair = Repair(
             repairs,
             self.mesh,
@@ -289,6 +290,7 @@ class Node:
             expires_s=self.config.queue_expires_s,
             replicated=lasting,
             delete_on_stop=not lasting,
+            dead_letters=True,
         )
 
     def _repair_queue(self) -> QueueSpec:

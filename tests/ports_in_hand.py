@@ -67,11 +67,14 @@ class Shop:
         shelf = self.shelves[broker] = Shelf(self.left.get(broker.name, 0))
         return shelf
 
-    def subscriber(self, broker: Broker) -> Subscriber:
+    def subscriber(self, broker: Broker, claim: str | None = None) -> Subscriber:
         raise BrokerUnreachableError("a shop sells no subscribers")
 
     def probe(self, broker: Broker) -> None:
         pass
 
     def close(self) -> None:
+        pass
+
+    def abandon(self) -> None:
         pass

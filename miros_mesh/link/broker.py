@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from miros_mesh.link.pools import Dial, Pools
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.link.publisher import BrokerPublisher
 from miros_mesh.link.rabbitmq import RabbitTransport
+from miros_mesh.link.worker import Worker
 from miros_mesh.observer import Observer
 
 # py-amqp's own second is shorter than many a hiccup of a network that then goes on.
@@ -51,13 +53,14 @@ class KombuLink:
     def __init__(self, settings: LinkSettings, dial: Dial) -> None:
         self._settings = settings
         self._pools = Pools(dial)
+        self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
         self._overflow = 0
         self._complain_at = 0.0
 
     def publisher(self, broker: Broker) -> BrokerPublisher:
         """A new publisher for one broker."""
         settings = self._settings
-        return BrokerPublisher(
+        publisher = BrokerPublisher(
             name=f"mesh-{settings.node}-publisher-{broker.name}",
             broker=broker,
             pools=self._pools,
@@ -72,16 +75,21 @@ class KombuLink:
             confirm_timeout_s=settings.confirm_timeout_s,
             observer=settings.observer,
         )
+        self._workers.add(publisher)
+        return publisher
 
-    def subscriber(self, broker: Broker) -> BrokerSubscriber:
-        """A new subscriber at one broker."""
-        return BrokerSubscriber(
+    def subscriber(self, broker: Broker, claim: str | None = None) -> BrokerSubscriber:
+        """A new subscriber at one broker, which holds the name `claim` there as long as it runs."""
+        subscriber = BrokerSubscriber(
             name=f"mesh-{self._settings.node}-subscriber",
             broker=broker,
             pools=self._pools,
             attempts=self._settings.attempts,
             observer=self._settings.observer,
+            claim=claim,
         )
+        self._workers.add(subscriber)
+        return subscriber
 
     def probe(self, broker: Broker) -> None:
         """Connect once and leave; raises the `LinkError` that says what is wrong."""
@@ -90,6 +98,12 @@ class KombuLink:
     def close(self) -> None:
         """Close every pooled connection."""
         self._pools.close()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of what belongs to the parent, which notices nothing."""
+        for worker in list(self._workers):
+            worker.abandon()
+        self._pools.abandon()
 
     def _overflowed(self, parcel: Parcel) -> None:
         self._settings.observer.dropped(

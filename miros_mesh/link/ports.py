@@ -63,6 +63,12 @@ class QueueSpec:
     replicated: bool = False
     max_length: int | None = None
     delete_on_stop: bool = True
+    dead_letters: bool = False
+    """Whether rejected messages are kept for people to look at; not for a `max_length`."""
+
+    def __post_init__(self) -> None:
+        if self.dead_letters and self.max_length is not None:
+            raise ValueError("the broker would keep what a queue of limited length drops, too")
 
 
 class Delivery(Protocol):
@@ -141,11 +147,21 @@ class Link(Protocol):
     def publisher(self, broker: Broker) -> Publisher:
         """A new publisher for one broker."""
 
-    def subscriber(self, broker: Broker) -> Subscriber:
-        """A new subscriber at one broker."""
+    def subscriber(self, broker: Broker, claim: str | None = None) -> Subscriber:
+        """A new subscriber at one broker.
+
+        A claim is a name that one live subscriber may have there: `wait_ready` of a second one
+        raises `NodeNameTakenError`.
+        """
 
     def probe(self, broker: Broker) -> None:
         """Connect once and leave; raises the `LinkError` that says what is wrong."""
 
     def close(self) -> None:
         """Close every pooled connection."""
+
+    def abandon(self) -> None:
+        """In a forked child: let go of what belongs to the parent, which notices nothing.
+
+        Nothing of this link may be used afterwards; `close` and the `stop` of its workers return.
+        """

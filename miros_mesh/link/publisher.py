@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import kombu
@@ -12,6 +13,7 @@ from miros_mesh.link.confirms import Confirms
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.pools import Pools
 from miros_mesh.link.ports import Broker, Parcel
+from miros_mesh.link.refusals import Refusals
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
 
@@ -44,6 +46,7 @@ class BrokerPublisher(Worker):
         self._observer = observer
         self._producer: kombu.Producer | None = None
         self._confirms = Confirms(self._confirmed, self._unroutable)
+        self._refusals = Refusals(broker.name)
         self._blocked = False
 
     def put(self, parcel: Parcel) -> None:
@@ -101,8 +104,10 @@ class BrokerPublisher(Worker):
         if self._blocked:
             return False
         self._confirms.check(self._confirm_timeout_s, self.broker.name)
+        if self._confirms.refused:
+            self._retreat()
         producer = self._producer
-        if producer is None:
+        if producer is None or self._refusals.pausing:
             return False
         for _ in range(_PUBLISHES_PER_TURN):
             if len(self._confirms) >= self._room:
@@ -113,10 +118,22 @@ class BrokerPublisher(Worker):
             self._publish(producer, parcel)
         return True
 
+    def _retreat(self) -> None:
+        """Once everything on its way was answered, send what was refused again, in its order."""
+        if not self._confirms:
+            self._refusals.refused(self._confirms.refused)
+            self._confirms.start_over()
+            self._outbox.rewind()
+
+    def _due(self) -> float:
+        return self._refusals.resume_at if self._refusals.pausing else math.inf
+
     @property
     def _room(self) -> int:
+        if self._confirms.refused:
+            return 0
         # A blocked broker says so at the first publication; a second would fill its socket.
-        return self._window if self._confirms.proven else 1
+        return self._window if self._confirms.proven and not self._refusals.one_by_one else 1
 
     def _publish(self, producer: kombu.Producer, parcel: Parcel) -> None:
         body = parcel.seal()
@@ -135,6 +152,7 @@ class BrokerPublisher(Worker):
 
     def _confirmed(self, parcel: Parcel, size_bytes: int, seconds: float) -> None:
         self._outbox.confirm(parcel)
+        self._refusals.confirmed()
         self._observer.published(
             network=parcel.network,
             peer=self.broker.name,
