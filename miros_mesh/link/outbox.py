@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from miros_mesh.link.ports import Parcel
 
@@ -13,16 +13,13 @@ class Outbox:
     """Parcels waiting to be sent, then waiting to be confirmed, in order; the expendable ones last.
 
     Overflow rule: when events or bytes exceed their limit the oldest parcels go, expendable ones
-    first, `overflowed` is told of each, and the newest parcel that is not expendable always stays.
-    Thread-safe; only `wait_empty` waits.
+    first, and the newest parcel that is not expendable always stays. Whoever made it too much is
+    handed what went. Thread-safe; only `wait_empty` waits.
     """
 
-    def __init__(
-        self, *, max_events: int, max_bytes: int, overflowed: Callable[[Parcel], None]
-    ) -> None:
+    def __init__(self, *, max_events: int, max_bytes: int) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._overflowed = overflowed
         self._waiting: deque[Parcel] = deque()
         self._expendable: deque[Parcel] = deque()
         self._unconfirmed: deque[Parcel] = deque()
@@ -40,20 +37,18 @@ class Outbox:
         """Nothing waits to be sent."""
         return not (self._waiting or self._expendable)
 
-    def put(self, parcel: Parcel) -> None:
-        """Append a parcel."""
+    def put(self, parcel: Parcel) -> Sequence[Parcel]:
+        """Append a parcel; returns what had to go."""
         with self._changed:
             self._line_of(parcel).append(parcel)
             self._count(parcel.events, parcel.size_bytes)
-            dropped = self._trim()
-        self._tell(dropped)
+            return self._trim()
 
-    def grown(self, size_bytes: int) -> None:
-        """The newest parcel took one more event."""
+    def grown(self, parcel: Parcel, size_bytes: int) -> Sequence[Parcel]:
+        """A parcel that was put took one more event; returns what had to go."""
         with self._changed:
             self._count(1, size_bytes)
-            dropped = self._trim()
-        self._tell(dropped)
+            return self._trim()
 
     def take(self) -> Parcel | None:
         """The next parcel to send; it stays here, unconfirmed, until `confirm`."""
@@ -105,7 +100,3 @@ class Outbox:
 
     def _over(self) -> bool:
         return self._events > self._max_events or self._bytes > self._max_bytes
-
-    def _tell(self, dropped: list[Parcel]) -> None:
-        for parcel in dropped:
-            self._overflowed(parcel)

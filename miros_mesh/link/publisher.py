@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import kombu
@@ -46,14 +47,15 @@ class BrokerPublisher(Worker):
         self._confirms = Confirms(self._confirmed, self._unroutable)
         self._blocked = False
 
-    def put(self, parcel: Parcel) -> None:
-        """Queue a parcel; never waits."""
-        self._outbox.put(parcel)
+    def put(self, parcel: Parcel) -> Sequence[Parcel]:
+        """Queue a parcel; never waits. Returns what had to go because the outbox was full."""
+        dropped = self._outbox.put(parcel)
         self.wake()
+        return dropped
 
-    def grown(self, parcel: Parcel, size_bytes: int) -> None:
-        """A queued parcel took one more event of that size."""
-        self._outbox.grown(size_bytes)
+    def grown(self, parcel: Parcel, size_bytes: int) -> Sequence[Parcel]:
+        """A queued parcel took one more event of that size; returns what had to go."""
+        return self._outbox.grown(parcel, size_bytes)
 
     def stop(self, drain_timeout_s: float) -> int:
         """Drain, end the worker, and return how many events stay undelivered."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -18,13 +19,11 @@ class Tray:
 
     def __init__(self, max_events: int = 100, max_bytes: int = 1_000) -> None:
         self.overflowed: list[Parcel] = []
-        self.outbox = Outbox(
-            max_events=max_events, max_bytes=max_bytes, overflowed=self.overflowed.append
-        )
+        self.outbox = Outbox(max_events=max_events, max_bytes=max_bytes)
 
     def put(self, *letters: Letter) -> None:
         for one in letters:
-            self.outbox.put(one)
+            self.overflowed += self.outbox.put(one)
 
     def take_all(self) -> list[Parcel]:
         taken = []
@@ -140,12 +139,12 @@ def test_growth_counts_and_may_push_the_oldest_out() -> None:
     tray.put(one, tail)
 
     tail.events += 1
-    tray.outbox.grown(1)
-    assert (tray.outbox.events, tray.overflowed) == (3, [])
+    assert tray.outbox.grown(tail, 1) == []
+    assert tray.outbox.events == 3
 
     tail.events += 1
-    tray.outbox.grown(1)
-    assert (tray.outbox.events, tray.overflowed) == (3, [one])
+    assert tray.outbox.grown(tail, 1) == [one]
+    assert tray.outbox.events == 3
 
 
 def test_who_waits_for_the_end_is_woken_by_the_last_confirm() -> None:
@@ -168,11 +167,10 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.outbox = Outbox(max_events=12, max_bytes=100, overflowed=self.overflow)
+        self.outbox = Outbox(max_events=12, max_bytes=100)
         self.events: list[Frame] = []
         self.notes: list[Frame] = []
         self.on_its_way: list[Frame] = []
-        self.gone: list[Parcel] = []
         self.events_put = 0
         self.events_confirmed = 0
 
@@ -180,17 +178,15 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
     def held(self) -> list[Frame]:
         return self.events + self.notes + self.on_its_way
 
-    def overflow(self, parcel: Parcel) -> None:
-        self.gone.append(parcel)
-
-    def settle_overflow(self) -> None:
+    def settle_overflow(self, dropped: Sequence[Parcel]) -> None:
         """The model's own overflow rule."""
+        gone = list(dropped)
         while self.over() and (self.notes or len(self.events) > 1):
             expected = (self.notes or self.events).pop(0)
-            assert self.gone.pop(0) is expected
+            assert gone.pop(0) is expected
             assert not expected.add(b""), "an overflowed frame must be closed"
             self.events_put -= expected.events
-        assert self.gone == []
+        assert gone == []
 
     def over(self) -> bool:
         events = sum(frame.events for frame in self.held)
@@ -207,16 +203,14 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
         frame.add(bytes(size))
         self.line(expendable).append(frame)
         self.events_put += 1
-        self.outbox.put(frame)
-        self.settle_overflow()
+        self.settle_overflow(self.outbox.put(frame))
 
     @rule(size=st.integers(0, 60), expendable=st.booleans())
     def grow(self, size: int, expendable: bool) -> None:
         line = self.line(expendable)
         if line and line[-1].add(bytes(size)):
             self.events_put += 1
-            self.outbox.grown(size)
-            self.settle_overflow()
+            self.settle_overflow(self.outbox.grown(line[-1], size))
 
     @rule()
     def take(self) -> None:
