@@ -23,7 +23,8 @@ from miros_mesh.errors import (
     StoppedError,
 )
 from miros_mesh.networks import RESERVED_PREFIX
-from miros_mesh.node import NODES, Node
+from miros_mesh.node import Node
+from miros_mesh.nodes import NODES
 
 logger = logging.getLogger(__name__)
 
