@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from miros_mesh.bulletin import Bulletin
 from miros_mesh.config import MeshConfig, NetworkName
 from miros_mesh.errors import ChartNameTakenError, StoppedError
 from miros_mesh.link.broker import LinkSettings, amqp_link, embedded_link
@@ -28,7 +29,7 @@ from miros_mesh.networks import (
     Watcher,
     exchange_of,
 )
-from miros_mesh.observer import Observer, Observers
+from miros_mesh.observer import Observers
 from miros_mesh.wire import (
     FRAME_OVERHEAD_BYTES,
     Codec,
@@ -63,7 +64,8 @@ class Node:
     def __init__(self, config: MeshConfig) -> None:
         self.config = config
         self.identity = Identity(config.node_name or _generated_name(), secrets.token_hex(6))
-        self.observer = Observers(*config.observers) if config.observers else Observer()
+        self.bulletin = Bulletin(self.identity.node, NETWORKS[0])
+        self.observer = Observers(self.bulletin, *config.observers)
         self._charts: dict[str, Inbox | None] = {}
         self._queues: dict[str, str] = {}
         self._lock = threading.RLock()
@@ -118,6 +120,7 @@ class Node:
             self.observer.dropped(network="mesh", reason="stopped", events=left)
         self.subscriber.stop(_JOIN_TIMEOUT_S)
         self.screen.stop(_JOIN_TIMEOUT_S)
+        self.bulletin.close()
         link.close()
         return left
 
@@ -147,6 +150,7 @@ class Node:
 
     def silence(self, chart: str) -> None:
         """Deliver nothing more to a chart."""
+        self.bulletin.unsubscribe(chart)
         inbox = self._charts.get(chart)
         if inbox:
             inbox.close()

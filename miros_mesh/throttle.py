@@ -22,21 +22,17 @@ class Throttle:
         self._lock = threading.Lock()
 
     @property
-    def holds(self) -> bool:
-        """Whether anything waits to be told."""
-        return bool(self._untold)
+    def waiting(self) -> tuple[str, ...]:
+        """The keys under which something waits to be told."""
+        with self._lock:
+            return tuple(key for key, amount in self._untold.items() if amount)
 
     def due(self, key: str, amount: int = 1) -> int:
         """Count, and take all that was not told under this key; 0 while it is too early to tell."""
         with self._lock:
             self._untold[key] += amount
             now = self._clock()
-            if now < self._next.get(key, 0):
+            if now < self._next.get(key, 0) or not self._untold[key]:
                 return 0
             self._next[key] = now + self._every_s
             return self._untold.pop(key)
-
-    def rest(self, key: str) -> int:
-        """Take what was not told under this key, early or not."""
-        with self._lock:
-            return self._untold.pop(key, 0)

@@ -11,7 +11,8 @@ from miros import ActiveObject, Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
 from miros_mesh.charts import signal_table
-from miros_mesh.charts.fifo import INNER_SIGNALS, ChartQueue
+from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
+from miros_mesh.charts.notices import Notices
 from miros_mesh.charts.reception import MeshCallback, Reception
 from miros_mesh.charts.snooping import ChartSnoop, SnoopCallback
 from miros_mesh.config import EncryptionKeys, MeshConfig
@@ -25,6 +26,7 @@ from miros_mesh.errors import (
 from miros_mesh.networks import RESERVED_PREFIX
 from miros_mesh.node import Node
 from miros_mesh.nodes import NODES
+from miros_mesh.signals import PUBLIC_SIGNALS
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class _Networked(ActiveObject):
             RoutingKeyError: a routing key that AMQP refuses.
         """
         signal_table.guard()
+        signal_table.enter(sorted(PUBLIC_SIGNALS))
         super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])
         overrides: dict[str, Any] = {
             "rabbit_user": rabbit_user,
@@ -91,7 +94,8 @@ class _Networked(ActiveObject):
         self._node: Node | None = None
         self._stopped = False
         self._begin = threading.Event()
-        self._reception = Reception(self, on_mesh_rx)
+        self._notices = Notices(self)
+        self._reception = Reception(self, on_mesh_rx, self._notices)
         self._snoop = ChartSnoop(self, {"trace": on_trace_rx, "spy": on_spy_rx})
         self.queue = self.locking_deque = ChartQueue(
             self._reception.finished, self._reception.crowded_out
@@ -126,6 +130,7 @@ class _Networked(ActiveObject):
             self._leave()
             raise
         self._reception.open(inbox, node.observer)
+        node.bulletin.subscribe(self.name, self._notices.post)
 
     def transmit(self, event: Event) -> None:
         """Send an event to every chart that listens; never waits for the network.
@@ -137,7 +142,7 @@ class _Networked(ActiveObject):
             EventTooLargeError: the event is larger than `max_event_bytes`.
         """
         node = self._live("transmit")
-        if event.signal_name in INNER_SIGNALS or event.signal_name.startswith(RESERVED_PREFIX):
+        if event.signal_name in RESERVED_SIGNALS or event.signal_name.startswith(RESERVED_PREFIX):
             raise SignalError(
                 f"{event.signal_name} belongs to miros or to miros_mesh and cannot be transmitted; "
                 "send an event with a signal of your own"

@@ -9,7 +9,8 @@ from typing import cast
 
 from miros import ActiveObject, Event, signals
 
-from miros_mesh.charts.fifo import HIGH_WATER, INNER_SIGNALS, Received
+from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, Received
+from miros_mesh.charts.notices import Notices
 from miros_mesh.networks import Arrival, Inbox
 from miros_mesh.observer import Observer
 
@@ -25,9 +26,12 @@ MeshCallback = Callable[[Event], None]
 class Reception:
     """Posts what arrives to one chart, or refuses it and says so."""
 
-    def __init__(self, chart: ActiveObject, callback: MeshCallback | None) -> None:
+    def __init__(
+        self, chart: ActiveObject, callback: MeshCallback | None, notices: Notices
+    ) -> None:
         self._chart = chart
         self._callback = callback
+        self._notices = notices
         self._observer = Observer()
         self._inbox: Inbox | None = None
 
@@ -67,6 +71,7 @@ class Reception:
         """On the chart's thread: an event, received or not, has made room for another."""
         if arrival:
             self._settle(arrival)
+        self._notices.feed()
         if self._inbox:
             self._inbox.feed()
 
@@ -82,7 +87,7 @@ class Reception:
 
 def _unwelcome(signal: str) -> str | None:
     """Why an event with this signal may not enter, in one word; None when it may."""
-    if signal in INNER_SIGNALS:
+    if signal in RESERVED_SIGNALS:
         return "reserved_signal"
     if signal not in signals and len(signals) >= MOST_SIGNALS:
         return "signal_table_full"

@@ -21,10 +21,10 @@ def test_the_first_is_told_at_once_and_what_follows_with_the_next_telling() -> N
     clock = Clock()
     throttle = Throttle(10, clock=clock)
     assert [throttle.due("a"), throttle.due("a"), throttle.due("a", 5)] == [1, 0, 0]
-    assert throttle.holds
+    assert throttle.waiting == ("a",)
     clock.now += 10
     assert throttle.due("a") == 7
-    assert not throttle.holds
+    assert not throttle.waiting
 
 
 def test_each_key_is_told_for_itself() -> None:
@@ -32,11 +32,17 @@ def test_each_key_is_told_for_itself() -> None:
     assert [throttle.due("a"), throttle.due("b", 2), throttle.due("b")] == [1, 2, 0]
 
 
-def test_what_is_left_can_be_taken_early_and_is_then_told() -> None:
-    throttle = Throttle(10, clock=Clock())
+def test_what_waits_can_be_asked_for_without_counting_anything() -> None:
+    clock = Clock()
+    throttle = Throttle(10, clock=clock)
     throttle.due("a")
     throttle.due("a", 3)
-    assert [throttle.rest("a"), throttle.rest("a"), throttle.rest("unknown")] == [3, 0, 0]
+    assert throttle.due("b", 0) == 0
+    assert throttle.waiting == ("a",)
+    clock.now += 10
+    assert throttle.due("a", 0) == 3
+    # Asking in vain is no telling, after which the next one would have to wait
+    assert (throttle.due("b", 0), throttle.due("b")) == (0, 1)
 
 
 def test_nothing_is_counted_twice_or_forgotten_by_threads_at_once() -> None:
@@ -50,4 +56,4 @@ def test_nothing_is_counted_twice_or_forgotten_by_threads_at_once() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(told) + throttle.rest("a") == 4_000
+    assert sum(told) + throttle.due("a", 0) == 4_000
