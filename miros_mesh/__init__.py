@@ -5,6 +5,7 @@ from miros_mesh.charts import DEFAULT_ROUTING_KEY, NetworkedActiveObject, Networ
 from miros_mesh.config import MeshConfig, PayloadSerializer
 from miros_mesh.errors import ConfigError, LinkError, MeshError
 from miros_mesh.observer import Observer
+from miros_mesh.report import StopReport
 from miros_mesh.signals import (
     OUTBOX_OVERFLOW,
     PEER_DOWN,
@@ -19,6 +20,7 @@ __all__ = [
     "DEFAULT_ROUTING_KEY",
     "NetworkedActiveObject",
     "NetworkedFactory",
+    "StopReport",
     # settings
     "BrokerAddress",
     "MeshConfig",

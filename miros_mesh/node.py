@@ -30,6 +30,7 @@ from miros_mesh.networks import (
     exchange_of,
 )
 from miros_mesh.observer import Observers
+from miros_mesh.report import StopReport
 from miros_mesh.wire import (
     FRAME_OVERHEAD_BYTES,
     Codec,
@@ -71,6 +72,7 @@ class Node:
         self._lock = threading.RLock()
         self._link: Link | None = None
         self._stopped = False
+        self._report = StopReport()
         self._snoops: tuple[Snoop, ...] = ()
         self._watched: set[str] = set()
         self.home = _home_broker(config)
@@ -107,22 +109,29 @@ class Node:
                     self.stop()
                     raise
 
-    def stop(self) -> int:
-        """Drain the outboxes, end every thread, and return how many events stay undelivered."""
+    def report(self) -> StopReport:
+        """What has become until now of the events of its charts."""
+        return self.peers.report() if self._link else self._report
+
+    def stop(self) -> StopReport:
+        """Drain the outboxes, end every thread, and say what became of the events.
+
+        A call that was interrupted can be made again.
+        """
         with self._lock:
-            link, self._link = self._link, None
-            self._stopped = True
+            link, self._stopped = self._link, True
         if link is None:
-            return 0
-        left = self.peers.stop(self.config.drain_timeout_s)
-        if left:
-            logger.error("node %s stopped with %d events undelivered", self.name, left)
-            self.observer.dropped(network="mesh", reason="stopped", events=left)
+            return self._report
+        self._report = report = self.peers.stop(self.config.drain_timeout_s)
+        if report.left_over:
+            logger.error("node %s stopped with %d events undelivered", self.name, report.left_over)
+            self.observer.dropped(network="mesh", reason="stopped", events=report.left_over)
         self.subscriber.stop(_JOIN_TIMEOUT_S)
         self.screen.stop(_JOIN_TIMEOUT_S)
         self.bulletin.close()
         link.close()
-        return left
+        self._link = None
+        return report
 
     def reserve(self, chart: str) -> None:
         """Take a chart's name. Raises `ChartNameTakenError`."""

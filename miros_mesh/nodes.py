@@ -8,6 +8,7 @@ import threading
 from miros_mesh.config import MeshConfig
 from miros_mesh.errors import StoppedError
 from miros_mesh.node import Node
+from miros_mesh.report import StopReport
 
 
 class Nodes:
@@ -35,13 +36,13 @@ class Nodes:
                 raise
             return node
 
-    def leave(self, node: Node, chart: str) -> int:
-        """A chart leaves; its node stops with the last one. Returns events left undelivered."""
+    def leave(self, node: Node, chart: str) -> StopReport:
+        """A chart leaves; its node stops with the last one, and says what became of its events."""
         with self._lock:
             last = node.leave(chart)
             if last and self._nodes.get(node.config) is node:
                 del self._nodes[node.config]
-        return node.stop() if last else 0
+        return node.stop() if last else node.report()
 
     def stop_all(self) -> None:
         """The last net, at interpreter exit."""

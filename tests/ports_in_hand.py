@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from miros_mesh.errors import BrokerUnreachableError
 from miros_mesh.link.ports import Broker, Parcel, Subscriber
+from miros_mesh.report import StopReport
 
 
 @dataclass(eq=False)
@@ -55,9 +56,12 @@ class Shelf:
         self.size_bytes += size_bytes
         return ()
 
-    def stop(self, drain_timeout_s: float) -> int:
+    def report(self) -> StopReport:
+        return StopReport(sent=self.left, left_over=self.left)
+
+    def stop(self, drain_timeout_s: float) -> StopReport:
         self.stopped_within_s.append(drain_timeout_s)
-        return self.left
+        return self.report()
 
 
 class Shop:

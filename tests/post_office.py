@@ -35,6 +35,7 @@ class Letter:
     network: str = "test"
     exchange: str = EXCHANGE
     expendable: bool = False
+    control: bool = False
     closed: bool = False
 
     @property

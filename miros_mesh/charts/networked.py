@@ -26,6 +26,7 @@ from miros_mesh.errors import (
 from miros_mesh.networks import RESERVED_PREFIX
 from miros_mesh.node import Node
 from miros_mesh.nodes import NODES
+from miros_mesh.report import StopReport
 from miros_mesh.signals import PUBLIC_SIGNALS
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ class _Networked(ActiveObject):
         self.rx_routing_key = validate_routing_pattern(rx_routing_key or self.tx_routing_key)
         self._node: Node | None = None
         self._stopped = False
+        self._report = StopReport()
         self._begin = threading.Event()
         self._notices = Notices(self)
         self._reception = Reception(self, on_mesh_rx, self._notices)
@@ -151,22 +153,22 @@ class _Networked(ActiveObject):
             self.name, self.tx_routing_key, event.signal_name, event.payload, self._cause()
         )
 
-    def stop(self) -> int:
+    def stop(self) -> StopReport:
         """Stop the chart and say goodbye; with the node's last chart, drain and disconnect.
 
-        Returns how many events could not be delivered within `drain_timeout_s`; 0 when repeated.
+        Returns what became of the events of its node, the same when repeated. While other charts of
+        the node run on, what is left over is still on its way.
         """
+        self._stopped = True
         node = self._node
         if node is None:
-            self._stopped = True
-            return 0
-        self._stopped = True
+            return self._report
         try:
             self._stop_chart(self._config.drain_timeout_s)
             node.mesh.goodbye(self.name, self.tx_routing_key)
         finally:
-            left = self._leave()
-        return left
+            self._report = self._leave()
+        return self._report
 
     def enable_snoop_trace(self) -> None:
         """Send this chart's transitions to the trace network and print everybody's, in colours."""
@@ -241,10 +243,10 @@ class _Networked(ActiveObject):
         for posted in list(self.posted_events_queue):
             self.cancel_events(posted)
 
-    def _leave(self) -> int:
+    def _leave(self) -> StopReport:
         node, self._node = self._node, None
         self._snoop.leave()
-        return NODES.leave(node, self.name) if node else 0
+        return NODES.leave(node, self.name) if node else self._report
 
     def _died(self, error: BaseException) -> None:
         logger.error(

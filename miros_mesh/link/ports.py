@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from miros_mesh.address import BrokerAddress
+from miros_mesh.report import StopReport
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class Parcel(Protocol):
     @property
     def expendable(self) -> bool:
         """Whether it waits for, and makes room for, what is not."""
+
+    @property
+    def control(self) -> bool:
+        """Whether it is the library's own word, which no report counts."""
 
     @property
     def events(self) -> int:
@@ -105,8 +110,11 @@ class Publisher(Protocol):
     def grown(self, parcel: Parcel, size_bytes: int) -> Sequence[Parcel]:
         """A queued parcel took one more event of that size; returns what had to go."""
 
-    def stop(self, drain_timeout_s: float) -> int:
-        """Drain, end the worker, and return how many events stay undelivered."""
+    def report(self) -> StopReport:
+        """What has become until now of the events put here."""
+
+    def stop(self, drain_timeout_s: float) -> StopReport:
+        """Drain, end the worker, and say what became of the events put here."""
 
 
 class Subscriber(Protocol):

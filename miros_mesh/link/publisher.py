@@ -15,6 +15,7 @@ from miros_mesh.link.pools import Pools
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
+from miros_mesh.report import StopReport
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +58,16 @@ class BrokerPublisher(Worker):
         """A queued parcel took one more event of that size; returns what had to go."""
         return self._outbox.grown(parcel, size_bytes)
 
-    def stop(self, drain_timeout_s: float) -> int:
-        """Drain, end the worker, and return how many events stay undelivered."""
+    def report(self) -> StopReport:
+        """What has become until now of the events put here."""
+        return self._outbox.report()
+
+    def stop(self, drain_timeout_s: float) -> StopReport:
+        """Drain, end the worker, and say what became of the events put here."""
         if self.alive:
             self._outbox.wait_empty(drain_timeout_s)
         self._end(drain_timeout_s)
-        return self._outbox.events
+        return self._outbox.report()
 
     def _opened(self, connection: kombu.Connection) -> None:
         channel = connection.channel()

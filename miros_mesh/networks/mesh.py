@@ -70,7 +70,7 @@ class Mesh:
 
     def goodbye(self, chart: str, routing_key: str) -> None:
         """Tell the others that a chart leaves."""
-        self._send(chart, routing_key, GOODBYE, b"", None)
+        self._send(chart, routing_key, GOODBYE, b"", None, control=True)
 
     def payload_of(self, envelope: Envelope) -> Any:
         """Raises `PayloadError` when the serializer cannot read it."""
@@ -85,7 +85,14 @@ class Mesh:
             ) from error
 
     def _send(
-        self, chart: str, routing_key: str, signal: str, data: bytes, cause: str | None
+        self,
+        chart: str,
+        routing_key: str,
+        signal: str,
+        data: bytes,
+        cause: str | None,
+        *,
+        control: bool = False,
     ) -> None:
         node, incarnation = self.identity.node, self.identity.incarnation
         now = time.time()
@@ -93,6 +100,7 @@ class Mesh:
             chart,
             routing_key,
             lambda sequence: Envelope(node, chart, incarnation, sequence, signal, data, now, cause),
+            control=control,
         )
 
 

@@ -69,8 +69,12 @@ class Network(Generic[T]):
             # The peer may not have sent it yet, and would not hear that it grows.
             self._tail = None
 
-    def send(self, chart: str, routing_key: str, make: Callable[[int], T]) -> None:
+    def send(
+        self, chart: str, routing_key: str, make: Callable[[int], T], *, control: bool = False
+    ) -> None:
         """Pack the message that `make` builds from the chart's next sequence number.
+
+        A `control` message is the library's own word: it travels alone and is in no report.
 
         Raises `EventTooLargeError` or `PayloadError`, and then uses up no number.
         """
@@ -79,7 +83,7 @@ class Network(Generic[T]):
             encoded = self._codec.encode(make(sequence))
             self._sequences[chart] = sequence
             alone = not self._publishers
-            overflow = self._pack(routing_key, encoded)
+            overflow = self._pack(routing_key, encoded, control)
         # A hook may transmit, so nobody is told anything under the lock.
         self._observer.transmitted(network=self.name, chart=chart)
         if alone:
@@ -106,25 +110,29 @@ class Network(Generic[T]):
         if times := self._complaints.due(reason):
             logger.warning("refused on %s, %d time(s): %s", self.name, times, error)
 
-    def _pack(self, routing_key: str, encoded: bytes) -> list[tuple[str, Sequence[Parcel]]]:
+    def _pack(
+        self, routing_key: str, encoded: bytes, control: bool
+    ) -> list[tuple[str, Sequence[Parcel]]]:
         """Hand the message to every publisher; which peer's outbox had to drop what for it."""
-        tail = self._tail
+        tail = None if control else self._tail
         if tail and tail.routing_key == routing_key and tail.add(encoded):
             size = len(encoded)
             gone = [(each.broker.name, each.grown(tail, size)) for each in self._publishers]
         else:
-            self._tail = frame = self._frame(routing_key)
+            frame = self._frame(routing_key, control)
             frame.add(encoded)
+            self._tail = None if control else frame
             gone = [(each.broker.name, each.put(frame)) for each in self._publishers]
         return [(peer, parcels) for peer, parcels in gone if parcels]
 
-    def _frame(self, routing_key: str) -> Frame:
+    def _frame(self, routing_key: str, control: bool) -> Frame:
         return Frame(
             self.name,
             self.exchange,
             routing_key,
             self._codec.seal,
             expendable=self._expendable,
+            control=control,
             max_events=self._frame_events,
             max_bytes=self._frame_bytes,
         )
@@ -132,7 +140,8 @@ class Network(Generic[T]):
     def _tell_overflow(self, peer: str, parcels: Sequence[Parcel]) -> None:
         lost: Counter[str] = Counter()
         for parcel in parcels:
-            lost[parcel.network] += parcel.events
+            if not parcel.control:
+                lost[parcel.network] += parcel.events
         for network, events in lost.items():
             self._observer.dropped(network=network, reason="outbox_overflow", events=events)
             self._observer.overflowed(peer=peer, network=network, events=events)

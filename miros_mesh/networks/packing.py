@@ -21,6 +21,7 @@ class Frame:
         seal: Callable[[Sequence[bytes]], bytes],
         *,
         expendable: bool = False,
+        control: bool = False,
         max_events: int,
         max_bytes: int,
     ) -> None:
@@ -28,6 +29,7 @@ class Frame:
         self.exchange = exchange
         self.routing_key = routing_key
         self.expendable = expendable
+        self.control = control
         self._seal = seal
         self._max_events = max_events
         self._max_bytes = max_bytes

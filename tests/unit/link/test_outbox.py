@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -11,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Parcel
 from miros_mesh.networks.packing import Frame
+from miros_mesh.report import StopReport
 from post_office import LIMIT_S, Letter, letter
 
 
@@ -173,6 +175,7 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
         self.on_its_way: list[Frame] = []
         self.events_put = 0
         self.events_confirmed = 0
+        self.reported = StopReport()
 
     @property
     def held(self) -> list[Frame]:
@@ -186,7 +189,13 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
             assert gone.pop(0) is expected
             assert not expected.add(b""), "an overflowed frame must be closed"
             self.events_put -= expected.events
+            self.report(expected, dropped=expected.events)
         assert gone == []
+
+    def report(self, frame: Frame, **facts: int) -> None:
+        """Count what is neither expendable nor the library's own word."""
+        if not (frame.expendable or frame.control):
+            self.reported += StopReport(**facts)
 
     def over(self) -> bool:
         events = sum(frame.events for frame in self.held)
@@ -195,12 +204,20 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
     def line(self, expendable: bool) -> list[Frame]:
         return self.notes if expendable else self.events
 
-    @rule(size=st.integers(0, 120), expendable=st.booleans())
-    def put(self, size: int, expendable: bool) -> None:
+    @rule(size=st.integers(0, 120), expendable=st.booleans(), control=st.booleans())
+    def put(self, size: int, expendable: bool, control: bool) -> None:
         frame = Frame(
-            "mesh", "x", "key", b"".join, expendable=expendable, max_events=5, max_bytes=60
+            "mesh",
+            "x",
+            "key",
+            b"".join,
+            expendable=expendable,
+            control=control,
+            max_events=5,
+            max_bytes=60,
         )
         frame.add(bytes(size))
+        self.report(frame, sent=1)
         self.line(expendable).append(frame)
         self.events_put += 1
         self.settle_overflow(self.outbox.put(frame))
@@ -210,6 +227,7 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
         line = self.line(expendable)
         if line and line[-1].add(bytes(size)):
             self.events_put += 1
+            self.report(line[-1], sent=1)
             self.settle_overflow(self.outbox.grown(line[-1], size))
 
     @rule()
@@ -227,6 +245,7 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
         frame = data.draw(st.sampled_from(self.on_its_way))
         self.on_its_way.remove(frame)
         self.events_confirmed += frame.events
+        self.report(frame, confirmed=frame.events)
         self.outbox.confirm(frame)
 
     @rule()
@@ -240,6 +259,9 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
     def the_books_balance(self) -> None:
         assert self.outbox.events == sum(frame.events for frame in self.held)
         assert self.outbox.events == self.events_put - self.events_confirmed
+        report, seen = self.outbox.report(), self.reported
+        left_over = seen.sent - seen.confirmed - seen.dropped
+        assert report == replace(seen, left_over=left_over)
         assert self.outbox.idle == (not self.events and not self.notes)
         assert self.outbox.wait_empty(0) == (not self.held)
 
