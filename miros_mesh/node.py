@@ -160,10 +160,15 @@ class Node:
     def silence(self, chart: str) -> None:
         """Deliver nothing more to a chart."""
         self.bulletin.unsubscribe(chart)
-        inbox = self._charts.get(chart)
-        if inbox:
-            inbox.close()
-            self.subscriber.remove(self._queues[chart])
+        with self._lock:
+            inbox = self._charts.get(chart)
+            if inbox is None:
+                return
+            self._charts[chart] = None
+        unhandled = inbox.close()
+        if unhandled and not self._lasting:
+            self.observer.dropped(network="mesh", reason="stopped", events=unhandled)
+        self.subscriber.remove(self._queues[chart])
 
     def leave(self, chart: str) -> bool:
         """Forget a chart; whether it was the last one."""
@@ -259,7 +264,6 @@ class Node:
         return embedded_link(settings, prepare_home(self.config.home_folder))
 
     def _mesh_queue(self, chart: str, rx_routing_key: str) -> QueueSpec:
-        lasting = self.config.node_name is not None
         return QueueSpec(
             # AMQP lists no bindings: a chart that comes back for other topics needs a new queue.
             name=_queue_name("mesh", self.name, f"{chart}.{_digest(rx_routing_key)}"),
@@ -267,8 +271,8 @@ class Node:
             routing_pattern=rx_routing_key,
             prefetch=self.config.prefetch_frames,
             expires_s=self.config.queue_expires_s,
-            replicated=lasting,
-            delete_on_stop=not lasting,
+            replicated=self._lasting,
+            delete_on_stop=not self._lasting,
         )
 
     def _snoop_queue(self, snoop: Snoop) -> QueueSpec:
@@ -280,6 +284,11 @@ class Node:
             expires_s=self.config.queue_expires_s,
             max_length=SNOOP_QUEUE_FRAMES,
         )
+
+    @property
+    def _lasting(self) -> bool:
+        """Whether the queues of its charts outlive it."""
+        return self.config.node_name is not None
 
     @property
     def _start_timeout_s(self) -> float:

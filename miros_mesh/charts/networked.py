@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from typing import Any
 
@@ -36,6 +37,8 @@ DEFAULT_ROUTING_KEY = "miros.mesh"
 
 # Its queue's name, which AMQP limits to 255 bytes, also holds the node's name and a digest.
 LONGEST_NAME_BYTES = 140
+# A handler that is at its end when the time is up is no reason to complain.
+_HALT_S = 0.5
 
 
 class _Networked(ActiveObject):
@@ -95,6 +98,7 @@ class _Networked(ActiveObject):
         self._node: Node | None = None
         self._stopped = False
         self._report = StopReport()
+        self._end_by = 0.0
         self._begin = threading.Event()
         self._notices = Notices(self)
         self._reception = Reception(self, on_mesh_rx, self._notices)
@@ -156,6 +160,10 @@ class _Networked(ActiveObject):
     def stop(self) -> StopReport:
         """Stop the chart and say goodbye; with the node's last chart, drain and disconnect.
 
+        The chart first handles what waits in its FIFO and the rest of the frames that it has begun,
+        for at most `drain_timeout_s`; then the outbox may take as long. A handler or a callback
+        that stops its own chart ends it at once.
+
         Returns what became of the events of its node, the same when repeated. While other charts of
         the node run on, what is left over is still on its way.
         """
@@ -164,7 +172,7 @@ class _Networked(ActiveObject):
         if node is None:
             return self._report
         try:
-            self._stop_chart(self._config.drain_timeout_s)
+            self._stop_chart()
             node.mesh.goodbye(self.name, self.tx_routing_key)
         finally:
             self._report = self._leave()
@@ -232,16 +240,40 @@ class _Networked(ActiveObject):
             self.queue.end_of_start()
             self._begin.set()
 
-    def _stop_chart(self, timeout_s: float) -> None:
-        self._reception.close()
-        self.activeobject_task_event.clear()
-        self.queue.append(Event(signal=signals.STOP_ACTIVE_OBJECT_SIGNAL))
-        if self.thread and self.thread is not threading.current_thread():
-            self.thread.join(timeout_s)
-            if self.thread.is_alive():
-                logger.error("a handler of chart %s still runs after %g s", self.name, timeout_s)
+    def _stop_chart(self) -> None:
+        if not (self._runs_here() or self._reception.calling):
+            self._wind_down()
+            self._join(self._end_by - time.monotonic())
+        self._halt()
+        if not self._join(_HALT_S):
+            limit_s = self._config.drain_timeout_s
+            logger.error("a handler of chart %s still runs after %g s", self.name, limit_s)
         for posted in list(self.posted_events_queue):
             self.cancel_events(posted)
+
+    def _runs_here(self) -> bool:
+        return self.thread is threading.current_thread()
+
+    def _join(self, timeout_s: float) -> bool:
+        """Whether the chart's thread ends in time; its own thread does not wait for itself."""
+        if self.thread is None or self._runs_here():
+            return True
+        self.thread.join(max(timeout_s, 0))
+        return not self.thread.is_alive()
+
+    def _wind_down(self) -> None:
+        """Begin to stop: nothing new comes in, and the chart's thread ends after the rest."""
+        if not self._end_by:
+            self._end_by = time.monotonic() + self._config.drain_timeout_s
+            self._reception.finish(self._post_stop)
+
+    def _halt(self) -> None:
+        """End the chart's thread after the event that it is handling."""
+        self.activeobject_task_event.clear()
+        self._post_stop()
+
+    def _post_stop(self) -> None:
+        self.queue.append(Event(signal=signals.STOP_ACTIVE_OBJECT_SIGNAL))
 
     def _leave(self) -> StopReport:
         node, self._node = self._node, None

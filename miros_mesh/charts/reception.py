@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import cast
@@ -34,16 +35,24 @@ class Reception:
         self._notices = notices
         self._observer = Observer()
         self._inbox: Inbox | None = None
+        self._calling_on = 0
 
     def open(self, inbox: Inbox, observer: Observer) -> None:
         """The chart has started."""
         self._inbox, self._observer = inbox, observer
         inbox.open()
 
-    def close(self) -> None:
-        """The chart takes nothing more."""
+    @property
+    def calling(self) -> bool:
+        """Whether the caller is the callback, which its own thread cannot wait for."""
+        return self._calling_on == threading.get_ident()
+
+    def finish(self, all_fed: Callable[[], None]) -> None:
+        """The chart takes the rest of the frames it has begun, and nothing more."""
         if self._inbox:
-            self._inbox.close()
+            self._inbox.finish(all_fed)
+        else:
+            all_fed()
 
     def post(self, arrival: Arrival) -> None:
         """Hand an event over; called while the FIFO has room."""
@@ -57,10 +66,13 @@ class Reception:
         if self._callback is None:
             self._chart.post_fifo(cast("Event", received))
             return
+        self._calling_on = threading.get_ident()
         try:
             self._callback(received.event())
         except Exception:
             logger.exception("on_mesh_rx of chart %s raised", self._chart.name)
+        finally:
+            self._calling_on = 0
         self._settle(arrival)
 
     def room(self) -> int:

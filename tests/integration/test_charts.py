@@ -525,14 +525,14 @@ def test_stop_gives_back_what_was_not_handled_and_nothing_else(
         handling.set()
         assert go_on.wait(10)
 
-    config = ground.node("keeper")
+    config = ground.node("keeper", drain_timeout_s=0.2)
     keeper = launch("chart", config, slowly)
     sender = launch("sender", ground.node("sender"))
     sender.transmit(event("sent", 0))
     assert handling.wait(10)
     for number in range(1, 5):
         sender.transmit(event("sent", number))
-    # When it is stopped, finishes that event, and comes back
+    # When it is stopped, has the time for no other event, and comes back
     stopping = threading.Thread(target=keeper.stop)
     stopping.start()
     wait_until(lambda: not keeper.activeobject_task_event.is_set())

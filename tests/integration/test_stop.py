@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from typing import Any
 
 import pytest
+from miros import Event
 
-from charts_at_work import Ground, Launch, Recorder, event
+from charts_at_work import Ground, Heard, Launch, Recorder, event
 from miros_mesh import NetworkedActiveObject, StopReport
 from miros_mesh.testing import MemoryMesh
 from waiting import wait_until
@@ -102,3 +105,132 @@ def test_a_chart_that_never_started_has_nothing_to_report() -> None:
     chart = NetworkedActiveObject("idle", config=MemoryMesh().config())
     assert chart.stop() == StopReport()
     assert StopReport().all_confirmed
+
+
+# What a chart has begun
+
+
+FRAME = 300
+SLOW_S = 0.001
+
+
+def send_frames(sender: NetworkedActiveObject, frames: int) -> None:
+    """Transmit numbers in so many full frames."""
+    sender.transmit(event("first"))
+    publisher = held(sender)
+    for number in range(frames * FRAME):
+        sender.transmit(event("number", number))
+    publisher._window = 100
+    publisher.wake()
+
+
+class Slow(Heard):
+    """A handler that takes its time, and says when it is amid the first frame."""
+
+    def __init__(self, pause_s: float = SLOW_S) -> None:
+        super().__init__()
+        self.amid = threading.Event()
+        self._pause_s = pause_s
+        self._never = threading.Event()
+
+    def __call__(self, chart: NetworkedActiveObject, e: Event) -> None:
+        self._never.wait(self._pause_s)
+        super().__call__(chart, e)
+        if e.payload == 10:
+            self.amid.set()
+
+    @property
+    def numbers(self) -> list[int]:
+        return [payload for name, payload in self if name == "number"]
+
+
+def test_a_frame_that_was_begun_is_finished_and_no_other_one_is_begun(
+    ground: Ground, launch: Launch
+) -> None:
+    # Given a chart amid the first of three frames, of which its FIFO holds a part
+    before, after, recorder = Slow(), Heard(), Recorder()
+    config = ground.node("two", observers=(recorder,))
+    receiver = launch("receiver", config, before)
+    sender = launch("sender", ground.node("one", frame_events=FRAME))
+    send_frames(sender, 3)
+    assert before.amid.wait(10)
+    # When it stops, then it ends with a whole frame, soon
+    receiver.stop()
+    handled = len(before.numbers)
+    assert handled in {FRAME, 2 * FRAME}
+    assert before.numbers == list(range(handled))
+    # And under its name it gets the rest, each event once
+    launch("receiver", config, after)
+    expected = list(range(handled, 3 * FRAME))
+    wait_until(lambda: after.payloads[-1:] == expected[-1:], 20)
+    assert after.payloads == expected
+    assert recorder.drops == []
+
+
+def test_what_an_unnamed_node_received_and_did_not_handle_is_counted(launch: Launch) -> None:
+    handled, recorder, mesh = Slow(), Recorder(), MemoryMesh()
+    receiver = launch("receiver", mesh.config(observers=(recorder,)), handled)
+    sender = launch("sender", mesh.config(frame_events=FRAME))
+    send_frames(sender, 3)
+    assert handled.amid.wait(10)
+    receiver.stop()
+    left = 3 * FRAME - len(handled.numbers)
+    assert left in {FRAME, 2 * FRAME}
+    assert recorder.drops == [("mesh", "stopped", left)]
+
+
+def test_a_chart_too_slow_to_finish_ends_in_time_and_gets_the_frame_again(
+    ground: Ground, launch: Launch
+) -> None:
+    before, after = Slow(0.01), Heard()
+    config = ground.node("two", drain_timeout_s=0.3)
+    receiver = launch("receiver", config, before)
+    send_frames(launch("sender", ground.node("one", frame_events=FRAME)), 1)
+    assert before.amid.wait(10)
+    began = time.monotonic()
+    receiver.stop()
+    assert time.monotonic() - began < 3
+    assert len(before.numbers) < FRAME
+    launch("receiver", config, after)
+    wait_until(lambda: after.payloads == list(range(FRAME)))
+
+
+def test_a_handler_that_hangs_delays_stop_no_longer_than_it_may(
+    launch: Launch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hanging, release = threading.Event(), threading.Event()
+
+    def hang(_: object, __: object) -> None:
+        hanging.set()
+        release.wait(20)
+
+    chart = launch("hanging", MemoryMesh().config(drain_timeout_s=0.2), hang)
+    chart.post_fifo(event("hang"))
+    assert hanging.wait(10)
+    began = time.monotonic()
+    chart.stop()
+    assert time.monotonic() - began < 3
+    assert "a handler of chart hanging still runs after 0.2 s" in caplog.text
+    release.set()
+
+
+def test_a_callback_finishes_what_it_has_begun_too(ground: Ground, launch: Launch) -> None:
+    before: list[Any] = []
+    after: list[Any] = []
+    amid, pause = threading.Event(), threading.Event()
+
+    def slowly(e: Event) -> None:
+        pause.wait(SLOW_S)
+        before.append(e.payload)
+        amid.set()
+
+    config = ground.node("two")
+    receiver = launch("receiver", config, on_mesh_rx=slowly)
+    sender = launch("sender", ground.node("one", frame_events=FRAME))
+    send_frames(sender, 3)
+    assert amid.wait(10)
+    receiver.stop()
+    launch("receiver", config, on_mesh_rx=lambda e: after.append(e.payload))
+    expected = [None, *range(3 * FRAME)]
+    wait_until(lambda: (before + after)[-1] == expected[-1], 20)
+    assert before + after == expected
