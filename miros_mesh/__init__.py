@@ -5,6 +5,14 @@ from miros_mesh.charts import DEFAULT_ROUTING_KEY, NetworkedActiveObject, Networ
 from miros_mesh.config import MeshConfig, PayloadSerializer
 from miros_mesh.errors import ConfigError, LinkError, MeshError
 from miros_mesh.observer import Observer
+from miros_mesh.report import StopReport
+from miros_mesh.signals import (
+    OUTBOX_OVERFLOW,
+    PEER_DOWN,
+    PEER_UP,
+    OutboxOverflow,
+    PeerChange,
+)
 from miros_mesh.wire import SnoopRecord
 
 __all__ = [
@@ -12,10 +20,17 @@ __all__ = [
     "DEFAULT_ROUTING_KEY",
     "NetworkedActiveObject",
     "NetworkedFactory",
+    "StopReport",
     # settings
     "BrokerAddress",
     "MeshConfig",
     "PayloadSerializer",
+    # what the library posts into charts: miros_mesh.signals
+    "OUTBOX_OVERFLOW",
+    "PEER_DOWN",
+    "PEER_UP",
+    "OutboxOverflow",
+    "PeerChange",
     # watching
     "Observer",
     "SnoopRecord",

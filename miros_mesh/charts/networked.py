@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from typing import Any
 
@@ -11,7 +12,8 @@ from miros import ActiveObject, Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
 from miros_mesh.charts import signal_table
-from miros_mesh.charts.fifo import INNER_SIGNALS, ChartQueue
+from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
+from miros_mesh.charts.notices import Notices
 from miros_mesh.charts.reception import MeshCallback, Reception
 from miros_mesh.charts.snooping import ChartSnoop, SnoopCallback
 from miros_mesh.config import EncryptionKeys, MeshConfig
@@ -23,7 +25,10 @@ from miros_mesh.errors import (
     StoppedError,
 )
 from miros_mesh.networks import RESERVED_PREFIX
-from miros_mesh.node import NODES, Node
+from miros_mesh.node import Node
+from miros_mesh.nodes import NODES
+from miros_mesh.report import StopReport
+from miros_mesh.signals import PUBLIC_SIGNALS
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +37,8 @@ DEFAULT_ROUTING_KEY = "miros.mesh"
 
 # Its queue's name, which AMQP limits to 255 bytes, also holds the node's name and a digest.
 LONGEST_NAME_BYTES = 140
+# A handler that is at its end when the time is up is no reason to complain.
+_HALT_S = 0.5
 
 
 class _Networked(ActiveObject):
@@ -76,6 +83,7 @@ class _Networked(ActiveObject):
             RoutingKeyError: a routing key that AMQP refuses.
         """
         signal_table.guard()
+        signal_table.enter(sorted(PUBLIC_SIGNALS))
         super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])
         overrides: dict[str, Any] = {
             "rabbit_user": rabbit_user,
@@ -89,8 +97,11 @@ class _Networked(ActiveObject):
         self.rx_routing_key = validate_routing_pattern(rx_routing_key or self.tx_routing_key)
         self._node: Node | None = None
         self._stopped = False
+        self._report = StopReport()
+        self._end_by = 0.0
         self._begin = threading.Event()
-        self._reception = Reception(self, on_mesh_rx)
+        self._notices = Notices(self)
+        self._reception = Reception(self, on_mesh_rx, self._notices)
         self._snoop = ChartSnoop(self, {"trace": on_trace_rx, "spy": on_spy_rx})
         self.queue = self.locking_deque = ChartQueue(
             self._reception.finished, self._reception.crowded_out
@@ -125,6 +136,7 @@ class _Networked(ActiveObject):
             self._leave()
             raise
         self._reception.open(inbox, node.observer)
+        node.bulletin.subscribe(self.name, self._notices.post)
 
     def transmit(self, event: Event) -> None:
         """Send an event to every chart that listens; never waits for the network.
@@ -136,7 +148,7 @@ class _Networked(ActiveObject):
             EventTooLargeError: the event is larger than `max_event_bytes`.
         """
         node = self._live("transmit")
-        if event.signal_name in INNER_SIGNALS or event.signal_name.startswith(RESERVED_PREFIX):
+        if event.signal_name in RESERVED_SIGNALS or event.signal_name.startswith(RESERVED_PREFIX):
             raise SignalError(
                 f"{event.signal_name} belongs to miros or to miros_mesh and cannot be transmitted; "
                 "send an event with a signal of your own"
@@ -145,22 +157,26 @@ class _Networked(ActiveObject):
             self.name, self.tx_routing_key, event.signal_name, event.payload, self._cause()
         )
 
-    def stop(self) -> int:
+    def stop(self) -> StopReport:
         """Stop the chart and say goodbye; with the node's last chart, drain and disconnect.
 
-        Returns how many events could not be delivered within `drain_timeout_s`; 0 when repeated.
+        The chart first handles what waits in its FIFO and the rest of the frames that it has begun,
+        for at most `drain_timeout_s`; then the outbox may take as long. A handler or a callback
+        that stops its own chart ends it at once.
+
+        Returns what became of the events of its node, the same when repeated. While other charts of
+        the node run on, what is left over is still on its way.
         """
+        self._stopped = True
         node = self._node
         if node is None:
-            self._stopped = True
-            return 0
-        self._stopped = True
+            return self._report
         try:
-            self._stop_chart(self._config.drain_timeout_s)
+            self._stop_chart()
             node.mesh.goodbye(self.name, self.tx_routing_key)
         finally:
-            left = self._leave()
-        return left
+            self._report = self._leave()
+        return self._report
 
     def enable_snoop_trace(self) -> None:
         """Send this chart's transitions to the trace network and print everybody's, in colours."""
@@ -224,21 +240,45 @@ class _Networked(ActiveObject):
             self.queue.end_of_start()
             self._begin.set()
 
-    def _stop_chart(self, timeout_s: float) -> None:
-        self._reception.close()
-        self.activeobject_task_event.clear()
-        self.queue.append(Event(signal=signals.STOP_ACTIVE_OBJECT_SIGNAL))
-        if self.thread and self.thread is not threading.current_thread():
-            self.thread.join(timeout_s)
-            if self.thread.is_alive():
-                logger.error("a handler of chart %s still runs after %g s", self.name, timeout_s)
+    def _stop_chart(self) -> None:
+        if not (self._runs_here() or self._reception.calling):
+            self._wind_down()
+            self._join(self._end_by - time.monotonic())
+        self._halt()
+        if not self._join(_HALT_S):
+            limit_s = self._config.drain_timeout_s
+            logger.error("a handler of chart %s still runs after %g s", self.name, limit_s)
         for posted in list(self.posted_events_queue):
             self.cancel_events(posted)
 
-    def _leave(self) -> int:
+    def _runs_here(self) -> bool:
+        return self.thread is threading.current_thread()
+
+    def _join(self, timeout_s: float) -> bool:
+        """Whether the chart's thread ends in time; its own thread does not wait for itself."""
+        if self.thread is None or self._runs_here():
+            return True
+        self.thread.join(max(timeout_s, 0))
+        return not self.thread.is_alive()
+
+    def _wind_down(self) -> None:
+        """Begin to stop: nothing new comes in, and the chart's thread ends after the rest."""
+        if not self._end_by:
+            self._end_by = time.monotonic() + self._config.drain_timeout_s
+            self._reception.finish(self._post_stop)
+
+    def _halt(self) -> None:
+        """End the chart's thread after the event that it is handling."""
+        self.activeobject_task_event.clear()
+        self._post_stop()
+
+    def _post_stop(self) -> None:
+        self.queue.append(Event(signal=signals.STOP_ACTIVE_OBJECT_SIGNAL))
+
+    def _leave(self) -> StopReport:
         node, self._node = self._node, None
         self._snoop.leave()
-        return NODES.leave(node, self.name) if node else 0
+        return NODES.leave(node, self.name) if node else self._report
 
     def _died(self, error: BaseException) -> None:
         logger.error(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import socket
-import time
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from miros_mesh.link.consumer import BrokerSubscriber
 from miros_mesh.link.embedded import EmbeddedTransport, MemoryStore, MemoryTransport
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.pools import Dial, Pools
-from miros_mesh.link.ports import Broker, Parcel
+from miros_mesh.link.ports import Broker
 from miros_mesh.link.publisher import BrokerPublisher
 from miros_mesh.link.rabbitmq import RabbitTransport
 from miros_mesh.link.worker import Worker
@@ -26,9 +24,6 @@ from miros_mesh.observer import Observer
 
 # py-amqp's own second is shorter than many a hiccup of a network that then goes on.
 TCP_USER_TIMEOUT_MS = 15_000
-COMPLAIN_EVERY_S = 10.0
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +49,6 @@ class KombuLink:
         self._settings = settings
         self._pools = Pools(dial)
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
-        self._overflow = 0
-        self._complain_at = 0.0
 
     def publisher(self, broker: Broker) -> BrokerPublisher:
         """A new publisher for one broker."""
@@ -66,11 +59,7 @@ class KombuLink:
             pools=self._pools,
             attempts=settings.attempts,
             exchanges=settings.exchanges,
-            outbox=Outbox(
-                max_events=settings.outbox_events,
-                max_bytes=settings.outbox_bytes,
-                overflowed=self._overflowed,
-            ),
+            outbox=Outbox(max_events=settings.outbox_events, max_bytes=settings.outbox_bytes),
             window=settings.confirm_window,
             confirm_timeout_s=settings.confirm_timeout_s,
             observer=settings.observer,
@@ -104,17 +93,6 @@ class KombuLink:
         for worker in list(self._workers):
             worker.abandon()
         self._pools.abandon()
-
-    def _overflowed(self, parcel: Parcel) -> None:
-        self._settings.observer.dropped(
-            network=parcel.network, reason="outbox_overflow", events=parcel.events
-        )
-        self._overflow += parcel.events
-        now = time.monotonic()
-        if now >= self._complain_at:
-            self._complain_at = now + COMPLAIN_EVERY_S
-            events, self._overflow = self._overflow, 0
-            logger.warning("an outbox is full: its %d oldest events are lost", events)
 
 
 def amqp_link(settings: LinkSettings) -> KombuLink:

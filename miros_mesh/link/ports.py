@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from miros_mesh.address import BrokerAddress
+from miros_mesh.report import StopReport
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Parcel(Protocol):
 
     @property
     def events(self) -> int:
-        """How many events it holds."""
+        """How many events it holds; none when it is the library's own word."""
 
     @property
     def size_bytes(self) -> int:
@@ -95,20 +96,27 @@ Handler = Callable[[Delivery], None]
 class Publisher(Protocol):
     """One worker that carries parcels to one broker."""
 
+    @property
+    def broker(self) -> Broker:
+        """Where it carries them."""
+
     def start(self) -> None:
         """Begin to connect; returns at once."""
 
     def wait_ready(self, timeout_s: float) -> None:
         """Wait for the first connection. Raises the `LinkError` that prevents it."""
 
-    def put(self, parcel: Parcel) -> None:
-        """Queue a parcel; never waits."""
+    def put(self, parcel: Parcel) -> Sequence[Parcel]:
+        """Queue a parcel; never waits, and tells nobody. Returns what had to go for it."""
 
-    def grown(self, parcel: Parcel, size_bytes: int) -> None:
-        """A queued parcel took one more event of that size."""
+    def grown(self, parcel: Parcel, size_bytes: int) -> Sequence[Parcel]:
+        """A queued parcel took one more event of that size; returns what had to go."""
 
-    def stop(self, drain_timeout_s: float) -> int:
-        """Drain, end the worker, and return how many events stay undelivered."""
+    def report(self) -> StopReport:
+        """What has become until now of the events put here."""
+
+    def stop(self, drain_timeout_s: float) -> StopReport:
+        """Drain, end the worker, and say what became of the events put here."""
 
 
 class Subscriber(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import kombu
@@ -16,6 +17,7 @@ from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.link.refusals import Refusals
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
+from miros_mesh.report import StopReport
 
 logger = logging.getLogger(__name__)
 
@@ -49,21 +51,26 @@ class BrokerPublisher(Worker):
         self._refusals = Refusals(broker.name)
         self._blocked = False
 
-    def put(self, parcel: Parcel) -> None:
-        """Queue a parcel; never waits."""
-        self._outbox.put(parcel)
+    def put(self, parcel: Parcel) -> Sequence[Parcel]:
+        """Queue a parcel; never waits. Returns what had to go because the outbox was full."""
+        dropped = self._outbox.put(parcel)
         self.wake()
+        return dropped
 
-    def grown(self, parcel: Parcel, size_bytes: int) -> None:
-        """A queued parcel took one more event of that size."""
-        self._outbox.grown(size_bytes)
+    def grown(self, parcel: Parcel, size_bytes: int) -> Sequence[Parcel]:
+        """A queued parcel took one more event of that size; returns what had to go."""
+        return self._outbox.grown(parcel, size_bytes)
 
-    def stop(self, drain_timeout_s: float) -> int:
-        """Drain, end the worker, and return how many events stay undelivered."""
+    def report(self) -> StopReport:
+        """What has become until now of the events put here."""
+        return self._outbox.report()
+
+    def stop(self, drain_timeout_s: float) -> StopReport:
+        """Drain, end the worker, and say what became of the events put here."""
         if self.alive:
             self._outbox.wait_empty(drain_timeout_s)
         self._end(drain_timeout_s)
-        return self._outbox.events
+        return self._outbox.report()
 
     def _opened(self, connection: kombu.Connection) -> None:
         channel = connection.channel()

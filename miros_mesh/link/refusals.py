@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
+from miros_mesh.throttle import Throttle
+
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
 # Of several parcels on their way a later one may find the room that an earlier one did not find.
@@ -21,8 +23,7 @@ class Refusals:
         self._where = where
         self._pause_s = _FIRST_PAUSE_S
         self._one_by_one_until = 0.0
-        self._complain_at = 0.0
-        self._count = 0
+        self._complaints = Throttle(_COMPLAIN_EVERY_S)
         self.resume_at = 0.0
         """When (`time.monotonic`) to publish again."""
 
@@ -42,10 +43,7 @@ class Refusals:
         self.resume_at = now + self._pause_s
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         self._one_by_one_until = now + _ONE_BY_ONE_S
-        self._count += parcels
-        if now >= self._complain_at:
-            self._complain_at = now + _COMPLAIN_EVERY_S
-            count, self._count = self._count, 0
+        if count := self._complaints.due(self._where, parcels):
             logger.warning(
                 "%s refused to store %d messages, a queue may be full; they are sent again",
                 self._where,

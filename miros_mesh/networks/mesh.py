@@ -105,7 +105,12 @@ class Mesh:
             ) from error
 
     def _send(
-        self, chart: str, routing_key: str, signal: str, data: bytes, cause: str | None
+        self,
+        chart: str,
+        routing_key: str,
+        signal: str,
+        data: bytes,
+        cause: str | None,
     ) -> None:
         node, incarnation = self.identity.node, self.identity.incarnation
         now = time.time()
@@ -113,7 +118,7 @@ class Mesh:
             chart,
             routing_key,
             lambda sequence: Envelope(node, chart, incarnation, sequence, signal, data, now, cause),
-            counted=not signal.startswith(RESERVED_PREFIX),
+            control=signal.startswith(RESERVED_PREFIX),
         )
 
 
@@ -133,13 +138,15 @@ class _Ticket:
     handled.
     """
 
-    __slots__ = ("_delivery", "_left", "_lock", "_refused")
+    __slots__ = ("_delivery", "_left", "_lock", "_refused", "begun")
 
     def __init__(self, delivery: Delivery, events: int) -> None:
         self._delivery = delivery
         self._left = events
         self._refused = False
         self._lock = threading.Lock()
+        self.begun = False
+        """Whether the chart was handed one of the events."""
 
     def done(self, *, refused: bool = False) -> None:
         with self._lock:
@@ -160,6 +167,16 @@ class Arrival:
     envelope: Envelope
     payload: Any = None
     tickets: list[_Ticket] = field(default_factory=list)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the chart was handed an event of its frame."""
+        return any(ticket.begun for ticket in self.tickets)
+
+    def begin(self) -> None:
+        """The chart is handed the event."""
+        for ticket in self.tickets:
+            ticket.begun = True
 
 
 class Inbox:
@@ -187,6 +204,9 @@ class Inbox:
         self._waiting: deque[Arrival] = deque()
         self._unfinished: dict[str, Arrival] = {}
         self._open = False
+        self._finishing = False
+        self._all_fed: Callable[[], None] | None = None
+        self._refused = 0
         self._lock = threading.RLock()
 
     def open(self) -> None:
@@ -195,16 +215,31 @@ class Inbox:
             self._open = True
         self.feed()
 
-    def close(self) -> None:
-        """Feed no more; what is not handled stays unacknowledged."""
+    def finish(self, all_fed: Callable[[], None]) -> None:
+        """Begin no further frame; feed what waits of those begun, and then call back, once.
+
+        A frame that is handled in part comes again as a whole.
+        """
         with self._lock:
-            self._open = False
+            self._all_fed = all_fed
+            self._finishing = True
+            self._waiting = deque(arrival for arrival in self._waiting if arrival.begun)
+        self.feed()
+
+    def close(self) -> int:
+        """Feed no more. Returns how many events were received and are not handled."""
+        with self._lock:
+            self._open, self._finishing = False, True
             self._waiting.clear()
+            return len(self._unfinished) + self._refused
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery on the subscriber's thread."""
         envelopes = self._mesh.network.open(delivery)
         if not envelopes:
+            return
+        if self._finishing:
+            self._refused += sum(not self._is_for_nobody(each) for each in envelopes)
             return
         ticket = _Ticket(delivery, len(envelopes))
         for envelope in envelopes:
@@ -245,11 +280,16 @@ class Inbox:
 
     def feed(self) -> None:
         """Move what waits into the FIFO while it has room."""
-        if not self._waiting:
+        if not self._waiting and self._all_fed is None:
             return
         with self._lock:
             while self._open and self._waiting and self._room() > 0:
-                self._post(self._waiting.popleft())
+                arrival = self._waiting.popleft()
+                arrival.begin()
+                self._post(arrival)
+            if self._all_fed and not self._waiting:
+                all_fed, self._all_fed = self._all_fed, None
+                all_fed()
 
     def take_back(self, arrival: Arrival) -> None:
         """The FIFO had no place after all for the event posted last: it waits at the front."""
@@ -304,6 +344,9 @@ class Inbox:
             self._mesh.observer.gap(network=network, sender=chart, missing=passed.missing)
         for arrival in passed.items:
             self._enter(arrival)
+
+    def _is_for_nobody(self, envelope: Envelope) -> bool:
+        return envelope.signal.startswith(RESERVED_PREFIX) or self._is_echo(envelope)
 
     def _is_echo(self, envelope: Envelope) -> bool:
         own = self._mesh.identity.incarnation

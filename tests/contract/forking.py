@@ -42,7 +42,7 @@ class Conversation:
 
     def stop(self) -> int:
         """End everything."""
-        left = self.publisher.stop(LIMIT_S)
+        left = self.publisher.stop(LIMIT_S).left_over
         self.subscriber.stop(LIMIT_S)
         self.link.close()
         return left

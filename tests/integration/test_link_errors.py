@@ -470,7 +470,7 @@ def test_a_queue_that_is_full_slows_its_publisher_and_loses_nothing(
     wait_until(lambda: len(set(mailbox.texts)) == 1_000, REFUSALS_LIMIT_S)
 
     # Then all arrive, and neither a connection nor the log has suffered
-    assert publisher.stop(LIMIT_S) == 0
+    assert publisher.stop(LIMIT_S).left_over == 0
     assert notes.published_events == 1_000
     assert notes.drops == {}
     assert (notes.ups, notes.downs) == (1, ["stopped"])
@@ -518,7 +518,7 @@ def test_a_publisher_that_is_refused_stops_in_time_and_says_what_is_left(
 
     # When it stops, then it takes no longer than it may
     began = time.monotonic()
-    assert publisher.stop(0.5) == 8
+    assert publisher.stop(0.5).left_over == 8
     assert time.monotonic() - began < ANSWER_LIMIT_S
     assert notes.downs == ["stopped"]
     office.close()
@@ -613,7 +613,7 @@ def test_a_worker_whose_first_connection_failed_has_ended(link: KombuLink) -> No
         subscriber.add(queue(), Mailbox(), LIMIT_S)
     publisher.put(letter("kept"))
 
-    assert publisher.stop(LIMIT_S) == 1
+    assert publisher.stop(LIMIT_S).left_over == 1
     subscriber.stop(LIMIT_S)
 
 

@@ -156,7 +156,7 @@ def test_what_was_confirmed_survives_a_broker_that_is_killed(
     rabbitmq.start()
 
     # Then all are there; those on their way may have come twice
-    assert publisher.stop(RECOVERY_LIMIT_S) == 0
+    assert publisher.stop(RECOVERY_LIMIT_S).left_over == 0
     assert notes.drops == {}
     _, mailbox = office.listen(spec)
     office.publisher().put(letter("last"))
@@ -181,14 +181,14 @@ def test_stopping_while_the_broker_restarts_drains_or_says_in_time_what_is_left(
 
     # When the one that is in a hurry stops, then it says what is left, and takes no longer
     started = time.monotonic()
-    assert hasty.stop(0.5) == 3
+    assert hasty.stop(0.5).left_over == 3
     subscriber.stop(LIMIT_S)
     assert time.monotonic() - started < HASTE_LIMIT_S
 
     # When the other one stops while the broker starts, then nothing is left
     starting = threading.Thread(target=rabbitmq.start)
     starting.start()
-    assert patient.stop(RECOVERY_LIMIT_S) == 0
+    assert patient.stop(RECOVERY_LIMIT_S).left_over == 0
     starting.join()
     _, mailbox = office.listen(spec)
     assert mailbox.expect(100) == [str(number) for number in range(100)]
