@@ -55,6 +55,9 @@ docs: $(VENV)/.dev  ## build the documentation into .build/site
 bench: $(VENV)/.dev rabbitmq  ## measure throughput and latency
 	$(VENV)/bin/python bench $(ARGS)
 
+chaos: $(VENV)/.dev rabbitmq iproute2  ## put random faults on two meshes; ARGS="--seconds 60 --seed 7"
+	PYTHONPATH=tests $(VENV)/bin/python -m chaos $(ARGS)
+
 wheel: $(WHEELS)/.built  ## build the wheel into .build/wheel
 
 clean:  ## remove everything that make made
@@ -89,7 +92,10 @@ $(WHEELS)/.built: $(TEST_VENV)/.tools $(SOURCES)
 	$(TEST_VENV)/bin/pip wheel --quiet --no-deps --wheel-dir $(WHEELS) .
 	@touch $@
 
-$(TEST_VENV)/.wheel: $(WHEELS)/.built
+$(TEST_VENV)/.chaos: $(VENV)/.dev rabbitmq iproute2  ## put random faults on two meshes; ARGS="--seconds 60 --seed 7"
+	PYTHONPATH=tests $(VENV)/bin/python -m chaos $(ARGS)
+
+wheel: $(WHEELS)/.built
 	$(TEST_VENV)/bin/pip install --quiet $(WHEELS)/*.whl
 	$(TEST_VENV)/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/*.whl
 	@touch $@

@@ -32,6 +32,8 @@ COMMAND_TIMEOUT_S = 60.0
 PORTS = range(20_000, 30_000)
 # A program that ends with its input, and so with the test run, however that ends.
 UNTIL_INPUT_ENDS = '"$@" & read -r _; kill $!'
+# A stopped server would not notice the end of its own input.
+UNTIL_INPUT_ENDS_STOPPED = 'kill -STOP "$0"; read -r _; kill -CONT "$0"'
 AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 
 
@@ -239,6 +241,16 @@ class RabbitServer:
             yield
         finally:
             self.eval(f"vm_memory_monitor:set_vm_memory_high_watermark({before})")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let the server do nothing, as a machine does that is short of memory."""
+        with subprocess.Popen(
+            ["/bin/sh", "-c", UNTIL_INPUT_ENDS_STOPPED, str(self.pid)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        ):
+            yield
 
     def _make_vhosts(self, count: int) -> list[str]:
         first = self._vhosts_made

@@ -55,12 +55,15 @@ class Course:
         """How many of these have not been handled."""
         return sum(number not in self.handled for number in numbers)
 
-    def since(self, number: int) -> float | None:
-        """When the first event from this number on was handled."""
-        return min(
-            (when for handled, when in reversed(self.handled.items()) if handled >= number),
-            default=None,
-        )
+    def again(self, number: int, sent: float) -> float | None:
+        """When the first event from this number on was handled, of those sent at that time."""
+        first = None
+        for handled, when in reversed(self.handled.items()):
+            if when < sent:
+                break
+            if handled >= number:
+                first = when
+        return first
 
     def account(self, sent: range) -> Account:
         """The account of all that was sent."""

@@ -5,8 +5,6 @@ The faults take their time, so they happen at once: each has nodes on a host of 
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -83,7 +81,7 @@ class Pair:
         """When the first event that was sent after that time was handled."""
         wait_until(lambda: self.times[-1] >= mended)
         first_after = next(number for number, when in enumerate(self.times) if when >= mended)
-        return float(wait_until(lambda: self.course.since(first_after), AGAIN_LIMIT_S))
+        return float(wait_until(lambda: self.course.again(first_after, mended), AGAIN_LIMIT_S))
 
     def end(self) -> Account:
         """Send no more; what became of everything."""
@@ -140,13 +138,8 @@ class Ground:
             return Outcome(pair.end(), seconds, pair.links(began), toll)
 
     def _freeze(self) -> Toll:
-        pid = self._brokers[FROZEN_BROKER].pid
-        assert pid
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with self._brokers[FROZEN_BROKER].frozen():
             for_(LONG_S)
-        finally:
-            os.kill(pid, signal.SIGCONT)
         return Toll()
 
     def _cut(self) -> Toll:
