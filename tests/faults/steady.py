@@ -117,7 +117,7 @@ def send(url: str, node: str, stream: str, first: str, per_s: str, file: str) ->
         chart.transmit(event(SIGNAL, [stream, number]))
         number += 1
         due += 1 / float(per_s)
-    say(f"left {chart.stop()}")
+    say(f"left {chart.stop().left_over}")
 
 
 def _await_line(ending: threading.Event) -> None:

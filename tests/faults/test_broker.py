@@ -74,7 +74,7 @@ def test_alarm_on_and_off(
     told = Told()
     launch("receiver", settings(own_url, node_name="receiver"), handled)
     # An alarm is no reason to connect again, however long it lasts.
-    config = settings(own_url, confirm_timeout_s=1.0, observers=(told,))
+    config = settings(own_url, confirm_timeout_s=2.0, observers=(told,))
     sender = launch("sender", config, Heard())
     with events_through(f"{kind} alarm on and off", sender, handled), alarm(own_broker, kind):
         for_(ALARM_S)
