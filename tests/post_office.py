@@ -35,7 +35,6 @@ class Letter:
     network: str = "test"
     exchange: str = EXCHANGE
     expendable: bool = False
-    control: bool = False
     closed: bool = False
 
     @property

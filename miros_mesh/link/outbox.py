@@ -99,7 +99,7 @@ class Outbox:
     def _count(self, parcel: Parcel, events: int, size_bytes: int) -> None:
         self._events += events
         self._bytes += size_bytes
-        if _is_reported(parcel):
+        if not parcel.expendable:
             self._left_over += events
 
     def _trim(self) -> list[Parcel]:
@@ -116,9 +116,5 @@ class Outbox:
         return self._events > self._max_events or self._bytes > self._max_bytes
 
 
-def _is_reported(parcel: Parcel) -> bool:
-    return not (parcel.expendable or parcel.control)
-
-
 def _reported(parcel: Parcel) -> int:
-    return parcel.events if _is_reported(parcel) else 0
+    return 0 if parcel.expendable else parcel.events

@@ -38,10 +38,6 @@ class Parcel(Protocol):
         """Whether it waits for, and makes room for, what is not."""
 
     @property
-    def control(self) -> bool:
-        """Whether it is the library's own word, which no report counts."""
-
-    @property
     def events(self) -> int:
         """How many events it holds."""
 

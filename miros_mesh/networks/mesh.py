@@ -70,7 +70,7 @@ class Mesh:
 
     def goodbye(self, chart: str, routing_key: str) -> None:
         """Tell the others that a chart leaves."""
-        self._send(chart, routing_key, GOODBYE, b"", None, control=True)
+        self._send(chart, routing_key, GOODBYE, b"", None)
 
     def payload_of(self, envelope: Envelope) -> Any:
         """Raises `PayloadError` when the serializer cannot read it."""
@@ -85,14 +85,7 @@ class Mesh:
             ) from error
 
     def _send(
-        self,
-        chart: str,
-        routing_key: str,
-        signal: str,
-        data: bytes,
-        cause: str | None,
-        *,
-        control: bool = False,
+        self, chart: str, routing_key: str, signal: str, data: bytes, cause: str | None
     ) -> None:
         node, incarnation = self.identity.node, self.identity.incarnation
         now = time.time()
@@ -100,7 +93,7 @@ class Mesh:
             chart,
             routing_key,
             lambda sequence: Envelope(node, chart, incarnation, sequence, signal, data, now, cause),
-            control=control,
+            counted=not signal.startswith(RESERVED_PREFIX),
         )
 
 

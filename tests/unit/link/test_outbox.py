@@ -193,8 +193,8 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
         assert gone == []
 
     def report(self, frame: Frame, **facts: int) -> None:
-        """Count what is neither expendable nor the library's own word."""
-        if not (frame.expendable or frame.control):
+        """Count what is not expendable."""
+        if not frame.expendable:
             self.reported += StopReport(**facts)
 
     def over(self) -> bool:
@@ -204,15 +204,14 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
     def line(self, expendable: bool) -> list[Frame]:
         return self.notes if expendable else self.events
 
-    @rule(size=st.integers(0, 120), expendable=st.booleans(), control=st.booleans())
-    def put(self, size: int, expendable: bool, control: bool) -> None:
+    @rule(size=st.integers(0, 120), expendable=st.booleans())
+    def put(self, size: int, expendable: bool) -> None:
         frame = Frame(
             "mesh",
             "x",
             "key",
             b"".join,
             expendable=expendable,
-            control=control,
             max_events=5,
             max_bytes=60,
         )
