@@ -83,3 +83,6 @@ class Shop:
 
     def close(self) -> None:
         pass
+
+    def abandon(self) -> None:
+        pass

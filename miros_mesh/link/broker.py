@@ -80,6 +80,9 @@ class KombuLink:
         """Close every pooled connection."""
         self._pools.close()
 
+    def abandon(self) -> None:
+        """In a forked child: let go of what belongs to the parent, which notices nothing."""
+
 
 def amqp_link(settings: LinkSettings) -> KombuLink:
     """A link to RabbitMQ brokers."""

@@ -153,3 +153,9 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Close every pooled connection."""
+
+    def abandon(self) -> None:
+        """In a forked child: let go of what belongs to the parent, which notices nothing.
+
+        Nothing of this link may be used afterwards; `close` and the `stop` of its workers return.
+        """
