@@ -11,7 +11,7 @@ from typing import Any
 from miros import ActiveObject, Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
-from miros_mesh.charts import signal_table
+from miros_mesh.charts import fabric, signal_table
 from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
 from miros_mesh.charts.notices import Notices
 from miros_mesh.charts.reception import MeshCallback, Reception
@@ -84,6 +84,7 @@ class _Networked(ActiveObject):
             ConfigError: names every setting that cannot work.
             RoutingKeyError: a routing key that AMQP refuses.
         """
+        fabric.renew_in_children()
         signal_table.guard()
         signal_table.enter(sorted(PUBLIC_SIGNALS))
         super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])

@@ -47,6 +47,7 @@ def test_a_child_is_told_so_can_make_charts_and_leaves_the_parents_alone(
         # Then the child is refused every call on that chart, and one of its own works
         assert child["missing"] == []
         assert child["asked"]
+        assert child["published"]
         # And the parent's goes on as if nothing had happened
         parent = program.heard()
         assert parent == {"child": 0, "before": True, "again": True, "report": True}

@@ -5,6 +5,7 @@ until_sigterm.py MOMENT        the settings come from the environment
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 from miros import Event, return_status, spy_on
 
 from miros_mesh import NetworkedActiveObject, stop_on_sigterm
+from miros_mesh.errors import StoppedError
 
 sent: dict[str, int] = {}
 
@@ -50,7 +52,12 @@ def amid_sending(charts: list[NetworkedActiveObject]) -> None:
 
 def amid_waiting(charts: list[NetworkedActiveObject]) -> None:
     """The main thread waits, and another one sends until its chart has stopped."""
-    sending = threading.Thread(target=transmit, args=charts[:1], daemon=True)
+
+    def send() -> None:
+        with contextlib.suppress(StoppedError):
+            transmit(charts[0])
+
+    sending = threading.Thread(target=send, daemon=True)
     try:
         sending.start()
         threading.Event().wait()
