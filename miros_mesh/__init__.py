@@ -4,6 +4,7 @@ from miros_mesh.address import BrokerAddress
 from miros_mesh.charts import DEFAULT_ROUTING_KEY, NetworkedActiveObject, NetworkedFactory
 from miros_mesh.config import MeshConfig, PayloadSerializer
 from miros_mesh.errors import ConfigError, LinkError, MeshError
+from miros_mesh.health import Health
 from miros_mesh.observer import Observer
 from miros_mesh.report import StopReport
 from miros_mesh.signals import (
@@ -13,6 +14,7 @@ from miros_mesh.signals import (
     OutboxOverflow,
     PeerChange,
 )
+from miros_mesh.sigterm import stop_on_sigterm
 from miros_mesh.wire import SnoopRecord
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "NetworkedActiveObject",
     "NetworkedFactory",
     "StopReport",
+    "stop_on_sigterm",
     # settings
     "BrokerAddress",
     "MeshConfig",
@@ -32,6 +35,7 @@ __all__ = [
     "OutboxOverflow",
     "PeerChange",
     # watching
+    "Health",
     "Observer",
     "SnoopRecord",
     # errors; the whole tree is in miros_mesh.errors

@@ -178,5 +178,9 @@ class StoppedError(LifecycleError):
     """Use after `stop`."""
 
 
+class ForkedError(LifecycleError):
+    """A chart of the parent process is used in a child that was forked from it."""
+
+
 class ChartNameTakenError(LifecycleError):
     """A live chart of the same node already has this name."""

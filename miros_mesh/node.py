@@ -15,6 +15,7 @@ from miros_mesh import wire
 from miros_mesh.bulletin import Bulletin
 from miros_mesh.config import MeshConfig, NetworkName
 from miros_mesh.errors import ChartNameTakenError, StoppedError
+from miros_mesh.health import Health, Vitals
 from miros_mesh.link.broker import LinkSettings, amqp_link, embedded_link
 from miros_mesh.link.embedded import load_or_create_key, prepare_home
 from miros_mesh.link.ports import Broker, Link, QueueSpec, Subscriber
@@ -69,8 +70,11 @@ class Node:
     def __init__(self, config: MeshConfig) -> None:
         self.config = config
         self.identity = Identity(config.node_name or _generated_name(), secrets.token_hex(6))
+        self.forked = False
+        """Whether this is a child's copy of its parent's node, of which nothing works."""
         self.bulletin = Bulletin(self.identity.node, NETWORKS[0])
-        self.observer = Observers(self.bulletin, *config.observers)
+        self._vitals = Vitals()
+        self.observer = Observers(self._vitals, self.bulletin, *config.observers)
         self._charts: dict[str, Inbox | None] = {}
         self._queues: dict[str, str] = {}
         self._lock = threading.RLock()
@@ -138,6 +142,23 @@ class Node:
         self._link = None
         return report
 
+    def abandon(self) -> None:
+        """In a forked child: this node is the parent's."""
+        self.forked = True
+        if self._link:
+            self._link.abandon()
+
+    def health(self) -> Health:
+        """How it is at this moment."""
+        brokers = self.peers.brokers if self._link else ()
+        return Health(
+            node=self.name,
+            consuming=self._vitals.consuming,
+            peers={each.name: self._vitals.state_of(each.name) for each in brokers},
+            dead_charts=self._vitals.dead_charts,
+            outbox_events=self.report().left_over if self._link else 0,
+        )
+
     def reserve(self, chart: str) -> None:
         """Take a chart's name. Raises `ChartNameTakenError`."""
         if chart in self._charts:
@@ -183,6 +204,7 @@ class Node:
         for snoop in self._snoops:
             snoop.unwatch(chart)
         self._charts.pop(chart, None)
+        self._vitals.left(chart)
         return not self._charts
 
     def watch(self, snoop: Snoop, chart: str, watcher: Watcher) -> None:

@@ -63,6 +63,10 @@ class Actor:
         """Send it a signal."""
         self._process.send_signal(number)
 
+    def wait(self, limit_s: float) -> int:
+        """The code with which it ends."""
+        return self._process.wait(limit_s)
+
     def kill(self) -> None:
         """End it as the kernel does when memory runs out; returns when it is gone."""
         self._process.kill()

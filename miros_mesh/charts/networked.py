@@ -11,22 +11,24 @@ from typing import Any
 from miros import ActiveObject, Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
-from miros_mesh.charts import signal_table
+from miros_mesh.charts import fabric, signal_table
 from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
 from miros_mesh.charts.notices import Notices
 from miros_mesh.charts.reception import MeshCallback, Reception
-from miros_mesh.charts.snooping import ChartSnoop, SnoopCallback
+from miros_mesh.charts.snooping import ChartSnoop, SnoopCallback, Stream
 from miros_mesh.config import EncryptionKeys, MeshConfig
 from miros_mesh.errors import (
     AlreadyStartedError,
     ConfigError,
+    ForkedError,
     NotStartedError,
     SignalError,
     StoppedError,
 )
+from miros_mesh.health import Health
 from miros_mesh.networks import RESERVED_PREFIX
 from miros_mesh.node import Node
-from miros_mesh.nodes import NODES
+from miros_mesh.nodes import NODES, Ending
 from miros_mesh.report import StopReport
 from miros_mesh.signals import PUBLIC_SIGNALS
 
@@ -82,6 +84,7 @@ class _Networked(ActiveObject):
             ConfigError: names every setting that cannot work.
             RoutingKeyError: a routing key that AMQP refuses.
         """
+        fabric.renew_in_children()
         signal_table.guard()
         signal_table.enter(sorted(PUBLIC_SIGNALS))
         super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])
@@ -112,16 +115,18 @@ class _Networked(ActiveObject):
 
         Raises:
             AlreadyStartedError: the second time.
+            ForkedError: a chart of the parent process cannot be used in a child.
             StoppedError: after `stop`.
             ChartNameTakenError: another live chart of this process has the name.
             LinkError: the broker cannot be used; the message says what to do. Nothing is left
                 running, and the chart may be started again.
         """
+        self._refuse_fork("start_at")
         if self._stopped:
             raise StoppedError(f"chart {self.name} has stopped; make a new one")
         if self._node:
             raise AlreadyStartedError(f"chart {self.name} runs already; call start_at once")
-        node = NODES.enter(self._config, self.name)
+        node = NODES.enter(self._config, self.name, Ending(self._wind_down, self.stop))
         try:
             self._node = node
             inbox = node.join(
@@ -142,7 +147,7 @@ class _Networked(ActiveObject):
         """Send an event to every chart that listens; never waits for the network.
 
         Raises:
-            NotStartedError, StoppedError: outside the chart's life.
+            NotStartedError, StoppedError, ForkedError: outside the chart's life.
             SignalError: the signal belongs to miros or to this library.
             PayloadError: the payload cannot travel.
             EventTooLargeError: the event is larger than `max_event_bytes`.
@@ -165,8 +170,10 @@ class _Networked(ActiveObject):
         that stops its own chart ends it at once.
 
         Returns what became of the events of its node, the same when repeated. While other charts of
-        the node run on, what is left over is still on its way.
+        the node run on, what is left over is still on its way. Raises `ForkedError` in a child of
+        the process that has started the chart.
         """
+        self._refuse_fork("stop")
         self._stopped = True
         node = self._node
         if node is None:
@@ -174,25 +181,35 @@ class _Networked(ActiveObject):
         try:
             self._stop_chart()
             node.mesh.goodbye(self.name, self.tx_routing_key)
-        finally:
-            self._report = self._leave()
+        except Exception:
+            self._leave()
+            raise
+        # After an interrupt the same is done again by the next call, which is at exit the last one.
+        self._report = self._leave()
         return self._report
+
+    def health(self) -> Health:
+        """How the chart's node is at this moment.
+
+        Raises `NotStartedError`, `StoppedError` or `ForkedError` outside the chart's life.
+        """
+        return self._live("health").health()
 
     def enable_snoop_trace(self) -> None:
         """Send this chart's transitions to the trace network and print everybody's, in colours."""
-        self._snoop.enable("trace", color=True)
+        self._enable("trace", color=True)
 
     def enable_snoop_trace_no_color(self) -> None:
         """As `enable_snoop_trace`, without colours."""
-        self._snoop.enable("trace", color=False)
+        self._enable("trace", color=False)
 
     def enable_snoop_spy(self) -> None:
         """Send every step of this chart to the spy network and print everybody's, in colours."""
-        self._snoop.enable("spy", color=True)
+        self._enable("spy", color=True)
 
     def enable_snoop_spy_no_color(self) -> None:
         """As `enable_snoop_spy`, without colours."""
-        self._snoop.enable("spy", color=False)
+        self._enable("spy", color=False)
 
     def snoop_scribble(self, text: str) -> None:
         """Put a note into the trace stream, or the spy stream when only that one is enabled.
@@ -219,13 +236,27 @@ class _Networked(ActiveObject):
         return taken
 
     def _live(self, call: str) -> Node:
-        if self._node:
-            return self._node
+        if node := self._node:
+            if node.forked:
+                self._refuse_fork(call)
+            return node
         if self._stopped:
             raise StoppedError(f"{call} after stop: chart {self.name} has left the mesh")
         raise NotStartedError(
             f"{call} before start_at: chart {self.name} has not joined the mesh yet"
         )
+
+    def _refuse_fork(self, call: str) -> None:
+        if self._node and self._node.forked:
+            raise ForkedError(
+                f"{call} in a forked child: chart {self.name} belongs to the parent, since threads "
+                "and connections do not survive a fork. Make charts after the fork, or let "
+                "multiprocessing start its processes with the method 'spawn'"
+            )
+
+    def _enable(self, stream: Stream, *, color: bool) -> None:
+        self._refuse_fork("enabling a snoop stream")
+        self._snoop.enable(stream, color=color)
 
     def _cause(self) -> str | None:
         current = self.queue.current
@@ -285,7 +316,7 @@ class _Networked(ActiveObject):
             "chart %s is dead: a handler raised; it gets no more events", self.name, exc_info=error
         )
         # An observer may stop the chart.
-        if node := self._node:
+        if (node := self._node) and not node.forked:
             node.silence(self.name)
             node.observer.chart_died(chart=self.name, error=error)
 

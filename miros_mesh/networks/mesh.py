@@ -105,12 +105,7 @@ class Mesh:
             ) from error
 
     def _send(
-        self,
-        chart: str,
-        routing_key: str,
-        signal: str,
-        data: bytes,
-        cause: str | None,
+        self, chart: str, routing_key: str, signal: str, data: bytes, cause: str | None
     ) -> None:
         node, incarnation = self.identity.node, self.identity.incarnation
         now = time.time()
@@ -118,7 +113,7 @@ class Mesh:
             chart,
             routing_key,
             lambda sequence: Envelope(node, chart, incarnation, sequence, signal, data, now, cause),
-            control=signal.startswith(RESERVED_PREFIX),
+            counted=not signal.startswith(RESERVED_PREFIX),
         )
 
 

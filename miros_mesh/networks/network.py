@@ -73,11 +73,11 @@ class Network(Generic[T]):
             self._tail = None
 
     def send(
-        self, chart: str, routing_key: str, make: Callable[[int], T], *, control: bool = False
+        self, chart: str, routing_key: str, make: Callable[[int], T], *, counted: bool = True
     ) -> None:
         """Pack the message that `make` builds from the chart's next sequence number.
 
-        A `control` message is the library's own word: it travels alone and is in no report.
+        What is not `counted` is the library's own and nobody's event: it travels alone.
 
         Raises `EventTooLargeError` or `PayloadError`, and then uses up no number.
         """
@@ -88,12 +88,12 @@ class Network(Generic[T]):
             self._sequences[chart] = sequence
             if self._history:
                 self._history.add(message, len(encoded))
-            alone = not (self._publishers or control)
-            overflow = self._pack(routing_key, encoded, control)
+            alone = not self._publishers
+            overflow = self._pack(routing_key, encoded, counted)
         # A hook may transmit, so nobody is told anything under the lock.
-        if not control:
+        if counted:
             self._observer.transmitted(network=self.name, chart=chart)
-        if alone:
+        if counted and alone:
             self._observer.dropped(network=self.name, reason="no_peer", events=1)
         for peer, parcels in overflow:
             self._tell_overflow(peer, parcels)
@@ -122,28 +122,28 @@ class Network(Generic[T]):
             logger.warning("refused on %s, %d time(s): %s", self.name, times, error)
 
     def _pack(
-        self, routing_key: str, encoded: bytes, control: bool
+        self, routing_key: str, encoded: bytes, counted: bool
     ) -> list[tuple[str, Sequence[Parcel]]]:
         """Hand the message to every publisher; which peer's outbox had to drop what for it."""
-        tail = None if control else self._tail
-        if tail and tail.routing_key == routing_key and tail.add(encoded):
+        tail = self._tail
+        fits = counted and tail and tail.counted and tail.routing_key == routing_key
+        if tail and fits and tail.add(encoded):
             size = len(encoded)
             gone = [(each.broker.name, each.grown(tail, size)) for each in self._publishers]
         else:
-            frame = self._frame(routing_key, control)
+            self._tail = frame = self._frame(routing_key, counted)
             frame.add(encoded)
-            self._tail = None if control else frame
             gone = [(each.broker.name, each.put(frame)) for each in self._publishers]
         return [(peer, parcels) for peer, parcels in gone if parcels]
 
-    def _frame(self, routing_key: str, control: bool) -> Frame:
+    def _frame(self, routing_key: str, counted: bool) -> Frame:
         return Frame(
             self.name,
             self.exchange,
             routing_key,
             self._codec.seal,
             expendable=self._expendable,
-            control=control,
+            counted=counted,
             max_events=self._frame_events,
             max_bytes=self._frame_bytes,
         )

@@ -21,7 +21,7 @@ class Frame:
         seal: Callable[[Sequence[bytes]], bytes],
         *,
         expendable: bool = False,
-        control: bool = False,
+        counted: bool = True,
         max_events: int,
         max_bytes: int,
     ) -> None:
@@ -29,7 +29,7 @@ class Frame:
         self.exchange = exchange
         self.routing_key = routing_key
         self.expendable = expendable
-        self.control = control
+        self.counted = counted
         self._seal = seal
         self._max_events = max_events
         self._max_bytes = max_bytes
@@ -43,7 +43,7 @@ class Frame:
     @property
     def events(self) -> int:
         """How many messages it holds; the library's own are no events."""
-        return self._events if not self.control else 0
+        return self._events if self.counted else 0
 
     @property
     def size_bytes(self) -> int:

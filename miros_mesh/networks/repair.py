@@ -209,5 +209,5 @@ class Repair:
             lambda sequence: wire.Repair(
                 node, node, incarnation, sequence, kind, stream, tuple(numbers), tuple(events)
             ),
-            control=True,
+            counted=False,
         )

@@ -204,15 +204,14 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
     def line(self, expendable: bool) -> list[Frame]:
         return self.notes if expendable else self.events
 
-    @rule(size=st.integers(0, 120), expendable=st.booleans(), control=st.booleans())
-    def put(self, size: int, expendable: bool, control: bool) -> None:
+    @rule(size=st.integers(0, 120), expendable=st.booleans())
+    def put(self, size: int, expendable: bool) -> None:
         frame = Frame(
             "mesh",
             "x",
             "key",
             b"".join,
             expendable=expendable,
-            control=control,
             max_events=5,
             max_bytes=60,
         )
@@ -226,7 +225,7 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
     def grow(self, size: int, expendable: bool) -> None:
         line = self.line(expendable)
         # The library's own words travel alone.
-        if line and not line[-1].control and line[-1].add(bytes(size)):
+        if line and line[-1].counted and line[-1].add(bytes(size)):
             self.events_put += 1
             self.report(line[-1], sent=1)
             self.settle_overflow(self.outbox.grown(line[-1], size))

@@ -263,6 +263,22 @@ def test_a_backlog_is_paid_in_frames_and_not_in_events() -> None:
     assert len(frames) < 8_000 / 10
 
 
+def test_what_is_the_librarys_own_travels_alone_and_is_no_event() -> None:
+    notes, shelf = Notebook(), Shelf()
+    network = mesh_network(notes)
+    network.attach(shelf)
+
+    send(network, "a")
+    network.send("talker", "key", lambda n: envelope(n, "own"), counted=False)
+    network.send("talker", "key", lambda n: envelope(n, "own"), counted=False)
+    send(network, "b")
+    send(network, "c")
+
+    frames = [[(1, "a")], [(2, "own")], [(3, "own")], [(4, "b"), (5, "c")]]
+    assert opened(shelf.parcels) == frames
+    assert [parcel.events for parcel in shelf.parcels] == [1, 0, 0, 2]
+
+
 # Overflow
 
 
