@@ -61,7 +61,7 @@ class State:
         """What is held now and was held then, in words."""
         memory = (self.memory_bytes - warm.memory_bytes) / 1024 / 1024
         return (
-            f"{self.cuts - warm.cuts} cuts: memory {memory:+.1f} MiB, "
+            f"{self.cuts - warm.cuts:,} cuts: memory {memory:+.1f} MiB, "
             f"descriptors {warm.descriptors} to {self.descriptors}, "
             f"threads {warm.threads} to {self.threads}"
         )

@@ -204,14 +204,15 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
     def line(self, expendable: bool) -> list[Frame]:
         return self.notes if expendable else self.events
 
-    @rule(size=st.integers(0, 120), expendable=st.booleans())
-    def put(self, size: int, expendable: bool) -> None:
+    @rule(size=st.integers(0, 120), expendable=st.booleans(), counted=st.booleans())
+    def put(self, size: int, expendable: bool, counted: bool) -> None:
         frame = Frame(
             "mesh",
             "x",
             "key",
             b"".join,
             expendable=expendable,
+            counted=counted,
             max_events=5,
             max_bytes=60,
         )
