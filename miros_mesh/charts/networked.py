@@ -96,8 +96,8 @@ class _Networked(ActiveObject):
             "snoop_spy_encryption_key": snoop_spy_encryption_key,
         }
         self._config = (config.overridden if config else MeshConfig.from_env)(**overrides)
-        self.tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
-        self.rx_routing_key = validate_routing_pattern(rx_routing_key or self.tx_routing_key)
+        self._tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
+        self._rx_routing_key = validate_routing_pattern(rx_routing_key or self._tx_routing_key)
         self._node: Node | None = None
         self._stopped = False
         self._report = StopReport()
@@ -109,6 +109,16 @@ class _Networked(ActiveObject):
         self.queue = self.locking_deque = ChartQueue(
             self._reception.finished, self._reception.crowded_out
         )
+
+    @property
+    def tx_routing_key(self) -> str:
+        """The topic it sends under, for life: who heard half a stream would ask for the rest."""
+        return self._tx_routing_key
+
+    @property
+    def rx_routing_key(self) -> str:
+        """The pattern of the topics that it hears."""
+        return self._rx_routing_key
 
     def start_at(self, initial_state: Any) -> None:
         """Join the mesh, then start the chart.
