@@ -92,10 +92,7 @@ $(WHEELS)/.built: $(TEST_VENV)/.tools $(SOURCES)
 	$(TEST_VENV)/bin/pip wheel --quiet --no-deps --wheel-dir $(WHEELS) .
 	@touch $@
 
-$(TEST_VENV)/.chaos: $(VENV)/.dev rabbitmq iproute2  ## put random faults on two meshes; ARGS="--seconds 60 --seed 7"
-	PYTHONPATH=tests $(VENV)/bin/python -m chaos $(ARGS)
-
-wheel: $(WHEELS)/.built
+$(TEST_VENV)/.wheel: $(WHEELS)/.built
 	$(TEST_VENV)/bin/pip install --quiet $(WHEELS)/*.whl
 	$(TEST_VENV)/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/*.whl
 	@touch $@
