@@ -306,6 +306,7 @@ class Node:
             connect_timeout_s=config.connect_timeout_s,
             heartbeat_interval_s=config.heartbeat_interval_s,
             confirm_timeout_s=config.confirm_timeout_s,
+            confirm_window=config.confirm_window,
             outbox_events=config.outbox_events,
             outbox_bytes=config.outbox_bytes,
         )
