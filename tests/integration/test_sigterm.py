@@ -16,16 +16,18 @@ from miros_mesh import MeshConfig, stop_on_sigterm
 from miros_mesh.errors import LifecycleError
 from waiting import wait_until
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 
 PROGRAM = Path(__file__).parent / "programs" / "until_sigterm.py"
-END_LIMIT_S = 10.0
+END_LIMIT_S = 30.0
 
 
 @pytest.fixture(params=["embedded", "rabbitmq"])
 def config(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> MeshConfig:
     """The settings of this process; those of the program come from the environment."""
     recorder = Recorder()
+    # A busy machine takes its time
+    monkeypatch.setenv("MIROS_MESH_DRAIN_TIMEOUT_S", "20")
     if request.param == "embedded":
         return MeshConfig(observers=(recorder,))
     url = request.getfixturevalue("vhost_url")
@@ -53,15 +55,13 @@ def test_what_was_transmitted_arrives_and_the_charts_say_goodbye(
         assert program.wait(END_LIMIT_S) == 0
     # And all arrives that was transmitted, in order, and both charts said goodbye
     sent = [line["sent"]["first"] for line in (said, *rest) if line.get("sent")]
-    wait_until(
-        lambda: set(recorder.goodbyes) == {"first", "second"}, message=str(recorder.goodbyes)
-    )
-    wait_until(lambda: len(heard) >= (sent[0] if sent else 200))
+    wait_until(lambda: set(recorder.goodbyes) == {"first", "second"}, END_LIMIT_S)
+    wait_until(lambda: len(heard) >= (sent[0] if sent else 200), END_LIMIT_S)
     numbers = [number for _, number in heard.payloads]
     assert numbers == list(range(len(numbers)))
     # The last one may have been in the outbox already when its transmit was broken off
     assert not sent or len(numbers) <= sent[0] + 1
-    assert [line["said"] for line in rest] == [] if moment == "amid_stopping" else ["finally"]
+    assert [line["said"] for line in rest] == ["finally"] * (moment != "amid_stopping")
 
 
 def test_it_is_installed_in_the_main_thread_alone() -> None:

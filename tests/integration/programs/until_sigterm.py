@@ -35,7 +35,10 @@ def say(**facts: Any) -> None:
 
 def transmit(chart: NetworkedActiveObject) -> None:
     """Transmit numbers for ever."""
+    pause = threading.Event()
     for number in itertools.count():
+        if number % 50 == 0:
+            pause.wait(0.005)
         chart.transmit(Event(signal="number", payload=[chart.name, number]))
         sent[chart.name] = number + 1
         if number == 200 and chart.name == "first":
