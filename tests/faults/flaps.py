@@ -112,11 +112,25 @@ class Check:
         self.next = 0
         self.missing: set[int] = set()
         self.handled = self.duplicated = self.out_of_order = 0
+        self._looking = threading.Lock()
 
     def __call__(self, _: NetworkedActiveObject, received: Event) -> None:
-        if received.signal_name != SIGNAL:
-            return
-        number: int = received.payload
+        if received.signal_name == SIGNAL:
+            with self._looking:
+                self._look(received.payload)
+
+    def counts(self) -> dict[str, int]:
+        """What became of everything up to the last number that has come."""
+        with self._looking:
+            return {
+                "sent": self.next,
+                "handled": self.handled,
+                "lost": len(self.missing),
+                "duplicated": self.duplicated,
+                "out_of_order": self.out_of_order,
+            }
+
+    def _look(self, number: int) -> None:
         if number in self.missing:
             self.missing.discard(number)
             self.out_of_order += 1
@@ -170,17 +184,12 @@ class Nodes:
 
     def _state(self) -> State:
         resident = int(Path("/proc/self/statm").read_text().split()[1])
-        check = self._check
         return State(
             cuts=self._cuts,
             memory_bytes=resident * PAGE_BYTES,
             descriptors=_entries("/proc/self/fd"),
             threads=_entries("/proc/self/task"),
-            sent=self._sent,
-            handled=check.handled,
-            lost=len(check.missing),
-            duplicated=check.duplicated,
-            out_of_order=check.out_of_order,
+            **self._check.counts(),
         )
 
     def _send(self) -> None:
