@@ -80,7 +80,7 @@ class MeshConfig:
     confirm_timeout_s: float = bounded(10.0, 0.05, 3600)
     """An unconfirmed frame is published again after this time."""
     confirm_window: int = bounded(100, 1, 65_535)
-    """How many frames may be on their way to a broker without their confirm."""
+    """How many frames may be on their way to a broker; with their events, below `dedup_window`."""
     drain_timeout_s: float = bounded(5.0, 0, 3600)
     """How long `stop` lets a chart finish what it has begun; then the outbox may take as long."""
     queue_expires_s: float = bounded(120.0, 1, 40 * DAY_S)
@@ -101,7 +101,7 @@ class MeshConfig:
     dedup_window: int = bounded(16_384, 1, 10_000_000)
     """How many of a sender's last events are remembered, to drop duplicates."""
 
-    repair_timeout_s: float = bounded(10.0, 0, 3600)
+    repair_timeout_s: float = bounded(30.0, 0, 3600)
     """How long events wait for earlier ones of their sender, which are asked for again."""
     repair_events: int = bounded(20_000, 0, 10_000_000)
     """How many events that were sent are kept for receivers that ask for them again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -30,8 +31,11 @@ class Health:
 class Vitals(Observer):
     """Remembers what its hooks were told last."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: str) -> None:
         self.consuming = False
+        self.whole_since: float | None = None
+        """Since when (monotonic) the node hears its home broker and is heard by it."""
+        self._home = home
         self._up: set[str] = set()
         self._blocked: set[str] = set()
         # A dictionary, because it keeps the order.
@@ -54,21 +58,33 @@ class Vitals(Observer):
 
     def peer_up(self, *, peer: str) -> None:
         self._up.add(peer)
+        self._look()
 
     def peer_down(self, *, peer: str, reason: str) -> None:
         self._up.discard(peer)
+        self._look()
 
     def blocked(self, *, peer: str) -> None:
         self._blocked.add(peer)
+        self._look()
 
     def unblocked(self, *, peer: str) -> None:
         self._blocked.discard(peer)
+        self._look()
 
     def subscribed(self, *, broker: str) -> None:
         self.consuming = True
+        self._look()
 
     def unsubscribed(self, *, broker: str, reason: str) -> None:
         self.consuming = False
+        self._look()
+
+    def _look(self) -> None:
+        if not (self.consuming and self.state_of(self._home) == "up"):
+            self.whole_since = None
+        elif self.whole_since is None:
+            self.whole_since = time.monotonic()
 
     def chart_died(self, *, chart: str, error: BaseException) -> None:
         self._dead[chart] = None

@@ -73,17 +73,18 @@ class Node:
         self.forked = False
         """Whether this is a child's copy of its parent's node, of which nothing works."""
         self.bulletin = Bulletin(self.identity.node, NETWORKS[0])
-        self._vitals = Vitals()
+        self.home = _home_broker(config)
+        self._vitals = Vitals(self.home.name)
         self.observer = Observers(self._vitals, self.bulletin, *config.observers)
         self._charts: dict[str, Inbox | None] = {}
         self._queues: dict[str, str] = {}
+        self._topics: dict[str, str] = {}
         self._lock = threading.RLock()
         self._link: Link | None = None
         self._stopped = False
         self._report = StopReport()
         self._snoops: tuple[Snoop, ...] = ()
         self._watched: set[str] = set()
-        self.home = _home_broker(config)
         self.screen = Screen(
             self.identity.node,
             self.identity.incarnation,
@@ -171,12 +172,22 @@ class Node:
     def join(
         self,
         chart: str,
+        tx_routing_key: str,
         rx_routing_key: str,
         *,
         room: Callable[[], int],
         post: Callable[[Arrival], None],
     ) -> Inbox:
-        """Give a chart its queue and inbox. Raises the `LinkError` that prevents it."""
+        """Give a chart its queue and inbox.
+
+        Raises the `LinkError` that prevents it, or `ChartNameTakenError` for a name that has sent
+        under another topic: who heard only one of them would ask for the events of both.
+        """
+        if self._topics.setdefault(chart, tx_routing_key) != tx_routing_key:
+            raise ChartNameTakenError(
+                f"a chart {chart!r} of this process has sent under {self._topics[chart]!r}; "
+                f"a chart that sends under {tx_routing_key!r} needs another name"
+            )
         inbox = self._charts[chart] = Inbox(
             self.mesh, chart, room=room, post=post, missed=self.repair.look
         )
@@ -251,7 +262,7 @@ class Node:
             interval_s=config.heartbeat_interval_s,
             timeout_s=config.repair_timeout_s,
             message_bytes=self._largest_message,
-            connected_since=lambda: self.subscriber.connected_since,
+            whole_since=lambda: self._vitals.whole_since,
         )
         self._link = link
         self.subscriber.start()

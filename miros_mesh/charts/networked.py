@@ -102,6 +102,7 @@ class _Networked(ActiveObject):
         self._stopped = False
         self._report = StopReport()
         self._end_by = 0.0
+        self._ending = threading.RLock()
         self._begin = threading.Event()
         self._notices = Notices(self)
         self._reception = Reception(self, on_mesh_rx, self._notices)
@@ -127,7 +128,8 @@ class _Networked(ActiveObject):
             AlreadyStartedError: the second time.
             ForkedError: a chart of the parent process cannot be used in a child.
             StoppedError: after `stop`.
-            ChartNameTakenError: another live chart of this process has the name.
+            ChartNameTakenError: another live chart of this process has the name, or an earlier one
+                had it and sent under another topic.
             LinkError: the broker cannot be used; the message says what to do. Nothing is left
                 running, and the chart may be started again.
         """
@@ -141,6 +143,7 @@ class _Networked(ActiveObject):
             self._node = node
             inbox = node.join(
                 self.name,
+                self.tx_routing_key,
                 self.rx_routing_key,
                 room=self._reception.room,
                 post=self._reception.post,
@@ -185,6 +188,16 @@ class _Networked(ActiveObject):
         """
         self._refuse_fork("stop")
         self._stopped = True
+        # Whoever stops it from elsewhere may be waiting for this very thread.
+        within = self._runs_here() or self._reception.calling
+        if not self._ending.acquire(blocking=not within):
+            return node.report() if (node := self._node) else self._report
+        try:
+            return self._stop()
+        finally:
+            self._ending.release()
+
+    def _stop(self) -> StopReport:
         node = self._node
         if node is None:
             return self._report

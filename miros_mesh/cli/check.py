@@ -84,7 +84,7 @@ def _round_trip(node: Node) -> Finding:
             arrived.set()
         inbox.finished(arrival)
 
-    inbox = node.join("check", topic, room=lambda: 1, post=post)
+    inbox = node.join("check", topic, topic, room=lambda: 1, post=post)
     inbox.open()
     began = time.monotonic()
     node.mesh.transmit("check-sender", topic, "check", None, None)

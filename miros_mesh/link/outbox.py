@@ -14,8 +14,8 @@ class Outbox:
     """Parcels waiting to be sent, then waiting to be confirmed, in order; the expendable ones last.
 
     Overflow rule: when events or bytes exceed their limit the oldest parcels go, expendable ones
-    first, and the newest parcel that is not expendable always stays. Whoever made it too much is
-    handed what went. Thread-safe; only `wait_empty` waits.
+    first, then those without an event, and the newest parcel that is not expendable always stays.
+    Whoever made it too much is handed what went. Thread-safe; only `wait_empty` waits.
     """
 
     def __init__(self, *, max_events: int, max_bytes: int) -> None:
@@ -24,6 +24,7 @@ class Outbox:
         self._waiting: deque[Parcel] = deque()
         self._expendable: deque[Parcel] = deque()
         self._unconfirmed: deque[Parcel] = deque()
+        self._words = 0
         self._events = 0
         self._bytes = 0
         self._left_over = 0
@@ -51,6 +52,7 @@ class Outbox:
         """Append a parcel; returns what had to go."""
         with self._changed:
             self._line_of(parcel).append(parcel)
+            self._words += _is_word(parcel)
             self._count(parcel, parcel.events, parcel.size_bytes)
             return self._trim()
 
@@ -66,6 +68,7 @@ class Outbox:
             if self.idle:
                 return None
             parcel = (self._waiting or self._expendable).popleft()
+            self._words -= _is_word(parcel)
             self._unconfirmed.append(parcel)
             return parcel
 
@@ -87,6 +90,7 @@ class Outbox:
             while self._unconfirmed:
                 parcel = self._unconfirmed.pop()
                 self._line_of(parcel).appendleft(parcel)
+                self._words += _is_word(parcel)
 
     def wait_empty(self, timeout_s: float) -> bool:
         """Whether everything was confirmed within the time."""
@@ -105,15 +109,31 @@ class Outbox:
     def _trim(self) -> list[Parcel]:
         dropped = []
         while self._over() and (self._expendable or len(self._waiting) > 1):
-            parcel = (self._expendable or self._waiting).popleft()
+            parcel = self._least_needed()
             parcel.close()
             self._count(parcel, -parcel.events, -parcel.size_bytes)
             self._dropped += _reported(parcel)
             dropped.append(parcel)
         return dropped
 
+    def _least_needed(self) -> Parcel:
+        """Take the expendable first, then the library's own words, which are said again."""
+        if self._expendable:
+            return self._expendable.popleft()
+        if not self._words:
+            return self._waiting.popleft()
+        word = next(parcel for parcel in self._waiting if _is_word(parcel))
+        self._waiting.remove(word)
+        self._words -= 1
+        return word
+
     def _over(self) -> bool:
         return self._events > self._max_events or self._bytes > self._max_bytes
+
+
+def _is_word(parcel: Parcel) -> bool:
+    """Whether it is something that the library says for itself."""
+    return not (parcel.expendable or parcel.events)
 
 
 def _reported(parcel: Parcel) -> int:

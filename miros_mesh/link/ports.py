@@ -126,10 +126,6 @@ class Subscriber(Protocol):
     def connected_to(self) -> str:
         """The broker's address that answered, without credentials."""
 
-    @property
-    def connected_since(self) -> float | None:
-        """When the present connection was made (monotonic); None while there is none."""
-
     def start(self) -> None:
         """Begin to connect; returns at once."""
 

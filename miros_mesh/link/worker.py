@@ -49,7 +49,6 @@ class Worker:
         self._wake_writer.setblocking(False)
         self._woken = False
         self._since = 0.0
-        self.connected_since: float | None = None
         self._connected_to = broker.name
         self._short_lives = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -149,14 +148,13 @@ class Worker:
     @contextlib.contextmanager
     def _connected(self, policy: tenacity.Retrying) -> Iterator[kombu.Connection]:
         connection: kombu.Connection = policy(self._connect)
-        self._since = self.connected_since = time.monotonic()
+        self._since = time.monotonic()
         loss: LinkError | None = None
         try:
             yield connection
         except Exception as error:  # noqa: BLE001 - a worker outlives whatever breaks a connection
             loss = self._as_link_error(error)
         finally:
-            self.connected_since = None
             self._lost(loss)
             self._pools.give_back(connection, broken=loss is not None)
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from miros_mesh.networks.streams import Range
+from miros_mesh.networks.streams import Range, merged
 from miros_mesh.wire import Origin
 
 T = TypeVar("T", bound=Origin)
@@ -33,11 +33,16 @@ class History(Generic[T]):
                 _, forgotten = self._sent.popleft()
                 self._bytes -= forgotten
 
+    def oldest(self, chart: str) -> int | None:
+        """The number of a chart's oldest message that is remembered."""
+        with self._lock:
+            return next((m.sequence for m, _ in self._sent if m.chart == chart), None)
+
     def find(self, chart: str, numbers: Sequence[Range]) -> list[T]:
         """Those of a chart with these numbers, in the order in which they were sent."""
         with self._lock:
             sent = [message for message, _ in self._sent if message.chart == chart]
-        ranges = sorted(numbers)
+        ranges = merged(numbers)
         firsts = [first for first, _ in ranges]
 
         def asked(sequence: int) -> bool:

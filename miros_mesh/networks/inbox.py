@@ -55,8 +55,11 @@ class Arrival:
 
     @property
     def begun(self) -> bool:
-        """Whether the chart was handed an event of its frame."""
-        return any(ticket.begun for ticket in self.tickets)
+        """Whether the chart was handed an event of its frame.
+
+        What came by repair belongs to no frame, and no broker would give it again.
+        """
+        return not self.tickets or any(ticket.begun for ticket in self.tickets)
 
     def begin(self) -> None:
         """The chart is handed the event."""
@@ -93,6 +96,7 @@ class Inbox:
         self._all_fed: Callable[[], None] | None = None
         self._refused = 0
         self._lock = threading.RLock()
+        self._feeding = threading.Lock()
 
     def open(self) -> None:
         """The chart has started: begin to feed it."""
@@ -165,16 +169,38 @@ class Inbox:
 
     def feed(self) -> None:
         """Move what waits into the FIFO while it has room."""
-        if not self._waiting and self._all_fed is None:
-            return
+        while self._may_feed():
+            # Whoever feeds looks again when it is done, so nobody waits, nor overtakes.
+            if not self._feeding.acquire(blocking=False):
+                return
+            try:
+                self._feed()
+            finally:
+                self._feeding.release()
+
+    def _may_feed(self) -> bool:
+        if self._waiting:
+            return self._open and self._room() > 0
+        return self._all_fed is not None
+
+    def _feed(self) -> None:
+        while arrival := self._next():
+            # What is called here may be the program's, and take its time and other locks.
+            self._post(arrival)
         with self._lock:
-            while self._open and self._waiting and self._room() > 0:
-                arrival = self._waiting.popleft()
-                arrival.begin()
-                self._post(arrival)
-            if self._all_fed and not self._waiting:
-                all_fed, self._all_fed = self._all_fed, None
-                all_fed()
+            all_fed = None if self._waiting else self._all_fed
+            if all_fed:
+                self._all_fed = None
+        if all_fed:
+            all_fed()
+
+    def _next(self) -> Arrival | None:
+        with self._lock:
+            if not (self._waiting and self._may_feed()):
+                return None
+            arrival = self._waiting.popleft()
+            arrival.begin()
+            return arrival
 
     def take_back(self, arrival: Arrival) -> None:
         """The FIFO had no place after all for the event posted last: it waits at the front."""
@@ -220,7 +246,8 @@ class Inbox:
             self._drop("payload")
             self.finished(arrival, refused=True)
             return
-        self._waiting.append(arrival)
+        if arrival.begun or not self._finishing:
+            self._waiting.append(arrival)
 
     def _pass(self, stream: tuple[str, str], passed: Passed[Arrival]) -> None:
         if passed.missing:

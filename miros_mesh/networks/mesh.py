@@ -84,8 +84,8 @@ class Mesh:
             if last != quiet.last:
                 quiet.last, quiet.beats = last, 0
             elif quiet.beats < _BEATS:
-                self._send(chart, quiet.routing_key, BEAT, b"", None)
-                quiet.last, quiet.beats = self.network.sequence_of(chart), quiet.beats + 1
+                quiet.last = self._send(chart, quiet.routing_key, BEAT, b"", None)
+                quiet.beats += 1
 
     def payload_of(self, envelope: Envelope) -> Any:
         """Raises `PayloadError` when the serializer cannot read it."""
@@ -101,10 +101,10 @@ class Mesh:
 
     def _send(
         self, chart: str, routing_key: str, signal: str, data: bytes, cause: str | None
-    ) -> None:
+    ) -> int:
         node, incarnation = self.identity.node, self.identity.incarnation
         now = time.time()
-        self.network.send(
+        return self.network.send(
             chart,
             routing_key,
             lambda sequence: Envelope(node, chart, incarnation, sequence, signal, data, now, cause),

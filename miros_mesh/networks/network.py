@@ -74,7 +74,7 @@ class Network(Generic[T]):
 
     def send(
         self, chart: str, routing_key: str, make: Callable[[int], T], *, counted: bool = True
-    ) -> None:
+    ) -> int:
         """Pack the message that `make` builds from the chart's next sequence number.
 
         What is not `counted` is the library's own and nobody's event: it travels alone.
@@ -97,6 +97,7 @@ class Network(Generic[T]):
             self._observer.dropped(network=self.name, reason="no_peer", events=1)
         for peer, parcels in overflow:
             self._tell_overflow(peer, parcels)
+        return sequence
 
     def sequence_of(self, chart: str) -> int:
         """The number of the chart's last message; 0 before the first."""

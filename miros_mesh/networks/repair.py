@@ -20,13 +20,15 @@ from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Identity, Mesh
 from miros_mesh.networks.network import Network
-from miros_mesh.networks.streams import Range, Streams, Verdict
+from miros_mesh.networks.streams import Range, Streams, Verdict, merged
 from miros_mesh.wire import MAX_RANGES, Envelope
 
 logger = logging.getLogger(__name__)
 
 # What was only overtaken comes by itself within moments.
 _FIRST_ASK_S = 0.05
+# An answer may have a long way, and is not to be given twice.
+_FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 2.0
 _LOOK_S = 0.05
 _ENVELOPE_BYTES = 2048
@@ -41,7 +43,7 @@ class _Asking:
     """When a stream's holes are asked for next, and the pause after that."""
 
     at: float
-    pause_s: float = _FIRST_ASK_S
+    pause_s: float = _FIRST_PAUSE_S
 
 
 class Repair:
@@ -61,7 +63,7 @@ class Repair:
         interval_s: float,
         timeout_s: float,
         message_bytes: int,
-        connected_since: Callable[[], float | None],
+        whole_since: Callable[[], float | None],
     ) -> None:
         self._network = network
         self._mesh = mesh
@@ -71,7 +73,7 @@ class Repair:
         self._interval_s = interval_s
         self._timeout_s = timeout_s
         self._message_bytes = message_bytes
-        self._connected_since = connected_since
+        self._whole_since = whole_since
         self._asking: dict[tuple[str, str], _Asking] = {}
         self._heard: Streams[None] = Streams(1_000)
         self._wake = threading.Event()
@@ -103,7 +105,8 @@ class Repair:
         """Take a delivery from the node's queue of repairs."""
         messages = self._network.open(delivery)
         for message in messages:
-            if self._is_new(message):
+            # Somebody may have sent a recorded one to another node.
+            if message.to == self._identity.incarnation and self._is_new(message):
                 self._hear(message)
         if messages:
             delivery.ack()
@@ -126,7 +129,7 @@ class Repair:
 
     def _missing(self, now: float) -> Missing:
         missing: defaultdict[tuple[str, str], set[Range]] = defaultdict(set)
-        since = self._connected_since()
+        since = self._whole_since()
         if since is None:
             # Nobody could answer, and what was on its way comes again.
             return missing
@@ -144,14 +147,17 @@ class Repair:
         }
         for stream, asking in self._asking.items():
             if now >= asking.at:
-                asking.pause_s = min(asking.pause_s * 2, _LONGEST_PAUSE_S)
                 asking.at = now + asking.pause_s
+                asking.pause_s = min(asking.pause_s * 2, _LONGEST_PAUSE_S)
                 incarnation, _ = stream
-                self._send(incarnation, "ask", stream, sorted(missing[stream])[:MAX_RANGES])
+                self._send(incarnation, "ask", stream, merged(missing[stream])[:MAX_RANGES])
 
     def _hear(self, message: wire.Repair) -> None:
         if message.kind == "ask":
             self._answer(message)
+            return
+        if message.incarnation != message.stream[0]:
+            # Only the sender of a stream knows what it has.
             return
         for inbox in self._inboxes():
             if message.kind == "again":
@@ -170,7 +176,7 @@ class Repair:
         found = self._history.find(chart, message.numbers)[:_EVENTS_PER_ANSWER]
         for events in self._portions(found):
             self._send(message.incarnation, "again", message.stream, events=events)
-        oldest = found[0].sequence if found else self._mesh.network.sequence_of(chart) + 1
+        oldest = self._history.oldest(chart) or self._mesh.network.sequence_of(chart) + 1
         gone = [(first, min(last, oldest - 1)) for first, last in message.numbers if first < oldest]
         if gone:
             self._send(message.incarnation, "gone", message.stream, gone)
@@ -208,7 +214,7 @@ class Repair:
             node,
             to,
             lambda sequence: wire.Repair(
-                node, node, incarnation, sequence, kind, stream, tuple(numbers), tuple(events)
+                node, node, incarnation, sequence, to, kind, stream, tuple(numbers), tuple(events)
             ),
             counted=False,
         )

@@ -7,7 +7,7 @@ replay (RFC 4303, section 3.4.3).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
@@ -16,6 +16,17 @@ T = TypeVar("T")
 
 Range = tuple[int, int]
 """Sequence numbers from the first to the last, both included."""
+
+
+def merged(ranges: Iterable[Range]) -> list[Range]:
+    """The same numbers in ranges that are in order and do not overlap."""
+    whole: list[Range] = []
+    for first, last in sorted(ranges):
+        if whole and first <= whole[-1][1] + 1:
+            whole[-1] = whole[-1][0], max(whole[-1][1], last)
+        else:
+            whole.append((first, last))
+    return whole
 
 
 class Verdict(Enum):

@@ -65,6 +65,7 @@ class Repair(Origin, frozen=True):
     brings events as they were first sent.
     """
 
+    to: Incarnation
     kind: Literal["ask", "again", "gone"]
     stream: tuple[Incarnation, Name]
     numbers: Annotated[

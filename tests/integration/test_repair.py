@@ -12,6 +12,7 @@ import pytest
 
 from charts_at_work import KEY, Ground, Heard, Recorder, alone, event, publish
 from miros_mesh import DEFAULT_ROUTING_KEY, MeshConfig, NetworkedActiveObject
+from miros_mesh.errors import ChartNameTakenError
 from miros_mesh.link.publisher import BrokerPublisher
 from miros_mesh.networks import exchange_of
 from miros_mesh.node import _digest
@@ -53,7 +54,9 @@ class Pair:
         self.told, self.heard = Told(), Heard()
         quick = {"heartbeat_interval_s": 1.0, **settings}
         self.config = ground.node("receiver", observers=(self.told,), **quick)
-        self._launch("receiver", self.config, self.heard, ends)
+        receiver = self._launch("receiver", self.config, self.heard, ends)
+        assert receiver._node
+        self.told_node = receiver._node.identity.incarnation
         self.sender = self._launch("sender", ground.node("sender", **quick), Heard(), ends)
 
     def _launch(
@@ -166,6 +169,40 @@ def test_a_sender_that_is_gone_is_not_waited_for_longer_than_set(
     assert time.monotonic() - began >= 1.0
 
 
+def test_a_name_stays_with_its_topic(ground: Ground, ends: ExitStack) -> None:
+    pair = Pair(ground, ends)
+    again = NetworkedActiveObject("sender", config=pair.sender._config, tx_routing_key="other")
+    other = NetworkedActiveObject("other", config=pair.sender._config)
+    other.start_at(alone(Heard(), spied=False))
+    ends.callback(other.stop)
+    pair.sender.stop()
+
+    with pytest.raises(ChartNameTakenError, match=r"'sender'.*'miros\.mesh'.*'other'"):
+        again.start_at(alone(Heard(), spied=False))
+
+
+def test_an_answer_that_is_not_the_senders_or_for_somebody_else_is_not_heard(
+    ground: Ground, ends: ExitStack
+) -> None:
+    pair = Pair(ground, ends, repair_timeout_s=60.0)
+    pair.send(0)
+    wait_until(lambda: pair.heard.payloads == [0])
+    node, receiver = pair.sender._node, pair.told_node
+    assert node
+    stream = (node.identity.incarnation, "sender")
+    thief = Repair("t", "t", "f00", 1, receiver, "gone", stream, ((1, 9),))
+    stolen = Repair("t", "t", stream[0], 99, "another", "gone", stream, ((1, 9),))
+
+    pair.lose(1)
+    for message in (thief, stolen):
+        frame = codec.seal([codec.encode(message)])
+        publish(pair.config, frame, network="repair", routing_key=receiver)
+    pair.send(2)
+
+    wait_until(lambda: pair.heard.payloads == [0, 1, 2])
+    assert pair.told.missing == 0
+
+
 def test_a_question_that_somebody_repeats_is_answered_once(ground: Ground, ends: ExitStack) -> None:
     pair = Pair(ground, ends)
     pair.send(*range(FEW))
@@ -180,6 +217,7 @@ def test_a_question_that_somebody_repeats_is_answered_once(ground: Ground, ends:
                     "thief",
                     "f00",
                     1,
+                    node.identity.incarnation,
                     "ask",
                     (node.identity.incarnation, "sender"),
                     ((1, FEW),),

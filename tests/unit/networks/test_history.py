@@ -25,6 +25,15 @@ def test_what_is_asked_for_is_found_in_the_order_in_which_it_was_sent() -> None:
     assert kept(sent, "nobody") == []
 
 
+def test_ranges_may_overlap() -> None:
+    sent = history()
+    for number in range(21, 41):
+        sent.add(envelope(number), 1)
+
+    assert kept(sent, "talker", (19, 30), (20, 20)) == list(range(21, 31))
+    assert (sent.oldest("talker"), sent.oldest("nobody")) == (21, None)
+
+
 def test_the_oldest_ones_make_room() -> None:
     few, small = history(max_events=3), history(max_bytes=25)
     for number in range(1, 10):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any
 
 import pytest
@@ -386,6 +387,72 @@ def test_a_beat_tells_of_what_is_missing_before_it(chart: Chart) -> None:
 
     assert chart.waiting == [1, 2, 3]
     assert beat.acks == 1
+
+
+# The end
+
+
+def test_at_the_end_a_begun_frame_is_fed_to_its_last_event_and_no_other_begins() -> None:
+    chart, fed = Chart(places=1), list[None]()
+    chart.inbox.open()
+    begun, other = chart.receive(1, 2), chart.receive(3, 4)
+
+    chart.inbox.finish(lambda: fed.append(None))
+    assert fed == []
+    chart.handle(1)
+    chart.handle(1)
+
+    assert (fed, chart.waiting) == ([None], [])
+    assert (begun.acks, other.acks) == (1, 0)
+    assert chart.inbox.close() == 2
+
+
+def test_at_the_end_what_came_by_repair_is_fed_too_since_no_broker_has_it() -> None:
+    chart = Chart(places=1)
+    chart.inbox.open()
+    chart.receive(1)
+    chart.receive(4)
+    chart.inbox.repair([envelope(2), envelope(3)])
+
+    chart.inbox.finish(lambda: None)
+    chart.handle(3)
+
+    assert [text.rsplit("/", 1)[1] for text in chart.handled] == ["1", "2", "3"]
+
+
+def test_what_comes_at_the_end_begins_no_frame(chart: Chart) -> None:
+    chart.receive(1)
+    held = chart.receive(3, 4)
+    chart.inbox.finish(lambda: None)
+
+    chart.inbox.expire(math.inf)
+    late = chart.receive(5)
+
+    assert chart.waiting == [1]
+    assert (held.acks, late.acks) == (0, 0)
+
+
+def test_a_callback_that_takes_its_time_holds_up_nobody_else() -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def post(arrival: Arrival) -> None:
+        entered.set()
+        leave.wait(10)
+
+    inbox = Inbox(mesh(), "listener", room=lambda: 9, post=post)
+    inbox.open()
+    delivery = Handed(frame_of(envelope(1), envelope(2)))
+    slow = threading.Thread(target=inbox.receive, args=(delivery,))
+    slow.start()
+    assert entered.wait(10)
+
+    assert inbox.holes() == {}
+    inbox.finish(lambda: None)
+    assert inbox.close() == 2
+
+    leave.set()
+    slow.join(10)
+    assert not slow.is_alive()
 
 
 # All of it together

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.networks.streams import Passed, Stream, Streams, Verdict
+from miros_mesh.networks.streams import Passed, Stream, Streams, Verdict, merged
 
 LARGEST = 2**63 - 1
 NEW, DUPLICATE, STALE = Verdict.NEW, Verdict.DUPLICATE, Verdict.STALE
@@ -65,6 +65,17 @@ def test_the_holes_are_what_is_missing_before_what_is_held() -> None:
 
     assert admitted(stream, 3, 2) == [2, 3, 4, 5]
     assert stream.holes() == [(6, 8)]
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 9))))
+def test_merged_ranges_are_the_same_numbers_in_order(spans: list[tuple[int, int]]) -> None:
+    ranges = [(first, first + more) for first, more in spans]
+
+    whole = merged(ranges)
+
+    numbers = sorted({n for first, last in ranges for n in range(first, last + 1)})
+    assert [n for first, last in whole for n in range(first, last + 1)] == numbers
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(whole))
 
 
 def test_a_copy_of_what_is_held_is_a_duplicate() -> None:
