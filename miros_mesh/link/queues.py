@@ -11,6 +11,8 @@ from miros_mesh.link.ports import QueueSpec
 DEAD_LETTERS: Final = "miros_mesh.v1.dead_letters"
 """The exchange and the queue of what was rejected."""
 
+# From 4.0 on, a RabbitMQ takes a message away that came again 20 times: lost connections, to us.
+_DELIVERY_LIMIT: Final = 1_000_000
 _DEAD_LETTERS_KEPT: Final = 1_000
 _DEAD_LETTERS_KEPT_BYTES: Final = 16 * 1024 * 1024
 _DEAD_LETTERS_KEPT_MS: Final = 7 * 24 * 60 * 60 * 1_000
@@ -54,6 +56,7 @@ def _arguments(spec: QueueSpec) -> dict[str, Any]:
         arguments["x-max-length"] = spec.max_length
     if spec.replicated:
         arguments["x-queue-type"] = "quorum"
+        arguments["x-delivery-limit"] = _DELIVERY_LIMIT
     if spec.dead_letters:
         arguments["x-dead-letter-exchange"] = DEAD_LETTERS
     return arguments
