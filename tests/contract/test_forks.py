@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from actor import Actor
+from miros_mesh.link.embedded import prepare_home
 
+FORKS = 100
 SCRIPT = Path(__file__).with_name("forking.py")
 
 
@@ -42,3 +46,18 @@ def test_a_child_that_lives_on_keeps_nothing_of_a_killed_parent_alive(where: obj
 
         with Actor(SCRIPT, where, "exits") as heir:
             assert heir.heard()["subscriptions"] == 1
+
+
+def test_a_process_that_forks_while_its_threads_are_at_work_leaves_every_child_fit(
+    tmp_path: Path,
+) -> None:
+    home = prepare_home(tmp_path / "often")
+    program = Path(__file__).with_name("forking_often.py")
+    done = subprocess.run(
+        [sys.executable, program, home, str(FORKS)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert int(done.stdout) == FORKS

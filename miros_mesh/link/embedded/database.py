@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from amqp.exceptions import RecoverableConnectionError
 
 from miros_mesh.errors import EmbeddedStoreError
-from miros_mesh.link.embedded.forks import disown_in_children
+from miros_mesh.link.embedded.forks import disown_in_children, inside_sqlite
 
 PATIENCE_S: Final = 10.0
 # SQLite's own waiting begins at a millisecond and grows; a transaction here takes far less.
@@ -52,13 +52,13 @@ class Database:
 
     def read(self, query: str, *parameters: object) -> list[Any]:
         """All rows of one query, from one consistent moment."""
-        with self._translated(), self._lock:
+        with self._translated(), inside_sqlite(), self._lock:
             return self._patiently(lambda: self._connection.execute(query, parameters).fetchall())
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction, alone among all processes; whatever is raised inside undoes it."""
-        with self._translated(), self._lock:
+        with self._translated(), inside_sqlite(), self._lock:
             self._patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
             try:
                 yield self._connection

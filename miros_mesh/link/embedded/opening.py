@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from miros_mesh.errors import EmbeddedStoreError
 from miros_mesh.link.embedded.database import Database, translated
+from miros_mesh.link.embedded.forks import inside_sqlite
 from miros_mesh.link.embedded.home import make_once, require_private
 from miros_mesh.link.embedded.schema import STATE, is_new, make_tables
 
@@ -44,7 +45,10 @@ def open_memory() -> Database:
 
 def _connect(uri: str) -> sqlite3.Connection:
     # A pool may hand a connection from one thread to the next, hence no check of the thread.
-    return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
+    with inside_sqlite():
+        return sqlite3.connect(
+            uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False
+        )
 
 
 def _prepared(database: Database, prepare: Callable[[Database], None]) -> Database:
