@@ -23,8 +23,8 @@ class Traits:
         return json.dumps(vars(self) | {"arguments": dict(self.arguments)}, sort_keys=True)
 
 
-# One file keeps all queues, and a queue has one consumer at a time.
-_IMPLIED = frozenset({"x-queue-type", "x-single-active-consumer"})
+# One file keeps all queues, a queue has one consumer at a time, and brings a message back for ever.
+_IMPLIED = frozenset({"x-queue-type", "x-single-active-consumer", "x-delivery-limit"})
 
 
 @dataclass(frozen=True)
