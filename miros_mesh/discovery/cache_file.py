@@ -118,9 +118,8 @@ class CacheFileChart(DiscoveryChart):
 
     @on("file_accessed", EXIT)
     def file_accessed_exit(self, _: Event) -> None:
-        if self._lock:
-            self._lock.release()
-            self._lock = None
+        _let_go(self._lock)
+        self._lock = None
         while self.defer_queue:
             self.recall()
 
@@ -149,10 +148,13 @@ class CacheFileChart(DiscoveryChart):
             self._complain(event.payload)
         return "file_access_waiting"
 
+    def left_unhandled(self, event: Event) -> None:
+        if isinstance(event.payload, Access):
+            _let_go(event.payload.result)
+
     def stop_children(self) -> None:
-        if self._lock:
-            self._lock.release()
-            self._lock = None
+        _let_go(self._lock)
+        self._lock = None
 
     def _meant(self, payload: Any) -> bool:
         wanted = payload.get("file_name") if isinstance(payload, Mapping) else payload
@@ -169,7 +171,7 @@ class CacheFileChart(DiscoveryChart):
         if not access.tried:
             self.crew.local.run(
                 lambda: self._file.try_lock(alone=kind == "file_write"),
-                lambda result: self.tell(kind, Access(access.times, result, tried=True)),
+                lambda result: self._tried(kind, Access(access.times, result, tried=True)),
             )
         elif access.result is None:
             self.later(kind, waiting_time(access.times), Access(access.times + 1))
@@ -180,6 +182,10 @@ class CacheFileChart(DiscoveryChart):
             self._lock = access.result
             return kind
         return None
+
+    def _tried(self, kind: str, access: Access) -> None:
+        if not self.tell(kind, access):
+            _let_go(access.result)
 
     def _give_up(self, kind: str, error: Exception) -> None:
         """The folder cannot be used: live without the file rather than not at all."""
@@ -212,6 +218,11 @@ class CacheFileChart(DiscoveryChart):
             origin=self.origin,
         )
         self.publish(Event(signal=CACHE, payload=payload))
+
+
+def _let_go(lock: Lock | Exception | None) -> None:
+    if isinstance(lock, Lock):
+        lock.release()
 
 
 def _content_of(payload: Any) -> Mapping[str, Any]:

@@ -119,9 +119,9 @@ class DiscoveryChart(Factory):
         self.scribble(f"PUBLISH:({event.signal_name}, PRIORITY:{priority or _PUBLISH_PRIORITY})")
         self.fabric.publish(event, priority or _PUBLISH_PRIORITY)
 
-    def tell(self, signal: str, payload: Any = None) -> None:
-        """Post an event, from any thread."""
-        self.queue.append(Event(signal=signal, payload=payload))
+    def tell(self, signal: str, payload: Any = None) -> bool:
+        """Post an event, from any thread; False when the chart takes none any more."""
+        return bool(self.queue.put(Event(signal=signal, payload=payload)))
 
     def later(self, signal: str, seconds: float, payload: Any = None) -> None:
         """Post an event in so many seconds; one that waits under the same signal is replaced."""
@@ -151,9 +151,14 @@ class DiscoveryChart(Factory):
         self.dismiss()
         if self.thread and self.thread is not threading.current_thread():
             self.thread.join(JOIN_TIMEOUT_S)
+        for event in self.queue.close():
+            self.left_unhandled(event)
         self.stop_children()
         if self._owns_crew:
             self.crew.stop()
+
+    def left_unhandled(self, event: Event) -> None:
+        """Let go of what an event holds that came too late."""
 
     def stop_children(self) -> None:
         """Stop the charts that this one made; its own thread has ended."""

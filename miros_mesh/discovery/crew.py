@@ -43,7 +43,7 @@ class Pool:
         self._stopped = False
 
     def run(self, work: Callable[[], T], done: Callable[[T | Exception], None]) -> Job:
-        """Call `done` with what `work` returns or raises; never when the pool has stopped."""
+        """Call `done` with what `work` returns or raises; neither once the pool has stopped."""
         job = Job(work, done)
         with self._lock:
             if not self._stopped:
@@ -69,9 +69,7 @@ class Pool:
     def _work(self) -> None:
         while job := self._next():
             job.started_at = time.monotonic()
-            result = _outcome(job.work)
-            if not self._stopped:
-                job.done(result)
+            job.done(_outcome(job.work))
 
     def _next(self) -> Job | None:
         with self._lock:

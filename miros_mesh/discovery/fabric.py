@@ -24,14 +24,30 @@ class Mailbox(LockingDeque):
         # miros' own mixes up the order when two threads post at once, and may lose its count.
         self._changing = threading.Lock()
         self._overflowed = False
+        self._closed = False
 
     def append(self, item: Event) -> None:
         """Post at the end."""
-        if origin_of(item) in (None, self._origin):
-            with self._changing:
-                if self._room():
-                    self.deque.append(item)
-                    self.locking_queue.put_nowait("ready")
+        self.put(item)
+
+    def put(self, item: Event) -> bool:
+        """Post at the end; whether it was taken."""
+        if origin_of(item) not in (None, self._origin):
+            return False
+        with self._changing:
+            taken = self._room() and not self._closed
+            if taken:
+                self.deque.append(item)
+                self.locking_queue.put_nowait("ready")
+            return taken
+
+    def close(self) -> list[Event]:
+        """Take nothing more; what nobody will handle."""
+        with self._changing:
+            self._closed = True
+            left = list(self.deque)
+            self.deque.clear()
+            return left
 
     def appendleft(self, item: Event) -> None:
         """Post at the front."""
