@@ -12,7 +12,7 @@ from ipaddress import (
     IPv6Address,
     IPv6Network,
 )
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -94,8 +94,14 @@ def candidates(
     local = [network for network in networks if is_rfc_1918(network.ip)]
     own = {network.ip for network in local}
     edges = {edge for network in local for edge in _edges(network.network)}
-    order = dict.fromkeys((*_inside(known, local), *_outward(local)))
-    return list(islice((each for each in order if each not in own | edges), most))
+    left_out = own | edges
+    found: dict[IPv4Address, None] = {}
+    for address in chain(_inside(known, local), _outward(local)):
+        if len(found) >= most:
+            break
+        if address not in left_out:
+            found[address] = None
+    return list(found)
 
 
 def lan_candidates(*, ipv6: bool = False) -> list[str]:
