@@ -176,18 +176,25 @@ def crew(name: str = "test") -> Iterator[Crew]:
         made.stop()
 
 
+_crews_of_scouts: list[Crew] = []
+
+
 @contextmanager
 def running(*charts: Any) -> Iterator[Any]:
-    """Charts that are stopped at the end."""
+    """Charts that are stopped at the end, and their scouts."""
     try:
         yield charts[0]
     finally:
         for chart in charts:
             chart.stop()
+        while _crews_of_scouts:
+            _crews_of_scouts.pop().stop()
 
 
 def scouts(brokers: Brokers, **common: Any) -> SendScout:
-    """What sends scouts to these brokers."""
+    """What sends scouts to these brokers; `running` ends them."""
+    common["crew"] = Crew("scouts")
+    _crews_of_scouts.append(common["crew"])
 
     def send(host: str, source: str) -> RabbitConsumerScoutChart:
         return RabbitConsumerScoutChart(
