@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -219,5 +219,3 @@ def wait_for_trace(chart: DiscoveryChart, *lines: str) -> None:
 def publish(chart: DiscoveryChart, signal: str, payload: Any = None) -> None:
     """Publish as any program may."""
     chart.fabric.publish(Event(signal=signal, payload=payload))
-
-

@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -26,7 +26,7 @@ class Job:
     """Work that was handed to a pool."""
 
     work: Callable[[], Any]
-    done: Callable[[Any], None]
+    done: Callable[[Any], object]
     started_at: float | None = None
 
 
@@ -36,50 +36,52 @@ class Pool:
     def __init__(self, name: str, size: int) -> None:
         self._name = name
         self._size = size
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: deque[Job] = deque()
         self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._idle = 0
         self._stopped = False
 
-    def run(self, work: Callable[[], T], done: Callable[[T | Exception], None]) -> Job:
+    def run(self, work: Callable[[], T], done: Callable[[T | Exception], object]) -> Job:
         """Call `done` with what `work` returns or raises; neither once the pool has stopped."""
         job = Job(work, done)
-        with self._lock:
+        with self._changed:
             if not self._stopped:
-                self._jobs.put(job)
-                if self._idle < self._jobs.qsize() and len(self._threads) < self._size:
+                self._jobs.append(job)
+                if self._idle < len(self._jobs) and len(self._threads) < self._size:
                     self._add_thread()
+                self._changed.notify()
         return job
 
     def stop(self) -> list[threading.Thread]:
         """Begin nothing more; the threads that are left to join."""
-        with self._lock:
+        with self._changed:
             self._stopped = True
-            for _ in self._threads:
-                self._jobs.put(None)
+            self._jobs.clear()
+            self._changed.notify_all()
             return list(self._threads)
 
     def _add_thread(self) -> None:
         name = f"{self._name}-{len(self._threads)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._threads.append(thread)
+        self._idle += 1
         thread.start()
 
     def _work(self) -> None:
         while job := self._next():
             job.started_at = time.monotonic()
             job.done(_outcome(job.work))
+            with self._changed:
+                self._idle += 1
 
     def _next(self) -> Job | None:
-        with self._lock:
-            self._idle += 1
-        try:
-            job = self._jobs.get()
-        finally:
-            with self._lock:
-                self._idle -= 1
-        return None if self._stopped else job
+        """Counted as idle from its start until it takes a job, so that no job waits for nothing."""
+        with self._changed:
+            while not self._jobs and not self._stopped:
+                self._changed.wait()
+            self._idle -= 1
+            return self._jobs.popleft() if self._jobs else None
 
 
 def _outcome(work: Callable[[], Any]) -> Any:
@@ -95,7 +97,7 @@ class Alarm:
 
     at: float
     order: int
-    call: Callable[[], None] = field(compare=False)
+    call: Callable[[], object] = field(compare=False)
     cancelled: bool = field(default=False, compare=False)
 
     def cancel(self) -> None:
@@ -114,7 +116,7 @@ class Timer:
         self._count = itertools.count()
         self._stopped = False
 
-    def after(self, seconds: float, call: Callable[[], None]) -> Alarm:
+    def after(self, seconds: float, call: Callable[[], object]) -> Alarm:
         """Call, on the timer's thread, in so many seconds; the call must return at once."""
         alarm = Alarm(time.monotonic() + seconds, next(self._count), call)
         with self._changed:

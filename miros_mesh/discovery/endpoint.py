@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
 
 from miros_mesh.address import BrokerAddress, is_port
 from miros_mesh.errors import AddressError
+
+_LONGEST_HOST: Final = 255
 
 
 @dataclass(frozen=True, order=True)
@@ -18,6 +21,8 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         # The rules for hosts and ports are those of every other broker address.
+        if len(self.host) > _LONGEST_HOST:
+            raise AddressError(f"a host has at most {_LONGEST_HOST} characters")
         object.__setattr__(self, "host", BrokerAddress("amqp", self.host, self.port).host)
 
     @classmethod
@@ -51,8 +56,8 @@ class Endpoint:
 
 def _split(text: str) -> tuple[str, str]:
     if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        return host, port.removeprefix(":")
+        host, closed, port = text[1:].partition("]")
+        return (host if closed else ""), port.removeprefix(":")
     if text.count(":") == 1:
         host, _, port = text.partition(":")
         return host, port

@@ -93,6 +93,8 @@ class ProducerFactoryChart(DiscoveryChart):
         self._gate = gate or self._new_gate()
         self._changes: list[Change] = []
         self._tries = 0
+        # One `ips_discovered` at a time, or the node would hear of a broker twice.
+        self._announced = False
         self.children: list[DiscoveryChart] = []
         self.aliens: AlienChart | None = None
         self.begin()
@@ -147,8 +149,8 @@ class ProducerFactoryChart(DiscoveryChart):
         self._report_changes()
 
     @on("producer_discovery", "ips_discovered", to="refactor_producers")
-    def ips_discovered(self, _: Event) -> str | None:
-        return "refactor_producers" if self._changes else None
+    def ips_discovered(self, _: Event) -> str:
+        return "refactor_producers"
 
     @on("post_to_queue", CONNECTION_DISCOVERY)
     @on("post_to_queue", "hosts_resolved")
@@ -171,6 +173,7 @@ class ProducerFactoryChart(DiscoveryChart):
 
     @on("refactor_producers", ENTRY)
     def refactor_producers_entry(self, _: Event) -> None:
+        self._announced = False
         changes = tuple(self._changes)
         self.crew.local.run(
             lambda: self._tell_node(changes), lambda left: self.tell("node_told", left)
@@ -320,7 +323,8 @@ class ProducerFactoryChart(DiscoveryChart):
         self._tries = 0
 
     def _report_changes(self) -> None:
-        if self._changes:
+        if self._changes and not self._announced:
+            self._announced = True
             self.post_fifo(Event(signal="ips_discovered"))
 
     def _expect_losses(self) -> None:

@@ -100,6 +100,7 @@ def test_what_is_written_is_merged_with_what_is_there(path: Path) -> None:
 def test_what_waits_to_be_written_goes_in_one_write(path: Path) -> None:
     with running(chart_of(path)) as chart:
         held = JsonFile(path, default={}).try_lock(alone=True)
+        assert held
         for number in range(100):
             update = {f"key_{number}": number}
             chart.post_fifo(
@@ -116,6 +117,7 @@ def test_what_waits_to_be_written_goes_in_one_write(path: Path) -> None:
 def test_a_locked_file_is_tried_again_and_blocks_nobody(path: Path) -> None:
     with ears(CACHE) as heard, running(chart_of(path)) as chart:
         held = JsonFile(path, default={}).try_lock(alone=True)
+        assert held
         publish(chart, CACHE_FILE_READ)
         publish(chart, CACHE_FILE_WRITE, CacheWritePayload({"a": 1}, str(path), ORIGIN))
         wait_until(lambda: chart.spy().count("file_read:file_access_waiting:HOOK") >= 6)

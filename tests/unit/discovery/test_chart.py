@@ -22,7 +22,7 @@ class Door(DiscoveryChart):
 
     @on("house", "push", to=("opened", "closed"))
     def push(self, event: Event) -> str | None:
-        return event.payload
+        return str(event.payload) if event.payload else None
 
     @on("house", "publish")
     def publish_it(self, event: Event) -> None:
@@ -35,7 +35,7 @@ class Door(DiscoveryChart):
 
     @on("opened", "draught", to="closed")
     def draught(self, event: Event) -> str:
-        return event.payload
+        return str(event.payload)
 
 
 def test_a_handler_leads_to_the_state_that_it_names_or_nowhere() -> None:
@@ -71,6 +71,7 @@ def test_a_signal_that_a_chart_does_not_declare_is_not_published() -> None:
 
 def test_the_thread_of_a_chart_is_named_after_its_node_and_ends_with_stop() -> None:
     door = Door(origin="token")
+    assert door.thread
     assert door.thread.name == "mesh-token-discovery-door"
     door.stop()
     assert not [t for t in threading.enumerate() if t.name.startswith("mesh-token")]

@@ -40,7 +40,8 @@ def test_no_thread_is_started_before_it_is_needed_and_idle_ones_are_used_again()
 
 
 def test_the_number_of_threads_has_a_bound() -> None:
-    gate, results = threading.Event(), []
+    gate = threading.Event()
+    results: list[object] = []
     with crew() as team:
         for _ in range(NETWORK_THREADS * 3):
             team.network.run(lambda: gate.wait(10), results.append)
@@ -50,7 +51,8 @@ def test_the_number_of_threads_has_a_bound() -> None:
 
 
 def test_local_work_does_not_wait_behind_the_network() -> None:
-    gate, results = threading.Event(), []
+    gate = threading.Event()
+    results: list[object] = []
     with crew() as team:
         for _ in range(NETWORK_THREADS * 2):
             team.network.run(lambda: gate.wait(10), lambda _: None)
@@ -91,9 +93,8 @@ def test_stopping_waits_for_no_alarm_and_begins_no_work() -> None:
 
 def test_a_thread_that_does_not_end_is_said(caplog) -> None:
     team, gate = Crew("test"), threading.Event()
-    started = threading.Event()
-    team.network.run(lambda: (started.set(), gate.wait(10)), lambda _: None)
-    started.wait(5)
+    job = team.network.run(lambda: gate.wait(10), lambda _: None)
+    wait_until(lambda: job.started_at)
     team.stop(timeout_s=0.05)
     gate.set()
     assert "mesh-test-discovery-network-0 still runs" in caplog.text

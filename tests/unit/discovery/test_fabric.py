@@ -45,7 +45,7 @@ def test_a_full_mailbox_drops_the_newest_and_says_so_once(caplog) -> None:
 def test_what_many_threads_post_is_all_there() -> None:
     box = Mailbox("chart", "mine")
     threads = [
-        threading.Thread(target=lambda: [box.append(event()) for _ in range(100)]) for _ in range(4)
+        threading.Thread(target=lambda: [box.put(event()) for _ in range(100)]) for _ in range(4)
     ]
     for thread in threads:
         thread.start()

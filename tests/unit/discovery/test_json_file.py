@@ -50,6 +50,7 @@ def test_the_file_and_its_lock_are_for_their_owner_only(path: Path) -> None:
     try:
         file = json_file(path)
         lock = file.try_lock(alone=True)
+        assert lock
         file.merge({"a": 1})
         lock.release()
     finally:
@@ -83,6 +84,7 @@ def test_readers_share_the_lock_and_a_writer_has_it_alone(path: Path) -> None:
 def test_a_released_lock_is_free_even_while_a_forked_process_has_its_descriptor(path: Path) -> None:
     file = json_file(path)
     lock = file.try_lock(alone=True)
+    assert lock
     inherited = os.dup(lock._descriptor)
     try:
         lock.release()

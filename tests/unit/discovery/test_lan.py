@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,8 +53,8 @@ def remember(path: Path, age_s: float, *addresses: str, scope: str = SCOPE) -> N
     path.write_text(json.dumps({"searches": {scope: search}}))
 
 
-def searches(path: Path) -> dict:
-    return json.loads(path.read_text())["searches"] if path.exists() else {}
+def searches(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text())["searches"]) if path.exists() else {}
 
 
 def test_without_a_cache_the_network_is_searched_told_and_written_down(path: Path) -> None:
@@ -89,7 +90,9 @@ def test_a_young_cache_is_told_at_once_and_nothing_is_sent(path: Path) -> None:
         running(lan(path, brokers, network, observer=diary)) as chart,
     ):
         assert heard.wait_for(CONNECTION_DISCOVERY).hosts == (FOUND, "192.168.1.80")
-        assert trace_of(chart) == ["[lan_chart] e->start_at() top->read_or_discover_network_details"]
+        assert trace_of(chart) == [
+            "[lan_chart] e->start_at() top->read_or_discover_network_details"
+        ]
     assert (network.scans, brokers.asked) == (0, [])
     assert path.read_bytes() == before
     assert (diary.cache, diary.searches) == ([True], [("cache", 2)])

@@ -63,9 +63,7 @@ def complete(heard, count: int = 1):
     wait_until(
         lambda: [d for d in heard.of(CONNECTION_DISCOVERY) if len(d.hosts) + len(d.dead) == count]
     )
-    return next(
-        d for d in heard.of(CONNECTION_DISCOVERY) if len(d.hosts) + len(d.dead) == count
-    )
+    return next(d for d in heard.of(CONNECTION_DISCOVERY) if len(d.hosts) + len(d.dead) == count)
 
 
 def test_each_host_is_scouted_and_the_live_ones_are_told(path: Path) -> None:
@@ -122,7 +120,16 @@ def test_a_live_host_is_told_before_a_dead_one_is_given_up(path: Path) -> None:
 def test_an_entry_that_is_wrong_harms_no_other_and_is_not_quoted(path: Path, caplog) -> None:
     brokers = Brokers()
     brokers.ours(LIVE)
-    wrong = [7, None, {}, "", "a b", "amqp://bob:dobbs@10.0.0.1", "10.0.0.1:none", ["10.0.0.2"]]
+    wrong: list[object] = [
+        7,
+        None,
+        {},
+        "",
+        "a b",
+        "amqp://bob:dobbs@10.0.0.1",
+        "10.0.0.1:none",
+        ["10.0.0.2"],
+    ]
     with (
         ears(CONNECTION_DISCOVERY) as heard,
         running(man_net(brokers, listed(path, *wrong, LIVE))) as chart,
@@ -168,7 +175,10 @@ def test_a_host_that_is_added_to_the_file_is_found_by_itself(path: Path) -> None
 
 def test_the_file_is_evaluated_again_on_request(path: Path) -> None:
     brokers = Brokers()
-    with ears(CONNECTION_DISCOVERY) as heard, running(man_net(brokers, listed(path, DEAD))) as chart:
+    with (
+        ears(CONNECTION_DISCOVERY) as heard,
+        running(man_net(brokers, listed(path, DEAD))) as chart,
+    ):
         complete(heard)
         brokers.ours(DEAD)
         publish(chart, EVALUATE_HOSTS_FILE, RequestPayload(ORIGIN))
@@ -185,7 +195,10 @@ def test_asking_often_does_not_keep_an_evaluation_from_its_end(path: Path) -> No
     brokers, gate = Brokers(), threading.Event()
     brokers.ours(LIVE)
     brokers.hold[LIVE] = gate
-    with ears(CONNECTION_DISCOVERY) as heard, running(man_net(brokers, listed(path, LIVE))) as chart:
+    with (
+        ears(CONNECTION_DISCOVERY) as heard,
+        running(man_net(brokers, listed(path, LIVE))) as chart,
+    ):
         wait_until(lambda: brokers.asked)
         for _ in range(20):
             publish(chart, EVALUATE_HOSTS_FILE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 import socket
 import threading
@@ -147,9 +149,12 @@ def test_a_scan_is_stopped_at_once_and_none_begins_afterwards() -> None:
 
 def test_where_the_local_network_is_off_nothing_but_this_host_is_looked_at(monkeypatch) -> None:
     tried: list[str] = []
-    monkeypatch.setattr(
-        scanner_module, "_connect", lambda _, address, __: tried.append(address) or 111
-    )
+
+    def refuse(_: socket.socket, address: str, __: int) -> int:
+        tried.append(address)
+        return errno.ECONNREFUSED
+
+    monkeypatch.setattr(scanner_module, "_connect", refuse)
     addresses = ["127.0.7.1", "192.168.7.1", "10.0.0.1", "fd00::1", "::1"]
     with scanning(5672, addresses) as scanner:
         scanner.scan()
@@ -160,7 +165,7 @@ def test_a_process_short_of_descriptors_scans_more_slowly_but_scans() -> None:
     addresses = [f"127.0.7.{last}" for last in range(1, 60)]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with listening("127.0.7.59") as port, scanning(port, addresses) as scanner:
-        spare = max(int(name) for name in __import__("os").listdir("/proc/self/fd")) + 4
+        spare = max(int(name) for name in os.listdir("/proc/self/fd")) + 4
         resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
         try:
             found = scanner.scan()
