@@ -72,6 +72,7 @@ class JsonFile:
         self._ours = ours
         self._tidy = tidy
         self._read_only = read_only
+        self._said = ""
 
     @property
     def default(self) -> Object:
@@ -102,7 +103,9 @@ class JsonFile:
         except FileNotFoundError:
             return Content(self.default)
         except ForeignFileError as error:
-            logger.warning("%s is of no use: %s", self.path, error)
+            if self._said != str(error):
+                self._said = str(error)
+                logger.warning("%s is of no use: %s", self.path, error)
             return Content(self.default)
 
     def merge(self, update: Mapping[str, Any]) -> Object:

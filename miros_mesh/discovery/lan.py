@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -164,13 +164,18 @@ class LanChart(DiscoveryChart):
         if not search:
             return None
         age_s = time.time() - search["found_at"]
-        if not 0 <= age_s < self.time_out_in_minutes * 60:
+        if not 0 <= age_s < self._lifetime_s(search["addresses"]):
             return None
         return tuple(search["addresses"]), search["found_at"]
 
+    def _lifetime_s(self, addresses: Collection[str]) -> float:
+        """Whoever found nobody may have looked before the network was up."""
+        lifetime_s = self.time_out_in_minutes * 60
+        return lifetime_s if addresses else lifetime_s / 10
+
     def _until_outdated_s(self) -> float:
         """Not all at the same moment: the first one to search spares the others the search."""
-        left = self._found_at + self.time_out_in_minutes * 60 - time.time()
+        left = self._found_at + self._lifetime_s(self.addresses) - time.time()
         return max(left, 1.0) * between(1.0, 1.1)
 
 

@@ -123,6 +123,14 @@ def test_a_corrupt_or_foreign_file_is_set_aside_said_and_rebuilt(
     assert "it is now cache.json.set-aside" in caplog.text
 
 
+def test_a_file_that_stays_of_no_use_is_said_once(path: Path, caplog) -> None:
+    file = json_file(path, read_only=True)
+    for content in ("{", "{", "[]", "[]"):
+        path.write_text(content)
+        file.read()
+    assert caplog.text.count("is of no use") == 2
+
+
 def test_tidying_has_the_last_word(path: Path) -> None:
     file = json_file(path, tidy=lambda data: {k: v for k, v in data.items() if k != "old"})
     assert file.merge({"old": 1, "new": 2}) == {"searches": {}, "new": 2}

@@ -108,6 +108,16 @@ def test_an_old_cache_is_searched_anew(path: Path, age_s: float) -> None:
         wait_until(lambda: searches(path)[SCOPE]["addresses"] == [FOUND])
 
 
+def test_a_search_that_found_nobody_is_old_sooner(path: Path) -> None:
+    remember(path, 181)
+    network = Network()
+    with ears(CONNECTION_DISCOVERY) as heard, running(lan(path, Brokers(), network)) as chart:
+        heard.wait_for(CONNECTION_DISCOVERY)
+        assert network.scans == 1
+        wait_until(lambda: "cache_outdated" in chart._alarms)
+        assert chart._alarms["cache_outdated"].at - time.monotonic() < 200
+
+
 def test_the_cache_of_another_mesh_is_left_as_it_is(path: Path) -> None:
     remember(path, 60, "192.168.1.80", scope="another")
     with (
