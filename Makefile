@@ -16,7 +16,7 @@ export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format types docs bench coverage wheel rabbitmq python clean
+.PHONY: help venv demo test lint format types docs bench chaos coverage wheel rabbitmq iproute2 python clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##\(.*\)/  make \1#\2/p' Makefile | column -t -s '#' 2>/dev/null \
@@ -28,10 +28,10 @@ venv: $(VENV)/.dev  ## make .venv with the library and the tools of a developer
 demo: $(VENV)/.package  ## run the demo; BROKER=amqp://user:password@host// takes a RabbitMQ
 	@$(VENV)/bin/miros-mesh demo $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
 
-test: $(TEST_VENV)/.wheel rabbitmq  ## run the tests against the built wheel; ARGS go to pytest
+test: $(TEST_VENV)/.wheel rabbitmq iproute2  ## run the tests against the built wheel; ARGS go to pytest
 	$(TEST_VENV)/bin/pytest $(ARGS)
 
-coverage: $(TEST_VENV)/.wheel rabbitmq  ## run the tests and tell which lines they miss
+coverage: $(TEST_VENV)/.wheel rabbitmq iproute2  ## run the tests and tell which lines they miss
 	$(TEST_VENV)/bin/coverage erase
 	$(TEST_VENV)/bin/coverage run -m pytest $(ARGS)
 	$(TEST_VENV)/bin/coverage combine --quiet
@@ -54,6 +54,9 @@ docs: $(VENV)/.dev  ## build the documentation into .build/site
 
 bench: $(VENV)/.dev rabbitmq  ## measure throughput and latency
 	$(VENV)/bin/python bench $(ARGS)
+
+chaos: $(VENV)/.dev rabbitmq iproute2  ## put random faults on two meshes; ARGS="--seconds 60 --seed 7"
+	PYTHONPATH=tests $(VENV)/bin/python -m chaos $(ARGS)
 
 wheel: $(WHEELS)/.built  ## build the wheel into .build/wheel
 
@@ -100,7 +103,11 @@ define make_venv
 @$(1)/bin/pip install --quiet 'pip>=25.1'
 endef
 
-# In CI a missing server is an error; elsewhere the tests that need it are skipped, and say so.
+# In CI a missing program is an error; elsewhere the tests that need it are skipped, and say so.
 rabbitmq:
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v rabbitmq-server >/dev/null \
 	  || .ci/get-apt rabbitmq-server || test "$$CI" != true
+
+iproute2:
+	@PATH="$$PATH:/usr/sbin:/sbin" command -v ip >/dev/null \
+	  || .ci/get-apt iproute2 || test "$$CI" != true

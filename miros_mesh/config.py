@@ -79,8 +79,10 @@ class MeshConfig:
     """How often a first connection is tried before its failure is told."""
     confirm_timeout_s: float = bounded(10.0, 0.05, 3600)
     """An unconfirmed frame is published again after this time."""
+    confirm_window: int = bounded(100, 1, 65_535)
+    """How many frames may be on their way to a broker without their confirm."""
     drain_timeout_s: float = bounded(5.0, 0, 3600)
-    """How long `stop` waits for the outbox to empty."""
+    """How long `stop` lets a chart finish what it has begun; then the outbox may take as long."""
     queue_expires_s: float = bounded(120.0, 1, 40 * DAY_S)
     """The broker removes a queue that nobody has consumed from for this long."""
 

@@ -119,10 +119,10 @@ class ConfirmTimeoutError(LinkError):
     retryable = True
 
 
-class PublishRefusedError(LinkError):
-    """The broker answered a publication with a nack."""
+class NodeNameTakenError(LinkError):
+    """Another live process has the node name; one that was killed may hold it a moment longer."""
 
-    reason = "nack"
+    reason = "name_taken"
     retryable = True
 
 
@@ -176,6 +176,10 @@ class AlreadyStartedError(LifecycleError):
 
 class StoppedError(LifecycleError):
     """Use after `stop`."""
+
+
+class ForkedError(LifecycleError):
+    """A chart of the parent process is used in a child that was forked from it."""
 
 
 class ChartNameTakenError(LifecycleError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import logging
 import os
@@ -13,8 +12,10 @@ from collections.abc import Callable
 from typing import TypeVar, cast
 
 from miros_mesh import wire
+from miros_mesh.bulletin import Bulletin
 from miros_mesh.config import MeshConfig, NetworkName
 from miros_mesh.errors import ChartNameTakenError, StoppedError
+from miros_mesh.health import Health, Vitals
 from miros_mesh.link.broker import LinkSettings, amqp_link, embedded_link
 from miros_mesh.link.embedded import load_or_create_key, prepare_home
 from miros_mesh.link.ports import Broker, Link, QueueSpec, Subscriber
@@ -32,7 +33,8 @@ from miros_mesh.networks import (
     Watcher,
     exchange_of,
 )
-from miros_mesh.observer import Observer, Observers
+from miros_mesh.observer import Observers
+from miros_mesh.report import StopReport
 from miros_mesh.wire import (
     FRAME_OVERHEAD_BYTES,
     Codec,
@@ -68,12 +70,17 @@ class Node:
     def __init__(self, config: MeshConfig) -> None:
         self.config = config
         self.identity = Identity(config.node_name or _generated_name(), secrets.token_hex(6))
-        self.observer = Observers(*config.observers) if config.observers else Observer()
+        self.forked = False
+        """Whether this is a child's copy of its parent's node, of which nothing works."""
+        self.bulletin = Bulletin(self.identity.node, NETWORKS[0])
+        self._vitals = Vitals()
+        self.observer = Observers(self._vitals, self.bulletin, *config.observers)
         self._charts: dict[str, Inbox | None] = {}
         self._queues: dict[str, str] = {}
         self._lock = threading.RLock()
         self._link: Link | None = None
         self._stopped = False
+        self._report = StopReport()
         self._snoops: tuple[Snoop, ...] = ()
         self._watched: set[str] = set()
         self.home = _home_broker(config)
@@ -110,22 +117,47 @@ class Node:
                     self.stop()
                     raise
 
-    def stop(self) -> int:
-        """Drain the outboxes, end every thread, and return how many events stay undelivered."""
+    def report(self) -> StopReport:
+        """What has become until now of the events of its charts."""
+        return self.peers.report() if self._link else self._report
+
+    def stop(self) -> StopReport:
+        """Drain the outboxes, end every thread, and say what became of the events.
+
+        A call that was interrupted can be made again.
+        """
         with self._lock:
-            link, self._link = self._link, None
-            self._stopped = True
+            link, self._stopped = self._link, True
         if link is None:
-            return 0
+            return self._report
         self.repair.stop(_JOIN_TIMEOUT_S)
-        left = self.peers.stop(self.config.drain_timeout_s)
-        if left:
-            logger.error("node %s stopped with %d events undelivered", self.name, left)
-            self.observer.dropped(network="mesh", reason="stopped", events=left)
+        self._report = report = self.peers.stop(self.config.drain_timeout_s)
+        if report.left_over:
+            logger.error("node %s stopped with %d events undelivered", self.name, report.left_over)
+            self.observer.dropped(network="mesh", reason="stopped", events=report.left_over)
         self.subscriber.stop(_JOIN_TIMEOUT_S)
         self.screen.stop(_JOIN_TIMEOUT_S)
+        self.bulletin.close()
         link.close()
-        return left
+        self._link = None
+        return report
+
+    def abandon(self) -> None:
+        """In a forked child: this node is the parent's."""
+        self.forked = True
+        if self._link:
+            self._link.abandon()
+
+    def health(self) -> Health:
+        """How it is at this moment."""
+        brokers = self.peers.brokers if self._link else ()
+        return Health(
+            node=self.name,
+            consuming=self._vitals.consuming,
+            peers={each.name: self._vitals.state_of(each.name) for each in brokers},
+            dead_charts=self._vitals.dead_charts,
+            outbox_events=self.report().left_over if self._link else 0,
+        )
 
     def reserve(self, chart: str) -> None:
         """Take a chart's name. Raises `ChartNameTakenError`."""
@@ -155,10 +187,16 @@ class Node:
 
     def silence(self, chart: str) -> None:
         """Deliver nothing more to a chart."""
-        inbox = self._charts.get(chart)
-        if inbox:
-            inbox.close()
-            self.subscriber.remove(self._queues[chart])
+        self.bulletin.unsubscribe(chart)
+        with self._lock:
+            inbox = self._charts.get(chart)
+            if inbox is None:
+                return
+            self._charts[chart] = None
+        unhandled = inbox.close()
+        if unhandled and not self._lasting:
+            self.observer.dropped(network="mesh", reason="stopped", events=unhandled)
+        self.subscriber.remove(self._queues[chart])
 
     def leave(self, chart: str) -> bool:
         """Forget a chart; whether it was the last one."""
@@ -166,6 +204,7 @@ class Node:
         for snoop in self._snoops:
             snoop.unwatch(chart)
         self._charts.pop(chart, None)
+        self._vitals.left(chart)
         return not self._charts
 
     def watch(self, snoop: Snoop, chart: str, watcher: Watcher) -> None:
@@ -202,7 +241,8 @@ class Node:
         repairs = self._network(REPAIR, wire.Repair)
         link = self._make_link(self._link_settings())
         self.peers = Peers(link, (mesh, trace, spy, repairs))
-        self.subscriber: Subscriber = link.subscriber(self.home)
+        claim = exchange_of(f"name.{config.node_name}") if config.node_name else None
+        self.subscriber: Subscriber = link.subscriber(self.home, claim=claim)
         self.repair = Repair(
             repairs,
             self.mesh,
@@ -266,6 +306,7 @@ class Node:
             connect_timeout_s=config.connect_timeout_s,
             heartbeat_interval_s=config.heartbeat_interval_s,
             confirm_timeout_s=config.confirm_timeout_s,
+            confirm_window=config.confirm_window,
             outbox_events=config.outbox_events,
             outbox_bytes=config.outbox_bytes,
         )
@@ -279,7 +320,6 @@ class Node:
         return embedded_link(settings, prepare_home(self.config.home_folder))
 
     def _mesh_queue(self, chart: str, rx_routing_key: str) -> QueueSpec:
-        lasting = self.config.node_name is not None
         return QueueSpec(
             # AMQP lists no bindings: a chart that comes back for other topics needs a new queue.
             name=_queue_name("mesh", self.name, f"{chart}.{_digest(rx_routing_key)}"),
@@ -287,8 +327,9 @@ class Node:
             routing_pattern=rx_routing_key,
             prefetch=self.config.prefetch_frames,
             expires_s=self.config.queue_expires_s,
-            replicated=lasting,
-            delete_on_stop=not lasting,
+            replicated=self._lasting,
+            delete_on_stop=not self._lasting,
+            dead_letters=True,
         )
 
     def _repair_queue(self) -> QueueSpec:
@@ -311,6 +352,11 @@ class Node:
         )
 
     @property
+    def _lasting(self) -> bool:
+        """Whether the queues of its charts outlive it."""
+        return self.config.node_name is not None
+
+    @property
     def _start_timeout_s(self) -> float:
         config = self.config
         tries = config.connection_attempts * max(len(config.brokers), 1)
@@ -319,62 +365,6 @@ class Node:
     @property
     def _add_timeout_s(self) -> float:
         return self.config.connect_timeout_s + self.config.confirm_timeout_s
-
-
-class Nodes:
-    """The live nodes of this process: charts with equal settings share one."""
-
-    def __init__(self) -> None:
-        self._nodes: dict[MeshConfig, Node] = {}
-        self._at_exit = False
-        self._lock = threading.RLock()
-
-    def enter(self, config: MeshConfig, chart: str) -> Node:
-        """The started node of these settings, with the chart's name reserved on it.
-
-        Raises what `Node.start` and `Node.reserve` raise.
-        """
-        while True:
-            node = self._reserved(config, chart)
-            try:
-                node.start()
-            except BaseException as error:
-                self.leave(node, chart)
-                if isinstance(error, StoppedError):
-                    # It failed for, or was left by, another chart while this one waited.
-                    continue
-                raise
-            return node
-
-    def leave(self, node: Node, chart: str) -> int:
-        """A chart leaves; its node stops with the last one. Returns events left undelivered."""
-        with self._lock:
-            last = node.leave(chart)
-            if last and self._nodes.get(node.config) is node:
-                del self._nodes[node.config]
-        return node.stop() if last else 0
-
-    def stop_all(self) -> None:
-        """The last net, at interpreter exit."""
-        with self._lock:
-            nodes, self._nodes = list(self._nodes.values()), {}
-        for node in nodes:
-            node.stop()
-
-    def _reserved(self, config: MeshConfig, chart: str) -> Node:
-        with self._lock:
-            if not self._at_exit:
-                self._at_exit = True
-                atexit.register(self.stop_all)
-            node = self._nodes.get(config)
-            if node is None or node.stopped:
-                node = self._nodes[config] = Node(config)
-            node.reserve(chart)
-            return node
-
-
-# The one process-wide object: that charts of equal settings find each other's node asks for it.
-NODES = Nodes()
 
 
 def _home_broker(config: MeshConfig) -> Broker:

@@ -1,13 +1,15 @@
 """The one hook interface of the library: metrics, logs and tests subclass `Observer`.
 
-Hooks are called from worker threads and from charts' threads. A hook must return quickly, must
-not transmit and must not raise; one that raises is logged once and its exception goes no further.
+Hooks are called from worker threads and from charts' threads. A hook must return quickly and must
+not raise; one that raises is logged once and its exception goes no further. A hook may transmit: it
+is not told again of what it causes itself, on its own thread; all other observers are.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,9 @@ class Observer:
 
     def dropped(self, *, network: str, reason: str, events: int) -> None:
         """Events will not be delivered; `reason` is one of few fixed words."""
+
+    def overflowed(self, *, peer: str, network: str, events: int) -> None:
+        """The outbox for a peer was full, and its oldest events went; `dropped` counts them too."""
 
     def gap(self, *, network: str, sender: str, missing: int) -> None:
         """Sequence numbers are missing from one sender's stream, for good."""
@@ -68,28 +73,52 @@ class Observer:
 
 
 class Observers(Observer):
-    """Several observers as one; an exception of a hook stops here."""
+    """Several observers as one; an exception of a hook stops here.
+
+    A hook that does what would call it again is not called again: the other observers are.
+    """
 
     def __init__(self, *observers: Observer) -> None:
-        self._observers = observers
-        self._failed: set[tuple[int, str]] = set()
-
-    def __getattribute__(self, name: str) -> Any:
-        if name.startswith("_") or not callable(getattr(Observer, name, None)):
-            return super().__getattribute__(name)
-        return _fan_out(name, self._observers, self._failed)
+        for hook in _HOOKS:
+            # The others keep the base's hook, which costs next to nothing.
+            if calls := [_guarded(each, hook) for each in observers if _overrides(each, hook)]:
+                setattr(self, hook, calls[0] if len(calls) == 1 else _all(calls))
 
 
-def _fan_out(
-    name: str, observers: tuple[Observer, ...], failed: set[tuple[int, str]]
-) -> Callable[..., None]:
+_HOOKS = tuple(name for name in vars(Observer) if not name.startswith("_"))
+
+
+def _overrides(observer: Observer, hook: str) -> bool:
+    own = getattr(observer, hook)
+    return getattr(own, "__func__", own) is not getattr(Observer, hook)
+
+
+def _guarded(observer: Observer, hook: str) -> Callable[..., None]:
+    own = getattr(observer, hook)
+    inside: set[int] = set()
+    failed = False
+
     def call(**facts: Any) -> None:
-        for observer in observers:
-            try:
-                getattr(observer, name)(**facts)
-            except Exception:
-                if (id(observer), name) not in failed:
-                    failed.add((id(observer), name))
-                    logger.exception("observer %r raised in %s; said once", observer, name)
+        nonlocal failed
+        thread = threading.get_ident()
+        if thread in inside:
+            return
+        inside.add(thread)
+        try:
+            own(**facts)
+        except Exception:
+            if not failed:
+                failed = True
+                logger.exception("observer %r raised in %s; said once", observer, hook)
+        finally:
+            inside.discard(thread)
+
+    return call
+
+
+def _all(calls: Sequence[Callable[..., None]]) -> Callable[..., None]:
+    def call(**facts: Any) -> None:
+        for each in calls:
+            each(**facts)
 
     return call

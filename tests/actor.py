@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
+
+from rabbitmq_server import Place
 
 END_LIMIT_S = 20.0
 
@@ -16,11 +18,19 @@ END_LIMIT_S = 20.0
 class Actor:
     """A script running in a process of its own; it is dead when the `with` block ends."""
 
-    def __init__(self, script: Path, *arguments: object) -> None:
+    def __init__(
+        self,
+        script: Path,
+        *arguments: object,
+        place: Place | None = None,
+        complaints: IO[bytes] | None = None,
+    ) -> None:
+        argv = [sys.executable, str(script), *map(str, arguments)]
         self._process = subprocess.Popen(
-            [sys.executable, str(script), *map(str, arguments)],
+            place.command(*argv) if place else argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=complaints,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             text=True,
         )
@@ -52,6 +62,10 @@ class Actor:
     def signal(self, number: int) -> None:
         """Send it a signal."""
         self._process.send_signal(number)
+
+    def wait(self, limit_s: float) -> int:
+        """The code with which it ends."""
+        return self._process.wait(limit_s)
 
     def kill(self) -> None:
         """End it as the kernel does when memory runs out; returns when it is gone."""

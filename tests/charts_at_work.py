@@ -12,6 +12,7 @@ from miros import Event, return_status, signals, spy_on
 from kombu_peer import embedded
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
 from miros_mesh.link.embedded import load_or_create_key
+from miros_mesh.signals import PUBLIC_SIGNALS
 
 KEY = b"u3Uc-qAi9iiCv3fkBfRUAKrM1gH8w51-nVU8M8A73Jg="
 OTHER_KEY = b"8GPlL8pNEJ1nW0pm2m3hGVtDO2EDcIrSqI10Q9mI2lU="
@@ -35,10 +36,11 @@ def alone(handle: Handle, *, spied: bool = True) -> State:
 
 
 class Heard(list[tuple[str, Any]]):
-    """What a chart handled, in order: signal name and payload."""
+    """What a chart handled of a program's events, in order: signal name and payload."""
 
     def __call__(self, _: NetworkedActiveObject, event: Event) -> None:
-        self.append((event.signal_name, event.payload))
+        if event.signal_name not in PUBLIC_SIGNALS:
+            self.append((event.signal_name, event.payload))
 
     @property
     def payloads(self) -> list[Any]:

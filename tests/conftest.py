@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import pytest
 
+import namespaces
 from rabbitmq_server import RabbitServer, find_programs
 from waiting import wait_until
 
@@ -69,6 +70,13 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def private_networks() -> None:
+    """This machine can have a `namespaces.Network`; where not, as with RabbitMQ."""
+    if reason := namespaces.why_not():
+        _missing(reason)
 
 
 def _missing(reason: str) -> NoReturn:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from miros_mesh.errors import BrokerUnreachableError
 from miros_mesh.link.ports import Broker, Parcel, Subscriber
+from miros_mesh.report import StopReport
 
 
 @dataclass(eq=False)
@@ -29,6 +31,7 @@ class Shelf:
     """A publisher that keeps its parcels and counts as an outbox does."""
 
     left: int = 0
+    broker: Broker = Broker("shelf")  # noqa: RUF009 - a frozen value
     parcels: list[Parcel] = field(default_factory=list)
     events: int = 0
     size_bytes: int = 0
@@ -41,19 +44,24 @@ class Shelf:
     def wait_ready(self, timeout_s: float) -> None:
         pass
 
-    def put(self, parcel: Parcel) -> None:
+    def put(self, parcel: Parcel) -> Sequence[Parcel]:
         self.parcels.append(parcel)
         self.events += parcel.events
         self.size_bytes += parcel.size_bytes
+        return ()
 
-    def grown(self, parcel: Parcel, size_bytes: int) -> None:
+    def grown(self, parcel: Parcel, size_bytes: int) -> Sequence[Parcel]:
         assert parcel in self.parcels, "grown, but never put here"
         self.events += 1
         self.size_bytes += size_bytes
+        return ()
 
-    def stop(self, drain_timeout_s: float) -> int:
+    def report(self) -> StopReport:
+        return StopReport(sent=self.left, left_over=self.left)
+
+    def stop(self, drain_timeout_s: float) -> StopReport:
         self.stopped_within_s.append(drain_timeout_s)
-        return self.left
+        return self.report()
 
 
 class Shop:
@@ -64,14 +72,17 @@ class Shop:
         self.shelves: dict[Broker, Shelf] = {}
 
     def publisher(self, broker: Broker) -> Shelf:
-        shelf = self.shelves[broker] = Shelf(self.left.get(broker.name, 0))
+        shelf = self.shelves[broker] = Shelf(self.left.get(broker.name, 0), broker)
         return shelf
 
-    def subscriber(self, broker: Broker) -> Subscriber:
+    def subscriber(self, broker: Broker, claim: str | None = None) -> Subscriber:
         raise BrokerUnreachableError("a shop sells no subscribers")
 
     def probe(self, broker: Broker) -> None:
         pass
 
     def close(self) -> None:
+        pass
+
+    def abandon(self) -> None:
         pass

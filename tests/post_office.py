@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import kombu
+
 from miros_mesh.link.broker import KombuLink, LinkSettings
 from miros_mesh.link.consumer import BrokerSubscriber
+from miros_mesh.link.pools import Pools
 from miros_mesh.link.ports import Broker, Delivery, QueueSpec
 from miros_mesh.link.publisher import BrokerPublisher
 from miros_mesh.observer import Observer
@@ -153,9 +156,9 @@ class PostOffice:
         made.wait_ready(LIMIT_S)
         return made
 
-    def subscriber(self, **settings: Any) -> BrokerSubscriber:
+    def subscriber(self, claim: str | None = None, **settings: Any) -> BrokerSubscriber:
         """A subscriber that is connected."""
-        made = self.link(**settings).subscriber(self.broker)
+        made = self.link(**settings).subscriber(self.broker, claim)
         self._ends.callback(made.stop, LIMIT_S)
         made.start()
         made.wait_ready(LIMIT_S)
@@ -168,6 +171,22 @@ class PostOffice:
         subscriber, mailbox = self.subscriber(), Mailbox(settle) if settle else Mailbox()
         subscriber.add(spec, mailbox, LIMIT_S)
         return subscriber, mailbox
+
+    @contextmanager
+    def connection(self) -> Iterator[kombu.Connection]:
+        """A connection of nobody's."""
+        pools = Pools(self.link()._pools._dial)
+        made = pools.open(self.broker)
+        try:
+            yield made
+        finally:
+            pools.give_back(made, broken=False)
+
+    def size(self, queue: str) -> int:
+        """How many messages a queue reports."""
+        with self.connection() as connection:
+            state = connection.channel().queue_declare(queue=queue, passive=True)
+            return int(state.message_count)
 
     def close(self) -> None:
         self._ends.close()

@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 
 from waiting import wait_until
@@ -31,6 +32,8 @@ COMMAND_TIMEOUT_S = 60.0
 PORTS = range(20_000, 30_000)
 # A program that ends with its input, and so with the test run, however that ends.
 UNTIL_INPUT_ENDS = '"$@" & read -r _; kill $!'
+# A stopped server would not notice the end of its own input.
+UNTIL_INPUT_ENDS_STOPPED = 'kill -STOP "$0"; read -r _; kill -CONT "$0"'
 AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 
 
@@ -67,13 +70,53 @@ def erlang_string(text: str) -> str:
     return "<<" + ",".join(str(byte) for byte in text.encode()) + ">>"
 
 
+class Place(Protocol):
+    """Where a server runs."""
+
+    @property
+    def host(self) -> str:
+        """The address on which it listens for AMQP."""
+
+    def ports(self, count: int) -> list[int]:
+        """Ports for it."""
+
+    def command(self, *argv: str) -> list[str]:
+        """What runs a program there, in the process that it is started in."""
+
+    def speaks_amqp(self, port: int) -> bool:
+        """Whether a broker answers on that port."""
+
+
+class Loopback:
+    """The loopback interface of this machine."""
+
+    host = HOST
+
+    def ports(self, count: int) -> list[int]:
+        return free_ports(count)
+
+    def command(self, *argv: str) -> list[str]:
+        return list(argv)
+
+    def speaks_amqp(self, port: int) -> bool:
+        try:
+            with socket.create_connection((HOST, port), timeout=5) as client:
+                client.sendall(AMQP_HEADER)
+                return bool(client.recv(1))
+        except OSError:
+            return False
+
+
 class RabbitServer:
     """One node; `start`, `stop` and `kill` it as often as a test needs, then `close` it."""
 
-    def __init__(self, folder: Path, programs: Path, settings: str = "") -> None:
-        self.host = HOST
+    def __init__(
+        self, folder: Path, programs: Path, settings: str = "", place: Place | None = None
+    ) -> None:
+        self._place: Place = place or Loopback()
+        self.host = self._place.host
         self.programs = programs
-        self.port, self._dist_port, self._epmd_port = free_ports(3)
+        self.port, self._dist_port, self._epmd_port = self._place.ports(3)
         self._folder = folder
         self._node = f"mesh-{secrets.token_hex(4)}@localhost"
         self._vhosts: list[str] = []
@@ -95,7 +138,10 @@ class RabbitServer:
         return self._server.pid if self._server else None
 
     def url(self, vhost: str = "/", user: str = USER, password: str = PASSWORD) -> str:
-        """Return the AMQP URL of a virtual host."""
+        """Return the AMQP URL of a virtual host, for programs that run where the server is heard.
+
+        From anywhere else the address may be a stranger's.
+        """
         who = f"{quote(user, safe='')}:{quote(password, safe='')}"
         return f"amqp://{who}@{self.host}:{self.port}/{quote(vhost, safe='')}"
 
@@ -106,7 +152,7 @@ class RabbitServer:
         self._start_epmd()
         with (self._folder / "output.txt").open("ab") as output:
             self._server = subprocess.Popen(
-                [str(self.programs / "rabbitmq-server")],
+                self._place.command(str(self.programs / "rabbitmq-server")),
                 env=self._environment(),
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -138,7 +184,7 @@ class RabbitServer:
         """Run an administrator's command and return what it prints."""
         program = str(self.programs / "rabbitmqctl")
         done = subprocess.run(
-            [program, "--silent", "-n", self._node, *arguments],
+            self._place.command(program, "--silent", "-n", self._node, *arguments),
             env=self._environment(),
             capture_output=True,
             text=True,
@@ -196,6 +242,16 @@ class RabbitServer:
         finally:
             self.eval(f"vm_memory_monitor:set_vm_memory_high_watermark({before})")
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let the server do nothing, as a machine does that is short of memory."""
+        with subprocess.Popen(
+            ["/bin/sh", "-c", UNTIL_INPUT_ENDS_STOPPED, str(self.pid)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        ):
+            yield
+
     def _make_vhosts(self, count: int) -> list[str]:
         first = self._vhosts_made
         self._vhosts_made += count
@@ -235,7 +291,7 @@ class RabbitServer:
         folder = self._folder
         own = {
             "HOME": folder / "home",
-            "ERL_EPMD_ADDRESS": self.host,
+            "ERL_EPMD_ADDRESS": HOST,
             "ERL_EPMD_PORT": self._epmd_port,
             "RABBITMQ_NODENAME": self._node,
             "RABBITMQ_DIST_PORT": self._dist_port,
@@ -258,7 +314,7 @@ class RabbitServer:
         program = shutil.which("epmd")
         if program is None:
             raise RabbitServerError("epmd, a part of Erlang, is not on the PATH")
-        command = [program, "-port", str(self._epmd_port), "-address", self.host]
+        command = self._place.command(program, "-port", str(self._epmd_port), "-address", HOST)
         self._epmd = subprocess.Popen(
             ["/bin/sh", "-c", UNTIL_INPUT_ENDS, "sh", *command],
             stdin=subprocess.PIPE,
@@ -276,12 +332,7 @@ class RabbitServer:
     def _answers(self) -> bool:
         if not self.running:
             raise AssertionError("rabbitmq-server ended at its start")
-        try:
-            with socket.create_connection((self.host, self.port), timeout=5) as client:
-                client.sendall(AMQP_HEADER)
-                return bool(client.recv(1))
-        except OSError:
-            return False
+        return self._place.speaks_amqp(self.port)
 
     def _reap(self) -> None:
         if self._server is None:

@@ -12,6 +12,7 @@ from miros.activeobject import LockingDeque
 from miros.hsm import HsmWithQueues
 
 from miros_mesh.networks import Arrival
+from miros_mesh.signals import PUBLIC_SIGNALS
 
 # Received events wait in the inbox once this many events wait in the FIFO: the rest of miros'
 # 500 places are for the chart's own, and a full FIFO overwrites its newest event.
@@ -140,4 +141,6 @@ class ChartQueue(LockingDeque):
 INNER_SIGNALS = frozenset(
     name for name, number in signals.items() if number <= signals.highest_inner_signal
 )
-"""The signals by which miros drives its charts; no event of the network may carry one."""
+"""The signals by which miros drives its charts."""
+RESERVED_SIGNALS = INNER_SIGNALS | PUBLIC_SIGNALS
+"""What no event of the network may carry: miros' signals, and this library's own."""

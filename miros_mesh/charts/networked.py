@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from typing import Any
 
 from miros import ActiveObject, Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
-from miros_mesh.charts import signal_table
-from miros_mesh.charts.fifo import INNER_SIGNALS, ChartQueue
+from miros_mesh.charts import fabric, signal_table
+from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
+from miros_mesh.charts.notices import Notices
 from miros_mesh.charts.reception import MeshCallback, Reception
-from miros_mesh.charts.snooping import ChartSnoop, SnoopCallback
+from miros_mesh.charts.snooping import ChartSnoop, SnoopCallback, Stream
 from miros_mesh.config import EncryptionKeys, MeshConfig
 from miros_mesh.errors import (
     AlreadyStartedError,
     ConfigError,
+    ForkedError,
     NotStartedError,
     SignalError,
     StoppedError,
 )
+from miros_mesh.health import Health
 from miros_mesh.networks import RESERVED_PREFIX
-from miros_mesh.node import NODES, Node
+from miros_mesh.node import Node
+from miros_mesh.nodes import NODES, Ending
+from miros_mesh.report import StopReport
+from miros_mesh.signals import PUBLIC_SIGNALS
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +39,8 @@ DEFAULT_ROUTING_KEY = "miros.mesh"
 
 # Its queue's name, which AMQP limits to 255 bytes, also holds the node's name and a digest.
 LONGEST_NAME_BYTES = 140
+# A handler that is at its end when the time is up is no reason to complain.
+_HALT_S = 0.5
 
 
 class _Networked(ActiveObject):
@@ -75,7 +84,9 @@ class _Networked(ActiveObject):
             ConfigError: names every setting that cannot work.
             RoutingKeyError: a routing key that AMQP refuses.
         """
+        fabric.renew_in_children()
         signal_table.guard()
+        signal_table.enter(sorted(PUBLIC_SIGNALS))
         super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])
         overrides: dict[str, Any] = {
             "rabbit_user": rabbit_user,
@@ -85,32 +96,47 @@ class _Networked(ActiveObject):
             "snoop_spy_encryption_key": snoop_spy_encryption_key,
         }
         self._config = (config.overridden if config else MeshConfig.from_env)(**overrides)
-        self.tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
-        self.rx_routing_key = validate_routing_pattern(rx_routing_key or self.tx_routing_key)
+        self._tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
+        self._rx_routing_key = validate_routing_pattern(rx_routing_key or self._tx_routing_key)
         self._node: Node | None = None
         self._stopped = False
+        self._report = StopReport()
+        self._end_by = 0.0
         self._begin = threading.Event()
-        self._reception = Reception(self, on_mesh_rx)
+        self._notices = Notices(self)
+        self._reception = Reception(self, on_mesh_rx, self._notices)
         self._snoop = ChartSnoop(self, {"trace": on_trace_rx, "spy": on_spy_rx})
         self.queue = self.locking_deque = ChartQueue(
             self._reception.finished, self._reception.crowded_out
         )
+
+    @property
+    def tx_routing_key(self) -> str:
+        """The topic it sends under, for life: who heard half a stream would ask for the rest."""
+        return self._tx_routing_key
+
+    @property
+    def rx_routing_key(self) -> str:
+        """The pattern of the topics that it hears."""
+        return self._rx_routing_key
 
     def start_at(self, initial_state: Any) -> None:
         """Join the mesh, then start the chart.
 
         Raises:
             AlreadyStartedError: the second time.
+            ForkedError: a chart of the parent process cannot be used in a child.
             StoppedError: after `stop`.
             ChartNameTakenError: another live chart of this process has the name.
             LinkError: the broker cannot be used; the message says what to do. Nothing is left
                 running, and the chart may be started again.
         """
+        self._refuse_fork("start_at")
         if self._stopped:
             raise StoppedError(f"chart {self.name} has stopped; make a new one")
         if self._node:
             raise AlreadyStartedError(f"chart {self.name} runs already; call start_at once")
-        node = NODES.enter(self._config, self.name)
+        node = NODES.enter(self._config, self.name, Ending(self._wind_down, self.stop))
         try:
             self._node = node
             inbox = node.join(
@@ -125,18 +151,19 @@ class _Networked(ActiveObject):
             self._leave()
             raise
         self._reception.open(inbox, node.observer)
+        node.bulletin.subscribe(self.name, self._notices.post)
 
     def transmit(self, event: Event) -> None:
         """Send an event to every chart that listens; never waits for the network.
 
         Raises:
-            NotStartedError, StoppedError: outside the chart's life.
+            NotStartedError, StoppedError, ForkedError: outside the chart's life.
             SignalError: the signal belongs to miros or to this library.
             PayloadError: the payload cannot travel.
             EventTooLargeError: the event is larger than `max_event_bytes`.
         """
         node = self._live("transmit")
-        if event.signal_name in INNER_SIGNALS or event.signal_name.startswith(RESERVED_PREFIX):
+        if event.signal_name in RESERVED_SIGNALS or event.signal_name.startswith(RESERVED_PREFIX):
             raise SignalError(
                 f"{event.signal_name} belongs to miros or to miros_mesh and cannot be transmitted; "
                 "send an event with a signal of your own"
@@ -145,38 +172,54 @@ class _Networked(ActiveObject):
             self.name, self.tx_routing_key, event.signal_name, event.payload, self._cause()
         )
 
-    def stop(self) -> int:
+    def stop(self) -> StopReport:
         """Stop the chart and say goodbye; with the node's last chart, drain and disconnect.
 
-        Returns how many events could not be delivered within `drain_timeout_s`; 0 when repeated.
+        The chart first handles what waits in its FIFO and the rest of the frames that it has begun,
+        for at most `drain_timeout_s`; then the outbox may take as long. A handler or a callback
+        that stops its own chart ends it at once.
+
+        Returns what became of the events of its node, the same when repeated. While other charts of
+        the node run on, what is left over is still on its way. Raises `ForkedError` in a child of
+        the process that has started the chart.
         """
+        self._refuse_fork("stop")
+        self._stopped = True
         node = self._node
         if node is None:
-            self._stopped = True
-            return 0
-        self._stopped = True
+            return self._report
         try:
-            self._stop_chart(self._config.drain_timeout_s)
+            self._stop_chart()
             node.mesh.goodbye(self.name, self.tx_routing_key)
-        finally:
-            left = self._leave()
-        return left
+        except Exception:
+            self._leave()
+            raise
+        # After an interrupt the same is done again by the next call, which is at exit the last one.
+        self._report = self._leave()
+        return self._report
+
+    def health(self) -> Health:
+        """How the chart's node is at this moment.
+
+        Raises `NotStartedError`, `StoppedError` or `ForkedError` outside the chart's life.
+        """
+        return self._live("health").health()
 
     def enable_snoop_trace(self) -> None:
         """Send this chart's transitions to the trace network and print everybody's, in colours."""
-        self._snoop.enable("trace", color=True)
+        self._enable("trace", color=True)
 
     def enable_snoop_trace_no_color(self) -> None:
         """As `enable_snoop_trace`, without colours."""
-        self._snoop.enable("trace", color=False)
+        self._enable("trace", color=False)
 
     def enable_snoop_spy(self) -> None:
         """Send every step of this chart to the spy network and print everybody's, in colours."""
-        self._snoop.enable("spy", color=True)
+        self._enable("spy", color=True)
 
     def enable_snoop_spy_no_color(self) -> None:
         """As `enable_snoop_spy`, without colours."""
-        self._snoop.enable("spy", color=False)
+        self._enable("spy", color=False)
 
     def snoop_scribble(self, text: str) -> None:
         """Put a note into the trace stream, or the spy stream when only that one is enabled.
@@ -203,13 +246,27 @@ class _Networked(ActiveObject):
         return taken
 
     def _live(self, call: str) -> Node:
-        if self._node:
-            return self._node
+        if node := self._node:
+            if node.forked:
+                self._refuse_fork(call)
+            return node
         if self._stopped:
             raise StoppedError(f"{call} after stop: chart {self.name} has left the mesh")
         raise NotStartedError(
             f"{call} before start_at: chart {self.name} has not joined the mesh yet"
         )
+
+    def _refuse_fork(self, call: str) -> None:
+        if self._node and self._node.forked:
+            raise ForkedError(
+                f"{call} in a forked child: chart {self.name} belongs to the parent, since threads "
+                "and connections do not survive a fork. Make charts after the fork, or let "
+                "multiprocessing start its processes with the method 'spawn'"
+            )
+
+    def _enable(self, stream: Stream, *, color: bool) -> None:
+        self._refuse_fork("enabling a snoop stream")
+        self._snoop.enable(stream, color=color)
 
     def _cause(self) -> str | None:
         current = self.queue.current
@@ -224,28 +281,52 @@ class _Networked(ActiveObject):
             self.queue.end_of_start()
             self._begin.set()
 
-    def _stop_chart(self, timeout_s: float) -> None:
-        self._reception.close()
-        self.activeobject_task_event.clear()
-        self.queue.append(Event(signal=signals.STOP_ACTIVE_OBJECT_SIGNAL))
-        if self.thread and self.thread is not threading.current_thread():
-            self.thread.join(timeout_s)
-            if self.thread.is_alive():
-                logger.error("a handler of chart %s still runs after %g s", self.name, timeout_s)
+    def _stop_chart(self) -> None:
+        if not (self._runs_here() or self._reception.calling):
+            self._wind_down()
+            self._join(self._end_by - time.monotonic())
+        self._halt()
+        if not self._join(_HALT_S):
+            limit_s = self._config.drain_timeout_s
+            logger.error("a handler of chart %s still runs after %g s", self.name, limit_s)
         for posted in list(self.posted_events_queue):
             self.cancel_events(posted)
 
-    def _leave(self) -> int:
+    def _runs_here(self) -> bool:
+        return self.thread is threading.current_thread()
+
+    def _join(self, timeout_s: float) -> bool:
+        """Whether the chart's thread ends in time; its own thread does not wait for itself."""
+        if self.thread is None or self._runs_here():
+            return True
+        self.thread.join(max(timeout_s, 0))
+        return not self.thread.is_alive()
+
+    def _wind_down(self) -> None:
+        """Begin to stop: nothing new comes in, and the chart's thread ends after the rest."""
+        if not self._end_by:
+            self._end_by = time.monotonic() + self._config.drain_timeout_s
+            self._reception.finish(self._post_stop)
+
+    def _halt(self) -> None:
+        """End the chart's thread after the event that it is handling."""
+        self.activeobject_task_event.clear()
+        self._post_stop()
+
+    def _post_stop(self) -> None:
+        self.queue.append(Event(signal=signals.STOP_ACTIVE_OBJECT_SIGNAL))
+
+    def _leave(self) -> StopReport:
         node, self._node = self._node, None
         self._snoop.leave()
-        return NODES.leave(node, self.name) if node else 0
+        return NODES.leave(node, self.name) if node else self._report
 
     def _died(self, error: BaseException) -> None:
         logger.error(
             "chart %s is dead: a handler raised; it gets no more events", self.name, exc_info=error
         )
         # An observer may stop the chart.
-        if node := self._node:
+        if (node := self._node) and not node.forked:
             node.silence(self.name)
             node.observer.chart_died(chart=self.name, error=error)
 

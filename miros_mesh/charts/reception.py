@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import cast
 
 from miros import ActiveObject, Event, signals
 
-from miros_mesh.charts.fifo import HIGH_WATER, INNER_SIGNALS, Received
+from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, Received
+from miros_mesh.charts.notices import Notices
 from miros_mesh.networks import Arrival, Inbox
 from miros_mesh.observer import Observer
 
@@ -25,21 +27,32 @@ MeshCallback = Callable[[Event], None]
 class Reception:
     """Posts what arrives to one chart, or refuses it and says so."""
 
-    def __init__(self, chart: ActiveObject, callback: MeshCallback | None) -> None:
+    def __init__(
+        self, chart: ActiveObject, callback: MeshCallback | None, notices: Notices
+    ) -> None:
         self._chart = chart
         self._callback = callback
+        self._notices = notices
         self._observer = Observer()
         self._inbox: Inbox | None = None
+        self._calling_on = 0
 
     def open(self, inbox: Inbox, observer: Observer) -> None:
         """The chart has started."""
         self._inbox, self._observer = inbox, observer
         inbox.open()
 
-    def close(self) -> None:
-        """The chart takes nothing more."""
+    @property
+    def calling(self) -> bool:
+        """Whether the caller is the callback, which its own thread cannot wait for."""
+        return self._calling_on == threading.get_ident()
+
+    def finish(self, all_fed: Callable[[], None]) -> None:
+        """The chart takes the rest of the frames it has begun, and nothing more."""
         if self._inbox:
-            self._inbox.close()
+            self._inbox.finish(all_fed)
+        else:
+            all_fed()
 
     def post(self, arrival: Arrival) -> None:
         """Hand an event over; called while the FIFO has room."""
@@ -53,10 +66,13 @@ class Reception:
         if self._callback is None:
             self._chart.post_fifo(cast("Event", received))
             return
+        self._calling_on = threading.get_ident()
         try:
             self._callback(received.event())
         except Exception:
             logger.exception("on_mesh_rx of chart %s raised", self._chart.name)
+        finally:
+            self._calling_on = 0
         self._settle(arrival)
 
     def room(self) -> int:
@@ -67,6 +83,7 @@ class Reception:
         """On the chart's thread: an event, received or not, has made room for another."""
         if arrival:
             self._settle(arrival)
+        self._notices.feed()
         if self._inbox:
             self._inbox.feed()
 
@@ -82,7 +99,7 @@ class Reception:
 
 def _unwelcome(signal: str) -> str | None:
     """Why an event with this signal may not enter, in one word; None when it may."""
-    if signal in INNER_SIGNALS:
+    if signal in RESERVED_SIGNALS:
         return "reserved_signal"
     if signal not in signals and len(signals) >= MOST_SIGNALS:
         return "signal_table_full"

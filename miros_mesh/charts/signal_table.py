@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from miros import signals
 
@@ -14,6 +15,12 @@ def guard() -> None:
     thread adds a name dies of a RuntimeError.
     """
     vars(signals).setdefault("items", _snapshot)
+
+
+def enter(names: Iterable[str]) -> None:
+    """Give the names their numbers, where they have none yet."""
+    for name in names:
+        signals.append(name)
 
 
 def _snapshot() -> list[tuple[str, int]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import socket
-import time
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,14 @@ from miros_mesh.link.consumer import BrokerSubscriber
 from miros_mesh.link.embedded import EmbeddedTransport, MemoryStore, MemoryTransport
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.pools import Dial, Pools
-from miros_mesh.link.ports import Broker, Parcel
+from miros_mesh.link.ports import Broker
 from miros_mesh.link.publisher import BrokerPublisher
 from miros_mesh.link.rabbitmq import RabbitTransport
+from miros_mesh.link.worker import Worker
 from miros_mesh.observer import Observer
 
 # py-amqp's own second is shorter than many a hiccup of a network that then goes on.
 TCP_USER_TIMEOUT_MS = 15_000
-COMPLAIN_EVERY_S = 10.0
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,37 +48,37 @@ class KombuLink:
     def __init__(self, settings: LinkSettings, dial: Dial) -> None:
         self._settings = settings
         self._pools = Pools(dial)
-        self._overflow = 0
-        self._complain_at = 0.0
+        self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
     def publisher(self, broker: Broker) -> BrokerPublisher:
         """A new publisher for one broker."""
         settings = self._settings
-        return BrokerPublisher(
+        publisher = BrokerPublisher(
             name=f"mesh-{settings.node}-publisher-{broker.name}",
             broker=broker,
             pools=self._pools,
             attempts=settings.attempts,
             exchanges=settings.exchanges,
-            outbox=Outbox(
-                max_events=settings.outbox_events,
-                max_bytes=settings.outbox_bytes,
-                overflowed=self._overflowed,
-            ),
+            outbox=Outbox(max_events=settings.outbox_events, max_bytes=settings.outbox_bytes),
             window=settings.confirm_window,
             confirm_timeout_s=settings.confirm_timeout_s,
             observer=settings.observer,
         )
+        self._workers.add(publisher)
+        return publisher
 
-    def subscriber(self, broker: Broker) -> BrokerSubscriber:
-        """A new subscriber at one broker."""
-        return BrokerSubscriber(
+    def subscriber(self, broker: Broker, claim: str | None = None) -> BrokerSubscriber:
+        """A new subscriber at one broker, which holds the name `claim` there as long as it runs."""
+        subscriber = BrokerSubscriber(
             name=f"mesh-{self._settings.node}-subscriber",
             broker=broker,
             pools=self._pools,
             attempts=self._settings.attempts,
             observer=self._settings.observer,
+            claim=claim,
         )
+        self._workers.add(subscriber)
+        return subscriber
 
     def probe(self, broker: Broker) -> None:
         """Connect once and leave; raises the `LinkError` that says what is wrong."""
@@ -91,16 +88,11 @@ class KombuLink:
         """Close every pooled connection."""
         self._pools.close()
 
-    def _overflowed(self, parcel: Parcel) -> None:
-        self._settings.observer.dropped(
-            network=parcel.network, reason="outbox_overflow", events=parcel.events
-        )
-        self._overflow += parcel.events
-        now = time.monotonic()
-        if now >= self._complain_at:
-            self._complain_at = now + COMPLAIN_EVERY_S
-            events, self._overflow = self._overflow, 0
-            logger.warning("an outbox is full: its %d oldest events are lost", events)
+    def abandon(self) -> None:
+        """In a forked child: let go of what belongs to the parent, which notices nothing."""
+        for worker in list(self._workers):
+            worker.abandon()
+        self._pools.abandon()
 
 
 def amqp_link(settings: LinkSettings) -> KombuLink:

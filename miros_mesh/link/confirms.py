@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from miros_mesh.errors import ConfirmTimeoutError, PublishRefusedError
+from miros_mesh.errors import ConfirmTimeoutError
 from miros_mesh.link.ports import Parcel
 
 
@@ -28,9 +28,10 @@ class Confirms:
         self._tag = 0
         self._progress = 0.0
         self.proven = False
-        """Whether anything was confirmed on this channel."""
+        """Whether anything was confirmed on this channel, and nothing refused since."""
+        self.refused = 0
+        """How many parcels the broker has nacked since `start_over`."""
         self._asynchronous = False
-        self._refused: Parcel | None = None
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -64,10 +65,13 @@ class Confirms:
         """Until now the broker could not confirm."""
         self._progress = time.monotonic()
 
+    def start_over(self) -> None:
+        """Everything was answered, and what was refused is published again."""
+        self.refused = 0
+        self.proven = False
+
     def check(self, timeout_s: float, where: str) -> None:
-        """Raise what makes the channel unusable: a nack, or a confirm that does not come."""
-        if self._refused:
-            raise PublishRefusedError(f"{where} refused to store a message (nack)")
+        """Raise what makes the channel unusable: a confirm that does not come."""
         if self._pending:
             _, _, since = next(iter(self._pending.values()))
             if time.monotonic() - max(since, self._progress) > timeout_s:
@@ -81,8 +85,10 @@ class Confirms:
             self._confirmed(parcel, size_bytes, time.monotonic() - since)
 
     def _nacked(self, tag: int, multiple: bool) -> None:
+        self._progress = time.monotonic()
         for refused in self._covered(tag, multiple):
-            self._refused, _, _ = self._pending[refused]
+            del self._pending[refused]
+            self.refused += 1
 
     def _returned(self, _: Exception, _exchange: str, _routing_key: str, message: Any) -> None:
         # What the broker returns it confirms afterwards, so the parcel is still here.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -10,13 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import amqp
 import kombu
 
 from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkError, MeshError
+from miros_mesh.link.claim import Claim
 from miros_mesh.link.pools import Pools, translated
 from miros_mesh.link.ports import Broker, Handler, QueueSpec
+from miros_mesh.link.queues import dead_letters, queue_of
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
+
+# How long a chart stays deaf after somebody deleted its exchange.
+_MEND_EVERY_S = 2.0
+_RETRY_EVERY_S = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +44,24 @@ class BrokerSubscriber(Worker):
     """Each queue has a channel of its own, so trouble with one leaves the others alone."""
 
     def __init__(
-        self, *, name: str, broker: Broker, pools: Pools, attempts: int, observer: Observer
+        self,
+        *,
+        name: str,
+        broker: Broker,
+        pools: Pools,
+        attempts: int,
+        observer: Observer,
+        claim: str | None = None,
     ) -> None:
         super().__init__(name=name, broker=broker, pools=pools, attempts=attempts)
         self._observer = observer
+        self._claim = Claim(claim, broker.name) if claim else None
         self._queues: dict[str, _Consumed] = {}
         self._tasks: deque[Callable[[kombu.Connection], None]] = deque()
-        self._bind_at = 0.0
+        self._mend_at = 0.0
+        self._retry_at = 0.0
+        self._binder: Any = None
+        self._tried_dead_letters = False
 
     def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> None:
         """Declare, bind and consume a queue; returns when messages can arrive.
@@ -76,8 +95,16 @@ class BrokerSubscriber(Worker):
         self.wake()
 
     def _opened(self, connection: kombu.Connection) -> None:
+        self._binder = connection.channel() if connection.heartbeat else None
+        self._tried_dead_letters = False
+        if self._claim:
+            # The first connection is refused; later ones must not keep charts waiting.
+            first = not self._settled.is_set()
+            self._claim.take(connection) if first else self._claim.take_back(connection)
         for consumed in list(self._queues.values()):
             self._consume(connection, consumed)
+        self._mend_at = _next_mending(connection)
+        self._retry_at = time.monotonic() + (connection.heartbeat or _RETRY_EVERY_S)
         self._observer.subscribed(broker=self.broker.name)
 
     def _lost(self, error: LinkError | None) -> None:
@@ -94,24 +121,47 @@ class BrokerSubscriber(Worker):
     def _turn(self, connection: kombu.Connection) -> bool:
         for _ in range(len(self._tasks)):
             self._tasks.popleft()(connection)
-        if connection.heartbeat and time.monotonic() > self._bind_at:
-            self._bind(connection)
+        if time.monotonic() >= self._mend_at:
+            self._mend(connection)
         return bool(self._tasks)
 
-    def _bind(self, connection: kombu.Connection) -> None:
-        """Whoever deletes an exchange deletes our bindings too, and no broker tells us."""
-        for consumed in list(self._queues.values()):
-            if consumed.consumer:
-                queue = consumed.consumer.queues[0]
-                queue.exchange.declare()
-                queue.queue_bind()
-            else:
-                # The broker refused it at the last reconnect; a person may have mended that.
-                self._consume(connection, consumed)
-        self._bind_at = time.monotonic() + connection.heartbeat
+    def _due(self) -> float:
+        return self._mend_at
+
+    def _mend(self, connection: kombu.Connection) -> None:
+        """Put right what others may have broken, or would not give us before."""
+        self._mend_at = _next_mending(connection)
+        if self._binder:
+            self._bind(self._binder)
+        if self._claim and not self._claim.held:
+            self._claim.take_back(connection)
+        if time.monotonic() >= self._retry_at:
+            self._retry(connection)
+
+    def _retry(self, connection: kombu.Connection) -> None:
+        """What the broker refused at the last reconnect a person may have mended since."""
+        self._retry_at = time.monotonic() + (connection.heartbeat or _RETRY_EVERY_S)
+        refused = [each for each in self._queues.values() if not each.consumer]
+        self._tried_dead_letters &= not refused
+        for consumed in refused:
+            self._consume(connection, consumed)
+
+    def _bind(self, channel: Any) -> None:
+        """Whoever deletes an exchange deletes our bindings too, and no broker tells us.
+
+        Nobody waits for the answers: there are none, unless something is refused, and then reading
+        raises it. One channel carries all, so that no binding overtakes its exchange.
+        """
+        bound = [each.consumer.queues[0] for each in self._queues.values() if each.consumer]
+        for exchange in {queue.exchange.name: queue.exchange for queue in bound}.values():
+            exchange.declare(nowait=True, channel=channel)
+        for queue in bound:
+            queue.queue_bind(nowait=True, channel=channel)
 
     def _consume(self, connection: kombu.Connection, consumed: _Consumed) -> None:
         self._queues[consumed.spec.name] = consumed
+        # One of a connection that broke before all queues were declared is none.
+        consumed.consumer = None
         try:
             with translated(self.broker.name):
                 self._declare(connection, consumed)
@@ -125,15 +175,19 @@ class BrokerSubscriber(Worker):
         consumed.settled.set()
 
     def _declare(self, connection: kombu.Connection, consumed: _Consumed) -> None:
+        if consumed.spec.dead_letters:
+            self._keep_dead_letters(connection)
+        channel = connection.channel()
+        try:
+            self._start(channel, consumed)
+        except amqp.ChannelError:
+            # py-amqp has opened it again; with every try there would be one more.
+            channel.close()
+            raise
+
+    def _start(self, channel: Any, consumed: _Consumed) -> None:
         spec = consumed.spec
-        queue = kombu.Queue(
-            spec.name,
-            exchange=kombu.Exchange(spec.exchange, type="topic", durable=True),
-            routing_key=spec.routing_pattern,
-            durable=True,
-            queue_arguments=_arguments(spec),
-        )
-        consumer = kombu.Consumer(connection.channel(), [queue], prefetch_count=spec.prefetch)
+        consumer = kombu.Consumer(channel, [queue_of(spec)], prefetch_count=spec.prefetch)
 
         def deliver(message: Any, _: object = None) -> None:
             consumed.handler(_Received(self, consumed, consumer, message))
@@ -143,6 +197,17 @@ class BrokerSubscriber(Worker):
         consumer.consume()
         consumed.consumer = consumer
 
+    def _keep_dead_letters(self, connection: kombu.Connection) -> None:
+        """Once a connection. A chart works without them, so a refusal is only logged."""
+        if self._tried_dead_letters:
+            return
+        self._tried_dead_letters = True
+        try:
+            with connection.channel() as channel:
+                dead_letters()(channel).declare()
+        except amqp.ChannelError as error:
+            logger.error("rejected frames are not kept: %s", error)  # noqa: TRY400
+
     def _cancel(self, queue: str) -> None:
         consumed = self._queues.pop(queue, None)
         if consumed is None or consumed.consumer is None:
@@ -150,7 +215,8 @@ class BrokerSubscriber(Worker):
         consumer, consumed.consumer = consumed.consumer, None
         if consumed.spec.delete_on_stop:
             consumer.cancel()
-            consumer.queues[0].delete()
+            # Behind the bindings that the binder may have sent, or those would find no queue.
+            (self._binder or consumer.channel).queue_delete(queue)
         # A quorum queue gives what a cancelled consumer has not acknowledged to the next one late,
         # behind newer frames; what a closed channel has not, it gives first.
         consumer.channel.close()
@@ -163,6 +229,10 @@ class BrokerSubscriber(Worker):
                 settle()
 
         self._post(task)
+
+
+def _next_mending(connection: kombu.Connection) -> float:
+    return time.monotonic() + min(_MEND_EVERY_S, connection.heartbeat or math.inf)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,17 +259,3 @@ class _Received:
 
     def reject(self) -> None:
         self.subscriber.settle(self, self.message.reject)
-
-
-def _arguments(spec: QueueSpec) -> dict[str, object]:
-    arguments: dict[str, object] = {
-        "x-expires": int(spec.expires_s * 1000),
-        # Beside a consumer that is dead without the broker's knowledge, ours would get every other
-        # frame now and the rest when the broker finds out.
-        "x-single-active-consumer": True,
-    }
-    if spec.max_length is not None:
-        arguments["x-max-length"] = spec.max_length
-    if spec.replicated:
-        arguments["x-queue-type"] = "quorum"
-    return arguments

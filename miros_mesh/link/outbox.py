@@ -4,56 +4,61 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from miros_mesh.link.ports import Parcel
+from miros_mesh.report import StopReport
 
 
 class Outbox:
     """Parcels waiting to be sent, then waiting to be confirmed, in order; the expendable ones last.
 
     Overflow rule: when events or bytes exceed their limit the oldest parcels go, expendable ones
-    first, `overflowed` is told of each, and the newest parcel that is not expendable always stays.
-    Thread-safe; only `wait_empty` waits.
+    first, and the newest parcel that is not expendable always stays. Whoever made it too much is
+    handed what went. Thread-safe; only `wait_empty` waits.
     """
 
-    def __init__(
-        self, *, max_events: int, max_bytes: int, overflowed: Callable[[Parcel], None]
-    ) -> None:
+    def __init__(self, *, max_events: int, max_bytes: int) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._overflowed = overflowed
         self._waiting: deque[Parcel] = deque()
         self._expendable: deque[Parcel] = deque()
         self._unconfirmed: deque[Parcel] = deque()
         self._events = 0
         self._bytes = 0
+        self._left_over = 0
+        self._confirmed = 0
+        self._dropped = 0
         self._changed = threading.Condition()
 
     @property
     def events(self) -> int:
-        """Events not yet confirmed."""
+        """Events and records not yet confirmed."""
         return self._events
+
+    def report(self) -> StopReport:
+        """What has become until now of the events that are a program's."""
+        with self._changed:
+            sent = self._confirmed + self._left_over + self._dropped
+            return StopReport(sent, self._confirmed, self._left_over, self._dropped)
 
     @property
     def idle(self) -> bool:
         """Nothing waits to be sent."""
         return not (self._waiting or self._expendable)
 
-    def put(self, parcel: Parcel) -> None:
-        """Append a parcel."""
+    def put(self, parcel: Parcel) -> Sequence[Parcel]:
+        """Append a parcel; returns what had to go."""
         with self._changed:
             self._line_of(parcel).append(parcel)
-            self._count(parcel.events, parcel.size_bytes)
-            dropped = self._trim()
-        self._tell(dropped)
+            self._count(parcel, parcel.events, parcel.size_bytes)
+            return self._trim()
 
-    def grown(self, size_bytes: int) -> None:
-        """The newest parcel took one more event."""
+    def grown(self, parcel: Parcel, size_bytes: int) -> Sequence[Parcel]:
+        """A parcel that was put took one more event; returns what had to go."""
         with self._changed:
-            self._count(1, size_bytes)
-            dropped = self._trim()
-        self._tell(dropped)
+            self._count(parcel, 1, size_bytes)
+            return self._trim()
 
     def take(self) -> Parcel | None:
         """The next parcel to send; it stays here, unconfirmed, until `confirm`."""
@@ -71,7 +76,8 @@ class Outbox:
                 self._unconfirmed.remove(parcel)
             except ValueError:
                 return
-            self._count(-parcel.events, -parcel.size_bytes)
+            self._count(parcel, -parcel.events, -parcel.size_bytes)
+            self._confirmed += _reported(parcel)
             if self.idle and not self._unconfirmed:
                 self._changed.notify_all()
 
@@ -90,22 +96,25 @@ class Outbox:
     def _line_of(self, parcel: Parcel) -> deque[Parcel]:
         return self._expendable if parcel.expendable else self._waiting
 
-    def _count(self, events: int, size_bytes: int) -> None:
+    def _count(self, parcel: Parcel, events: int, size_bytes: int) -> None:
         self._events += events
         self._bytes += size_bytes
+        if not parcel.expendable:
+            self._left_over += events
 
     def _trim(self) -> list[Parcel]:
         dropped = []
         while self._over() and (self._expendable or len(self._waiting) > 1):
             parcel = (self._expendable or self._waiting).popleft()
             parcel.close()
-            self._count(-parcel.events, -parcel.size_bytes)
+            self._count(parcel, -parcel.events, -parcel.size_bytes)
+            self._dropped += _reported(parcel)
             dropped.append(parcel)
         return dropped
 
     def _over(self) -> bool:
         return self._events > self._max_events or self._bytes > self._max_bytes
 
-    def _tell(self, dropped: list[Parcel]) -> None:
-        for parcel in dropped:
-            self._overflowed(parcel)
+
+def _reported(parcel: Parcel) -> int:
+    return 0 if parcel.expendable else parcel.events

@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import amqp
@@ -40,12 +41,19 @@ CONNECTIONS_PER_ADDRESS = 4
 _CLOSE_TIMEOUT_S = 1.0
 
 
+class _Pool(ConnectionPool):
+    """Left alone in a child of `multiprocessing`, where Kombu would shut down its parent's."""
+
+    close_after_fork = False
+
+
 class Pools:
     """One Kombu connection pool an address; a connection belongs to one thread until given back."""
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
         self._pools: dict[BrokerAddress | None, ConnectionPool] = {}
+        self._connections: weakref.WeakSet[kombu.Connection] = weakref.WeakSet()
         self._lock = threading.Lock()
 
     def open(self, broker: Broker) -> kombu.Connection:
@@ -83,10 +91,19 @@ class Pools:
         for pool in pools:
             pool.force_close_all()
 
+    def abandon(self) -> None:
+        """In a forked child: close the descriptors of all connections here, and only here."""
+        # A thread of the parent may have held the lock when the process forked.
+        self._lock = threading.Lock()
+        self._pools = {}
+        for connection in list(self._connections):
+            _let_go(connection)
+
     def _open(self, name: str, address: BrokerAddress | None) -> kombu.Connection:
         where = address.redacted if address else name
         with translated(where, connecting=True):
             connection = self._pool(address).acquire(block=False)
+        self._connections.add(connection)
         try:
             with translated(where, connecting=True):
                 connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
@@ -98,8 +115,19 @@ class Pools:
     def _pool(self, address: BrokerAddress | None) -> ConnectionPool:
         with self._lock:
             if address not in self._pools:
-                self._pools[address] = self._dial(address).Pool(CONNECTIONS_PER_ADDRESS)
+                self._pools[address] = _Pool(self._dial(address), CONNECTIONS_PER_ADDRESS)
             return self._pools[address]
+
+
+def _let_go(connection: kombu.Connection) -> None:
+    """Without py-amqp's `shutdown`, which would end the connection for the parent, too.
+
+    From then on it finds a closed socket and can do no harm, whoever closes or forgets it.
+    """
+    # The public attribute would connect anew.
+    with suppress(amqp.AMQPError):
+        if sock := getattr(connection._connection, "sock", None):  # noqa: SLF001
+            sock.close()
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from miros_mesh.address import BrokerAddress
+from miros_mesh.report import StopReport
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Parcel(Protocol):
 
     @property
     def events(self) -> int:
-        """How many events it holds."""
+        """How many events it holds; none when it is the library's own word."""
 
     @property
     def size_bytes(self) -> int:
@@ -63,6 +64,12 @@ class QueueSpec:
     replicated: bool = False
     max_length: int | None = None
     delete_on_stop: bool = True
+    dead_letters: bool = False
+    """Whether rejected messages are kept for people to look at; not for a `max_length`."""
+
+    def __post_init__(self) -> None:
+        if self.dead_letters and self.max_length is not None:
+            raise ValueError("the broker would keep what a queue of limited length drops, too")
 
 
 class Delivery(Protocol):
@@ -89,20 +96,27 @@ Handler = Callable[[Delivery], None]
 class Publisher(Protocol):
     """One worker that carries parcels to one broker."""
 
+    @property
+    def broker(self) -> Broker:
+        """Where it carries them."""
+
     def start(self) -> None:
         """Begin to connect; returns at once."""
 
     def wait_ready(self, timeout_s: float) -> None:
         """Wait for the first connection. Raises the `LinkError` that prevents it."""
 
-    def put(self, parcel: Parcel) -> None:
-        """Queue a parcel; never waits."""
+    def put(self, parcel: Parcel) -> Sequence[Parcel]:
+        """Queue a parcel; never waits, and tells nobody. Returns what had to go for it."""
 
-    def grown(self, parcel: Parcel, size_bytes: int) -> None:
-        """A queued parcel took one more event of that size."""
+    def grown(self, parcel: Parcel, size_bytes: int) -> Sequence[Parcel]:
+        """A queued parcel took one more event of that size; returns what had to go."""
 
-    def stop(self, drain_timeout_s: float) -> int:
-        """Drain, end the worker, and return how many events stay undelivered."""
+    def report(self) -> StopReport:
+        """What has become until now of the events put here."""
+
+    def stop(self, drain_timeout_s: float) -> StopReport:
+        """Drain, end the worker, and say what became of the events put here."""
 
 
 class Subscriber(Protocol):
@@ -141,11 +155,21 @@ class Link(Protocol):
     def publisher(self, broker: Broker) -> Publisher:
         """A new publisher for one broker."""
 
-    def subscriber(self, broker: Broker) -> Subscriber:
-        """A new subscriber at one broker."""
+    def subscriber(self, broker: Broker, claim: str | None = None) -> Subscriber:
+        """A new subscriber at one broker.
+
+        A claim is a name that one live subscriber may have there: `wait_ready` of a second one
+        raises `NodeNameTakenError`.
+        """
 
     def probe(self, broker: Broker) -> None:
         """Connect once and leave; raises the `LinkError` that says what is wrong."""
 
     def close(self) -> None:
         """Close every pooled connection."""
+
+    def abandon(self) -> None:
+        """In a forked child: let go of what belongs to the parent, which notices nothing.
+
+        Nothing of this link may be used afterwards; `close` and the `stop` of its workers return.
+        """

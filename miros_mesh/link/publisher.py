@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import kombu
@@ -12,8 +14,10 @@ from miros_mesh.link.confirms import Confirms
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.pools import Pools
 from miros_mesh.link.ports import Broker, Parcel
+from miros_mesh.link.refusals import Refusals
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
+from miros_mesh.report import StopReport
 
 logger = logging.getLogger(__name__)
 
@@ -44,23 +48,29 @@ class BrokerPublisher(Worker):
         self._observer = observer
         self._producer: kombu.Producer | None = None
         self._confirms = Confirms(self._confirmed, self._unroutable)
+        self._refusals = Refusals(broker.name)
         self._blocked = False
 
-    def put(self, parcel: Parcel) -> None:
-        """Queue a parcel; never waits."""
-        self._outbox.put(parcel)
+    def put(self, parcel: Parcel) -> Sequence[Parcel]:
+        """Queue a parcel; never waits. Returns what had to go because the outbox was full."""
+        dropped = self._outbox.put(parcel)
         self.wake()
+        return dropped
 
-    def grown(self, parcel: Parcel, size_bytes: int) -> None:
-        """A queued parcel took one more event of that size."""
-        self._outbox.grown(size_bytes)
+    def grown(self, parcel: Parcel, size_bytes: int) -> Sequence[Parcel]:
+        """A queued parcel took one more event of that size; returns what had to go."""
+        return self._outbox.grown(parcel, size_bytes)
 
-    def stop(self, drain_timeout_s: float) -> int:
-        """Drain, end the worker, and return how many events stay undelivered."""
+    def report(self) -> StopReport:
+        """What has become until now of the events put here."""
+        return self._outbox.report()
+
+    def stop(self, drain_timeout_s: float) -> StopReport:
+        """Drain, end the worker, and say what became of the events put here."""
         if self.alive:
             self._outbox.wait_empty(drain_timeout_s)
         self._end(drain_timeout_s)
-        return self._outbox.events
+        return self._outbox.report()
 
     def _opened(self, connection: kombu.Connection) -> None:
         channel = connection.channel()
@@ -101,8 +111,10 @@ class BrokerPublisher(Worker):
         if self._blocked:
             return False
         self._confirms.check(self._confirm_timeout_s, self.broker.name)
+        if self._confirms.refused:
+            self._retreat()
         producer = self._producer
-        if producer is None:
+        if producer is None or self._refusals.pausing:
             return False
         for _ in range(_PUBLISHES_PER_TURN):
             if len(self._confirms) >= self._room:
@@ -113,10 +125,22 @@ class BrokerPublisher(Worker):
             self._publish(producer, parcel)
         return True
 
+    def _retreat(self) -> None:
+        """Once everything on its way was answered, send what was refused again, in its order."""
+        if not self._confirms:
+            self._refusals.refused(self._confirms.refused)
+            self._confirms.start_over()
+            self._outbox.rewind()
+
+    def _due(self) -> float:
+        return self._refusals.resume_at if self._refusals.pausing else math.inf
+
     @property
     def _room(self) -> int:
+        if self._confirms.refused:
+            return 0
         # A blocked broker says so at the first publication; a second would fill its socket.
-        return self._window if self._confirms.proven else 1
+        return self._window if self._confirms.proven and not self._refusals.one_by_one else 1
 
     def _publish(self, producer: kombu.Producer, parcel: Parcel) -> None:
         body = parcel.seal()
@@ -135,6 +159,7 @@ class BrokerPublisher(Worker):
 
     def _confirmed(self, parcel: Parcel, size_bytes: int, seconds: float) -> None:
         self._outbox.confirm(parcel)
+        self._refusals.confirmed()
         self._observer.published(
             network=parcel.network,
             peer=self.broker.name,

@@ -87,6 +87,10 @@ class Worker:
             with contextlib.suppress(OSError):
                 self._wake_writer.send(b"!")
 
+    def abandon(self) -> None:
+        """In a forked child, where it has no thread: wake the parent's no more."""
+        self._close_wake()
+
     def _end(self, timeout_s: float) -> None:
         self._stopping.set()
         self.wake()
@@ -106,6 +110,10 @@ class Worker:
     def _turn(self, connection: kombu.Connection) -> bool:
         """Do what can be done without waiting; True asks for another turn at once."""
         raise NotImplementedError
+
+    def _due(self) -> float:
+        """When (`time.monotonic`) it wants a turn, even if nothing happens until then."""
+        return math.inf
 
     def _lost(self, error: LinkError | None) -> None:
         """The connection is gone; None at the end of an orderly stop."""
@@ -183,7 +191,8 @@ class Worker:
                     # Kombu would silently open a new connection without our queues.
                     raise ConnectionLostError(f"the connection to {self.broker.name} is closed")
                 hurry = self._turn(connection) or self._stopping.is_set()
-                self._wait_for_input(connection, 0 if hurry else next_tick - time.monotonic())
+                until = 0.0 if hurry else min(next_tick, self._due())
+                self._wait_for_input(connection, until - time.monotonic())
                 self._read(connection)
                 if time.monotonic() >= next_tick:
                     connection.heartbeat_check()

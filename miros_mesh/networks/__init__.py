@@ -1,7 +1,8 @@
 """Wire and link put together: the mesh and the two snoop networks of a node."""
 
 from miros_mesh.networks.history import History
-from miros_mesh.networks.mesh import RESERVED_PREFIX, Arrival, Identity, Inbox, Mesh
+from miros_mesh.networks.inbox import Arrival, Inbox
+from miros_mesh.networks.mesh import RESERVED_PREFIX, Identity, Mesh
 from miros_mesh.networks.network import Network, exchange_of
 from miros_mesh.networks.peers import Peers
 from miros_mesh.networks.repair import Repair

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from miros_mesh.errors import FrameError, MeshError
-from miros_mesh.link.ports import Delivery, Publisher
+from miros_mesh.link.ports import Delivery, Parcel, Publisher
 from miros_mesh.networks.history import History
 from miros_mesh.networks.packing import Frame
 from miros_mesh.observer import Observer
+from miros_mesh.throttle import Throttle
 from miros_mesh.wire import Codec, Origin
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,8 @@ class Network(Generic[T]):
         self._frame_bytes = frame_bytes
         self._expendable = expendable
         self._history = history
-        self._complaints = _Complaints(name)
+        # A stranger must not be able to fill our disk, nor a broker that stays away.
+        self._complaints = Throttle(COMPLAIN_EVERY_S)
         self._publishers: tuple[Publisher, ...] = ()
         self._tail: Frame | None = None
         self._sequences: defaultdict[str, int] = defaultdict(int)
@@ -76,8 +77,9 @@ class Network(Generic[T]):
     ) -> None:
         """Pack the message that `make` builds from the chart's next sequence number.
 
-        What is not `counted` is the library's own and nobody's event. Raises `EventTooLargeError`
-        or `PayloadError`, and then uses up no number.
+        What is not `counted` is the library's own and nobody's event: it travels alone.
+
+        Raises `EventTooLargeError` or `PayloadError`, and then uses up no number.
         """
         with self._lock:
             sequence = self._sequences[chart] + 1
@@ -86,9 +88,15 @@ class Network(Generic[T]):
             self._sequences[chart] = sequence
             if self._history:
                 self._history.add(message, len(encoded))
-            self._pack(routing_key, encoded, counted)
+            alone = not self._publishers
+            overflow = self._pack(routing_key, encoded, counted)
+        # A hook may transmit, so nobody is told anything under the lock.
         if counted:
             self._observer.transmitted(network=self.name, chart=chart)
+        if counted and alone:
+            self._observer.dropped(network=self.name, reason="no_peer", events=1)
+        for peer, parcels in overflow:
+            self._tell_overflow(peer, parcels)
 
     def sequence_of(self, chart: str) -> int:
         """The number of the chart's last message; 0 before the first."""
@@ -110,18 +118,26 @@ class Network(Generic[T]):
 
     def complain(self, reason: str, error: MeshError) -> None:
         """Log once in a while why something received is refused."""
-        self._complaints.tell(reason, error)
+        if times := self._complaints.due(reason):
+            logger.warning("refused on %s, %d time(s): %s", self.name, times, error)
 
-    def _pack(self, routing_key: str, encoded: bytes, counted: bool) -> None:
-        if not self._publishers and counted:
-            self._observer.dropped(network=self.name, reason="no_peer", events=1)
+    def _pack(
+        self, routing_key: str, encoded: bytes, counted: bool
+    ) -> list[tuple[str, Sequence[Parcel]]]:
+        """Hand the message to every publisher; which peer's outbox had to drop what for it."""
         tail = self._tail
         fits = counted and tail and tail.counted and tail.routing_key == routing_key
         if tail and fits and tail.add(encoded):
-            for publisher in self._publishers:
-                publisher.grown(tail, len(encoded))
-            return
-        self._tail = frame = Frame(
+            size = len(encoded)
+            gone = [(each.broker.name, each.grown(tail, size)) for each in self._publishers]
+        else:
+            self._tail = frame = self._frame(routing_key, counted)
+            frame.add(encoded)
+            gone = [(each.broker.name, each.put(frame)) for each in self._publishers]
+        return [(peer, parcels) for peer, parcels in gone if parcels]
+
+    def _frame(self, routing_key: str, counted: bool) -> Frame:
+        return Frame(
             self.name,
             self.exchange,
             routing_key,
@@ -131,25 +147,18 @@ class Network(Generic[T]):
             max_events=self._frame_events,
             max_bytes=self._frame_bytes,
         )
-        frame.add(encoded)
-        for publisher in self._publishers:
-            publisher.put(frame)
 
-
-class _Complaints:
-    """Says once in a while what is refused; a stranger must not be able to fill our disk."""
-
-    def __init__(self, network: str) -> None:
-        self._network = network
-        self._next: dict[str, float] = {}
-        self._untold: Counter[str] = Counter()
-
-    def tell(self, reason: str, error: MeshError) -> None:
-        """Log the error, or count it until this reason may be logged again."""
-        self._untold[reason] += 1
-        now = time.monotonic()
-        if now < self._next.get(reason, 0):
-            return
-        self._next[reason] = now + COMPLAIN_EVERY_S
-        times = self._untold.pop(reason)
-        logger.warning("refused on %s, %d time(s): %s", self._network, times, error)
+    def _tell_overflow(self, peer: str, parcels: Sequence[Parcel]) -> None:
+        lost: Counter[str] = Counter()
+        for parcel in parcels:
+            lost[parcel.network] += parcel.events
+        for network, events in (+lost).items():
+            self._observer.dropped(network=network, reason="outbox_overflow", events=events)
+            self._observer.overflowed(peer=peer, network=network, events=events)
+            if untold := self._complaints.due(f"{peer} {network}", events):
+                logger.warning(
+                    "the outbox for %s is full: its %d oldest events of %s are lost",
+                    peer,
+                    untold,
+                    network,
+                )

@@ -9,6 +9,7 @@ from typing import Any
 
 from miros_mesh.link.ports import Broker, Link, Publisher
 from miros_mesh.networks.network import Network
+from miros_mesh.report import StopReport
 
 
 class Peers:
@@ -18,6 +19,7 @@ class Peers:
         self._link = link
         self._networks = tuple(networks)
         self._publishers: dict[Broker, Publisher] = {}
+        self._ended = StopReport()
         self._lock = threading.Lock()
 
     @property
@@ -36,14 +38,18 @@ class Peers:
             network.attach(publisher)
         return publisher
 
-    def stop(self, drain_timeout_s: float) -> int:
-        """Stop publishing to any peer; returns how many events stay undelivered."""
-        with self._lock:
-            publishers, self._publishers = list(self._publishers.values()), {}
+    def report(self) -> StopReport:
+        """What has become until now of the events for all peers."""
+        return sum((each.report() for each in list(self._publishers.values())), self._ended)
+
+    def stop(self, drain_timeout_s: float) -> StopReport:
+        """Stop publishing to any peer; a call that was interrupted can be made again."""
         deadline = time.monotonic() + drain_timeout_s
-        left = 0
-        for publisher in publishers:
+        for broker, publisher in list(self._publishers.items()):
             for network in self._networks:
                 network.detach(publisher)
-            left += publisher.stop(max(deadline - time.monotonic(), 0.1))
-        return left
+            ended = publisher.stop(max(deadline - time.monotonic(), 0.1))
+            with self._lock:
+                if self._publishers.pop(broker, None):
+                    self._ended += ended
+        return self._ended

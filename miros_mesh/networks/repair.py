@@ -17,7 +17,8 @@ from typing import Literal
 from miros_mesh import wire
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.history import History
-from miros_mesh.networks.mesh import Identity, Inbox, Mesh
+from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.mesh import Identity, Mesh
 from miros_mesh.networks.network import Network
 from miros_mesh.networks.streams import Range, Streams, Verdict
 from miros_mesh.wire import MAX_RANGES, Envelope

@@ -32,6 +32,10 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "received_bytes": ("Sealed bytes that arrived and were opened.", ("network",)),
     "handed_over_events": ("Events that entered a chart's FIFO.", ("chart",)),
     "dropped_events": ("Events that will not be delivered.", ("network", "reason")),
+    "overflowed_events": (
+        "Events and records that went because the outbox for a peer was full.",
+        ("network", "peer"),
+    ),
     "gaps": ("Holes in the sequence numbers of a sender.", ("network",)),
     "missing_events": ("Sequence numbers in those holes.", ("network",)),
     "repaired_events": ("Missing events that came when asked for.", ("network",)),
@@ -100,6 +104,9 @@ class MetricsObserver(Observer):
 
     def dropped(self, *, network: str, reason: str, events: int) -> None:
         self._count("dropped_events", events, self._network(network), self._reason(reason))
+
+    def overflowed(self, *, peer: str, network: str, events: int) -> None:
+        self._count("overflowed_events", events, self._network(network), self._broker(peer))
 
     def gap(self, *, network: str, sender: str, missing: int) -> None:
         label = self._network(network)

@@ -374,7 +374,11 @@ def test_an_unknown_delivery_tag_is_refused(peer: Peer) -> None:
         {"x-expires": "soon"},
         {"x-max-length": -1},
         {"x-overflow": "reject-publish"},
-        {"x-message-ttl": 1000},
+        {"x-message-ttl": -1},
+        {"x-max-length-bytes": "many"},
+        {"x-dead-letter-exchange": 7},
+        {"x-dead-letter-exchange": "grave", "x-max-length": 10},
+        {"x-dead-letter-routing-key": "grave"},
     ],
 )
 def test_a_queue_argument_that_would_not_be_heeded_is_refused(
@@ -490,10 +494,10 @@ def test_the_database_of_another_program_is_refused_and_left_alone(folder: Path)
 def test_a_database_of_a_newer_version_is_refused(folder: Path) -> None:
     Peer(embedded(folder)).close()
     with sqlite3.connect(folder / opening.DATABASE_FILE) as newer:
-        newer.execute("PRAGMA user_version = 2")
+        newer.execute("PRAGMA user_version = 3")
     newer.close()
 
-    with pytest.raises(EmbeddedStoreError, match="version 2"):
+    with pytest.raises(EmbeddedStoreError, match="version 3"):
         embedded(folder).connect()
 
 

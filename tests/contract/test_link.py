@@ -11,20 +11,23 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import kombu
 import pytest
 
 from miros_mesh.address import BrokerAddress
-from miros_mesh.errors import ConnectionLostError
+from miros_mesh.errors import ConnectionLostError, NodeNameTakenError
 from miros_mesh.link.broker import amqp_link, embedded_link, memory_link
 from miros_mesh.link.embedded import MemoryStore
-from miros_mesh.link.ports import Broker
-from post_office import LIMIT_S, Mailbox, Notebook, PostOffice, keeping, letter, queue
+from miros_mesh.link.ports import Broker, Delivery
+from miros_mesh.link.queues import DEAD_LETTERS
+from post_office import LIMIT_S, Letter, Mailbox, Notebook, PostOffice, keeping, letter, queue
 from waiting import wait_until
 
 BURST = 10_000
 LATENCY_LIMIT_S = 0.010
 # For six workers, each of which looks around once a second anyway.
 STOP_LIMIT_S = 0.8
+NAME = "miros_mesh.v1.name.test"
 DESCRIPTORS = Path("/proc/self/fd")
 
 
@@ -108,7 +111,7 @@ def test_a_message_that_nobody_wants_is_confirmed_all_the_same(office: PostOffic
 
     publisher.put(letter("to nobody"))
 
-    assert publisher.stop(LIMIT_S) == 0
+    assert publisher.stop(LIMIT_S).left_over == 0
     assert notes.published_events == 1
 
 
@@ -132,7 +135,7 @@ def test_a_burst_from_two_publishers_arrives_all_once_and_each_in_its_order(
         thread.start()
     for thread in threads:
         thread.join(LIMIT_S)
-    assert [publisher.stop(30) for publisher in publishers.values()] == [0, 0]
+    assert [publisher.stop(30).left_over for publisher in publishers.values()] == [0, 0]
     office.publisher().put(letter("last"))
 
     # Then nothing is lost, doubled or overtaken
@@ -356,6 +359,128 @@ def test_a_queue_of_limited_length_loses_its_oldest_messages(office: PostOffice)
     assert heir.expect(3) == ["7", "8", "9"]
 
 
+# Refused frames
+
+
+def test_a_rejected_frame_is_kept_as_it_was_published(office: PostOffice) -> None:
+    # Given two queues, of which one keeps what is rejected
+    _, keeps = office.listen(queue("keeps", "kept", dead_letters=True), reject)
+    _, forgets = office.listen(queue("forgets", "forgotten"), reject)
+    publisher = office.publisher()
+    body = bytes(range(256)) * 4
+
+    # When both reject
+    publisher.put(Letter(body, "kept"))
+    publisher.put(letter("forgotten", "forgotten"))
+    keeps.expect(1)
+    forgets.expect(1)
+
+    # Then that one is among the dead letters, byte for byte
+    wait_until(lambda: office.size(DEAD_LETTERS))
+    assert dead_letters(office) == [body]
+
+
+def test_dead_letters_are_bounded_in_number(office: PostOffice) -> None:
+    _, mailbox = office.listen(queue(dead_letters=True), reject)
+    publisher = office.publisher()
+
+    for number in range(1_100):
+        publisher.put(letter(str(number)))
+    mailbox.expect(1_100)
+
+    wait_until(lambda: oldest_dead_letter(office) == b"100")
+    assert dead_letters(office) == [str(number).encode() for number in range(100, 1_100)]
+
+
+def test_dead_letters_are_bounded_in_bytes(office: PostOffice) -> None:
+    _, mailbox = office.listen(queue(dead_letters=True), reject)
+    publisher = office.publisher()
+
+    for number in range(20):
+        publisher.put(letter(str(number).ljust(1024 * 1024)))
+    mailbox.expect(20)
+
+    wait_until(lambda: oldest_dead_letter(office)[:2] == b"4 ")
+    assert [int(body) for body in dead_letters(office)] == list(range(4, 20))
+
+
+def test_a_chart_listens_though_its_dead_letters_cannot_be_kept(
+    office: PostOffice, caplog: pytest.LogCaptureFixture
+) -> None:
+    with office.connection() as connection:
+        kombu.Queue(DEAD_LETTERS, durable=True)(connection.channel()).queue_declare()
+
+    _, mailbox = office.listen(queue(dead_letters=True))
+    office.publisher().put(letter("heard"))
+
+    assert mailbox.expect(1) == ["heard"]
+    assert "rejected frames are not kept" in caplog.text
+
+
+def test_a_queue_of_limited_length_keeps_no_dead_letters() -> None:
+    with pytest.raises(ValueError, match="limited length"):
+        queue(dead_letters=True, max_length=3)
+
+
+# One live process a name
+
+
+def test_a_name_belongs_to_one_live_subscriber(office: PostOffice) -> None:
+    # Given a subscriber with a name
+    first, mailbox = office.subscriber(NAME), Mailbox()
+    first.add(queue(), mailbox, LIMIT_S)
+
+    # When another one comes with that name, then it is told so
+    with pytest.raises(NodeNameTakenError) as refused:
+        office.subscriber(NAME)
+    assert NAME in str(refused.value)
+    assert "another live process" in str(refused.value)
+    assert "a node_name of its own" in str(refused.value)
+
+    # And the first has noticed nothing
+    office.publisher().put(letter("heard"))
+    assert mailbox.expect(1) == ["heard"]
+    office.subscriber("miros_mesh.v1.name.other")
+
+
+def test_a_name_is_free_when_its_subscriber_has_stopped(office: PostOffice) -> None:
+    office.subscriber(NAME).stop(LIMIT_S)
+
+    office.subscriber(NAME)
+
+
+def test_a_name_that_is_taken_while_the_connection_was_gone_stops_nobody(
+    office: PostOffice, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a subscriber with a name
+    notes = Notebook()
+    subscriber = office.subscriber(NAME, observer=notes, heartbeat_interval_s=1.0)
+    mailbox = Mailbox()
+    subscriber.add(queue(delete_on_stop=False), mailbox, LIMIT_S)
+
+    # When its connection breaks, and somebody else takes the name
+    with office.connection() as thief:
+
+        def steal(connection: kombu.Connection) -> None:
+            connection.channel().queue_delete(NAME)
+            kombu.Queue(NAME, exclusive=True, durable=False)(thief.channel()).queue_declare()
+            raise ConnectionLostError("for the test")
+
+        subscriber._post(steal)
+        wait_until(lambda: notes.subscriptions == 2)
+
+        # Then it consumes, and says at last what is wrong
+        office.publisher().put(letter("heard"))
+        assert mailbox.expect(1) == ["heard"]
+        wait_until(lambda: "gives us miros_mesh.v1.name.test no more" in caplog.text)
+
+    # And takes the name back as soon as it can
+    wait_until(lambda: subscriber._claim and subscriber._claim.held)
+    with pytest.raises(NodeNameTakenError):
+        office.subscriber(NAME)
+    assert notes.subscriptions == 2
+
+
 # Confirms, starting and stopping
 
 
@@ -372,7 +497,7 @@ def test_confirmed_means_stored(office: PostOffice) -> None:
     for text in texts:
         publisher.put(letter(text))
     wait_until(lambda: notes.published_events == 200)
-    assert publisher.stop(0.0) == 0
+    assert publisher.stop(0.0).left_over == 0
 
     # Then every letter is there
     _, heir = office.listen(spec)
@@ -385,7 +510,7 @@ def test_stopping_a_publisher_sends_what_waits_first(office: PostOffice) -> None
     for number in range(1_000):
         publisher.put(letter(str(number)))
 
-    assert publisher.stop(LIMIT_S) == 0
+    assert publisher.stop(LIMIT_S).left_over == 0
 
     assert len(mailbox.expect(1_000)) == 1_000
 
@@ -395,7 +520,7 @@ def test_a_publisher_that_never_started_says_what_it_still_holds(office: PostOff
     for text in ("one", "two"):
         publisher.put(letter(text))
 
-    assert publisher.stop(LIMIT_S) == 2
+    assert publisher.stop(LIMIT_S).left_over == 2
 
 
 def test_a_subscriber_that_does_not_run_accepts_no_queue(office: PostOffice) -> None:
@@ -449,12 +574,35 @@ def test_stop_can_be_called_again(office: PostOffice) -> None:
     publisher, (subscriber, _) = office.publisher(), office.listen(queue())
 
     for _ in range(2):
-        assert publisher.stop(LIMIT_S) == 0
+        assert publisher.stop(LIMIT_S).left_over == 0
         subscriber.stop(LIMIT_S)
 
 
 def test_a_probe_of_a_good_broker_is_silent(office: PostOffice) -> None:
     office.link().probe(office.broker)
+
+
+def reject(delivery: Delivery) -> None:
+    delivery.reject()
+
+
+def dead_letters(office: PostOffice) -> list[bytes]:
+    """Take what was rejected so far."""
+    with office.connection() as connection:
+        channel, bodies = connection.channel(), []
+        while message := channel.basic_get(DEAD_LETTERS, no_ack=True):
+            bodies.append(bytes(message.body))
+        channel.close()
+        return bodies
+
+
+def oldest_dead_letter(office: PostOffice) -> bytes:
+    """Look at it, and leave it there."""
+    with office.connection() as connection:
+        channel = connection.channel()
+        message = channel.basic_get(DEAD_LETTERS)
+        channel.close()
+        return bytes(message.body) if message else b""
 
 
 def _use_everything(office: PostOffice) -> None:

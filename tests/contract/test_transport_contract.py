@@ -10,7 +10,7 @@ import amqp
 import kombu
 import pytest
 
-from kombu_peer import EXCHANGE, Peer, embedded
+from kombu_peer import EXCHANGE, Peer, embedded, text
 from miros_mesh.link.embedded import MemoryStore, MemoryTransport
 from waiting import wait_until
 
@@ -145,6 +145,88 @@ def test_a_message_without_a_queue_is_no_error(peer: MakePeer) -> None:
     sender.publish("kept")
 
     wait_until(lambda: sender.size("queue") == 1)
+
+
+def test_a_rejected_message_goes_where_its_queue_sends_the_dead(peer: MakePeer) -> None:
+    # Given a queue with a place for its dead letters
+    listener, undertaker = peer(), peer()
+    grave = kombu.Exchange("grave", type="fanout")
+    kombu.Queue("dead", exchange=grave)(undertaker.channel).declare()
+    arguments = {"x-dead-letter-exchange": "grave"}
+    listener.consume("queue", queue_arguments=arguments)
+
+    # When it rejects a message, requeues the next, and acknowledges the last
+    for body in ("rejected", "requeued", "acked"):
+        listener.publish(body, "a.b", headers={"number": 7})
+    listener.drain(3)
+    first, second, third = listener.received
+    first.reject()
+    second.requeue()
+    third.ack()
+    listener.drain(4)
+
+    # Then the first comes there, as it was, with the place of its death
+    wait_until(lambda: undertaker.size("dead") == 1)
+    message = undertaker.channel.basic_get("dead")
+    assert text(message.body) == "rejected"
+    assert message.delivery_info["exchange"] == "grave"
+    assert message.delivery_info["routing_key"] == "a.b"
+    assert message.headers["number"] == 7
+    assert message.headers["x-first-death-queue"] == "queue"
+    assert message.headers["x-first-death-reason"] == "rejected"
+    assert message.headers["x-first-death-exchange"] == EXCHANGE
+
+
+def test_a_rejected_message_without_a_place_to_go_is_gone(peer: MakePeer) -> None:
+    listener = peer()
+    listener.consume("queue", queue_arguments={"x-dead-letter-exchange": "nowhere"})
+    listener.publish("rejected")
+    listener.drain(1)
+
+    listener.received[0].reject()
+    listener.publish("next")
+
+    assert listener.drain(2) == ["rejected", "next"]
+
+
+def test_a_consumer_of_dead_letters_gets_each(peer: MakePeer) -> None:
+    """Also those that are older than what it got before."""
+    listener, undertaker = peer(), peer()
+    undertaker.consume("dead")
+    arguments = {"x-dead-letter-exchange": EXCHANGE}
+    listener.consume("queue", "first", queue_arguments=arguments)
+    listener.publish("old", "first")
+    listener.drain(1)
+    assert undertaker.drain(1) == ["old"]
+    listener.publish("new", "second")
+    assert undertaker.drain(2) == ["old", "new"]
+
+    listener.received[0].reject()
+
+    assert undertaker.drain(3) == ["old", "new", "old"]
+
+
+def test_a_queue_of_limited_size_loses_its_oldest_messages(peer: MakePeer) -> None:
+    sender = peer()
+    sender.declare("queue", max_length_bytes=100)
+
+    for number in range(10):
+        sender.publish(f"{number}".ljust(30))
+
+    wait_until(lambda: sender.size("queue") == 3)
+    sender.consume("queue", max_length_bytes=100)
+    assert [int(body) for body in sender.drain(3)] == [7, 8, 9]
+
+
+def test_a_message_outlives_the_time_of_its_queue_not_by_much(peer: MakePeer) -> None:
+    sender = peer()
+    sender.declare("queue", message_ttl=EXPIRY_S)
+    sender.declare("lasting")
+
+    sender.publish("mayfly")
+
+    wait_until(lambda: sender.size("queue") == 0)
+    assert sender.size("lasting") == 1
 
 
 def test_prefetch_limits_what_is_unsettled_and_an_ack_lets_the_next_come(peer: MakePeer) -> None:

@@ -22,8 +22,8 @@ _RESET = struct.pack("ii", 1, 0)
 class Relay:
     """Stands between a node and a broker. `up` is from the node to the broker."""
 
-    def __init__(self, target_port: int) -> None:
-        self._target = (HOST, target_port)
+    def __init__(self, target_port: int, target_host: str = HOST) -> None:
+        self._target = (target_host, target_port)
         self._listener = _listening(0)
         self.port: int = self._listener.getsockname()[1]
         self.count = 0

@@ -41,8 +41,7 @@ def send(url: str, node: str, first: str, last: str) -> None:
     chart.start_at(alone(Heard(), spied=False))
     for number in range(int(first), int(last)):
         chart.transmit(event(SIGNAL, number))
-    left = chart.stop()
-    say(f"left {left}")
+    say(f"left {chart.stop().left_over}")
 
 
 def say(what: str) -> None:

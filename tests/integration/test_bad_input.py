@@ -153,7 +153,7 @@ def test_a_chart_whose_broker_was_down_starts_once_the_broker_is_there(
     refused(BrokerUnreachableError, lambda: chart.start_at(alone(Heard())))
     rabbitmq.start()
     chart.start_at(alone(Heard()))
-    assert chart.stop() == 0
+    assert chart.stop().left_over == 0
 
 
 @pytest.mark.parametrize(("user", "password"), [(USER, PASSWORD), ("nobody", PASSWORD)])
@@ -372,7 +372,7 @@ def test_transmit_and_scribble_before_start_at_are_refused() -> None:
     chart = NetworkedActiveObject("early", config=MemoryMesh().config())
     assert "early" in refused(NotStartedError, lambda: chart.transmit(event("e")))
     assert "before start_at" in refused(NotStartedError, lambda: chart.snoop_scribble("s"))
-    assert chart.stop() == 0
+    assert chart.stop().left_over == 0
 
 
 def test_transmit_scribble_and_start_at_after_stop_are_refused(launch: Launch) -> None:
@@ -381,7 +381,7 @@ def test_transmit_scribble_and_start_at_after_stop_are_refused(launch: Launch) -
     assert "after stop" in refused(StoppedError, lambda: chart.transmit(event("e")))
     assert "after stop" in refused(StoppedError, lambda: chart.snoop_scribble("s"))
     assert "make a new one" in refused(StoppedError, lambda: chart.start_at(alone(Heard())))
-    assert chart.stop() == 0
+    assert chart.stop().left_over == 0
 
 
 def test_start_at_twice_is_refused_and_the_chart_goes_on(launch: Launch) -> None:

@@ -34,7 +34,8 @@ from miros_mesh.errors import (
 )
 from miros_mesh.link.broker import KombuLink, amqp_link
 from miros_mesh.link.pools import CONNECTIONS_PER_ADDRESS, translated
-from miros_mesh.link.ports import Broker
+from miros_mesh.link.ports import Broker, Delivery
+from miros_mesh.link.queues import DEAD_LETTERS
 from post_office import EXCHANGE, LIMIT_S, SETTINGS, Mailbox, Notebook, PostOffice, letter, queue
 from rabbitmq_server import HOST, RabbitServer, free_ports
 from waiting import wait_until
@@ -44,6 +45,7 @@ PASSWORD = "S3cret-%-pass"
 CONNECT_TIMEOUT_S = 0.5
 # A refusal by RabbitMQ may take a moment more than a time-out of ours.
 ANSWER_LIMIT_S = 3.0
+REFUSALS_LIMIT_S = 20.0
 
 Use = Callable[[KombuLink, Broker], None]
 
@@ -106,6 +108,10 @@ def refused(error: type[LinkError], use: Use, link: KombuLink, broker: Broker) -
     for address in broker.addresses:
         assert address.password not in str(raised.value)
     return str(raised.value)
+
+
+def reject(delivery: Delivery) -> None:
+    delivery.reject()
 
 
 # Nobody there, or somebody else
@@ -354,6 +360,21 @@ def test_permission_to_write_that_is_given_later_loses_nothing(
     listening.close()
 
 
+def test_the_documented_permissions_are_enough(
+    guest: Broker, rabbitmq: RabbitServer, vhost: str
+) -> None:
+    ours = r"^miros_mesh\."
+    allow(rabbitmq, vhost, configure=ours, write=ours, read=ours)
+    office = PostOffice(amqp_link, guest)
+    subscriber, mailbox = office.subscriber("miros_mesh.v1.name.guest"), Mailbox(reject)
+    subscriber.add(queue(dead_letters=True, delete_on_stop=False), mailbox, LIMIT_S)
+
+    office.publisher().put(letter("rejected"))
+
+    wait_until(lambda: office.size(DEAD_LETTERS) == 1)
+    office.close()
+
+
 # Something of our name that is not ours
 
 
@@ -393,6 +414,131 @@ def test_a_conflicting_queue_leaves_the_other_queues_alone(link: KombuLink, vhos
     assert notes.subscriptions == 1
     office.close()
     link.probe(broker)
+
+
+def test_a_queue_that_is_refused_again_and_again_leaves_no_channels(vhost_url: str) -> None:
+    office = PostOffice(amqp_link, at(vhost_url))
+    office.listen(queue("lasting", delete_on_stop=False))[0].stop(LIMIT_S)
+    subscriber = office.subscriber()
+    channels: list[int] = []
+
+    for _ in range(5):
+        with pytest.raises(BrokerConflictError):
+            subscriber.add(queue("lasting", expires_s=1.0), Mailbox(), LIMIT_S)
+        subscriber._post(lambda connection: channels.append(len(connection.connection.channels)))
+    subscriber.add(queue("good"), Mailbox(), LIMIT_S)
+
+    assert len(set(channels)) == 1
+    office.close()
+
+
+# A queue that is full and refuses
+
+
+def _short(rabbitmq: RabbitServer, vhost: str, length: int) -> None:
+    limit = f'{{"max-length":{length},"overflow":"reject-publish"}}'
+    rabbitmq.rabbitmqctl("set_policy", "-p", vhost, "short", "^miros_mesh", limit)
+
+
+def _lift(rabbitmq: RabbitServer, vhost: str) -> None:
+    rabbitmq.rabbitmqctl("clear_policy", "-p", vhost, "short")
+
+
+@pytest.mark.parametrize("replicated", [False, True], ids=["classic", "quorum"])
+def test_a_queue_that_is_full_slows_its_publisher_and_loses_nothing(
+    rabbitmq: RabbitServer,
+    vhost: str,
+    vhost_url: str,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    replicated: bool,
+) -> None:
+    # Given a queue of twenty, whose consumer takes two milliseconds for each message
+    _short(rabbitmq, vhost, 20)
+    office, notes, nap = PostOffice(amqp_link, at(vhost_url)), Notebook(), threading.Event()
+
+    def slowly(delivery: Delivery) -> None:
+        nap.wait(0.002)
+        delivery.ack()
+
+    _, mailbox = office.listen(queue(prefetch=10, replicated=replicated), slowly)
+    publisher = office.publisher(observer=notes)
+
+    # When a thousand messages are published as fast as possible
+    for number in range(1_000):
+        publisher.put(letter(str(number)))
+    wait_until(lambda: len(set(mailbox.texts)) == 1_000, REFUSALS_LIMIT_S)
+
+    # Then all arrive, and neither a connection nor the log has suffered
+    assert publisher.stop(LIMIT_S).left_over == 0
+    assert notes.published_events == 1_000
+    assert notes.drops == {}
+    assert (notes.ups, notes.downs) == (1, ["stopped"])
+    assert caplog.text.count("refused to store") == 1
+    office.close()
+
+
+def test_what_follows_a_refusal_keeps_its_order(
+    rabbitmq: RabbitServer, vhost: str, vhost_url: str
+) -> None:
+    # Given a publisher that was refused
+    _short(rabbitmq, vhost, 1)
+    office, notes = PostOffice(amqp_link, at(vhost_url)), Notebook()
+    spec = queue(delete_on_stop=False, prefetch=1)
+    office.listen(spec)[0].stop(LIMIT_S)
+    publisher = office.publisher(observer=notes)
+    for text in ("fills the queue", "first"):
+        publisher.put(letter(text))
+    wait_until(lambda: notes.published_events == 1)
+
+    # When more is published while a consumer makes room again and again
+    texts = [str(number) for number in range(100)]
+    for text in texts:
+        publisher.put(letter(text))
+    _, mailbox = office.listen(spec)
+
+    # Then nothing overtakes anything
+    assert mailbox.expect(102, REFUSALS_LIMIT_S)[1:] == ["first", *texts]
+    office.close()
+
+
+def test_a_publisher_that_is_refused_stops_in_time_and_says_what_is_left(
+    rabbitmq: RabbitServer, vhost: str, vhost_url: str
+) -> None:
+    # Given a full queue, and a publisher that is refused for longer than two heartbeats
+    _short(rabbitmq, vhost, 2)
+    office, notes = PostOffice(amqp_link, at(vhost_url)), Notebook()
+    office.listen(queue(delete_on_stop=False))[0].stop(LIMIT_S)
+    publisher = office.publisher(observer=notes, heartbeat_interval_s=1.0)
+    for number in range(10):
+        publisher.put(letter(str(number)))
+    wait_until(lambda: notes.published_events == 2)
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() - began > 3.0)
+
+    # When it stops, then it takes no longer than it may
+    began = time.monotonic()
+    assert publisher.stop(0.5).left_over == 8
+    assert time.monotonic() - began < ANSWER_LIMIT_S
+    assert notes.downs == ["stopped"]
+    office.close()
+
+
+def test_a_publisher_goes_on_soon_after_a_full_queue_has_room(
+    rabbitmq: RabbitServer, vhost: str, vhost_url: str
+) -> None:
+    _short(rabbitmq, vhost, 2)
+    office, notes = PostOffice(amqp_link, at(vhost_url)), Notebook()
+    office.listen(queue(delete_on_stop=False))[0].stop(LIMIT_S)
+    publisher = office.publisher(observer=notes)
+    for number in range(500):
+        publisher.put(letter(str(number)))
+    wait_until(lambda: notes.published_events == 2)
+
+    _lift(rabbitmq, vhost)
+
+    wait_until(lambda: notes.published_events == 500)
+    office.close()
 
 
 # Several at once, several addresses
@@ -467,7 +613,7 @@ def test_a_worker_whose_first_connection_failed_has_ended(link: KombuLink) -> No
         subscriber.add(queue(), Mailbox(), LIMIT_S)
     publisher.put(letter("kept"))
 
-    assert publisher.stop(LIMIT_S) == 1
+    assert publisher.stop(LIMIT_S).left_over == 1
     subscriber.stop(LIMIT_S)
 
 

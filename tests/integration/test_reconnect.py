@@ -9,15 +9,26 @@ import time
 from collections.abc import Iterator
 from typing import Self
 
+import kombu
 import pytest
 
 from charts_at_work import KEY, Heard, Launch, event
 from miros_mesh import MeshConfig, NetworkedActiveObject
 from miros_mesh.address import BrokerAddress
-from miros_mesh.errors import BrokerUnreachableError
+from miros_mesh.errors import BrokerUnreachableError, NodeNameTakenError
 from miros_mesh.link.broker import amqp_link
 from miros_mesh.link.ports import Broker
-from post_office import LIMIT_S, Letter, Mailbox, Notebook, PostOffice, keeping, letter, queue
+from post_office import (
+    EXCHANGE,
+    LIMIT_S,
+    Letter,
+    Mailbox,
+    Notebook,
+    PostOffice,
+    keeping,
+    letter,
+    queue,
+)
 from rabbitmq_server import RabbitServer
 from waiting import wait_until
 
@@ -25,6 +36,9 @@ EVENTS = 2_000
 PACE_S = 0.001
 RECOVERY_LIMIT_S = 30.0
 HASTE_LIMIT_S = 2.0
+# Two seconds, and what a busy machine takes longer.
+MENDED_LIMIT_S = 5.0
+HELD_UP_LIMIT_S = 0.5
 
 
 # From chart to chart
@@ -104,6 +118,14 @@ def test_connections_closed_by_an_administrator_under_load_cost_nothing(
 # From link to broker
 
 
+def delete_exchange(rabbitmq: RabbitServer, vhost: str) -> None:
+    """As an administrator does."""
+    rabbitmq.eval(
+        'rabbit_exchange:delete(rabbit_misc:r(<<"' + vhost + '">>, exchange, '
+        '<<"' + EXCHANGE + '">>), false, <<"a test">>)'
+    )
+
+
 @pytest.fixture
 def office(vhost_url: str) -> Iterator[PostOffice]:
     address = BrokerAddress.parse(vhost_url)
@@ -134,7 +156,7 @@ def test_what_was_confirmed_survives_a_broker_that_is_killed(
     rabbitmq.start()
 
     # Then all are there; those on their way may have come twice
-    assert publisher.stop(RECOVERY_LIMIT_S) == 0
+    assert publisher.stop(RECOVERY_LIMIT_S).left_over == 0
     assert notes.drops == {}
     _, mailbox = office.listen(spec)
     office.publisher().put(letter("last"))
@@ -159,14 +181,14 @@ def test_stopping_while_the_broker_restarts_drains_or_says_in_time_what_is_left(
 
     # When the one that is in a hurry stops, then it says what is left, and takes no longer
     started = time.monotonic()
-    assert hasty.stop(0.5) == 3
+    assert hasty.stop(0.5).left_over == 3
     subscriber.stop(LIMIT_S)
     assert time.monotonic() - started < HASTE_LIMIT_S
 
     # When the other one stops while the broker starts, then nothing is left
     starting = threading.Thread(target=rabbitmq.start)
     starting.start()
-    assert patient.stop(RECOVERY_LIMIT_S) == 0
+    assert patient.stop(RECOVERY_LIMIT_S).left_over == 0
     starting.join()
     _, mailbox = office.listen(spec)
     assert mailbox.expect(100) == [str(number) for number in range(100)]
@@ -217,10 +239,7 @@ def test_an_exchange_that_an_administrator_deletes_is_declared_again(
     # Given a publisher whose exchange is gone
     notes = Notebook()
     publisher = office.publisher(observer=notes)
-    rabbitmq.eval(
-        'rabbit_exchange:delete(rabbit_misc:r(<<"' + vhost + '">>, exchange, '
-        '<<"miros_mesh.v1.test">>), false, <<"a test">>)'
-    )
+    delete_exchange(rabbitmq, vhost)
 
     # When it publishes
     publisher.put(letter("one"))
@@ -228,6 +247,91 @@ def test_an_exchange_that_an_administrator_deletes_is_declared_again(
     # Then the broker's refusal makes it connect anew, and declare the exchange
     wait_until(lambda: notes.published_events == 1)
     assert notes.ups == 2
+
+
+def test_a_listener_whose_exchange_was_deleted_hears_again_before_the_next_heartbeat(
+    office: PostOffice, rabbitmq: RabbitServer, vhost: str
+) -> None:
+    # Given two listeners on one connection
+    notes = Notebook()
+    subscriber = office.subscriber(observer=notes, heartbeat_interval_s=60.0)
+    mailboxes = [Mailbox(), Mailbox()]
+    for number, mailbox in enumerate(mailboxes):
+        subscriber.add(queue(f"queue {number}"), mailbox, LIMIT_S)
+    publisher = office.publisher()
+
+    # When somebody deletes the exchange, and with it the bindings
+    delete_exchange(rabbitmq, vhost)
+    deleted_at = time.monotonic()
+
+    # Then both hear again, soon, and by the same connection
+    def heard() -> bool:
+        publisher.put(letter("heard"))
+        return all(mailbox.deliveries for mailbox in mailboxes)
+
+    wait_until(heard)
+    assert time.monotonic() - deleted_at < MENDED_LIMIT_S
+    assert notes.subscriptions == 1
+
+
+def test_an_exchange_that_comes_back_as_another_kind_is_noticed_and_said(
+    office: PostOffice,
+    rabbitmq: RabbitServer,
+    vhost: str,
+    vhost_url: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    notes = Notebook()
+    subscriber = office.subscriber(observer=notes)
+    subscriber.add(queue(), Mailbox(), LIMIT_S)
+
+    delete_exchange(rabbitmq, vhost)
+    with kombu.Connection(vhost_url) as connection:
+        kombu.Exchange(EXCHANGE, type="fanout")(connection.channel()).declare()
+
+    wait_until(lambda: notes.subscriptions == 2)
+    assert "declared in another way" in caplog.text
+    assert f"cannot consume {queue().name}" in caplog.text
+
+
+def test_binding_anew_waits_for_no_answer(office: PostOffice, rabbitmq: RabbitServer) -> None:
+    # Given a subscriber with many queues
+    subscriber = office.subscriber()
+    for number in range(20):
+        subscriber.add(queue(f"queue {number}"), Mailbox(), LIMIT_S)
+    assert rabbitmq.pid
+
+    # When its broker answers nothing for longer than it takes to bind anew
+    os.kill(rabbitmq.pid, signal.SIGSTOP)
+    try:
+        slowest, began, nap = 0.0, time.monotonic(), threading.Event()
+        while time.monotonic() - began < MENDED_LIMIT_S:
+            nap.wait(PACE_S)
+            turned = threading.Event()
+            posted = time.monotonic()
+            subscriber._post(lambda _, turned=turned: turned.set())
+            assert turned.wait(LIMIT_S)
+            slowest = max(slowest, time.monotonic() - posted)
+    finally:
+        os.kill(rabbitmq.pid, signal.SIGCONT)
+
+    # Then its thread is never held up
+    assert slowest < HELD_UP_LIMIT_S
+
+
+def test_a_name_is_held_again_after_a_reconnect(office: PostOffice, rabbitmq: RabbitServer) -> None:
+    notes = Notebook()
+    subscriber, mailbox = office.subscriber("miros_mesh.v1.name.test", observer=notes), Mailbox()
+    subscriber.add(queue(), mailbox, LIMIT_S)
+
+    rabbitmq.close_all_connections()
+
+    wait_until(lambda: notes.subscriptions == 2)
+    wait_until(lambda: subscriber._claim and subscriber._claim.held)
+    with pytest.raises(NodeNameTakenError):
+        office.subscriber("miros_mesh.v1.name.test")
+    office.publisher().put(letter("heard"))
+    assert mailbox.expect(1) == ["heard"]
 
 
 def test_a_broker_that_hangs_in_the_middle_of_a_call_holds_up_no_stop(

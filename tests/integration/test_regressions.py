@@ -239,7 +239,7 @@ def test_a_frame_that_still_waits_does_not_grow_once_its_peer_is_detached(memory
     chart.transmit(event("hello"))
     publisher._window = 100
 
-    assert publisher.stop(LIMIT_S) == 0
+    assert publisher.stop(LIMIT_S).left_over == 0
     assert recorder.drops == [("mesh", "no_peer", 1)]
     chart.stop()
 
@@ -316,7 +316,7 @@ def test_no_trace_costs_an_event() -> None:
         chart.snoop_scribble(f"note {number}")
     publisher._window = 100
 
-    assert chart.stop() == 0
+    assert chart.stop().left_over == 0
     assert {network for network, _, _ in recorder.drops} == {"snoop_trace"}
 
 

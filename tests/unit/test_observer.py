@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import threading
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ HOOKS: dict[str, dict[str, Any]] = {
     "received": {"network": "mesh", "events": 1, "size_bytes": 9},
     "handed_over": {"chart": "c", "seconds": 0.1},
     "dropped": {"network": "mesh", "reason": "overflow", "events": 2},
+    "overflowed": {"peer": "p", "network": "mesh", "events": 2},
     "gap": {"network": "mesh", "sender": "s", "missing": 3},
     "repaired": {"network": "mesh", "events": 3},
     "peer_up": {"peer": "p"},
@@ -103,6 +105,39 @@ def test_a_hook_that_raises_is_logged_once_and_each_hook_for_itself(
         "peer_up; said once",
         "dropped; said once",
     ]
+
+
+def test_hooks_that_nobody_overrides_are_the_base_and_cost_what_it_costs() -> None:
+    observers = Observers(Recorder())
+    assert set(vars(observers)) == {"dropped", "peer_up"}
+
+
+def test_a_hook_that_is_overridden_on_the_instance_alone_is_told() -> None:
+    told: list[dict[str, Any]] = []
+    observer: Any = Observer()
+    observer.blocked = lambda **facts: told.append(facts)
+    Observers(observer).blocked(peer="p")
+    assert told == [{"peer": "p"}]
+
+
+def test_a_hook_that_causes_its_own_call_is_not_called_again_but_the_others_are() -> None:
+    # Given an observer whose hook does what calls the hook
+    class Endless(Recorder):
+        def peer_up(self, **facts: Any) -> None:
+            super().peer_up(**facts)
+            observers.peer_up(peer="caused")
+
+    endless, other = Endless(), Recorder()
+    observers = Observers(endless, other)
+    observers.peer_up(peer="p")
+    # Then it hears of the first alone, and the other one of both
+    assert endless.calls == [("peer_up", {"peer": "p"})]
+    assert other.calls == [("peer_up", {"peer": "caused"}), ("peer_up", {"peer": "p"})]
+    # And another thread hears all the same
+    thread = threading.Thread(target=lambda: observers.peer_up(peer="q"))
+    thread.start()
+    thread.join()
+    assert endless.calls[1:] == [("peer_up", {"peer": "q"})]
 
 
 def test_observers_can_be_compared_and_hashed_as_settings_are() -> None:

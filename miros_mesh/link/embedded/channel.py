@@ -126,12 +126,12 @@ class Channel(DeclaringChannel):
         self.transport.settle(self._deliveries.take(delivery_tag, multiple=multiple))
 
     def basic_reject(self, delivery_tag: int, requeue: bool = False) -> None:
-        """Not handled: back to its place in the queue, or forgotten."""
+        """Not handled: back to its place in the queue, or forgotten, or among the dead letters."""
         places = self._deliveries.take(delivery_tag)
         if requeue:
             self._give_back(places)
         else:
-            self.transport.settle(places)
+            self.transport.refuse(places)
 
     def basic_recover(self, requeue: bool = False) -> None:
         """Everything unsettled goes back to its place."""

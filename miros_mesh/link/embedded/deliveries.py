@@ -8,9 +8,7 @@ from typing import Final
 
 from amqp.exceptions import PreconditionFailed
 
-from miros_mesh.link.embedded.store import Store
-
-Place = tuple[int, int]
+from miros_mesh.link.embedded.store import Place, Store
 
 _GATHERED: Final = 64
 _GATHER_S: Final = 0.05

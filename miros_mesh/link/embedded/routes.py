@@ -20,6 +20,8 @@ class Route(NamedTuple):
 
     queues: tuple[int, ...]
     consumers: tuple[str, ...]
+    sized: tuple[tuple[int, int], ...]
+    """Those of the queues that hold so many bytes at most."""
 
 
 def _equal(pattern: str, key: str) -> bool:
@@ -46,6 +48,7 @@ class Routes:
         self._bindings: dict[str, list[tuple[str, int]]] = {}
         self._queues: dict[str, int] = {}
         self._consumers: dict[int, str] = {}
+        self._max_bytes: dict[int, int] = {}
         self._found: dict[tuple[str, str], Route] = {}
 
     def find(self, run: sqlite3.Connection, exchange: str, routing_key: str) -> Route:
@@ -62,7 +65,8 @@ class Routes:
         consumers = {self._consumers[queue] for queue in queues if queue in self._consumers}
         if len(self._found) >= _REMEMBERED:
             self._found.clear()
-        route = Route(tuple(sorted(queues)), tuple(sorted(consumers)))
+        sized = [(queue, self._max_bytes[queue]) for queue in queues if queue in self._max_bytes]
+        route = Route(tuple(sorted(queues)), tuple(sorted(consumers)), tuple(sorted(sized)))
         self._found[exchange, routing_key] = route
         return route
 
@@ -81,6 +85,8 @@ class Routes:
         self._queues = dict(run.execute("SELECT name, id FROM queues"))
         consumed = "SELECT id, consumer FROM queues WHERE consumer IS NOT NULL"
         self._consumers = dict(run.execute(consumed))
+        limited = "SELECT id, max_bytes FROM queues WHERE max_bytes IS NOT NULL"
+        self._max_bytes = dict(run.execute(limited))
         self._bindings = defaultdict(list)
         for exchange, pattern, queue in run.execute("SELECT * FROM bindings"):
             self._bindings[exchange].append((pattern, queue))

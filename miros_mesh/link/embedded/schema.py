@@ -9,7 +9,7 @@ from miros_mesh.errors import EmbeddedStoreError
 
 # Told apart from the databases of other programs by this mark: "miro" in ASCII.
 APPLICATION_ID: Final = 0x6D69726F
-VERSION: Final = 1
+VERSION: Final = 2
 
 _TABLES: Final = (
     # Raised by whatever changes who gets a message, so that publishers can cache their routes.
@@ -30,6 +30,9 @@ _TABLES: Final = (
         traits TEXT NOT NULL,
         expires_s REAL,
         max_length INTEGER,
+        max_bytes INTEGER,
+        ttl_s REAL,
+        dead_letters TEXT,
         auto_delete INTEGER NOT NULL,
         owner TEXT,
         consumer TEXT,
@@ -48,6 +51,7 @@ _TABLES: Final = (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         exchange TEXT NOT NULL,
         routing_key TEXT NOT NULL,
+        stored_at REAL NOT NULL,
         properties BLOB NOT NULL,
         body BLOB NOT NULL
     )""",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from amqp.exceptions import ResourceLocked
+from amqp.exceptions import NotFound, ResourceLocked
 
 from miros_mesh.link.embedded.database import Database
+from miros_mesh.link.embedded.dead_letters import marked
 from miros_mesh.link.embedded.doorbell import Doorbell, Street
-from miros_mesh.link.embedded.routes import Routes
+from miros_mesh.link.embedded.routes import Route, Routes
 from miros_mesh.link.embedded.topology import (
     Topology,
     bump,
@@ -25,6 +27,20 @@ _FETCH: Final = """
     SELECT e.message, e.redelivered, m.exchange, m.routing_key, m.properties, m.body
     FROM entries e JOIN messages m ON m.id = e.message
     WHERE e.queue = ? AND e.message > ? ORDER BY e.message LIMIT ?"""
+
+_DEAD: Final = """
+    SELECT q.name, q.dead_letters, m.exchange, m.routing_key, m.properties, m.body
+    FROM entries e JOIN queues q ON q.id = e.queue JOIN messages m ON m.id = e.message
+    WHERE e.queue = ? AND e.message = ? AND q.dead_letters IS NOT NULL"""
+_OVERSIZE: Final = """
+    DELETE FROM entries WHERE queue = ?1 AND message IN (
+        SELECT message FROM (
+            SELECT e.message, sum(length(m.body)) OVER (ORDER BY e.message DESC) AS bytes
+            FROM entries e JOIN messages m ON m.id = e.message WHERE e.queue = ?1)
+        WHERE bytes > ?2)"""
+
+# The numbers of a queue and of a message in it.
+Place = tuple[int, int]
 
 
 class Entry(NamedTuple):
@@ -83,16 +99,7 @@ class Store:
         self.keep_up()
         with self._database.write() as run:
             route = self._routes.find(run, exchange, routing_key)
-            if route.queues:
-                message = run.execute(
-                    """INSERT INTO messages (exchange, routing_key, properties, body)
-                        VALUES (?, ?, ?, ?)""",
-                    (exchange, routing_key, properties, body),
-                ).lastrowid
-                run.executemany(
-                    "INSERT INTO entries (queue, message) VALUES (?, ?)",
-                    [(queue, message) for queue in route.queues],
-                )
+            _file(run, route, (exchange, routing_key, time.time(), properties, body))
         self._street.ring(route.consumers)
         return len(route.queues)
 
@@ -142,10 +149,34 @@ class Store:
         """The next messages of a queue; they stay there until they are settled."""
         return [Entry(*row) for row in self._database.read(_FETCH, queue, after, limit)]
 
-    def settle(self, handled: Iterable[tuple[int, int]]) -> None:
-        """Strike handled messages off their queues: pairs of queue and message."""
+    def settle(self, handled: Iterable[Place]) -> None:
+        """Strike handled messages off their queues."""
         with self._database.write() as run:
             run.executemany("DELETE FROM entries WHERE queue = ? AND message = ?", handled)
+
+    def refuse(self, rejected: Iterable[Place]) -> None:
+        """Strike messages off their queues; to where a queue sends its dead letters they go."""
+        consumers: set[str] = set()
+        with self._database.write() as run:
+            for queue, message in rejected:
+                consumers.update(self._bury(run, queue, message))
+                run.execute("DELETE FROM entries WHERE queue = ? AND message = ?", (queue, message))
+        self._street.ring(consumers)
+
+    def _bury(self, run: sqlite3.Connection, queue: int, message: int) -> Iterable[str]:
+        """A new message, since a reader may be past the number of the old one."""
+        row = run.execute(_DEAD, (queue, message)).fetchone()
+        if row is None:
+            return ()
+        name, grave, exchange, key, properties, body = row
+        try:
+            route = self._routes.find(run, grave, key)
+        except NotFound:
+            # As on a RabbitMQ.
+            return ()
+        letter = marked(properties, queue=name, exchange=exchange)
+        _file(run, route, (grave, key, time.time(), letter, body))
+        return route.consumers
 
     def requeue(self, queue: int, messages: Iterable[int]) -> None:
         """Flag messages as redelivered; they never left their place."""
@@ -169,3 +200,22 @@ class Store:
         if self._doorbell is not None:
             self._doorbell.disown() if self.inherited else self._doorbell.close()
         self._leave()
+
+
+def _file(
+    run: sqlite3.Connection, route: Route, message: tuple[str, str, float, bytes, bytes]
+) -> None:
+    """Store a message once and list it in every queue of its route."""
+    if not route.queues:
+        return
+    number = run.execute(
+        """INSERT INTO messages (exchange, routing_key, stored_at, properties, body)
+            VALUES (?, ?, ?, ?, ?)""",
+        message,
+    ).lastrowid
+    run.executemany(
+        "INSERT INTO entries (queue, message) VALUES (?, ?)",
+        [(queue, number) for queue in route.queues],
+    )
+    for limit in route.sized:
+        run.execute(_OVERSIZE, limit)

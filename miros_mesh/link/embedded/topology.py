@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import astuple
 from typing import Final
 
 from amqp.exceptions import NotFound, PreconditionFailed, ResourceLocked
@@ -57,9 +58,9 @@ class Topology:
         """Make a queue, or find that it is there just so; either way its expiry starts anew."""
         limits = Limits.of(traits.arguments)
         insert = """INSERT OR IGNORE INTO queues
-            (name, traits, expires_s, max_length, auto_delete, owner, used_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?)"""
-        row = (name, str(traits), limits.expires_s, limits.max_length, traits.auto_delete, owner)
+            (name, traits, expires_s, max_length, max_bytes, ttl_s, dead_letters,
+            auto_delete, owner, used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+        row = (name, str(traits), *astuple(limits), traits.auto_delete, owner)
         with self._change() as run:
             run.execute(insert, (*row, time.monotonic()))
             run.execute("UPDATE queues SET used_at = ? WHERE name = ?", (time.monotonic(), name))

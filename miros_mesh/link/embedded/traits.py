@@ -31,21 +31,41 @@ _IMPLIED = frozenset({"x-queue-type", "x-single-active-consumer"})
 class Limits:
     """The queue arguments that the embedded broker heeds."""
 
-    expires_s: float | None
-    max_length: int | None
+    expires_s: float | None = None
+    max_length: int | None = None
+    max_bytes: int | None = None
+    ttl_s: float | None = None
+    dead_letters: str | None = None
 
     @classmethod
     def of(cls, arguments: Mapping[str, object]) -> Limits:
         """Read them, and refuse those whose neglect would be a silent breach of a promise."""
         given = {name: value for name, value in arguments.items() if name not in _IMPLIED}
         expires_ms = _number(given.pop("x-expires", None), "x-expires", 1)
-        max_length = _number(given.pop("x-max-length", None), "x-max-length", 0)
+        ttl_ms = _number(given.pop("x-message-ttl", None), "x-message-ttl", 0)
+        limits = cls(
+            expires_s=None if expires_ms is None else expires_ms / 1000,
+            max_length=_number(given.pop("x-max-length", None), "x-max-length", 0),
+            max_bytes=_number(given.pop("x-max-length-bytes", None), "x-max-length-bytes", 0),
+            ttl_s=None if ttl_ms is None else ttl_ms / 1000,
+            dead_letters=_name(given.pop("x-dead-letter-exchange", None), "x-dead-letter-exchange"),
+        )
         if given.pop("x-overflow", "drop-head") != "drop-head":
             raise PreconditionFailed("PRECONDITION_FAILED - x-overflow can only be drop-head here")
         if given:
             names = ", ".join(sorted(given))
             raise PreconditionFailed(f"PRECONDITION_FAILED - the embedded broker has no {names}")
-        return cls(None if expires_ms is None else expires_ms / 1000, max_length)
+        if limits.dead_letters is not None and limits.drops:
+            raise PreconditionFailed(
+                "PRECONDITION_FAILED - a queue with dead letters has no limits here: "
+                "only what is rejected goes there"
+            )
+        return limits
+
+    @property
+    def drops(self) -> bool:
+        """Whether messages can go without anybody's word."""
+        return not self.max_length is self.max_bytes is self.ttl_s is None
 
 
 class QueueState(NamedTuple):
@@ -54,6 +74,12 @@ class QueueState(NamedTuple):
     name: str
     messages: int
     consumers: int
+
+
+def _name(value: object, name: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise PreconditionFailed(f"PRECONDITION_FAILED - {name} must be a text")
+    return value
 
 
 def _number(value: object, name: str, least: int) -> int | None:

@@ -13,10 +13,10 @@ from kombu.transport import virtual
 
 from miros_mesh.errors import EmbeddedStoreError
 from miros_mesh.link.embedded.channel import Channel, Subscription
-from miros_mesh.link.embedded.deliveries import Acknowledgements, Place
+from miros_mesh.link.embedded.deliveries import Acknowledgements
 from miros_mesh.link.embedded.home import prepare_home
 from miros_mesh.link.embedded.opening import open_file
-from miros_mesh.link.embedded.store import Store
+from miros_mesh.link.embedded.store import Place, Store
 from miros_mesh.link.embedded.streets import FolderStreet
 
 # A doorbell never fails to ring, but somebody may clear the folder under our feet.
@@ -112,6 +112,14 @@ class StoreTransport(virtual.Transport):
     def settle(self, places: list[Place]) -> None:
         """These are handled; if that makes work for a drain, see to it that one follows."""
         self.acknowledgements.add(places)
+        self._let_more_come()
+
+    def refuse(self, places: list[Place]) -> None:
+        """These are rejected for good, as `settle` sees to those that are handled."""
+        self.store.refuse(places)
+        self._let_more_come()
+
+    def _let_more_come(self) -> None:
         if self._acknowledgements or any(s.reader.held_back for s in self._subscriptions):
             self.store.doorbell.ring()
 

@@ -17,6 +17,17 @@ _MORTAL: Final = """
     SELECT id, expires_s, auto_delete, owner, consumer, prefetch, used_at FROM queues
     WHERE expires_s IS NOT NULL OR owner IS NOT NULL OR consumer IS NOT NULL"""
 
+# The oldest message of a queue is its first.
+_ANY_OLD: Final = """
+    SELECT 1 FROM queues q JOIN messages m
+        ON m.id = (SELECT min(message) FROM entries WHERE queue = q.id)
+    WHERE q.ttl_s IS NOT NULL AND m.stored_at + q.ttl_s < ?"""
+_FORGET: Final = """
+    DELETE FROM entries WHERE (queue, message) IN (
+        SELECT e.queue, e.message
+        FROM queues q JOIN entries e ON e.queue = q.id JOIN messages m ON m.id = e.message
+        WHERE q.ttl_s IS NOT NULL AND m.stored_at + q.ttl_s < ?)"""
+
 
 class _Queue(NamedTuple):
     id: int
@@ -55,6 +66,7 @@ class Upkeep:
             self._next = now + PERIOD_S
             self._database.require_place()
             self._tidy(self._dead())
+            self._forget_the_old()
 
     def bury(self, doorbell: str) -> None:
         """Do at once for a connection that closes what is done for one that is found dead."""
@@ -64,6 +76,13 @@ class Upkeep:
         queues = _mortal(self._database.read(_MORTAL))
         known = {name for queue in queues for name in (queue.owner, queue.consumer) if name}
         return {doorbell for doorbell in known if not self._street.answers(doorbell)}
+
+    def _forget_the_old(self) -> None:
+        """Messages that outlived the time that their queue gives them."""
+        now = time.time()
+        if self._database.read(_ANY_OLD, now):
+            with self._database.write() as run:
+                run.execute(_FORGET, (now,))
 
     def _tidy(self, dead: AbstractSet[str]) -> None:
         """Read before writing: nearly always there is nothing to do, and writers have to queue."""

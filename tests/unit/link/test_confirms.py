@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.errors import ConfirmTimeoutError, PublishRefusedError
+from miros_mesh.errors import ConfirmTimeoutError
 from miros_mesh.link.confirms import Confirms
 from miros_mesh.link.ports import Parcel
 from post_office import letter
@@ -108,25 +108,25 @@ def test_an_ack_that_comes_again_or_of_an_unknown_tag_confirms_nothing(
     assert desk.confirmed == ["one"]
 
 
-def test_a_nack_makes_the_channel_unusable(channel: Channel, desk: Desk) -> None:
-    desk.publish("one", "two")
+def test_a_nack_answers_its_parcel_and_confirms_nothing(channel: Channel, desk: Desk) -> None:
+    desk.publish("one", "two", "three")
     channel.answer("basic_ack", 1)
-    desk.confirms.check(10.0, WHERE)
 
     channel.answer("basic_nack", 2)
 
-    with pytest.raises(PublishRefusedError, match="peter@127.0.0.1"):
-        desk.confirms.check(10.0, WHERE)
+    assert desk.confirms.refused == 1
+    assert len(desk.confirms) == 1
     assert desk.confirmed == ["one"]
+    desk.confirms.check(10.0, WHERE)
 
 
 def test_a_multiple_nack_counts_for_all_up_to_its_tag(channel: Channel, desk: Desk) -> None:
-    desk.publish("one", "two")
+    desk.publish("one", "two", "three")
 
     channel.answer("basic_nack", 2, multiple=True)
 
-    with pytest.raises(PublishRefusedError):
-        desk.confirms.check(10.0, WHERE)
+    assert desk.confirms.refused == 2
+    assert len(desk.confirms) == 1
     assert desk.confirmed == []
 
 
@@ -136,7 +136,23 @@ def test_a_nack_of_what_was_confirmed_already_means_nothing(channel: Channel, de
 
     channel.answer("basic_nack", 1)
 
+    assert desk.confirms.refused == 0
     desk.confirms.check(10.0, WHERE)
+
+
+def test_after_a_refusal_the_channel_has_to_prove_itself_anew(channel: Channel, desk: Desk) -> None:
+    desk.publish("one", "two")
+    channel.answer("basic_ack", 1)
+    channel.answer("basic_nack", 2)
+
+    desk.confirms.start_over()
+
+    assert not desk.confirms.refused
+    assert not desk.confirms.proven
+    desk.publish("two")
+    channel.answer("basic_ack", 3)
+    assert desk.confirms.proven
+    assert desk.confirmed == ["one", "two"]
 
 
 def test_a_confirm_that_does_not_come_in_time_makes_the_channel_unusable(

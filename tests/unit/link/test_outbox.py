@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -10,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Parcel
 from miros_mesh.networks.packing import Frame
+from miros_mesh.report import StopReport
 from post_office import LIMIT_S, Letter, letter
 
 
@@ -18,13 +21,11 @@ class Tray:
 
     def __init__(self, max_events: int = 100, max_bytes: int = 1_000) -> None:
         self.overflowed: list[Parcel] = []
-        self.outbox = Outbox(
-            max_events=max_events, max_bytes=max_bytes, overflowed=self.overflowed.append
-        )
+        self.outbox = Outbox(max_events=max_events, max_bytes=max_bytes)
 
     def put(self, *letters: Letter) -> None:
         for one in letters:
-            self.outbox.put(one)
+            self.overflowed += self.outbox.put(one)
 
     def take_all(self) -> list[Parcel]:
         taken = []
@@ -140,12 +141,12 @@ def test_growth_counts_and_may_push_the_oldest_out() -> None:
     tray.put(one, tail)
 
     tail.events += 1
-    tray.outbox.grown(1)
-    assert (tray.outbox.events, tray.overflowed) == (3, [])
+    assert tray.outbox.grown(tail, 1) == []
+    assert tray.outbox.events == 3
 
     tail.events += 1
-    tray.outbox.grown(1)
-    assert (tray.outbox.events, tray.overflowed) == (3, [one])
+    assert tray.outbox.grown(tail, 1) == [one]
+    assert tray.outbox.events == 3
 
 
 def test_who_waits_for_the_end_is_woken_by_the_last_confirm() -> None:
@@ -168,29 +169,33 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.outbox = Outbox(max_events=12, max_bytes=100, overflowed=self.overflow)
+        self.outbox = Outbox(max_events=12, max_bytes=100)
         self.events: list[Frame] = []
         self.notes: list[Frame] = []
         self.on_its_way: list[Frame] = []
-        self.gone: list[Parcel] = []
         self.events_put = 0
         self.events_confirmed = 0
+        self.reported = StopReport()
 
     @property
     def held(self) -> list[Frame]:
         return self.events + self.notes + self.on_its_way
 
-    def overflow(self, parcel: Parcel) -> None:
-        self.gone.append(parcel)
-
-    def settle_overflow(self) -> None:
+    def settle_overflow(self, dropped: Sequence[Parcel]) -> None:
         """The model's own overflow rule."""
+        gone = list(dropped)
         while self.over() and (self.notes or len(self.events) > 1):
             expected = (self.notes or self.events).pop(0)
-            assert self.gone.pop(0) is expected
+            assert gone.pop(0) is expected
             assert not expected.add(b""), "an overflowed frame must be closed"
             self.events_put -= expected.events
-        assert self.gone == []
+            self.report(expected, dropped=expected.events)
+        assert gone == []
+
+    def report(self, frame: Frame, **facts: int) -> None:
+        """Count what is not expendable."""
+        if not frame.expendable:
+            self.reported += StopReport(**facts)
 
     def over(self) -> bool:
         events = sum(frame.events for frame in self.held)
@@ -199,24 +204,32 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
     def line(self, expendable: bool) -> list[Frame]:
         return self.notes if expendable else self.events
 
-    @rule(size=st.integers(0, 120), expendable=st.booleans())
-    def put(self, size: int, expendable: bool) -> None:
+    @rule(size=st.integers(0, 120), expendable=st.booleans(), counted=st.booleans())
+    def put(self, size: int, expendable: bool, counted: bool) -> None:
         frame = Frame(
-            "mesh", "x", "key", b"".join, expendable=expendable, max_events=5, max_bytes=60
+            "mesh",
+            "x",
+            "key",
+            b"".join,
+            expendable=expendable,
+            counted=counted,
+            max_events=5,
+            max_bytes=60,
         )
         frame.add(bytes(size))
+        self.report(frame, sent=frame.events)
         self.line(expendable).append(frame)
-        self.events_put += 1
-        self.outbox.put(frame)
-        self.settle_overflow()
+        self.events_put += frame.events
+        self.settle_overflow(self.outbox.put(frame))
 
     @rule(size=st.integers(0, 60), expendable=st.booleans())
     def grow(self, size: int, expendable: bool) -> None:
         line = self.line(expendable)
-        if line and line[-1].add(bytes(size)):
+        # The library's own words travel alone.
+        if line and line[-1].counted and line[-1].add(bytes(size)):
             self.events_put += 1
-            self.outbox.grown(size)
-            self.settle_overflow()
+            self.report(line[-1], sent=1)
+            self.settle_overflow(self.outbox.grown(line[-1], size))
 
     @rule()
     def take(self) -> None:
@@ -233,6 +246,7 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
         frame = data.draw(st.sampled_from(self.on_its_way))
         self.on_its_way.remove(frame)
         self.events_confirmed += frame.events
+        self.report(frame, confirmed=frame.events)
         self.outbox.confirm(frame)
 
     @rule()
@@ -246,6 +260,9 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
     def the_books_balance(self) -> None:
         assert self.outbox.events == sum(frame.events for frame in self.held)
         assert self.outbox.events == self.events_put - self.events_confirmed
+        report, seen = self.outbox.report(), self.reported
+        left_over = seen.sent - seen.confirmed - seen.dropped
+        assert report == replace(seen, left_over=left_over)
         assert self.outbox.idle == (not self.events and not self.notes)
         assert self.outbox.wait_empty(0) == (not self.held)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import pytest
@@ -18,6 +18,7 @@ from miros_mesh.link.embedded import MemoryStore
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.networks import Network
+from miros_mesh.observer import Observers
 from miros_mesh.wire import Codec, Envelope, KeyRing, generate_key
 from ports_in_hand import Handed, Shelf
 from post_office import LIMIT_S, Letter, Notebook, PostOffice, queue
@@ -162,17 +163,17 @@ def test_a_refused_event_uses_up_no_number(
 class Counted(Shelf):
     """A publisher in front of a real outbox, as the link's is, but without a thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_events: int = 10**6) -> None:
         super().__init__()
-        self.outbox = Outbox(max_events=10**6, max_bytes=10**9, overflowed=lambda _: None)
+        self.outbox = Outbox(max_events=max_events, max_bytes=10**9)
         self.sent: list[Parcel] = []
         self.arrived: list[tuple[int, str]] = []
 
-    def put(self, parcel: Parcel) -> None:
-        self.outbox.put(parcel)
+    def put(self, parcel: Parcel) -> Sequence[Parcel]:
+        return self.outbox.put(parcel)
 
-    def grown(self, parcel: Parcel, size_bytes: int) -> None:
-        self.outbox.grown(size_bytes)
+    def grown(self, parcel: Parcel, size_bytes: int) -> Sequence[Parcel]:
+        return self.outbox.grown(parcel, size_bytes)
 
     def publish(self) -> None:
         if parcel := self.outbox.take():
@@ -260,6 +261,105 @@ def test_a_backlog_is_paid_in_frames_and_not_in_events() -> None:
         streams[each.chart].append(each.sequence)
     assert streams == {f"chart {number}": list(range(1, 2_001)) for number in range(4)}
     assert len(frames) < 8_000 / 10
+
+
+def test_what_is_the_librarys_own_travels_alone_and_is_no_event() -> None:
+    notes, shelf = Notebook(), Shelf()
+    network = mesh_network(notes)
+    network.attach(shelf)
+
+    send(network, "a")
+    network.send("talker", "key", lambda n: envelope(n, "own"), counted=False)
+    network.send("talker", "key", lambda n: envelope(n, "own"), counted=False)
+    send(network, "b")
+    send(network, "c")
+
+    frames = [[(1, "a")], [(2, "own")], [(3, "own")], [(4, "b"), (5, "c")]]
+    assert opened(shelf.parcels) == frames
+    assert [parcel.events for parcel in shelf.parcels] == [1, 0, 0, 2]
+
+
+# Overflow
+
+
+class Reporter(Notebook):
+    """Sends a report about each overflow, over the network that has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.overflows: list[tuple[str, str, int]] = []
+        self.networks: list[Network[Envelope]] = []
+        self.depth = 0
+
+    def overflowed(self, *, peer: str, network: str, events: int) -> None:
+        self.overflows.append((peer, network, events))
+        for each in self.networks:
+            send(each, "report")
+
+    def transmitted(self, *, network: str, chart: str) -> None:
+        self.depth += 1
+        assert self.depth < 10, "a hook that transmits calls itself without end"
+        for each in self.networks:
+            send(each, "echo")
+        self.depth -= 1
+
+
+def test_what_overflows_is_told_with_its_peer_and_network() -> None:
+    notes = Reporter()
+    network, near, far = mesh_network(notes, frame_events=1), Counted(2), Counted()
+    near.broker, far.broker = Broker("near"), Broker("far")
+    network.attach(near)
+    network.attach(far)
+
+    for signal in "abcd":
+        send(network, signal)
+
+    assert notes.overflows == [("near", "mesh", 1)] * 2
+    assert notes.drops == {"outbox_overflow": 2}
+
+
+def test_an_overflow_is_logged_once_with_how_much_it_was(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    network, peer = mesh_network(frame_events=1), Counted(1)
+    network.attach(peer)
+    for signal in "abcd":
+        send(network, signal)
+    [record] = caplog.records
+    assert "its 1 oldest events of mesh are lost" in record.getMessage()
+
+
+def test_an_observer_may_transmit_from_its_hooks_without_a_deadlock_and_without_end() -> None:
+    # Given an observer that transmits whenever it is told that something was transmitted or lost
+    reporter, other = Reporter(), Notebook()
+    network, peer = mesh_network(Observers(reporter, other), frame_events=1), Counted(2)
+    network.attach(peer)
+    reporter.networks.append(network)
+    # When an outbox overflows
+    threads = [threading.Thread(target=send, args=(network, "a"), daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT_S)
+    # Then nobody hangs, and who transmits nothing hears of everything
+    assert not any(thread.is_alive() for thread in threads)
+    assert reporter.overflows
+    assert other.drops["outbox_overflow"] == network._sequences["talker"] - 2
+
+
+def test_an_observer_may_transmit_when_there_is_no_peer() -> None:
+    class Insistent(Notebook):
+        def dropped(self, *, network: str, reason: str, events: int) -> None:
+            super().dropped(network=network, reason=reason, events=events)
+            send(alone, "again")
+
+    insistent = Insistent()
+    alone = mesh_network(Observers(insistent))
+    sending = threading.Thread(target=send, args=(alone, "a"), daemon=True)
+    sending.start()
+    sending.join(LIMIT_S)
+    assert not sending.is_alive()
+    assert insistent.drops == {"no_peer": 1}
 
 
 # On the way in

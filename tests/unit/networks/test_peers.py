@@ -7,6 +7,7 @@ import time
 
 from miros_mesh.link.ports import Broker
 from miros_mesh.networks import Peers
+from miros_mesh.report import StopReport
 from ports_in_hand import Shelf, Shop
 from sealed import envelope, mesh_network
 
@@ -56,12 +57,13 @@ def test_stop_detaches_all_and_says_how_much_stays_undelivered() -> None:
     peers.add(HOME)
     peers.add(AWAY)
 
-    assert peers.stop(1.0) == 5
+    assert peers.report() == StopReport(sent=5, left_over=5)
+    assert peers.stop(1.0) == StopReport(sent=5, left_over=5)
 
     network.send("talker", "key", envelope)
     assert peers.brokers == ()
     assert shop.shelves[HOME].events == shop.shelves[AWAY].events == 0
-    assert peers.stop(1.0) == 0
+    assert peers.stop(1.0) == peers.report() == StopReport(sent=5, left_over=5)
 
 
 def test_all_peers_drain_within_one_time_limit() -> None:

@@ -104,6 +104,14 @@ def test_drops_are_counted_by_reason(
     assert samples["dropped_events_total/mesh/outbox_overflow"] == 30
 
 
+def test_an_overflow_is_counted_for_its_network_and_peer(
+    registry: CollectorRegistry, observer: MetricsObserver
+) -> None:
+    observer.overflowed(peer=PEER, network="mesh", events=30)
+
+    assert scraped(registry)[f"overflowed_events_total/mesh/{PEER}"] == 30
+
+
 def test_a_gap_is_counted_with_its_width_and_without_its_sender(
     registry: CollectorRegistry, observer: MetricsObserver
 ) -> None:

@@ -1,0 +1,59 @@
+"""What a subscriber declares, in the broker's words."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import kombu
+
+from miros_mesh.link.ports import QueueSpec
+
+DEAD_LETTERS: Final = "miros_mesh.v1.dead_letters"
+"""The exchange and the queue of what was rejected."""
+
+_DEAD_LETTERS_KEPT: Final = 1_000
+_DEAD_LETTERS_KEPT_BYTES: Final = 16 * 1024 * 1024
+_DEAD_LETTERS_KEPT_MS: Final = 7 * 24 * 60 * 60 * 1_000
+
+
+def queue_of(spec: QueueSpec) -> kombu.Queue:
+    """A queue with its exchange and its binding."""
+    return kombu.Queue(
+        spec.name,
+        exchange=kombu.Exchange(spec.exchange, type="topic", durable=True),
+        routing_key=spec.routing_pattern,
+        durable=True,
+        queue_arguments=_arguments(spec),
+    )
+
+
+def dead_letters() -> kombu.Queue:
+    """One queue for the rejected frames of all charts, for people to look at; the oldest go."""
+    return kombu.Queue(
+        DEAD_LETTERS,
+        exchange=kombu.Exchange(DEAD_LETTERS, type="fanout", durable=True),
+        durable=True,
+        queue_arguments={
+            "x-queue-type": "classic",
+            "x-max-length": _DEAD_LETTERS_KEPT,
+            "x-max-length-bytes": _DEAD_LETTERS_KEPT_BYTES,
+            "x-message-ttl": _DEAD_LETTERS_KEPT_MS,
+            "x-overflow": "drop-head",
+        },
+    )
+
+
+def _arguments(spec: QueueSpec) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "x-expires": int(spec.expires_s * 1000),
+        # Beside a consumer that is dead without the broker's knowledge, ours would get every other
+        # frame now and the rest when the broker finds out.
+        "x-single-active-consumer": True,
+    }
+    if spec.max_length is not None:
+        arguments["x-max-length"] = spec.max_length
+    if spec.replicated:
+        arguments["x-queue-type"] = "quorum"
+    if spec.dead_letters:
+        arguments["x-dead-letter-exchange"] = DEAD_LETTERS
+    return arguments

@@ -1,0 +1,36 @@
+"""What became of the events that a node sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StopReport:
+    """Events that a node's charts transmitted since it started, once for each peer they were for.
+
+    `sent` is the sum of the other three. Records of snoop, and what the library itself sends, are
+    not counted.
+    """
+
+    sent: int = 0
+    """Put into the outbox for a peer."""
+    confirmed: int = 0
+    """Stored by the peer in every queue that matched; there may have been none."""
+    left_over: int = 0
+    """Neither confirmed nor dropped: lost when the node has ended, else still on their way."""
+    dropped: int = 0
+    """Gone because the outbox was full."""
+
+    @property
+    def all_confirmed(self) -> bool:
+        """Whether every event was confirmed by every peer that it was for."""
+        return self.confirmed == self.sent
+
+    def __add__(self, other: StopReport) -> StopReport:
+        return StopReport(
+            self.sent + other.sent,
+            self.confirmed + other.confirmed,
+            self.left_over + other.left_over,
+            self.dropped + other.dropped,
+        )

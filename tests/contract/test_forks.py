@@ -1,0 +1,44 @@
+"""A process that forks at work: what it opened stays its own, and goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from actor import Actor
+
+SCRIPT = Path(__file__).with_name("forking.py")
+
+
+@pytest.fixture(params=["embedded", "rabbitmq"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> object:
+    """A folder or a URL."""
+    embedded = request.param == "embedded"
+    return tmp_path / "mesh" if embedded else request.getfixturevalue("vhost_url")
+
+
+@pytest.mark.parametrize("how", ["exits", "stops", "multiprocessing"])
+def test_a_fork_costs_the_parent_nothing(where: object, how: str) -> None:
+    with Actor(SCRIPT, where, how) as process:
+        heard = process.heard()
+
+    assert heard == {
+        "status": 0,
+        "last": "after 99",
+        "copies": 0,
+        "ups": 1,
+        "downs": [],
+        "subscriptions": 1,
+        "left": 0,
+    }
+
+
+def test_a_child_that_lives_on_keeps_nothing_of_a_killed_parent_alive(where: object) -> None:
+    """The heir takes the same name, which is free once the broker knows that the parent is dead."""
+    with Actor(SCRIPT, where, "outlived") as parent:
+        parent.heard()
+        parent.kill()
+
+        with Actor(SCRIPT, where, "exits") as heir:
+            assert heir.heard()["subscriptions"] == 1

@@ -1,0 +1,79 @@
+"""How a node is, as an endpoint of a program would tell it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from charts_at_work import KEY, Ground, Heard, Launch, event
+from miros_mesh import Health, MeshConfig, NetworkedActiveObject
+from miros_mesh.errors import NotStartedError, StoppedError
+from miros_mesh.testing import MemoryMesh
+from rabbitmq_server import RabbitServer
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def test_a_node_that_is_well(ground: Ground, launch: Launch) -> None:
+    chart = launch("well", ground.node("one"))
+    assert chart._node is not None
+    peer = chart._node.home.name
+    expected = Health("one", consuming=True, peers={peer: "up"}, dead_charts=(), outbox_events=0)
+    assert chart.health() == expected == chart._node.health()
+
+
+def test_a_node_whose_broker_goes_and_comes(
+    rabbitmq: RabbitServer, vhost_url: str, launch: Launch
+) -> None:
+    config = MeshConfig(broker_url=vhost_url, mesh_encryption_key=KEY, heartbeat_interval_s=2)
+    chart = launch("waiting", config)
+    address = config.brokers[0].redacted
+    rabbitmq.stop()
+    wait_until(lambda: not chart.health().consuming)
+    wait_until(lambda: chart.health().peers == {address: "down"})
+    for number in range(7):
+        chart.transmit(event("waits", number))
+    assert chart.health().outbox_events == 7
+    rabbitmq.start()
+    wait_until(lambda: chart.health().consuming and not chart.health().outbox_events, 30)
+    assert chart.health().peers == {address: "up"}
+
+
+def test_a_node_whose_broker_takes_nothing(
+    rabbitmq: RabbitServer, vhost_url: str, launch: Launch
+) -> None:
+    chart = launch("blocked", MeshConfig(broker_url=vhost_url, mesh_encryption_key=KEY))
+    with rabbitmq.memory_alarm():
+        chart.transmit(event("blocked"))
+        wait_until(lambda: set(chart.health().peers.values()) == {"blocked"})
+    wait_until(lambda: set(chart.health().peers.values()) == {"up"})
+
+
+def test_a_node_with_a_dead_chart(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+
+    def fail(_: object, __: object) -> None:
+        raise ZeroDivisionError
+
+    config = MemoryMesh().config()
+    fragile, robust = launch("fragile", config, fail), launch("robust", config)
+    fragile.post_fifo(event("poison"))
+    wait_until(lambda: robust.health().dead_charts == ("fragile",))
+    # Until somebody takes note and stops it
+    fragile.stop()
+    assert robust.health().dead_charts == ()
+
+
+def test_there_is_none_outside_a_charts_life(launch: Launch) -> None:
+    chart = NetworkedActiveObject("early", config=MemoryMesh().config())
+    with pytest.raises(NotStartedError, match="health"):
+        chart.health()
+    stopped = launch("late", MemoryMesh().config(), Heard())
+    node: Any = stopped._node
+    stopped.stop()
+    with pytest.raises(StoppedError, match="health"):
+        stopped.health()
+    assert node.health() == Health(node.name, False, {}, (), 0)

@@ -1,0 +1,112 @@
+"""What a node tells its charts of its peers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from miros_mesh import bulletin as bulletins
+from miros_mesh.bulletin import Bulletin
+from miros_mesh.observer import STOPPED
+from miros_mesh.signals import (
+    OUTBOX_OVERFLOW,
+    PEER_DOWN,
+    PEER_UP,
+    OutboxOverflow,
+    PeerChange,
+)
+from waiting import wait_until
+
+PEER, OTHER = "amqp://peter@192.0.2.7:5672//", "amqp://peter@192.0.2.8:5672//"
+
+
+class Fifo(list[tuple[str, object]]):
+    """What one chart was told."""
+
+    def post(self, signal: str, payload: object) -> None:
+        self.append((signal, payload))
+
+
+@pytest.fixture
+def bulletin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bulletin]:
+    """The bulletin of a node whose broker is there."""
+    made = Bulletin("n", "mesh")
+    made.peer_up(peer=PEER)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def chart(bulletin: Bulletin) -> Fifo:
+    """A chart that has started since."""
+    fifo = Fifo()
+    bulletin.subscribe("c", fifo.post)
+    return fifo
+
+
+def test_a_peer_that_is_lost_and_comes_back_is_told_and_one_that_is_there_is_not(
+    bulletin: Bulletin, chart: Fifo
+) -> None:
+    assert chart == []
+    bulletin.peer_down(peer=PEER, reason="connection_lost")
+    bulletin.peer_up(peer=PEER)
+    bulletin.peer_up(peer=OTHER)
+    assert chart == [
+        (PEER_DOWN, PeerChange(PEER, "connection_lost")),
+        (PEER_UP, PeerChange(PEER, "connected")),
+        (PEER_UP, PeerChange(OTHER, "connected")),
+    ]
+
+
+def test_neither_an_orderly_stop_nor_the_loss_of_a_stranger_is_told(
+    bulletin: Bulletin, chart: Fifo
+) -> None:
+    bulletin.peer_down(peer=OTHER, reason="unreachable")
+    bulletin.peer_down(peer=PEER, reason=STOPPED)
+    bulletin.peer_down(peer=PEER, reason="connection_lost")
+    assert chart == []
+
+
+def test_every_chart_that_runs_is_told_and_no_other(bulletin: Bulletin, chart: Fifo) -> None:
+    second, late = Fifo(), Fifo()
+    bulletin.subscribe("second", second.post)
+    bulletin.unsubscribe("c")
+    bulletin.peer_down(peer=PEER, reason="connection_lost")
+    bulletin.subscribe("late", late.post)
+    assert [len(each) for each in (chart, second, late)] == [0, 1, 0]
+
+
+def test_an_overflow_is_told_at_most_once_in_a_while_and_none_is_forgotten(
+    bulletin: Bulletin, chart: Fifo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(100):
+        bulletin.overflowed(peer=PEER, network="mesh", events=3)
+    bulletin.overflowed(peer=OTHER, network="mesh", events=2)
+    assert chart == [
+        (OUTBOX_OVERFLOW, OutboxOverflow(PEER, 3)),
+        (OUTBOX_OVERFLOW, OutboxOverflow(OTHER, 2)),
+    ]
+    # Though nothing more overflows
+    wait_until(lambda: len(chart) == 3, 5)
+    assert chart[2] == (OUTBOX_OVERFLOW, OutboxOverflow(PEER, 297))
+
+
+def test_overflow_of_the_snoop_networks_is_not_told(bulletin: Bulletin, chart: Fifo) -> None:
+    bulletin.overflowed(peer=PEER, network="snoop_trace", events=3)
+    assert chart == []
+
+
+def test_nothing_is_told_after_the_end_and_no_thread_goes_on(
+    bulletin: Bulletin, chart: Fifo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulletins, "OVERFLOW_EVERY_S", 60.0)
+    bulletin.overflowed(peer=PEER, network="mesh", events=1)
+    bulletin.overflowed(peer=PEER, network="mesh", events=1)
+    assert any(thread.name == "mesh-n-signals" for thread in threading.enumerate())
+    bulletin.close()
+    bulletin.overflowed(peer=PEER, network="mesh", events=1)
+    bulletin.peer_down(peer=PEER, reason="connection_lost")
+    assert len(chart) == 1
+    assert all(thread.name != "mesh-n-signals" for thread in threading.enumerate())
