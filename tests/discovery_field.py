@@ -8,9 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from miros import ActiveObject, Event, return_status, signals, spy_on
 
-from miros_mesh.discovery import DiscoveryObserver, Endpoint, Verdict
+from miros_mesh.discovery import (
+    DiscoveryObserver,
+    Endpoint,
+    Verdict,
+    aliens,
+    producer_factory,
+)
 from miros_mesh.discovery.chart import DiscoveryChart
 from miros_mesh.discovery.crew import Crew
 from miros_mesh.discovery.fabric import Mailbox, subscribe, unsubscribe
@@ -219,3 +226,9 @@ def wait_for_trace(chart: DiscoveryChart, *lines: str) -> None:
 def publish(chart: DiscoveryChart, signal: str, payload: Any = None) -> None:
     """Publish as any program may."""
     chart.fabric.publish(Event(signal=signal, payload=payload))
+
+
+def switch_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the charts believe in a local network; its candidates and the brokers are a test's."""
+    for module in (aliens, producer_factory):
+        monkeypatch.setattr(module, "lan_is_off", lambda: False)

@@ -17,6 +17,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from charts_at_work import KEY
+from lan_guard import VARIABLE
 from rabbitmq_server import HOST, USER, RabbitServer, free_ports
 from waiting import wait_until
 
@@ -235,7 +236,7 @@ class Demo:
     """A running demo; on a terminal of its own when a `terminal` is given."""
 
     def __init__(self, home: Path, *arguments: str, terminal: bool = False, **extra: str) -> None:
-        clean = {n: v for n, v in os.environ.items() if not n.startswith(SETTINGS)}
+        clean = {n: v for n, v in os.environ.items() if not n.startswith(SETTINGS) or n == VARIABLE}
         self._master: int | None
         self._master, slave = pty.openpty() if terminal else (None, subprocess.PIPE)
         self.process = subprocess.Popen(

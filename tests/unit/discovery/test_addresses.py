@@ -105,9 +105,11 @@ def test_candidates_are_private_new_others_and_bounded(prefix: int, host: int) -
 
 
 @pytest.mark.parametrize("word", ["off", "OFF", " off ", "0", "no", "false"])
-def test_the_local_network_can_be_switched_off(word: str, monkeypatch) -> None:
-    monkeypatch.setenv("MIROS_MESH_LAN", word)
-    assert lan_is_off()
+def test_the_local_network_can_be_switched_off(word: str) -> None:
+    assert lan_is_off({"MIROS_MESH_LAN": word})
+
+
+def test_a_local_network_that_is_off_has_no_candidates() -> None:
     assert addresses.lan_candidates(ipv6=True) == []
 
 

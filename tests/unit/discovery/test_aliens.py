@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from discovery_field import ORIGIN, Brokers, Diary, ears, running, scouts, trace_of
+from discovery_field import ORIGIN, Brokers, Diary, ears, running, scouts, switch_on, trace_of
 from miros_mesh.discovery import Endpoint, Verdict
 from miros_mesh.discovery.aliens import AGAIN_AFTER_S, BURST, AlienChart, Gate, private_address
 from miros_mesh.discovery.signals import CONNECTION_DISCOVERY
@@ -148,7 +148,7 @@ def test_a_known_broker_is_no_alien() -> None:
      "2001:db8::1", "localhost", "\x00", "x" * 10_000],
 )  # fmt: skip
 def test_a_claim_leads_to_private_addresses_and_our_port_only(claim: str, monkeypatch) -> None:
-    monkeypatch.setenv("MIROS_MESH_LAN", "on")
+    switch_on(monkeypatch)
     diary = Diary()
     assert Gate("adopt", 5672, observer=diary).admit(claim) is None
     assert diary.aliens == ["not_allowed"]
@@ -156,7 +156,7 @@ def test_a_claim_leads_to_private_addresses_and_our_port_only(claim: str, monkey
 
 @pytest.mark.parametrize("claim", ["192.168.1.99", "10.1.2.3", "172.16.0.9", "fd00::9"])
 def test_private_addresses_are_allowed(claim: str, monkeypatch) -> None:
-    monkeypatch.setenv("MIROS_MESH_LAN", "on")
+    switch_on(monkeypatch)
     assert Gate("adopt", 5672).admit(claim) == Endpoint(claim, 5672)
 
 

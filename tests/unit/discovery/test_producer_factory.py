@@ -17,6 +17,7 @@ from discovery_field import (
     Network,
     Sink,
     publish,
+    switch_on,
     trace_of,
 )
 from miros_mesh.discovery import Discovery, DiscoverySettings, Endpoint
@@ -199,7 +200,7 @@ def test_the_node_tells_which_peers_are_connected(field) -> None:
 
 
 def test_the_sources_of_the_settings_are_started_and_merged(field, tmp_path: Path, monkeypatch):
-    monkeypatch.setenv("MIROS_MESH_LAN", "on")
+    switch_on(monkeypatch)
     (tmp_path / "hosts.json").write_text(json.dumps({"hosts": [ADDRESS, "dead"]}))
     brokers, sink, diary = Brokers(), Sink(), Diary()
     brokers.ours(ADDRESS, OTHER, "10.0.0.7")
@@ -226,7 +227,7 @@ def test_where_the_local_network_is_off_it_is_not_looked_at(field) -> None:
 
 
 def test_an_alien_of_ours_is_told_and_one_that_is_lost_may_come_again(field, monkeypatch) -> None:
-    monkeypatch.setenv("MIROS_MESH_LAN", "on")
+    switch_on(monkeypatch)
     brokers, sink, diary = Brokers(), Sink(), Diary()
     brokers.ours(ADDRESS)
     discovery = field(sink, brokers, peer_forget_after_s=0.05, observer=diary)
@@ -270,7 +271,7 @@ def test_two_nodes_of_a_process_do_not_hear_each_other(field) -> None:
 def test_stopping_ends_every_thread_also_in_the_middle_of_a_search(
     field, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setenv("MIROS_MESH_LAN", "on")
+    switch_on(monkeypatch)
     hosts = [f"10.0.0.{last}" for last in range(1, 40)]
     (tmp_path / "hosts.json").write_text(json.dumps({"hosts": hosts}))
     brokers, gate, network = Brokers(), threading.Event(), Network()
