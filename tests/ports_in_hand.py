@@ -81,6 +81,11 @@ class Shop:
     def probe(self, broker: Broker) -> None:
         pass
 
+    def look(
+        self, broker: Broker, *, exchange: str, marks: Sequence[str], timeout_s: float
+    ) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

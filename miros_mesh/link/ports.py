@@ -165,6 +165,15 @@ class Link(Protocol):
     def probe(self, broker: Broker) -> None:
         """Connect once and leave; raises the `LinkError` that says what is wrong."""
 
+    def look(
+        self, broker: Broker, *, exchange: str, marks: Sequence[str], timeout_s: float
+    ) -> None:
+        """See whether our mesh is at a broker's first address, on a connection of its own.
+
+        Raises the `LinkError` that says what is there instead: `NoMeshError` without the exchange,
+        `OtherKeyError` without any of the exchanges `marks`. From several threads at once.
+        """
+
     def close(self) -> None:
         """Close every pooled connection."""
 

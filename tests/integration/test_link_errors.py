@@ -28,6 +28,7 @@ from miros_mesh.errors import (
     ConnectionLostError,
     CredentialsRefusedError,
     LinkError,
+    NotAmqpError,
     PermissionDeniedError,
     TlsError,
     VirtualHostError,
@@ -187,7 +188,7 @@ def test_black_hole_with_tls(link: KombuLink) -> None:
 def test_no_amqp(link: KombuLink, rubbish: bytes) -> None:
     """Another program listens there, and says what no broker says."""
     with server(lambda connection: connection.sendall(rubbish)) as port:
-        message = refused(BrokerUnreachableError, probe, link, at_port(port))
+        message = refused(NotAmqpError, probe, link, at_port(port))
 
     assert "is the port right?" in message
 
