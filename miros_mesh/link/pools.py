@@ -264,6 +264,7 @@ _CONNECTING: Kinds = (
     ((ssl.SSLError,), _tls),
     ((socket.gaierror,), _unknown_host),
     ((kombu.exceptions.ConnectionLimitExceeded,), _too_many),
+    ((amqp.FrameSyntaxError, amqp.UnexpectedFrame), _no_amqp),
     (_FOREIGN, _unreachable),
     ((Exception,), _no_amqp),
 )

@@ -131,6 +131,7 @@ def test_nobody_there(link: KombuLink) -> None:
 def test_somebody_else_there(link: KombuLink) -> None:
 
     def answer(connection: socket.socket) -> None:
+        connection.recv(1024)
         connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
         silence(connection)
 
