@@ -36,6 +36,7 @@ class Shelf:
     events: int = 0
     size_bytes: int = 0
     started: int = 0
+    aborted: int = 0
     stopped_within_s: list[float] = field(default_factory=list)
 
     def start(self) -> None:
@@ -62,6 +63,9 @@ class Shelf:
     def stop(self, drain_timeout_s: float) -> StopReport:
         self.stopped_within_s.append(drain_timeout_s)
         return self.report()
+
+    def abort(self, timeout_s: float) -> None:
+        self.aborted += 1
 
 
 class Shop:

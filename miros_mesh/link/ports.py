@@ -118,6 +118,9 @@ class Publisher(Protocol):
     def stop(self, drain_timeout_s: float) -> StopReport:
         """Drain, end the worker, and say what became of the events put here."""
 
+    def abort(self, timeout_s: float) -> None:
+        """End the worker without draining; waits for it for `timeout_s` at most."""
+
 
 class Subscriber(Protocol):
     """One worker that consumes queues of one broker."""

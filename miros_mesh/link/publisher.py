@@ -72,6 +72,10 @@ class BrokerPublisher(Worker):
         self._end(drain_timeout_s)
         return self._outbox.report()
 
+    def abort(self, timeout_s: float) -> None:
+        """End the worker without draining; waits for it for `timeout_s` at most."""
+        self._end(timeout_s)
+
     def _opened(self, connection: kombu.Connection) -> None:
         channel = connection.channel()
         for exchange in self._exchanges:
