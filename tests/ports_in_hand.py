@@ -75,7 +75,7 @@ class Shop:
         self.left = left
         self.shelves: dict[Broker, Shelf] = {}
 
-    def publisher(self, broker: Broker) -> Shelf:
+    def publisher(self, broker: Broker, *, patient: bool = False) -> Shelf:
         shelf = self.shelves[broker] = Shelf(self.left.get(broker.name, 0), broker)
         return shelf
 

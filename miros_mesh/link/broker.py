@@ -52,14 +52,14 @@ class KombuLink:
         self._pools = Pools(dial)
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
-    def publisher(self, broker: Broker) -> BrokerPublisher:
-        """A new publisher for one broker."""
+    def publisher(self, broker: Broker, *, patient: bool = False) -> BrokerPublisher:
+        """A new publisher for one broker; a patient one never ends for want of a connection."""
         settings = self._settings
         publisher = BrokerPublisher(
             name=f"mesh-{settings.node}-publisher-{broker.name}",
             broker=broker,
             pools=self._pools,
-            attempts=settings.attempts,
+            attempts=None if patient else settings.attempts,
             exchanges=settings.exchanges,
             outbox=Outbox(max_events=settings.outbox_events, max_bytes=settings.outbox_bytes),
             window=settings.confirm_window,

@@ -155,8 +155,8 @@ class Subscriber(Protocol):
 class Link(Protocol):
     """A way to move bytes: RabbitMQ, the embedded broker, or memory."""
 
-    def publisher(self, broker: Broker) -> Publisher:
-        """A new publisher for one broker."""
+    def publisher(self, broker: Broker, *, patient: bool = False) -> Publisher:
+        """A new publisher for one broker; a patient one never ends for want of a connection."""
 
     def subscriber(self, broker: Broker, claim: str | None = None) -> Subscriber:
         """A new subscriber at one broker.

@@ -31,17 +31,18 @@ class Peers:
         """The peers of this moment."""
         return tuple(self._publishers)
 
-    def add(self, broker: Broker) -> Publisher:
+    def add(self, broker: Broker, *, patient: bool = False) -> Publisher:
         """Publish to this broker from now on; a known one keeps its publisher.
 
-        Raises `StoppedError` after `stop`.
+        A patient publisher tries for ever to connect for the first time, too. Raises
+        `StoppedError` after `stop`.
         """
         with self._lock:
             if self._stopped:
                 raise StoppedError(f"{broker.name} was found too late: the node has stopped")
             if broker in self._publishers:
                 return self._publishers[broker]
-            publisher = self._publishers[broker] = self._link.publisher(broker)
+            publisher = self._publishers[broker] = self._link.publisher(broker, patient=patient)
             publisher.start()
             for network in self._networks:
                 network.attach(publisher)
