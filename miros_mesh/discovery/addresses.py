@@ -67,6 +67,15 @@ def working_address() -> str:
     return str(best[0]) if best else "127.0.0.1"
 
 
+def address_towards(other: IPv4Address | IPv6Address | None) -> str:
+    """The own address in the network of another host, else that by which we are mostly known."""
+    for found in own_networks().values():
+        for each in found:
+            if isinstance(other, IPv4Address) and other in each.network:
+                return str(each.ip)
+    return working_address()
+
+
 def is_rfc_1918(address: IPv4Address) -> bool:
     """Whether an address is of a range that is set aside for private networks."""
     return any(address in block for block in RFC_1918)

@@ -1,0 +1,186 @@
+"""Nodes with a broker each find one another by a hosts file, and their charts talk."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from miros import Event
+
+from charts_at_work import Heard, Launch
+from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
+from miros_mesh.wire import generate_key
+from rabbitmq_server import PASSWORD, USER, RabbitServer, free_ports
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Diary(Observer):
+    """What discovery and the publishers told."""
+
+    def __init__(self) -> None:
+        self.verdicts: dict[str, list[str]] = {}
+        self.up: list[str] = []
+        self.searches: list[tuple[str, int]] = []
+        self.aliens: list[str] = []
+
+    def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
+        self.verdicts.setdefault(host, []).append(verdict)
+
+    def searched(self, *, source: str, found: int, seconds: float) -> None:
+        self.searches.append((source, found))
+
+    def alien(self, *, outcome: str) -> None:
+        self.aliens.append(outcome)
+
+    def peer_up(self, *, peer: str) -> None:
+        self.up.append(peer)
+
+
+@pytest.fixture(scope="module")
+def servers(
+    rabbitmq: RabbitServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Sequence[RabbitServer]]:
+    """Two hosts' brokers; a test may stop them."""
+    folder = tmp_path_factory.mktemp("hosts")
+    with ExitStack() as stack:
+        made = [RabbitServer(folder / name, rabbitmq.programs) for name in ("here", "there")]
+        for server in made:
+            stack.callback(server.close)
+            server.start()
+        yield made
+
+
+class Host:
+    """One host: its broker, its hosts file, its settings."""
+
+    def __init__(self, server: RabbitServer, folder: Path, key: bytes, **settings: Any) -> None:
+        self.server = server
+        self.diary = Diary()
+        self.file = folder / f"{server.port}.json"
+        self.config = MeshConfig(
+            rabbit_user=USER,
+            rabbit_password=PASSWORD,
+            rabbit_port=server.port,
+            mesh_encryption_key=key,
+            discovery_hosts_file=self.file,
+            observers=(self.diary,),
+            **settings,
+        )
+
+    @property
+    def where(self) -> str:
+        return f"127.0.0.1:{self.server.port}"
+
+    def lists(self, *hosts: str) -> None:
+        self.file.write_text(json.dumps({"hosts": hosts}))
+
+    def connected_to(self, other: Host) -> bool:
+        return any(other.where in peer for peer in self.diary.up)
+
+
+@pytest.fixture
+def hosts(servers: Sequence[RabbitServer], tmp_path: Path) -> tuple[Host, Host]:
+    for server in servers:
+        server.start()
+    key = generate_key()
+    here, there = (Host(server, tmp_path, key) for server in servers)
+    return here, there
+
+
+def say(chart: NetworkedActiveObject, word: str) -> None:
+    chart.transmit(Event(signal=word))
+
+
+def test_two_hosts_that_list_each_other_find_each_other_and_their_charts_talk(
+    hosts: tuple[Host, Host], launch: Launch
+) -> None:
+    # Given two hosts, a broker each, that list each other and a host that is dead
+    here, there = hosts
+    dead = f"127.0.0.1:{free_ports(1)[0]}"
+    here.lists(there.where, dead)
+    there.lists(here.where, dead)
+    heard_here, heard_there = Heard(), Heard()
+
+    # When a chart starts on each
+    alice = launch("alice", here.config, heard_here)
+    bob = launch("bob", there.config, heard_there)
+    wait_until(lambda: here.connected_to(there) and there.connected_to(here), 20)
+
+    # Then they talk, and the dead host did no harm
+    say(alice, "from_alice")
+    say(bob, "from_bob")
+    wait_until(lambda: "from_alice" in names(heard_there) and "from_bob" in names(heard_here))
+    assert set(here.diary.verdicts[dead]) == {"nothing"}
+    assert "manual" in {source for source, _ in here.diary.searches}
+
+
+def test_a_host_that_comes_up_later_is_found(hosts: tuple[Host, Host], launch: Launch) -> None:
+    here, there = hosts
+    there.server.stop()
+    here.lists(there.where)
+    heard = Heard()
+    alice = launch("alice", here.config)
+    wait_until(lambda: here.diary.verdicts.get(there.where), 20)
+
+    there.server.start()
+    launch("bob", there.config, heard)
+
+    wait_until(lambda: here.connected_to(there), 30)
+    say(alice, "at_last")
+    wait_until(lambda: "at_last" in names(heard))
+
+
+def test_a_mesh_of_another_key_is_not_joined(
+    hosts: tuple[Host, Host], launch: Launch, tmp_path: Path
+) -> None:
+    here, there = hosts
+    stranger = Host(there.server, tmp_path, generate_key())
+    here.lists(there.where)
+    launch("stranger", stranger.config)
+    alice = launch("alice", here.config)
+
+    wait_until(lambda: here.diary.verdicts.get(there.where), 20)
+
+    assert here.diary.verdicts[there.where] == ["other_key"]
+    assert len(alice.health().peers) == 1
+
+
+def test_two_nodes_of_one_process_do_not_hear_each_others_discovery(
+    hosts: tuple[Host, Host], launch: Launch
+) -> None:
+    # Given two nodes in this process, of which one lists the other's broker
+    here, there = hosts
+    here.lists(there.where)
+    there.lists()
+    launch("bob", there.config)
+    alice = launch("alice", here.config)
+
+    # When that one has found it
+    wait_until(lambda: here.connected_to(there), 20)
+    wait_until(lambda: len(there.diary.searches) >= 2, 20)
+
+    # Then the other one has looked at nothing by its own files
+    assert len(alice.health().peers) == 2
+    assert here.where not in there.diary.verdicts
+    assert not [found for source, found in there.diary.searches if found]
+
+
+def test_a_chart_starts_and_stops_while_its_node_still_searches(
+    hosts: tuple[Host, Host], launch: Launch
+) -> None:
+    here, _ = hosts
+    here.lists(*(f"127.0.0.1:{port}" for port in free_ports(30)))
+    chart = launch("alice", here.config)
+    chart.stop()
+    assert not [t.name for t in threading.enumerate() if "discovery" in t.name]
+
+
+def names(heard: Heard) -> list[str]:
+    return [signal for signal, _ in heard]
