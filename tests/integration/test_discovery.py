@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ from miros import Event
 from charts_at_work import Heard, Launch
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
 from miros_mesh.wire import generate_key
-from rabbitmq_server import PASSWORD, USER, RabbitServer, free_ports
+from rabbitmq_server import PASSWORD, USER, Loopback, RabbitServer, free_ports
 from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(120)
@@ -43,6 +44,21 @@ class Diary(Observer):
         self.up.append(peer)
 
 
+class Neighbour(Loopback):
+    """A loopback address that no interface names, and so looks like another host's."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self._port = port
+
+    def ports(self, count: int) -> list[int]:
+        return [self._port, *super().ports(count - 1)]
+
+    def speaks_amqp(self, port: int) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex((self.host, port)) == 0
+
+
 @pytest.fixture(scope="module")
 def servers(
     rabbitmq: RabbitServer, tmp_path_factory: pytest.TempPathFactory
@@ -50,7 +66,13 @@ def servers(
     """Two hosts' brokers; a test may stop them."""
     folder = tmp_path_factory.mktemp("hosts")
     with ExitStack() as stack:
-        made = [RabbitServer(folder / name, rabbitmq.programs) for name in ("here", "there")]
+        # Two with one port, as the brokers of different hosts have.
+        (port,) = free_ports(1)
+        places = [Neighbour("127.0.0.2", port), Loopback(), Neighbour("127.0.0.3", port)]
+        made = [
+            RabbitServer(folder / str(number), rabbitmq.programs, place=place)
+            for number, place in enumerate(places)
+        ]
         for server in made:
             stack.callback(server.close)
             server.start()
@@ -63,10 +85,11 @@ class Host:
     def __init__(self, server: RabbitServer, folder: Path, key: bytes, **settings: Any) -> None:
         self.server = server
         self.diary = Diary()
-        self.file = folder / f"{server.port}.json"
+        self.file = folder / f"{server.host}-{server.port}.json"
         self.config = MeshConfig(
             rabbit_user=USER,
             rabbit_password=PASSWORD,
+            rabbit_host=server.host,
             rabbit_port=server.port,
             mesh_encryption_key=key,
             discovery_hosts_file=self.file,
@@ -76,7 +99,7 @@ class Host:
 
     @property
     def where(self) -> str:
-        return f"127.0.0.1:{self.server.port}"
+        return f"{self.server.host}:{self.server.port}"
 
     def lists(self, *hosts: str) -> None:
         self.file.write_text(json.dumps({"hosts": hosts}))
@@ -90,7 +113,7 @@ def hosts(servers: Sequence[RabbitServer], tmp_path: Path) -> tuple[Host, Host]:
     for server in servers:
         server.start()
     key = generate_key()
-    here, there = (Host(server, tmp_path, key) for server in servers)
+    here, there = (Host(server, tmp_path, key) for server in servers[:2])
     return here, there
 
 
@@ -180,6 +203,58 @@ def test_a_chart_starts_and_stops_while_its_node_still_searches(
     chart = launch("alice", here.config)
     chart.stop()
     assert not [t.name for t in threading.enumerate() if "discovery" in t.name]
+
+
+def test_a_host_that_nobody_lists_answers_whoever_speaks_to_it(
+    servers: Sequence[RabbitServer], tmp_path: Path, launch: Launch
+) -> None:
+    # Given a host that lists another one, which lists nobody
+    for server in servers:
+        server.start()
+    key = generate_key()
+    here, neighbour = (Host(server, tmp_path, key) for server in (servers[0], servers[2]))
+    here.lists(neighbour.where)
+    neighbour.lists()
+    heard = Heard()
+
+    # When a chart starts on each
+    launch("bob", neighbour.config)
+    bob = launch("bobs_brother", neighbour.config)
+    launch("alice", here.config, heard)
+
+    # Then the other one has heard where the first one lives, looked, and speaks to it
+    wait_until(lambda: neighbour.connected_to(here), 20)
+    assert neighbour.diary.verdicts == {here.where: ["ours"]}
+    assert neighbour.diary.aliens == ["adopted"]
+    say(bob, "hello_alice")
+    wait_until(lambda: "hello_alice" in names(heard))
+
+
+@pytest.mark.parametrize(("policy", "verdicts"), [("probe", [["ours"]]), ("ignore", [])])
+def test_a_stranger_is_not_joined_where_the_settings_say_so(
+    servers: Sequence[RabbitServer],
+    tmp_path: Path,
+    launch: Launch,
+    policy: str,
+    verdicts: list[list[str]],
+) -> None:
+    for server in servers:
+        server.start()
+    key = generate_key()
+    here = Host(servers[0], tmp_path, key)
+    neighbour = Host(servers[2], tmp_path, key, alien_policy=policy)
+    here.lists(neighbour.where)
+    heard = Heard()
+    bob = launch("bob", neighbour.config, heard)
+    alice = launch("alice", here.config)
+    wait_until(lambda: here.connected_to(neighbour), 20)
+
+    say(alice, "it_hears_all_the_same")
+
+    wait_until(lambda: names(heard) == ["it_hears_all_the_same"])
+    wait_until(lambda: len(neighbour.diary.verdicts) == len(verdicts))
+    assert list(neighbour.diary.verdicts.values()) == verdicts
+    assert len(bob.health().peers) == 1
 
 
 def names(heard: Heard) -> list[str]:
