@@ -30,6 +30,11 @@ class Diary(Observer):
         self.up: list[str] = []
         self.searches: list[tuple[str, int]] = []
         self.aliens: list[str] = []
+        self.lost = 0
+
+    def dropped(self, *, network: str, reason: str, events: int) -> None:
+        if reason == "peer_lost":
+            self.lost += events
 
     def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
         self.verdicts.setdefault(host, []).append(verdict)
@@ -158,6 +163,35 @@ def test_a_host_that_comes_up_later_is_found(hosts: tuple[Host, Host], launch: L
     wait_until(lambda: here.connected_to(there), 30)
     say(alice, "at_last")
     wait_until(lambda: "at_last" in names(heard))
+
+
+def test_a_host_that_is_dead_for_too_long_is_given_up_and_found_again(
+    hosts: tuple[Host, Host], launch: Launch, tmp_path: Path
+) -> None:
+    # Given a host that is connected to another one
+    _, there = hosts
+    key = there.config.keys_for("mesh")
+    assert key
+    here = Host(hosts[0].server, tmp_path, key[0], peer_forget_after_s=1.0)
+    here.lists(there.where)
+    bob = launch("bob", there.config)
+    alice = launch("alice", here.config)
+    wait_until(lambda: here.connected_to(there), 20)
+
+    # When that dies with events for it on their way
+    bob.stop()
+    there.server.kill()
+    wait_until(lambda: "down" in alice.health().peers.values(), 20)
+    say(alice, "nobody_hears_it")
+
+    # Then it is given up, and what waited for it is told
+    wait_until(lambda: len(alice.health().peers) == 1, 20)
+    wait_until(lambda: here.diary.lost >= 1)
+    assert alice.health().outbox_events == 0
+
+    # And when it is there again, it is a peer again
+    there.server.start()
+    wait_until(lambda: list(alice.health().peers.values()) == ["up", "up"], 90)
 
 
 def test_a_mesh_of_another_key_is_not_joined(
