@@ -13,6 +13,8 @@ SOURCES := $(shell find miros_mesh -name __pycache__ -prune -o -print) pyproject
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Nothing run from here finds the library in the current folder by accident.
 export PYTHONSAFEPATH := 1
+# No test, demo or measurement looks at the network of whoever runs it.
+export MIROS_MESH_LAN := off
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

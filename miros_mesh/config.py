@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, Final, Literal, Protocol, TypeAlias, cast, get_args, runtime_checkable
 
 from miros_mesh import validation
 from miros_mesh.address import BrokerAddress
@@ -17,11 +17,14 @@ from miros_mesh.validation import bounded
 
 Mode: TypeAlias = Literal["embedded", "ancestor", "shared"]
 NetworkName: TypeAlias = Literal["mesh", "snoop_trace", "snoop_spy"]
+DiscoverySource: TypeAlias = Literal["manual", "lan", "dns"]
+AlienPolicy: TypeAlias = Literal["adopt", "probe", "ignore"]
 EncryptionKeys: TypeAlias = bytes | str | tuple[bytes | str, ...] | None
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 DAY_S: Final = 86_400.0
+ANCESTORS_SOURCES: Final[tuple[DiscoverySource, ...]] = ("manual", "lan")
 
 
 @runtime_checkable
@@ -108,6 +111,23 @@ class MeshConfig:
     repair_bytes: int = bounded(16 * MIB, 0, 64 * 1024 * MIB)
     """How many bytes of them."""
 
+    discovery: tuple[DiscoverySource, ...] | None = None
+    """How other hosts' brokers are found: `manual`, `lan`, `dns`; `rabbit_user`: `manual, lan`."""
+    discovery_hosts_file: Path | None = None
+    """The hosts of `manual`; default: the working folder's `.miros_mesh_hosts.json`."""
+    discovery_cache_file: Path | None = None
+    """What `lan` found; default: `.miros_mesh_lan_cache.json` in the folder `home`."""
+    discovery_cache_max_age_s: float = bounded(1800.0, 1, 40 * DAY_S)
+    """After this time `lan` searches again."""
+    discovery_dns_names: tuple[str, ...] = ()
+    """The names that `dns` looks up; `_service._proto.name` asks for SRV records."""
+    discovery_ipv6: bool = False
+    """Whether `lan` looks at IPv6 neighbours (link-local, RFC 4193) too."""
+    peer_forget_after_s: float = bounded(3600.0, 1, 40 * DAY_S)
+    """A broker that was found and is dead for this long is given up, with what waits for it."""
+    alien_policy: AlienPolicy = "adopt"
+    """A node that nobody knows names its broker: `adopt` it, only `probe` it, or `ignore` it."""
+
     serializer: PayloadSerializer | None = None
     """How payloads become bytes; the built-in one carries JSON types, bytes and datetimes."""
     observers: tuple[Observer, ...] = ()
@@ -151,6 +171,14 @@ class MeshConfig:
         if self.broker_url is not None:
             return "shared"
         return "embedded" if self.rabbit_user is None else "ancestor"
+
+    @property
+    def discovery_sources(self) -> tuple[DiscoverySource, ...]:
+        """`discovery`, else what its default is with these settings."""
+        if self.discovery is not None:
+            return self.discovery
+        # A link of the program's own need not lead to a RabbitMQ.
+        return ANCESTORS_SOURCES if self.mode == "ancestor" and not self.link_factory else ()
 
     @property
     def home_folder(self) -> Path:
@@ -199,8 +227,21 @@ class MeshConfig:
             yield f"{given} is given without {missing}; a broker needs both"
         if (shared or user) and self.mesh_encryption_key is None:
             yield _KEY_MISSING
+        yield from self._discovery_problems(has_broker=shared or user)
         if validation.exceeds(self.max_event_bytes, self.outbox_bytes):
             yield "max_event_bytes is larger than outbox_bytes; the largest event would never fit"
+
+    def _discovery_problems(self, *, has_broker: bool) -> Iterator[str]:
+        if self.discovery and not has_broker:
+            yield (
+                "discovery needs a RabbitMQ: give rabbit_user and rabbit_password, or broker_url; "
+                "the embedded broker is found by its folder"
+            )
+        looks_up = isinstance(self.discovery, tuple) and "dns" in self.discovery
+        if looks_up and not self.discovery_dns_names:
+            yield "discovery has dns, and discovery_dns_names names nothing to look up"
+        elif self.discovery_dns_names and not looks_up:
+            yield "discovery_dns_names is given, and dns is not in discovery"
 
 
 _TWO_BROKERS: Final = (
@@ -237,12 +278,31 @@ def _link_factory_problems(setting: str, value: Any) -> Iterator[str]:
         yield f"{setting} must be hashable: charts share a node if their settings are equal"
 
 
+def _sources_problems(setting: str, value: Any) -> Iterator[str]:
+    if value is None:
+        return
+    words = get_args(DiscoverySource)
+    if not isinstance(value, tuple) or any(each not in words for each in value):
+        yield f"{setting} must be some of {', '.join(words)}, or off"
+    elif len(set(value)) < len(value):
+        yield f"{setting} names a source twice"
+
+
+def _policy_problems(setting: str, value: Any) -> Iterator[str]:
+    if value not in (words := get_args(AlienPolicy)):
+        yield f"{setting} must be one of {', '.join(words)}"
+
+
 _NORMAL_FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "broker_url": validation.as_urls,
     "mesh_encryption_key": validation.as_keys,
     "snoop_trace_encryption_key": validation.as_keys,
     "snoop_spy_encryption_key": validation.as_keys,
     "home": validation.as_home,
+    "discovery": validation.as_sources,
+    "discovery_hosts_file": validation.as_home,
+    "discovery_cache_file": validation.as_home,
+    "discovery_dns_names": validation.as_words,
     "observers": validation.as_tuple,
 }
 _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
@@ -255,6 +315,12 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "snoop_spy_encryption_key": validation.key_problems,
     "node_name": validation.node_name_problems,
     "home": validation.home_problems,
+    "discovery": _sources_problems,
+    "discovery_hosts_file": validation.file_problems,
+    "discovery_cache_file": validation.file_problems,
+    "discovery_dns_names": validation.names_problems,
+    "discovery_ipv6": validation.switch_problems,
+    "alien_policy": _policy_problems,
     "serializer": _serializer_problems,
     "observers": _observers_problems,
     "link_factory": _link_factory_problems,

@@ -32,8 +32,11 @@ ANCESTOR_NAMES: Final = {
     "snoop_trace_encryption_key": "SNOOP_TRACE_ENCRYPTION_KEY",
     "snoop_spy_encryption_key": "SNOOP_SPY_ENCRYPTION_KEY",
 }
-# Read by discovery, which is no setting of a node.
+# Read by discovery: it wins over whatever a program's settings say.
 FOREIGN_NAMES: Final = frozenset({f"{PREFIX}LAN"})
+
+_ON: Final = frozenset({"on", "1", "yes", "true"})
+_OFF: Final = frozenset({"off", "0", "no", "false"})
 
 # Kubernetes puts these into each container for a service called, say, "miros-mesh" or "rabbit".
 _SERVICE_LINK: Final = re.compile(
@@ -131,14 +134,16 @@ def _read_setting(setting: str, default: Any, given: Mapping[str, str], found: F
     found.variables[setting] = variable
     layer = found.ancestor if variable == ANCESTOR_NAMES.get(setting) else found.mesh
     try:
-        layer[setting] = _as_type_of(default, variable, _text(variable, given))
+        layer[setting] = _as_type_of(default, variable, _text(setting, variable, given))
     except ConfigError as error:
         found.problems.extend(error.problems)
         found.unreadable.add(setting)
 
 
-def _text(variable: str, given: Mapping[str, str]) -> str:
-    """Return what a variable says, or the file that it names; the value itself is never quoted."""
+def _text(setting: str, variable: str, given: Mapping[str, str]) -> str:
+    """Return what a variable says, or a secret's file; the value itself is never quoted."""
+    if setting not in SECRETS:
+        return given[variable]
     if f"{variable}_FILE" in given:
         raise ConfigError((f"{variable} and {variable}_FILE are both set; remove one",))
     if not variable.endswith("_FILE"):
@@ -155,10 +160,19 @@ def _text(variable: str, given: Mapping[str, str]) -> str:
 
 def _as_type_of(default: Any, variable: str, text: str) -> Any:
     kinds = {int: "a whole number", float: "a number"}
+    if isinstance(default, bool):
+        return _switch(variable, text)
     try:
         return type(default)(text) if type(default) in kinds else text
     except ValueError:
         raise ConfigError((f"{variable} must be {kinds[type(default)]}",)) from None
+
+
+def _switch(variable: str, text: str) -> bool:
+    word = text.strip().lower()
+    if word not in _ON | _OFF:
+        raise ConfigError((f"{variable} must be on or off",))
+    return word in _ON
 
 
 def _unknown_variables(given: Mapping[str, str], settings: Iterable[str]) -> Iterator[str]:

@@ -105,6 +105,12 @@ class BrokerUnreachableError(LinkError):
     retryable = True
 
 
+class NotAmqpError(BrokerUnreachableError):
+    """Somebody answers at the broker's address, and does not speak AMQP."""
+
+    reason = "not_amqp"
+
+
 class ConnectionLostError(LinkError):
     """An established connection broke."""
 
@@ -136,6 +142,19 @@ class VirtualHostError(LinkError):
     """The virtual host does not exist, or the user may not enter it."""
 
     reason = "virtual_host"
+
+
+class NoMeshError(LinkError):
+    """The broker takes our credentials, and no node of a mesh has been there."""
+
+    reason = "no_mesh"
+    retryable = True
+
+
+class OtherKeyError(LinkError):
+    """The mesh at the broker has none of our keys."""
+
+    reason = "other_key"
 
 
 class BrokerConflictError(LinkError):

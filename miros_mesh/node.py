@@ -35,6 +35,7 @@ from miros_mesh.networks import (
 )
 from miros_mesh.observer import Observers
 from miros_mesh.report import StopReport
+from miros_mesh.search import Search, marks_of
 from miros_mesh.wire import (
     FRAME_OVERHEAD_BYTES,
     Codec,
@@ -75,7 +76,9 @@ class Node:
         self.bulletin = Bulletin(self.identity.node, NETWORKS[0])
         self.home = _home_broker(config)
         self._vitals = Vitals(self.home.name)
-        self.observer = Observers(self._vitals, self.bulletin, *config.observers)
+        self.search = Search(config, self.identity.node) if config.discovery_sources else None
+        searching = (self.search,) if self.search else ()
+        self.observer = Observers(self._vitals, self.bulletin, *searching, *config.observers)
         self._charts: dict[str, Inbox | None] = {}
         self._queues: dict[str, str] = {}
         self._topics: dict[str, str] = {}
@@ -131,6 +134,9 @@ class Node:
             link, self._stopped = self._link, True
         if link is None:
             return self._report
+        if self.search:
+            # First, so that nobody is found while all others end.
+            self.search.stop(_JOIN_TIMEOUT_S)
         self.repair.stop(_JOIN_TIMEOUT_S)
         self._report = report = self.peers.stop(self.config.drain_timeout_s)
         if report.left_over:
@@ -146,6 +152,7 @@ class Node:
     def abandon(self) -> None:
         """In a forked child: this node is the parent's."""
         self.forked = True
+        self.search = None
         if self._link:
             self._link.abandon()
 
@@ -271,6 +278,8 @@ class Node:
         publisher.wait_ready(self._start_timeout_s)
         self.subscriber.add(self._repair_queue(), self.repair.receive, self._add_timeout_s)
         self.repair.start()
+        if self.search:
+            self.search.start(link, self.peers, self.mesh, self.observer)
 
     @property
     def _largest_message(self) -> int:
@@ -311,7 +320,10 @@ class Node:
         config = self.config
         return LinkSettings(
             node=self.name,
-            exchanges=tuple(exchange_of(network) for network in (*NETWORKS, REPAIR)),
+            exchanges=(
+                *(exchange_of(network) for network in (*NETWORKS, REPAIR)),
+                *(marks_of(config) if config.brokers else ()),
+            ),
             observer=self.observer,
             attempts=config.connection_attempts,
             connect_timeout_s=config.connect_timeout_s,

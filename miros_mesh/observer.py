@@ -65,6 +65,18 @@ class Observer:
     def unsubscribed(self, *, broker: str, reason: str) -> None:
         """The node lost its home broker."""
 
+    def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
+        """Discovery has looked at an address; `verdict` is one of few words."""
+
+    def searched(self, *, source: str, found: int, seconds: float) -> None:
+        """A source of discovery went through all of its candidates once."""
+
+    def cache_read(self, *, hit: bool) -> None:
+        """The cache of the local network was young enough, or not."""
+
+    def alien(self, *, outcome: str) -> None:
+        """What became of the broker that an unknown node named; `outcome` is one of few words."""
+
     def chart_left(self, *, node: str, chart: str) -> None:
         """A chart of another node, or another chart of this one, said goodbye."""
 

@@ -20,7 +20,7 @@ class StopReport:
     left_over: int = 0
     """Neither confirmed nor dropped: lost when the node has ended, else still on their way."""
     dropped: int = 0
-    """Gone because the outbox was full."""
+    """Gone because the outbox was full, or because their peer was lost for good."""
 
     @property
     def all_confirmed(self) -> bool:

@@ -14,12 +14,15 @@ from typing import Any, Final
 from miros_mesh.address import BrokerAddress, is_port
 from miros_mesh.errors import AddressError
 
+OFF: Final = "off"
 KEYGEN: Final = "make one with: miros-mesh keygen"
 
 _FERNET_KEY: Final = re.compile(rb"[A-Za-z0-9_-]{43}=")
 _NODE_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LOOKED_UP: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?(:[0-9]{1,5})?")
 # Only where another URL begins: a password may hold a comma.
 _BETWEEN_URLS: Final = re.compile(r"\s*[,;\s]\s*(?=amqps?://)", re.IGNORECASE)
+_BETWEEN_WORDS: Final = re.compile(r"[,;\s]+")
 _BETWEEN_KEYS: Final = re.compile(rb"[,\s]+")
 
 
@@ -50,6 +53,19 @@ def as_tuple(value: Any) -> Any:
 def as_home(value: Any) -> Any:
     """A folder as a path, with `~` left for the moment of use."""
     return Path(value) if isinstance(value, str) and value else value
+
+
+def as_words(value: Any) -> Any:
+    """One string of words, split by commas or white space, as a tuple."""
+    if isinstance(value, str):
+        return tuple(word for word in _BETWEEN_WORDS.split(value.strip()) if word)
+    return as_tuple(value)
+
+
+def as_sources(value: Any) -> Any:
+    """As words; `off` is none of them."""
+    words = as_words(value)
+    return () if words == (OFF,) else words
 
 
 def _as_bytes(key: Any) -> Any:
@@ -95,6 +111,26 @@ def home_problems(setting: str, value: Any) -> Iterator[str]:
         yield f"{setting} must be a path to a folder"
     elif not (value.is_absolute() or str(value).startswith("~")):
         yield f"{setting} must be an absolute path, so that every process finds the same folder"
+
+
+def file_problems(setting: str, value: Any) -> Iterator[str]:
+    """Check a file that need not exist."""
+    if value is not None and not isinstance(value, Path):
+        yield f"{setting} must be a path to a file"
+
+
+def names_problems(setting: str, value: Any) -> Iterator[str]:
+    """Check host names that are looked up; a URL could hold a password."""
+    if not isinstance(value, tuple) or not all(
+        isinstance(name, str) and _LOOKED_UP.fullmatch(name) for name in value
+    ):
+        yield f"{setting} must be host names, each perhaps with :port"
+
+
+def switch_problems(setting: str, value: Any) -> Iterator[str]:
+    """Check what is on or off."""
+    if not isinstance(value, bool):
+        yield f"{setting} must be True or False"
 
 
 def key_problems(setting: str, keys: Any) -> Iterator[str]:

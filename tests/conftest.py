@@ -10,9 +10,13 @@ from typing import NoReturn
 
 import pytest
 
+import lan_guard
 import namespaces
 from rabbitmq_server import RabbitServer, find_programs
 from waiting import wait_until
+
+# Before anything of the library is imported, let alone started.
+lan_guard.install()
 
 THREAD_END_LIMIT_S = 5.0
 SETTINGS = ("MIROS_MESH_", "RABBIT_", "MESH_", "SNOOP_", "CONNECTION_ATTEMPTS")
@@ -26,14 +30,13 @@ NO_RABBITMQ = (
 def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings and the home of the person who runs the tests out of them."""
     for name in os.environ:
-        if name.startswith(SETTINGS):
+        if name.startswith(SETTINGS) and name != lan_guard.VARIABLE:
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
     monkeypatch.setenv("MIROS_MESH_HOME", str(home / "mesh"))
-    monkeypatch.setenv("MIROS_MESH_LAN", "off")
     # A program that a test starts in the source folder still finds the installed package.
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
 

@@ -97,6 +97,8 @@ def _default(setting: Field[Any]) -> str:
     default = setting.default
     if default is MISSING or default is None or default == ():
         return ""
+    if isinstance(default, bool):
+        return "on" if default else "off"
     return f"`{default}`" if isinstance(default, str) else _number(setting, default)
 
 

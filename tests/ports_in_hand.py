@@ -36,6 +36,7 @@ class Shelf:
     events: int = 0
     size_bytes: int = 0
     started: int = 0
+    aborted: int = 0
     stopped_within_s: list[float] = field(default_factory=list)
 
     def start(self) -> None:
@@ -63,6 +64,9 @@ class Shelf:
         self.stopped_within_s.append(drain_timeout_s)
         return self.report()
 
+    def abort(self, timeout_s: float) -> None:
+        self.aborted += 1
+
 
 class Shop:
     """A link that hands out shelves."""
@@ -71,7 +75,7 @@ class Shop:
         self.left = left
         self.shelves: dict[Broker, Shelf] = {}
 
-    def publisher(self, broker: Broker) -> Shelf:
+    def publisher(self, broker: Broker, *, patient: bool = False) -> Shelf:
         shelf = self.shelves[broker] = Shelf(self.left.get(broker.name, 0), broker)
         return shelf
 
@@ -79,6 +83,11 @@ class Shop:
         raise BrokerUnreachableError("a shop sells no subscribers")
 
     def probe(self, broker: Broker) -> None:
+        pass
+
+    def look(
+        self, broker: Broker, *, exchange: str, marks: Sequence[str], timeout_s: float
+    ) -> None:
         pass
 
     def close(self) -> None:

@@ -155,6 +155,7 @@ class _Networked(ActiveObject):
             raise
         self._reception.open(inbox, node.observer)
         node.bulletin.subscribe(self.name, self._notices.post)
+        node.mesh.join(self.name, self.tx_routing_key)
 
     def transmit(self, event: Event) -> None:
         """Send an event to every chart that listens; never waits for the network.

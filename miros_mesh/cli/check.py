@@ -39,7 +39,8 @@ def _findings(environ: Mapping[str, str], broker_url: str | None) -> Iterator[Fi
     yield True, f"settings: {_where(config)}"
     yield from _keys(config)
     yield True, f"this host: {_own_addresses()}"
-    node = Node(config)
+    # It asks about one broker, and searches for no other.
+    node = Node(config.overridden(discovery=(), discovery_dns_names=()))
     try:
         node.start()
         yield True, f"connected to {node.subscriber.connected_to}"

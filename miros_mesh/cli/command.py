@@ -11,12 +11,25 @@ from importlib.metadata import version
 
 from miros_mesh.cli.check import check
 from miros_mesh.cli.demo import demo
+from miros_mesh.cli.discover import discover
 from miros_mesh.config import MeshConfig
 from miros_mesh.errors import MeshError
 from miros_mesh.wire import generate_key
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 LONGEST_DEMO_S = 3600
+LONGEST_DISCOVERY_S = 600
+
+_DISCOVER_HELP = """\
+Look for the brokers of other hosts, as a node with these settings would, and say what is there.
+Nothing is joined and nothing is declared. Exit code 0 if a broker of our mesh was found.
+
+What is sent: manual logs in at each host of the hosts file; lan opens a TCP connection to the
+broker's port at up to 1,024 addresses of this host's own private networks, whatever the cache says,
+and logs in where somebody answers; dns asks the name server, and logs in at what it names. A login
+without TLS shows user and password to whoever listens there. MIROS_MESH_LAN=off switches lan off,
+whatever is asked for here.
+"""
 
 _SETTINGS_HELP = """\
 Settings come from the environment; miros-mesh check says which ones it found.
@@ -56,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_keygen(commands)
     _add_check(commands)
+    _add_discover(commands)
     return parser
 
 
@@ -96,6 +110,46 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(run=_run_check)
 
 
+def _add_discover(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "discover",
+        help="which brokers of other hosts would a node find, and what are the others?",
+        description=_DISCOVER_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--broker", metavar="URL", help="the credentials to look with")
+    parser.add_argument(
+        "--sources", type=_words, metavar="manual,lan,dns", help="default: those of the settings"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_discovery_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long at most (default %(default)g)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.set_defaults(run=_run_discover)
+
+
+def _run_discover(options: argparse.Namespace) -> int:
+    return discover(
+        os.environ,
+        broker_url=options.broker,
+        sources=options.sources,
+        timeout_s=options.timeout,
+        as_json=options.json,
+    )
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]
+
+
+def _discovery_seconds(text: str) -> float:
+    return _seconds(text, LONGEST_DISCOVERY_S)
+
+
 def _run_demo(options: argparse.Namespace) -> int:
     color = not options.no_color and "NO_COLOR" not in os.environ and sys.stdout.isatty()
     return demo(_with_key(options.broker), seconds=options.seconds, color=color)
@@ -117,11 +171,11 @@ def _with_key(broker: str | None) -> MeshConfig:
     return MeshConfig(broker_url=broker, mesh_encryption_key=generate_key())
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str, longest: float = LONGEST_DEMO_S) -> float:
     try:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 1 <= value <= LONGEST_DEMO_S:
-        raise argparse.ArgumentTypeError(f"a number from 1 to {LONGEST_DEMO_S} is needed")
+    if not 1 <= value <= longest:
+        raise argparse.ArgumentTypeError(f"a number from 1 to {longest} is needed")
     return value

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import socket
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import amqp
 import kombu
 
 from miros_mesh.address import BrokerAddress
-from miros_mesh.errors import AddressError
+from miros_mesh.errors import AddressError, NoMeshError, OtherKeyError
 from miros_mesh.link.consumer import BrokerSubscriber
 from miros_mesh.link.embedded import EmbeddedTransport, MemoryStore, MemoryTransport
 from miros_mesh.link.outbox import Outbox
@@ -50,14 +52,14 @@ class KombuLink:
         self._pools = Pools(dial)
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
-    def publisher(self, broker: Broker) -> BrokerPublisher:
-        """A new publisher for one broker."""
+    def publisher(self, broker: Broker, *, patient: bool = False) -> BrokerPublisher:
+        """A new publisher for one broker; a patient one never ends for want of a connection."""
         settings = self._settings
         publisher = BrokerPublisher(
             name=f"mesh-{settings.node}-publisher-{broker.name}",
             broker=broker,
             pools=self._pools,
-            attempts=settings.attempts,
+            attempts=None if patient else settings.attempts,
             exchanges=settings.exchanges,
             outbox=Outbox(max_events=settings.outbox_events, max_bytes=settings.outbox_bytes),
             window=settings.confirm_window,
@@ -83,6 +85,16 @@ class KombuLink:
     def probe(self, broker: Broker) -> None:
         """Connect once and leave; raises the `LinkError` that says what is wrong."""
         self._pools.give_back(self._pools.open(broker), broken=False)
+
+    def look(
+        self, broker: Broker, *, exchange: str, marks: Sequence[str], timeout_s: float
+    ) -> None:
+        """Connect once, and see whether our mesh is there; declares nothing."""
+        with self._pools.apart(broker, timeout_s) as connection:
+            if not _has(connection, exchange):
+                raise NoMeshError(f"{broker.name} has no mesh; does a node use this virtual host?")
+            if not any(_has(connection, mark) for mark in marks):
+                raise OtherKeyError(f"the mesh at {broker.name} has none of our keys")
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -135,6 +147,17 @@ def memory_link(settings: LinkSettings, store: MemoryStore) -> KombuLink:
         return kombu.Connection(transport=MemoryTransport, transport_options={"store": store})
 
     return KombuLink(settings, dial)
+
+
+def _has(connection: kombu.Connection, exchange: str) -> bool:
+    # A channel of its own: the broker closes it when there is no such exchange.
+    channel = connection.channel()
+    try:
+        channel.exchange_declare(exchange=exchange, type="topic", passive=True)
+    except amqp.NotFound:
+        return False
+    channel.close()
+    return True
 
 
 def _amqp_options(settings: LinkSettings) -> dict[str, Any]:

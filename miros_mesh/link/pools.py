@@ -22,10 +22,12 @@ from miros_mesh.errors import (
     CredentialsRefusedError,
     LinkError,
     MeshError,
+    NotAmqpError,
     PermissionDeniedError,
     TlsError,
     VirtualHostError,
 )
+from miros_mesh.link.deadline import Deadline
 from miros_mesh.link.ports import Broker
 
 Dial = Callable[[BrokerAddress | None], kombu.Connection]
@@ -77,12 +79,46 @@ class Pools:
         """End a loan. A broken connection is dropped without a word to its peer."""
         if broken:
             connection.collect(_CLOSE_TIMEOUT_S)
-        elif sock := getattr(connection.connection, "sock", None):
-            sock.settimeout(_CLOSE_TIMEOUT_S)
+        else:
+            _hurry(connection)
         try:
             connection._pool.replace(connection)  # noqa: SLF001 - a pooled connection knows its pool
         except (amqp.AMQPError, OSError):
             connection.collect(_CLOSE_TIMEOUT_S)
+
+    @contextmanager
+    def apart(self, broker: Broker, timeout_s: float) -> Iterator[kombu.Connection]:
+        """A connection outside of the pools, to the first address alone; cut after `timeout_s`.
+
+        Raises what `open` raises. Only a resolver that is slow is not hurried.
+        """
+        address = next(iter(broker.addresses), None)
+        with Deadline(timeout_s, f"mesh-deadline-{broker.name}") as deadline:
+            connection = self._dial(address)
+            connection.connect_timeout = timeout_s
+            connection.transport_options = {**connection.transport_options, "deadline": deadline}
+            self._connections.add(connection)
+            try:
+                with self._in_time(broker, deadline):
+                    with translated(broker.name, connecting=True):
+                        _establish(connection)
+                    with translated(broker.name):
+                        yield connection
+                _hurry(connection)
+                connection.release()
+            finally:
+                # Says nothing to the peer any more; after an orderly end there is nothing left.
+                connection.collect(_CLOSE_TIMEOUT_S)
+
+    @contextmanager
+    def _in_time(self, broker: Broker, deadline: Deadline) -> Iterator[None]:
+        """What breaks since it was cut is no word of the broker's."""
+        try:
+            yield
+        except LinkError as error:
+            if not deadline.passed:
+                raise
+            raise BrokerUnreachableError(f"{broker.name} does not answer in time") from error
 
     def close(self) -> None:
         """Close every connection, lent or not."""
@@ -106,7 +142,7 @@ class Pools:
         self._connections.add(connection)
         try:
             with translated(where, connecting=True):
-                connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
+                _establish(connection)
         except BaseException:
             self.give_back(connection, broken=True)
             raise
@@ -117,6 +153,15 @@ class Pools:
             if address not in self._pools:
                 self._pools[address] = _Pool(self._dial(address), CONNECTIONS_PER_ADDRESS)
             return self._pools[address]
+
+
+def _establish(connection: kombu.Connection) -> None:
+    connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
+
+
+def _hurry(connection: kombu.Connection) -> None:
+    if sock := getattr(connection.connection, "sock", None):
+        sock.settimeout(_CLOSE_TIMEOUT_S)
 
 
 def _let_go(connection: kombu.Connection) -> None:
@@ -191,7 +236,7 @@ def _too_many(where: str, _: Exception) -> LinkError:
 
 
 def _no_amqp(where: str, error: Exception) -> LinkError:
-    return BrokerUnreachableError(
+    return NotAmqpError(
         f"what answers at {where} does not speak AMQP ({type(error).__name__}); is the port right?"
     )
 
@@ -219,6 +264,7 @@ _CONNECTING: Kinds = (
     ((ssl.SSLError,), _tls),
     ((socket.gaierror,), _unknown_host),
     ((kombu.exceptions.ConnectionLimitExceeded,), _too_many),
+    ((amqp.FrameSyntaxError, amqp.UnexpectedFrame), _no_amqp),
     (_FOREIGN, _unreachable),
     ((Exception,), _no_amqp),
 )

@@ -118,6 +118,9 @@ class Publisher(Protocol):
     def stop(self, drain_timeout_s: float) -> StopReport:
         """Drain, end the worker, and say what became of the events put here."""
 
+    def abort(self, timeout_s: float) -> None:
+        """End the worker without draining; waits for it for `timeout_s` at most."""
+
 
 class Subscriber(Protocol):
     """One worker that consumes queues of one broker."""
@@ -148,8 +151,8 @@ class Subscriber(Protocol):
 class Link(Protocol):
     """A way to move bytes: RabbitMQ, the embedded broker, or memory."""
 
-    def publisher(self, broker: Broker) -> Publisher:
-        """A new publisher for one broker."""
+    def publisher(self, broker: Broker, *, patient: bool = False) -> Publisher:
+        """A new publisher for one broker; a patient one never ends for want of a connection."""
 
     def subscriber(self, broker: Broker, claim: str | None = None) -> Subscriber:
         """A new subscriber at one broker.
@@ -160,6 +163,15 @@ class Link(Protocol):
 
     def probe(self, broker: Broker) -> None:
         """Connect once and leave; raises the `LinkError` that says what is wrong."""
+
+    def look(
+        self, broker: Broker, *, exchange: str, marks: Sequence[str], timeout_s: float
+    ) -> None:
+        """See whether our mesh is at a broker's first address, on a connection of its own.
+
+        Raises the `LinkError` that says what is there instead: `NoMeshError` without the exchange,
+        `OtherKeyError` without any of the exchanges `marks`. From several threads at once.
+        """
 
     def close(self) -> None:
         """Close every pooled connection."""

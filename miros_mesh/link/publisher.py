@@ -33,7 +33,7 @@ class BrokerPublisher(Worker):
         name: str,
         broker: Broker,
         pools: Pools,
-        attempts: int,
+        attempts: int | None,
         exchanges: tuple[str, ...],
         outbox: Outbox,
         window: int,
@@ -72,6 +72,10 @@ class BrokerPublisher(Worker):
         self._end(drain_timeout_s)
         return self._outbox.report()
 
+    def abort(self, timeout_s: float) -> None:
+        """End the worker without draining; waits for it for `timeout_s` at most."""
+        self._end(timeout_s)
+
     def _opened(self, connection: kombu.Connection) -> None:
         channel = connection.channel()
         for exchange in self._exchanges:
@@ -82,6 +86,10 @@ class BrokerPublisher(Worker):
         self._outbox.rewind()
         self._producer = kombu.Producer(channel, auto_declare=False)
         self._observer.peer_up(peer=self.broker.name)
+
+    def _unreached(self, error: LinkError) -> None:
+        self._observer.peer_down(peer=self.broker.name, reason=error.reason)
+        logger.warning("publisher goes on trying: %s", error)
 
     def _lost(self, error: LinkError | None) -> None:
         self._producer = None

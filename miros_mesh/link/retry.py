@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import tenacity
 from tenacity import retry_if_exception, stop_after_attempt, stop_when_event_set
@@ -22,13 +23,22 @@ def connect_policy(stop: threading.Event, attempts: int) -> tenacity.Retrying:
     )
 
 
-def reconnect_policy(stop: threading.Event) -> tenacity.Retrying:
+def reconnect_policy(
+    stop: threading.Event, first_failure: Callable[[LinkError], None] = lambda _: None
+) -> tenacity.Retrying:
     """For a node at work: as long as it lives, slowly where a person must mend something first."""
+
+    def before_sleep(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if state.attempt_number == 1 and isinstance(error, LinkError):
+            first_failure(error)
+
     return tenacity.Retrying(
         retry=retry_if_exception(lambda e: isinstance(e, LinkError)),
         stop=stop_when_event_set(stop),
         wait=_WaitByError(),
         sleep=tenacity.sleep_using_event(stop),
+        before_sleep=before_sleep,
         reraise=True,
     )
 

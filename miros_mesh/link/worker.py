@@ -34,10 +34,12 @@ _READ_TIMEOUT_S = 0.5
 class Worker:
     """Subclasses say what to do on a new connection, at each turn, and when it is gone.
 
+    Without a number of `attempts` it never ends for want of a first connection.
+
     Only the worker's own thread touches the connection: neither kombu nor py-amqp is thread-safe.
     """
 
-    def __init__(self, *, name: str, broker: Broker, pools: Pools, attempts: int) -> None:
+    def __init__(self, *, name: str, broker: Broker, pools: Pools, attempts: int | None) -> None:
         self.broker = broker
         self._pools = pools
         self._attempts = attempts
@@ -117,13 +119,16 @@ class Worker:
     def _lost(self, error: LinkError | None) -> None:
         """The connection is gone; None at the end of an orderly stop."""
 
+    def _unreached(self, error: LinkError) -> None:
+        """The first attempt failed of a worker that goes on trying."""
+
     def _finished(self) -> bool:
         """Whether a stopping worker has nothing left to do."""
         return True
 
     def _run(self) -> None:
         try:
-            with self._connected(connect_policy(self._stopping, self._attempts)) as connection:
+            with self._connected(self._first_policy()) as connection:
                 self._settled.set()
                 self._serve(connection)
             while not self._stopping.wait(self._pause()):
@@ -138,6 +143,11 @@ class Worker:
             self._settled.set()
             if self._stopping.is_set():
                 self._close_wake()
+
+    def _first_policy(self) -> tenacity.Retrying:
+        if self._attempts is not None:
+            return connect_policy(self._stopping, self._attempts)
+        return reconnect_policy(self._stopping, first_failure=self._unreached)
 
     def _pause(self) -> float:
         """Seconds before the next connection: more each time one breaks soon after it was made."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from miros_mesh.errors import PayloadError
 from miros_mesh.link.ports import Delivery
-from miros_mesh.networks.mesh import GOODBYE, RESERVED_PREFIX, Mesh
+from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX, Mesh
 from miros_mesh.networks.streams import Passed, Range, Streams, Verdict
 from miros_mesh.wire import Envelope
 
@@ -278,6 +278,8 @@ class Inbox:
     def _control(self, envelope: Envelope) -> None:
         if envelope.signal == GOODBYE:
             self._mesh.observer.chart_left(node=envelope.node, chart=envelope.chart)
+        elif envelope.signal in (HELLO, BEAT):
+            self._mesh.heard(envelope)
 
     def _drop(self, reason: str) -> None:
         self._mesh.observer.dropped(network=self._mesh.network.name, reason=reason, events=1)

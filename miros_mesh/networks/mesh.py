@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,10 @@ RESERVED_PREFIX = "miros_mesh."
 GOODBYE = RESERVED_PREFIX + "goodbye"
 # Says nothing but its number, by which receivers see that something before it is missing.
 BEAT = RESERVED_PREFIX + "beat"
+# Says where the home broker of its node is, as a beat does: nodes that do not know it may look.
+HELLO = RESERVED_PREFIX + "hello"
 _BEATS = 2
+_LONGEST_CLAIM = 300
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,10 @@ class Mesh:
         self.observer = observer
         self.dedup_window = dedup_window
         self._serializer = serializer
+        self.claim = ""
+        """Where the node's home broker is for others; nothing is said while it is empty."""
+        self.claimed: Callable[[str], None] = lambda _: None
+        """Told what other nodes claim; checks it, and returns at once."""
         self._quiet: dict[str, _Quiet] = {}
 
     def transmit(
@@ -69,6 +77,23 @@ class Mesh:
                 f"{type(error).__name__}"
             ) from error
 
+    def join(self, chart: str, routing_key: str) -> None:
+        """The chart has started: say where its node is, if anybody is to know."""
+        if self.claim:
+            self._quiet.setdefault(chart, _Quiet(routing_key))
+            self._send(chart, routing_key, HELLO, self.claim.encode(), None)
+
+    def hello(self) -> None:
+        """Say it once more, for those who have not heard it."""
+        for chart, quiet in list(self._quiet.items()):
+            self._send(chart, quiet.routing_key, HELLO, self.claim.encode(), None)
+
+    def heard(self, envelope: Envelope) -> None:
+        """Another node said hello, or let its heart beat."""
+        own = envelope.incarnation == self.identity.incarnation
+        if not own and 0 < len(envelope.payload) <= _LONGEST_CLAIM:
+            self.claimed(envelope.payload.decode(errors="replace"))
+
     def goodbye(self, chart: str, routing_key: str) -> None:
         """Tell the others that a chart leaves."""
         self._quiet.pop(chart, None)
@@ -84,7 +109,7 @@ class Mesh:
             if last != quiet.last:
                 quiet.last, quiet.beats = last, 0
             elif quiet.beats < _BEATS:
-                quiet.last = self._send(chart, quiet.routing_key, BEAT, b"", None)
+                quiet.last = self._send(chart, quiet.routing_key, BEAT, self.claim.encode(), None)
                 quiet.beats += 1
 
     def payload_of(self, envelope: Envelope) -> Any:

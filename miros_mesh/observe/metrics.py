@@ -17,6 +17,7 @@ OTHER: Final = "other"
 NETWORKS: Final = ("mesh", "snoop_trace", "snoop_spy")
 MAX_NETWORKS: Final = 10
 MAX_REASONS: Final = 30
+MAX_SOURCES: Final = 6
 SECONDS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1, 2.5, 5, 10, 30, 60, 300),
@@ -41,6 +42,9 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "repaired_events": ("Missing events that came when asked for.", ("network",)),
     "peer_losses": ("Connections to peers that broke.", ("reason",)),
     "subscription_losses": ("Connections to a home broker that broke.", ("reason",)),
+    "scouts": ("Addresses that discovery looked at.", ("source", "verdict")),
+    "cache_reads": ("Looks into the cache of the local network: hit or miss.", ("outcome",)),
+    "aliens": ("Brokers that unknown nodes named, by what became of them.", ("outcome",)),
     "charts_left": ("Charts elsewhere on the mesh that said goodbye.", ()),
     "chart_deaths": ("Charts whose thread was ended by an exception.", ("chart",)),
 }
@@ -66,6 +70,14 @@ class MetricsObserver(Observer):
         )
         self._delivery_seconds = _histogram(
             "delivery_seconds", "From transmit, by the sender's clock, to the FIFO.", registry
+        )
+        self._source = _Label(MAX_SOURCES)
+        self._word = _Label(MAX_REASONS)
+        self._scout_seconds = _histogram(
+            "scout_seconds", "A look of discovery at one address.", registry, "source"
+        )
+        self._search_seconds = _histogram(
+            "search_seconds", "All candidates of one source of discovery.", registry, "source"
         )
         self._peers = _Presence(
             _gauge("peer_connected", "1 while a peer is connected.", registry, "peer"), self._broker
@@ -137,6 +149,20 @@ class MetricsObserver(Observer):
         self._home.leave(broker)
         if reason != STOPPED:
             self._count("subscription_losses", 1, self._reason(reason))
+
+    def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
+        label = self._source(source)
+        self._count("scouts", 1, label, self._word(verdict))
+        self._scout_seconds.labels(label).observe(seconds)
+
+    def searched(self, *, source: str, found: int, seconds: float) -> None:
+        self._search_seconds.labels(self._source(source)).observe(seconds)
+
+    def cache_read(self, *, hit: bool) -> None:
+        self._count("cache_reads", 1, "hit" if hit else "miss")
+
+    def alien(self, *, outcome: str) -> None:
+        self._count("aliens", 1, self._word(outcome))
 
     def chart_left(self, *, node: str, chart: str) -> None:
         self._count("charts_left", 1)

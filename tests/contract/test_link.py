@@ -20,6 +20,7 @@ from miros_mesh.link.broker import amqp_link, embedded_link, memory_link
 from miros_mesh.link.embedded import MemoryStore
 from miros_mesh.link.ports import Broker, Delivery
 from miros_mesh.link.queues import DEAD_LETTERS
+from miros_mesh.report import StopReport
 from post_office import LIMIT_S, Letter, Mailbox, Notebook, PostOffice, keeping, letter, queue
 from waiting import wait_until
 
@@ -576,6 +577,16 @@ def test_stop_can_be_called_again(office: PostOffice) -> None:
     for _ in range(2):
         assert publisher.stop(LIMIT_S).left_over == 0
         subscriber.stop(LIMIT_S)
+
+
+def test_an_aborted_publisher_sends_nothing_more_and_ends_at_once(office: PostOffice) -> None:
+    publisher = office.publisher()
+    publisher.abort(LIMIT_S)
+
+    publisher.put(letter("too late"))
+
+    assert not publisher.alive
+    assert publisher.report() == StopReport(sent=1, left_over=1)
 
 
 def test_a_probe_of_a_good_broker_is_silent(office: PostOffice) -> None:

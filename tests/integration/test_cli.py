@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -17,6 +18,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from charts_at_work import KEY
+from lan_guard import VARIABLE
 from rabbitmq_server import HOST, USER, RabbitServer, free_ports
 from waiting import wait_until
 
@@ -74,7 +76,15 @@ def _nothing_to_hide(output: str) -> None:
 def test_help_names_every_command_and_where_settings_come_from() -> None:
     shown = run("--help")
     assert (shown.code, shown.err) == (0, "")
-    for word in ("demo", "keygen", "check", "MIROS_MESH_BROKER_URL", "RABBIT_USER", "_FILE"):
+    for word in (
+        "demo",
+        "keygen",
+        "check",
+        "discover",
+        "MIROS_MESH_BROKER_URL",
+        "RABBIT_USER",
+        "_FILE",
+    ):
         assert word in shown.out
 
 
@@ -84,6 +94,7 @@ def test_help_names_every_command_and_where_settings_come_from() -> None:
         ("demo", ["--broker", "--seconds", "--no-color", "Exit code 1 if"]),
         ("check", ["--broker", "One line a finding", "exit code 1"]),
         ("keygen", ["Fernet key", "same one"]),
+        ("discover", ["--json", "--sources", "--timeout", "What is sent", "1,024 addresses"]),
     ],
 )
 def test_every_command_explains_itself(command: str, words: list[str]) -> None:
@@ -228,6 +239,66 @@ def test_check_tells_a_home_folder_that_cannot_be_used(tmp_path: Path) -> None:
     assert "MIROS_MESH_HOME" in line
 
 
+# discover
+
+
+def searching(
+    rabbitmq: RabbitServer, vhost: str, folder: Path, *hosts: str, **more: str
+) -> dict[str, str]:
+    """An environment with a hosts file; the local network stays off, as everywhere in tests."""
+    file = folder / "hosts.json"
+    file.write_text(json.dumps({"hosts": hosts}))
+    return {
+        "RABBIT_USER": "peter",
+        "RABBIT_PASSWORD": "rabbit",
+        "RABBIT_PORT": str(rabbitmq.port),
+        "MIROS_MESH_RABBIT_VIRTUAL_HOST": vhost,
+        "MIROS_MESH_ENCRYPTION_KEY": KEY.decode(),
+        "MIROS_MESH_DISCOVERY_HOSTS_FILE": str(file),
+        **more,
+    }
+
+
+def test_discover_shows_what_is_at_each_listed_host(
+    rabbitmq: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    # Given a mesh at a broker, and a port where nobody is
+    live, dead = f"{HOST}:{rabbitmq.port}", f"{HOST}:{free_ports(1)[0]}"
+    environment = searching(rabbitmq, vhost, tmp_path, live, dead)
+    assert run("check", **environment).code == 0
+    # When somebody looks
+    found = run("discover", **environment)
+    # Then progress goes to one stream and the table to the other
+    assert found.code == 0
+    assert [line.split()[:3] for line in found.lines[:3]] == [
+        ["address", "found", "by"],
+        [live, "manual", "ours"],
+        [dead, "manual", "nothing"],
+    ]
+    assert found.lines[-1].startswith("1 of our mesh, 2 looked at in ")
+    assert "MIROS_MESH_LAN=off: the local network is not looked at" in found.err
+    assert f"manual  {live:22} ours" in found.err
+
+
+def test_discover_tells_programs_in_json(
+    rabbitmq: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    live = f"{HOST}:{rabbitmq.port}"
+    environment = searching(rabbitmq, vhost, tmp_path, live)
+    found = run("discover", "--json", "--sources", "manual", "--timeout", "20", **environment)
+    assert (found.code, found.err) == (1, "")
+    told = json.loads(found.out)
+    assert told["complete"]
+    [each] = told["addresses"]
+    assert (each["address"], each["found_by"], each["verdict"]) == (live, "manual", "no_mesh")
+
+
+def test_discover_looks_for_nothing_without_a_rabbitmq() -> None:
+    found = run("discover")
+    assert (found.code, found.out) == (1, "")
+    assert "RABBIT_USER" in found.err
+
+
 # demo
 
 
@@ -235,7 +306,7 @@ class Demo:
     """A running demo; on a terminal of its own when a `terminal` is given."""
 
     def __init__(self, home: Path, *arguments: str, terminal: bool = False, **extra: str) -> None:
-        clean = {n: v for n, v in os.environ.items() if not n.startswith(SETTINGS)}
+        clean = {n: v for n, v in os.environ.items() if not n.startswith(SETTINGS) or n == VARIABLE}
         self._master: int | None
         self._master, slave = pty.openpty() if terminal else (None, subprocess.PIPE)
         self.process = subprocess.Popen(

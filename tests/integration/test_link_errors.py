@@ -28,6 +28,7 @@ from miros_mesh.errors import (
     ConnectionLostError,
     CredentialsRefusedError,
     LinkError,
+    NotAmqpError,
     PermissionDeniedError,
     TlsError,
     VirtualHostError,
@@ -143,6 +144,16 @@ def frame(kind: int, channel: int, payload: bytes) -> bytes:
     return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
 
 
+def answering(words: bytes) -> Callable[[socket.socket], None]:
+    """Say something once the other side has spoken."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(1_024)
+        connection.sendall(words)
+
+    return answer
+
+
 @every_use
 def test_down(use: Use, link: KombuLink) -> None:
     """Nobody listens at the port."""
@@ -186,8 +197,8 @@ def test_black_hole_with_tls(link: KombuLink) -> None:
 )
 def test_no_amqp(link: KombuLink, rubbish: bytes) -> None:
     """Another program listens there, and says what no broker says."""
-    with server(lambda connection: connection.sendall(rubbish)) as port:
-        message = refused(BrokerUnreachableError, probe, link, at_port(port))
+    with server(answering(rubbish)) as port:
+        message = refused(NotAmqpError, probe, link, at_port(port))
 
     assert "is the port right?" in message
 

@@ -207,7 +207,7 @@ NUMBERS = {f.name: f for f in fields(MeshConfig) if "range" in f.metadata}
 
 
 def test_every_number_has_a_range_that_holds_its_default() -> None:
-    numbers = {f.name for f in fields(MeshConfig) if isinstance(f.default, (int, float))}
+    numbers = {f.name for f in fields(MeshConfig) if type(f.default) in (int, float)}
     assert numbers == set(NUMBERS)
     for known in NUMBERS.values():
         low, high = known.metadata["range"]
@@ -372,3 +372,56 @@ def test_no_secret_is_shown_wherever_it_was_put_by_mistake(setting: str, form: A
     if setting not in {"rabbit_user", "rabbit_host", "rabbit_virtual_host", "home", "node_name"}:
         assert SENTINEL not in shown
     assert SENTINEL not in shown.partition("attention")[2]
+
+
+ANCESTOR = {"rabbit_user": "peter", "rabbit_password": "rabbit", "mesh_encryption_key": KEY}
+SHARED = {"broker_url": "amqp://u:p@a", "mesh_encryption_key": KEY}
+
+
+@pytest.mark.parametrize(
+    ("settings", "sources"),
+    [
+        ({}, ()),
+        (SHARED, ()),
+        (ANCESTOR, ("manual", "lan")),
+        ({**ANCESTOR, "discovery": "off"}, ()),
+        ({**ANCESTOR, "discovery": ()}, ()),
+        ({**ANCESTOR, "discovery": ["manual"]}, ("manual",)),
+        ({**SHARED, "discovery": "dns manual", "discovery_dns_names": "a, b"}, ("dns", "manual")),
+        ({**ANCESTOR, "link_factory": id}, ()),
+    ],
+)
+def test_only_a_broker_for_each_host_is_searched_for_unasked(
+    settings: dict[str, Any], sources: tuple[str, ...]
+) -> None:
+    assert MeshConfig(**settings).discovery_sources == sources
+
+
+def test_a_default_follows_the_broker_that_a_chart_chooses() -> None:
+    assert MeshConfig().overridden(**ANCESTOR).discovery_sources == ("manual", "lan")
+    assert MeshConfig(**ANCESTOR).overridden(broker_url="amqp://u:p@a").discovery_sources == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"discovery": "manual"}, "discovery needs a RabbitMQ"),
+        ({**ANCESTOR, "discovery": "ping"}, "discovery must be some of manual, lan, dns, or off"),
+        ({**ANCESTOR, "discovery": 7}, "discovery must be some of manual, lan, dns, or off"),
+        ({**ANCESTOR, "discovery": "lan lan"}, "discovery names a source twice"),
+        ({**ANCESTOR, "discovery": "dns"}, "discovery_dns_names names nothing"),
+        ({**ANCESTOR, "discovery_dns_names": "a"}, "dns is not in discovery"),
+        (
+            {**ANCESTOR, "discovery": "dns", "discovery_dns_names": "amqp://u:p@a"},
+            "discovery_dns_names must be host names",
+        ),
+        ({**ANCESTOR, "discovery_hosts_file": 1}, "discovery_hosts_file must be a path"),
+        ({**ANCESTOR, "discovery_cache_file": 1}, "discovery_cache_file must be a path"),
+        ({**ANCESTOR, "discovery_ipv6": "on"}, "discovery_ipv6 must be True or False"),
+        ({**ANCESTOR, "alien_policy": "shoot"}, "alien_policy must be one of adopt, probe, ignore"),
+        ({**ANCESTOR, "peer_forget_after_s": 0}, "peer_forget_after_s is 0"),
+    ],
+)
+def test_what_discovery_cannot_do_is_told(settings: dict[str, Any], problem: str) -> None:
+    [told] = problems_of(**settings)
+    assert problem in told

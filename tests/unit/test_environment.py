@@ -53,6 +53,12 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_SNOOP_SPY_ENCRYPTION_KEY": OLD_KEY,
         "MIROS_MESH_NODE_NAME": "n",
         "MIROS_MESH_HOME": "/x",
+        "MIROS_MESH_DISCOVERY": "manual, dns",
+        "MIROS_MESH_DISCOVERY_HOSTS_FILE": "/x/hosts.json",
+        "MIROS_MESH_DISCOVERY_CACHE_FILE": "/x/cache.json",
+        "MIROS_MESH_DISCOVERY_DNS_NAMES": "rabbit.mesh, _amqp._tcp.mesh",
+        "MIROS_MESH_DISCOVERY_IPV6": "on",
+        "MIROS_MESH_ALIEN_POLICY": "probe",
     }
     numbers = {f.name: f.default + 1 for f in fields(MeshConfig) if "range" in f.metadata}
     values |= {f"MIROS_MESH_{name.upper()}": f" {value} " for name, value in numbers.items()}
@@ -60,6 +66,11 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert {name: getattr(config, name) for name in numbers} == numbers
     assert [broker.redacted for broker in config.brokers] == ["amqp://peter@h:5673/v"]
     assert config.home == Path("/x")
+    assert config.discovery_sources == ("manual", "dns")
+    assert config.discovery_hosts_file == Path("/x/hosts.json")
+    assert config.discovery_cache_file == Path("/x/cache.json")
+    assert config.discovery_dns_names == ("rabbit.mesh", "_amqp._tcp.mesh")
+    assert (config.discovery_ipv6, config.alien_policy) == (True, "probe")
     assert config.keys_for("snoop_spy") == (OLD_KEY.encode(),)
     objects = {"serializer", "observers", "link_factory"}
     scalars = {f.name for f in fields(MeshConfig) if f.init} - objects
@@ -266,3 +277,13 @@ def test_no_content_of_a_file_is_quoted(name: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(SENTINEL.encode() + b"\xff")
     shown = shown_by({f"MIROS_MESH_{name}_FILE": str(tmp_path / "secret")})
     assert SENTINEL not in shown
+
+
+@pytest.mark.parametrize(("word", "meant"), [("on", True), ("YES", True), ("0", False)])
+def test_a_switch_is_on_or_off(word: str, meant: bool) -> None:
+    assert MeshConfig.from_env({"MIROS_MESH_DISCOVERY_IPV6": word}).discovery_ipv6 is meant
+
+
+def test_a_switch_that_is_neither_is_told_by_its_variable() -> None:
+    problems = problems_of({"MIROS_MESH_DISCOVERY_IPV6": "perhaps"})
+    assert problems == ("MIROS_MESH_DISCOVERY_IPV6 must be on or off",)

@@ -25,7 +25,9 @@ def test_only_what_heals_by_itself_is_retryable() -> None:
         "BrokerUnreachableError",
         "ConnectionLostError",
         "ConfirmTimeoutError",
+        "NoMeshError",
         "NodeNameTakenError",
+        "NotAmqpError",
     }
 
 

@@ -26,6 +26,10 @@ HOOKS: dict[str, dict[str, Any]] = {
     "unblocked": {"peer": "p"},
     "subscribed": {"broker": "b"},
     "unsubscribed": {"broker": "b", "reason": "lost"},
+    "scouted": {"source": "lan", "host": "h", "verdict": "ours", "seconds": 0.1},
+    "searched": {"source": "lan", "found": 2, "seconds": 0.1},
+    "cache_read": {"hit": True},
+    "alien": {"outcome": "adopted"},
     "chart_left": {"node": "n", "chart": "c"},
     "chart_died": {"chart": "c", "error": ValueError("x")},
 }

@@ -6,12 +6,13 @@ import math
 import threading
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from miros_mesh.networks import Arrival, Inbox
-from miros_mesh.networks.mesh import BEAT, GOODBYE, RESERVED_PREFIX
+from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX
 from miros_mesh.observer import Observer
 from ports_in_hand import Handed
 from sealed import OURS, THEIRS, envelope, frame_of, mesh
@@ -500,3 +501,29 @@ def test_whatever_comes_twice_each_event_is_handled_once_before_any_of_its_frame
     chart.handle(len(chart.fifo))
     check()
     assert all(delivery.acks == 1 and not delivery.rejects for _, delivery in frames)
+
+
+@pytest.mark.parametrize("signal", [HELLO, BEAT])
+def test_what_another_node_claims_is_told_and_is_nothing_for_the_chart(
+    chart: Chart, signal: str
+) -> None:
+    claims: list[str] = []
+    chart.inbox._mesh.claimed = claims.append
+    words = [b"192.168.1.75:5672", b"x" * 301, b"", b"\xff"]
+
+    for number, word in enumerate(words, start=1):
+        said = msgspec.structs.replace(envelope(number, signal), payload=word)
+        chart.inbox.receive(Handed(frame_of(said)))
+
+    assert claims == ["192.168.1.75:5672", "\ufffd"]
+    assert chart.fifo == []
+
+
+def test_an_own_claim_is_no_news(chart: Chart) -> None:
+    claims: list[str] = []
+    chart.inbox._mesh.claimed = claims.append
+
+    said = msgspec.structs.replace(envelope(1, HELLO, sender=OURS), payload=b"192.168.1.75:5672")
+    chart.inbox.receive(Handed(frame_of(said)))
+
+    assert claims == []

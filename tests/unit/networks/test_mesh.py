@@ -9,7 +9,7 @@ import pytest
 
 from miros_mesh.errors import PayloadError
 from miros_mesh.networks import Mesh
-from miros_mesh.networks.mesh import BEAT, GOODBYE
+from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO
 from miros_mesh.observer import Observer
 from ports_in_hand import Shelf
 from sealed import OURS, envelope, mesh, mesh_codec, mesh_network
@@ -140,3 +140,42 @@ def test_a_serializer_that_fails_is_named_and_its_words_are_kept_back() -> None:
         receiver.payload_of(envelope(payload="é"))
 
     assert "secret" not in str(raised.value)
+
+
+CLAIM = "192.168.1.75:5672"
+
+
+def claims(shelf: Shelf) -> list[tuple[str, str, bytes]]:
+    opened = [mesh_codec.open(parcel.seal()) for parcel in shelf.parcels]
+    return [(each.chart, each.signal, each.payload) for frame in opened for each in frame]
+
+
+def test_a_chart_says_where_its_broker_is_when_it_starts_again_on_request_and_in_beats() -> None:
+    sender, shelf = mesh(), Shelf()
+    sender.network.attach(shelf)
+    sender.claim = CLAIM
+
+    sender.join("talker", "key")
+    sender.hello()
+    sender.beat()
+    sender.beat()
+    sender.goodbye("talker", "key")
+    sender.hello()
+
+    claim = CLAIM.encode()
+    assert claims(shelf) == [
+        ("talker", HELLO, claim),
+        ("talker", HELLO, claim),
+        ("talker", BEAT, claim),
+        ("talker", GOODBYE, b""),
+    ]
+    assert [parcel.events for parcel in shelf.parcels] == [0] * 4
+
+
+def test_a_node_that_searches_for_nobody_says_nothing_of_its_broker() -> None:
+    sender, shelf = mesh(), Shelf()
+    sender.network.attach(shelf)
+
+    sender.join("talker", "key")
+
+    assert shelf.parcels == []

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
+from miros_mesh.errors import StoppedError
 from miros_mesh.link.ports import Broker
 from miros_mesh.networks import Peers
 from miros_mesh.report import StopReport
@@ -79,3 +82,67 @@ def test_all_peers_drain_within_one_time_limit() -> None:
     assert len(limits) == 4
     assert all(0 < limit <= 2.0 for limit in limits)
     assert time.monotonic() - started < 2.0
+
+
+def test_a_lost_peer_gets_nothing_more_and_what_waits_for_it_is_dropped() -> None:
+    shop, network = Shop(home=2, away=3), mesh_network()
+    peers = Peers(shop, (network,))
+    peers.add(HOME)
+    peers.add(AWAY)
+
+    assert peers.remove(AWAY, 1.0) == 3
+
+    network.send("talker", "key", envelope)
+    assert peers.brokers == (HOME,)
+    assert (shop.shelves[HOME].events, shop.shelves[AWAY].events) == (1, 0)
+    assert (shop.shelves[AWAY].aborted, shop.shelves[AWAY].stopped_within_s) == (1, [])
+    assert peers.report() == StopReport(sent=5, left_over=2, dropped=3)
+
+
+def test_a_peer_that_is_none_is_lost_without_a_word() -> None:
+    peers = Peers(Shop(), ())
+
+    assert peers.remove(AWAY, 1.0) == 0
+
+
+def test_a_lost_peer_that_is_found_again_gets_a_new_publisher() -> None:
+    shop, network = Shop(), mesh_network()
+    peers = Peers(shop, (network,))
+    lost = peers.add(AWAY)
+    peers.remove(AWAY, 1.0)
+
+    assert peers.add(AWAY) is not lost
+    network.send("talker", "key", envelope)
+    assert shop.shelves[AWAY].events == 1
+
+
+def test_nobody_waits_while_the_publisher_of_a_lost_peer_ends() -> None:
+    shop, network = Shop(), mesh_network()
+    peers = Peers(shop, (network,))
+    shelf, ending, done = peers.add(AWAY), threading.Event(), threading.Event()
+    assert isinstance(shelf, Shelf)
+
+    def abort(timeout_s: float) -> None:
+        ending.set()
+        done.wait(timeout_s)
+
+    shelf.abort = abort  # type: ignore[method-assign]
+    removing = threading.Thread(target=peers.remove, args=(AWAY, 5.0))
+    removing.start()
+    ending.wait(5)
+
+    began = time.monotonic()
+    peers.add(HOME)
+    peers.report()
+    network.send("talker", "key", envelope)
+    assert time.monotonic() - began < 1
+    done.set()
+    removing.join()
+
+
+def test_a_peer_that_is_found_when_all_has_ended_is_refused() -> None:
+    peers = Peers(Shop(), ())
+    peers.stop(0.1)
+
+    with pytest.raises(StoppedError):
+        peers.add(AWAY)

@@ -253,7 +253,9 @@ def _path(sample: Sample) -> str:
 
 def _everything(observer: Observer, text: str) -> None:
     """Call each hook with `text` wherever a text is asked for."""
-    values = {"str": text, "int": 1, "float": 0.1, "BaseException": ValueError(text)}
+    values = {
+        "str": text, "int": 1, "float": 0.1, "bool": True, "BaseException": ValueError(text)
+    }  # fmt: skip
     for name in vars(Observer):
         if not name.startswith("_"):
             asked = inspect.signature(getattr(Observer, name)).parameters.values()

@@ -1,0 +1,163 @@
+"""`miros-mesh discover`: who is out there, said while it looks, and as a table at the end."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from miros_mesh.charts import signal_table
+from miros_mesh.config import MeshConfig
+from miros_mesh.discovery import Discovery, DiscoveryObserver, Endpoint, Verdict, addresses
+from miros_mesh.errors import ConfigError
+from miros_mesh.link.broker import LinkSettings, amqp_link
+from miros_mesh.observer import Observer
+from miros_mesh.search import LinkProbe, settings_of
+
+NODE = "discover"
+_STOP_LIMIT_S = 5.0
+_HEADER = ("address", "found by", "verdict", "ms")
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One address that was looked at, and what is there."""
+
+    address: str
+    found_by: str
+    verdict: str
+    milliseconds: float
+
+
+def discover(
+    environ: Mapping[str, str],
+    *,
+    broker_url: str | None,
+    sources: Sequence[str] | None,
+    timeout_s: float,
+    as_json: bool,
+) -> int:
+    """Look once with every source; 0 when a broker of our mesh was found."""
+    config = _config(environ, broker_url, sources)
+    signal_table.guard()
+    report = Report(config.discovery_sources, sys.stderr.isatty() or not as_json)
+    if addresses.lan_is_off() and "lan" in config.discovery_sources:
+        report.say(f"{addresses.LAN_VARIABLE}=off: the local network is not looked at")
+        report.searched(source="lan", found=0, seconds=0.0)
+    began = time.monotonic()
+    complete = _look(config, report, timeout_s)
+    seconds = time.monotonic() - began
+    found = report.sightings
+    if as_json:
+        facts = {"complete": complete, "seconds": round(seconds, 3)}
+        told = {**facts, "addresses": [asdict(each) for each in found]}
+        sys.stdout.write(json.dumps(told, indent=2) + "\n")
+    else:
+        sys.stdout.write(_table(found) + "\n")
+        sys.stdout.write(_conclusion(found, complete=complete, seconds=seconds) + "\n")
+    return 0 if any(each.verdict == Verdict.OURS for each in found) else 1
+
+
+def _look(config: MeshConfig, report: Report, timeout_s: float) -> bool:
+    """Whether every source has looked once."""
+    link = amqp_link(LinkSettings(node=NODE, exchanges=(), observer=Observer()))
+    with tempfile.TemporaryDirectory(prefix="mesh-discover-") as folder:
+        # The nodes' cache would only repeat what was found before; strangers do not speak to us.
+        settings = replace(
+            settings_of(config, NODE),
+            cache_path=Path(folder) / "cache.json",
+            aliens="ignore",
+            home=(),
+        )
+        search = Discovery(settings, probe=LinkProbe(config, link), sink=report, observer=report)
+        search.start()
+        try:
+            return report.wait(timeout_s)
+        finally:
+            search.stop(_STOP_LIMIT_S)
+            link.close()
+
+
+class Report(DiscoveryObserver):
+    """Notes what the searches see, and says it while they look."""
+
+    def __init__(self, sources: Sequence[str], talks: bool) -> None:
+        self._missing = set(sources)
+        self._talks = talks
+        self._sightings: dict[tuple[str, str], Sighting] = {}
+        self._all_searched = threading.Event()
+        self._lock = threading.Lock()
+
+    @property
+    def sightings(self) -> list[Sighting]:
+        """What was seen, ours first."""
+        with self._lock:
+            seen = list(self._sightings.values())
+        return sorted(seen, key=lambda each: (each.verdict != Verdict.OURS, each.address))
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until every source has looked once; whether they have."""
+        return self._all_searched.wait(timeout_s)
+
+    def say(self, text: str) -> None:
+        """A line on standard error, so that the result can be read by a program."""
+        if self._talks:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+    def scouted(self, *, source: str, host: str, verdict: Verdict, seconds: float) -> None:
+        sighting = Sighting(host, source, str(verdict), round(seconds * 1000, 1))
+        with self._lock:
+            self._sightings[host, source] = sighting
+        self.say(f"{source:7} {host:22} {verdict}")
+
+    def searched(self, *, source: str, found: int, seconds: float) -> None:
+        self.say(f"{source:7} done: {found} of our mesh in {seconds:.1f} s")
+        with self._lock:
+            self._missing.discard(source)
+            if not self._missing:
+                self._all_searched.set()
+
+    def found(self, endpoint: Endpoint) -> None:
+        """Seen already when it was looked at."""
+
+    def lost(self, endpoint: Endpoint) -> None:
+        """Nothing is kept long enough to be lost."""
+
+
+def _config(
+    environ: Mapping[str, str], broker_url: str | None, sources: Sequence[str] | None
+) -> MeshConfig:
+    config = MeshConfig.from_env(
+        environ, broker_url=broker_url, discovery=tuple(sources) if sources else None
+    )
+    if not config.brokers:
+        raise ConfigError(
+            ("discover needs a RabbitMQ's user and password: RABBIT_USER, or --broker URL",)
+        )
+    if not config.discovery_sources:
+        raise ConfigError(("there is no source to look with; name some: --sources manual,lan",))
+    return config
+
+
+def _table(found: Sequence[Sighting]) -> str:
+    rows = [(e.address, e.found_by, e.verdict, f"{e.milliseconds:.1f}") for e in found]
+    widths = [max(map(len, column)) for column in zip(_HEADER, *rows, strict=True)]
+    return "\n".join(_line(row, widths) for row in (_HEADER, *rows))
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    *texts, number = row
+    cells = [text.ljust(width) for text, width in zip(texts, widths, strict=False)]
+    return "  ".join([*cells, number.rjust(widths[-1])])
+
+
+def _conclusion(found: Sequence[Sighting], *, complete: bool, seconds: float) -> str:
+    ours = {each.address for each in found if each.verdict == Verdict.OURS}
+    end = "" if complete else "; the time was too short for all"
+    return f"\n{len(ours)} of our mesh, {len(found)} looked at in {seconds:.1f} s{end}"

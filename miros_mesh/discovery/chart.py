@@ -1,0 +1,204 @@
+"""What every chart of discovery is: a miros `Factory` whose states are declared in the open."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, TypeVar
+
+from miros import Event, Factory, return_status, signals
+
+from miros_mesh.discovery.crew import Alarm, Crew
+from miros_mesh.discovery.fabric import Mailbox, subscribe, unsubscribe
+from miros_mesh.discovery.ports import DiscoveryObserver
+
+logger = logging.getLogger(__name__)
+
+ENTRY: Final = "ENTRY_SIGNAL"
+INIT: Final = "INIT_SIGNAL"
+EXIT: Final = "EXIT_SIGNAL"
+
+JOIN_TIMEOUT_S = 5.0
+_PUBLISH_PRIORITY = 1000
+
+Handler = TypeVar("Handler", bound=Callable[..., str | None])
+_naming = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """In which state a handler answers which signal, and where that may lead."""
+
+    state: str
+    signal: str
+    to: tuple[str, ...]
+
+
+def on(state: str, signal: str, *, to: str | tuple[str, ...] = ()) -> Callable[[Handler], Handler]:
+    """Declare a handler. It returns the name of the next state, one of `to`, or None to stay."""
+    targets = (to,) if isinstance(to, str) else to
+
+    def declare(handler: Handler) -> Handler:
+        vars(handler).setdefault("reactions", []).insert(0, Reaction(state, signal, targets))
+        return handler
+
+    return declare
+
+
+def reactions(chart: type[DiscoveryChart]) -> Iterator[tuple[Callable[..., str | None], Reaction]]:
+    """Every handler of a kind of chart with what it is declared for."""
+    for kind in reversed(chart.__mro__):
+        for handler in vars(kind).values():
+            for reaction in getattr(handler, "reactions", ()):
+                yield handler, reaction
+
+
+class DiscoveryChart(Factory):
+    """A chart that begins when it is made and ends with `stop`.
+
+    `NEST` names its states, each with the state around it; it begins in the first one.
+    """
+
+    NEST: ClassVar[tuple[tuple[str, str | None], ...]]
+    HEARS: ClassVar[tuple[str, ...]] = ()
+    PUBLISHES: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        crew: Crew | None = None,
+        origin: str | None = None,
+        observer: DiscoveryObserver | None = None,
+        live_trace: bool = False,
+        live_spy: bool = False,
+    ) -> None:
+        super().__init__(name)
+        self.origin = origin or secrets.token_hex(6)
+        self.observer = observer or DiscoveryObserver()
+        self.live_trace = live_trace
+        self.live_spy = live_spy
+        self.crew = crew or Crew(self.origin)
+        self._owns_crew = crew is None
+        self._alarms: dict[str, Alarm] = {}
+        self._notes: list[str] = []
+        self.queue = self.locking_deque = Mailbox(name, self.origin)
+
+    def begin(self) -> None:
+        """Build the states and start; the last line of a chart's constructor."""
+        for state, _ in self.NEST:
+            self.create(state)
+        for handler, reaction in reactions(type(self)):
+            state_blueprint = self.states[reaction.state]
+            state_blueprint.catch(_number(reaction.signal), _answer(handler, reaction))
+        for state, parent in self.NEST:
+            around = self.states[parent].state_method if parent else None
+            self.nest(self.states[state].state_method, parent=around)
+        for signal in self.HEARS:
+            self.subscribe(Event(signal=signal))
+        self.start_at(self.states[self.NEST[0][0]].state_method)
+        if self.thread:
+            self.thread.name = f"{self.crew.prefix}-{self.name}"
+            self.crew.enlist(self.thread)
+
+    def subscribe(self, event_or_signal: Event | int, queue_type: str | None = None) -> None:
+        """Hear a signal of the fabric from this moment on."""
+        if isinstance(event_or_signal, Event):
+            name = event_or_signal.signal_name
+        else:
+            name = signals.name_for_signal(event_or_signal)
+        subscribe(self.fabric, self.queue, name)
+
+    def publish(self, event: Event, priority: int | None = None) -> None:
+        """Let every chart of the node hear a public signal."""
+        if event.signal_name not in self.PUBLISHES:
+            raise ValueError(f"{type(self).__name__} does not declare {event.signal_name}")
+        self.scribble(f"PUBLISH:({event.signal_name}, PRIORITY:{priority or _PUBLISH_PRIORITY})")
+        self.fabric.publish(event, priority or _PUBLISH_PRIORITY)
+
+    def tell(self, signal: str, payload: Any = None) -> bool:
+        """Post an event, from any thread; False when the chart takes none any more."""
+        return bool(self.queue.put(Event(signal=signal, payload=payload)))
+
+    def later(self, signal: str, seconds: float, payload: Any = None) -> None:
+        """Post an event in so many seconds; one that waits under the same signal is replaced."""
+        self.cancel(signal)
+        self._alarms[signal] = self.crew.timer.after(seconds, lambda: self.tell(signal, payload))
+
+    def cancel(self, signal: str) -> None:
+        """Forget the event that waits under a signal."""
+        if alarm := self._alarms.pop(signal, None):
+            alarm.cancel()
+
+    def note(self, content: object) -> None:
+        """Show something in the live trace, after the line of the present step."""
+        if self.live_trace:
+            self._notes.append(str(content))
+
+    def dismiss(self) -> None:
+        """Begin to stop, without waiting: the chart hears and does nothing more."""
+        unsubscribe(self.fabric, self.queue)
+        for alarm in list(self._alarms.values()):
+            alarm.cancel()
+        self.activeobject_task_event.clear()
+        self.queue.append(Event(signal=signals.STOP_ACTIVE_OBJECT_SIGNAL))
+
+    def stop(self) -> None:
+        """End the chart, its one-shots, and the charts that it made."""
+        self.dismiss()
+        if self.thread and self.thread is not threading.current_thread():
+            self.thread.join(JOIN_TIMEOUT_S)
+        for event in self.queue.close():
+            self.left_unhandled(event)
+        self.stop_children()
+        if self._owns_crew:
+            self.crew.stop()
+
+    def left_unhandled(self, event: Event) -> None:
+        """Let go of what an event holds that came too late."""
+
+    def stop_children(self) -> None:
+        """Stop the charts that this one made; its own thread has ended."""
+
+    def run_event(self, task_event: Any, fabric_task_event: Any, queue: Any) -> None:
+        """The chart's thread (miros calls it); a handler that raises does not end it silently."""
+        try:
+            super().run_event(task_event, fabric_task_event, queue)
+        except Exception as error:
+            logger.exception("the chart %s is dead: a handler raised", self.name)
+            unsubscribe(self.fabric, self.queue)
+            self.observer.chart_died(chart=str(self.name), error=error)
+        finally:
+            self.crew.discharge(threading.current_thread())
+
+    def next_rtc(self) -> bool:
+        """Run one event to completion (miros calls it)."""
+        taken = super().next_rtc()
+        notes, self._notes = self._notes, []
+        for line in notes:
+            self.live_trace_callback(line)
+        return taken
+
+
+def _number(signal: str) -> int:
+    # Two threads that name new signals at once would give both the same number.
+    with _naming:
+        return int(getattr(signals, signal))
+
+
+def _answer(
+    handler: Callable[..., str | None], reaction: Reaction
+) -> Callable[[DiscoveryChart, Event], int]:
+    def answer(chart: DiscoveryChart, event: Event) -> int:
+        target = handler(chart, event)
+        if target is None:
+            return return_status.HANDLED
+        if target not in reaction.to:
+            raise ValueError(f"{handler.__name__} does not declare that it leads to {target}")
+        return chart.trans(chart.states[target].state_method)
+
+    answer.__name__ = handler.__name__
+    return answer

@@ -1,0 +1,171 @@
+"""One JSON object in a file that thousands of processes read and write at once.
+
+No read is torn and no update lost.
+Readers share an advisory lock on a file beside it, a writer has it alone; a lock is asked for
+without waiting. Content is replaced in one piece, so that a reader without a lock is safe too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+logger = logging.getLogger(__name__)
+
+LARGEST_BYTES: Final = 4 * 1024 * 1024
+_OWNER_ONLY: Final = 0o600
+
+Object = dict[str, Any]
+
+
+class ForeignFileError(Exception):
+    """The file holds something else than we write."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What was read, and the file's times; zeros where there is no file."""
+
+    data: Object
+    modified_at: float = 0.0
+    created_at: float = 0.0
+
+
+class Lock:
+    """An advisory lock that is held until `release`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let others in."""
+        # A process that was forked meanwhile has the descriptor too; closing ours is not enough.
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        os.close(self._descriptor)
+
+
+def anything(_: Object) -> bool:
+    """Every JSON object will do."""
+    return True
+
+
+class JsonFile:
+    """A file of one JSON object. `ours` judges what was read; what it refuses is foreign."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        default: Mapping[str, Any],
+        ours: Callable[[Object], bool] = anything,
+        tidy: Callable[[Object], Object] = lambda data: data,
+        read_only: bool = False,
+    ) -> None:
+        self.path = path
+        self._default = default
+        self._ours = ours
+        self._tidy = tidy
+        self._read_only = read_only
+        self._said = ""
+
+    @property
+    def default(self) -> Object:
+        """What stands for a file that is not there."""
+        return dict(self._default)
+
+    def try_lock(self, *, alone: bool) -> Lock | None:
+        """Take the lock, or None when somebody else has it; never waits."""
+        if self._read_only:
+            return Lock(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(f"{self.path}.lock", flags, _OWNER_ONLY)
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return Lock(descriptor)
+
+    def read(self) -> Content:
+        """What the file holds; the default when there is no file, or none that is ours."""
+        try:
+            return self._load()
+        except FileNotFoundError:
+            return Content(self.default)
+        except ForeignFileError as error:
+            if self._said != str(error):
+                self._said = str(error)
+                logger.warning("%s is of no use: %s", self.path, error)
+            return Content(self.default)
+
+    def merge(self, update: Mapping[str, Any]) -> Object:
+        """Put an update over what the file holds; the caller holds the lock alone."""
+        try:
+            data = self._load().data
+        except FileNotFoundError:
+            data = self.default
+        except ForeignFileError as error:
+            self._set_aside(error)
+            data = self.default
+        data = self._tidy(merged(data, update))
+        self._replace(json.dumps(data, indent=2, sort_keys=True).encode())
+        return data
+
+    def _load(self) -> Content:
+        with self.path.open("rb") as file:
+            about = os.fstat(file.fileno())
+            raw = file.read(LARGEST_BYTES + 1)
+        if not raw.strip():
+            return Content(self.default, about.st_mtime, about.st_ctime)
+        return Content(self._parsed(raw), about.st_mtime, about.st_ctime)
+
+    def _parsed(self, raw: bytes) -> Object:
+        if len(raw) > LARGEST_BYTES:
+            raise ForeignFileError(f"it is larger than {LARGEST_BYTES} bytes")
+        try:
+            data = json.loads(raw)
+        except json.JSONDecodeError as error:
+            raise ForeignFileError(f"line {error.lineno}: {error.msg}") from None
+        except (ValueError, RecursionError) as error:
+            raise ForeignFileError(f"it is no JSON ({type(error).__name__})") from None
+        if not isinstance(data, dict) or not self._ours(data):
+            raise ForeignFileError("it is JSON, but not what is written there")
+        return data
+
+    def _set_aside(self, error: ForeignFileError) -> None:
+        aside = self.path.with_name(f"{self.path.name}.set-aside")
+        self.path.replace(aside)
+        logger.error("%s was of no use (%s); it is now %s", self.path, error, aside.name)
+
+    def _replace(self, raw: bytes) -> None:
+        # Only one process has the lock, so one name is enough, and a killed one leaves no litter.
+        new = f"{self.path}.new"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(new, flags, _OWNER_ONLY)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, _OWNER_ONLY)
+            file.write(raw)
+            file.flush()
+            # Else a power failure may leave the new name with nothing in it.
+            os.fsync(descriptor)
+        os.replace(new, self.path)  # noqa: PTH105 - the name is a text, to be one with its lock
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object:
+    """Both dictionaries as one, the newer value winning, dictionaries inside merged likewise."""
+    result = dict(old)
+    for key, value in new.items():
+        before = result.get(key)
+        both = isinstance(before, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(before, value) if both else value  # type: ignore[arg-type]
+    return result

@@ -1,0 +1,85 @@
+"""The kernel's table of IPv6 neighbours, which no file in /proc shows. Asked over netlink."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+_RTM_NEWNEIGH: Final = 28
+_RTM_GETNEIGH: Final = 30
+_NLMSG_ERROR: Final = 2
+_NLMSG_DONE: Final = 3
+_REQUEST_DUMP: Final = 0x1 | 0x300
+_NDA_DST: Final = 1
+# Those that have answered: reachable, stale, delay, probe, permanent.
+_ANSWERED: Final = 0x02 | 0x04 | 0x08 | 0x10 | 0x80
+_NETLINK_ROUTE: Final = 0
+
+_HEADER: Final = struct.Struct("=IHHII")
+_NEIGHBOUR: Final = struct.Struct("=BBHiHBB")
+_ATTRIBUTE: Final = struct.Struct("=HH")
+_IPV6_BYTES: Final = 16
+_BUFFER_BYTES: Final = 65_536
+_TIMEOUT_S: Final = 1.0
+
+
+def ipv6_neighbours() -> list[str]:
+    """The IPv6 hosts that the kernel has spoken with lately, link-local ones with their interface.
+
+    Nothing is sent but a question to the kernel. None where it does not answer.
+    """
+    with contextlib.suppress(OSError, struct.error):
+        return list(dict.fromkeys(_ask()))
+    return []
+
+
+def _ask() -> Iterator[str]:
+    body = _NEIGHBOUR.pack(socket.AF_INET6, 0, 0, 0, 0, 0, 0)
+    question = _HEADER.pack(_HEADER.size + len(body), _RTM_GETNEIGH, _REQUEST_DUMP, 1, 0) + body
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_ROUTE) as kernel:
+        kernel.settimeout(_TIMEOUT_S)
+        kernel.bind((0, 0))
+        kernel.send(question)
+        while True:
+            for kind, message in _messages(kernel.recv(_BUFFER_BYTES)):
+                if kind in (_NLMSG_DONE, _NLMSG_ERROR):
+                    return
+                if kind == _RTM_NEWNEIGH:
+                    yield from parse_neighbour(message)
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(data) >= _HEADER.size:
+        length, kind, *_ = _HEADER.unpack_from(data)
+        if length < _HEADER.size:
+            return
+        yield kind, data[_HEADER.size : length]
+        data = data[_aligned(length) :]
+
+
+def parse_neighbour(message: bytes) -> Iterator[str]:
+    """The address of one entry of the kernel's table, if its host has answered."""
+    _, _, _, interface, state, _, _ = _NEIGHBOUR.unpack_from(message)
+    rest = message[_NEIGHBOUR.size :]
+    while len(rest) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(rest)
+        if length < _ATTRIBUTE.size:
+            return
+        value = rest[_ATTRIBUTE.size : length]
+        if kind == _NDA_DST and state & _ANSWERED and len(value) == _IPV6_BYTES:
+            yield _text(value, interface)
+        rest = rest[_aligned(length) :]
+
+
+def _text(raw: bytes, interface: int) -> str:
+    address = socket.inet_ntop(socket.AF_INET6, raw)
+    if address.startswith("fe8"):
+        return f"{address}%{socket.if_indextoname(interface)}"
+    return address
+
+
+def _aligned(length: int) -> int:
+    return (length + 3) & ~3

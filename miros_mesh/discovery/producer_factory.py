@@ -1,0 +1,348 @@
+"""`ProducerFactoryChart`: starts the searches, merges what they find, hands it to the node."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Final
+
+from miros import Event
+
+from miros_mesh.discovery.addresses import lan_candidates, lan_is_off, own_addresses
+from miros_mesh.discovery.aliens import AlienChart, Gate
+from miros_mesh.discovery.chart import ENTRY, EXIT, DiscoveryChart, on
+from miros_mesh.discovery.dns import DnsChart
+from miros_mesh.discovery.endpoint import Endpoint
+from miros_mesh.discovery.lan import LanChart
+from miros_mesh.discovery.man_net import ManNetChart
+from miros_mesh.discovery.names import SystemNames
+from miros_mesh.discovery.pauses import between
+from miros_mesh.discovery.ports import AddressScanner, BrokerProbe, NameService, PeerSink
+from miros_mesh.discovery.refusals import Refusals
+from miros_mesh.discovery.roster import Roster
+from miros_mesh.discovery.scanner import TcpScanner
+from miros_mesh.discovery.scout import RabbitConsumerScoutChart
+from miros_mesh.discovery.settings import DiscoverySettings
+from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
+from miros_mesh.errors import AddressError
+
+logger = logging.getLogger(__name__)
+
+NAME: Final = "producer_factory_chart"
+RETRY_S: Final = (0.1, 1.0)
+MOST_TRIES: Final = 10
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that the node has not been told yet."""
+
+    endpoint: Endpoint
+    found: bool
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A `CONNECTION_DISCOVERY` with every address of its hosts, and of home."""
+
+    hosts: Mapping[Endpoint, frozenset[str]]
+    dead: tuple[Endpoint, ...]
+    home: Mapping[Endpoint, frozenset[str]]
+
+
+class ProducerFactoryChart(DiscoveryChart):
+    """Hears `CONNECTION_DISCOVERY`; what comes while the node is being told waits its turn."""
+
+    NEST = (
+        ("producer_discovery", None),
+        ("post_to_queue", "producer_discovery"),
+        ("refactor_producers", "post_to_queue"),
+    )
+    HEARS = (CONNECTION_DISCOVERY,)
+
+    def __init__(
+        self,
+        settings: DiscoverySettings,
+        *,
+        probe: BrokerProbe,
+        sink: PeerSink,
+        scanner: AddressScanner | None = None,
+        name_service: NameService | None = None,
+        gate: Gate | None = None,
+        **common: Any,
+    ) -> None:
+        common = {"live_trace": settings.live_trace, "live_spy": settings.live_spy, **common}
+        super().__init__(NAME, origin=settings.origin, **common)
+        self.settings = settings
+        self._common: dict[str, Any] = {
+            "crew": self.crew,
+            "origin": self.origin,
+            "observer": self.observer,
+            "live_trace": self.live_trace,
+            "live_spy": self.live_spy,
+        }
+        self._probe = probe
+        self._sink = sink
+        self._scanner = scanner
+        self._names = name_service or SystemNames()
+        self._refusals = Refusals(settings.refused_pause_s)
+        self._roster = Roster(settings.home, settings.peer_forget_after_s)
+        self._gate = gate or self._new_gate()
+        self._changes: list[Change] = []
+        self._tries = 0
+        # One `ips_discovered` at a time, or the node would hear of a broker twice.
+        self._announced = False
+        self.children: list[DiscoveryChart] = []
+        self.aliens: AlienChart | None = None
+        self.begin()
+
+    @property
+    def peers(self) -> tuple[Endpoint, ...]:
+        """The brokers that are known now."""
+        return self._roster.peers
+
+    @on("producer_discovery", ENTRY)
+    def producer_discovery_entry(self, _: Event) -> None:
+        self._start_searches()
+
+    @on("producer_discovery", CONNECTION_DISCOVERY)
+    def connection_discovery(self, event: Event) -> None:
+        discovery: ConnectionDiscoveryPayload = event.payload
+        self.crew.network.run(
+            lambda: self._resolve(discovery), lambda found: self.tell("hosts_resolved", found)
+        )
+
+    @on("producer_discovery", "hosts_resolved")
+    def hosts_resolved(self, event: Event) -> None:
+        resolved = event.payload
+        if isinstance(resolved, Exception):
+            logger.error("a discovery cannot be used", exc_info=resolved)
+            return
+        self._roster.at_home(resolved.home)
+        for endpoint, addresses in resolved.hosts.items():
+            if self._roster.alive(endpoint, addresses):
+                self._changes.append(Change(endpoint, found=True))
+        for endpoint in resolved.dead:
+            self._roster.dead(endpoint, time.monotonic())
+        self._expect_losses()
+        self._report_changes()
+
+    @on("producer_discovery", "peer_up")
+    def peer_up(self, event: Event) -> None:
+        self._roster.connected(event.payload)
+        self._expect_losses()
+
+    @on("producer_discovery", "peer_down")
+    def peer_down(self, event: Event) -> None:
+        self._roster.disconnected(event.payload, time.monotonic())
+        self._expect_losses()
+
+    @on("producer_discovery", "forget_dead")
+    def forget_dead(self, _: Event) -> None:
+        for endpoint in self._roster.forget_dead(time.monotonic()):
+            self._gate.lost(endpoint)
+            self._changes.append(Change(endpoint, found=False))
+        self._expect_losses()
+        self._report_changes()
+
+    @on("producer_discovery", "ips_discovered", to="refactor_producers")
+    def ips_discovered(self, _: Event) -> str:
+        return "refactor_producers"
+
+    @on("post_to_queue", CONNECTION_DISCOVERY)
+    @on("post_to_queue", "hosts_resolved")
+    @on("post_to_queue", "forget_dead")
+    def not_while_busy(self, event: Event) -> None:
+        self.defer(event)
+
+    @on("post_to_queue", EXIT)
+    def post_to_queue_exit(self, _: Event) -> None:
+        while self.defer_queue:
+            self.recall()
+
+    @on("post_to_queue", "ips_discovered", to="refactor_producers")
+    def try_again(self, _: Event) -> str:
+        return "refactor_producers"
+
+    @on("post_to_queue", "ready", to="producer_discovery")
+    def ready(self, _: Event) -> str:
+        return "producer_discovery"
+
+    @on("refactor_producers", ENTRY)
+    def refactor_producers_entry(self, _: Event) -> None:
+        self._announced = False
+        changes = tuple(self._changes)
+        self.crew.local.run(
+            lambda: self._tell_node(changes), lambda left: self.tell("node_told", left)
+        )
+
+    @on("refactor_producers", "node_told")
+    def node_told(self, event: Event) -> None:
+        self._changes = list(event.payload)
+        self._tries = self._tries + 1 if self._changes else 0
+        if self._tries >= MOST_TRIES:
+            self._give_up()
+        if self._changes:
+            self.later("ips_discovered", between(*RETRY_S))
+        else:
+            self.post_fifo(Event(signal="ready"))
+
+    def stop_children(self) -> None:
+        for child in self.children:
+            child.stop()
+
+    def _start_searches(self) -> None:
+        wanted = self.settings.sources
+        if "manual" in wanted:
+            self.children.append(self._manual())
+        if "lan" in wanted and not lan_is_off():
+            self.children.append(self._lan())
+        if "dns" in wanted:
+            self.children.append(self._dns())
+        if self._gate.policy != "ignore":
+            self.aliens = AlienChart(
+                self._gate,
+                send_scout=self._send_scout,
+                port=self.settings.port,
+                **self._common,
+            )
+            self.children.append(self.aliens)
+
+    def _manual(self) -> ManNetChart:
+        return ManNetChart(
+            self.settings.routing_key,
+            self.settings.exchange_name,
+            send_scout=self._send_scout,
+            cache_file_path=self.settings.hosts_files,
+            port=self.settings.port,
+            look_again_s=self.settings.look_again_s,
+            **self._common,
+        )
+
+    def _lan(self) -> LanChart:
+        settings = self.settings
+        scanner = self._scanner or TcpScanner(
+            settings.port, lambda: lan_candidates(ipv6=settings.ipv6)
+        )
+        return LanChart(
+            settings.routing_key,
+            settings.exchange_name,
+            send_scout=self._send_scout,
+            time_out_in_minutes=settings.cache_max_age_s / 60,
+            cache_file_path=settings.cache_path,
+            scope=settings.scope,
+            scanner=scanner,
+            port=settings.port,
+            **self._common,
+        )
+
+    def _dns(self) -> DnsChart:
+        return DnsChart(
+            self.settings.routing_key,
+            self.settings.exchange_name,
+            names=self.settings.dns_names,
+            send_scout=self._send_scout,
+            name_service=self._names,
+            port=self.settings.port,
+            interval_s=self.settings.dns_interval_s,
+            **self._common,
+        )
+
+    def _new_gate(self) -> Gate:
+        return Gate(
+            self.settings.aliens,
+            self.settings.port,
+            is_known=self._roster.is_known,
+            observer=self.observer,
+        )
+
+    def _send_scout(self, host: str, source: str) -> RabbitConsumerScoutChart:
+        return RabbitConsumerScoutChart(
+            host,
+            self.settings.routing_key,
+            self.settings.exchange_name,
+            probe=self._probe,
+            port=self.settings.port,
+            refusals=self._refusals,
+            source=source,
+            timeout_s=self.settings.scout_timeout_s,
+            **self._common,
+        )
+
+    def _resolve(self, discovery: ConnectionDiscoveryPayload) -> Resolved:
+        own = own_addresses()
+        return Resolved(
+            hosts={
+                endpoint: self._addresses_of(endpoint) for endpoint in self._parsed(discovery.hosts)
+            },
+            dead=tuple(self._parsed(discovery.dead)),
+            home={
+                endpoint: _with_own(self._addresses_of(endpoint), own)
+                for endpoint in self.settings.home
+            },
+        )
+
+    def _parsed(self, hosts: Iterable[str]) -> Iterable[Endpoint]:
+        for host in hosts:
+            try:
+                yield Endpoint.parse(host, self.settings.port)
+            except AddressError as error:
+                logger.warning("a host that was told as found is left out: %s", error)
+
+    def _addresses_of(self, endpoint: Endpoint) -> frozenset[str]:
+        if endpoint.ip:
+            return frozenset({endpoint.host})
+        try:
+            found = self._names.endpoints(str(endpoint), endpoint.port)
+        except OSError:
+            found = ()
+        return frozenset({endpoint.host, *(each.host for each in found)})
+
+    def _tell_node(self, changes: Iterable[Change]) -> list[Change]:
+        """The changes that the node did not take, and what came after them for the same broker."""
+        left: list[Change] = []
+        for change in changes:
+            try:
+                if all(change.endpoint != each.endpoint for each in left):
+                    (self._sink.found if change.found else self._sink.lost)(change.endpoint)
+                else:
+                    left.append(change)
+            except Exception:
+                logger.exception("the node did not take %s; it is told again", change.endpoint)
+                left.append(change)
+        return left
+
+    def _give_up(self) -> None:
+        for change in self._changes:
+            logger.error("the node does not take %s; it has to be found anew", change.endpoint)
+            self._roster.strike(change.endpoint)
+        self._changes = []
+        self._tries = 0
+
+    def _report_changes(self) -> None:
+        if self._changes and not self._announced:
+            self._announced = True
+            self.post_fifo(Event(signal="ips_discovered"))
+
+    def _expect_losses(self) -> None:
+        end = self._roster.next_end()
+        if end is None:
+            self.cancel("forget_dead")
+        else:
+            self.later("forget_dead", max(end - time.monotonic(), 0.0))
+
+
+def _with_own(addresses: frozenset[str], own: frozenset[str]) -> frozenset[str]:
+    """A broker of this host is there under every address of this host."""
+    here = any(each in own or _is_loopback(each) for each in addresses)
+    return addresses | own if here else addresses
+
+
+def _is_loopback(text: str) -> bool:
+    try:
+        return ip_address(text).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,99 @@
+"""Which brokers are known, which are the same one, and which have been dead for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from miros_mesh.discovery.endpoint import Endpoint
+
+MOST_PEERS = 1024
+
+
+@dataclass
+class Known:
+    """One broker: how it was named first, and every address that it was seen under."""
+
+    endpoint: Endpoint
+    addresses: frozenset[str]
+    dead_since: float | None = None
+    connected: bool = False
+
+
+class Roster:
+    """The brokers of one node; used on one chart's thread. `home` is never found and never lost."""
+
+    def __init__(self, home: Iterable[Endpoint], forget_after_s: float) -> None:
+        self._home = [Known(endpoint, frozenset({endpoint.host})) for endpoint in home]
+        self._known: list[Known] = []
+        self._forget_after_s = forget_after_s
+
+    @property
+    def peers(self) -> tuple[Endpoint, ...]:
+        """Every known broker but those of home."""
+        return tuple(known.endpoint for known in self._known)
+
+    def at_home(self, addresses: Mapping[Endpoint, frozenset[str]]) -> None:
+        """Every address of the home brokers has become known."""
+        for known in self._home:
+            known.addresses |= addresses.get(known.endpoint, frozenset())
+
+    def strike(self, endpoint: Endpoint) -> None:
+        """Forget a broker, so that it can be found anew."""
+        self._known = [known for known in self._known if known.endpoint != endpoint]
+
+    def is_known(self, endpoint: Endpoint) -> bool:
+        """Whether an endpoint is a known broker or one of home."""
+        return self._find(endpoint, frozenset({endpoint.host})) is not None
+
+    def alive(self, endpoint: Endpoint, addresses: Iterable[str]) -> bool:
+        """A broker was found; whether it is a new one."""
+        seen = frozenset(addresses) or frozenset({endpoint.host})
+        known = self._find(endpoint, seen)
+        if known is None and len(self._known) < MOST_PEERS:
+            self._known.append(Known(endpoint, seen))
+            return True
+        if known:
+            known.addresses |= seen
+            known.dead_since = None
+        return False
+
+    def dead(self, endpoint: Endpoint, now: float) -> None:
+        """A search got no answer; whoever is connected knows better."""
+        known = self._find(endpoint, frozenset({endpoint.host}))
+        if known and known.dead_since is None and not known.connected:
+            known.dead_since = now
+
+    def connected(self, endpoint: Endpoint) -> None:
+        """The node is connected to a broker."""
+        if known := self._find(endpoint, frozenset({endpoint.host})):
+            known.connected = True
+            known.dead_since = None
+
+    def disconnected(self, endpoint: Endpoint, now: float) -> None:
+        """The node's connection to a broker broke."""
+        if known := self._find(endpoint, frozenset({endpoint.host})):
+            known.connected = False
+            known.dead_since = now if known.dead_since is None else known.dead_since
+
+    def forget_dead(self, now: float) -> list[Endpoint]:
+        """Strike out the brokers that have been dead for too long."""
+        lost = [
+            known
+            for known in self._known
+            if known.dead_since is not None and known.dead_since + self._forget_after_s <= now
+        ]
+        self._known = [known for known in self._known if known not in lost]
+        return [known.endpoint for known in lost]
+
+    def next_end(self) -> float | None:
+        """When the next broker will have been dead for too long."""
+        ends = [known.dead_since for known in self._known if known.dead_since is not None]
+        return min(ends) + self._forget_after_s if ends else None
+
+    def _find(self, endpoint: Endpoint, addresses: frozenset[str]) -> Known | None:
+        for known in (*self._home, *self._known):
+            same_port = known.endpoint.port == endpoint.port
+            if known.endpoint == endpoint or (same_port and known.addresses & addresses):
+                return known
+        return None

@@ -1,0 +1,195 @@
+"""`RabbitConsumerScoutChart`: is there a broker of our mesh at one address?"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from miros import Event
+
+from miros_mesh.address import DEFAULT_PORTS
+from miros_mesh.discovery.chart import ENTRY, INIT, DiscoveryChart, on
+from miros_mesh.discovery.crew import Job
+from miros_mesh.discovery.endpoint import Endpoint
+from miros_mesh.discovery.ports import BrokerProbe, Verdict
+from miros_mesh.discovery.refusals import Refusals
+from miros_mesh.discovery.signals import (
+    AMQP_CONSUMER_CHECK,
+    REFACTOR_SEARCH,
+    AMQPConsumerCheckPayload,
+)
+from miros_mesh.errors import AddressError
+
+logger = logging.getLogger(__name__)
+
+SCOUT_TIMEOUT_S = 2.0
+# A probe keeps to its time; one that does not has this much more before nobody waits for it.
+_GRACE_S = 3.0
+
+
+@dataclass(frozen=True)
+class Mission:
+    """What a probe is asked, and with which number, since a late answer is for nobody."""
+
+    number: int
+    endpoint: Endpoint | None
+    began_at: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a probe answered."""
+
+    number: int
+    verdict: Verdict
+
+
+class RabbitConsumerScoutChart(DiscoveryChart):
+    """Looks at one address and tells in `AMQP_CONSUMER_CHECK`; `REFACTOR_SEARCH` asks again."""
+
+    NEST = (
+        ("search", None),
+        ("producer_thread_engaged", "search"),
+        ("producer_post_and_wait", "producer_thread_engaged"),
+        ("amqp_consumer_server_found", "search"),
+        ("no_amqp_consumer_server_found", "search"),
+    )
+    HEARS = (REFACTOR_SEARCH,)
+    PUBLISHES = (AMQP_CONSUMER_CHECK,)
+
+    def __init__(
+        self,
+        ip_address: str,
+        routing_key: str,
+        exchange_name: str,
+        *,
+        probe: BrokerProbe,
+        port: int = DEFAULT_PORTS["amqp"],
+        refusals: Refusals | None = None,
+        source: str = "scout",
+        timeout_s: float = SCOUT_TIMEOUT_S,
+        **common: Any,
+    ) -> None:
+        super().__init__(ip_address, **common)
+        self.ip_address = ip_address
+        self.routing_key = routing_key
+        self.exchange_name = exchange_name
+        self._probe = probe
+        self._port = port
+        self._refusals = Refusals() if refusals is None else refusals
+        self._source = source
+        self._timeout_s = timeout_s
+        self._mission = Mission(0, None, 0.0)
+        self._verdict = Verdict.FAILED
+        self._job: Job | None = None
+        self.begin()
+
+    @on("search", INIT, to="producer_thread_engaged")
+    def search_init(self, _: Event) -> str:
+        return "producer_thread_engaged"
+
+    @on("search", REFACTOR_SEARCH, to="producer_thread_engaged")
+    def search_refactor_search(self, event: Event) -> str:
+        search = event.payload
+        if not isinstance(search, Mapping):
+            search = vars(search)
+        self.ip_address = str(search["ip_address"])
+        self.routing_key = str(search["routing_key"])
+        self.exchange_name = str(search["exchange_name"])
+        return "producer_thread_engaged"
+
+    @on("producer_thread_engaged", ENTRY)
+    def producer_thread_engaged_entry(self, _: Event) -> None:
+        self._mission = Mission(self._mission.number + 1, self._endpoint(), time.monotonic())
+        if self._mission.endpoint is None:
+            self._come_back(Verdict.NOTHING)
+        elif self._mission.endpoint in self._refusals:
+            self._come_back(Verdict.CREDENTIALS)
+        else:
+            self.post_fifo(Event(signal="try_to_connect_to_consumer"))
+
+    @on("producer_thread_engaged", "try_to_connect_to_consumer", to="producer_post_and_wait")
+    def try_to_connect_to_consumer(self, _: Event) -> str:
+        return "producer_post_and_wait"
+
+    @on(
+        "producer_thread_engaged",
+        "consumer_test_complete",
+        to=("amqp_consumer_server_found", "no_amqp_consumer_server_found"),
+    )
+    def consumer_test_complete(self, event: Event) -> str | None:
+        outcome: Outcome = event.payload
+        if outcome.number != self._mission.number:
+            return None
+        self._verdict = outcome.verdict
+        if outcome.verdict is Verdict.OURS:
+            return "amqp_consumer_server_found"
+        return "no_amqp_consumer_server_found"
+
+    @on("producer_post_and_wait", ENTRY)
+    def producer_post_and_wait_entry(self, _: Event) -> None:
+        number, endpoint = self._mission.number, self._mission.endpoint
+        if endpoint is None:
+            return
+        exchange, timeout_s = self.exchange_name, self._timeout_s
+        self._job = self.crew.network.run(
+            lambda: self._probe.probe(endpoint, exchange, timeout_s),
+            lambda result: self.tell(
+                "consumer_test_complete", Outcome(number, self._judged(endpoint, result))
+            ),
+        )
+        self.later("patience_at_an_end", timeout_s + _GRACE_S)
+
+    @on("producer_post_and_wait", "patience_at_an_end")
+    def patience_at_an_end(self, _: Event) -> None:
+        """A probe that waits for a free thread still has all of its time."""
+        allowed = self._timeout_s + _GRACE_S
+        started = self._job.started_at if self._job else 0.0
+        left = allowed if started is None else started + allowed - time.monotonic()
+        if left > 0:
+            self.later("patience_at_an_end", left)
+        else:
+            logger.warning("a probe of %s does not come back", self._mission.endpoint)
+            self._come_back(Verdict.FAILED)
+
+    @on("amqp_consumer_server_found", ENTRY)
+    @on("no_amqp_consumer_server_found", ENTRY)
+    def server_found_or_not_entry(self, _: Event) -> None:
+        self.cancel("patience_at_an_end")
+        seconds = time.monotonic() - self._mission.began_at
+        check = AMQPConsumerCheckPayload(
+            ip_address=self.ip_address,
+            result=self._verdict is Verdict.OURS,
+            routing_key=self.routing_key,
+            exchange_name=self.exchange_name,
+            verdict=self._verdict,
+            seconds=seconds,
+            origin=self.origin,
+        )
+        self.observer.scouted(
+            source=self._source, host=self.ip_address, verdict=self._verdict, seconds=seconds
+        )
+        self.publish(Event(signal=AMQP_CONSUMER_CHECK, payload=check))
+        self.note(check)
+
+    def _endpoint(self) -> Endpoint | None:
+        try:
+            return Endpoint.parse(self.ip_address, self._port)
+        except AddressError as error:
+            logger.warning("an address cannot be scouted: %s", error)
+            return None
+
+    def _come_back(self, verdict: Verdict) -> None:
+        outcome = Outcome(self._mission.number, verdict)
+        self.post_fifo(Event(signal="consumer_test_complete", payload=outcome))
+
+    def _judged(self, endpoint: Endpoint, result: Verdict | Exception) -> Verdict:
+        if isinstance(result, Exception):
+            logger.warning("the probe of %s failed", endpoint, exc_info=result)
+            return Verdict.FAILED
+        if result is Verdict.CREDENTIALS:
+            self._refusals.add(endpoint)
+        return result

@@ -1,0 +1,55 @@
+"""A moment at which a connection is cut, whatever it waits for.
+
+py-amqp has time limits for single reads, so that a stranger who sends a byte now and then, or a
+name with many dead addresses, could hold a thread for as long as he likes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+# A host with several addresses gets a new socket for each.
+_AGAIN_S = 0.05
+
+
+class Deadline:
+    """`with Deadline(2.0) as deadline:` cuts what it watches after two seconds, until the end."""
+
+    def __init__(self, seconds: float, name: str) -> None:
+        self._seconds = seconds
+        self._socket: Callable[[], Any] = lambda: None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.passed = False
+        """Whether the time was not enough."""
+
+    def watch(self, find_socket: Callable[[], Any]) -> None:
+        """Cut this one; it may not be there yet."""
+        self._socket = find_socket
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause = self._seconds
+        while not self._over.wait(pause):
+            self.passed, pause = True, _AGAIN_S
+            if sock := self._socket():
+                # Closing it would give its number to somebody else while it is still in use.
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)

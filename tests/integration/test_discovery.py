@@ -1,0 +1,295 @@
+"""Nodes with a broker each find one another by a hosts file, and their charts talk."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from miros import Event
+
+from charts_at_work import Heard, Launch
+from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
+from miros_mesh.wire import generate_key
+from rabbitmq_server import PASSWORD, USER, Loopback, RabbitServer, free_ports
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Diary(Observer):
+    """What discovery and the publishers told."""
+
+    def __init__(self) -> None:
+        self.verdicts: dict[str, list[str]] = {}
+        self.up: list[str] = []
+        self.searches: list[tuple[str, int]] = []
+        self.aliens: list[str] = []
+        self.lost = 0
+
+    def dropped(self, *, network: str, reason: str, events: int) -> None:
+        if reason == "peer_lost":
+            self.lost += events
+
+    def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
+        self.verdicts.setdefault(host, []).append(verdict)
+
+    def searched(self, *, source: str, found: int, seconds: float) -> None:
+        self.searches.append((source, found))
+
+    def alien(self, *, outcome: str) -> None:
+        self.aliens.append(outcome)
+
+    def peer_up(self, *, peer: str) -> None:
+        self.up.append(peer)
+
+
+class Neighbour(Loopback):
+    """A loopback address that no interface names, and so looks like another host's."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self._port = port
+
+    def ports(self, count: int) -> list[int]:
+        return [self._port, *super().ports(count - 1)]
+
+    def speaks_amqp(self, port: int) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex((self.host, port)) == 0
+
+
+@pytest.fixture(scope="module")
+def servers(
+    rabbitmq: RabbitServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Sequence[RabbitServer]]:
+    """Two hosts' brokers; a test may stop them."""
+    folder = tmp_path_factory.mktemp("hosts")
+    with ExitStack() as stack:
+        # Two with one port, as the brokers of different hosts have.
+        (port,) = free_ports(1)
+        places = [Neighbour("127.0.0.2", port), Loopback(), Neighbour("127.0.0.3", port)]
+        made = [
+            RabbitServer(folder / str(number), rabbitmq.programs, place=place)
+            for number, place in enumerate(places)
+        ]
+        for server in made:
+            stack.callback(server.close)
+            server.start()
+        yield made
+
+
+class Host:
+    """One host: its broker, its hosts file, its settings."""
+
+    def __init__(self, server: RabbitServer, folder: Path, key: bytes, **settings: Any) -> None:
+        self.server = server
+        self.diary = Diary()
+        self.file = folder / f"{server.host}-{server.port}.json"
+        self.config = MeshConfig(
+            rabbit_user=USER,
+            rabbit_password=PASSWORD,
+            rabbit_host=server.host,
+            rabbit_port=server.port,
+            mesh_encryption_key=key,
+            discovery_hosts_file=self.file,
+            observers=(self.diary,),
+            **settings,
+        )
+
+    @property
+    def where(self) -> str:
+        return f"{self.server.host}:{self.server.port}"
+
+    def lists(self, *hosts: str) -> None:
+        self.file.write_text(json.dumps({"hosts": hosts}))
+
+    def connected_to(self, other: Host) -> bool:
+        return any(other.where in peer for peer in self.diary.up)
+
+
+@pytest.fixture
+def hosts(servers: Sequence[RabbitServer], tmp_path: Path) -> tuple[Host, Host]:
+    for server in servers:
+        server.start()
+    key = generate_key()
+    here, there = (Host(server, tmp_path, key) for server in servers[:2])
+    return here, there
+
+
+def say(chart: NetworkedActiveObject, word: str) -> None:
+    chart.transmit(Event(signal=word))
+
+
+def test_two_hosts_that_list_each_other_find_each_other_and_their_charts_talk(
+    hosts: tuple[Host, Host], launch: Launch
+) -> None:
+    # Given two hosts, a broker each, that list each other and a host that is dead
+    here, there = hosts
+    dead = f"127.0.0.1:{free_ports(1)[0]}"
+    here.lists(there.where, dead)
+    there.lists(here.where, dead)
+    heard_here, heard_there = Heard(), Heard()
+
+    # When a chart starts on each
+    alice = launch("alice", here.config, heard_here)
+    bob = launch("bob", there.config, heard_there)
+    wait_until(lambda: here.connected_to(there) and there.connected_to(here), 20)
+
+    # Then they talk, and the dead host did no harm
+    say(alice, "from_alice")
+    say(bob, "from_bob")
+    wait_until(lambda: "from_alice" in names(heard_there) and "from_bob" in names(heard_here))
+    assert set(here.diary.verdicts[dead]) == {"nothing"}
+    assert "manual" in {source for source, _ in here.diary.searches}
+
+
+def test_a_host_that_comes_up_later_is_found(hosts: tuple[Host, Host], launch: Launch) -> None:
+    here, there = hosts
+    there.server.stop()
+    here.lists(there.where)
+    heard = Heard()
+    alice = launch("alice", here.config)
+    wait_until(lambda: here.diary.verdicts.get(there.where), 20)
+
+    there.server.start()
+    launch("bob", there.config, heard)
+
+    wait_until(lambda: here.connected_to(there), 30)
+    say(alice, "at_last")
+    wait_until(lambda: "at_last" in names(heard))
+
+
+def test_a_host_that_is_dead_for_too_long_is_given_up_and_found_again(
+    hosts: tuple[Host, Host], launch: Launch, tmp_path: Path
+) -> None:
+    # Given a host that is connected to another one
+    _, there = hosts
+    key = there.config.keys_for("mesh")
+    assert key
+    here = Host(hosts[0].server, tmp_path, key[0], peer_forget_after_s=1.0)
+    here.lists(there.where)
+    bob = launch("bob", there.config)
+    alice = launch("alice", here.config)
+    wait_until(lambda: here.connected_to(there), 20)
+
+    # When that dies with events for it on their way
+    bob.stop()
+    there.server.kill()
+    wait_until(lambda: "down" in alice.health().peers.values(), 20)
+    say(alice, "nobody_hears_it")
+
+    # Then it is given up, and what waited for it is told
+    wait_until(lambda: len(alice.health().peers) == 1, 20)
+    wait_until(lambda: here.diary.lost >= 1)
+    assert alice.health().outbox_events == 0
+
+    # And when it is there again, it is a peer again
+    there.server.start()
+    wait_until(lambda: list(alice.health().peers.values()) == ["up", "up"], 90)
+
+
+def test_a_mesh_of_another_key_is_not_joined(
+    hosts: tuple[Host, Host], launch: Launch, tmp_path: Path
+) -> None:
+    here, there = hosts
+    stranger = Host(there.server, tmp_path, generate_key())
+    here.lists(there.where)
+    launch("stranger", stranger.config)
+    alice = launch("alice", here.config)
+
+    wait_until(lambda: here.diary.verdicts.get(there.where), 20)
+
+    assert here.diary.verdicts[there.where] == ["other_key"]
+    assert len(alice.health().peers) == 1
+
+
+def test_two_nodes_of_one_process_do_not_hear_each_others_discovery(
+    hosts: tuple[Host, Host], launch: Launch
+) -> None:
+    # Given two nodes in this process, of which one lists the other's broker
+    here, there = hosts
+    here.lists(there.where)
+    there.lists()
+    launch("bob", there.config)
+    alice = launch("alice", here.config)
+
+    # When that one has found it
+    wait_until(lambda: here.connected_to(there), 20)
+    wait_until(lambda: len(there.diary.searches) >= 2, 20)
+
+    # Then the other one has looked at nothing by its own files
+    assert len(alice.health().peers) == 2
+    assert here.where not in there.diary.verdicts
+    assert not [found for source, found in there.diary.searches if found]
+
+
+def test_a_chart_starts_and_stops_while_its_node_still_searches(
+    hosts: tuple[Host, Host], launch: Launch
+) -> None:
+    here, _ = hosts
+    here.lists(*(f"127.0.0.1:{port}" for port in free_ports(30)))
+    chart = launch("alice", here.config)
+    chart.stop()
+    assert not [t.name for t in threading.enumerate() if "discovery" in t.name]
+
+
+def test_a_host_that_nobody_lists_answers_whoever_speaks_to_it(
+    servers: Sequence[RabbitServer], tmp_path: Path, launch: Launch
+) -> None:
+    # Given a host that lists another one, which lists nobody
+    for server in servers:
+        server.start()
+    key = generate_key()
+    here, neighbour = (Host(server, tmp_path, key) for server in (servers[0], servers[2]))
+    here.lists(neighbour.where)
+    neighbour.lists()
+    heard = Heard()
+
+    # When a chart starts on each
+    launch("bob", neighbour.config)
+    bob = launch("bobs_brother", neighbour.config)
+    launch("alice", here.config, heard)
+
+    # Then the other one has heard where the first one lives, looked, and speaks to it
+    wait_until(lambda: neighbour.connected_to(here), 20)
+    assert neighbour.diary.verdicts == {here.where: ["ours"]}
+    assert neighbour.diary.aliens == ["adopted"]
+    say(bob, "hello_alice")
+    wait_until(lambda: "hello_alice" in names(heard))
+
+
+@pytest.mark.parametrize(("policy", "verdicts"), [("probe", [["ours"]]), ("ignore", [])])
+def test_a_stranger_is_not_joined_where_the_settings_say_so(
+    servers: Sequence[RabbitServer],
+    tmp_path: Path,
+    launch: Launch,
+    policy: str,
+    verdicts: list[list[str]],
+) -> None:
+    for server in servers:
+        server.start()
+    key = generate_key()
+    here = Host(servers[0], tmp_path, key)
+    neighbour = Host(servers[2], tmp_path, key, alien_policy=policy)
+    here.lists(neighbour.where)
+    heard = Heard()
+    bob = launch("bob", neighbour.config, heard)
+    alice = launch("alice", here.config)
+    wait_until(lambda: here.connected_to(neighbour), 20)
+
+    say(alice, "it_hears_all_the_same")
+
+    wait_until(lambda: names(heard) == ["it_hears_all_the_same"])
+    wait_until(lambda: len(neighbour.diary.verdicts) == len(verdicts))
+    assert list(neighbour.diary.verdicts.values()) == verdicts
+    assert len(bob.health().peers) == 1
+
+
+def names(heard: Heard) -> list[str]:
+    return [signal for signal, _ in heard]

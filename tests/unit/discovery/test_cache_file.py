@@ -1,0 +1,167 @@
+"""`CacheFileChart`: requests and answers, waiting for a lock, folders that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from miros import Event
+
+from discovery_field import ORIGIN, ears, publish, running, trace_of, wait_for_trace
+from miros_mesh.discovery.cache_file import LONGEST_WAIT_S, CacheFileChart, waiting_time
+from miros_mesh.discovery.json_file import JsonFile
+from miros_mesh.discovery.signals import (
+    CACHE,
+    CACHE_FILE_READ,
+    CACHE_FILE_WRITE,
+    CacheFileReadPayload,
+    CacheWritePayload,
+)
+from waiting import wait_until
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cache.json"
+
+
+def chart_of(path: Path, **settings) -> CacheFileChart:
+    return CacheFileChart(path, origin=ORIGIN, **settings)
+
+
+def test_a_request_to_read_is_answered_with_what_the_file_holds(path: Path) -> None:
+    path.write_text('{"a": 1, "time_out_in_minutes": 30}')
+    with ears(CACHE) as heard, running(chart_of(path)) as chart:
+        publish(chart, CACHE_FILE_READ, CacheFileReadPayload(str(path), ORIGIN))
+        cache = heard.wait_for(CACHE)
+        wait_for_trace(
+            chart,
+            "[cache.json] e->start_at() top->file_access_waiting",
+            "[cache.json] e->file_read() file_access_waiting->file_read",
+            "[cache.json] e->read_successful() file_read->file_access_waiting",
+        )
+    assert cache.dict == {"a": 1, "time_out_in_minutes": 30}
+    assert cache.file_name == str(path)
+    assert cache.last_modified == path.stat().st_mtime
+    assert not cache.expired
+
+
+def test_a_request_without_a_payload_is_for_every_file(path: Path) -> None:
+    with ears(CACHE) as heard, running(chart_of(path, default_json='{"hosts": []}')) as chart:
+        publish(chart, CACHE_FILE_READ)
+        assert heard.wait_for(CACHE).dict == {"hosts": []}
+
+
+def test_a_request_for_another_file_or_of_another_node_is_not_answered(path: Path) -> None:
+    with ears(CACHE) as heard, running(chart_of(path)) as chart:
+        publish(chart, CACHE_FILE_READ, CacheFileReadPayload("another.json", ORIGIN))
+        publish(chart, CACHE_FILE_READ, CacheFileReadPayload(str(path), "another-node"))
+        publish(chart, CACHE_FILE_READ, CacheFileReadPayload(str(path), ORIGIN))
+        heard.wait_for(CACHE)
+        wait_until(lambda: chart.idle)
+        assert len(heard.of(CACHE)) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "age_s", "expired"),
+    [
+        ('{"time_out_in_minutes": 1}', 0, False),
+        ('{"time_out_in_minutes": 1}', 61, True),
+        ('{"time_out_in_minutes": 1}', -3600, True),
+        ('{"time_out_in_minutes": "long"}', 0, True),
+        ("{}", 0, True),
+    ],
+)
+def test_a_file_expires_as_it_says(path: Path, content: str, age_s: float, expired: bool) -> None:
+    path.write_text(content)
+    then = time.time() - age_s
+    os.utime(path, (then, then))
+    with ears(CACHE) as heard, running(chart_of(path)) as chart:
+        publish(chart, CACHE_FILE_READ)
+        assert heard.wait_for(CACHE).expired is expired
+
+
+def test_what_is_written_is_merged_with_what_is_there(path: Path) -> None:
+    path.write_text('{"a": {"x": 1}}')
+    with running(chart_of(path)) as chart:
+        publish(chart, CACHE_FILE_WRITE, CacheWritePayload({"a": {"y": 2}}, str(path), ORIGIN))
+        wait_for_trace(
+            chart,
+            "[cache.json] e->start_at() top->file_access_waiting",
+            "[cache.json] e->file_write() file_access_waiting->file_write",
+            "[cache.json] e->write_successful() file_write->file_access_waiting",
+        )
+    assert json.loads(path.read_text()) == {"a": {"x": 1, "y": 2}}
+
+
+def test_what_waits_to_be_written_goes_in_one_write(path: Path) -> None:
+    with running(chart_of(path)) as chart:
+        held = JsonFile(path, default={}).try_lock(alone=True)
+        assert held
+        for number in range(100):
+            update = {f"key_{number}": number}
+            chart.post_fifo(
+                Event(signal=CACHE_FILE_WRITE, payload={"dict": update, "file_name": str(path)})
+            )
+        wait_until(lambda: len(chart._updates) == 100)
+        held.release()
+        wait_until(lambda: chart.idle)
+        writes = [line for line in trace_of(chart) if "write_successful" in line]
+    assert len(json.loads(path.read_text())) == 100
+    assert len(writes) <= 2
+
+
+def test_a_locked_file_is_tried_again_and_blocks_nobody(path: Path) -> None:
+    with ears(CACHE) as heard, running(chart_of(path)) as chart:
+        held = JsonFile(path, default={}).try_lock(alone=True)
+        assert held
+        publish(chart, CACHE_FILE_READ)
+        publish(chart, CACHE_FILE_WRITE, CacheWritePayload({"a": 1}, str(path), ORIGIN))
+        wait_until(lambda: chart.spy().count("file_read:file_access_waiting:HOOK") >= 6)
+        assert chart.state_name == "file_access_waiting"
+        assert heard.of(CACHE) == []
+        held.release()
+        heard.wait_for(CACHE)
+        wait_until(lambda: chart.idle)
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_the_pause_between_tries_is_random_and_grows_to_its_limit() -> None:
+    for times, limit in ((0, 0.004), (5, 0.128), (40, LONGEST_WAIT_S)):
+        pauses = [waiting_time(times) for _ in range(300)]
+        assert min(pauses) >= 0.001
+        assert limit / 2 < max(pauses) <= limit
+
+
+def test_a_folder_that_cannot_be_used_is_said_once_and_the_default_is_told(
+    tmp_path: Path, caplog
+) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "cache.json"
+    with ears(CACHE) as heard, running(chart_of(path, default_json='{"a": 0}')) as chart:
+        for count in (1, 2):
+            publish(chart, CACHE_FILE_WRITE, CacheWritePayload({"a": 1}, str(path), ORIGIN))
+            publish(chart, CACHE_FILE_READ)
+            assert heard.wait_for(CACHE, count).dict == {"a": 0}
+        wait_until(lambda: chart.idle)
+        assert chart.thread.is_alive()
+    assert caplog.text.count("cannot be used") == 1
+
+
+def test_two_charts_of_one_process_share_a_file(path: Path) -> None:
+    with running(chart_of(path), chart_of(path)) as chart:
+        publish(chart, CACHE_FILE_WRITE, CacheWritePayload({"a": 1}, str(path), ORIGIN))
+        publish(chart, CACHE_FILE_WRITE, CacheWritePayload({"b": 1}, str(path), ORIGIN))
+        wait_until(lambda: path.exists() and json.loads(path.read_text()) == {"a": 1, "b": 1})
+
+
+def test_a_chart_that_stops_with_the_lock_gives_it_back(path: Path) -> None:
+    with running(chart_of(path)) as chart:
+        for _ in range(50):
+            publish(chart, CACHE_FILE_READ)
+    lock = JsonFile(path, default={}).try_lock(alone=True)
+    assert lock
+    lock.release()

@@ -1,0 +1,296 @@
+"""`ProducerFactoryChart` and `Discovery`: searches started, merged, told to the node."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from discovery_field import (
+    EXCHANGE,
+    ORIGIN,
+    ROUTING_KEY,
+    Brokers,
+    Diary,
+    Network,
+    Sink,
+    publish,
+    switch_on,
+    trace_of,
+)
+from miros_mesh.discovery import Discovery, DiscoverySettings, Endpoint
+from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
+from waiting import wait_until
+
+ADDRESS, OTHER = "192.168.1.75", "192.168.1.76"
+HOME = Endpoint("127.0.0.1", 5672)
+
+FOUND_ONE = [
+    "[producer_factory_chart] e->start_at() top->producer_discovery",
+    "[producer_factory_chart] e->ips_discovered() producer_discovery->refactor_producers",
+    "[producer_factory_chart] e->ready() refactor_producers->producer_discovery",
+]
+
+
+class Names:
+    """Names of this test; nobody is asked."""
+
+    def __init__(self, **names: str) -> None:
+        self.names = names
+
+    def endpoints(self, name: str, default_port: int) -> list[Endpoint]:
+        host = name.partition(":")[0]
+        if host not in self.names:
+            raise OSError("no such name")
+        return [Endpoint(self.names[host], default_port)]
+
+
+@pytest.fixture
+def field(tmp_path: Path):
+    """Makes discoveries, and stops them."""
+    made: list[Discovery] = []
+
+    def make(sink: Sink, brokers: Brokers | None = None, **given) -> Discovery:
+        parts = {
+            name: given.pop(name)
+            for name in ("observer", "scanner", "name_service")
+            if name in given
+        }
+        settings = {
+            "node": f"node{len(made)}",
+            "origin": ORIGIN,
+            "sources": (),
+            "hosts_files": (tmp_path / "hosts.json",),
+            "cache_path": tmp_path / "lan_cache.json",
+            "home": (HOME,),
+            "look_again_s": (600.0, 600.0),
+            **given,
+        }
+        discovery = Discovery(
+            DiscoverySettings(routing_key=ROUTING_KEY, exchange_name=EXCHANGE, **settings),
+            probe=brokers or Brokers(),
+            sink=sink,
+            **{"name_service": Names(), **parts},
+        )
+        made.append(discovery)
+        discovery.start()
+        return discovery
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+def tell(discovery: Discovery, *hosts: str, dead: tuple[str, ...] = ()) -> None:
+    payload = ConnectionDiscoveryPayload(hosts, (), "a source", dead, discovery.settings.origin)
+    publish(discovery._chart, CONNECTION_DISCOVERY, payload)
+
+
+def test_what_a_source_finds_is_told_to_the_node_once(field) -> None:
+    sink = Sink()
+    discovery = field(sink)
+    tell(discovery, ADDRESS)
+    wait_until(lambda: trace_of(discovery._chart) == FOUND_ONE)
+    tell(discovery, ADDRESS)
+    tell(discovery, OTHER)
+    wait_until(lambda: len(sink.told) == 2)
+    assert sink.told == [("found", f"{ADDRESS}:5672"), ("found", f"{OTHER}:5672")]
+    assert discovery.peers == (Endpoint(ADDRESS, 5672), Endpoint(OTHER, 5672))
+
+
+def test_a_program_without_a_token_is_a_source_too(field) -> None:
+    sink = Sink()
+    discovery = field(sink)
+    payload = ConnectionDiscoveryPayload((ADDRESS,), (), "a program's own chart")
+    publish(discovery._chart, CONNECTION_DISCOVERY, payload)
+    wait_until(lambda: sink.peers == {f"{ADDRESS}:5672"})
+
+
+def test_the_same_broker_by_name_and_by_address_is_told_once(field) -> None:
+    sink = Sink()
+    discovery = field(sink, name_service=Names(rabbit=ADDRESS))
+    tell(discovery, "rabbit", ADDRESS, OTHER)
+    wait_until(lambda: len(sink.told) == 2)
+    assert sink.peers == {"rabbit:5672", f"{OTHER}:5672"}
+
+
+def test_the_nodes_own_broker_is_not_told_under_any_of_its_addresses(field) -> None:
+    sink = Sink()
+    discovery = field(sink, name_service=Names(myself="127.0.0.1"))
+    tell(discovery, "127.0.0.1", "myself", ADDRESS)
+    wait_until(lambda: sink.told)
+    assert sink.peers == {f"{ADDRESS}:5672"}
+
+
+def test_hosts_that_make_no_sense_are_left_out(field) -> None:
+    sink = Sink()
+    discovery = field(sink)
+    tell(discovery, "a b", "", ADDRESS, dead=("c d",))
+    wait_until(lambda: sink.peers == {f"{ADDRESS}:5672"})
+
+
+def test_what_comes_while_the_node_is_told_waits_its_turn(field) -> None:
+    sink = Sink()
+    sink.hold = threading.Event()
+    discovery = field(sink)
+    chart = discovery._chart
+    tell(discovery, ADDRESS)
+    wait_until(lambda: chart.state_name == "refactor_producers")
+    tell(discovery, OTHER)
+    tell(discovery, "192.168.1.77")
+    wait_until(lambda: len(chart.defer_queue) == 2)
+    sink.hold.set()
+    wait_until(lambda: len(sink.told) == 3)
+    wait_until(lambda: chart.state_name == "producer_discovery")
+    assert not chart.defer_queue
+
+
+def test_a_node_that_does_not_take_a_peer_is_told_again(field, caplog) -> None:
+    sink = Sink(refusals=1)
+    discovery = field(sink)
+    tell(discovery, ADDRESS)
+    wait_until(lambda: sink.peers == {f"{ADDRESS}:5672"})
+    wait_until(lambda: trace_of(discovery._chart)[-1].endswith("producer_discovery"))
+    assert trace_of(discovery._chart) == [
+        *FOUND_ONE[:2],
+        "[producer_factory_chart] e->ips_discovered() refactor_producers->refactor_producers",
+        FOUND_ONE[2],
+    ]
+    assert "it is told again" in caplog.text
+
+
+def test_a_node_that_never_takes_a_peer_is_left_in_peace(field, monkeypatch, caplog) -> None:
+    monkeypatch.setattr("miros_mesh.discovery.producer_factory.RETRY_S", (0.001, 0.002))
+    sink = Sink(refusals=10)
+    discovery = field(sink)
+    tell(discovery, ADDRESS)
+    wait_until(lambda: "it has to be found anew" in caplog.text)
+    assert discovery.peers == ()
+    tell(discovery, ADDRESS)
+    wait_until(lambda: sink.peers == {f"{ADDRESS}:5672"})
+
+
+def test_a_peer_that_has_been_dead_for_too_long_is_lost_and_may_be_found_again(field) -> None:
+    sink = Sink()
+    discovery = field(sink, peer_forget_after_s=0.05)
+    where = f"{ADDRESS}:5672"
+    tell(discovery, ADDRESS, OTHER)
+    tell(discovery, OTHER, dead=(ADDRESS,))
+    wait_until(lambda: sink.told[-1:] == [("lost", where)])
+    assert discovery.peers == (Endpoint(OTHER, 5672),)
+    tell(discovery, ADDRESS)
+    wait_until(lambda: sink.told[-1] == ("found", where))
+
+
+def test_the_node_tells_which_peers_are_connected(field) -> None:
+    sink = Sink()
+    discovery = field(sink, peer_forget_after_s=0.05)
+    peer = Endpoint(ADDRESS, 5672)
+    tell(discovery, ADDRESS)
+    wait_until(lambda: sink.told)
+    discovery.peer_up(peer)
+    tell(discovery, dead=(ADDRESS,))
+    tell(discovery, OTHER)
+    wait_until(lambda: len(sink.told) == 2)
+    assert "forget_dead" not in discovery._chart._alarms
+    discovery.peer_down(peer)
+    wait_until(lambda: sink.told[-1] == ("lost", str(peer)))
+
+
+def test_the_sources_of_the_settings_are_started_and_merged(field, tmp_path: Path, monkeypatch):
+    switch_on(monkeypatch)
+    (tmp_path / "hosts.json").write_text(json.dumps({"hosts": [ADDRESS, "dead"]}))
+    brokers, sink, diary = Brokers(), Sink(), Diary()
+    brokers.ours(ADDRESS, OTHER, "10.0.0.7")
+    field(
+        sink,
+        brokers,
+        sources=("manual", "lan", "dns"),
+        scanner=Network(ADDRESS, OTHER),
+        name_service=Names(rabbit="10.0.0.7"),
+        dns_names=("rabbit",),
+        observer=diary,
+    )
+    wait_until(lambda: sink.peers == {f"{each}:5672" for each in (ADDRESS, OTHER, "10.0.0.7")})
+    wait_until(lambda: {source for source, _ in diary.searches} == {"manual", "lan", "dns"})
+    assert len(sink.told) == 3
+
+
+def test_where_the_local_network_is_off_it_is_not_looked_at(field) -> None:
+    network = Network(ADDRESS)
+    discovery = field(Sink(), sources=("manual", "lan"), scanner=network)
+    wait_until(lambda: discovery._chart.children)
+    assert [child.name for child in discovery._chart.children] == ["man_net_chart", "alien_chart"]
+    assert network.scans == 0
+
+
+def test_an_alien_of_ours_is_told_and_one_that_is_lost_may_come_again(field, monkeypatch) -> None:
+    switch_on(monkeypatch)
+    brokers, sink, diary = Brokers(), Sink(), Diary()
+    brokers.ours(ADDRESS)
+    discovery = field(sink, brokers, peer_forget_after_s=0.05, observer=diary)
+    for _ in range(50):
+        discovery.alien_spoke(ADDRESS)
+    wait_until(lambda: sink.peers == {f"{ADDRESS}:5672"})
+    assert brokers.times(ADDRESS) == 1
+    discovery.peer_down(Endpoint(ADDRESS, 5672))
+    wait_until(lambda: sink.told[-1][0] == "lost")
+    discovery.alien_spoke(ADDRESS)
+    wait_until(lambda: sink.told[-1][0] == "found" and len(sink.told) == 3)
+
+
+def test_aliens_are_ignored_where_the_settings_say_so(field) -> None:
+    brokers = Brokers()
+    discovery = field(Sink(), brokers, aliens="ignore")
+    discovery.alien_spoke("127.0.0.9")
+    assert [child.name for child in discovery._chart.children] == []
+
+
+def test_the_hosts_files_are_read_on_request(field, tmp_path: Path) -> None:
+    brokers, sink, diary = Brokers(), Sink(), Diary()
+    brokers.ours(ADDRESS)
+    discovery = field(sink, brokers, sources=("manual",), observer=diary)
+    wait_until(lambda: diary.searches)
+    (tmp_path / "hosts.json").write_text(json.dumps({"hosts": [ADDRESS]}))
+    discovery.evaluate_hosts_file()
+    wait_until(lambda: sink.peers == {f"{ADDRESS}:5672"})
+
+
+def test_two_nodes_of_a_process_do_not_hear_each_other(field) -> None:
+    ours, theirs = Sink(), Sink()
+    discovery = field(ours)
+    other = field(theirs, origin="another-node")
+    tell(discovery, ADDRESS)
+    tell(other, OTHER)
+    wait_until(lambda: ours.told and theirs.told)
+    assert (ours.peers, theirs.peers) == ({f"{ADDRESS}:5672"}, {f"{OTHER}:5672"})
+
+
+def test_stopping_ends_every_thread_also_in_the_middle_of_a_search(
+    field, tmp_path: Path, monkeypatch
+) -> None:
+    switch_on(monkeypatch)
+    hosts = [f"10.0.0.{last}" for last in range(1, 40)]
+    (tmp_path / "hosts.json").write_text(json.dumps({"hosts": hosts}))
+    brokers, gate, network = Brokers(), threading.Event(), Network()
+    brokers.hold = dict.fromkeys(hosts, gate)
+    network.hold = threading.Event()
+    discovery = field(Sink(), brokers, sources=("manual", "lan"), scanner=network)
+    wait_until(lambda: brokers.asked and network.scans)
+    threading.Timer(0.05, gate.set).start()
+    discovery.stop()
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("mesh-node0")]
+    discovery.stop()
+
+
+def test_a_discovery_that_was_not_started_can_be_told_and_stopped() -> None:
+    settings = DiscoverySettings(node="n", routing_key=ROUTING_KEY, exchange_name=EXCHANGE)
+    discovery = Discovery(settings, probe=Brokers(), sink=Sink())
+    discovery.peer_up(HOME)
+    discovery.peer_down(HOME)
+    discovery.alien_spoke(ADDRESS)
+    discovery.evaluate_hosts_file()
+    discovery.stop()
+    assert discovery.peers == ()

@@ -1,0 +1,104 @@
+"""Which brokers are known, which are the same, which are lost."""
+
+from __future__ import annotations
+
+from miros_mesh.discovery import Endpoint
+from miros_mesh.discovery import roster as roster_module
+from miros_mesh.discovery.roster import Roster
+
+HOME = Endpoint("127.0.0.1", 5672)
+FIRST, SECOND = Endpoint("10.0.0.1", 5672), Endpoint("10.0.0.2", 5672)
+NAME = Endpoint("rabbit.example.org", 5672)
+
+
+def roster(forget_after_s: float = 100) -> Roster:
+    return Roster([HOME], forget_after_s)
+
+
+def addresses(*texts: str) -> frozenset[str]:
+    return frozenset(texts)
+
+
+def test_a_broker_is_new_once() -> None:
+    known = roster()
+    assert known.alive(FIRST, addresses("10.0.0.1"))
+    assert not known.alive(FIRST, addresses("10.0.0.1"))
+    assert known.peers == (FIRST,)
+
+
+def test_a_name_and_its_address_are_one_broker_whichever_comes_first() -> None:
+    for one, other in ((NAME, FIRST), (FIRST, NAME)):
+        known = roster()
+        assert known.alive(one, addresses(one.host, "10.0.0.1"))
+        assert not known.alive(other, addresses(other.host, "10.0.0.1"))
+        assert known.peers == (one,)
+        assert known.is_known(other) or other.ip is None
+
+
+def test_another_port_is_another_broker() -> None:
+    known = roster()
+    known.alive(FIRST, addresses("10.0.0.1"))
+    assert known.alive(Endpoint("10.0.0.1", 5673), addresses("10.0.0.1"))
+
+
+def test_home_is_not_found_under_any_of_its_addresses() -> None:
+    known = roster()
+    known.at_home({HOME: addresses("127.0.0.1", "192.168.1.3")})
+    assert not known.alive(Endpoint("192.168.1.3", 5672), addresses("192.168.1.3"))
+    assert known.is_known(Endpoint("192.168.1.3", 5672))
+    known.disconnected(HOME, 0)
+    assert known.forget_dead(10_000) == []
+
+
+def test_a_broker_is_lost_once_it_has_been_dead_for_too_long() -> None:
+    known = roster()
+    known.alive(FIRST, addresses("10.0.0.1"))
+    known.alive(SECOND, addresses("10.0.0.2"))
+    known.dead(FIRST, 50)
+    known.dead(FIRST, 60)
+    assert known.next_end() == 150
+    assert known.forget_dead(149) == []
+    assert known.forget_dead(150) == [FIRST]
+    assert known.peers == (SECOND,)
+    assert known.alive(FIRST, addresses("10.0.0.1")), "it may be found again"
+
+
+def test_a_broker_that_answers_again_is_not_lost() -> None:
+    known = roster()
+    known.alive(FIRST, addresses("10.0.0.1"))
+    known.dead(FIRST, 50)
+    known.alive(FIRST, addresses("10.0.0.1"))
+    assert known.next_end() is None
+
+
+def test_whoever_is_connected_knows_better_than_a_scout() -> None:
+    known = roster()
+    known.alive(FIRST, addresses("10.0.0.1"))
+    known.connected(FIRST)
+    known.dead(FIRST, 50)
+    assert known.next_end() is None
+    known.disconnected(FIRST, 70)
+    known.dead(FIRST, 90)
+    assert known.next_end() == 170
+
+
+def test_what_is_dead_and_was_never_found_is_nothing() -> None:
+    known = roster()
+    known.dead(FIRST, 50)
+    known.connected(FIRST)
+    known.disconnected(FIRST, 60)
+    assert known.next_end() is None
+
+
+def test_a_broker_that_is_struck_out_may_be_found_again() -> None:
+    known = roster()
+    known.alive(FIRST, addresses("10.0.0.1"))
+    known.strike(FIRST)
+    assert known.alive(FIRST, addresses("10.0.0.1"))
+
+
+def test_the_number_of_brokers_has_a_bound(monkeypatch) -> None:
+    monkeypatch.setattr(roster_module, "MOST_PEERS", 1)
+    known = roster()
+    assert known.alive(FIRST, addresses("10.0.0.1"))
+    assert not known.alive(SECOND, addresses("10.0.0.2"))
