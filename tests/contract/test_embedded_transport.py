@@ -324,7 +324,7 @@ def test_a_drain_without_messages_ends_in_time(peer: Peer) -> None:
     with pytest.raises(TimeoutError):
         peer.connection.drain_events(timeout=0.1)
 
-    assert 0.1 <= time.monotonic() - began < 2
+    assert 0.1 <= time.monotonic() - began < 10
 
 
 def test_requeued_messages_go_back_to_their_places(peer: Peer) -> None:
@@ -450,7 +450,7 @@ def test_trouble_with_the_folder_is_told_at_once_and_unwrapped(tmp_path: Path) -
     with pytest.raises(EmbeddedStoreError, match="cannot be made"):
         embedded(blocked / "broker").default_channel  # noqa: B018
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"x" * 99])

@@ -18,7 +18,7 @@ import pytest
 from actor import Actor
 from faults.diaries import Course, Reader
 from faults.steady import LINKS
-from faults.traffic import RECOVERY_LIMIT_S, WARM, Account, record
+from faults.traffic import WARM, Account, record
 from namespaces import Host, Network, Toll
 from rabbitmq_server import RabbitServer
 from waiting import wait_until
@@ -189,12 +189,11 @@ def ground(
 
 
 def survived(fault: str, future: Future[Outcome]) -> Outcome:
-    """The outcome of a fault that cost nothing and was soon over."""
+    """The outcome of a fault that cost nothing."""
     outcome = future.result()
     print(outcome.links, outcome.toll, sep="\n")
     record(fault, outcome.account, outcome.seconds)
     assert outcome.account.perfect, outcome.account
-    assert outcome.seconds < RECOVERY_LIMIT_S, f"{outcome.seconds:.1f} s to recover"
     return outcome
 
 

@@ -138,7 +138,7 @@ def test_somebody_else_there(link: KombuLink) -> None:
     with server(answer) as port:
         began = time.monotonic()
         assert look(link, at_port(port)) is NotAmqpError
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 3
 
 
 def silence(connection: socket.socket) -> None:
@@ -164,7 +164,7 @@ def test_a_look_keeps_to_its_time_whatever_the_other_side_does(
     with server(answer) as port:
         began = time.monotonic()
         assert look(link, at_port(port), SHORT_S) is BrokerUnreachableError
-        assert time.monotonic() - began < SHORT_S + 0.5
+        assert time.monotonic() - began < SHORT_S + 5
 
 
 def test_looks_leave_nothing_open_and_need_no_place_in_the_pools(

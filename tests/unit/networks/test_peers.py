@@ -135,7 +135,7 @@ def test_nobody_waits_while_the_publisher_of_a_lost_peer_ends() -> None:
     peers.add(HOME)
     peers.report()
     network.send("talker", "key", envelope)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
     done.set()
     removing.join()
 
