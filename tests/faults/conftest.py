@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,6 +16,7 @@ from rabbitmq_server import RabbitServer, find_programs
 
 # Short, so that two missed heartbeats and a dead attempt to connect do not take a minute.
 QUICK = {"heartbeat_interval_s": 1.0, "connect_timeout_s": 1.5, "confirm_timeout_s": 5.0}
+_PROPERTY = "fault"
 
 
 class Told(Recorder):
@@ -106,10 +107,27 @@ def relayed_url(relay: Relay, rabbitmq: RabbitServer, vhost_url: str) -> str:
     return vhost_url.replace(f"{HOST}:{rabbitmq.port}", f"{HOST}:{relay.port}")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Put what a test counted into its report, which reaches the process that prints."""
+    try:
+        return (yield)
+    finally:
+        item.user_properties += [(_PROPERTY, str(row)) for row in TABLE]
+        TABLE.clear()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what was counted."""
-    if TABLE:
+    rows = [
+        row
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, ())
+        for name, row in report.user_properties
+        if name == _PROPERTY
+    ]
+    if rows:
         terminalreporter.section("faults")
         terminalreporter.write_line(HEAD)
-        for row in TABLE:
-            terminalreporter.write_line(str(row))
+        for row in rows:
+            terminalreporter.write_line(row)
