@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ from waiting import wait_until
 
 # Before anything of the library is imported, let alone started.
 lan_guard.install()
+
+# What a shell puts into the background ignores Ctrl-C, and so would every program that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 THREAD_END_LIMIT_S = 5.0
 SETTINGS = ("MIROS_MESH_", "RABBIT_", "MESH_", "SNOOP_", "CONNECTION_ATTEMPTS")
