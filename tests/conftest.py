@@ -19,7 +19,7 @@ from waiting import wait_until
 # Before anything of the library is imported, let alone started.
 lan_guard.install()
 
-# What a shell puts into the background ignores Ctrl-C, and so would every program that a test starts.
+# What a shell starts in the background ignores Ctrl-C, and so would every program of a test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 THREAD_END_LIMIT_S = 5.0
