@@ -94,6 +94,7 @@ class Inbox:
         self._open = False
         self._finishing = False
         self._all_fed: Callable[[], None] | None = None
+        self._admitting = 0
         self._refused = 0
         self._lock = threading.RLock()
         self._feeding = threading.Lock()
@@ -127,15 +128,22 @@ class Inbox:
         envelopes = self._mesh.network.open(delivery)
         if not envelopes:
             return
-        if self._finishing:
-            self._refused += sum(not self._is_for_nobody(each) for each in envelopes)
-            return
-        ticket = _Ticket(delivery, len(envelopes))
-        for envelope in envelopes:
-            if self._is_echo(envelope):
-                ticket.done()
-            else:
-                self._admit(envelope, ticket)
+        with self._lock:
+            if self._finishing:
+                self._refused += sum(not self._is_for_nobody(each) for each in envelopes)
+                return
+            # Its first events may be begun, so it has to be whole before `finish` is through.
+            self._admitting += 1
+        try:
+            ticket = _Ticket(delivery, len(envelopes))
+            for envelope in envelopes:
+                if self._is_echo(envelope):
+                    ticket.done()
+                else:
+                    self._admit(envelope, ticket)
+        finally:
+            with self._lock:
+                self._admitting -= 1
         self.feed()
 
     def holes(self) -> dict[tuple[str, str], list[Range]]:
@@ -181,14 +189,14 @@ class Inbox:
     def _may_feed(self) -> bool:
         if self._waiting:
             return self._open and self._room() > 0
-        return self._all_fed is not None
+        return self._all_fed is not None and not self._admitting
 
     def _feed(self) -> None:
         while arrival := self._next():
             # What is called here may be the program's, and take its time and other locks.
             self._post(arrival)
         with self._lock:
-            all_fed = None if self._waiting else self._all_fed
+            all_fed = None if self._waiting or self._admitting else self._all_fed
             if all_fed:
                 self._all_fed = None
         if all_fed:

@@ -16,6 +16,8 @@ from rabbitmq_server import RabbitServer, find_programs
 
 # Short, so that two missed heartbeats and a dead attempt to connect do not take a minute.
 QUICK = {"heartbeat_interval_s": 1.0, "connect_timeout_s": 1.5, "confirm_timeout_s": 5.0}
+# Long, so that a busy machine does not break connections where the fault is not one of the link.
+PATIENT = {"heartbeat_interval_s": 10.0, "confirm_timeout_s": 30.0}
 _PROPERTY = "fault"
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from miros import Event
 
 from charts_at_work import Heard, alone, event
-from faults.conftest import settings
+from faults.conftest import PATIENT, settings
 from faults.traffic import SIGNAL
 from miros_mesh import NetworkedActiveObject
 
@@ -27,7 +27,7 @@ def receive(url: str, node: str, file: str) -> None:
         if received.signal_name == SIGNAL:
             os.write(descriptor, f"{received.payload}\n".encode())
 
-    chart = NetworkedActiveObject("receiver", config=settings(url, node_name=node))
+    chart = NetworkedActiveObject("receiver", config=settings(url, node_name=node, **PATIENT))
     chart.start_at(alone(write, spied=False))
     say("ready")
     sys.stdin.readline()
@@ -37,7 +37,7 @@ def receive(url: str, node: str, file: str) -> None:
 
 def send(url: str, node: str, first: str, last: str) -> None:
     """Transmit numbers."""
-    chart = NetworkedActiveObject("sender", config=settings(url, node_name=node))
+    chart = NetworkedActiveObject("sender", config=settings(url, node_name=node, **PATIENT))
     chart.start_at(alone(Heard(), spied=False))
     for number in range(int(first), int(last)):
         chart.transmit(event(SIGNAL, number))

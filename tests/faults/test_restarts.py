@@ -11,7 +11,7 @@ import pytest
 
 from actor import Actor
 from charts_at_work import Heard, Launch
-from faults.conftest import settings
+from faults.conftest import PATIENT, settings
 from faults.traffic import Account, Handled, Stream, accounted
 from waiting import wait_until
 
@@ -54,7 +54,7 @@ def listening(url: str, written: Written) -> Iterator[Actor]:
 
 def test_sender_restarted(vhost_url: str, launch: Launch) -> None:
     handled = Handled()
-    launch("receiver", settings(vhost_url), handled)
+    launch("receiver", settings(vhost_url, **PATIENT), handled)
     for first in (0, FEW):
         with Actor(ROLES, "send", vhost_url, "sender", first, first + FEW) as sender:
             assert sender.heard() == {"said": "left 0"}
@@ -74,7 +74,7 @@ def after(fault: str, written: Written, stream: Stream, vhost_url: str) -> Accou
 def test_receiver_restarted_under_its_name(
     vhost_url: str, launch: Launch, written: Written
 ) -> None:
-    sender = launch("sender", settings(vhost_url), Heard())
+    sender = launch("sender", settings(vhost_url, **PATIENT), Heard())
     with listening(vhost_url, written) as first, Stream(sender) as stream:
         written.expect(FEW)
         first.tell()
@@ -87,7 +87,7 @@ def test_receiver_restarted_under_its_name(
 def test_receiver_restarted_under_its_name_amid_a_burst(
     vhost_url: str, launch: Launch, written: Written
 ) -> None:
-    sender = launch("sender", settings(vhost_url), Heard())
+    sender = launch("sender", settings(vhost_url, **PATIENT), Heard())
     with listening(vhost_url, written) as first, Stream(sender, every_s=0.0001) as stream:
         written.expect(MANY)
         first.tell()
@@ -99,7 +99,7 @@ def test_receiver_restarted_under_its_name_amid_a_burst(
 def test_receiver_killed_and_started_under_its_name(
     vhost_url: str, launch: Launch, written: Written
 ) -> None:
-    sender = launch("sender", settings(vhost_url), Heard())
+    sender = launch("sender", settings(vhost_url, **PATIENT), Heard())
     with listening(vhost_url, written) as first, Stream(sender) as stream:
         written.expect(FEW)
         first.kill()
@@ -108,7 +108,7 @@ def test_receiver_killed_and_started_under_its_name(
 
 
 def test_receiver_killed_amid_a_burst(vhost_url: str, launch: Launch, written: Written) -> None:
-    sender = launch("sender", settings(vhost_url), Heard())
+    sender = launch("sender", settings(vhost_url, **PATIENT), Heard())
     with listening(vhost_url, written) as first, Stream(sender, every_s=0.0001) as stream:
         written.expect(MANY)
         first.kill()

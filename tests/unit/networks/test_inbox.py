@@ -408,6 +408,24 @@ def test_at_the_end_a_begun_frame_is_fed_to_its_last_event_and_no_other_begins()
     assert chart.inbox.close() == 2
 
 
+def test_the_end_waits_for_the_rest_of_a_frame_that_is_begun_while_it_comes_in(
+    chart: Chart, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[int]] = []
+
+    def amid_the_frame(**_: object) -> None:
+        chart.inbox.feed()
+        chart.inbox.finish(lambda: told.append(chart.waiting))
+
+    # The copy in the middle is told of while the frame is taken apart
+    monkeypatch.setattr(notes, "dropped", amid_the_frame)
+    delivery = chart.receive(1, 1, 2)
+
+    assert told == [[1, 2]]
+    chart.handle(2)
+    assert delivery.acks == 1
+
+
 def test_at_the_end_what_came_by_repair_is_fed_too_since_no_broker_has_it() -> None:
     chart = Chart(places=1)
     chart.inbox.open()
