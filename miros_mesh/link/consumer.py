@@ -18,7 +18,7 @@ from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkE
 from miros_mesh.link.claim import Claim
 from miros_mesh.link.pools import Pools, translated
 from miros_mesh.link.ports import Broker, Handler, QueueSpec
-from miros_mesh.link.queues import dead_letters, queue_of
+from miros_mesh.link.queues import dead_letters, prefetch_of, queue_of
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
 
@@ -187,7 +187,7 @@ class BrokerSubscriber(Worker):
 
     def _start(self, channel: Any, consumed: _Consumed) -> None:
         spec = consumed.spec
-        consumer = kombu.Consumer(channel, [queue_of(spec)], prefetch_count=spec.prefetch)
+        consumer = kombu.Consumer(channel, [queue_of(spec)], prefetch_count=prefetch_of(spec))
 
         def deliver(message: Any, _: object = None) -> None:
             consumed.handler(_Received(self, consumed, consumer, message))

@@ -13,6 +13,9 @@ DEAD_LETTERS: Final = "miros_mesh.v1.dead_letters"
 
 # From 4.0 on, a RabbitMQ takes a message away that came again 20 times: lost connections, to us.
 _DELIVERY_LIMIT: Final = 1_000_000
+# With 32 commands on their way to a quorum queue, RabbitMQ 3.10 keeps further acknowledgements back
+# in the channel (quorum_commands_soft_limit) and forgets them when it closes; each is a command.
+_QUORUM_PREFETCH: Final = 30
 _DEAD_LETTERS_KEPT: Final = 1_000
 _DEAD_LETTERS_KEPT_BYTES: Final = 16 * 1024 * 1024
 _DEAD_LETTERS_KEPT_MS: Final = 7 * 24 * 60 * 60 * 1_000
@@ -27,6 +30,11 @@ def queue_of(spec: QueueSpec) -> kombu.Queue:
         durable=True,
         queue_arguments=_arguments(spec),
     )
+
+
+def prefetch_of(spec: QueueSpec) -> int:
+    """How many messages its consumer takes ahead of their acknowledgement."""
+    return min(spec.prefetch, _QUORUM_PREFETCH) if spec.replicated else spec.prefetch
 
 
 def dead_letters() -> kombu.Queue:
