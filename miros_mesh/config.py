@@ -90,7 +90,7 @@ class MeshConfig:
     """The broker removes a queue that nobody has consumed from for this long."""
 
     prefetch_frames: int = bounded(200, 1, 65_535)
-    """How many frames a broker may send ahead of their acknowledgement (to a `node_name` 30 at most)."""
+    """How many frames come ahead of their acknowledgement; 30 at most where `node_name` is set."""
     outbox_events: int = bounded(100_000, 1, 100_000_000)
     """How many events wait for one peer at most."""
     outbox_bytes: int = bounded(64 * MIB, KIB, 64 * 1024 * MIB)

@@ -455,7 +455,7 @@ def test_a_name_that_is_taken_while_the_connection_was_gone_stops_nobody(
 ) -> None:
     # Given a subscriber with a name
     notes = Notebook()
-    subscriber = office.subscriber(NAME, observer=notes, heartbeat_interval_s=4.0)
+    subscriber = office.subscriber(NAME, observer=notes, heartbeat_interval_s=2.0)
     mailbox = Mailbox()
     subscriber.add(queue(delete_on_stop=False), mailbox, LIMIT_S)
 
