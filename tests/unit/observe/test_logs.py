@@ -18,6 +18,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from log_lines import logging_as_it_was
 from miros_mesh.errors import ConfigError
 from miros_mesh.observe.ecs import from_ecs
 from miros_mesh.observe.logs import configure_json, json_handler, log_snoop
@@ -31,15 +32,8 @@ library = logging.getLogger("miros_mesh.link.publisher")
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    for handler in root.handlers:
-        if handler not in handlers:
-            handler.close()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+    with logging_as_it_was():
+        yield
 
 
 @pytest.fixture
