@@ -263,6 +263,18 @@ def test_the_saved_search_names_fields_that_are_mapped(mapped: dict[str, str]) -
     assert {*asked, *sorted_by, *attributes["columns"]} <= set(mapped)
 
 
+def test_the_page_shows_a_line_as_it_is_and_explains_every_field(
+    mapped: dict[str, str],
+) -> None:
+    page = (DEPLOY.parents[1] / "docs" / "observability.md").read_text()
+    block = re.compile(r'^```json title="a transition"\n(.*?)^```', re.MULTILINE | re.DOTALL)
+    [shown] = block.findall(page)
+    assert json.loads(shown) == lines_of_every_kind()[0]
+    table = page.partition("### A line, field by field")[2].partition("\n### ")[0]
+    explained = set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE))
+    assert explained == {*mapped, "labels.*"}
+
+
 def _types(properties: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, field in properties.items():
         if "properties" in field:

@@ -8,6 +8,8 @@ import io
 import json
 import logging
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,6 +207,21 @@ def test_without_a_target_it_writes_to_standard_error(capsys: pytest.CaptureFixt
 
 def test_importing_the_library_configures_nothing() -> None:
     assert not structlog.is_configured()
+
+
+def test_the_library_is_silent_until_the_application_configures_logging() -> None:
+    program = """
+import logging, miros_mesh
+logger = logging.getLogger("miros_mesh.link.publisher")
+logger.error("unheard")
+logging.basicConfig(format="%(message)s")
+logger.error("heard")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert (done.stdout, done.stderr) == ("", "heard\n")
 
 
 class _Talkative:
