@@ -65,15 +65,18 @@ class QueuedHandler(logging.Handler):
         """Wait until everything is written, or until it takes too long."""
         lines = self._lines
         with lines.all_tasks_done:
-            lines.all_tasks_done.wait_for(lambda: not lines.unfinished_tasks, LIMIT_S)
+            done = lines.all_tasks_done.wait_for(lambda: not lines.unfinished_tasks, LIMIT_S)
+        self._stuck = not done
 
     def close(self) -> None:
         """Write what waits, and end; what a stuck log did not take is counted on standard error."""
         if not self._ended and self._process == os.getpid():
             self._ended = True
-            end = time.monotonic() + LIMIT_S
+            # At the end of a program `flush` has waited already.
+            limit_s = 0.0 if self._stuck else LIMIT_S
+            end = time.monotonic() + limit_s
             with suppress(queue.Full):
-                self._lines.put(None, timeout=LIMIT_S)
+                self._lines.put(None, timeout=limit_s)
             self._thread.join(max(0.0, end - time.monotonic()))
             if self._thread.is_alive():
                 self._say(f"{self._place} is stuck: {self._lines.qsize()} records were not written")
@@ -89,7 +92,7 @@ class QueuedHandler(logging.Handler):
         self._process = os.getpid()
         self._lines: queue.Queue[str | None] = queue.Queue(self._capacity)
         self._dropped = self._failed = self._told = 0
-        self._broken = False
+        self._broken = self._stuck = False
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
 

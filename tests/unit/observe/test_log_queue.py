@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import json
 import logging
 import os
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +25,8 @@ from miros_mesh.observe.logs import json_handler
 from waiting import wait_until
 
 Attach = Callable[[QueuedHandler], logging.Logger]
+GAP = re.compile(r"(\d+) log records are missing here")
+PAGE = 4096
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -69,24 +75,28 @@ def messages(text: str) -> list[str]:
 
 
 def test_a_stuck_terminal_keeps_nobody_waiting_and_the_gap_is_counted_and_said(
-    terminal: Terminal, attach: Attach
+    attach: Attach,
 ) -> None:
-    terminal.moving.clear()
-    handler = QueuedHandler(LineStream(terminal), capacity=5)
-    logger = attach(handler)
-
-    for number in range(100):
-        logger.info("line %d", number)
-
-    # The writer has taken at most one, and five wait.
-    assert handler.dropped in {94, 95}
-    assert not terminal.getvalue()
-    terminal.moving.set()
-    handler.flush()
-    shown = terminal.getvalue().splitlines()
-    assert shown[0] == "line 0"
-    assert f"{handler.dropped} log records are missing here" in "\n".join(shown)
-    assert len([line for line in shown if line.startswith("line ")]) == 100 - handler.dropped
+    # Given a terminal that nobody reads: a pipe of one page
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, PAGE)
+    with os.fdopen(write_end, "w") as stuck, os.fdopen(read_end) as reader:
+        handler = QueuedHandler(LineStream(stuck), capacity=20)
+        logger = attach(handler)
+        # When more is logged than it takes
+        for number in range(100):
+            logger.info("%s line %d", "x" * 1000, number)
+        # Then whoever logs goes on, and what is too much is counted
+        assert handler.dropped >= 100 - 20 - PAGE // 1000 - 2
+        # And said, once somebody reads again
+        kept = missing = 0
+        while kept + missing < 100:
+            line = reader.readline()
+            kept += " line " in line
+            missing += int(gap[1]) if (gap := GAP.match(line)) else 0
+        logger.removeHandler(handler)
+        handler.close()
+    assert (kept, missing) == (100 - handler.dropped, handler.dropped)
 
 
 def test_a_log_that_cannot_be_written_is_said_once_and_its_gap_when_it_can(
@@ -129,6 +139,20 @@ def test_a_stuck_log_does_not_keep_a_program_from_its_end(
     assert len(said) == 1
     assert "is stuck" in said[0]
     terminal.moving.set()
+
+
+def test_a_program_that_ends_has_written_everything(tmp_path: Path) -> None:
+    program = """
+import logging, sys
+from miros_mesh.observe.logs import configure_json
+configure_json(sys.argv[1])
+for number in range(2000):
+    logging.info("line %d", number)
+"""
+    path = tmp_path / "log.json"
+    subprocess.run([sys.executable, "-c", program, str(path)], timeout=60, check=True)
+
+    assert messages(path.read_text()) == [f"line {n}" for n in range(2000)]
 
 
 def test_a_closed_handler_has_written_everything(tmp_path: Path) -> None:
