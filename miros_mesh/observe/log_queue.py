@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from miros_mesh.observe.redaction import redact
+from miros_mesh.observe.redaction import redact, text_of
 
 LINES: Final = 10_000
 LIMIT_S: Final = 3.0
@@ -63,6 +63,8 @@ class QueuedHandler(logging.Handler):
 
     def flush(self) -> None:
         """Wait until everything is written, or until it takes too long."""
+        if self._process != os.getpid():
+            return
         lines = self._lines
         with lines.all_tasks_done:
             done = lines.all_tasks_done.wait_for(lambda: not lines.unfinished_tasks, LIMIT_S)
@@ -136,7 +138,8 @@ def _complaint(missing: int) -> logging.LogRecord:
 
 
 def _unformatted(record: logging.LogRecord, error: Exception) -> logging.LogRecord:
-    said = _record(record.levelno, "%s (its arguments do not fit: %s)", record.msg, error)
+    text = "%s (its arguments do not fit: %s)"
+    said = _record(record.levelno, text, text_of(record.msg), text_of(error))
     said.name = record.name
     return said
 

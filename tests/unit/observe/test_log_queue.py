@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,26 @@ def test_a_closed_handler_has_written_everything(tmp_path: Path) -> None:
     handler.close()
 
     assert messages((tmp_path / "log.json").read_text()) == [f"line {n}" for n in range(1000)]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_what_its_parent_has_to_write(
+    terminal: Terminal, attach: Attach
+) -> None:
+    handler = QueuedHandler(LineStream(terminal))
+    terminal.moving.clear()
+    attach(handler).info("of the parent")
+
+    child = os.fork()
+    if child == 0:
+        started = time.monotonic()
+        handler.flush()
+        handler.close()
+        os._exit(time.monotonic() - started >= log_queue.LIMIT_S)
+    _, status = os.waitpid(child, 0)
+    terminal.moving.set()
+
+    assert status == 0
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

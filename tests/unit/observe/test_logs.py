@@ -233,6 +233,8 @@ class _Mute:
     def __repr__(self) -> str:
         raise RuntimeError("no repr today")
 
+    __str__ = __repr__
+
 
 SECRETS = [
     pytest.param(KEY, id="a key"),
@@ -397,6 +399,14 @@ def test_arguments_that_do_not_fit_cost_no_line_and_show_no_secret(stream: io.St
     [line] = lines(stream)
     assert line["message"].startswith("%d of %s (its arguments do not fit")
     assert KEY not in stream.getvalue()
+
+
+def test_a_message_without_a_text_costs_no_line(stream: io.StringIO) -> None:
+    logging.getLogger().handlers[:] = [configure_json(stream)]
+
+    library.warning(_Mute())
+
+    assert lines(stream)[0]["message"].startswith("<_Mute without a repr>")
 
 
 def test_half_a_character_is_written_as_text(stream: io.StringIO) -> None:
