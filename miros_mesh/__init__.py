@@ -1,5 +1,7 @@
 """Networked miros statecharts: encrypted, confirmed events between processes and hosts."""
 
+import logging
+
 from miros_mesh.address import BrokerAddress
 from miros_mesh.charts import DEFAULT_ROUTING_KEY, NetworkedActiveObject, NetworkedFactory
 from miros_mesh.config import MeshConfig, PayloadSerializer
@@ -43,3 +45,6 @@ __all__ = [
     "LinkError",
     "MeshError",
 ]
+
+# Silent until the application configures logging; without this Python prints warnings.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -53,6 +53,10 @@ class EventTooLargeError(MeshError, ValueError):
     """An event whose encoded size exceeds `max_event_bytes`."""
 
 
+class SnoopRecordError(MeshError, ValueError):
+    """Fields that are no snoop record; the message names what is missing or wrong."""
+
+
 class FrameError(MeshError):
     """A received frame that is refused; `reason` is one of few words, fit for a metric label."""
 

@@ -13,6 +13,7 @@ import pytest
 
 import lan_guard
 import namespaces
+import rsyslog_shipper
 from rabbitmq_server import RabbitServer, find_programs
 from waiting import wait_until
 
@@ -83,6 +84,13 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]
 def private_networks() -> None:
     """This machine can have a `namespaces.Network`; where not, as with RabbitMQ."""
     if reason := namespaces.why_not():
+        _missing(reason)
+
+
+@pytest.fixture(scope="session")
+def rsyslog() -> None:
+    """This machine can have a `rsyslog_shipper.Rsyslog`; where not, as with RabbitMQ."""
+    if reason := rsyslog_shipper.why_not():
         _missing(reason)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -44,6 +45,8 @@ Secrets may be given as files: MIROS_MESH_BROKER_URL_FILE, MIROS_MESH_ENCRYPTION
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 when all is well, 1 when not, 2 for wrong usage."""
     options = _parser().parse_args(arguments)
+    # The library is silent by default; whoever runs a command wants its warnings.
+    logging.basicConfig(format="%(message)s")
     try:
         return int(options.run(options))
     except MeshError as error:

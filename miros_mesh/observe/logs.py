@@ -1,59 +1,51 @@
 """JSON log lines for an application that asks for them; the library itself never does.
 
 The library logs through the standard `logging` tree `miros_mesh`. `configure_json` sends that tree,
-the rest of the application's records, and structlog's, to one place in one form.
+the rest of the application's records, structlog's and snoop records, to one place in one form: a
+line each, of the Elastic Common Schema.
 """
 
 from __future__ import annotations
 
 import logging
-import logging.handlers
-import math
-import re
 import sys
-from collections.abc import Mapping
-from datetime import date
-from pathlib import Path, PurePath
-from typing import Any, TextIO
+from pathlib import Path
+from typing import TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+
+from miros_mesh.errors import ConfigError
+from miros_mesh.networks import printable
+from miros_mesh.observe.ecs import DATASET
+from miros_mesh.observe.ecs_lines import SNOOP_ATTRIBUTE, exception_processors, formatter
+from miros_mesh.observe.log_files import LineStream, RotatingFile, WatchedFile
+from miros_mesh.observe.log_queue import QueuedHandler
+from miros_mesh.wire import SnoopRecord
 
 HANDLER_NAME = "miros_mesh.observe.logs"
-MASK = "***"
-MAX_DEPTH = 8
 
-_LEFTOVERS = frozenset({"message", "asctime"})
-
-# Every run of key characters that is long enough, so that a character glued to a key hides nothing.
-_FERNET_KEY = re.compile(r"(?<![\w-])[\w-]{43,}+=", re.ASCII)
-# Up to the last @ of the word, because a password that was not percent-encoded may hold one too.
-_URL_PASSWORD = re.compile(r"(://[^\s:/]*):(?:(?!://)\S)*@")
-_NAME = r"(?:passw(?:or)?d|secret|encryption_key)"
-_SECRET_FIELD = re.compile(_NAME + "$", re.IGNORECASE)
-# As in the source lines of a traceback and in the repr of a dictionary.
-_ASSIGNED_SECRET = re.compile(
-    rf"""({_NAME}["']?\s*(?:=\s*|:\s*(?=b?["'])))"""
-    r"""(?:b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'|[^\s,;&)}\]]+)""",
-    re.IGNORECASE,
-)
+_snoop_logger = logging.getLogger(DATASET)
 
 
 def configure_json(
-    target: TextIO | Path | str | None = None, *, level: int = logging.INFO
-) -> logging.Handler:
+    target: TextIO | Path | str | None = None,
+    *,
+    level: int = logging.INFO,
+    service: str | None = None,
+    rotate_bytes: int = 0,
+    keep: int = 5,
+) -> QueuedHandler:
     """Write each log record from `level` up as one line of JSON to a stream or a file's end.
 
     For applications: it sets the root logger's level and configures structlog for the process.
-    Called again, it replaces what it did before. Without a target it writes to standard error.
+    Called again, it replaces what it did before. The arguments are those of `json_handler`.
     """
-    handler = _handler(target)
-    handler.setFormatter(_formatter())
+    handler = json_handler(target, service=service, rotate_bytes=rotate_bytes, keep=keep)
     _install(handler, level)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
-            *_shared_processors(),
+            *exception_processors(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -62,54 +54,59 @@ def configure_json(
     return handler
 
 
-def redact(text: str) -> str:
-    """The text without Fernet keys and passwords."""
-    text = _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
-    text = _ASSIGNED_SECRET.sub(rf"\1{MASK}", text)
-    return _FERNET_KEY.sub(MASK, text)
+def json_handler(
+    target: TextIO | Path | str | None = None,
+    *,
+    service: str | None = None,
+    rotate_bytes: int = 0,
+    keep: int = 5,
+) -> QueuedHandler:
+    """A handler that writes such lines, for a logger of the application's choice.
+
+    Args:
+        target: a stream, or the path of a file to append to; None is standard error. A file that
+            logrotate moves away is opened anew.
+        service: the application's name, as `service.name` in every line.
+        rotate_bytes: rename the file before it grows beyond this; 0 leaves that to others.
+        keep: how many renamed files stay.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ConfigError: rotation of what is no file, or that would keep nothing.
+    """
+    handler = QueuedHandler(_inner(target, rotate_bytes, keep))
+    handler.setFormatter(formatter(service))
+    return handler
 
 
-def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Mask the secrets of a record; what it returns is plain JSON with nothing left to render."""
-    return {redact(str(name)): _redacted(name, value, MAX_DEPTH) for name, value in event.items()}
+def log_snoop(record: SnoopRecord) -> None:
+    """Log a snoop record to the logger `miros_mesh.snoop`, with level INFO.
+
+    Fit for `on_trace_rx` and `on_spy_rx`, which call it on a thread of the node's own.
+    """
+    if _snoop_logger.isEnabledFor(logging.INFO):
+        _snoop_logger.info(
+            "%s %s",
+            printable(record.chart),
+            printable(record.text),
+            extra={SNOOP_ATTRIBUTE: record},
+        )
 
 
-def _drop_leftovers(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Without what the formatter of an earlier handler left in the record."""
-    return {name: value for name, value in event.items() if name not in _LEFTOVERS}
-
-
-def _redacted(name: object, value: object, depth: int) -> Any:
-    if isinstance(name, str) and value is not None and _SECRET_FIELD.search(name):
-        return MASK
-    if _is_plain(value):
-        return value
-    if isinstance(value, Mapping) and depth:
-        return {redact(str(key)): _redacted(key, item, depth - 1) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset) and depth:
-        return [_redacted(None, item, depth - 1) for item in value]
-    return redact(_text(value))
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return value is None or isinstance(value, int)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str | PurePath | date):
-        return str(value)
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001 - one unreadable value must not cost the whole line
-        return f"<{type(value).__name__} without a repr>"
-
-
-def _handler(target: TextIO | Path | str | None) -> logging.Handler:
+def _inner(target: TextIO | Path | str | None, rotate_bytes: int, keep: int) -> logging.Handler:
+    is_file = isinstance(target, Path | str)
+    problems = []
+    if rotate_bytes < 0 or (rotate_bytes and not is_file):
+        problems.append("rotate_bytes: a size in bytes, for a log that goes to a file")
+    if rotate_bytes and keep < 1:
+        problems.append("keep: at least 1, or nothing would ever be rotated")
+    if problems:
+        raise ConfigError(tuple(problems))
     if isinstance(target, Path | str):
-        return logging.handlers.WatchedFileHandler(target, encoding="utf-8")
-    return logging.StreamHandler(sys.stderr if target is None else target)
+        if rotate_bytes:
+            return RotatingFile(target, max_bytes=rotate_bytes, keep=keep)
+        return WatchedFile(target)
+    return LineStream(sys.stderr if target is None else target)
 
 
 def _install(handler: logging.Handler, level: int) -> None:
@@ -120,28 +117,3 @@ def _install(handler: logging.Handler, level: int) -> None:
         earlier.close()
     handler.set_name(HANDLER_NAME)
     root.addHandler(handler)
-
-
-def _formatter() -> logging.Formatter:
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[
-            structlog.stdlib.ExtraAdder(),
-            _drop_leftovers,
-            *_shared_processors(),
-        ],
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            redact_event,
-            structlog.processors.JSONRenderer(),
-        ],
-    )
-
-
-def _shared_processors() -> list[Processor]:
-    return [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info,
-    ]

@@ -7,6 +7,9 @@ import datetime as dt
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +20,13 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.observe.logs import configure_json, redact
+from log_lines import logging_as_it_was
+from miros_mesh.errors import ConfigError
+from miros_mesh.observe.ecs import from_ecs
+from miros_mesh.observe.logs import configure_json, json_handler, log_snoop
+from miros_mesh.observe.redaction import redact
 from miros_mesh.wire import generate_key
+from sealed import record
 
 KEY = generate_key().decode()
 library = logging.getLogger("miros_mesh.link.publisher")
@@ -26,15 +34,8 @@ library = logging.getLogger("miros_mesh.link.publisher")
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    for handler in root.handlers:
-        if handler not in handlers:
-            handler.close()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+    with logging_as_it_was():
+        yield
 
 
 @pytest.fixture
@@ -42,8 +43,14 @@ def stream() -> io.StringIO:
     return io.StringIO()
 
 
+def written(stream: io.StringIO) -> str:
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    return stream.getvalue()
+
+
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stream.getvalue().splitlines()]
+    return [json.loads(line) for line in written(stream).splitlines()]
 
 
 def test_a_record_of_the_library_is_one_line_of_json(stream: io.StringIO) -> None:
@@ -52,13 +59,14 @@ def test_a_record_of_the_library_is_one_line_of_json(stream: io.StringIO) -> Non
     library.warning("lost %s", "a peer", extra={"peer": "amqp://peter@host//", "tries": 3})
 
     [line] = lines(stream)
-    assert dt.datetime.fromisoformat(line.pop("timestamp")).utcoffset() == dt.timedelta(0)
+    assert dt.datetime.fromisoformat(line.pop("@timestamp")).utcoffset() == dt.timedelta(0)
     assert line == {
-        "event": "lost a peer",
-        "level": "warning",
-        "logger": "miros_mesh.link.publisher",
-        "peer": "amqp://peter@host//",
-        "tries": 3,
+        "message": "lost a peer",
+        "log.level": "warning",
+        "log": {"logger": "miros_mesh.link.publisher"},
+        "ecs.version": "1.6.0",
+        "process": {"pid": os.getpid(), "thread": {"name": "MainThread"}},
+        "labels": {"peer": "amqp://peter@host//", "tries": 3},
     }
 
 
@@ -72,7 +80,7 @@ def test_a_handler_of_the_application_that_formats_first_leaves_no_trace(
 
     library.warning("said")
 
-    assert lines(stream)[0].keys() == {"event", "level", "logger", "timestamp"}
+    assert "labels" not in lines(stream)[0]
 
 
 def test_the_application_can_log_with_structlog(stream: io.StringIO) -> None:
@@ -81,8 +89,8 @@ def test_the_application_can_log_with_structlog(stream: io.StringIO) -> None:
     structlog.get_logger("shop").info("sold", item="book", count=2)
 
     [line] = lines(stream)
-    assert (line["logger"], line["level"], line["event"]) == ("shop", "info", "sold")
-    assert (line["item"], line["count"]) == ("book", 2)
+    assert (line["log"]["logger"], line["log.level"], line["message"]) == ("shop", "info", "sold")
+    assert line["labels"] == {"item": "book", "count": 2}
 
 
 def test_context_variables_of_structlog_are_in_the_line(stream: io.StringIO) -> None:
@@ -91,7 +99,7 @@ def test_context_variables_of_structlog_are_in_the_line(stream: io.StringIO) -> 
     with structlog.contextvars.bound_contextvars(request="r-1"):
         structlog.get_logger("shop").info("sold")
 
-    assert lines(stream)[0]["request"] == "r-1"
+    assert lines(stream)[0]["labels"] == {"request": "r-1"}
 
 
 def test_a_time_is_utc_wherever_the_machine_stands(
@@ -106,7 +114,7 @@ def test_a_time_is_utc_wherever_the_machine_stands(
         monkeypatch.undo()
         time.tzset()
 
-    logged = dt.datetime.fromisoformat(lines(stream)[0]["timestamp"])
+    logged = dt.datetime.fromisoformat(lines(stream)[0]["@timestamp"])
     assert abs(dt.datetime.now(dt.UTC) - logged) < dt.timedelta(minutes=1)
 
 
@@ -121,10 +129,12 @@ def test_an_exception_comes_with_its_stack(stream: io.StringIO, logger: Any) -> 
         log.exception("it broke")
 
     [line] = lines(stream)
-    assert (line["event"], line["level"]) == ("it broke", "error")
-    assert line["exception"].startswith("Traceback (most recent call last):")
-    assert "_raise_deep_down" in line["exception"]
-    assert line["exception"].endswith("LookupError: nothing there")
+    assert (line["message"], line["log.level"]) == ("it broke", "error")
+    assert (line["error"]["type"], line["error"]["message"]) == ("LookupError", "nothing there")
+    stack = line["error"]["stack_trace"]
+    assert stack.startswith("Traceback (most recent call last):")
+    assert "_raise_deep_down" in stack
+    assert stack.endswith("LookupError: nothing there")
 
 
 def test_a_stack_can_be_asked_for(stream: io.StringIO) -> None:
@@ -132,7 +142,7 @@ def test_a_stack_can_be_asked_for(stream: io.StringIO) -> None:
 
     library.warning("here", stack_info=True)
 
-    assert "test_a_stack_can_be_asked_for" in lines(stream)[0]["stack"]
+    assert "test_a_stack_can_be_asked_for" in lines(stream)[0]["error"]["stack_trace"]
 
 
 def test_records_below_the_level_are_not_written(stream: io.StringIO) -> None:
@@ -143,7 +153,7 @@ def test_records_below_the_level_are_not_written(stream: io.StringIO) -> None:
     library.warning("loud")
     structlog.get_logger("shop").warning("loud")
 
-    assert [line["event"] for line in lines(stream)] == ["loud", "loud"]
+    assert [line["message"] for line in lines(stream)] == ["loud", "loud"]
 
 
 def test_configured_again_it_writes_to_the_new_place_only(stream: io.StringIO) -> None:
@@ -153,22 +163,22 @@ def test_configured_again_it_writes_to_the_new_place_only(stream: io.StringIO) -
 
     library.warning("once")
 
-    assert not stream.getvalue()
     assert len(lines(second)) == 1
+    assert not stream.getvalue()
 
 
 def test_a_file_is_appended_to_and_closed_by_the_next_configuration(
     tmp_path: Path, stream: io.StringIO
 ) -> None:
     path = tmp_path / "app.log"
-    path.write_text('{"event": "earlier"}\n')
+    path.write_text('{"message": "earlier"}\n')
 
     for word in ("first", "zweiß"):
         configure_json(path)
         library.warning(word)
     configure_json(stream)
 
-    events = [json.loads(line)["event"] for line in path.read_text("utf-8").splitlines()]
+    events = [json.loads(line)["message"] for line in path.read_text("utf-8").splitlines()]
     assert events == ["earlier", "first", "zweiß"]
 
 
@@ -189,13 +199,29 @@ def test_without_a_target_it_writes_to_standard_error(capsys: pytest.CaptureFixt
 
     library.warning("said")
 
+    logging.getLogger().handlers[-1].flush()
     captured = capsys.readouterr()
-    assert json.loads(captured.err)["event"] == "said"
+    assert json.loads(captured.err)["message"] == "said"
     assert captured.out == ""
 
 
 def test_importing_the_library_configures_nothing() -> None:
     assert not structlog.is_configured()
+
+
+def test_the_library_is_silent_until_the_application_configures_logging() -> None:
+    program = """
+import logging, miros_mesh
+logger = logging.getLogger("miros_mesh.link.publisher")
+logger.error("unheard")
+logging.basicConfig(format="%(message)s")
+logger.error("heard")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert (done.stdout, done.stderr) == ("", "heard\n")
 
 
 class _Talkative:
@@ -206,6 +232,8 @@ class _Talkative:
 class _Mute:
     def __repr__(self) -> str:
         raise RuntimeError("no repr today")
+
+    __str__ = __repr__
 
 
 SECRETS = [
@@ -250,7 +278,7 @@ def test_a_password_in_a_source_line_of_a_traceback_is_masked(stream: io.StringI
     except LookupError:
         library.exception("failed")
 
-    assert "_connect(rabbit_password=***)" in lines(stream)[0]["exception"]
+    assert "_connect(rabbit_password=***)" in lines(stream)[0]["error"]["stack_trace"]
 
 
 @pytest.mark.parametrize(
@@ -312,12 +340,141 @@ def test_values_that_json_does_not_know_are_written_as_text(stream: io.StringIO)
 
     library.warning("odd", extra=extra)
 
+    labels = lines(stream)[0]["labels"]
+    assert labels["path"] == "/srv/mesh"
+    assert labels["moment"] == "2024-01-02 00:00:00+00:00"
+    assert (labels["nothing"], labels["nan"], labels["pair"]) == (None, "nan", [1, True])
+    assert labels["mute"] == "<_Mute without a repr>"
+    assert "[...]" in labels["cycle"]
+
+
+def test_names_with_dots_and_dictionaries_go_to_their_place(stream: io.StringIO) -> None:
+    configure_json(stream, service="shop")
+
+    library.warning(
+        "paid", extra={"http.request.method": "GET", "http": {"version": 2}, "labels": {"till": 3}}
+    )
+
     [line] = lines(stream)
-    assert line["path"] == "/srv/mesh"
-    assert line["moment"] == "2024-01-02 00:00:00+00:00"
-    assert (line["nothing"], line["nan"], line["pair"]) == (None, "nan", [1, True])
-    assert line["mute"] == "<_Mute without a repr>"
-    assert "[...]" in json.dumps(line["cycle"])
+    assert line["http"] == {"request": {"method": "GET"}, "version": 2}
+    assert (line["labels"], line["service"]) == ({"till": 3}, {"name": "shop"})
+
+
+def test_what_finds_its_place_taken_or_has_none_is_a_label(stream: io.StringIO) -> None:
+    configure_json(stream)
+
+    library.warning(
+        "odd",
+        extra={
+            "event": "a word",
+            "log": {"logger": "mine"},
+            "process.pid.file": "x",
+            "@timestamp": "now",
+            "": 1,
+            "a..b": 2,
+            "a__b": [{"deep": 1}],
+            "level": "mine",
+        },
+    )
+
+    [line] = lines(stream)
+    assert line["log"] == {"logger": "miros_mesh.link.publisher"}
+    assert line["labels"] == {
+        "event": "a word",
+        "log_logger": "mine",
+        "process_pid_file": "x",
+        "@timestamp": "now",
+        "_": 1,
+        "a__b": 2,
+        "a__b_": '[{"deep": 1}]',
+        "level": "mine",
+    }
+
+
+def test_arguments_that_do_not_fit_cost_no_line_and_show_no_secret(stream: io.StringIO) -> None:
+    logging.getLogger().handlers[:] = [configure_json(stream)]
+
+    library.warning("%d of %s", KEY)
+
+    [line] = lines(stream)
+    assert line["message"].startswith("%d of %s (its arguments do not fit")
+    assert KEY not in stream.getvalue()
+
+
+def test_a_message_without_a_text_costs_no_line(stream: io.StringIO) -> None:
+    logging.getLogger().handlers[:] = [configure_json(stream)]
+
+    library.warning(_Mute())
+
+    assert lines(stream)[0]["message"].startswith("<_Mute without a repr>")
+
+
+def test_half_a_character_is_written_as_text(stream: io.StringIO) -> None:
+    configure_json(stream)
+
+    library.warning("\udc80", extra={"\udc80": "a\udc80"})
+
+    [line] = lines(stream)
+    assert (line["message"], line["labels"]) == (r"\udc80", {r"\udc80": r"a\udc80"})
+
+
+def test_a_snoop_record_can_be_read_back_from_its_line(stream: io.StringIO) -> None:
+    configure_json(stream)
+    odd = record("e->x() a\x1b[31m->b\n", chart="\x1b[2Jevil\n\x9b", node="ü", from_state="a\x1b")
+
+    log_snoop(odd)
+
+    [line] = lines(stream)
+    assert from_ecs(line) == odd
+    assert written(stream).isascii()
+    assert "\x1b" not in written(stream)
+
+
+def test_a_snoop_record_shows_no_secret(stream: io.StringIO) -> None:
+    configure_json(stream)
+
+    log_snoop(record(f"password=hunter2 {KEY}", chart=KEY, signal="amqp://a:hunter2@b"))
+
+    assert len(lines(stream)) == 1
+    assert "hunter2" not in stream.getvalue()
+    assert KEY not in stream.getvalue()
+
+
+def test_a_snoop_record_in_a_plain_log_is_one_printable_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    log_snoop(record("e->x() a->b\n", chart="\x1b[31mevil"))
+
+    assert caplog.messages == [r"\x1b[31mevil e->x() a->b\n"]
+
+
+def test_snoop_records_can_go_to_a_file_of_their_own(tmp_path: Path, stream: io.StringIO) -> None:
+    configure_json(stream)
+    logger = logging.getLogger("miros_mesh.snoop")
+    logger.addHandler(handler := json_handler(tmp_path / "snoop.json"))
+    logger.propagate = False
+    try:
+        log_snoop(record())
+        library.warning("said")
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = True
+        handler.close()
+
+    assert from_ecs(json.loads((tmp_path / "snoop.json").read_text())) == record()
+    assert [line["message"] for line in lines(stream)] == ["said"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"rotate_bytes": 1000}, {"rotate_bytes": -1}, {"rotate_bytes": 1000, "keep": 0}]
+)
+def test_rotation_that_cannot_work_is_refused(
+    stream: io.StringIO, settings: dict[str, int]
+) -> None:
+    with pytest.raises(ConfigError, match="rotate_bytes|keep"):
+        configure_json(stream, **settings)
 
 
 def _raise_deep_down() -> None:

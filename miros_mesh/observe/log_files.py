@@ -1,0 +1,91 @@
+"""Where log lines go: a stream, a file that others rotate, or one that rotates itself.
+
+Unlike those of `logging` they raise what goes wrong, and a full disk leaves no torn line.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import logging.handlers
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO, cast
+
+
+class WholeLines(io.TextIOBase):
+    """The end of a file. A line of which the disk took a part is finished before the next one."""
+
+    def __init__(self, path: str) -> None:
+        self._file = io.FileIO(path, "a")
+        self._rest = b""
+
+    def write(self, text: str, /) -> int:
+        """Write the text. Raises the `OSError` for which nothing of it was written."""
+        self._finish()
+        data = self._rest = text.encode("utf-8", "backslashreplace")
+        try:
+            self._finish()
+        except OSError:
+            if self._rest is data:
+                self._rest = b""
+                raise
+        return len(text)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._finish()
+        self._file.close()
+        super().close()
+
+    def _finish(self) -> None:
+        while self._rest:
+            self._rest = self._rest[self._file.write(self._rest) :]
+
+
+class LineStream(logging.StreamHandler[TextIO]):
+    """Lines to a stream that somebody else owns."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        _raise_it()
+
+
+class WatchedFile(logging.handlers.WatchedFileHandler):
+    """Lines to a file that logrotate may move away."""
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(path)
+
+    def _open(self) -> io.TextIOWrapper:
+        return cast("io.TextIOWrapper", WholeLines(self.baseFilename))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        _raise_it()
+
+
+class RotatingFile(logging.handlers.RotatingFileHandler):
+    """Lines to a file that is renamed to `.1`, `.2` and so on before it grows too large."""
+
+    def __init__(self, path: Path | str, *, max_bytes: int, keep: int) -> None:
+        super().__init__(path, maxBytes=max_bytes, backupCount=keep)
+
+    def _open(self) -> io.TextIOWrapper:
+        return cast("io.TextIOWrapper", WholeLines(self.baseFilename))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        _raise_it()
+
+
+def _raise_it() -> None:
+    if error := sys.exception():
+        raise error

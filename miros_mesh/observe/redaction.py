@@ -1,0 +1,92 @@
+"""Keys and passwords never reach a log line, whichever way they came."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import date
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any
+
+from structlog.typing import EventDict, WrappedLogger
+
+MASK = "***"
+MAX_DEPTH = 8
+
+# Every run of key characters that is long enough, so that a character glued to a key hides nothing.
+_FERNET_KEY = re.compile(r"(?<![\w-])[\w-]{43,}+=", re.ASCII)
+# Up to the last @ of the word, because a password that was not percent-encoded may hold one too.
+_URL_PASSWORD = re.compile(r"(://[^\s:/]*):(?:(?!://)\S)*@")
+_NAME = r"(?:passw(?:or)?d|passphrase|secret|token|api_?key|encryption_key)"
+_SECRET_FIELD = re.compile(_NAME + "$", re.IGNORECASE)
+# As in the source lines of a traceback and in the repr of a dictionary.
+_ASSIGNED_SECRET = re.compile(
+    rf"""({_NAME}["']?\s*(?:=\s*|:\s*(?=b?["'])))"""
+    r"""(?:b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'|[^\s,;&)}\]]+)""",
+    re.IGNORECASE,
+)
+
+
+def redact(text: str) -> str:
+    """The text without Fernet keys and passwords."""
+    # Most texts have nothing that a secret needs, and a stream of records has many texts.
+    if "@" in text:
+        text = _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
+    if "=" in text or ":" in text:
+        text = _ASSIGNED_SECRET.sub(rf"\1{MASK}", text)
+        text = _FERNET_KEY.sub(MASK, text)
+    return text
+
+
+def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Mask the secrets of a record; what it returns is plain JSON with nothing left to render."""
+    return _masked(event, MAX_DEPTH)
+
+
+def _masked(fields: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    masked = {}
+    for key, value in fields.items():
+        name, secret = _name(key if isinstance(key, str) else text_of(key))
+        masked[name] = MASK if secret and value is not None else _redacted(value, depth)
+    return masked
+
+
+# The same few names come again and again.
+@lru_cache(maxsize=1024)
+def _name(name: str) -> tuple[str, bool]:
+    """A field's name without secrets, and whether its value is one."""
+    return redact(text_of(name)), bool(_SECRET_FIELD.search(name))
+
+
+def _redacted(value: object, depth: int) -> Any:
+    if type(value) is str:
+        return redact(text_of(value))
+    if _is_plain(value):
+        return value
+    if isinstance(value, Mapping) and depth:
+        return _masked(value, depth - 1)
+    if isinstance(value, list | tuple | set | frozenset) and depth:
+        return [_redacted(item, depth - 1) for item in value]
+    return redact(text_of(value))
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, int)
+
+
+def text_of(value: object) -> str:
+    """The value as a text that can be encoded; an object without a working repr has one too."""
+    if type(value) is str and value.isascii():
+        return value
+    try:
+        text = str(value) if isinstance(value, str | PurePath | date) else repr(value)
+    except Exception:  # noqa: BLE001 - one unreadable value must not cost the whole line
+        return f"<{type(value).__name__} without a repr>"
+    if text.isascii():
+        return text
+    # Half of a surrogate pair, as in the name of a file, is refused by whoever reads the log.
+    return text.encode("utf-8", "backslashreplace").decode()
