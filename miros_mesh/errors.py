@@ -203,3 +203,15 @@ class ForkedError(LifecycleError):
 
 class ChartNameTakenError(LifecycleError):
     """A live chart of the same node already has this name."""
+
+
+class MetricNamesTakenError(MeshError, ValueError):
+    """A metric of one of our names is in the registry already."""
+
+
+class ListenError(MeshError):
+    """The metrics server cannot listen at the address that it was given."""
+
+
+class PortInUseError(ListenError):
+    """Somebody listens on the port already."""

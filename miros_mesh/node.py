@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 from miros_mesh import wire
@@ -165,7 +165,17 @@ class Node:
             peers={each.name: self._vitals.state_of(each.name) for each in brokers},
             dead_charts=self._vitals.dead_charts,
             outbox_events=self.report().left_over if self._link else 0,
+            home=self.home.name,
         )
+
+    def outboxes(self) -> Mapping[str, int]:
+        """How many events wait for a confirm of each peer."""
+        return self.peers.outboxes() if self._link else {}
+
+    @property
+    def charts(self) -> int:
+        """How many charts it has, dead or alive."""
+        return len(self._charts)
 
     def reserve(self, chart: str) -> None:
         """Take a chart's name. Raises `ChartNameTakenError`."""

@@ -21,8 +21,9 @@ def test_a_node_that_is_well(ground: Ground, launch: Launch) -> None:
     chart = launch("well", ground.node("one"))
     assert chart._node is not None
     peer = chart._node.home.name
-    expected = Health("one", consuming=True, peers={peer: "up"}, dead_charts=(), outbox_events=0)
+    expected = Health("one", True, {peer: "up"}, (), 0, peer)
     assert chart.health() == expected == chart._node.health()
+    assert chart.health().ready
 
 
 def test_a_node_whose_broker_goes_and_comes(
@@ -34,6 +35,10 @@ def test_a_node_whose_broker_goes_and_comes(
     rabbitmq.stop()
     wait_until(lambda: not chart.health().consuming)
     wait_until(lambda: chart.health().peers == {address: "down"})
+    assert chart.health().unready == (
+        f"node {chart.health().node} does not consume from {address}",
+        f"node {chart.health().node} has no connection to send to {address}",
+    )
     for number in range(7):
         chart.transmit(event("waits", number))
     assert chart.health().outbox_events == 7
@@ -76,4 +81,4 @@ def test_there_is_none_outside_a_charts_life(launch: Launch) -> None:
     stopped.stop()
     with pytest.raises(StoppedError, match="health"):
         stopped.health()
-    assert node.health() == Health(node.name, False, {}, (), 0)
+    assert node.health() == Health(node.name, False, {}, (), 0, node.home.name)
