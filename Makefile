@@ -18,7 +18,7 @@ export MIROS_MESH_LAN := off
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format types docs bench chaos coverage wheel rabbitmq iproute2 python clean
+.PHONY: help venv demo test lint format types docs bench chaos coverage wheel rabbitmq iproute2 prometheus python clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##\(.*\)/  make \1#\2/p' Makefile | column -t -s '#' 2>/dev/null \
@@ -30,10 +30,10 @@ venv: $(VENV)/.dev  ## make .venv with the library and the tools of a developer
 demo: $(VENV)/.package  ## run the demo; BROKER=amqp://user:password@host// takes a RabbitMQ
 	@$(VENV)/bin/miros-mesh demo $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
 
-test: $(TEST_VENV)/.wheel rabbitmq iproute2  ## run the tests against the built wheel; ARGS go to pytest
+test: $(TEST_VENV)/.wheel rabbitmq iproute2 prometheus  ## run the tests against the built wheel; ARGS go to pytest
 	$(TEST_VENV)/bin/pytest $(ARGS)
 
-coverage: $(TEST_VENV)/.wheel rabbitmq iproute2  ## run the tests and tell which lines they miss
+coverage: $(TEST_VENV)/.wheel rabbitmq iproute2 prometheus  ## run the tests and tell which lines they miss
 	$(TEST_VENV)/bin/coverage erase
 	$(TEST_VENV)/bin/coverage run -m pytest $(ARGS)
 	$(TEST_VENV)/bin/coverage combine --quiet
@@ -113,3 +113,7 @@ rabbitmq:
 iproute2:
 	@PATH="$$PATH:/usr/sbin:/sbin" command -v ip >/dev/null \
 	  || .ci/get-apt iproute2 || test "$$CI" != true
+
+prometheus:
+	@{ command -v prometheus && command -v promtool; } >/dev/null \
+	  || .ci/get-apt prometheus || test "$$CI" != true

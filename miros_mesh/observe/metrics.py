@@ -267,6 +267,9 @@ def _counter(name: str) -> Counter:
         # For the same reason as the losses.
         for network in NETWORKS:
             counter.labels(network)
+    if name == "cache_reads":
+        for outcome in ("hit", "miss"):
+            counter.labels(outcome)
     if name == "dropped_events":
         for network, reasons in LOSSES.items():
             for reason in reasons:
