@@ -215,3 +215,7 @@ class ListenError(MeshError):
 
 class PortInUseError(ListenError):
     """Somebody listens on the port already."""
+
+
+class MissingExtraError(MeshError, ImportError):
+    """A part of the library needs a package that is optional; the message has the command."""

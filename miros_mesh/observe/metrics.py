@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from collections.abc import Iterable
 from threading import Lock
@@ -16,6 +15,7 @@ from miros_mesh.node import Node
 from miros_mesh.nodes import NODES
 from miros_mesh.observe.labels import Label
 from miros_mesh.observe.states import NodeStates
+from miros_mesh.observe.version import version
 from miros_mesh.observer import STOPPED, Observer
 
 PREFIX: Final = "miros_mesh_"
@@ -290,12 +290,5 @@ def _gauge(name: str, text: str, *labels: str) -> Gauge:
 def _build_info() -> Gauge:
     # A gauge, because prometheus_client's own Info is silent in multiprocess mode.
     gauge = _gauge("build_info", "Always 1; the labels say what runs.", "version", "python")
-    gauge.labels(_version(), platform.python_version()).set(1)
+    gauge.labels(version(), platform.python_version()).set(1)
     return gauge
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("miros-mesh")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
