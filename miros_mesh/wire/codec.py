@@ -36,6 +36,9 @@ T = TypeVar("T", bound=Origin)
 
 # The head of a msgpack array of up to 15 fields, which a message is.
 _ARRAY_HEAD = 0x90
+# What the fields of an extended message may take beyond the limit for events: a trace, which the
+# program that is told of a limit has not written.
+_EXTENSION_BYTES = 64
 _encoder = msgspec.msgpack.Encoder()
 _frame_decoder = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -75,9 +78,8 @@ class Codec(Generic[T]):
         self._extended = extended
         self._extended_head = _ARRAY_HEAD | len(self._fields)
         self._max_frame_bytes = max_frame_bytes
-        self._max_message_bytes = min(
-            max_frame_bytes - FRAME_OVERHEAD_BYTES, max_event_bytes or max_frame_bytes
-        )
+        self._most_bytes = max_frame_bytes - FRAME_OVERHEAD_BYTES
+        self._max_message_bytes = min(self._most_bytes, max_event_bytes or max_frame_bytes)
         self._message_decoder = msgspec.msgpack.Decoder(extended or message_type)
         self._versions = {FRAME_VERSION: _Version(network, message_type)}
         if extended:
@@ -92,10 +94,13 @@ class Codec(Generic[T]):
             self._message_decoder.decode(encoded)
         except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
             raise PayloadError(f"cannot be sent: {self._named(error)}") from None
-        if len(encoded) > self._max_message_bytes:
+        limit = self._max_message_bytes
+        if self._is_extended(encoded):
+            limit = min(limit + _EXTENSION_BYTES, self._most_bytes)
+        if len(encoded) > limit:
             raise EventTooLargeError(
                 f"encoded to {len(encoded):,} bytes, and the limit is "
-                f"{self._max_message_bytes:,}: send less, or raise max_event_bytes"
+                f"{limit:,}: send less, or raise max_event_bytes"
             )
         return encoded
 
@@ -124,9 +129,12 @@ class Codec(Generic[T]):
             raise MalformedFrameError(f"the frame opened, but not its content: {error}") from None
 
     def _needed_version(self, encoded: Sequence[bytes]) -> int:
-        if self._extended and any(message[0] == self._extended_head for message in encoded):
+        if self._extended and any(map(self._is_extended, encoded)):
             return EXTENDED_FRAME_VERSION
         return FRAME_VERSION
+
+    def _is_extended(self, encoded: bytes) -> bool:
+        return self._extended is not None and encoded[0] == self._extended_head
 
     def _version_of(self, frame: bytes) -> _Version[T]:
         if not frame:

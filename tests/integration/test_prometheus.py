@@ -91,8 +91,8 @@ def test_the_rate_of_publishing_is_that_of_the_charts(watched: Watched) -> None:
         f'sum by (instance) (rate(miros_mesh_confirmed_events_total{{network="mesh"}}[{WINDOW}]))'
     )
     assert {labels["instance"] for labels, _ in rates} == set(watched.instances)
-    # 50 events a second, by a noisy machine's clock.
-    assert all(1 < rate < 60 for _, rate in rates)
+    # 50 events a second, with the pauses and the haste of a noisy machine.
+    assert all(1 < rate < 200 for _, rate in rates)
 
 
 def test_each_chart_hears_the_other_process(watched: Watched) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -214,3 +216,16 @@ def test_more_connections_than_there_may_be_are_closed(server: MetricsServer) ->
         for each in silent:
             each.close()
     wait_until(lambda: ask(server, "/live")[0] == 200)
+
+
+FORGETFUL = """
+from miros_mesh.observe.server import start_metrics_server
+print(start_metrics_server(0).port)
+"""
+
+
+def test_a_program_that_forgets_to_stop_it_ends_all_the_same() -> None:
+    command = [sys.executable, "-c", FORGETFUL]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert int(done.stdout)
+    assert done.stderr == ""

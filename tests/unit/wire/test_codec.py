@@ -415,6 +415,23 @@ def test_a_traced_frame_of_the_first_release_that_traces_can_be_read_for_ever() 
     assert MsgpackSerializer().loads(envelope.payload) == {"any": "json"}
 
 
+def test_a_trace_makes_no_event_too_large() -> None:
+    limit = len(mesh.encode(ENVELOPE))
+    codec = Codec(
+        "mesh",
+        RING,
+        Envelope,
+        max_frame_bytes=LIMIT,
+        max_event_bytes=limit,
+        extended=TracedEnvelope,
+    )
+    larger = msgspec.structs.replace(TRACED, payload=TRACED.payload + b"123456789")
+
+    assert codec.open(codec.seal([codec.encode(TRACED)])) == [TRACED]
+    with pytest.raises(EventTooLargeError):
+        codec.encode(larger)
+
+
 def test_who_knows_only_the_first_version_says_so() -> None:
     frame = tracing.seal([tracing.encode(TRACED)])
 
