@@ -26,7 +26,10 @@ MAX_SOURCES: Final = 6
 # The losses that an alert asks for. A series that appears with its first loss looks to `increase`
 # as if nothing had changed, so these begin at zero.
 LOSSES: Final[dict[str, tuple[str, ...]]] = {
-    "mesh": ("outbox_overflow", "peer_lost", "stopped", "payload", "undecryptable", "malformed"),
+    "mesh": (
+        *("outbox_overflow", "peer_lost", "no_peer", "stopped"),
+        *("payload", "undecryptable", "malformed", "oversize", "version", "signal_table_full"),
+    ),
     "snoop_trace": ("outbox_overflow", "undecryptable", "malformed"),
     "snoop_spy": ("outbox_overflow", "undecryptable", "malformed"),
 }

@@ -18,6 +18,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 import doc_tables
+from miros_mesh.observe.metrics import LOSSES
 from prometheus_server import LIMIT_S, Prometheus, PrometheusError, find_program
 from rabbitmq_server import HOST, PASSWORD, USER, RabbitServer, free_ports
 from waiting import wait_until
@@ -148,6 +149,15 @@ def test_every_metric_that_deploy_names_exists() -> None:
             named.add(re.sub(r"_(bucket|count|sum)$", "", name))
     assert named <= exists | {"miros_mesh_"}
     assert len(named) > 20
+
+
+def test_alert_and_dashboard_know_the_same_losses_as_the_metrics() -> None:
+    # A wrong key has an alert of its own.
+    losses = set(LOSSES["mesh"]) - {"undecryptable"}
+    queries = [target["expr"] for panel in PANELS for target in panel["targets"]]
+    for text in (RULES.read_text(), "\n".join(queries)):
+        [reasons] = re.findall(r'reason=~"([^"]+)"', text)
+        assert set(reasons.split("|")) == losses
 
 
 def test_every_alert_has_a_test() -> None:
