@@ -20,7 +20,8 @@ export MIROS_MESH_LAN := off
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format types docs bench chaos coverage wheel rabbitmq iproute2 rsyslog python clean
+.PHONY: help venv demo test lint format types docs bench chaos coverage wheel programs \
+  rabbitmq iproute2 rsyslog prometheus python clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##\(.*\)/  make \1#\2/p' Makefile | column -t -s '#' 2>/dev/null \
@@ -32,10 +33,10 @@ venv: $(VENV)/.dev  ## make .venv with the library and the tools of a developer
 demo: $(VENV)/.package  ## run the demo; BROKER=amqp://user:password@host// takes a RabbitMQ
 	@$(VENV)/bin/miros-mesh demo $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
 
-test: $(TEST_VENV)/.wheel rabbitmq iproute2 rsyslog  ## run the tests against the built wheel; ARGS go to pytest
+test: $(TEST_VENV)/.wheel programs  ## run the tests against the built wheel; ARGS go to pytest
 	$(TEST_VENV)/bin/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-coverage: $(TEST_VENV)/.wheel rabbitmq iproute2 rsyslog  ## run the tests and tell which lines they miss
+coverage: $(TEST_VENV)/.wheel programs  ## run the tests and tell which lines they miss
 	$(TEST_VENV)/bin/coverage erase
 	$(TEST_VENV)/bin/coverage run -m pytest $(ARGS)
 	$(TEST_VENV)/bin/coverage combine --quiet
@@ -108,6 +109,8 @@ define make_venv
 endef
 
 # In CI a missing program is an error; elsewhere the tests that need it are skipped, and say so.
+programs: rabbitmq iproute2 rsyslog prometheus
+
 rabbitmq:
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v rabbitmq-server >/dev/null \
 	  || .ci/get-apt rabbitmq-server || test "$$CI" != true
@@ -119,3 +122,7 @@ iproute2:
 rsyslog:
 	@ls /usr/lib/rsyslog/omelasticsearch.so /usr/lib/*/rsyslog/omelasticsearch.so 2>/dev/null \
 	  | grep -q . || .ci/get-apt rsyslog-elasticsearch || test "$$CI" != true
+
+prometheus:
+	@{ command -v prometheus && command -v promtool; } >/dev/null \
+	  || .ci/get-apt prometheus || test "$$CI" != true

@@ -14,9 +14,11 @@ import report
 from brokers import BrokerError, Measured, embedded, rabbitmq
 from measure import MeasureError, Sample, Sizes, measure_local, measure_mesh
 from miros_mesh import MeshError
+from scrape import measure_scrape
 
 # No run begins after this, so that all of it stays below three minutes.
 LIMIT_S = 150.0
+SCRAPES = 100
 NO_RABBITMQ = (
     "There is no rabbitmq-server on this machine, so its column is left out. To have it: "
     "sudo apt-get install rabbitmq-server, or give --broker URL."
@@ -46,15 +48,17 @@ def _compare(stack: ExitStack, options: argparse.Namespace, sizes: Sizes) -> int
     brokers += [server] if server else []
     measures = {report.LOCAL: measure_local} | {b.title: _mesh(b) for b in brokers}
     columns = _measure(measures, options.runs, sizes)
+    scrape = measure_scrape(brokers[0].config, options.charts, SCRAPES)
     where = report.machine([broker.version for broker in brokers])
     runs = len(columns[report.LOCAL])
     title = f"Medians of {runs} runs" if runs > 1 else "One run"
     _show(f"{where}\n{title}.\n\n{report.table(columns)}")
+    _show(f"\n{report.scraped(scrape)}")
     _show(f"\nx is the ratio to {report.LOCAL}. docs/benchmarks.md says what is measured and how.")
     if server is None:
         _show(NO_RABBITMQ)
     if options.json:
-        figures = report.as_json(columns, sizes, where)
+        figures = report.as_json(columns, sizes, where, scrape)
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
     return 0
 
@@ -88,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--runs", type=_from_to(1, 100), default=5, help="how often (default %(default)d)")
     add("--events", type=_from_to(1, 100_000), default=20_000, help="of a burst (%(default)d)")
     add("--samples", type=_from_to(10, 2_000), default=300, help="events sent idle (%(default)d)")
+    add("--charts", type=_from_to(1, 1_000), default=100, help="of a scrape (default %(default)d)")
     add("--json", type=Path, metavar="FILE", help="write every figure there, too")
     return parser
 

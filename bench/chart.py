@@ -65,6 +65,13 @@ def counting(chart: Any, event: Event) -> Any:
     return return_status.SUPER
 
 
+@spy_on
+def silent(chart: Any, _: Event) -> Any:
+    """A state that leaves everything to the top."""
+    chart.temp.fun = chart.top
+    return return_status.SUPER
+
+
 @dataclass(frozen=True)
 class Task:
     """Events to send: in a burst, or one at a time with everything idle in between."""

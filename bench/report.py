@@ -10,6 +10,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from measure import Sample, Sizes
+from scrape import Scrape
 
 LOCAL = "local post_fifo"
 
@@ -43,11 +44,20 @@ def table(columns: Columns) -> str:
     return "\n".join(_line(row, widths) for row in rows)
 
 
-def as_json(columns: Columns, sizes: Sizes, where: str) -> dict[str, Any]:
+def scraped(scrape: Scrape) -> str:
+    """What a scrape takes."""
+    return (
+        f"A scrape of a process with {scrape.charts:,} charts ({scrape.lines:,} lines): "
+        f"median {_milliseconds(scrape.median_s)}, p99 {_milliseconds(scrape.p99_s)}."
+    )
+
+
+def as_json(columns: Columns, sizes: Sizes, where: str, scrape: Scrape) -> dict[str, Any]:
     """Everything that was measured, and the medians."""
     return {
         "machine": where,
         "events": {"burst": sizes.burst, "idle": sizes.paced},
+        "scrape": asdict(scrape),
         "columns": {
             title: {
                 "runs": [asdict(sample) for sample in samples],

@@ -207,3 +207,19 @@ class ForkedError(LifecycleError):
 
 class ChartNameTakenError(LifecycleError):
     """A live chart of the same node already has this name."""
+
+
+class MetricNamesTakenError(MeshError, ValueError):
+    """A metric of one of our names is in the registry already."""
+
+
+class ListenError(MeshError):
+    """The metrics server cannot listen at the address that it was given."""
+
+
+class PortInUseError(ListenError):
+    """Somebody listens on the port already."""
+
+
+class MissingExtraError(MeshError, ImportError):
+    """A part of the library needs a package that is optional; the message has the command."""

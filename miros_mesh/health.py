@@ -26,6 +26,36 @@ class Health:
     """The charts whose thread was ended by an exception, and that were not stopped since."""
     outbox_events: int
     """Events that wait for a confirm, once for each peer they are for."""
+    home: str = ""
+    """The broker that it receives from, by its address without credentials."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it has a connection to send to its home broker, blocked or not."""
+        return self.peers.get(self.home, "down") != "down"
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is connected and consuming."""
+        return not self.unready
+
+    @property
+    def unready(self) -> tuple[str, ...]:
+        """Why it is not ready, a sentence each."""
+        home = self.home or "its home broker"
+        sentences = {
+            f"node {self.node} does not consume from {home}": not self.consuming,
+            f"node {self.node} has no connection to send to {home}": not self.connected,
+        }
+        return tuple(sentence for sentence, holds in sentences.items() if holds)
+
+    @property
+    def unfit(self) -> tuple[str, ...]:
+        """Why only a restart would mend it, a sentence each; no broker's state is a reason."""
+        return tuple(
+            f"chart {chart} of node {self.node} is dead: a handler raised, as the log says"
+            for chart in self.dead_charts
+        )
 
 
 class Vitals(Observer):

@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 from miros_mesh import wire
@@ -33,7 +33,7 @@ from miros_mesh.networks import (
     Watcher,
     exchange_of,
 )
-from miros_mesh.observer import Observers
+from miros_mesh.observer import Observers, Tracer
 from miros_mesh.report import StopReport
 from miros_mesh.search import Search, marks_of
 from miros_mesh.wire import (
@@ -44,6 +44,7 @@ from miros_mesh.wire import (
     MsgpackSerializer,
     Origin,
     SnoopRecord,
+    TracedEnvelope,
 )
 
 logger = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class Node:
         self.search = Search(config, self.identity.node) if config.discovery_sources else None
         searching = (self.search,) if self.search else ()
         self.observer = Observers(self._vitals, self.bulletin, *searching, *config.observers)
+        self.tracer = next((each for each in config.observers if isinstance(each, Tracer)), None)
         self._charts: dict[str, Inbox | None] = {}
         self._queues: dict[str, str] = {}
         self._topics: dict[str, str] = {}
@@ -165,7 +167,17 @@ class Node:
             peers={each.name: self._vitals.state_of(each.name) for each in brokers},
             dead_charts=self._vitals.dead_charts,
             outbox_events=self.report().left_over if self._link else 0,
+            home=self.home.name,
         )
+
+    def outboxes(self) -> Mapping[str, int]:
+        """How many events wait for a confirm of each peer."""
+        return self.peers.outboxes() if self._link else {}
+
+    @property
+    def charts(self) -> int:
+        """How many charts it has, dead or alive."""
+        return len(self._charts)
 
     def reserve(self, chart: str) -> None:
         """Take a chart's name. Raises `ChartNameTakenError`."""
@@ -243,7 +255,7 @@ class Node:
     def _build(self) -> None:
         config, identity = self.config, self.identity
         history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
-        mesh = self._network("mesh", Envelope, history)
+        mesh = self._network("mesh", Envelope, history, extended=TracedEnvelope)
         trace = self._network("snoop_trace", SnoopRecord)
         spy = self._network("snoop_spy", SnoopRecord)
         self.mesh = Mesh(
@@ -252,6 +264,7 @@ class Node:
             config.serializer or MsgpackSerializer(),
             self.observer,
             dedup_window=config.dedup_window,
+            tracer=self.tracer,
         )
         self.trace = Snoop(trace, identity, TRACE_ROUTING_KEY)
         self.spy = Snoop(spy, identity, SPY_ROUTING_KEY)
@@ -289,7 +302,12 @@ class Node:
         return [inbox for inbox in list(self._charts.values()) if inbox]
 
     def _network(
-        self, name: str, message_type: type[T], history: History[T] | None = None
+        self,
+        name: str,
+        message_type: type[T],
+        history: History[T] | None = None,
+        *,
+        extended: type[T] | None = None,
     ) -> Network[T]:
         config = self.config
         own = name == REPAIR
@@ -300,6 +318,7 @@ class Node:
             message_type,
             max_frame_bytes=largest + FRAME_OVERHEAD_BYTES,
             max_event_bytes=largest if own else config.max_event_bytes,
+            extended=extended,
         )
         return Network(
             name,

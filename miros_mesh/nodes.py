@@ -71,6 +71,11 @@ class Nodes:
         self._stopping.discard(node)
         return report
 
+    @property
+    def live(self) -> tuple[Node, ...]:
+        """Those that start or run at this moment; never waits for one that does."""
+        return tuple(node for node in list(self._nodes.values()) if not node.stopped)
+
     def stop_all(self) -> None:
         """At interpreter exit, whoever forgot it: stop every chart, all within one time limit."""
         with self._lock:

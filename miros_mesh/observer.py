@@ -84,6 +84,51 @@ class Observer:
         """An exception in a handler ended a chart's thread."""
 
 
+class Span:
+    """One event on its way out of a chart or through one; this one follows nothing."""
+
+    context: str | None = None
+    """What travels with the event: a W3C `traceparent`."""
+
+    def end(
+        self,
+        *,
+        message_id: str | None = None,
+        size_bytes: int | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """It is sent, or handled, or an error was in the way."""
+
+
+NO_SPAN = Span()
+
+
+class Tracer(Observer):
+    """An observer that follows single events; a node asks the first one that it has.
+
+    Like a hook, neither method may raise. The first runs on the thread that transmits; the second,
+    and the end of its span, on the thread that handles.
+    """
+
+    def sending(self, *, node: str, chart: str, topic: str, signal: str) -> Span:
+        """A chart begins to transmit; the span's `context` is sent along."""
+        return NO_SPAN
+
+    def handling(
+        self,
+        *,
+        node: str,
+        chart: str,
+        topic: str,
+        signal: str,
+        message_id: str,
+        size_bytes: int,
+        context: str | None,
+    ) -> Span:
+        """A chart that hears the pattern `topic` begins to handle what was sent with `context`."""
+        return NO_SPAN
+
+
 class Observers(Observer):
     """Several observers as one; an exception of a hook stops here.
 

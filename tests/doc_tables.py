@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric
 
 from miros_mesh import config, environment, errors
 from miros_mesh.config import MeshConfig
@@ -41,8 +41,9 @@ def metrics() -> str:
     registry = CollectorRegistry()
     MetricsObserver(registry)
     rows = [
-        [f"`{_exposed(metric)}`", f"{metric._type}", _labels(metric), metric._documentation]
-        for metric in _registered(registry)
+        [f"`{_exposed(metric)}`", metric.type, _labels(collector, metric), metric.documentation]
+        for collector in _registered(registry)
+        for metric in collector.describe()
     ]
     return _table(["metric", "type", "labels", "meaning"], rows)
 
@@ -74,17 +75,19 @@ def renewed(page: Path) -> str:
     return f"{before}{begin}\n\n{make()}\n\n{END}{after}"
 
 
-def _registered(registry: CollectorRegistry) -> Iterable[MetricWrapperBase]:
+def _registered(registry: CollectorRegistry) -> Iterable[Any]:
     # A metric of several names is entered under each of them.
-    return dict.fromkeys(registry._names_to_collectors.values())  # type: ignore[arg-type]
+    return dict.fromkeys(registry._names_to_collectors.values())
 
 
-def _exposed(metric: MetricWrapperBase) -> str:
-    return f"{metric._name}_total" if metric._type == "counter" else f"{metric._name}"
+def _exposed(metric: Metric) -> str:
+    return f"{metric.name}_total" if metric.type == "counter" else metric.name
 
 
-def _labels(metric: MetricWrapperBase) -> str:
-    return ", ".join(f"`{label}`" for label in metric._labelnames)
+def _labels(collector: Any, metric: Metric) -> str:
+    # A metric keeps its labels itself, a look at the nodes in what it gives.
+    names: Sequence[str] = getattr(collector, "_labelnames", getattr(metric, "_labelnames", ()))
+    return ", ".join(f"`{label}`" for label in names)
 
 
 def _variables(setting: Field[Any]) -> str:

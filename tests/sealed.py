@@ -6,14 +6,24 @@ from typing import Any
 
 from miros_mesh.networks import Identity, Mesh, Network
 from miros_mesh.observer import Observer
-from miros_mesh.wire import Codec, Envelope, KeyRing, MsgpackSerializer, SnoopRecord, generate_key
+from miros_mesh.wire import (
+    Codec,
+    Envelope,
+    KeyRing,
+    MsgpackSerializer,
+    SnoopRecord,
+    TracedEnvelope,
+    generate_key,
+)
 
 KEY = generate_key()
 FRAME_LIMIT = 100_000
 OURS = Identity("here", "0urs")
 THEIRS = Identity("there", "the1rs")
 
-mesh_codec = Codec("mesh", KeyRing([KEY]), Envelope, max_frame_bytes=FRAME_LIMIT)
+mesh_codec = Codec(
+    "mesh", KeyRing([KEY]), Envelope, max_frame_bytes=FRAME_LIMIT, extended=TracedEnvelope
+)
 trace_codec = Codec("snoop_trace", KeyRing([KEY]), SnoopRecord, max_frame_bytes=FRAME_LIMIT)
 serializer = MsgpackSerializer()
 

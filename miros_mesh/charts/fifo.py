@@ -12,6 +12,7 @@ from miros.activeobject import LockingDeque
 from miros.hsm import HsmWithQueues
 
 from miros_mesh.networks import Arrival
+from miros_mesh.observer import NO_SPAN, Span
 from miros_mesh.signals import PUBLIC_SIGNALS
 
 # Received events wait in the inbox once this many events wait in the FIFO: the rest of miros'
@@ -47,17 +48,21 @@ class ChartQueue(LockingDeque):
     """miros' queue of an active object.
 
     `finished` hears of each handled event, with its arrival if it was received; `crowded_out` of a
-    received event that had to give its place to one of the chart's own.
+    received event that had to give its place to one of the chart's own. `follow` gives the span in
+    which a received event is handled.
     """
 
     def __init__(
         self,
         finished: Callable[[Arrival | None], None],
         crowded_out: Callable[[Arrival], None] = lambda _: None,
+        follow: Callable[[Arrival], Span] = lambda _: NO_SPAN,
     ) -> None:
         super().__init__()
         self._finished = finished
         self._crowded_out = crowded_out
+        self._follow = follow
+        self._span = NO_SPAN
         self._prefix = ""
         self._handled = 0
         self._current: Mark | None = None
@@ -94,6 +99,7 @@ class ChartQueue(LockingDeque):
         if isinstance(item, Received):
             envelope = item.arrival.envelope
             self._current = Mark(envelope.id, envelope.cause, item.arrival)
+            self._span = self._follow(item.arrival)
             return item.event()
         self._current = self._mark_of(item)
         return item
@@ -121,8 +127,17 @@ class ChartQueue(LockingDeque):
     def task_done(self) -> None:
         """The event was run to completion (miros calls it on the chart's thread)."""
         current, self._current = self._current, None
+        self._end_span()
         super().task_done()
         self._finished(current.arrival if current else None)
+
+    def broken_off(self, error: BaseException) -> None:
+        """The handler of the event raised, and nothing is handled any more."""
+        self._end_span(error)
+
+    def _end_span(self, error: BaseException | None = None) -> None:
+        span, self._span = self._span, NO_SPAN
+        span.end(error=error)
 
     def _mark_of(self, event: Any) -> Mark:
         return Mark(f"{self._prefix}/local-{self._handled}", vars(event).get("mesh_cause"))

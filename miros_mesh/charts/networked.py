@@ -108,7 +108,7 @@ class _Networked(ActiveObject):
         self._reception = Reception(self, on_mesh_rx, self._notices)
         self._snoop = ChartSnoop(self, {"trace": on_trace_rx, "spy": on_spy_rx})
         self.queue = self.locking_deque = ChartQueue(
-            self._reception.finished, self._reception.crowded_out
+            self._reception.finished, self._reception.crowded_out, self._reception.follow
         )
 
     @property
@@ -153,7 +153,7 @@ class _Networked(ActiveObject):
         except BaseException:
             self._leave()
             raise
-        self._reception.open(inbox, node.observer)
+        self._reception.open(inbox, node, self.rx_routing_key)
         node.bulletin.subscribe(self.name, self._notices.post)
         node.mesh.join(self.name, self.tx_routing_key)
 
@@ -250,6 +250,7 @@ class _Networked(ActiveObject):
         try:
             super().run_event(task_event, fabric_task_event, queue)
         except BaseException as error:
+            self.queue.broken_off(error)
             self._died(error)
             raise
 

@@ -13,7 +13,9 @@ from miros import ActiveObject, Event, signals
 from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, Received
 from miros_mesh.charts.notices import Notices
 from miros_mesh.networks import Arrival, Inbox
-from miros_mesh.observer import Observer
+from miros_mesh.node import Node
+from miros_mesh.observer import NO_SPAN, Observer, Span
+from miros_mesh.wire import TracedEnvelope
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +36,15 @@ class Reception:
         self._callback = callback
         self._notices = notices
         self._observer = Observer()
+        self._node: Node | None = None
+        self._topic = ""
         self._inbox: Inbox | None = None
         self._calling_on = 0
 
-    def open(self, inbox: Inbox, observer: Observer) -> None:
-        """The chart has started."""
-        self._inbox, self._observer = inbox, observer
+    def open(self, inbox: Inbox, node: Node, topic: str) -> None:
+        """The chart has started, and hears what is sent under `topic`."""
+        self._inbox, self._observer = inbox, node.observer
+        self._node, self._topic = node, topic
         inbox.open()
 
     @property
@@ -66,14 +71,24 @@ class Reception:
         if self._callback is None:
             self._chart.post_fifo(cast("Event", received))
             return
-        self._calling_on = threading.get_ident()
-        try:
-            self._callback(received.event())
-        except Exception:
-            logger.exception("on_mesh_rx of chart %s raised", self._chart.name)
-        finally:
-            self._calling_on = 0
+        self._call(self._callback, received)
         self._settle(arrival)
+
+    def follow(self, arrival: Arrival) -> Span:
+        """The span in which the calling thread handles the event."""
+        node = self._node
+        if node is None or node.tracer is None:
+            return NO_SPAN
+        envelope = arrival.envelope
+        return node.tracer.handling(
+            node=node.name,
+            chart=self._chart.name,
+            topic=self._topic,
+            signal=envelope.signal,
+            message_id=envelope.id,
+            size_bytes=len(envelope.payload),
+            context=envelope.trace if isinstance(envelope, TracedEnvelope) else None,
+        )
 
     def room(self) -> int:
         """How many events may be posted now; a callback takes whatever comes."""
@@ -91,6 +106,19 @@ class Reception:
         """The FIFO is full of the chart's own events: a received one waits for its place again."""
         if self._inbox:
             self._inbox.take_back(arrival)
+
+    def _call(self, callback: MeshCallback, received: Received) -> None:
+        raised: Exception | None = None
+        span = self.follow(received.arrival)
+        self._calling_on = threading.get_ident()
+        try:
+            callback(received.event())
+        except Exception as error:
+            raised = error
+            logger.exception("on_mesh_rx of chart %s raised", self._chart.name)
+        finally:
+            self._calling_on = 0
+            span.end(error=raised)
 
     def _settle(self, arrival: Arrival, *, refused: bool = False) -> None:
         if self._inbox:

@@ -10,8 +10,8 @@ from typing import Any
 from miros_mesh.config import PayloadSerializer
 from miros_mesh.errors import MeshError, PayloadError
 from miros_mesh.networks.network import Network
-from miros_mesh.observer import Observer
-from miros_mesh.wire import Envelope
+from miros_mesh.observer import NO_SPAN, Observer, Tracer
+from miros_mesh.wire import Envelope, TracedEnvelope
 
 # Signal names that begin so belong to the library and never reach a chart.
 RESERVED_PREFIX = "miros_mesh."
@@ -43,11 +43,13 @@ class Mesh:
         observer: Observer,
         *,
         dedup_window: int,
+        tracer: Tracer | None = None,
     ) -> None:
         self.network = network
         self.identity = identity
         self.observer = observer
         self.dedup_window = dedup_window
+        self.tracer = tracer
         self._serializer = serializer
         self.claim = ""
         """Where the node's home broker is for others; nothing is said while it is empty."""
@@ -62,7 +64,19 @@ class Mesh:
 
         Raises `PayloadError` or `EventTooLargeError`.
         """
-        self._send(chart, routing_key, signal, self._dumped(payload), cause)
+        span = NO_SPAN
+        if self.tracer:
+            node = self.identity.node
+            span = self.tracer.sending(node=node, chart=chart, topic=routing_key, signal=signal)
+        try:
+            data = self._dumped(payload)
+            sequence = self._send(chart, routing_key, signal, data, cause, span.context)
+        except BaseException as error:
+            span.end(error=error)
+            raise
+        if span is not NO_SPAN:
+            message_id = f"{self.identity.incarnation}/{chart}/{sequence}"
+            span.end(message_id=message_id, size_bytes=len(data))
         if chart not in self._quiet:
             self._quiet[chart] = _Quiet(routing_key)
 
@@ -125,14 +139,25 @@ class Mesh:
             ) from error
 
     def _send(
-        self, chart: str, routing_key: str, signal: str, data: bytes, cause: str | None
+        self,
+        chart: str,
+        routing_key: str,
+        signal: str,
+        data: bytes,
+        cause: str | None,
+        trace: str | None = None,
     ) -> int:
         node, incarnation = self.identity.node, self.identity.incarnation
         now = time.time()
+
+        def make(sequence: int) -> Envelope:
+            fields = node, chart, incarnation, sequence, signal, data, now, cause
+            return TracedEnvelope(*fields, trace) if trace else Envelope(*fields)
+
         return self.network.send(
             chart,
             routing_key,
-            lambda sequence: Envelope(node, chart, incarnation, sequence, signal, data, now, cause),
+            make,
             counted=not signal.startswith(RESERVED_PREFIX),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,6 +74,14 @@ class Peers:
         with self._lock:
             working = [*self._publishers.values(), *self._leaving]
             return sum((each.report() for each in working), self._ended)
+
+    def outboxes(self) -> Mapping[str, int]:
+        """How many events wait for a confirm of each peer."""
+        return {broker.name: each.report().left_over for broker, each in self._now()}
+
+    def _now(self) -> list[tuple[Broker, Publisher]]:
+        with self._lock:
+            return list(self._publishers.items())
 
     def stop(self, drain_timeout_s: float) -> StopReport:
         """Stop publishing to any peer; a call that was interrupted can be made again."""

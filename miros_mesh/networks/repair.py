@@ -21,7 +21,7 @@ from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Identity, Mesh
 from miros_mesh.networks.network import Network
 from miros_mesh.networks.streams import Range, Streams, Verdict, merged
-from miros_mesh.wire import MAX_RANGES, Envelope
+from miros_mesh.wire import MAX_RANGES, Envelope, TracedEnvelope
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class Repair:
         incarnation, chart = message.stream
         if incarnation != self._identity.incarnation:
             return
-        found = self._history.find(chart, message.numbers)[:_EVENTS_PER_ANSWER]
+        found = [_plain(e) for e in self._history.find(chart, message.numbers)[:_EVENTS_PER_ANSWER]]
         for events in self._portions(found):
             self._send(message.incarnation, "again", message.stream, events=events)
         oldest = self._history.oldest(chart) or self._mesh.network.sequence_of(chart) + 1
@@ -218,3 +218,8 @@ class Repair:
             ),
             counted=False,
         )
+
+
+def _plain(event: Envelope) -> Envelope:
+    """Without its trace, which the messages of repair do not know."""
+    return event.untraced() if isinstance(event, TracedEnvelope) else event

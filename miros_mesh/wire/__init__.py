@@ -1,7 +1,14 @@
 """Bytes to meaning and back: no thread, no socket, no miros."""
 
 from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES, FRAME_VERSION, MAX_FRAME_MESSAGES, Codec
-from miros_mesh.wire.envelope import MAX_RANGES, Envelope, Origin, Repair, SnoopRecord
+from miros_mesh.wire.envelope import (
+    MAX_RANGES,
+    Envelope,
+    Origin,
+    Repair,
+    SnoopRecord,
+    TracedEnvelope,
+)
 from miros_mesh.wire.keyring import KeyRing, fingerprint, generate_key
 from miros_mesh.wire.serializer import MsgpackSerializer
 
@@ -17,6 +24,7 @@ __all__ = [
     "Origin",
     "Repair",
     "SnoopRecord",
+    "TracedEnvelope",
     "fingerprint",
     "generate_key",
 ]

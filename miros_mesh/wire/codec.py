@@ -1,7 +1,8 @@
 """Messages to sealed frames and back.
 
 A frame is one version byte and a sealed msgpack of `[network, [message, ...]]`. docs/wire.md has
-the layout and the rules for changing it.
+the layout and the rules for changing it. A frame is of the first version unless one of its messages
+has more fields than that knows.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from miros_mesh.wire.envelope import Origin
 from miros_mesh.wire.keyring import SEAL_OVERHEAD_BYTES, KeyRing
 
 FRAME_VERSION = 1
+EXTENDED_FRAME_VERSION = 2
 MAX_FRAME_MESSAGES = 100_000
 MAX_NETWORK_BYTES = 32
 # Beyond the messages: the version byte, the seal, the network's name and three msgpack headers.
@@ -32,14 +34,34 @@ FRAME_OVERHEAD_BYTES = 1 + SEAL_OVERHEAD_BYTES + MAX_NETWORK_BYTES + 1 + 2 + 5
 
 T = TypeVar("T", bound=Origin)
 
-_VERSION_PREFIX = bytes([FRAME_VERSION])
+# The head of a msgpack array of up to 15 fields, which a message is.
+_ARRAY_HEAD = 0x90
+# What the fields of an extended message may take beyond the limit for events: a trace, which the
+# program that is told of a limit has not written.
+_EXTENSION_BYTES = 64
 _encoder = msgspec.msgpack.Encoder()
 _frame_decoder = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
+class _Version(Generic[T]):
+    """What a version's frames say they are of, and how their messages are read."""
+
+    def __init__(self, network: str, message_type: type[T]) -> None:
+        if not 0 < len(network.encode()) <= MAX_NETWORK_BYTES:
+            raise ValueError(f"a network's name has 1 to {MAX_NETWORK_BYTES} bytes")
+        self.network = network
+        self.decoder: msgspec.msgpack.Decoder[list[T]] = msgspec.msgpack.Decoder(
+            Annotated[list[message_type], Meta(min_length=1, max_length=MAX_FRAME_MESSAGES)]  # type: ignore[valid-type]
+        )
+
+
 class Codec(Generic[T]):
-    """Seals and opens the frames of one network; safe to use from several threads."""
+    """Seals and opens the frames of one network; safe to use from several threads.
+
+    `extended` are messages with further fields, which have defaults, after those of the first
+    version.
+    """
 
     def __init__(
         self,
@@ -49,20 +71,21 @@ class Codec(Generic[T]):
         *,
         max_frame_bytes: int,
         max_event_bytes: int | None = None,
+        extended: type[T] | None = None,
     ) -> None:
-        if not 0 < len(network.encode()) <= MAX_NETWORK_BYTES:
-            raise ValueError(f"a network's name has 1 to {MAX_NETWORK_BYTES} bytes")
-        self._network = network
         self._keyring = keyring
-        self._fields = message_type.__struct_fields__
+        self._fields = (extended or message_type).__struct_fields__
+        self._extended = extended
+        self._extended_head = _ARRAY_HEAD | len(self._fields)
         self._max_frame_bytes = max_frame_bytes
-        self._max_message_bytes = min(
-            max_frame_bytes - FRAME_OVERHEAD_BYTES, max_event_bytes or max_frame_bytes
-        )
-        self._message_decoder = msgspec.msgpack.Decoder(message_type)
-        self._messages_decoder: msgspec.msgpack.Decoder[list[T]] = msgspec.msgpack.Decoder(
-            Annotated[list[message_type], Meta(min_length=1, max_length=MAX_FRAME_MESSAGES)]  # type: ignore[valid-type]
-        )
+        self._most_bytes = max_frame_bytes - FRAME_OVERHEAD_BYTES
+        self._max_message_bytes = min(self._most_bytes, max_event_bytes or max_frame_bytes)
+        self._message_decoder = msgspec.msgpack.Decoder(extended or message_type)
+        self._versions = {FRAME_VERSION: _Version(network, message_type)}
+        if extended:
+            # Named in the sealed part too, since the version byte stands outside of it.
+            name = f"{network}.{EXTENDED_FRAME_VERSION}"
+            self._versions[EXTENDED_FRAME_VERSION] = _Version(name, extended)
 
     def encode(self, message: T) -> bytes:
         """One message, not sealed yet; refuses here what every receiver would refuse."""
@@ -71,10 +94,13 @@ class Codec(Generic[T]):
             self._message_decoder.decode(encoded)
         except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
             raise PayloadError(f"cannot be sent: {self._named(error)}") from None
-        if len(encoded) > self._max_message_bytes:
+        limit = self._max_message_bytes
+        if self._is_extended(encoded):
+            limit = min(limit + _EXTENSION_BYTES, self._most_bytes)
+        if len(encoded) > limit:
             raise EventTooLargeError(
                 f"encoded to {len(encoded):,} bytes, and the limit is "
-                f"{self._max_message_bytes:,}: send less, or raise max_event_bytes"
+                f"{limit:,}: send less, or raise max_event_bytes"
             )
         return encoded
 
@@ -82,23 +108,41 @@ class Codec(Generic[T]):
         """One frame of one or more encoded messages."""
         if not 0 < len(encoded) <= MAX_FRAME_MESSAGES:
             raise ValueError(f"a frame carries 1 to {MAX_FRAME_MESSAGES:,} messages")
+        number = self._needed_version(encoded)
         messages = [msgspec.Raw(message) for message in encoded]
-        frame = _VERSION_PREFIX + self._keyring.seal(_encoder.encode((self._network, messages)))
+        content = _encoder.encode((self._versions[number].network, messages))
+        frame = bytes([number]) + self._keyring.seal(content)
         self._check_size(frame)
         return frame
 
     def open(self, frame: bytes) -> list[T]:
         """The messages of a frame that this network's other nodes sealed; else a FrameError."""
         self._check_size(frame)
-        _check_version(frame)
+        version = self._version_of(frame)
         plain = self._keyring.open(frame[1:])
         try:
             network, messages = _frame_decoder.decode(plain)
-            if network != self._network:
+            if network != version.network:
                 raise WrongNetworkError(f"a frame of network {network[:MAX_NETWORK_BYTES]!r}")
-            return self._messages_decoder.decode(messages)
+            return version.decoder.decode(messages)
         except _DECODING_ERRORS as error:
             raise MalformedFrameError(f"the frame opened, but not its content: {error}") from None
+
+    def _needed_version(self, encoded: Sequence[bytes]) -> int:
+        if self._extended and any(map(self._is_extended, encoded)):
+            return EXTENDED_FRAME_VERSION
+        return FRAME_VERSION
+
+    def _is_extended(self, encoded: bytes) -> bool:
+        return self._extended is not None and encoded[0] == self._extended_head
+
+    def _version_of(self, frame: bytes) -> _Version[T]:
+        if not frame:
+            raise MalformedFrameError("an empty frame")
+        if version := self._versions.get(frame[0]):
+            return version
+        known = " and ".join(str(number) for number in self._versions)
+        raise FrameVersionError(f"a frame of version {frame[0]}, and this library reads {known}")
 
     def _check_size(self, frame: bytes) -> None:
         if len(frame) > self._max_frame_bytes:
@@ -112,13 +156,4 @@ class Codec(Generic[T]):
             r"(.*) - at `\$\[(\d+)\]`$",
             lambda found: f"{self._fields[int(found[2])]}: {found[1]}",
             str(error),
-        )
-
-
-def _check_version(frame: bytes) -> None:
-    if not frame:
-        raise MalformedFrameError("an empty frame")
-    if frame[0] != FRAME_VERSION:
-        raise FrameVersionError(
-            f"a frame of version {frame[0]}, and this library reads {FRAME_VERSION}"
         )

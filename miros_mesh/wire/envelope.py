@@ -1,7 +1,8 @@
 """What travels inside a frame: events of the mesh, records of the snoop networks, and repairs.
 
 They travel as msgpack arrays in field order, so the order of the fields is part of the wire
-format: a new field means a new frame version.
+format: a new field means a new frame version. What every field of the first version says can be
+said with frames of that version, so that nodes of both go on talking.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ EventId = Annotated[
     str, Meta(min_length=1, max_length=MAX_INCARNATION + MAX_NAME + len(f"//{MAX_SEQUENCE}"))
 ]
 Ranges = Annotated[tuple[tuple[SequenceNumber, SequenceNumber], ...], Meta(max_length=MAX_RANGES)]
+# The W3C trace context: version, trace, span, flags.
+TraceParent = Annotated[str, Meta(pattern=r"\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")]
 # Ends with the year 9998, so that a reader in any time zone can turn it into a datetime.
 EpochSeconds = Annotated[float, Meta(ge=0, le=253_370_764_800)]
 
@@ -56,6 +59,16 @@ class Envelope(Origin, frozen=True):
             f"Envelope(id={self.id!r}, node={self.node!r}, signal={self.signal!r}, "
             f"payload=<{len(self.payload)} bytes>, sent_at={self.sent_at!r}, cause={self.cause!r})"
         )
+
+
+class TracedEnvelope(Envelope, frozen=True):
+    """An event that is followed across processes; it needs frames of the extended version."""
+
+    trace: TraceParent | None = None
+
+    def untraced(self) -> Envelope:
+        """The same event for frames of the first version."""
+        return Envelope(*(getattr(self, name) for name in Envelope.__struct_fields__))
 
 
 class Repair(Origin, frozen=True):

@@ -407,7 +407,7 @@ def test_two_live_charts_of_one_name_on_one_node_are_refused(launch: Launch) -> 
 
 
 def newer(config: MeshConfig) -> bytes:
-    return b"\x02" + _sealed(config)[1:]
+    return b"\x03" + _sealed(config)[1:]
 
 
 def of_another_network(config: MeshConfig) -> bytes:
@@ -447,7 +447,7 @@ def empty(_: MeshConfig) -> bytes:
         (changed_in_one_byte, "undecryptable", "does every node have the same key?"),
         (truncated, "undecryptable", "does every node have the same key?"),
         (empty, "malformed", "an empty frame"),
-        (newer, "version", "a frame of version 2, and this library reads 1"),
+        (newer, "version", "a frame of version 3, and this library reads 1 and 2"),
         (of_another_network, "wrong_network", "a frame of network 'snoop_trace'"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 BENCH = Path(__file__).parents[2] / "bench"
 LIMIT_S = 100.0
-SMALL = ["--runs", "1", "--events", "500", "--samples", "20"]
+SMALL = ["--runs", "1", "--events", "500", "--samples", "20", "--charts", "5"]
 
 WITHOUT_RABBITMQ = """
 import runpy, sys
@@ -27,7 +27,10 @@ def test_it_compares_both_brokers_with_a_local_chart(vhost_url: str, tmp_path: P
     assert done.returncode == 0, done.stderr
     assert "events per second" in done.stdout
     assert "run 1 of 1: RabbitMQ" in done.stderr
-    columns = json.loads(figures.read_text())["columns"]
+    written = json.loads(figures.read_text())
+    assert "A scrape of a process with 5 charts" in done.stdout
+    assert 0 < written["scrape"]["median_s"] <= written["scrape"]["p99_s"]
+    columns = written["columns"]
     assert list(columns) == ["local post_fifo", "embedded", "RabbitMQ"]
     for column in columns.values():
         assert column["median"]["events_per_s"] > 0

@@ -2,44 +2,78 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from charts_at_work import KEY, Ground, Heard, Launch, event
 from miros_mesh import Health, MeshConfig, NetworkedActiveObject
 from miros_mesh.errors import NotStartedError, StoppedError
+from miros_mesh.observe.server import NO_NODE, start_metrics_server
 from miros_mesh.testing import MemoryMesh
 from rabbitmq_server import RabbitServer
 from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
+Ask = Callable[[str], tuple[int, list[str]]]
+
 
 def test_a_node_that_is_well(ground: Ground, launch: Launch) -> None:
     chart = launch("well", ground.node("one"))
     assert chart._node is not None
     peer = chart._node.home.name
-    expected = Health("one", consuming=True, peers={peer: "up"}, dead_charts=(), outbox_events=0)
+    expected = Health("one", True, {peer: "up"}, (), 0, peer)
     assert chart.health() == expected == chart._node.health()
+    assert chart.health().ready
+
+
+@pytest.fixture
+def ask() -> Iterator[Ask]:
+    """What Kubernetes is told at a path: the status, and what is wrong."""
+    with start_metrics_server(0, registry=CollectorRegistry()) as server:
+
+        def get(path: str) -> tuple[int, list[str]]:
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+            try:
+                connection.request("GET", path)
+                response = connection.getresponse()
+                return response.status, json.load(response)["problems"]
+            finally:
+                connection.close()
+
+        yield get
 
 
 def test_a_node_whose_broker_goes_and_comes(
-    rabbitmq: RabbitServer, vhost_url: str, launch: Launch
+    rabbitmq: RabbitServer, vhost_url: str, launch: Launch, ask: Ask
 ) -> None:
+    assert ask("/ready") == (503, [NO_NODE])
     config = MeshConfig(broker_url=vhost_url, mesh_encryption_key=KEY, heartbeat_interval_s=2)
     chart = launch("waiting", config)
     address = config.brokers[0].redacted
+    assert ask("/ready") == (200, [])
     rabbitmq.stop()
     wait_until(lambda: not chart.health().consuming)
     wait_until(lambda: chart.health().peers == {address: "down"})
+    assert chart.health().unready == (
+        f"node {chart.health().node} does not consume from {address}",
+        f"node {chart.health().node} has no connection to send to {address}",
+    )
+    assert ask("/ready") == (503, list(chart.health().unready))
+    assert ask("/live") == (200, [])
     for number in range(7):
         chart.transmit(event("waits", number))
     assert chart.health().outbox_events == 7
     rabbitmq.start()
     wait_until(lambda: chart.health().consuming and not chart.health().outbox_events, 30)
     assert chart.health().peers == {address: "up"}
+    assert ask("/ready") == (200, [])
 
 
 def test_a_node_whose_broker_takes_nothing(
@@ -52,7 +86,9 @@ def test_a_node_whose_broker_takes_nothing(
     wait_until(lambda: set(chart.health().peers.values()) == {"up"})
 
 
-def test_a_node_with_a_dead_chart(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_with_a_dead_chart(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, ask: Ask
+) -> None:
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
 
     def fail(_: object, __: object) -> None:
@@ -62,8 +98,12 @@ def test_a_node_with_a_dead_chart(launch: Launch, monkeypatch: pytest.MonkeyPatc
     fragile, robust = launch("fragile", config, fail), launch("robust", config)
     fragile.post_fifo(event("poison"))
     wait_until(lambda: robust.health().dead_charts == ("fragile",))
+    status, [problem] = ask("/live")
+    assert (status, ask("/ready")) == (503, (200, []))
+    assert problem.startswith("chart fragile of node ")
     # Until somebody takes note and stops it
     fragile.stop()
+    assert ask("/live") == (200, [])
     assert robust.health().dead_charts == ()
 
 
@@ -76,4 +116,4 @@ def test_there_is_none_outside_a_charts_life(launch: Launch) -> None:
     stopped.stop()
     with pytest.raises(StoppedError, match="health"):
         stopped.health()
-    assert node.health() == Health(node.name, False, {}, (), 0)
+    assert node.health() == Health(node.name, False, {}, (), 0, node.home.name)

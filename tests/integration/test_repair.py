@@ -9,13 +9,15 @@ from typing import Any
 
 import kombu
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
 from charts_at_work import KEY, Ground, Heard, Recorder, alone, event, publish
-from miros_mesh import DEFAULT_ROUTING_KEY, MeshConfig, NetworkedActiveObject
+from miros_mesh import DEFAULT_ROUTING_KEY, MeshConfig, NetworkedActiveObject, Observer
 from miros_mesh.errors import ChartNameTakenError
 from miros_mesh.link.publisher import BrokerPublisher
 from miros_mesh.networks import exchange_of
 from miros_mesh.node import _digest
+from miros_mesh.observe.tracing import OpenTelemetryTracer
 from miros_mesh.wire import Codec, KeyRing, Repair
 from waiting import wait_until
 
@@ -50,14 +52,18 @@ def ground(vhost_url: str) -> Ground:
 class Pair:
     """A sender and a receiver, and a queue that loses what is sent in a bad moment."""
 
-    def __init__(self, ground: Ground, ends: ExitStack, **settings: Any) -> None:
+    def __init__(
+        self, ground: Ground, ends: ExitStack, tracers: tuple[Observer, ...] = (), **settings: Any
+    ) -> None:
         self.told, self.heard = Told(), Heard()
         quick = {"heartbeat_interval_s": 1.0, **settings}
         self.config = ground.node("receiver", observers=(self.told,), **quick)
         receiver = self._launch("receiver", self.config, self.heard, ends)
         assert receiver._node
         self.told_node = receiver._node.identity.incarnation
-        self.sender = self._launch("sender", ground.node("sender", **quick), Heard(), ends)
+        self.sender = self._launch(
+            "sender", ground.node("sender", observers=tracers, **quick), Heard(), ends
+        )
 
     def _launch(
         self, name: str, config: MeshConfig, heard: Heard, ends: ExitStack
@@ -109,6 +115,20 @@ def test_what_no_queue_got_arrives_in_order_once_the_next_event_is_there(
     wait_until(lambda: len(pair.heard) > FEW)
     assert pair.heard.payloads == list(range(FEW + 1))
     assert (pair.told.missing, pair.told.repaired_events) == (0, FEW - 1)
+
+
+def test_events_that_were_traced_come_again_without_their_trace(
+    ground: Ground, ends: ExitStack
+) -> None:
+    pair = Pair(ground, ends, tracers=(OpenTelemetryTracer(TracerProvider()),))
+    pair.send(0)
+    wait_until(lambda: pair.heard.payloads == [0])
+
+    pair.lose(1, 2)
+    pair.send(3)
+
+    wait_until(lambda: pair.heard.payloads == [0, 1, 2, 3])
+    assert (pair.told.missing, pair.told.repaired_events) == (0, 2)
 
 
 def test_the_last_events_of_a_chart_that_falls_silent_arrive_too(

@@ -10,9 +10,10 @@ import pytest
 from miros_mesh.errors import PayloadError
 from miros_mesh.networks import Mesh
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO
-from miros_mesh.observer import Observer
+from miros_mesh.observer import Observer, Span, Tracer
+from miros_mesh.wire import TracedEnvelope
 from ports_in_hand import Shelf
-from sealed import OURS, envelope, mesh, mesh_codec, mesh_network
+from sealed import OURS, envelope, mesh, mesh_codec, mesh_network, serializer
 
 
 class Reversing:
@@ -42,6 +43,34 @@ def test_an_event_carries_who_what_when_and_why() -> None:
     assert sent.cause == "0urs/talker/local-7"
     assert before <= sent.sent_at <= time.time()
     assert sender.payload_of(sent) == {"a": 1}
+
+
+def test_an_event_carries_the_context_that_its_tracer_gives_it() -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    class Following(Span):
+        context = trace
+        told: dict[str, Any]
+
+        def end(self, **facts: Any) -> None:
+            self.told = facts
+
+    class Stub(Tracer):
+        def sending(self, **_: Any) -> Span:
+            return span
+
+    span, shelf = Following(), Shelf()
+    sender = Mesh(mesh_network(), OURS, serializer, Observer(), dedup_window=64, tracer=Stub())
+    sender.network.attach(shelf)
+
+    sender.transmit("talker", "key", "ping", None, None)
+    sender.goodbye("talker", "key")
+
+    event, goodbye = (mesh_codec.open(parcel.seal())[0] for parcel in shelf.parcels)
+    assert isinstance(event, TracedEnvelope)
+    assert event.trace == trace
+    assert span.told == {"message_id": event.id, "size_bytes": len(event.payload)}
+    assert getattr(goodbye, "trace", None) is None
 
 
 def test_a_payload_that_cannot_travel_is_refused_at_once() -> None:

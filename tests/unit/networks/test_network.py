@@ -385,7 +385,7 @@ def malformed() -> bytes:
 REFUSED = {
     "undecryptable": sealed_by_a_stranger(),
     "malformed": malformed(),
-    "version": b"\x02" + frame_of(envelope())[1:],
+    "version": b"\x03" + frame_of(envelope())[1:],
     "wrong_network": snoop_frame_of(record()),
     "oversize": b"\x01" * (FRAME_LIMIT + 1),
 }

@@ -5,12 +5,16 @@ from __future__ import annotations
 import inspect
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from miros_mesh.observe.metrics import NETWORKS, SECONDS, MetricsObserver
-from miros_mesh.observer import Observer, Observers
+from charts_at_work import Heard, alone
+from miros_mesh import NetworkedActiveObject
+from miros_mesh.errors import MetricNamesTakenError
+from miros_mesh.observe.metrics import LOSSES, NETWORKS, SECONDS, MetricsObserver
+from miros_mesh.observer import STOPPED, Observer, Observers
+from miros_mesh.testing import MemoryMesh
 
 PEER = "amqp://peter@192.0.2.7:5672//"
 
@@ -233,13 +237,6 @@ def test_buckets_reach_from_half_a_millisecond_to_minutes() -> None:
     assert (SECONDS[0], SECONDS[-1]) == (0.0005, 300)
 
 
-def test_two_observers_on_one_registry_are_refused(registry: CollectorRegistry) -> None:
-    MetricsObserver(registry)
-
-    with pytest.raises(ValueError, match="Duplicated"):
-        MetricsObserver(registry)
-
-
 def test_it_works_among_other_observers(registry: CollectorRegistry) -> None:
     _everything(Observers(Observer(), MetricsObserver(registry)), "x")
 
@@ -261,3 +258,99 @@ def _everything(observer: Observer, text: str) -> None:
             asked = inspect.signature(getattr(Observer, name)).parameters.values()
             facts = {p.name: values[p.annotation] for p in asked if p.name != "self"}
             getattr(observer, name)(**facts)
+
+
+def test_a_second_user_of_a_registry_is_told_to_share_and_takes_nothing(
+    registry: CollectorRegistry, observer: MetricsObserver
+) -> None:
+    before = generate_latest(registry)
+
+    with pytest.raises(MetricNamesTakenError, match="hand the first MetricsObserver to all nodes"):
+        MetricsObserver(registry)
+
+    assert generate_latest(registry) == before
+
+
+def test_a_foreign_metric_of_our_name_leaves_none_of_ours(registry: CollectorRegistry) -> None:
+    foreign = Gauge("miros_mesh_outbox_events", "Somebody else's.", registry=registry)
+
+    with pytest.raises(MetricNamesTakenError):
+        MetricsObserver(registry)
+
+    registry.unregister(foreign)
+    MetricsObserver(registry)
+
+
+def test_the_sizes_of_frames_are_told_apart_by_direction(
+    registry: CollectorRegistry, observer: MetricsObserver
+) -> None:
+    observer.published(network="mesh", peer=PEER, events=1, size_bytes=300, seconds=0.1)
+    observer.received(network="mesh", events=1, size_bytes=5000)
+
+    samples = scraped(registry)
+    assert samples["frame_bytes_bucket/confirmed/1024.0/mesh"] == 1
+    assert samples["frame_bytes_bucket/received/4096.0/mesh"] == 0
+    assert samples["frame_bytes_sum/received/mesh"] == 5000
+
+
+def test_a_peer_that_broke_and_came_back_is_a_reconnect(
+    registry: CollectorRegistry, observer: MetricsObserver
+) -> None:
+    name = f"peer_reconnects_total/{PEER}"
+    observer.peer_down(peer=PEER, reason="unreachable")
+    observer.peer_up(peer=PEER)
+    assert name not in scraped(registry)
+
+    observer.peer_down(peer=PEER, reason="connection_lost")
+    observer.peer_down(peer=PEER, reason="unreachable")
+    observer.peer_up(peer=PEER)
+    assert scraped(registry)[name] == 1
+
+
+def test_a_peer_that_was_stopped_makes_no_reconnect(
+    registry: CollectorRegistry, observer: MetricsObserver
+) -> None:
+    observer.peer_up(peer=PEER)
+    observer.peer_down(peer=PEER, reason=STOPPED)
+    observer.peer_up(peer=PEER)
+
+    assert f"peer_reconnects_total/{PEER}" not in scraped(registry)
+
+
+def test_each_block_is_counted(registry: CollectorRegistry, observer: MetricsObserver) -> None:
+    for _ in range(2):
+        observer.blocked(peer=PEER)
+        observer.unblocked(peer=PEER)
+
+    assert scraped(registry)[f"peer_blocks_total/{PEER}"] == 2
+
+
+def test_the_losses_that_alerts_ask_for_begin_at_zero(
+    registry: CollectorRegistry, observer: MetricsObserver
+) -> None:
+    samples = scraped(registry)
+    for network, reasons in LOSSES.items():
+        for reason in reasons:
+            assert samples[f"dropped_events_total/{network}/{reason}"] == 0
+
+
+def test_the_states_of_a_node_are_looked_at_when_prometheus_asks(
+    registry: CollectorRegistry, observer: MetricsObserver
+) -> None:
+    assert scraped(registry)["ready"] == 0
+    config = MemoryMesh().config(node_name="one", observers=(observer,), outbox_events=500)
+    charts = [NetworkedActiveObject(name, config=config) for name in ("door", "bell")]
+    elsewhere = NetworkedActiveObject("elsewhere", config=MemoryMesh().config())
+    for chart in (*charts, elsewhere):
+        chart.start_at(alone(Heard()))
+    try:
+        samples = scraped(registry)
+        assert (samples["ready"], samples["node_info/one"]) == (1, 1)
+        assert (samples["charts"], samples["dead_charts"]) == (2, 0)
+        assert (samples["peers/up"], samples["peers/down"], samples["peers/blocked"]) == (1, 0, 0)
+        assert samples["outbox_limit_events"] == 500
+        assert [v for name, v in samples.items() if name.startswith("outbox_events/")] == [0]
+    finally:
+        for chart in (*charts, elsewhere):
+            chart.stop()
+    assert scraped(registry)["ready"] == 0

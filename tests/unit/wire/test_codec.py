@@ -28,8 +28,10 @@ from miros_mesh.wire import (
     KeyRing,
     MsgpackSerializer,
     SnoopRecord,
+    TracedEnvelope,
     generate_key,
 )
+from miros_mesh.wire.codec import EXTENDED_FRAME_VERSION
 
 KEY = generate_key()
 RING = KeyRing([KEY])
@@ -366,6 +368,100 @@ def test_a_frame_of_too_few_or_too_many_messages_is_not_sealed(count: int) -> No
 def test_a_network_has_a_short_name(name: str) -> None:
     with pytest.raises(ValueError, match="1 to 32 bytes"):
         Codec(name, RING, Envelope, max_frame_bytes=LIMIT)
+
+
+# The extended version
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+TRACED = TracedEnvelope(*msgspec.structs.astuple(ENVELOPE), trace=TRACE)
+tracing = Codec("mesh", RING, Envelope, max_frame_bytes=LIMIT, extended=TracedEnvelope)
+
+
+def test_a_frame_without_a_trace_stays_as_the_first_release_writes_it() -> None:
+    frame = tracing.seal([tracing.encode(ENVELOPE)])
+
+    assert frame[0] == FRAME_VERSION
+    assert len(frame) == len(FRAME)
+    assert mesh.open(frame) == tracing.open(frame) == [ENVELOPE]
+
+
+def test_traced_and_other_events_share_a_frame_of_the_extended_version() -> None:
+    frame = tracing.seal([tracing.encode(each) for each in (ENVELOPE, TRACED)])
+
+    first, second = tracing.open(frame)
+    assert frame[0] == EXTENDED_FRAME_VERSION
+    assert isinstance(first, TracedEnvelope)
+    assert (first.untraced(), first.trace) == (ENVELOPE, None)
+    assert second == TRACED
+
+
+def test_a_traced_frame_of_the_first_release_that_traces_can_be_read_for_ever() -> None:
+    key = b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    frame = bytes.fromhex(
+        "0280000000006b0157075ad61b23f6778bea8867484dbfc41b84c9bb33962994c80ea3c2de25a8f46462afc739"
+        "7f40e3dee083162e87645e7a553caa71cdba399c8d18c7888e3fef38760de3360e9c51f6f9735d7b651c44e3c1"
+        "8fb9c95f9e2c7211076ba413fb1bf4e62b966cad5726d15de47b324ac2c8750a9591e60ef49591ee0ec47f8769"
+        "2b6bc0c702cabb4957f286ec692a9f13cc4c694304e7f2443f5bd398e722c7729552d54cf030de86f4ac2b33ec"
+        "daf806f54bccdbf63a3dbfb6f7b9c072d2b875c425ca"
+    )
+    codec = Codec("mesh", KeyRing([key]), Envelope, max_frame_bytes=LIMIT, extended=TracedEnvelope)
+
+    [envelope] = codec.open(frame)
+
+    assert isinstance(envelope, TracedEnvelope)
+    assert envelope.trace == TRACE
+    assert envelope.signal == "other_to_inner"
+    assert MsgpackSerializer().loads(envelope.payload) == {"any": "json"}
+
+
+def test_a_trace_makes_no_event_too_large() -> None:
+    limit = len(mesh.encode(ENVELOPE))
+    codec = Codec(
+        "mesh",
+        RING,
+        Envelope,
+        max_frame_bytes=LIMIT,
+        max_event_bytes=limit,
+        extended=TracedEnvelope,
+    )
+    larger = msgspec.structs.replace(TRACED, payload=TRACED.payload + b"123456789")
+
+    assert codec.open(codec.seal([codec.encode(TRACED)])) == [TRACED]
+    with pytest.raises(EventTooLargeError):
+        codec.encode(larger)
+
+
+def test_who_knows_only_the_first_version_says_so() -> None:
+    frame = tracing.seal([tracing.encode(TRACED)])
+
+    with pytest.raises(FrameVersionError, match="version 2, and this library reads 1"):
+        mesh.open(frame)
+
+
+def test_who_knows_both_versions_says_so() -> None:
+    with pytest.raises(FrameVersionError, match="version 3, and this library reads 1 and 2"):
+        tracing.open(bytes([3]) + FRAME[1:])
+
+
+@pytest.mark.parametrize("message", [ENVELOPE, TRACED])
+def test_a_frame_cannot_be_passed_off_as_one_of_the_other_version(message: Envelope) -> None:
+    frame = tracing.seal([tracing.encode(message)])
+    other = FRAME_VERSION + EXTENDED_FRAME_VERSION - frame[0]
+
+    with pytest.raises(WrongNetworkError):
+        tracing.open(bytes([other]) + frame[1:])
+
+
+@pytest.mark.parametrize("trace", ["", "00", TRACE + "\n", TRACE.upper(), "ff" + TRACE])
+def test_a_trace_that_is_none_is_refused_on_both_sides(trace: str) -> None:
+    wrong = TracedEnvelope(*msgspec.structs.astuple(ENVELOPE), trace=trace)
+    content = msgspec.msgpack.encode(("mesh.2", [wrong]))
+
+    with pytest.raises(PayloadError, match="trace"):
+        tracing.encode(wrong)
+    with pytest.raises(MalformedFrameError):
+        tracing.open(bytes([EXTENDED_FRAME_VERSION]) + RING.seal(content))
 
 
 def _frame(content: bytes) -> bytes:

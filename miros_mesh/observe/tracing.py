@@ -1,0 +1,163 @@
+"""OpenTelemetry: a span for each event that is sent and for each that is handled.
+
+Names and attributes are those of the semantic conventions for messaging. Needs the extra `otel`,
+which brings the API of OpenTelemetry; the application brings the SDK and says where spans go.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextvars import Token
+from typing import Final
+
+from miros_mesh.errors import MissingExtraError
+from miros_mesh.observe.version import version
+from miros_mesh.observer import NO_SPAN, Span, Tracer
+
+try:
+    from opentelemetry import context as contexts
+    from opentelemetry import trace
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Link, SpanKind, Status, StatusCode, TracerProvider
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+except ModuleNotFoundError as error:
+    raise MissingExtraError(
+        "tracing needs the API of OpenTelemetry: pip install 'miros-mesh[otel]'"
+    ) from error
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.30.0"
+SYSTEM: Final = "miros_mesh"
+_PROPAGATOR: Final = TraceContextTextMapPropagator()
+_HEADER: Final = "traceparent"
+_WILDCARDS: Final = frozenset("*#")
+
+Attributes = Mapping[str, str | int]
+
+
+class OpenTelemetryTracer(Tracer):
+    """Follows events from `transmit` to the handler, across processes.
+
+    The span of the handler is linked to that of `transmit` and begins a trace of its own, since
+    charts that answer each other would make one trace that never ends. With `continue_traces` it
+    is a part of the sender's.
+    """
+
+    def __init__(
+        self, tracer_provider: TracerProvider | None = None, *, continue_traces: bool = False
+    ) -> None:
+        self._tracer = trace.get_tracer(
+            "miros_mesh", version(), tracer_provider, schema_url=SCHEMA_URL
+        )
+        self._continue = continue_traces
+        self._failed = False
+
+    def sending(self, *, node: str, chart: str, topic: str, signal: str) -> Span:
+        attributes = _attributes("send", node, chart, signal) | _destination(topic)
+        return self._try(lambda: self._sending(f"send {topic}", attributes))
+
+    def handling(
+        self,
+        *,
+        node: str,
+        chart: str,
+        topic: str,
+        signal: str,
+        message_id: str,
+        size_bytes: int,
+        context: str | None,
+    ) -> Span:
+        attributes = _attributes("process", node, chart, signal) | _destination(topic)
+        attributes |= _message(message_id, size_bytes)
+        return self._try(lambda: self._handling(f"process {topic}", attributes, context))
+
+    def _sending(self, name: str, attributes: Attributes) -> Span:
+        span = self._tracer.start_span(name, kind=SpanKind.PRODUCER, attributes=attributes)
+        carrier: dict[str, str] = {}
+        _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))
+        return _Followed(span, self._try, context=carrier.get(_HEADER))
+
+    def _handling(self, name: str, attributes: Attributes, context: str | None) -> Span:
+        sender = _PROPAGATOR.extract({_HEADER: context}, Context()) if context else Context()
+        sent = trace.get_current_span(sender).get_span_context()
+        span = self._tracer.start_span(
+            name,
+            context=sender if self._continue else Context(),
+            kind=SpanKind.CONSUMER,
+            attributes=attributes,
+            links=[Link(sent)] if sent.is_valid else [],
+        )
+        token = contexts.attach(trace.set_span_in_context(span))
+        return _Followed(span, self._try, token=token)
+
+    def _try(self, call: Callable[[], Span]) -> Span:
+        """A sampler or a processor of the application that raises costs a span and no event."""
+        try:
+            return call()
+        except Exception:
+            if not self._failed:
+                self._failed = True
+                logger.exception("a span could not be made or ended; said once")
+            return NO_SPAN
+
+
+class _Followed(Span):
+    """A span of OpenTelemetry; with a token it is the current one until it ends."""
+
+    def __init__(
+        self,
+        span: trace.Span,
+        guard: Callable[[Callable[[], Span]], Span],
+        *,
+        context: str | None = None,
+        token: Token[Context] | None = None,
+    ) -> None:
+        self.context = context
+        self._span = span
+        self._guard = guard
+        self._token = token
+
+    def end(
+        self,
+        *,
+        message_id: str | None = None,
+        size_bytes: int | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        if self._token:
+            contexts.detach(self._token)
+        if message_id is not None:
+            self._span.set_attributes(_message(message_id, size_bytes or 0))
+        if error is not None:
+            # Its class and not its words, which may hold what is nobody's business.
+            kind = type(error).__qualname__
+            self._span.set_attribute("error.type", kind)
+            self._span.set_status(Status(StatusCode.ERROR, kind))
+        self._guard(self._end)
+
+    def _end(self) -> Span:
+        self._span.end()
+        return NO_SPAN
+
+
+def _attributes(operation: str, node: str, chart: str, signal: str) -> dict[str, str | int]:
+    return {
+        "messaging.system": SYSTEM,
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation,
+        "messaging.client.id": node,
+        "miros_mesh.chart": chart,
+        "miros_mesh.signal": signal,
+    }
+
+
+def _destination(topic: str) -> dict[str, str | int]:
+    """A pattern is no destination, but what many of them have in common."""
+    word = "template" if _WILDCARDS & set(topic) else "name"
+    return {f"messaging.destination.{word}": topic}
+
+
+def _message(message_id: str, size_bytes: int) -> dict[str, str | int]:
+    return {"messaging.message.id": message_id, "messaging.message.body.size": size_bytes}
