@@ -30,6 +30,7 @@ from miros_mesh.networks import (
     Repair,
     Screen,
     Snoop,
+    Teller,
     Watcher,
     exchange_of,
 )
@@ -56,6 +57,8 @@ TRACE_ROUTING_KEY = "snoop.trace"
 SPY_ROUTING_KEY = "snoop.spy"
 # Whoever stopped reading the snoop stream loses its oldest records, not the broker its memory.
 SNOOP_QUEUE_FRAMES = 10_000
+# Nobody waits for a record, and a frame costs a chart's process more than what is in it.
+SNOOP_FRAME_RECORDS = 1_000
 # An event's envelope around its payload: names, numbers, ids.
 _ENVELOPE_BYTES = 2048
 # Joining threads after the drain; they end at their next turn, which is never far.
@@ -88,11 +91,17 @@ class Node:
         self._report = StopReport()
         self._snoops: tuple[Snoop, ...] = ()
         self._watched: set[str] = set()
+        self.teller = Teller(
+            self.identity.node,
+            dropped=lambda network, events: self.observer.dropped(
+                network=network, reason="teller_full", events=events
+            ),
+        )
         self.screen = Screen(
             self.identity.node,
             self.identity.incarnation,
-            dropped=lambda: self.observer.dropped(
-                network="snoop_screen", reason="slow_reader", events=1
+            dropped=lambda events: self.observer.dropped(
+                network="snoop_screen", reason="slow_reader", events=events
             ),
         )
 
@@ -138,6 +147,7 @@ class Node:
             # First, so that nobody is found while all others end.
             self.search.stop(_JOIN_TIMEOUT_S)
         self.repair.stop(_JOIN_TIMEOUT_S)
+        self.teller.stop(_JOIN_TIMEOUT_S)
         self._report = report = self.peers.stop(self.config.drain_timeout_s)
         if report.left_over:
             logger.error("node %s stopped with %d events undelivered", self.name, report.left_over)
@@ -219,6 +229,7 @@ class Node:
     def leave(self, chart: str) -> bool:
         """Forget a chart; whether it was the last one."""
         self.silence(chart)
+        self.teller.flush(_JOIN_TIMEOUT_S)
         for snoop in self._snoops:
             snoop.unwatch(chart)
         self._charts.pop(chart, None)
@@ -292,7 +303,7 @@ class Node:
         self, name: str, message_type: type[T], history: History[T] | None = None
     ) -> Network[T]:
         config = self.config
-        own = name == REPAIR
+        own, snoop = name == REPAIR, name.startswith("snoop")
         largest = self._largest_message + _ENVELOPE_BYTES
         codec = Codec(
             name,
@@ -305,10 +316,10 @@ class Node:
             name,
             codec,
             self.observer,
-            frame_events=config.frame_events,
+            frame_events=max(config.frame_events, SNOOP_FRAME_RECORDS * snoop),
             frame_bytes=config.frame_bytes,
             # Nobody's trace may cost anybody an event.
-            expendable=name.startswith("snoop"),
+            expendable=snoop,
             history=history,
         )
 

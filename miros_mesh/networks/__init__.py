@@ -8,6 +8,7 @@ from miros_mesh.networks.peers import Peers
 from miros_mesh.networks.repair import Repair
 from miros_mesh.networks.screen import Screen
 from miros_mesh.networks.snoop import Snoop, Step, Watcher, printable, render
+from miros_mesh.networks.teller import Teller
 
 __all__ = [
     "RESERVED_PREFIX",
@@ -22,6 +23,7 @@ __all__ = [
     "Screen",
     "Snoop",
     "Step",
+    "Teller",
     "Watcher",
     "exchange_of",
     "printable",

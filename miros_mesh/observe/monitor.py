@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Literal, Self
@@ -133,7 +132,7 @@ class SnoopMonitor:
         """
         if not self._began:
             raise NotStartedError("a SnoopMonitor is read after start(), or inside its with block")
-        watch = Watch(self.selection, self._max_items, limit_s)
+        watch = Watch(self._max_items, limit_s)
         with self._taking:
             self._watches.add(watch)
             if self._node is None:
@@ -174,50 +173,46 @@ class SnoopMonitor:
         What comes twice is shown once, and what is missing in between is a gap.
         """
         for network, record in records:
-            self._take(network, record)
+            self._take(network, (record,))
 
-    def _take(self, network: str, record: SnoopRecord) -> None:
-        streams = self._streams.get(network)
-        if streams is None:
-            return
-        sender = record.incarnation, record.chart
+    def _take(self, network: SnoopNetwork, records: Sequence[SnoopRecord]) -> None:
         with self._taking:
-            now = time.monotonic()
-            verdict, items = streams.admit(sender, record.sequence, record, now)
-            if verdict is not Verdict.NEW:
-                return
-            if not items:
+            items = list(self._in_turn(network, records))
+            for item in items:
+                self._remember(network, item)
+            for watch in list(self._watches):
+                watch.take(network, items)
+
+    def _in_turn(
+        self, network: SnoopNetwork, records: Iterable[SnoopRecord]
+    ) -> Iterator[SnoopRecord | SnoopGap]:
+        """What is new and wanted of the records, and what is missing before them."""
+        streams, selection = self._streams[network], self.selection
+        for record in records:
+            node, chart, incarnation = record.node, record.chart, record.incarnation
+            sender = incarnation, chart
+            verdict, items = streams.admit(sender, record.sequence, record, 0.0)
+            if verdict is Verdict.NEW and not items:
                 # Nobody repairs a snoop stream: what is not here now has no reason to come.
                 passed = streams.skip(sender, record.sequence - 1)
-                self._tell_gap(network, record, passed.missing)
                 items = passed.items
-            for item in items:
-                self._show(network, item)
+                if selection.has_sender(node, chart):
+                    yield SnoopGap(network, node, chart, incarnation, passed.missing, "lost")
+            yield from filter(selection.has, items)
 
-    def _show(self, network: str, record: SnoopRecord) -> None:
-        if self.selection.has(record):
-            self._remember(record)
-        for watch in list(self._watches):
-            watch.offer(network, record)
-
-    def _remember(self, record: SnoopRecord) -> None:
-        chart = self._chart_of(record)
-        if record.kind == "spy":
-            chart.append_to_spy(printable(record.text))
-        else:
-            chart.append_to_trace(render(record).removeprefix(_TRACE_MARK))
-
-    def _tell_gap(self, network: str, record: SnoopRecord, missing: int) -> None:
-        gap = SnoopGap(network, record.node, record.chart, record.incarnation, missing, "lost")
-        if self.selection.has_sender(record.node, record.chart):
-            chart = self._chart_of(record)
-            line = f"# {missing} records are missing"
+    def _remember(self, network: SnoopNetwork, item: SnoopRecord | SnoopGap) -> None:
+        chart = self._chart_of(item.node, item.chart)
+        if isinstance(item, SnoopGap):
+            line = f"# {item.missing} records are missing"
             (chart.append_to_spy if network == "snoop_spy" else chart.append_to_trace)(line)
-        for watch in list(self._watches):
-            watch.tell(gap)
+        elif item.kind == "spy":
+            chart.append_to_spy(printable(item.text))
+        else:
+            # A scribble is a line of trace, whichever network brought it.
+            chart.append_to_trace(render(item).removeprefix(_TRACE_MARK))
 
-    def _chart_of(self, record: SnoopRecord) -> ForeignChart:
-        key = record.node, record.chart
+    def _chart_of(self, node: str, name: str) -> ForeignChart:
+        key = node, name
         chart = self._charts.get(key)
         if chart is None:
             chart = self._charts[key] = ForeignChart()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from miros_mesh.wire import SnoopRecord
@@ -25,11 +25,6 @@ class Selection:
     def of(cls, **patterns: str | Iterable[str]) -> Selection:
         """Each of them one pattern, or several."""
         return cls(**{name: _patterns(given) for name, given in patterns.items()})
-
-    @property
-    def everything(self) -> bool:
-        """Whether nothing is left out."""
-        return not any(getattr(self, field.name) for field in fields(self))
 
     def has(self, record: SnoopRecord) -> bool:
         """Whether the record is wanted."""

@@ -6,10 +6,10 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from miros_mesh.observe.selection import Selection
 from miros_mesh.wire import SnoopRecord
 
 StreamKey = tuple[str, str, str, str]
@@ -26,22 +26,15 @@ class SnoopGap:
     chart: str
     incarnation: str
     missing: int
-    """How many; before a `Selection`, so not all of them need have been wanted."""
+    """How many; when the monitor selects, not all of those lost need have been wanted."""
     reason: Literal["lost", "slow_reader"]
     """They never arrived, or this reader's queue was full."""
-
-    @property
-    def key(self) -> StreamKey:
-        """The stream that it is in."""
-        return self.network, self.node, self.chart, self.incarnation
 
 
 class Watch:
     """Iterate it: a bounded queue of its own, that ends with its monitor or after `limit_s`."""
 
-    def __init__(self, selection: Selection, max_items: int, limit_s: float | None) -> None:
-        self._selection = selection
-        self._everything = selection.everything
+    def __init__(self, max_items: int, limit_s: float | None) -> None:
         self._max_items = max_items
         self._deadline = None if limit_s is None else time.monotonic() + limit_s
         self._items: deque[SnoopRecord | SnoopGap] = deque()
@@ -84,31 +77,27 @@ class Watch:
             self._ended = True
             self._changed.notify_all()
 
-    def offer(self, network: str, record: SnoopRecord) -> None:
-        """Take a record if it is wanted; never waits."""
-        if self._everything or self._selection.has(record):
-            self._put((network, record.node, record.chart, record.incarnation), record, 1)
-
-    def tell(self, gap: SnoopGap) -> None:
-        """Take a gap if anything of its chart is wanted; never waits."""
-        if self._selection.has_sender(gap.node, gap.chart):
-            self._put(gap.key, gap, gap.missing)
-
-    def _put(self, key: StreamKey, item: SnoopRecord | SnoopGap, amount: int) -> None:
+    def take(self, network: str, items: Iterable[SnoopRecord | SnoopGap]) -> None:
+        """Take items of a network; never waits."""
         with self._changed:
             if self._ended:
                 return
-            if len(self._items) >= self._max_items:
-                self._note(key, amount)
-                return
-            if self._overflow:
-                self._items.extend(self._overflow.values())
-                self._overflow.clear()
-            self._items.append(item)
+            for item in items:
+                self._put(network, item)
             if self._waits:
                 self._changed.notify()
 
-    def _note(self, key: StreamKey, amount: int) -> None:
+    def _put(self, network: str, item: SnoopRecord | SnoopGap) -> None:
+        if len(self._items) >= self._max_items:
+            self._note((network, item.node, item.chart, item.incarnation), item)
+            return
+        if self._overflow:
+            self._items.extend(self._overflow.values())
+            self._overflow.clear()
+        self._items.append(item)
+
+    def _note(self, key: StreamKey, item: SnoopRecord | SnoopGap) -> None:
+        amount = item.missing if isinstance(item, SnoopGap) else 1
         self.missed += amount
         known = self._overflow.get(key) or SnoopGap(*key, missing=0, reason="slow_reader")
         self._overflow[key] = replace(known, missing=known.missing + amount)
