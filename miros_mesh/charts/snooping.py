@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from miros import ActiveObject
 
-from miros_mesh.charts.fifo import Mark
+from miros_mesh.charts.fifo import ChartQueue, Mark
 from miros_mesh.networks import Snoop, Step
 from miros_mesh.node import Node
-from miros_mesh.wire import SnoopRecord
+from miros_mesh.wire import ChartPulse, SnoopRecord
 
 Stream = Literal["trace", "spy"]
 SnoopCallback = Callable[[SnoopRecord], None]
@@ -20,8 +20,14 @@ SnoopCallback = Callable[[SnoopRecord], None]
 class ChartSnoop:
     """The snoop streams that one chart takes part in."""
 
-    def __init__(self, chart: ActiveObject, callbacks: dict[Stream, SnoopCallback | None]) -> None:
+    def __init__(
+        self,
+        chart: ActiveObject,
+        queue: ChartQueue,
+        callbacks: dict[Stream, SnoopCallback | None],
+    ) -> None:
         self._chart = chart
+        self._queue = queue
         self._callbacks = callbacks
         self._colors: dict[Stream, bool] = {}
         self._node: Node | None = None
@@ -70,8 +76,21 @@ class ChartSnoop:
         callback = self._callbacks[stream]
         printing = node.screen.colored if self._colors[stream] else node.screen.plain
         watcher = node.screen.calling(callback) if callback else printing
-        node.teller.start()
+        node.take_part(self._chart.name, self._pulse)
         node.watch(_snoop(node, stream), self._chart.name, watcher)
+
+    def _pulse(self) -> ChartPulse:
+        chart, queue = self._chart, self._queue
+        thread = chart.thread
+        # Before its start a chart is in no state.
+        state = getattr(chart.state, "fun", None)
+        return ChartPulse(
+            chart.name,
+            getattr(state, "__name__", ""),
+            queue.handled,
+            queue.last_signal,
+            dead=thread is not None and not thread.is_alive(),
+        )
 
     def _tell(
         self, stream: Stream, amount: int, steps: Callable[..., list[Step]], *facts: Any

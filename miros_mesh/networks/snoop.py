@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -14,12 +14,12 @@ import msgspec
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.mesh import Identity
 from miros_mesh.networks.network import Network
+from miros_mesh.networks.watchers import Watchers
 from miros_mesh.wire import SnoopRecord
 
 logger = logging.getLogger(__name__)
 
 Kind = Literal["trace", "spy", "scribble"]
-Watcher = Callable[[Sequence[SnoopRecord]], None]
 
 _OWN, _OTHER, _RESET = "\033[94m", "\033[95m", "\033[0m"
 
@@ -37,28 +37,17 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     cause: str | None = None
 
 
-class Snoop:
+class Snoop(Watchers[SnoopRecord]):
     """One snoop network of a node: sends its charts' steps, shows everybody's to its watchers."""
 
     def __init__(self, network: Network[SnoopRecord], identity: Identity, routing_key: str) -> None:
+        super().__init__()
         self.network = network
         self.routing_key = routing_key
         self.numbering = threading.Lock()
         """Held by whoever takes numbers, until what has them waits in its place."""
         self._numbers: defaultdict[str, int] = defaultdict(int)
         self._identity = identity
-        self._watchers: dict[str, Watcher] = {}
-        self._lock = threading.Lock()
-
-    def watch(self, chart: str, watcher: Watcher) -> None:
-        """Call with all records, once however many charts ask; the watcher must only enqueue."""
-        with self._lock:
-            self._watchers = {**self._watchers, chart: watcher}
-
-    def unwatch(self, chart: str) -> None:
-        """The chart no longer asks."""
-        with self._lock:
-            self._watchers = {c: w for c, w in self._watchers.items() if c != chart}
 
     def number(self, chart: str, amount: int = 1) -> int:
         """The first of the chart's next numbers; that many are used up."""
@@ -75,12 +64,6 @@ class Snoop:
         for record, error in self.network.send_all(self.routing_key, records):
             chart = printable(record.chart)
             logger.warning("chart %s: a snoop record was not sent: %s", chart, error)
-
-    def show(self, records: Sequence[SnoopRecord]) -> None:
-        """Show records to the node's own watchers."""
-        if records:
-            for watcher in set(self._watchers.values()):
-                watcher(records)
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery; the node's own records were shown when they were sent."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from itertools import groupby
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 TELLINGS = 10_000
 # What is told within this time travels together: sealing and sending are paid once for many.
 GATHER_S = 0.05
+BEAT_EVERY_S = 1.0
 
 
 class _Telling(msgspec.Struct, frozen=True, gc=False):
@@ -33,16 +35,28 @@ class _Telling(msgspec.Struct, frozen=True, gc=False):
 
 
 class Teller:
-    """A bounded queue between charts and the snoop networks; what does not fit in becomes a gap."""
+    """A bounded queue between charts and the snoop networks; what does not fit in becomes a gap.
 
-    def __init__(self, node: str, *, dropped: Callable[[str, int], None]) -> None:
+    Its thread also lets the node's pulse beat.
+    """
+
+    def __init__(
+        self, node: str, *, dropped: Callable[[str, int], None], beat: Callable[[], None]
+    ) -> None:
         self._dropped = dropped
+        self._beat = beat
+        self._beat_at = 0.0
         self._tellings: deque[_Telling | threading.Event] = deque()
         self._awake = False
         self._stopping = False
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"mesh-{node}-teller", daemon=True)
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and has not ended."""
+        return self._thread.is_alive()
 
     def start(self) -> None:
         """Start the thread; a second call does nothing."""
@@ -94,15 +108,26 @@ class Teller:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._wake.wait()
+            self._wake.wait(max(self._beat_at - time.monotonic(), 0))
             self._wake.clear()
+            self._tell_pulse()
             while self._tellings:
                 self._send(self._taken())
                 self._hurry.wait(GATHER_S)
+                self._tell_pulse()
             self._awake = False
             if self._tellings:
                 # Told while we were still thought to be awake.
                 self._rouse()
+
+    def _tell_pulse(self) -> None:
+        now = time.monotonic()
+        if now >= self._beat_at:
+            self._beat_at = now + BEAT_EVERY_S
+            try:
+                self._beat()
+            except Exception:
+                logger.exception("the pulse of this node was not told")
 
     def _taken(self) -> list[_Telling]:
         """All that waits, up to the next flush."""

@@ -167,21 +167,27 @@ class SnoopMonitor:
         """How many frames could not be read, by reason; `undecryptable`: under another key."""
         return dict(self._tally.refused)
 
-    def replay(self, records: Iterable[tuple[SnoopNetwork, SnoopRecord]]) -> None:
-        """Take records from elsewhere, a log say, before those of the network.
+    def replay(self, records: Iterable[tuple[str, SnoopRecord]]) -> list[SnoopRecord | SnoopGap]:
+        """Take records of the past, each with its network; what a reader would have got of them.
 
-        What comes twice is shown once, and what is missing in between is a gap.
+        What then comes a second time is not shown again, and what is missing in between is a gap.
         """
+        items: list[SnoopRecord | SnoopGap] = []
         for network, record in records:
-            self._take(network, (record,))
+            if network in self.networks:
+                items += self._take(network, (record,))
+        return items
 
-    def _take(self, network: SnoopNetwork, records: Sequence[SnoopRecord]) -> None:
+    def _take(
+        self, network: SnoopNetwork, records: Sequence[SnoopRecord]
+    ) -> list[SnoopRecord | SnoopGap]:
         with self._taking:
             items = list(self._in_turn(network, records))
             for item in items:
                 self._remember(network, item)
             for watch in list(self._watches):
                 watch.take(network, items)
+        return items
 
     def _in_turn(
         self, network: SnoopNetwork, records: Iterable[SnoopRecord]
@@ -203,7 +209,7 @@ class SnoopMonitor:
     def _remember(self, network: SnoopNetwork, item: SnoopRecord | SnoopGap) -> None:
         chart = self._chart_of(item.node, item.chart)
         if isinstance(item, SnoopGap):
-            line = f"# {item.missing} records are missing"
+            line = f"# missing: {item.missing}"
             (chart.append_to_spy if network == "snoop_spy" else chart.append_to_trace)(line)
         elif item.kind == "spy":
             chart.append_to_spy(printable(item.text))

@@ -71,6 +71,14 @@ class Watch:
                 return self._items.popleft()
             return self._overflow.pop(next(iter(self._overflow))) if self._overflow else None
 
+    def waiting(self) -> list[SnoopRecord | SnoopGap]:
+        """All that waits at this moment."""
+        with self._changed:
+            items = [*self._items, *self._overflow.values()]
+            self._items.clear()
+            self._overflow.clear()
+            return items
+
     def close(self) -> None:
         """End it; what waits in it can still be read."""
         with self._changed:

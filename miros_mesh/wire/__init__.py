@@ -1,7 +1,17 @@
 """Bytes to meaning and back: no thread, no socket, no miros."""
 
 from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES, FRAME_VERSION, MAX_FRAME_MESSAGES, Codec
-from miros_mesh.wire.envelope import MAX_RANGES, Envelope, Origin, Repair, SnoopRecord
+from miros_mesh.wire.envelope import (
+    MAX_PULSED,
+    MAX_RANGES,
+    ChartPulse,
+    Envelope,
+    Origin,
+    PeerPulse,
+    Pulse,
+    Repair,
+    SnoopRecord,
+)
 from miros_mesh.wire.keyring import KeyRing, fingerprint, generate_key
 from miros_mesh.wire.serializer import MsgpackSerializer
 
@@ -9,12 +19,16 @@ __all__ = [
     "FRAME_OVERHEAD_BYTES",
     "FRAME_VERSION",
     "MAX_FRAME_MESSAGES",
+    "MAX_PULSED",
     "MAX_RANGES",
+    "ChartPulse",
     "Codec",
     "Envelope",
     "KeyRing",
     "MsgpackSerializer",
     "Origin",
+    "PeerPulse",
+    "Pulse",
     "Repair",
     "SnoopRecord",
     "fingerprint",
