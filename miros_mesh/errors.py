@@ -223,3 +223,7 @@ class PortInUseError(ListenError):
 
 class MissingExtraError(MeshError, ImportError):
     """A part of the library needs a package that is optional; the message has the command."""
+
+
+class UnknownChartError(MeshError, LookupError):
+    """A monitor is asked for a chart of which no record has come."""

@@ -8,13 +8,13 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping
-from typing import TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 from miros_mesh import wire
 from miros_mesh.bulletin import Bulletin
 from miros_mesh.config import MeshConfig, NetworkName
-from miros_mesh.errors import ChartNameTakenError, StoppedError
+from miros_mesh.errors import ChartNameTakenError, MeshError, StoppedError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.broker import LinkSettings, amqp_link, embedded_link
 from miros_mesh.link.embedded import load_or_create_key, prepare_home
@@ -27,10 +27,11 @@ from miros_mesh.networks import (
     Mesh,
     Network,
     Peers,
+    Pulses,
     Repair,
     Screen,
     Snoop,
-    Watcher,
+    Teller,
     exchange_of,
 )
 from miros_mesh.observer import Observers, Tracer
@@ -38,11 +39,13 @@ from miros_mesh.report import StopReport
 from miros_mesh.search import Search, marks_of
 from miros_mesh.wire import (
     FRAME_OVERHEAD_BYTES,
+    ChartPulse,
     Codec,
     Envelope,
     KeyRing,
     MsgpackSerializer,
     Origin,
+    Pulse,
     SnoopRecord,
     TracedEnvelope,
 )
@@ -53,10 +56,14 @@ T = TypeVar("T", bound=Origin)
 
 NETWORKS: tuple[NetworkName, ...] = ("mesh", "snoop_trace", "snoop_spy")
 REPAIR = "repair"
+PULSE = "pulse"
 TRACE_ROUTING_KEY = "snoop.trace"
 SPY_ROUTING_KEY = "snoop.spy"
+PULSE_ROUTING_KEY = "pulse"
 # Whoever stopped reading the snoop stream loses its oldest records, not the broker its memory.
 SNOOP_QUEUE_FRAMES = 10_000
+# Nobody waits for a record, and a frame costs a chart's process more than what is in it.
+SNOOP_FRAME_RECORDS = 1_000
 # An event's envelope around its payload: names, numbers, ids.
 _ENVELOPE_BYTES = 2048
 # Joining threads after the drain; they end at their next turn, which is never far.
@@ -90,11 +97,19 @@ class Node:
         self._report = StopReport()
         self._snoops: tuple[Snoop, ...] = ()
         self._watched: set[str] = set()
+        self.teller = Teller(
+            self.identity.node,
+            dropped=lambda network, events: self.observer.dropped(
+                network=network, reason="teller_full", events=events
+            ),
+            beat=self._beat,
+        )
+        self._probes: dict[str, Callable[[], ChartPulse]] = {}
         self.screen = Screen(
             self.identity.node,
             self.identity.incarnation,
-            dropped=lambda: self.observer.dropped(
-                network="snoop_screen", reason="slow_reader", events=1
+            dropped=lambda events: self.observer.dropped(
+                network="snoop_screen", reason="slow_reader", events=events
             ),
         )
 
@@ -140,6 +155,9 @@ class Node:
             # First, so that nobody is found while all others end.
             self.search.stop(_JOIN_TIMEOUT_S)
         self.repair.stop(_JOIN_TIMEOUT_S)
+        if self.teller.runs:
+            self.teller.stop(_JOIN_TIMEOUT_S)
+            self._beat(leaving=True)
         self._report = report = self.peers.stop(self.config.drain_timeout_s)
         if report.left_over:
             logger.error("node %s stopped with %d events undelivered", self.name, report.left_over)
@@ -231,26 +249,42 @@ class Node:
     def leave(self, chart: str) -> bool:
         """Forget a chart; whether it was the last one."""
         self.silence(chart)
+        self.teller.flush(_JOIN_TIMEOUT_S)
+        self._probes.pop(chart, None)
         for snoop in self._snoops:
             snoop.unwatch(chart)
         self._charts.pop(chart, None)
         self._vitals.left(chart)
         return not self._charts
 
-    def watch(self, snoop: Snoop, chart: str, watcher: Watcher) -> None:
-        """Show a snoop network to a chart's watcher. Raises the `LinkError` in its way."""
-        snoop.watch(chart, watcher)
+    def watch(
+        self, snoop: Snoop | Pulses, owner: str, watcher: Callable[[Sequence[Any]], object]
+    ) -> None:
+        """Show a snoop network, or the pulses, to a watcher. Raises the `LinkError` in its way."""
+        snoop.watch(owner, watcher)
         with self._lock:
             if snoop.network.name in self._watched:
                 return
             self._watched.add(snoop.network.name)
-        self.screen.start()
         try:
             self.subscriber.add(self._snoop_queue(snoop), snoop.receive, self._add_timeout_s)
         except BaseException:
             # Whoever asks next tries again.
             self._watched.discard(snoop.network.name)
             raise
+
+    def take_part(self, chart: str, probe: Callable[[], ChartPulse]) -> None:
+        """A chart is in a snoop network from now on: it tells, and the probe tells how it is."""
+        self._probes[chart] = probe
+        self.teller.start()
+        self.screen.start()
+
+    def _beat(self, *, leaving: bool = False) -> None:
+        charts = [probe() for probe in list(self._probes.values())]
+        try:
+            self.pulses.send(self.health(), charts, leaving=leaving)
+        except MeshError as error:
+            self.pulses.network.complain("pulse", error)
 
     def _build(self) -> None:
         config, identity = self.config, self.identity
@@ -269,9 +303,11 @@ class Node:
         self.trace = Snoop(trace, identity, TRACE_ROUTING_KEY)
         self.spy = Snoop(spy, identity, SPY_ROUTING_KEY)
         self._snoops = (self.trace, self.spy)
+        pulses = self._network(PULSE, Pulse)
+        self.pulses = Pulses(pulses, identity, PULSE_ROUTING_KEY)
         repairs = self._network(REPAIR, wire.Repair)
         link = self._make_link(self._link_settings())
-        self.peers = Peers(link, (mesh, trace, spy, repairs))
+        self.peers = Peers(link, (mesh, trace, spy, repairs, pulses))
         claim = exchange_of(f"name.{config.node_name}") if config.node_name else None
         self.subscriber: Subscriber = link.subscriber(self.home, claim=claim)
         self.repair = Repair(
@@ -310,11 +346,12 @@ class Node:
         extended: type[T] | None = None,
     ) -> Network[T]:
         config = self.config
-        own = name == REPAIR
+        own, snoop = name == REPAIR, name.startswith("snoop")
+        key = {REPAIR: "mesh", PULSE: "snoop_trace"}.get(name, name)
         largest = self._largest_message + _ENVELOPE_BYTES
         codec = Codec(
             name,
-            KeyRing(self._keys("mesh" if own else cast("NetworkName", name))),
+            KeyRing(self._keys(cast("NetworkName", key))),
             message_type,
             max_frame_bytes=largest + FRAME_OVERHEAD_BYTES,
             max_event_bytes=largest if own else config.max_event_bytes,
@@ -324,10 +361,10 @@ class Node:
             name,
             codec,
             self.observer,
-            frame_events=config.frame_events,
+            frame_events=max(config.frame_events, SNOOP_FRAME_RECORDS * snoop),
             frame_bytes=config.frame_bytes,
             # Nobody's trace may cost anybody an event.
-            expendable=name.startswith("snoop"),
+            expendable=snoop or name == PULSE,
             history=history,
         )
 
@@ -340,7 +377,7 @@ class Node:
         return LinkSettings(
             node=self.name,
             exchanges=(
-                *(exchange_of(network) for network in (*NETWORKS, REPAIR)),
+                *(exchange_of(network) for network in (*NETWORKS, REPAIR, PULSE)),
                 *(marks_of(config) if config.brokers else ()),
             ),
             observer=self.observer,
@@ -383,7 +420,7 @@ class Node:
             expires_s=self.config.queue_expires_s,
         )
 
-    def _snoop_queue(self, snoop: Snoop) -> QueueSpec:
+    def _snoop_queue(self, snoop: Snoop | Pulses) -> QueueSpec:
         return QueueSpec(
             name=_queue_name(snoop.network.name, self.name, self.identity.incarnation),
             exchange=snoop.network.exchange,

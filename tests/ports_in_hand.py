@@ -51,9 +51,9 @@ class Shelf:
         self.size_bytes += parcel.size_bytes
         return ()
 
-    def grown(self, parcel: Parcel, size_bytes: int) -> Sequence[Parcel]:
+    def grown(self, parcel: Parcel, size_bytes: int, events: int = 1) -> Sequence[Parcel]:
         assert parcel in self.parcels, "grown, but never put here"
-        self.events += 1
+        self.events += events
         self.size_bytes += size_bytes
         return ()
 

@@ -65,6 +65,8 @@ class ChartQueue(LockingDeque):
         self._span = NO_SPAN
         self._prefix = ""
         self._handled = 0
+        self.last_signal = ""
+        """Of the event that is or was handled last."""
         self._current: Mark | None = None
         self._thread = 0
         # miros' queue mixes up the order when two threads post to it at once.
@@ -74,6 +76,11 @@ class ChartQueue(LockingDeque):
     def room(self) -> int:
         """How many received events fit in now."""
         return HIGH_WATER - len(self)
+
+    @property
+    def handled(self) -> int:
+        """How many events were taken from it."""
+        return self._handled
 
     @property
     def current(self) -> Mark | None:
@@ -96,6 +103,7 @@ class ChartQueue(LockingDeque):
             item = super().popleft()
         self._thread = threading.get_ident()
         self._handled += 1
+        self.last_signal = item.signal_name
         if isinstance(item, Received):
             envelope = item.arrival.envelope
             self._current = Mark(envelope.id, envelope.cause, item.arrival)

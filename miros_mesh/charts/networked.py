@@ -106,10 +106,10 @@ class _Networked(ActiveObject):
         self._begin = threading.Event()
         self._notices = Notices(self)
         self._reception = Reception(self, on_mesh_rx, self._notices)
-        self._snoop = ChartSnoop(self, {"trace": on_trace_rx, "spy": on_spy_rx})
         self.queue = self.locking_deque = ChartQueue(
             self._reception.finished, self._reception.crowded_out, self._reception.follow
         )
+        self._snoop = ChartSnoop(self, self.queue, {"trace": on_trace_rx, "spy": on_spy_rx})
 
     @property
     def tx_routing_key(self) -> str:

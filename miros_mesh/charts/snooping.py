@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Any, Literal
 
 from miros import ActiveObject
 
-from miros_mesh.charts.fifo import Mark
-from miros_mesh.errors import MeshError
+from miros_mesh.charts.fifo import ChartQueue, Mark
 from miros_mesh.networks import Snoop, Step
 from miros_mesh.node import Node
-from miros_mesh.wire import SnoopRecord
-
-logger = logging.getLogger(__name__)
+from miros_mesh.wire import ChartPulse, SnoopRecord
 
 Stream = Literal["trace", "spy"]
 SnoopCallback = Callable[[SnoopRecord], None]
@@ -24,8 +20,14 @@ SnoopCallback = Callable[[SnoopRecord], None]
 class ChartSnoop:
     """The snoop streams that one chart takes part in."""
 
-    def __init__(self, chart: ActiveObject, callbacks: dict[Stream, SnoopCallback | None]) -> None:
+    def __init__(
+        self,
+        chart: ActiveObject,
+        queue: ChartQueue,
+        callbacks: dict[Stream, SnoopCallback | None],
+    ) -> None:
         self._chart = chart
+        self._queue = queue
         self._callbacks = callbacks
         self._colors: dict[Stream, bool] = {}
         self._node: Node | None = None
@@ -51,17 +53,15 @@ class ChartSnoop:
         """A note into the trace stream, or the spy stream when only that one is enabled."""
         if self._colors:
             stream: Stream = "trace" if "trace" in self._colors else "spy"
-            cause = mark.id if mark else None
-            self._tell(stream, Step("scribble", time.time(), text, cause=cause))
+            self._tell(stream, 1, _scribble, text, time.time(), mark)
 
     def tell_steps(self, mark: Mark | None) -> None:
         """What the last run to completion did."""
         if not self._colors or not self._chart.instrumented:
             return
         if "spy" in self._colors:
-            now = time.time()
-            for line in list(self._chart.rtc.spy):
-                self._tell("spy", _step(mark, kind="spy", time=now, text=line))
+            lines = tuple(self._chart.rtc.spy)
+            self._tell("spy", len(lines), _spy, lines, time.time(), mark)
         if "trace" in self._colors:
             self._tell_trace(mark)
 
@@ -69,41 +69,56 @@ class ChartSnoop:
         traces = self._chart.full.trace
         if not traces or traces[-1] is self._last_trace:
             return
-        latest: Any = traces[-1]
-        self._last_trace = latest
-        signal = latest.signal or "start_at"
-        step = _step(
-            mark,
-            kind="trace",
-            time=latest.datetime.timestamp() if latest.datetime else time.time(),
-            text=f"e->{signal}() {latest.start_state}->{latest.end_state}",
-            signal=signal,
-            from_state=latest.start_state,
-            to_state=latest.end_state,
-        )
-        self._tell("trace", step)
+        self._last_trace = latest = traces[-1]
+        self._tell("trace", 1, _trace, latest, mark)
 
     def _watch(self, node: Node, stream: Stream) -> None:
         callback = self._callbacks[stream]
         printing = node.screen.colored if self._colors[stream] else node.screen.plain
         watcher = node.screen.calling(callback) if callback else printing
+        node.take_part(self._chart.name, self._pulse)
         node.watch(_snoop(node, stream), self._chart.name, watcher)
 
-    def _tell(self, stream: Stream, step: Step) -> None:
-        """A step that cannot be sent must not end the chart."""
+    def _pulse(self) -> ChartPulse:
+        chart, queue = self._chart, self._queue
+        thread = chart.thread
+        # Before its start a chart is in no state.
+        state = getattr(chart.state, "fun", None)
+        return ChartPulse(
+            chart.name,
+            getattr(state, "__name__", ""),
+            queue.handled,
+            queue.last_signal,
+            dead=thread is not None and not thread.is_alive(),
+        )
+
+    def _tell(
+        self, stream: Stream, amount: int, steps: Callable[..., list[Step]], *facts: Any
+    ) -> None:
         # Another thread may stop the chart meanwhile.
-        node = self._node
-        if node is None:
-            return
-        try:
-            _snoop(node, stream).tell(self._chart.name, step)
-        except MeshError as error:
-            logger.warning("chart %s: a snoop record was not sent: %s", self._chart.name, error)
+        if node := self._node:
+            node.teller.tell(_snoop(node, stream), self._chart.name, amount, steps, *facts)
 
 
 def _snoop(node: Node, stream: Stream) -> Snoop:
     return node.trace if stream == "trace" else node.spy
 
 
-def _step(mark: Mark | None, **facts: Any) -> Step:
-    return Step(event_id=mark.id if mark else None, cause=mark.cause if mark else None, **facts)
+def _scribble(text: str, now: float, mark: Mark | None) -> list[Step]:
+    return [Step("scribble", now, text, cause=mark.id if mark else None)]
+
+
+def _spy(lines: tuple[str, ...], now: float, mark: Mark | None) -> list[Step]:
+    event_id, cause = _ids(mark)
+    return [Step("spy", now, str(line), event_id=event_id, cause=cause) for line in lines]
+
+
+def _trace(latest: Any, mark: Mark | None) -> list[Step]:
+    signal, start, end = latest.signal or "start_at", latest.start_state, latest.end_state
+    when = latest.datetime.timestamp() if latest.datetime else time.time()
+    text = f"e->{signal}() {start}->{end}"
+    return [Step("trace", when, text, signal, start, end, *_ids(mark))]
+
+
+def _ids(mark: Mark | None) -> tuple[str | None, str | None]:
+    return (mark.id, mark.cause) if mark else (None, None)

@@ -9,10 +9,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from miros_mesh.cli.check import check
 from miros_mesh.cli.demo import demo
 from miros_mesh.cli.discover import discover
+from miros_mesh.cli.moment import moment
+from miros_mesh.cli.snoop import Wanted, snoop
+from miros_mesh.cli.top import top
 from miros_mesh.config import MeshConfig
 from miros_mesh.errors import MeshError
 from miros_mesh.wire import generate_key
@@ -42,6 +46,27 @@ Secrets may be given as files: MIROS_MESH_BROKER_URL_FILE, MIROS_MESH_ENCRYPTION
 """
 
 
+_SNOOP_HELP = """\
+Print what every chart does that has a snoop stream enabled, until Ctrl-C. A line that begins with
+[--] is a gap: records that were told and are not shown, and why.
+
+A broker keeps no records of the past. For --since, keep your own: miros-mesh snoop --json >> FILE.
+Then --history FILE --since 10m (or 90s, 2h, 1d, 2026-11-21T03:08) shows that part first and goes on
+with what comes; what both have is shown once, what neither has is a gap.
+
+A PATTERN is a name, or a shell pattern such as 'pump*'. An option that is given several times shows
+what any of its patterns fits; different options must all fit.
+"""
+
+_FILTERS = {
+    "node": "nodes with this name",
+    "chart": "charts with this name",
+    "kind": "trace, spy or scribble",
+    "signal": "this signal",
+    "state": "steps from, to or within this state",
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 when all is well, 1 when not, 2 for wrong usage."""
     options = _parser().parse_args(arguments)
@@ -63,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="miros-mesh",
-        description="Network miros statecharts: try it, make keys, check settings.",
+        description="Network miros statecharts: try it, make keys, check settings, watch charts.",
         epilog=_SETTINGS_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -73,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_keygen(commands)
     _add_check(commands)
     _add_discover(commands)
+    _add_snoop(commands)
+    _add_top(commands)
     return parser
 
 
@@ -143,6 +170,80 @@ def _run_discover(options: argparse.Namespace) -> int:
         timeout_s=options.timeout,
         as_json=options.json,
     )
+
+
+def _add_snoop(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "snoop",
+        help="what every chart of the mesh does, line by line",
+        description=_SNOOP_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--broker", metavar="URL", help="the mesh at this broker")
+    add("--trace", action="store_true", help="transitions and notes; default: these and --spy")
+    add("--spy", action="store_true", help="every step of the event processors")
+    for name, what in _FILTERS.items():
+        add(f"--{name}", action="append", default=[], metavar="PATTERN", help=f"only {what}")
+    add("--json", action="store_true", help="one ECS object a line")
+    add("--history", type=Path, metavar="FILE", help="first what --json wrote into this file")
+    add("--since", type=moment, metavar="WHEN", help="of the history: what is younger than that")
+    add("--seconds", type=_seconds, metavar="N", help="end after so long; default: never")
+    add("--no-color", action="store_true", help="print without colours")
+    parser.set_defaults(run=_run_snoop, parser=parser)
+
+
+def _run_snoop(options: argparse.Namespace) -> int:
+    if options.since is not None and options.history is None:
+        options.parser.error("--since needs --history FILE: a broker keeps no records of the past")
+    wanted = Wanted(
+        trace=options.trace,
+        spy=options.spy,
+        nodes=options.node,
+        charts=options.chart,
+        kinds=options.kind,
+        signals=options.signal,
+        states=options.state,
+    )
+    return snoop(
+        os.environ,
+        wanted,
+        broker_url=options.broker,
+        history=options.history,
+        since=options.since,
+        seconds=options.seconds,
+        as_json=options.json,
+        color=_wants_color(options),
+    )
+
+
+def _add_top(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "top",
+        help="a live table of nodes and charts",
+        description="A live table of the nodes that have a snoop stream enabled, and of their "
+        "charts that take part: state, events per second, last event; outbox, brokers. Exit code 1 "
+        "if there was none. Needs the extra: pip install 'miros-mesh[top]'.",
+    )
+    parser.add_argument("--broker", metavar="URL", help="the mesh at this broker")
+    parser.add_argument("--once", action="store_true", help="one table; so it is when piped, too")
+    parser.add_argument("--json", action="store_true", help="one JSON object, and the end")
+    parser.add_argument("--no-color", action="store_true", help="draw without colours")
+    parser.set_defaults(run=_run_top)
+
+
+def _run_top(options: argparse.Namespace) -> int:
+    return top(
+        os.environ,
+        broker_url=options.broker,
+        once=options.once,
+        as_json=options.json,
+        color=_wants_color(options),
+    )
+
+
+def _wants_color(options: argparse.Namespace) -> bool:
+    return not (options.no_color or os.environ.get("NO_COLOR")) and sys.stdout.isatty()
 
 
 def _words(text: str) -> list[str]:

@@ -56,10 +56,10 @@ class Outbox:
             self._count(parcel, parcel.events, parcel.size_bytes)
             return self._trim()
 
-    def grown(self, parcel: Parcel, size_bytes: int) -> Sequence[Parcel]:
-        """A parcel that was put took one more event; returns what had to go."""
+    def grown(self, parcel: Parcel, size_bytes: int, events: int = 1) -> Sequence[Parcel]:
+        """A parcel that was put took more events; returns what had to go."""
         with self._changed:
-            self._count(parcel, 1, size_bytes)
+            self._count(parcel, events, size_bytes)
             return self._trim()
 
     def take(self) -> Parcel | None:

@@ -109,8 +109,8 @@ class Publisher(Protocol):
     def put(self, parcel: Parcel) -> Sequence[Parcel]:
         """Queue a parcel; never waits, and tells nobody. Returns what had to go for it."""
 
-    def grown(self, parcel: Parcel, size_bytes: int) -> Sequence[Parcel]:
-        """A queued parcel took one more event of that size; returns what had to go."""
+    def grown(self, parcel: Parcel, size_bytes: int, events: int = 1) -> Sequence[Parcel]:
+        """A queued parcel took more events of that size in all; returns what had to go."""
 
     def report(self) -> StopReport:
         """What has become until now of the events put here."""

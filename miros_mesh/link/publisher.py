@@ -57,9 +57,9 @@ class BrokerPublisher(Worker):
         self.wake()
         return dropped
 
-    def grown(self, parcel: Parcel, size_bytes: int) -> Sequence[Parcel]:
-        """A queued parcel took one more event of that size; returns what had to go."""
-        return self._outbox.grown(parcel, size_bytes)
+    def grown(self, parcel: Parcel, size_bytes: int, events: int = 1) -> Sequence[Parcel]:
+        """A queued parcel took more events of that size in all; returns what had to go."""
+        return self._outbox.grown(parcel, size_bytes, events)
 
     def report(self) -> StopReport:
         """What has become until now of the events put here."""

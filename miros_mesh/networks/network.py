@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from miros_mesh.errors import FrameError, MeshError
@@ -23,6 +24,9 @@ T = TypeVar("T", bound=Origin)
 # The version is in the name because an exchange cannot be redeclared with other arguments.
 EXCHANGE_PREFIX = "miros_mesh.v1."
 COMPLAIN_EVERY_S = 10.0
+# The end of a sealed frame is its signature.
+_MARK_BYTES = 32
+_REMEMBERED_FRAMES = 10_000
 
 
 def exchange_of(network: str) -> str:
@@ -54,6 +58,9 @@ class Network(Generic[T]):
         self._history = history
         # A stranger must not be able to fill our disk, nor a broker that stays away.
         self._complaints = Throttle(COMPLAIN_EVERY_S)
+        # Whoever may not read a trace is told so once: it can be meant.
+        self._refusals = Throttle(math.inf) if expendable else self._complaints
+        self._sealed: dict[bytes, int] = {}
         self._publishers: tuple[Publisher, ...] = ()
         self._tail: Frame | None = None
         self._sequences: defaultdict[str, int] = defaultdict(int)
@@ -89,7 +96,7 @@ class Network(Generic[T]):
             if self._history:
                 self._history.add(message, len(encoded))
             alone = not self._publishers
-            overflow = self._pack(routing_key, encoded, counted)
+            overflow = self._pack(routing_key, (encoded,), counted=counted)
         # A hook may transmit, so nobody is told anything under the lock.
         if counted:
             self._observer.transmitted(network=self.name, chart=chart)
@@ -98,6 +105,36 @@ class Network(Generic[T]):
         for peer, parcels in overflow:
             self._tell_overflow(peer, parcels)
         return sequence
+
+    def send_all(self, routing_key: str, messages: Iterable[T]) -> list[tuple[T, MeshError]]:
+        """Pack messages that bring their numbers along; which of them cannot travel, and why.
+
+        Of these the repairs keep no copy.
+        """
+        encoded, refused = list[bytes](), list[tuple[T, MeshError]]()
+        for message in messages:
+            try:
+                encoded.append(self._codec.encode(message))
+            except MeshError as error:
+                refused.append((message, error))
+                continue
+            self._observer.transmitted(network=self.name, chart=message.chart)
+        with self._lock:
+            alone = not self._publishers
+            overflow = self._pack(routing_key, encoded, counted=True)
+        if alone:
+            self._observer.dropped(network=self.name, reason="no_peer", events=len(encoded))
+        for peer, parcels in overflow:
+            self._tell_overflow(peer, parcels)
+        return refused
+
+    def comes_back(self, delivery: Delivery) -> bool:
+        """Whether it is a frame that we have sealed ourselves, as far as we remember."""
+        events = self._sealed.pop(delivery.body[-_MARK_BYTES:], 0)
+        if events:
+            size_bytes = len(delivery.body)
+            self._observer.received(network=self.name, events=events, size_bytes=size_bytes)
+        return events > 0
 
     def sequence_of(self, chart: str) -> int:
         """The number of the chart's last message; 0 before the first."""
@@ -118,31 +155,43 @@ class Network(Generic[T]):
         return messages
 
     def complain(self, reason: str, error: MeshError) -> None:
-        """Log once in a while why something received is refused."""
-        if times := self._complaints.due(reason):
+        """Log once in a while why something received is refused; of an expendable one, once."""
+        if times := self._refusals.due(reason):
             logger.warning("refused on %s, %d time(s): %s", self.name, times, error)
 
     def _pack(
-        self, routing_key: str, encoded: bytes, counted: bool
+        self, routing_key: str, encoded: Sequence[bytes], *, counted: bool
     ) -> list[tuple[str, Sequence[Parcel]]]:
-        """Hand the message to every publisher; which peer's outbox had to drop what for it."""
-        tail = self._tail
-        fits = counted and tail and tail.counted and tail.routing_key == routing_key
-        if tail and fits and tail.add(encoded):
-            size = len(encoded)
-            gone = [(each.broker.name, each.grown(tail, size)) for each in self._publishers]
-        else:
-            self._tail = frame = self._frame(routing_key, counted)
-            frame.add(encoded)
-            gone = [(each.broker.name, each.put(frame)) for each in self._publishers]
+        """Hand the messages to every publisher; which peer's outbox had to drop what for them."""
+        gone: list[tuple[str, Sequence[Parcel]]] = []
+        while encoded:
+            tail = self._tail
+            fits = counted and tail and tail.counted and tail.routing_key == routing_key
+            if tail and fits and (taken := tail.add_all(encoded)):
+                size = sum(map(len, encoded[:taken]))
+                gone += [(p.broker.name, p.grown(tail, size, taken)) for p in self._publishers]
+            else:
+                self._tail = frame = self._frame(routing_key, counted)
+                taken = frame.add_all(encoded)
+                gone += [(p.broker.name, p.put(frame)) for p in self._publishers]
+            encoded = encoded[taken:]
         return [(peer, parcels) for peer, parcels in gone if parcels]
+
+    def _seal(self, messages: Sequence[bytes]) -> bytes:
+        sealed = self._codec.seal(messages)
+        if self._expendable:
+            # It comes back to whoever watches; opening it would tell nothing new.
+            self._sealed[sealed[-_MARK_BYTES:]] = len(messages)
+            if len(self._sealed) > _REMEMBERED_FRAMES:
+                self._sealed.pop(next(iter(self._sealed)), None)
+        return sealed
 
     def _frame(self, routing_key: str, counted: bool) -> Frame:
         return Frame(
             self.name,
             self.exchange,
             routing_key,
-            self._codec.seal,
+            self._seal,
             expendable=self._expendable,
             counted=counted,
             max_events=self._frame_events,

@@ -52,13 +52,19 @@ class Frame:
 
     def add(self, encoded: bytes) -> bool:
         """Take a message; False when the frame is closed or full. An empty frame takes any size."""
+        return self.add_all((encoded,)) == 1
+
+    def add_all(self, encoded: Sequence[bytes]) -> int:
+        """Take as many of the messages as fit, in order; how many."""
         with self._lock:
-            if not self._open or not self._fits(encoded):
-                return False
-            self._messages.append(encoded)
-            self._events += 1
-            self._size_bytes += len(encoded)
-            return True
+            before = self._events
+            for each in encoded if self._open else ():
+                if not self._fits(each):
+                    break
+                self._messages.append(each)
+                self._events += 1
+                self._size_bytes += len(each)
+            return self._events - before
 
     def close(self) -> None:
         """Grow no more."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import queue
 import sys
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from miros_mesh.networks.snoop import printable, render
 from miros_mesh.wire import SnoopRecord
@@ -14,20 +14,23 @@ from miros_mesh.wire import SnoopRecord
 logger = logging.getLogger(__name__)
 
 LINES = 10_000
+Show = Callable[[Sequence[SnoopRecord]], None]
 
 
 class Screen:
     """Records wait in a bounded queue; when it is full the new ones go, and the gap is told."""
 
-    def __init__(self, node: str, incarnation: str, *, dropped: Callable[[], None]) -> None:
+    def __init__(self, node: str, incarnation: str, *, dropped: Callable[[int], None]) -> None:
         self._incarnation = incarnation
         self._dropped = dropped
-        self._jobs: queue.Queue[tuple[Callable[[SnoopRecord], None], SnoopRecord] | None]
-        self._jobs = queue.Queue(LINES)
+        self._jobs: deque[tuple[Show, Sequence[SnoopRecord]]] = deque()
+        self._lines = 0
         self._missing = 0
         # No set, since an application's callback need not be hashable.
         self._failed: list[Callable[[SnoopRecord], None]] = []
         self._unread = False
+        self._stopping = False
+        self._changed = threading.Condition(threading.Lock())
         self._thread = threading.Thread(target=self._run, name=f"mesh-{node}-snoop", daemon=True)
 
     def start(self) -> None:
@@ -37,63 +40,84 @@ class Screen:
 
     def stop(self, timeout_s: float) -> None:
         """Show what waits, and end."""
-        if self._thread.is_alive():
-            try:
-                self._jobs.put(None, timeout=timeout_s)
-            except queue.Full:
-                return
-            # A callback of the application may stop its chart on this very thread.
-            if self._thread is not threading.current_thread():
-                self._thread.join(timeout_s)
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        # A callback of the application may stop its chart on this very thread.
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
 
-    def colored(self, record: SnoopRecord) -> None:
-        """Print the record, the node's own charts in one colour and all others in another."""
-        self._submit(self._print_colored, record)
+    def colored(self, records: Sequence[SnoopRecord]) -> None:
+        """Print the records, the node's own charts in one colour and all others in another."""
+        self._submit(self._print_colored, records)
 
-    def plain(self, record: SnoopRecord) -> None:
-        """Print the record without colours."""
-        self._submit(self._print_plain, record)
+    def plain(self, records: Sequence[SnoopRecord]) -> None:
+        """Print the records without colours."""
+        self._submit(self._print_plain, records)
 
-    def calling(self, callback: Callable[[SnoopRecord], None]) -> Callable[[SnoopRecord], None]:
-        """A watcher that calls back on this thread."""
-        return lambda record: self._submit(callback, record)
+    def calling(self, callback: Callable[[SnoopRecord], None]) -> Show:
+        """A watcher that calls back on this thread, with one record at a time."""
 
-    def _submit(self, job: Callable[[SnoopRecord], None], record: SnoopRecord) -> None:
-        try:
-            self._jobs.put_nowait((job, record))
-        except queue.Full:
-            self._missing += 1
-            self._dropped()
+        def call(records: Sequence[SnoopRecord]) -> None:
+            for record in records:
+                self._call(callback, record)
+
+        return lambda records: self._submit(call, records)
+
+    def _submit(self, show: Show, records: Sequence[SnoopRecord]) -> None:
+        with self._changed:
+            taken = records[: LINES - self._lines]
+            missing = len(records) - len(taken)
+            self._missing += missing
+            if taken:
+                self._lines += len(taken)
+                self._jobs.append((show, taken))
+                self._changed.notify()
+        if missing:
+            self._dropped(missing)
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            show, record = job
+        while job := self._next():
+            show, records = job
             if self._missing:
                 missing, self._missing = self._missing, 0
                 logger.warning("%d snoop records were not shown: the reader is too slow", missing)
-            self._show(show, record)
+            show(records)
 
-    def _show(self, show: Callable[[SnoopRecord], None], record: SnoopRecord) -> None:
+    def _next(self) -> tuple[Show, Sequence[SnoopRecord]] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._stopping)
+            if not self._jobs:
+                return None
+            show, records = self._jobs.popleft()
+            self._lines -= len(records)
+            return show, records
+
+    def _call(self, callback: Callable[[SnoopRecord], None], record: SnoopRecord) -> None:
         try:
-            show(record)
+            callback(record)
         except Exception:
-            if show not in self._failed:
-                self._failed.append(show)
+            if callback not in self._failed:
+                self._failed.append(callback)
                 chart = printable(record.chart)
                 logger.exception("showing a record of %s failed; said once", chart)
 
-    def _print_colored(self, record: SnoopRecord) -> None:
-        own = record.incarnation == self._incarnation
-        self._write(render(record, own=own, color=True))
+    def _print_colored(self, records: Sequence[SnoopRecord]) -> None:
+        own = self._incarnation
+        self._write([render(r, own=r.incarnation == own, color=True) for r in records])
 
-    def _print_plain(self, record: SnoopRecord) -> None:
-        self._write(render(record))
+    def _print_plain(self, records: Sequence[SnoopRecord]) -> None:
+        self._write([render(record) for record in records])
 
-    def _write(self, line: str) -> None:
+    def _write(self, lines: Sequence[str]) -> None:
         try:
-            sys.stdout.write(line + "\n")
+            sys.stdout.write("\n".join((*lines, "")))
             sys.stdout.flush()
         except BrokenPipeError:
             if not self._unread:
                 self._unread = True
                 logger.warning("nobody reads standard output any more: snoop records are not shown")
+        except Exception:
+            if not self._unread:
+                self._unread = True
+                logger.exception("snoop records cannot be printed; said once")

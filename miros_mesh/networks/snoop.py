@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Literal
+
+import msgspec
 
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.mesh import Identity
 from miros_mesh.networks.network import Network
+from miros_mesh.networks.watchers import Watchers
 from miros_mesh.wire import SnoopRecord
 
+logger = logging.getLogger(__name__)
+
 Kind = Literal["trace", "spy", "scribble"]
-Watcher = Callable[[SnoopRecord], None]
 
 _OWN, _OTHER, _RESET = "\033[94m", "\033[95m", "\033[0m"
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, gc=False):
     """What a chart has to say of itself; the snoop network adds who and when in the stream."""
 
     kind: Kind
@@ -33,50 +37,44 @@ class Step:
     cause: str | None = None
 
 
-class Snoop:
+class Snoop(Watchers[SnoopRecord]):
     """One snoop network of a node: sends its charts' steps, shows everybody's to its watchers."""
 
     def __init__(self, network: Network[SnoopRecord], identity: Identity, routing_key: str) -> None:
+        super().__init__()
         self.network = network
         self.routing_key = routing_key
+        self.numbering = threading.Lock()
+        """Held by whoever takes numbers, until what has them waits in its place."""
+        self._numbers: defaultdict[str, int] = defaultdict(int)
         self._identity = identity
-        self._watchers: dict[str, Watcher] = {}
-        self._lock = threading.Lock()
 
-    def watch(self, chart: str, watcher: Watcher) -> None:
-        """Call with each record, once however many charts ask; the watcher must only enqueue."""
-        with self._lock:
-            self._watchers = {**self._watchers, chart: watcher}
+    def number(self, chart: str, amount: int = 1) -> int:
+        """The first of the chart's next numbers; that many are used up."""
+        first = self._numbers[chart] + 1
+        self._numbers[chart] += amount
+        return first
 
-    def unwatch(self, chart: str) -> None:
-        """The chart no longer asks."""
-        with self._lock:
-            self._watchers = {c: w for c, w in self._watchers.items() if c != chart}
+    def records(self, chart: str, first: int, steps: Iterable[Step]) -> list[SnoopRecord]:
+        """What the steps of a chart are on the network, numbered from the first."""
+        return [_record(self._identity, chart, first + at, step) for at, step in enumerate(steps)]
 
-    def tell(self, chart: str, step: Step) -> None:
-        """Send a step of a chart, and show it to the node's own watchers at once."""
-        sent: list[SnoopRecord] = []
-
-        def make(sequence: int) -> SnoopRecord:
-            record = _record(self._identity, chart, sequence, step)
-            sent.append(record)
-            return record
-
-        self.network.send(chart, self.routing_key, make)
-        self._show(sent[-1])
+    def send(self, records: Sequence[SnoopRecord]) -> None:
+        """Put records into the outbox; one that cannot travel leaves a gap, and is logged."""
+        for record, error in self.network.send_all(self.routing_key, records):
+            chart = printable(record.chart)
+            logger.warning("chart %s: a snoop record was not sent: %s", chart, error)
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery; the node's own records were shown when they were sent."""
+        if self.network.comes_back(delivery):
+            delivery.ack()
+            return
         records = self.network.open(delivery)
-        for record in records:
-            if record.incarnation != self._identity.incarnation:
-                self._show(record)
+        own = self._identity.incarnation
+        self.show([record for record in records if record.incarnation != own])
         if records:
             delivery.ack()
-
-    def _show(self, record: SnoopRecord) -> None:
-        for watcher in set(self._watchers.values()):
-            watcher(record)
 
 
 def render(record: SnoopRecord, *, own: bool = False, color: bool = False) -> str:
@@ -89,8 +87,7 @@ def render(record: SnoopRecord, *, own: bool = False, color: bool = False) -> st
         name = f"{_OWN if own else _OTHER}{name}{_RESET}"
     if record.kind == "spy":
         return f" [+s] {name} {printable(record.text)}"
-    when = datetime.fromtimestamp(record.time, UTC).astimezone()
-    stamp = when.strftime("%Y-%m-%d %H:%M:%S.%f")
+    stamp = datetime.fromtimestamp(record.time).isoformat(" ", "microseconds")  # noqa: DTZ006
     mark = "# " if record.kind == "scribble" else ""
     return f" [+t] [{stamp}] [{name}] {mark}{printable(record.text)}"
 
@@ -104,16 +101,16 @@ def printable(text: str) -> str:
 
 def _record(identity: Identity, chart: str, sequence: int, step: Step) -> SnoopRecord:
     return SnoopRecord(
-        node=identity.node,
-        chart=chart,
-        incarnation=identity.incarnation,
-        sequence=sequence,
-        kind=step.kind,
-        time=step.time,
-        text=step.text,
-        signal=step.signal,
-        from_state=step.from_state,
-        to_state=step.to_state,
-        event_id=step.event_id,
-        cause=step.cause,
+        identity.node,
+        chart,
+        identity.incarnation,
+        sequence,
+        step.kind,
+        step.time,
+        step.text,
+        step.signal,
+        step.from_state,
+        step.to_state,
+        step.event_id,
+        step.cause,
     )

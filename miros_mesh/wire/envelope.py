@@ -1,4 +1,4 @@
-"""What travels inside a frame: events of the mesh, records of the snoop networks, and repairs.
+"""What travels in frames: events of the mesh, records of the snoop networks, repairs, pulses.
 
 They travel as msgpack arrays in field order, so the order of the fields is part of the wire
 format: a new field means a new frame version. What every field of the first version says can be
@@ -16,11 +16,13 @@ MAX_NAME = 255
 MAX_INCARNATION = 64
 MAX_SEQUENCE = 2**63 - 1
 MAX_RANGES = 1000
+MAX_PULSED = 1000
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 StateName = Annotated[str, Meta(max_length=MAX_NAME)]
 Incarnation = Annotated[str, Meta(min_length=1, max_length=MAX_INCARNATION)]
 SequenceNumber = Annotated[int, Meta(ge=1, le=MAX_SEQUENCE)]
+Amount = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE)]
 EventId = Annotated[
     str, Meta(min_length=1, max_length=MAX_INCARNATION + MAX_NAME + len(f"//{MAX_SEQUENCE}"))
 ]
@@ -85,6 +87,38 @@ class Repair(Origin, frozen=True):
         tuple[tuple[SequenceNumber, SequenceNumber], ...], Meta(max_length=MAX_RANGES)
     ] = ()
     events: tuple[Envelope, ...] = ()
+
+
+class PeerPulse(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """A broker that the node sends to."""
+
+    name: Name
+    state: Literal["up", "down", "blocked"]
+
+
+class ChartPulse(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False
+):
+    """A chart that takes part in a snoop network, as it is at this moment."""
+
+    name: Name
+    state: StateName
+    handled: Amount
+    """How many events it has handled since it started."""
+    last_signal: StateName
+    """Empty before the first."""
+    dead: bool
+
+
+class Pulse(Origin, frozen=True):
+    """How a node is, told every second to whoever may see its trace."""
+
+    time: EpochSeconds
+    consuming: bool
+    outbox_events: Amount
+    peers: Annotated[tuple[PeerPulse, ...], Meta(max_length=MAX_PULSED)]
+    charts: Annotated[tuple[ChartPulse, ...], Meta(max_length=MAX_PULSED)]
+    leaving: bool = False
 
 
 class SnoopRecord(Origin, frozen=True):

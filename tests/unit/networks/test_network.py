@@ -172,8 +172,8 @@ class Counted(Shelf):
     def put(self, parcel: Parcel) -> Sequence[Parcel]:
         return self.outbox.put(parcel)
 
-    def grown(self, parcel: Parcel, size_bytes: int) -> Sequence[Parcel]:
-        return self.outbox.grown(parcel, size_bytes)
+    def grown(self, parcel: Parcel, size_bytes: int, events: int = 1) -> Sequence[Parcel]:
+        return self.outbox.grown(parcel, size_bytes, events)
 
     def publish(self) -> None:
         if parcel := self.outbox.take():

@@ -25,8 +25,8 @@ class Watched:
         self.drops = 0
         self.screen = Screen("test", OURS.incarnation, dropped=self._drop)
 
-    def _drop(self) -> None:
-        self.drops += 1
+    def _drop(self, records: int) -> None:
+        self.drops += records
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def screen(watched: Watched) -> Screen:
 def test_lines_are_printed_in_order_with_and_without_colours(
     screen: Screen, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    screen.plain(record("one", kind="spy", chart="other"))
-    screen.colored(record("two", kind="spy", chart="other"))
-    screen.colored(record("three", kind="spy", chart="own", incarnation=OURS.incarnation))
+    screen.plain([record("one", kind="spy", chart="other")])
+    screen.colored([record("two", kind="spy", chart="other")])
+    screen.colored([record("three", kind="spy", chart="own", incarnation=OURS.incarnation)])
     screen.stop(LIMIT_S)
 
     assert capsys.readouterr().out.splitlines() == [
@@ -61,7 +61,7 @@ def test_a_callback_runs_on_the_screens_thread(screen: Screen) -> None:
     seen: list[tuple[str, str]] = []
     watcher = screen.calling(lambda one: seen.append((one.text, threading.current_thread().name)))
 
-    watcher(record("shown"))
+    watcher([record("shown")])
     screen.stop(LIMIT_S)
 
     assert seen == [("shown", "mesh-test-snoop")]
@@ -79,12 +79,12 @@ def test_a_slow_reader_costs_records_which_are_counted_and_told(
         seen.append(one)
 
     watcher = watched.screen.calling(slow)
-    watcher(record())
+    watcher([record()])
     entered.wait(LIMIT_S)
 
     # When more comes than the queue holds
     for _ in range(LINES + 7):
-        watcher(record())
+        watcher([record()])
 
     # Then the rest is dropped at once, counted, and told when the reader goes on
     assert watched.drops == 7
@@ -108,8 +108,8 @@ def test_a_callback_that_fails_is_said_once_and_stops_nobody(
     bad, good = screen.calling(failing), screen.calling(seen.append)
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            bad(record(chart="tal\033ker"))
-            good(record())
+            bad([record(chart="tal\033ker")])
+            good([record()])
         screen.stop(LIMIT_S)
 
     assert len(seen) == 3
@@ -127,7 +127,7 @@ def test_each_failing_callback_is_said(screen: Screen, caplog: pytest.LogCapture
         raise ValueError
 
     for callback in (first, second, first):
-        screen.calling(callback)(record())
+        screen.calling(callback)([record()])
     screen.stop(LIMIT_S)
 
     assert caplog.text.count(SAID_ONCE) == 2
@@ -143,9 +143,9 @@ def test_a_closed_terminal_stops_nobody(
     seen = list[SnoopRecord]()
     with monkeypatch.context() as terminal:
         terminal.setattr("sys.stdout", Closed())
-        screen.plain(record())
-        screen.plain(record())
-        screen.calling(seen.append)(record())
+        screen.plain([record()])
+        screen.plain([record()])
+        screen.calling(seen.append)([record()])
         wait_until(lambda: seen)
 
     (said,) = caplog.records

@@ -104,13 +104,15 @@ def test_every_time_that_the_wire_allows_can_be_shown(moment: float) -> None:
 # Records
 
 
-def test_a_step_is_sent_and_shown_to_the_nodes_own_watchers_at_once(snoop: Snoop) -> None:
+def test_a_step_is_sent_and_shown_to_the_nodes_own_watchers(snoop: Snoop) -> None:
     shelf, seen = Shelf(), list[SnoopRecord]()
     snoop.network.attach(shelf)
-    snoop.watch("watching", seen.append)
+    snoop.watch("watching", seen.extend)
     step = Step("trace", 1.5, "e->go() a->b", "go", "a", "b", "0urs/talker/local-1", "x/y/1")
 
-    snoop.tell("talker", step)
+    records = snoop.records("talker", snoop.number("talker"), [step])
+    snoop.show(records)
+    snoop.send(records)
 
     (sent,) = trace_codec.open(shelf.parcels[0].seal())
     assert seen == [sent]
@@ -133,7 +135,7 @@ def test_a_step_is_sent_and_shown_to_the_nodes_own_watchers_at_once(snoop: Snoop
 
 def test_a_record_of_another_node_is_shown_and_acknowledged(snoop: Snoop) -> None:
     seen = list[SnoopRecord]()
-    snoop.watch("watching", seen.append)
+    snoop.watch("watching", seen.extend)
     delivery = Handed(snoop_frame_of(record("one"), record("two", sequence=2)))
 
     snoop.receive(delivery)
@@ -144,7 +146,7 @@ def test_a_record_of_another_node_is_shown_and_acknowledged(snoop: Snoop) -> Non
 
 def test_a_record_of_the_own_node_that_comes_back_is_not_shown_again(snoop: Snoop) -> None:
     seen = list[SnoopRecord]()
-    snoop.watch("watching", seen.append)
+    snoop.watch("watching", seen.extend)
     delivery = Handed(snoop_frame_of(record(incarnation=OURS.incarnation)))
 
     snoop.receive(delivery)
@@ -163,7 +165,7 @@ def test_a_refused_frame_is_rejected_and_not_acknowledged(snoop: Snoop) -> None:
 
 def test_one_watcher_of_several_charts_sees_each_record_once(snoop: Snoop) -> None:
     seen, others = list[SnoopRecord](), list[SnoopRecord]()
-    screen, other_screen = seen.append, others.append
+    screen, other_screen = seen.extend, others.extend
     for chart, watcher in (("one", screen), ("two", screen), ("three", other_screen)):
         snoop.watch(chart, watcher)
 
@@ -174,7 +176,7 @@ def test_one_watcher_of_several_charts_sees_each_record_once(snoop: Snoop) -> No
 
 def test_a_chart_that_no_longer_asks_is_not_shown_anything(snoop: Snoop) -> None:
     seen = list[SnoopRecord]()
-    snoop.watch("one", seen.append)
+    snoop.watch("one", seen.extend)
 
     snoop.unwatch("one")
     snoop.unwatch("never asked")

@@ -1,0 +1,133 @@
+"""`miros-mesh snoop`: what every chart of the mesh does, line by line, until somebody ends it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from miros_mesh.config import MeshConfig
+from miros_mesh.networks import printable, render
+from miros_mesh.observe.ecs import ECS_VERSION, to_ecs
+from miros_mesh.observe.monitor import SNOOP_NETWORKS, SnoopMonitor, SnoopNetwork
+from miros_mesh.observe.snoop_log import GAP_DATASET, read_snoop_log
+from miros_mesh.observe.watch import SnoopGap, Watch
+from miros_mesh.sigterm import stop_on_sigterm
+from miros_mesh.wire import SnoopRecord
+
+_GAP, _RESET = "\033[93m", "\033[0m"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What to show of it; patterns as `SnoopMonitor` takes them."""
+
+    trace: bool
+    spy: bool
+    nodes: Sequence[str]
+    charts: Sequence[str]
+    kinds: Sequence[str]
+    signals: Sequence[str]
+    states: Sequence[str]
+
+    @property
+    def networks(self) -> Sequence[SnoopNetwork]:
+        """Those that were asked for; with neither, both."""
+        asked = {"snoop_trace": self.trace, "snoop_spy": self.spy}
+        return [n for n in SNOOP_NETWORKS if asked[n]] or SNOOP_NETWORKS
+
+
+def snoop(
+    environ: Mapping[str, str],
+    wanted: Wanted,
+    *,
+    broker_url: str | None,
+    history: Path | None,
+    since: float | None,
+    seconds: float | None,
+    as_json: bool,
+    color: bool,
+) -> int:
+    """Follow the charts; 0 at the end, however it comes."""
+    config = MeshConfig.from_env(environ, broker_url=broker_url)
+    monitor = SnoopMonitor(
+        config,
+        networks=wanted.networks,
+        nodes=wanted.nodes,
+        charts=wanted.charts,
+        kinds=wanted.kinds,
+        signals=wanted.signals,
+        states=wanted.states,
+    )
+    printer = _Printer(as_json=as_json, color=color)
+    stop_on_sigterm()
+    if history:
+        _replay(monitor, printer, history, since or 0.0)
+    try:
+        with monitor:
+            printer.follow(monitor.watch(limit_s=seconds))
+    finally:
+        _conclude(monitor)
+    return 0
+
+
+def _replay(monitor: SnoopMonitor, printer: _Printer, history: Path, since: float) -> None:
+    """What a file has, before what comes: the monitor sees what is missing in between."""
+    read = read_snoop_log(history)
+    if read.torn:
+        sys.stderr.write(f"{read.torn} lines of {printable(str(history))} are no snoop records\n")
+    told = monitor.replay(read.records)
+    printer.show(item for item in told if isinstance(item, SnoopGap) or item.time >= since)
+
+
+def _conclude(monitor: SnoopMonitor) -> None:
+    for reason, frames in monitor.refused.items():
+        sys.stderr.write(f"{frames} frames were not shown: {reason}\n")
+
+
+class _Printer:
+    def __init__(self, *, as_json: bool, color: bool) -> None:
+        self._as_json = as_json
+        self._color = color
+
+    def follow(self, watch: Watch) -> None:
+        """Print all that comes; many lines at once when much does."""
+        while not watch.ended:
+            if item := watch.get(None):
+                self.show((item, *watch.waiting()))
+
+    def show(self, items: Iterable[SnoopRecord | SnoopGap]) -> None:
+        """Print items, a line each."""
+        line = _as_json if self._as_json else self._line
+        sys.stdout.write("".join(f"{line(item)}\n" for item in items))
+        sys.stdout.flush()
+
+    def _line(self, item: SnoopRecord | SnoopGap) -> str:
+        if isinstance(item, SnoopRecord):
+            return render(item, color=self._color)
+        records = "1 record" if item.missing == 1 else f"{item.missing:,} records"
+        chart, node = printable(item.chart), printable(item.node)
+        why = "missing" if item.reason == "lost" else "this reader is too slow"
+        mark = f" [--] {records} of {chart} not shown: {why} ({item.network}, {node})"
+        return f"{_GAP}{mark}{_RESET}" if self._color else mark
+
+
+def _as_json(item: SnoopRecord | SnoopGap) -> str:
+    return json.dumps(to_ecs(item) if isinstance(item, SnoopRecord) else _gap_as_ecs(item))
+
+
+def _gap_as_ecs(gap: SnoopGap) -> dict[str, object]:
+    facts = asdict(gap)
+    node = facts.pop("node")
+    return {
+        "@timestamp": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "ecs": {"version": ECS_VERSION},
+        "message": f"{gap.missing} records are missing",
+        "event": {"kind": "event", "module": "miros_mesh", "dataset": GAP_DATASET},
+        "log": {"level": "warning", "logger": GAP_DATASET},
+        "service": {"node": {"name": node}},
+        "miros_mesh": facts,
+    }

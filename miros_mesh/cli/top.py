@@ -1,0 +1,61 @@
+"""`miros-mesh top`: the nodes and charts that can be watched, as a live table."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from types import ModuleType
+
+from miros_mesh.config import MeshConfig
+from miros_mesh.errors import ConfigError
+from miros_mesh.observe.overview import NodeView, Overview
+from miros_mesh.sigterm import stop_on_sigterm
+
+# A node tells of itself once a second; a rate needs two pulses.
+LISTEN_S = 2.5
+_NO_RICH = "top draws its table with rich: pip install 'miros-mesh[top]', or use top --json"
+_NOBODY = "No node tells of itself: one does while a chart of it has a snoop stream enabled."
+
+
+def top(
+    environ: Mapping[str, str], *, broker_url: str | None, once: bool, as_json: bool, color: bool
+) -> int:
+    """Show the table until somebody ends it, or once; 1 when there was nobody to show."""
+    config = MeshConfig.from_env(environ, broker_url=broker_url)
+    drawing = None if as_json else _drawing()
+    stop_on_sigterm()
+    with Overview(config) as overview:
+        if drawing and sys.stdout.isatty() and not once:
+            drawing.follow(drawing.console(color=color), lambda: _look(overview))
+        threading.Event().wait(LISTEN_S)
+        nodes, remarks = _look(overview)
+    if drawing is None:
+        sys.stdout.write(json.dumps({"nodes": [asdict(node) for node in nodes]}) + "\n")
+    elif nodes:
+        screen = drawing.console(color=color)
+        screen.print(drawing.table(nodes, screen.width))
+    sys.stdout.flush()
+    for line in remarks:
+        sys.stderr.write(f"{line}\n")
+    return 0 if nodes else 1
+
+
+def _look(overview: Overview) -> tuple[Sequence[NodeView], Sequence[str]]:
+    nodes, refused = overview.nodes, overview.refused
+    remarks = [] if nodes else [_NOBODY]
+    if refused:
+        remarks.append(
+            f"{refused} frames could not be read; is the snoop_trace encryption key theirs?"
+        )
+    return nodes, remarks
+
+
+def _drawing() -> ModuleType:
+    try:
+        from miros_mesh.cli import live_table  # noqa: PLC0415 - an extra, and slow to import
+    except ImportError:
+        raise ConfigError((_NO_RICH,)) from None
+    return live_table
