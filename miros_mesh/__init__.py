@@ -5,6 +5,8 @@ from miros_mesh.charts import DEFAULT_ROUTING_KEY, NetworkedActiveObject, Networ
 from miros_mesh.config import MeshConfig, PayloadSerializer
 from miros_mesh.errors import ConfigError, LinkError, MeshError
 from miros_mesh.health import Health
+from miros_mesh.observe.monitor import SnoopMonitor
+from miros_mesh.observe.watch import SnoopGap
 from miros_mesh.observer import Observer
 from miros_mesh.report import StopReport
 from miros_mesh.signals import (
@@ -37,6 +39,8 @@ __all__ = [
     # watching
     "Health",
     "Observer",
+    "SnoopGap",
+    "SnoopMonitor",
     "SnoopRecord",
     # errors; the whole tree is in miros_mesh.errors
     "ConfigError",

@@ -211,3 +211,7 @@ class ForkedError(LifecycleError):
 
 class ChartNameTakenError(LifecycleError):
     """A live chart of the same node already has this name."""
+
+
+class UnknownChartError(MeshError, LookupError):
+    """A monitor is asked for a chart of which no record has come."""

@@ -1,4 +1,11 @@
+from collections import deque
+
+class _Foreign:
+    spy: deque[str]
+    trace: deque[str]
+
 class ForeignHsm:
+    foreign: _Foreign
     def clear_spy(self) -> None: ...
     def clear_trace(self) -> None: ...
     def trace(self) -> str: ...

@@ -1,0 +1,248 @@
+"""One place for all charts: what every chart of the mesh does, without a chart of one's own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Literal, Self
+from weakref import WeakSet
+
+from miros_mesh.charts.foreign import ForeignChart
+from miros_mesh.config import MeshConfig
+from miros_mesh.errors import ConfigError, LifecycleError, NotStartedError, UnknownChartError
+from miros_mesh.networks import printable, render
+from miros_mesh.networks.streams import Streams, Verdict
+from miros_mesh.node import Node
+from miros_mesh.observe.guest import Guest
+from miros_mesh.observe.selection import Selection
+from miros_mesh.observe.watch import SnoopGap, Watch
+from miros_mesh.observer import Observer
+from miros_mesh.wire import SnoopRecord
+
+SnoopNetwork = Literal["snoop_trace", "snoop_spy"]
+SNOOP_NETWORKS: tuple[SnoopNetwork, ...] = ("snoop_trace", "snoop_spy")
+MAX_ITEMS = 20_000
+MAX_CHARTS = 1_000
+_TRACE_MARK = " [+t] "
+
+
+class SnoopMonitor:
+    """Joins the snoop networks and shows every chart that takes part in them.
+
+        with SnoopMonitor(config) as monitor:
+            for item in monitor:
+                print(item)
+
+    Each iteration is a reader of its own and sees all that comes after it began; so does each
+    monitor. What is missing in a chart's stream is an item too: a `SnoopGap`.
+    """
+
+    def __init__(
+        self,
+        config: MeshConfig | None = None,
+        *,
+        networks: Iterable[SnoopNetwork] = SNOOP_NETWORKS,
+        nodes: str | Iterable[str] = (),
+        charts: str | Iterable[str] = (),
+        kinds: str | Iterable[str] = (),
+        signals: str | Iterable[str] = (),
+        states: str | Iterable[str] = (),
+        max_items: int = MAX_ITEMS,
+        max_charts: int = MAX_CHARTS,
+    ) -> None:
+        """Make a monitor; `start` or `with` connects it.
+
+        Args:
+            config: where the mesh is, and its keys; None takes the environment's settings.
+            networks: `snoop_trace`, `snoop_spy` or both.
+            nodes: shell patterns (`*`, `?`) of the nodes to show; none: all. The others likewise.
+            charts: of the charts' names.
+            kinds: `trace`, `spy`, `scribble`.
+            signals: of the signals' names.
+            states: of the state that is left or entered.
+            max_items: how many items wait for a reader; what it is too slow for becomes a gap.
+            max_charts: how many charts are remembered; the longest silent are forgotten first.
+
+        Raises:
+            ConfigError: settings that cannot work, or a network that does not exist.
+        """
+        self.networks = _known(networks)
+        self.selection = Selection.of(
+            nodes=nodes, charts=charts, kinds=kinds, signals=signals, states=states
+        )
+        self._max_items = max_items
+        self._max_charts = max_charts
+        self._tally = _Tally()
+        self._config = config or MeshConfig.from_env()
+        self._guest = Guest(self._config, "monitor", self._tally)
+        self._node: Node | None = None
+        self._began = False
+        self._streams: dict[str, Streams[SnoopRecord]] = {
+            network: Streams(self._config.dedup_window) for network in self.networks
+        }
+        self._charts: OrderedDict[tuple[str, str], ForeignChart] = OrderedDict()
+        self._watches: WeakSet[Watch] = WeakSet()
+        self._taking = threading.Lock()
+
+    def start(self) -> Self:
+        """Connect and listen.
+
+        Raises the `LinkError` that prevents it, or `LifecycleError` the second time.
+        """
+        if self._began:
+            raise LifecycleError("a SnoopMonitor starts once; make a new one")
+        self._began = True
+        self._node = node = self._guest.enter(self.stop)
+        try:
+            for network in self.networks:
+                snoop = node.trace if network == "snoop_trace" else node.spy
+                node.watch(snoop, self._guest.name, partial(self._take, network))
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Disconnect; every iteration ends after what waits for it. Again: does nothing."""
+        node, self._node = self._node, None
+        if node:
+            self._guest.leave(node)
+        with self._taking:
+            for watch in list(self._watches):
+                watch.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __iter__(self) -> Watch:
+        return self.watch()
+
+    def watch(self, *, limit_s: float | None = None) -> Watch:
+        """A new reader of what comes from now on; it ends with the monitor, or after `limit_s`.
+
+        Raises `NotStartedError` before `start`.
+        """
+        if not self._began:
+            raise NotStartedError("a SnoopMonitor is read after start(), or inside its with block")
+        watch = Watch(self.selection, self._max_items, limit_s)
+        with self._taking:
+            self._watches.add(watch)
+            if self._node is None:
+                watch.close()
+        return watch
+
+    @property
+    def charts(self) -> Mapping[tuple[str, str], ForeignChart]:
+        """The charts seen so far by node and name, the longest silent first.
+
+        Each is a miros `ForeignHsm`: `spy()` and `trace()` give its last 500 lines.
+        """
+        with self._taking:
+            return dict(self._charts)
+
+    def chart(self, name: str, *, node: str | None = None) -> ForeignChart:
+        """A chart by its name; of several nodes' the one that spoke last.
+
+        Raises `UnknownChartError` when no such chart has been seen.
+        """
+        charts = self.charts
+        for known_node, known in reversed(list(charts)):
+            if known == name and node in (None, known_node):
+                return charts[known_node, known]
+        seen = ", ".join(sorted({printable(chart) for _, chart in charts})) or "none yet"
+        raise UnknownChartError(
+            f"no record of a chart {name!r} has come; charts that were seen: {seen}"
+        )
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """How many frames could not be read, by reason; `undecryptable`: under another key."""
+        return dict(self._tally.refused)
+
+    def replay(self, records: Iterable[tuple[SnoopNetwork, SnoopRecord]]) -> None:
+        """Take records from elsewhere, a log say, before those of the network.
+
+        What comes twice is shown once, and what is missing in between is a gap.
+        """
+        for network, record in records:
+            self._take(network, record)
+
+    def _take(self, network: str, record: SnoopRecord) -> None:
+        streams = self._streams.get(network)
+        if streams is None:
+            return
+        sender = record.incarnation, record.chart
+        with self._taking:
+            now = time.monotonic()
+            verdict, items = streams.admit(sender, record.sequence, record, now)
+            if verdict is not Verdict.NEW:
+                return
+            if not items:
+                # Nobody repairs a snoop stream: what is not here now has no reason to come.
+                passed = streams.skip(sender, record.sequence - 1)
+                self._tell_gap(network, record, passed.missing)
+                items = passed.items
+            for item in items:
+                self._show(network, item)
+
+    def _show(self, network: str, record: SnoopRecord) -> None:
+        if self.selection.has(record):
+            self._remember(record)
+        for watch in list(self._watches):
+            watch.offer(network, record)
+
+    def _remember(self, record: SnoopRecord) -> None:
+        chart = self._chart_of(record)
+        if record.kind == "spy":
+            chart.append_to_spy(printable(record.text))
+        else:
+            chart.append_to_trace(render(record).removeprefix(_TRACE_MARK))
+
+    def _tell_gap(self, network: str, record: SnoopRecord, missing: int) -> None:
+        gap = SnoopGap(network, record.node, record.chart, record.incarnation, missing, "lost")
+        if self.selection.has_sender(record.node, record.chart):
+            chart = self._chart_of(record)
+            line = f"# {missing} records are missing"
+            (chart.append_to_spy if network == "snoop_spy" else chart.append_to_trace)(line)
+        for watch in list(self._watches):
+            watch.tell(gap)
+
+    def _chart_of(self, record: SnoopRecord) -> ForeignChart:
+        key = record.node, record.chart
+        chart = self._charts.get(key)
+        if chart is None:
+            chart = self._charts[key] = ForeignChart()
+            if len(self._charts) > self._max_charts:
+                self._charts.popitem(last=False)
+        self._charts.move_to_end(key)
+        return chart
+
+
+class _Tally(Observer):
+    """Counts the frames that the monitor cannot read."""
+
+    def __init__(self) -> None:
+        self.refused: Counter[str] = Counter()
+
+    def dropped(self, *, network: str, reason: str, events: int) -> None:
+        if network in SNOOP_NETWORKS:
+            self.refused[reason] += events
+
+
+def _known(networks: Iterable[SnoopNetwork]) -> tuple[SnoopNetwork, ...]:
+    given = tuple(networks)
+    wrong = [each for each in given if each not in SNOOP_NETWORKS]
+    if wrong or not given:
+        raise ConfigError(
+            (f"networks must be some of {', '.join(SNOOP_NETWORKS)}, and not {wrong or 'none'}",)
+        )
+    return given
