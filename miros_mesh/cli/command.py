@@ -12,6 +12,7 @@ from importlib.metadata import version
 from miros_mesh.cli.check import check
 from miros_mesh.cli.demo import demo
 from miros_mesh.cli.discover import discover
+from miros_mesh.cli.sequence import add_sequence
 from miros_mesh.config import MeshConfig
 from miros_mesh.errors import MeshError
 from miros_mesh.wire import generate_key
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_keygen(commands)
     _add_check(commands)
     _add_discover(commands)
+    add_sequence(commands)
     return parser
 
 
@@ -78,7 +80,9 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "demo",
         help="two statecharts in two processes talk, and you watch",
         description="Run the ergodic example as a NetworkedActiveObject and a NetworkedFactory in "
-        "two processes, show their live trace, and count every event. Exit code 1 if one was lost.",
+        "two processes, show their live trace, and count every event. Exit code 1 if one was lost. "
+        "At the end the sequence diagram of the run is written into an HTML file in the folder for "
+        "temporary files (TMPDIR), and its name is printed.",
     )
     parser.add_argument(
         "--broker", metavar="URL", help="amqp://user:password@host/vhost; default: embedded"

@@ -58,7 +58,8 @@ class Causes:
 def causal_order(records: Sequence[SnoopRecord], causes: Sequence[int | None]) -> list[int]:
     """Indices so that causes stand before effects and each chart's records in their sequence.
 
-    Printed records, which have no incarnation, stand in the order of their lines. All else is by time; a chart whose clock is behind is moved up to what caused its transitions.
+    Otherwise by time, where a chart whose clock is behind is moved up to what caused its
+    transitions; printed records, which have no incarnation, in the order of their lines.
     Contradictions, which no mesh produces, are resolved by time.
     """
     before = _predecessors(records, causes)
@@ -93,9 +94,7 @@ def _next(indices: Iterable[int], moments: list[float], done: list[bool]) -> tup
     return moments[index], index
 
 
-def _predecessors(
-    records: Sequence[SnoopRecord], causes: Sequence[int | None]
-) -> list[set[int]]:
+def _predecessors(records: Sequence[SnoopRecord], causes: Sequence[int | None]) -> list[set[int]]:
     before: list[set[int]] = [set() for _ in records]
     streams: dict[tuple[str, Chart] | None, list[int]] = {}
     for index, record in enumerate(records):

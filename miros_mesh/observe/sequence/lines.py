@@ -19,7 +19,8 @@ LATEST = 253_370_764_800
 
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _TRACE = re.compile(r"\[(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,6})?)\] \[")
-_SPY = re.compile(r"\s*\[\+s\] \S")
+# The second form is that of the ancestor's consumer.
+_SPY = re.compile(r"\[\+s\] \S|\[x\] Spy: ")
 
 
 @dataclass
@@ -34,8 +35,8 @@ class Trace:
 def read(lines: Iterable[bytes]) -> Trace:
     """Every record of a log, whatever lies between them.
 
-    Printed lines carry neither node nor cause: their records have an empty `node` and `incarnation`,
-    the number of their line as `sequence`, and a time as of this machine's time zone.
+    Printed lines carry neither node nor cause: their records have an empty `node` and
+    `incarnation`, the number of their line as `sequence`, and a time of this machine's time zone.
     """
     trace = Trace()
     printed: set[tuple[str, float, str]] = set()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from miros_mesh.errors import TraceError
 from miros_mesh.networks.snoop import printable
+from miros_mesh.observe.selection import Selection
 from miros_mesh.observe.sequence.causes import Causes, Chart, causal_order, sender
+from miros_mesh.observe.sequence.names import shown
 from miros_mesh.wire import SnoopRecord
 
+EVERYTHING = Selection()
 # Below this, the clocks of two hosts agree as well as clocks do.
 _SAME_S = 0.001
 _NAMED = 10
@@ -64,7 +67,8 @@ class Diagram:
         """What it shows, and since when."""
         begin = datetime.fromtimestamp(self.begin, UTC).strftime("%Y-%m-%d %H:%M:%S")
         charts = len({arrow.target for arrow in self.arrows})
-        return f"{_count(len(self.arrows), 'transition')} of {_count(charts, 'chart')} from {begin} UTC"
+        what = f"{_count(len(self.arrows), 'transition')} of {_count(charts, 'chart')}"
+        return f"{what} from {begin} UTC"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -89,8 +93,8 @@ class Diagram:
     def _notes(self) -> Iterator[str]:
         if self.cut:
             yield (
-                f"Cut: {self.cut} further transitions are not drawn. "
-                "Choose charts or nodes, or a shorter time; the text form has no limit."
+                f"Cut here, {self.cut} further transitions are not drawn. "
+                "Choose charts or nodes, or a shorter time. The text form has no limit."
             )
         if self.clock_error_s > _SAME_S:
             yield (
@@ -101,16 +105,14 @@ class Diagram:
         for arrow in gaps[:_NAMED]:
             yield (
                 f"Before ({arrow.number}), {_count(arrow.missing, 'record')} of "
-                f"{printable(arrow.target.label)} did not reach the trace."
+                f"{shown(arrow.target.label)} did not reach the trace."
             )
         if len(gaps) > _NAMED:
             yield f"Records are missing in {len(gaps) - _NAMED} further places."
 
 
-def diagram(
-    records: Iterable[SnoopRecord], *, charts: Collection[str] = (), nodes: Collection[str] = ()
-) -> Diagram:
-    """The transitions among the records; with `charts` or `nodes`, only theirs.
+def diagram(records: Iterable[SnoopRecord], selection: Selection = EVERYTHING) -> Diagram:
+    """The transitions among the records, or those of them that are selected.
 
     Raises `TraceError` when there is none.
     """
@@ -121,11 +123,10 @@ def diagram(
     causes = Causes(stream, transitions)
     causing = [causes.of(record) for record in transitions]
     order = causal_order(transitions, causing)
-    chosen = [i for i in order if _wanted(transitions[i], charts, nodes)]
+    chosen = [i for i in order if selection.has(transitions[i])]
     if not chosen:
         raise TraceError(
-            "the trace holds no transition of the charts or nodes that were asked for; "
-            f"it has {_names(transitions)}"
+            f"the trace holds no transition of what was asked for; it has {_names(transitions)}"
         )
     numbers = {index: number for number, index in enumerate(chosen, 1)}
     lifelines = _Lifelines(stream, [transitions[i] for i in chosen])
@@ -204,10 +205,6 @@ def _identity(record: SnoopRecord) -> tuple[str, str, str, bool, int]:
 
 def _is_transition(record: SnoopRecord) -> bool:
     return record.kind == "trace" and record.signal is not None
-
-
-def _wanted(record: SnoopRecord, charts: Collection[str], nodes: Collection[str]) -> bool:
-    return (not charts or record.chart in charts) and (not nodes or record.node in nodes)
 
 
 def _missing(stream: Sequence[SnoopRecord]) -> dict[tuple[str, str, str, bool, int], int]:

@@ -16,9 +16,11 @@ MAX_SLOPE_ROWS = 8
 
 _CHARACTER = 7.3
 _LABEL = 40
-_MARGIN, _GUTTER, _ROW, _BOX = 16, 104, 46, 42
+_MARGIN, _GUTTER, _ROW, _BOX = 16, 104, 56, 42
 _LINE = 18
 _LOOP = 26
+# A chart transmits when it has entered its new state.
+_AFTER = 18
 
 _STYLE = """
 svg { --paper: #ffffff; --ink: #1b1f24; --faint: #59636e; --line: #afb8c1; --box: #f3f5f8;
@@ -69,25 +71,38 @@ class _Picture:
 
     def __init__(self, diagram: Diagram) -> None:
         self._diagram = diagram
-        labels = [_label(a) for a in diagram.arrows] + [_change(a) for a in diagram.arrows]
-        names = [shown(line.chart, _LABEL) for line in diagram.lifelines]
-        longest = max(len(words) for words in (*labels, *names))
-        self._column = round(longest * _CHARACTER + _LOOP + 34)
-        self._x = {
-            line: _GUTTER + self._name_width // 2 + place * self._column
-            for place, line in enumerate(diagram.lifelines)
-        }
+        longest = max(
+            *(_words_width(arrow) for arrow in diagram.arrows),
+            *(len(shown(line.chart, _LABEL)) * _CHARACTER for line in diagram.lifelines),
+        )
+        self._column = round(longest) + _LOOP + 34
+        self._left = {line: place for place, line in enumerate(diagram.lifelines)}
+        first = _GUTTER + max(self._name_width // 2, round(self._words_at_the_left()))
+        self._x = {line: first + place * self._column for line, place in self._left.items()}
         self._row = {arrow.number: row for row, arrow in enumerate(diagram.arrows)}
         self._arrow = {arrow.number: arrow for arrow in diagram.arrows}
-        self._width = max(_GUTTER + len(self._x) * self._column + _MARGIN, 640)
+        self._width = max(first + len(self._x) * self._column + _MARGIN, 640)
         columns = int((self._width - 2 * _MARGIN) / _CHARACTER)
         self._notes = [row for note in diagram.notes for row in textwrap.wrap(note, columns)]
         self._top = _MARGIN + 26 + _LINE * len(self._notes) + 12
-        self._height = self._y(len(diagram.arrows)) + _MARGIN
+        self._height = self._y(len(diagram.arrows) - 1) + _ROW // 2 + _MARGIN
 
     @property
     def _name_width(self) -> int:
         return self._column - 24
+
+    def _comes_from_the_right(self, arrow: Arrow) -> bool:
+        return arrow.sender is not None and self._left[arrow.sender] > self._left[arrow.target]
+
+    def _words_at_the_left(self) -> float:
+        """What the words of the first lifeline need, which stand on the far side of the arrow."""
+        first = self._diagram.lifelines[0]
+        words = (
+            _words_width(arrow)
+            for arrow in self._diagram.arrows
+            if arrow.target == first and arrow.sender is not None
+        )
+        return max(words, default=0.0)
 
     def lines(self) -> Iterator[str]:
         """The elements of the file."""
@@ -145,28 +160,31 @@ class _Picture:
         )
 
     def _start(self, arrow: Arrow) -> int:
-        """Where the arrow leaves its sender: at the transition that caused it, when that is near."""
+        """Where the arrow leaves its sender: at the transition that caused it, if that is near."""
         row = self._row[arrow.number]
         cause = self._arrow.get(arrow.cause or 0)
         if cause and cause.target == arrow.sender:
             row_of_cause = self._row[cause.number]
             if row - row_of_cause <= MAX_SLOPE_ROWS:
-                return self._y(row_of_cause)
+                return self._y(row_of_cause) + _AFTER
         return self._y(row)
 
     def _words(self, arrow: Arrow) -> Iterator[str]:
         x, y = self._x[arrow.target], self._y(self._row[arrow.number])
         yield _text("time", _MARGIN, y + 4, f"{arrow.offset_s:+.3f} s")
         yield f"<g><title>{escape(_full(arrow))}</title>"
+        at, anchor = x + 12, "start"
         if arrow.sender is None:
-            yield _text("", x + _LOOP + 8, y - 2, _label(arrow))
-            yield _text("faint", x + _LOOP + 8, y + 14, _change(arrow))
-        else:
-            left = self._x[arrow.sender] < x
-            at, anchor = (x - 12, "end") if left else (x + 12, "start")
-            yield _text("", at, y + 14, _label(arrow), anchor)
-            yield _text("faint", at, y + 29, _change(arrow), anchor)
+            at = x + _LOOP + 8
+        elif self._comes_from_the_right(arrow):
+            at, anchor = x - 12, "end"
+        yield _text("", at, y - 3, _label(arrow), anchor)
+        yield _text("faint", at, y + 12, _change(arrow), anchor)
         yield "</g>"
+
+
+def _words_width(arrow: Arrow) -> float:
+    return max(len(_label(arrow)), len(_change(arrow))) * _CHARACTER
 
 
 def _label(arrow: Arrow) -> str:
