@@ -104,7 +104,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
 
 
 def _logged(file: str | None) -> list[SnoopRecord]:
-    name = "standard input" if file in (None, "-") else str(file)
+    name = "standard input" if file in (None, "-") else printable(str(file))
     try:
         trace = read(_lines(file))
     except OSError as error:
@@ -178,7 +178,7 @@ def _write(path: Path, drawn: str) -> None:
     try:
         path.write_text(drawn, encoding="utf-8")
     except OSError as error:
-        raise TraceError(f"{path} cannot be written: {error.strerror}") from None
+        raise TraceError(f"{printable(str(path))} cannot be written: {error.strerror}") from None
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -25,7 +25,7 @@ def _source(diagram: Diagram) -> str:
     lines += [f"    participant {name} as {_label(line)}" for line, name in names.items()]
     lines += [f"    {_arrow(arrow, names)}" for arrow in diagram.arrows]
     ends = ",".join(dict.fromkeys((names[diagram.lifelines[0]], names[diagram.lifelines[-1]])))
-    lines += [f"    Note over {ends}: {_escape(note)}" for note in diagram.notes]
+    lines += [f"    Note over {ends}:wrap: {_escape(note)}" for note in diagram.notes]
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,7 @@ MAX_SLOPE_ROWS = 8
 
 _CHARACTER = 7.3
 _LABEL = 40
-_MARGIN, _GUTTER, _ROW, _BOX = 16, 104, 56, 42
+_MARGIN, _ROW, _BOX = 16, 56, 42
 _LINE = 18
 _LOOP = 26
 # A chart transmits when it has entered its new state.
@@ -77,7 +77,8 @@ class _Picture:
         )
         self._column = round(longest) + _LOOP + 34
         self._left = {line: place for place, line in enumerate(diagram.lifelines)}
-        first = _GUTTER + max(self._name_width // 2, round(self._words_at_the_left()))
+        gutter = _MARGIN + round(max(len(_time(a)) for a in diagram.arrows) * _CHARACTER) + 20
+        first = gutter + max(self._name_width // 2, round(self._words_at_the_left()))
         self._x = {line: first + place * self._column for line, place in self._left.items()}
         self._row = {arrow.number: row for row, arrow in enumerate(diagram.arrows)}
         self._arrow = {arrow.number: arrow for arrow in diagram.arrows}
@@ -171,7 +172,7 @@ class _Picture:
 
     def _words(self, arrow: Arrow) -> Iterator[str]:
         x, y = self._x[arrow.target], self._y(self._row[arrow.number])
-        yield _text("time", _MARGIN, y + 4, f"{arrow.offset_s:+.3f} s")
+        yield _text("time", _MARGIN, y + 4, _time(arrow))
         yield f"<g><title>{escape(_full(arrow))}</title>"
         at, anchor = x + 12, "start"
         if arrow.sender is None:
@@ -185,6 +186,10 @@ class _Picture:
 
 def _words_width(arrow: Arrow) -> float:
     return max(len(_label(arrow)), len(_change(arrow))) * _CHARACTER
+
+
+def _time(arrow: Arrow) -> str:
+    return f"{arrow.offset_s:+.3f} s"
 
 
 def _label(arrow: Arrow) -> str:
