@@ -77,7 +77,7 @@ class _Picture:
         )
         self._column = round(longest) + _LOOP + 34
         self._left = {line: place for place, line in enumerate(diagram.lifelines)}
-        gutter = _MARGIN + round(max(len(_time(a)) for a in diagram.arrows) * _CHARACTER) + 20
+        gutter = _MARGIN + round(max(len(_time(a)) for a in diagram.arrows) * _CHARACTER) + 28
         first = gutter + max(self._name_width // 2, round(self._words_at_the_left()))
         self._x = {line: first + place * self._column for line, place in self._left.items()}
         self._row = {arrow.number: row for row, arrow in enumerate(diagram.arrows)}
