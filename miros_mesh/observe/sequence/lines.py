@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from miros_mesh.errors import SnoopRecordError
-from miros_mesh.observe.ecs import from_ecs
+from miros_mesh.observe.ecs import DATASET, from_ecs
 from miros_mesh.wire import SnoopRecord
 
 LONGEST_LINE = 64 * 1024
@@ -60,7 +60,7 @@ def read(lines: Iterable[bytes]) -> Trace:
 
 
 def _record(line: bytes, number: int) -> SnoopRecord | None:
-    """The record; None for an empty line or one that tells of no transition.
+    """The record; None for a whole line that is none, or that tells of no transition.
 
     Raises `ValueError` for what cannot be read.
     """
@@ -72,12 +72,18 @@ def _record(line: bytes, number: int) -> SnoopRecord | None:
     return _from_text(_COLOR.sub("", text), number) if text else None
 
 
-def _from_json(text: str) -> SnoopRecord:
+def _from_json(text: str) -> SnoopRecord | None:
     try:
         fields = msgspec.json.decode(text, type=dict[str, object])
-        return from_ecs(fields)
+        # The log of an application holds much else.
+        return from_ecs(fields) if _dataset(fields) == DATASET else None
     except (msgspec.MsgspecError, SnoopRecordError, RecursionError) as error:
         raise ValueError("no snoop record") from error
+
+
+def _dataset(fields: dict[str, object]) -> object:
+    event = fields.get("event")
+    return event.get("dataset") if isinstance(event, dict) else fields.get("event.dataset")
 
 
 def _from_text(text: str, number: int) -> SnoopRecord | None:

@@ -80,10 +80,9 @@ def test_lines_of_spy_and_scribbled_notes_are_neither_transitions_nor_torn() -> 
     [
         JSON_LINE[:-1],
         JSON_LINE[5:],
-        b'{"message": "of another program"}',
         b"[" * 100_000,
         b'{"a":' * 5_000,
-        b"{}",
+        JSON_LINE.replace(b'"door"', b"7"),
         b" [+t] [2018-05-27 09:56:5",
         b" [+t] [2018-05-27 09:56:54.372046] [do",
         b" [+t] [2018-05-27 09:56:54.372046] [door] e->knock() clo",
@@ -97,6 +96,13 @@ def test_lines_of_spy_and_scribbled_notes_are_neither_transitions_nor_torn() -> 
 def test_a_torn_line_is_counted_and_the_rest_is_read(torn: bytes) -> None:
     trace = read([JSON_LINE, torn, JSON_LINE])
     assert (len(trace.records), trace.unreadable, trace.lines) == (2, [2], 3)
+
+
+def test_records_of_the_rest_of_an_application_are_no_torn_lines() -> None:
+    other = [b'{"message": "started", "event": {"dataset": "shop.log"}}', b"{}", b'{"event": 1}']
+    dotted = {"event.dataset": "miros_mesh.snoop"}
+    trace = read([*other, json.dumps(to_ecs(RECORD) | dotted).encode()])
+    assert (trace.records, trace.unreadable) == ([RECORD], [])
 
 
 def test_lines_that_two_terminals_printed_count_once() -> None:
