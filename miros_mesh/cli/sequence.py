@@ -71,6 +71,7 @@ def add_sequence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
     parser.add_argument("--seconds", type=_seconds, help="watch the mesh instead of reading a log")
+    parser.add_argument("--broker", metavar="URL", help="with --seconds: the mesh at this broker")
     parser.add_argument(
         "--chart",
         action="append",
@@ -87,9 +88,11 @@ def add_sequence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if options.seconds and options.file:
         parser.error("give a FILE or --seconds, not both")
+    if options.broker and not options.seconds:
+        parser.error("--broker names the mesh to watch and needs --seconds")
     if not (options.seconds or options.file) and sys.stdin.isatty():
         parser.error("nothing to read: name a FILE, pipe a log in, or watch with --seconds 20")
-    records = _heard(options.seconds) if options.seconds else _logged(options.file)
+    records = _heard(options.seconds, options.broker) if options.seconds else _logged(options.file)
     drawing = diagram(records, Selection(charts=tuple(options.chart), nodes=tuple(options.node)))
     suffix = options.output.suffix.lower() if options.output else ""
     drawn = FORMATS[options.format or _SUFFIXES.get(suffix, "text")](drawing)
@@ -132,10 +135,11 @@ def _lines(file: str | None) -> Iterator[bytes]:
         yield from log
 
 
-def _heard(seconds: float) -> list[SnoopRecord]:
+def _heard(seconds: float, broker: str | None) -> list[SnoopRecord]:
     """What the charts of the mesh tell meanwhile."""
     records: list[SnoopRecord] = []
-    with SnoopMonitor(MeshConfig.from_env(os.environ)) as monitor:
+    config = MeshConfig.from_env(os.environ, broker_url=broker)
+    with SnoopMonitor(config) as monitor:
         watch = monitor.watch(limit_s=seconds)
         _say(f"watching the mesh for {seconds:g} s")
         try:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from miros_mesh.wire import SnoopRecord
+from miros_mesh.wire.envelope import MAX_SEQUENCE
+
+_LONGEST_NUMBER = len(str(MAX_SEQUENCE))
 
 Chart = tuple[str, str]
 """The incarnation of its node, and its name: unique on a mesh."""
@@ -16,14 +19,21 @@ Handled = tuple[str, str, str]
 
 def sender(record: SnoopRecord) -> Chart | None:
     """The other chart that transmitted the event; None for a timer or a post of the chart's own."""
+    transmitted = _transmitted(record)
+    return transmitted[0] if transmitted else None
+
+
+def _transmitted(record: SnoopRecord) -> tuple[Chart, int] | None:
+    """The other chart, and the place of the event among all that it transmitted."""
     if record.event_id is None:
         return None
     incarnation, _, rest = record.event_id.partition("/")
     chart, _, last = rest.rpartition("/")
     # Events of the chart's own are called start and local-1, local-2, ...
-    if not (chart and last.isdecimal()) or (incarnation, chart) == _chart(record):
+    own = (incarnation, chart) == _chart(record)
+    if own or not (chart and last.isdecimal() and len(last) <= _LONGEST_NUMBER):
         return None
-    return incarnation, chart
+    return (incarnation, chart), int(last)
 
 
 class Causes:
@@ -107,7 +117,28 @@ def _predecessors(records: Sequence[SnoopRecord], causes: Sequence[int | None]) 
     for stream in streams.values():
         for earlier, later in pairwise(sorted(stream, key=lambda i: (records[i].sequence, i))):
             before[later].add(earlier)
+    for effect, cause in _caused_earlier(records, causes):
+        before[effect].add(cause)
     return before
+
+
+def _caused_earlier(
+    records: Sequence[SnoopRecord], causes: Sequence[int | None]
+) -> Iterator[tuple[int, int]]:
+    """Effects of an unknown cause, each with the cause of what its sender transmitted before."""
+    streams: dict[Chart, list[tuple[int, int]]] = {}
+    for index, record in enumerate(records):
+        if transmitted := _transmitted(record):
+            chart, number = transmitted
+            streams.setdefault(chart, []).append((number, index))
+    for stream in streams.values():
+        last_known: int | None = None
+        for _, index in sorted(stream):
+            cause = causes[index]
+            if cause is not None:
+                last_known = cause
+            elif last_known is not None:
+                yield index, last_known
 
 
 def _chart(record: SnoopRecord) -> Chart:

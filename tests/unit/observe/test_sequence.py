@@ -181,10 +181,22 @@ def test_the_spy_stream_tells_of_causes_that_were_handled_without_a_transition()
     assert "disagree by 3599.990 s" in drawn.notes[0]
 
 
+def test_what_a_chart_sent_later_stands_below_the_causes_of_what_it_sent_before() -> None:
+    # Given a chart's second event, of a cause that no record tells, at a clock that is behind
+    mesh = Mesh([0.0, 0.0, -3600.0])
+    first = mesh.transition(1, after=mesh.transition(0))
+    told = mesh.transition(2)
+    second = msgspec.structs.replace(told, event_id="run0/chart0/1000", cause="run9/chart9/1")
+    # When it is drawn, it stands below the cause of the first
+    drawn = diagram([second, first, mesh.records[0]])
+    charts = [arrow.target.chart for arrow in drawn.arrows]
+    assert charts.index("chart0") < charts.index("chart2")
+
+
 def test_causes_that_go_round_in_a_circle_are_drawn_all_the_same() -> None:
     one = record(event_id="run0/chart0/local-1", cause="run0/chart0/local-2", sequence=1)
     two = record(event_id="run0/chart0/local-2", cause="run0/chart0/local-1", sequence=2)
-    itself = record(event_id="x", cause="x", sequence=3)
+    itself = record(event_id="x/y/" + "9" * 5000, cause="x", sequence=3)
     assert [a.number for a in diagram([itself, two, one]).arrows] == [1, 2, 3]
 
 
