@@ -57,6 +57,10 @@ class SnoopRecordError(MeshError, ValueError):
     """Fields that are no snoop record; the message names what is missing or wrong."""
 
 
+class TraceError(MeshError, ValueError):
+    """A trace that no sequence diagram can be drawn of; the message says what it lacks."""
+
+
 class FrameError(MeshError):
     """A received frame that is refused; `reason` is one of few words, fit for a metric label."""
 

@@ -15,6 +15,7 @@ from miros_mesh.cli.check import check
 from miros_mesh.cli.demo import demo
 from miros_mesh.cli.discover import discover
 from miros_mesh.cli.moment import moment
+from miros_mesh.cli.sequence import add_sequence
 from miros_mesh.cli.snoop import Wanted, snoop
 from miros_mesh.cli.top import top
 from miros_mesh.config import MeshConfig
@@ -100,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_discover(commands)
     _add_snoop(commands)
     _add_top(commands)
+    add_sequence(commands)
     return parser
 
 
@@ -108,7 +110,9 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "demo",
         help="two statecharts in two processes talk, and you watch",
         description="Run the ergodic example as a NetworkedActiveObject and a NetworkedFactory in "
-        "two processes, show their live trace, and count every event. Exit code 1 if one was lost.",
+        "two processes, show their live trace, and count every event. Exit code 1 if one was lost. "
+        "At the end the sequence diagram of the run is written into an HTML file in the folder for "
+        "temporary files (TMPDIR), and its name is printed.",
     )
     parser.add_argument(
         "--broker", metavar="URL", help="amqp://user:password@host/vhost; default: embedded"

@@ -7,8 +7,9 @@ import multiprocessing
 import secrets
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -17,7 +18,10 @@ from typing import Literal, TypeVar
 from miros_mesh.cli.ergodic import ErgodicActiveObject, ErgodicFactory
 from miros_mesh.cli.ledger import Account, Ledger, table
 from miros_mesh.config import MeshConfig
-from miros_mesh.errors import MeshError
+from miros_mesh.errors import MeshError, TraceError
+from miros_mesh.observe.monitor import SnoopMonitor
+from miros_mesh.observe.sequence import diagram, page
+from miros_mesh.wire import SnoopRecord
 
 # Starting an interpreter on a busy machine takes seconds; a broker that does not answer, longer.
 START_LIMIT_S = 60.0
@@ -57,6 +61,18 @@ def demo(config: MeshConfig, *, seconds: float, color: bool) -> int:
         for kind in kinds
     ]
     _introduce(parts, seconds)
+    with SnoopMonitor(config, networks=["snoop_trace"]) as monitor:
+        seen = monitor.watch()
+        accounts = _talk(parts, seconds)
+    if accounts is None:
+        return 1
+    _say("\n" + table(accounts) + "\n")
+    _draw(item for item in seen if isinstance(item, SnoopRecord))
+    return _conclude(accounts)
+
+
+def _talk(parts: list[Part], seconds: float) -> list[Account] | None:
+    """The books of both directions; None, said on standard error, when a chart could not talk."""
     players = [_Player(part) for part in parts]
     try:
         begin = max(player.ready() for player in players)
@@ -67,12 +83,11 @@ def demo(config: MeshConfig, *, seconds: float, color: bool) -> int:
     except _PlayerError as error:
         sys.stdout.flush()
         sys.stderr.write(f"miros-mesh demo: {error}\n")
-        return 1
+        return None
     finally:
         for player in players:
             player.close()
-    accounts = [Account.between(ao, fo, begin, end), Account.between(fo, ao, begin, end)]
-    return _conclude(accounts)
+    return [Account.between(ao, fo, begin, end), Account.between(fo, ao, begin, end)]
 
 
 def _introduce(parts: list[Part], seconds: float) -> None:
@@ -88,7 +103,6 @@ def _introduce(parts: list[Part], seconds: float) -> None:
 
 
 def _conclude(accounts: list[Account]) -> int:
-    _say("\n" + table(accounts) + "\n")
     if not all(account.transmitted for account in accounts):
         _say("Too short a time: a chart sent nothing while the other one listened.")
         return 1
@@ -99,6 +113,20 @@ def _conclude(accounts: list[Account]) -> int:
         return 1
     _say("Every event arrived once.")
     return 0
+
+
+def _draw(records: Iterable[SnoopRecord]) -> None:
+    """Write the sequence diagram of the talk and say where; the demo does not fail by it."""
+    try:
+        drawn = page(diagram(records))
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="miros-mesh-demo-", suffix=".html", encoding="utf-8", delete=False
+        ) as file:
+            file.write(drawn)
+    except (OSError, TraceError) as error:
+        _say(f"There is no sequence diagram of this run: {error}\n")
+        return
+    _say(f"The sequence diagram of this run, for a browser: {file.name}\n")
 
 
 def _say(text: str) -> None:

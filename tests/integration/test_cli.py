@@ -81,6 +81,7 @@ def test_help_names_every_command_and_where_settings_come_from() -> None:
         "keygen",
         "check",
         "discover",
+        "sequence",
         "MIROS_MESH_BROKER_URL",
         "RABBIT_USER",
         "_FILE",
@@ -91,9 +92,13 @@ def test_help_names_every_command_and_where_settings_come_from() -> None:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("demo", ["--broker", "--seconds", "--no-color", "Exit code 1 if"]),
+        ("demo", ["--broker", "--seconds", "--no-color", "Exit code 1 if", "sequence diagram"]),
         ("check", ["--broker", "One line a finding", "exit code 1"]),
         ("keygen", ["Fernet key", "same one"]),
+        (
+            "sequence",
+            ["--format", "--output", "--seconds", "--chart", "--node", "JSON lines", "mermaid"],
+        ),
         ("discover", ["--json", "--sources", "--timeout", "What is sent", "1,024 addresses"]),
     ],
 )
@@ -311,7 +316,13 @@ class Demo:
         self._master, slave = pty.openpty() if terminal else (None, subprocess.PIPE)
         self.process = subprocess.Popen(
             [COMMAND, "demo", *arguments],
-            env={**clean, "MIROS_MESH_HOME": str(home), "PYTHONSAFEPATH": "1", **extra},
+            env={
+                **clean,
+                "MIROS_MESH_HOME": str(home),
+                "PYTHONSAFEPATH": "1",
+                "TMPDIR": str(home.parent),
+                **extra,
+            },
             stdout=slave,
             stderr=subprocess.PIPE,
             text=True,
@@ -401,6 +412,21 @@ def test_the_demo_shows_what_came_over_the_mesh(demos: dict[str, Result]) -> Non
     shown = "".join(result.out for result in demos.values())
     assert "e->other_to_inner() outer->inner" in shown
     assert "e->other_to_outer() inner->outer" in shown
+
+
+@pytest.mark.parametrize("kind", ["embedded", "rabbitmq"])
+def test_the_demo_draws_its_own_run_and_says_where(demos: dict[str, Result], kind: str) -> None:
+    [path] = re.findall(r"The sequence diagram of this run, for a browser: (\S+)", demos[kind].out)
+    drawn = Path(path).read_text(encoding="utf-8")
+    traces = [line for line in demos[kind].lines if TRACE.match(line)]
+    for name in {re.findall(r"\[(\w+_[af]o)\]", line)[0] for line in traces}:
+        assert f">{name}</text>" in drawn
+    for event in {re.findall(r"e->(\w+)", line)[0] for line in traces}:
+        assert f"{event}()</text>" in drawn
+    assert drawn.count("<tr>") - 1 >= len(traces)
+    # What came over the mesh is an arrow between the charts.
+    came_over = sum("other_" in line for line in traces)
+    assert drawn.count('<line class="sent"') >= came_over
 
 
 def test_the_demo_says_where_the_charts_meet(demos: dict[str, Result]) -> None:

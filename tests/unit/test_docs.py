@@ -10,6 +10,7 @@ import pytest
 
 import doc_tables
 import miros_mesh
+import sequence_diagrams
 from doc_pages import PAGES, ROOT, fragments
 from miros_mesh import NetworkedActiveObject, Observer
 
@@ -37,6 +38,15 @@ def test_every_reason_of_a_drop_is_explained_and_no_other() -> None:
     assert doc_tables.reasons() <= explained
     source = "".join(file.read_text() for file in PACKAGE.rglob("*.py"))
     assert not [reason for reason in explained if f'"{reason}"' not in source]
+
+
+def test_the_sequence_diagrams_on_the_page_are_those_that_are_drawn() -> None:
+    forms = {"text": "door.txt", "mermaid": "door.mmd"}
+    section = OBSERVABILITY.partition("## Sequence diagrams")[2].partition("\n## ")[0]
+    shown = re.findall(r"```(text|mermaid)\n(.*?)\n```", section, re.DOTALL)
+    assert [form for form, _ in shown] == list(forms)
+    for form, drawing in shown:
+        assert drawing in sequence_diagrams.drawn(forms[form])
 
 
 def test_every_hook_of_an_observer_is_named() -> None:

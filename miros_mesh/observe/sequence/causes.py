@@ -1,0 +1,149 @@
+"""Which transition led to which, and an order in which no effect stands before its cause."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+
+from miros_mesh.wire import SnoopRecord
+from miros_mesh.wire.envelope import MAX_SEQUENCE
+
+_LONGEST_NUMBER = len(str(MAX_SEQUENCE))
+
+Chart = tuple[str, str]
+"""The incarnation of its node, and its name: unique on a mesh."""
+Handled = tuple[str, str, str]
+"""A chart, and the id of an event that it handled."""
+
+
+def sender(record: SnoopRecord) -> Chart | None:
+    """The other chart that transmitted the event; None for a timer or a post of the chart's own."""
+    transmitted = _transmitted(record)
+    return transmitted[0] if transmitted else None
+
+
+def _transmitted(record: SnoopRecord) -> tuple[Chart, int] | None:
+    """The other chart, and the place of the event among all that it transmitted."""
+    if record.event_id is None:
+        return None
+    incarnation, _, rest = record.event_id.partition("/")
+    chart, _, last = rest.rpartition("/")
+    # Events of the chart's own are called start and local-1, local-2, ...
+    own = (incarnation, chart) == _chart(record)
+    if own or not (chart and last.isdecimal() and len(last) <= _LONGEST_NUMBER):
+        return None
+    return (incarnation, chart), int(last)
+
+
+class Causes:
+    """The transitions that led to the transitions of a trace, by their index in it."""
+
+    def __init__(self, records: Iterable[SnoopRecord], transitions: Sequence[SnoopRecord]) -> None:
+        self._transitions: dict[Handled, int] = {}
+        for index, record in enumerate(transitions):
+            if key := _handled(record):
+                self._transitions.setdefault(key, index)
+        # Spy records tell of events that were handled without a transition.
+        self._records: dict[Handled, SnoopRecord] = {}
+        for record in records:
+            if key := _handled(record):
+                self._records.setdefault(key, record)
+
+    def of(self, record: SnoopRecord) -> int | None:
+        """The nearest transition whose handling led to the record, if the trace has it."""
+        seen: set[Handled] = set()
+        step: SnoopRecord | None = record
+        while step is not None and step.cause is not None:
+            handled = (*(sender(step) or _chart(step)), step.cause)
+            if handled in self._transitions:
+                return self._transitions[handled]
+            if handled in seen:
+                return None
+            seen.add(handled)
+            step = self._records.get(handled)
+        return None
+
+
+def causal_order(records: Sequence[SnoopRecord], causes: Sequence[int | None]) -> list[int]:
+    """Indices so that causes stand before effects and each chart's records in their sequence.
+
+    Otherwise by time, where a chart whose clock is behind is moved up to what caused its
+    transitions; printed records, which have no incarnation, in the order of their lines.
+    Contradictions, which no mesh produces, are resolved by time.
+    """
+    before = _predecessors(records, causes)
+    after: list[list[int]] = [[] for _ in records]
+    for index, earlier in enumerate(before):
+        for cause in earlier:
+            after[cause].append(index)
+    open_causes = [len(earlier) for earlier in before]
+    moments = [record.time for record in records]
+    ready = [(moments[i], i) for i in range(len(records)) if not open_causes[i]]
+    heapq.heapify(ready)
+    # Whoever is left in a circle is let out in the order of time.
+    by_time = iter(sorted(range(len(records)), key=lambda i: (moments[i], i)))
+    done = [False] * len(records)
+    order: list[int] = []
+    while len(order) < len(records):
+        moment, index = heapq.heappop(ready) if ready else _next(by_time, moments, done)
+        if done[index]:
+            continue
+        done[index] = True
+        order.append(index)
+        for effect in after[index]:
+            moments[effect] = max(moments[effect], moment)
+            open_causes[effect] -= 1
+            if not open_causes[effect] and not done[effect]:
+                heapq.heappush(ready, (moments[effect], effect))
+    return order
+
+
+def _next(indices: Iterable[int], moments: list[float], done: list[bool]) -> tuple[float, int]:
+    index = next(i for i in indices if not done[i])
+    return moments[index], index
+
+
+def _predecessors(records: Sequence[SnoopRecord], causes: Sequence[int | None]) -> list[set[int]]:
+    before: list[set[int]] = [set() for _ in records]
+    streams: dict[tuple[str, Chart] | None, list[int]] = {}
+    for index, record in enumerate(records):
+        # What a program printed stands in the order in which the program heard of it.
+        key = (record.node, _chart(record)) if record.incarnation else None
+        streams.setdefault(key, []).append(index)
+        cause = causes[index]
+        if cause is not None and cause != index:
+            before[index].add(cause)
+    for stream in streams.values():
+        for earlier, later in pairwise(sorted(stream, key=lambda i: (records[i].sequence, i))):
+            before[later].add(earlier)
+    for effect, cause in _caused_earlier(records, causes):
+        before[effect].add(cause)
+    return before
+
+
+def _caused_earlier(
+    records: Sequence[SnoopRecord], causes: Sequence[int | None]
+) -> Iterator[tuple[int, int]]:
+    """Effects of an unknown cause, each with the cause of what its sender transmitted before."""
+    streams: dict[Chart, list[tuple[int, int]]] = {}
+    for index, record in enumerate(records):
+        if transmitted := _transmitted(record):
+            chart, number = transmitted
+            streams.setdefault(chart, []).append((number, index))
+    for stream in streams.values():
+        last_known: int | None = None
+        for _, index in sorted(stream):
+            cause = causes[index]
+            if cause is not None:
+                last_known = cause
+            elif last_known is not None:
+                yield index, last_known
+
+
+def _chart(record: SnoopRecord) -> Chart:
+    return record.incarnation, record.chart
+
+
+def _handled(record: SnoopRecord) -> Handled | None:
+    return (*_chart(record), record.event_id) if record.event_id else None

@@ -1,0 +1,45 @@
+"""Mermaid: an arrow from the chart that transmitted to the one whose transition it caused."""
+
+from __future__ import annotations
+
+from miros_mesh.observe.sequence.model import Arrow, Diagram, Lifeline
+from miros_mesh.observe.sequence.names import escaped, shown
+
+MAX_ARROWS = 300
+MAX_LIFELINES = 30
+# Mermaid itself refuses texts of more than 50,000.
+MAX_CHARACTERS = 45_000
+
+
+def mermaid(diagram: Diagram) -> str:
+    """A `sequenceDiagram`; a note says what was cut from a large one."""
+    cut = diagram.first(MAX_ARROWS, MAX_LIFELINES)
+    while len(source := _source(cut)) > MAX_CHARACTERS:
+        cut = cut.first(len(cut.arrows) * MAX_CHARACTERS // (len(source) + 1000), MAX_LIFELINES)
+    return source
+
+
+def _source(diagram: Diagram) -> str:
+    names = {line: f"c{place}" for place, line in enumerate(diagram.lifelines, 1)}
+    lines = ["sequenceDiagram"]
+    lines += [f"    participant {name} as {_label(line)}" for line, name in names.items()]
+    lines += [f"    {_arrow(arrow, names)}" for arrow in diagram.arrows]
+    ends = ",".join(dict.fromkeys((names[diagram.lifelines[0]], names[diagram.lifelines[-1]])))
+    lines += [f"    Note over {ends}:wrap: {_escape(note)}" for note in diagram.notes]
+    return "\n".join(lines) + "\n"
+
+
+def _arrow(arrow: Arrow, names: dict[Lifeline, str]) -> str:
+    ends = f"{names[arrow.sender or arrow.target]}->>{names[arrow.target]}"
+    signal, before, after = (
+        _escape(shown(name)) for name in (arrow.signal, arrow.from_state, arrow.to_state)
+    )
+    return f"{ends}: ({arrow.number}) {signal}() {before} → {after}"
+
+
+def _label(line: Lifeline) -> str:
+    return _escape(shown(line.label))
+
+
+def _escape(text: str) -> str:
+    return escaped(text, lambda code: f"#{code};")

@@ -1,0 +1,31 @@
+"""Names of charts, states and signals, which may hold anything, as what may be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from miros_mesh.networks.snoop import printable
+
+LONGEST = 60
+_PLAIN = frozenset(" .,()")
+_CONNECTING = frozenset("_-/")
+
+
+def shown(name: str, longest: int = LONGEST) -> str:
+    """The name in one line without control characters, shortened, and never empty."""
+    name = printable(name).strip() or "?"
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def escaped(text: str, escape: Callable[[int], str]) -> str:
+    """The text with everything escaped that a diagram language could take for its own.
+
+    What stays are letters, digits and the signs that names are made of, unless they are doubled.
+    """
+    before = ""
+    parts = []
+    for char in text:
+        plain = char.isalnum() or char in _PLAIN or (char in _CONNECTING and char != before)
+        parts.append(char if plain else escape(ord(char)))
+        before = char
+    return "".join(parts)

@@ -1,0 +1,34 @@
+"""PlantUML: an arrow from the chart that transmitted to the one whose transition it caused."""
+
+from __future__ import annotations
+
+from miros_mesh.observe.sequence.model import Arrow, Diagram, Lifeline
+from miros_mesh.observe.sequence.names import escaped, shown
+
+MAX_ARROWS = 300
+MAX_LIFELINES = 30
+
+
+def plantuml(diagram: Diagram) -> str:
+    """A sequence diagram; a note says what was cut from a large one."""
+    cut = diagram.first(MAX_ARROWS, MAX_LIFELINES)
+    names = {line: f"c{place}" for place, line in enumerate(cut.lifelines, 1)}
+    lines = ["@startuml"]
+    lines += [
+        f'participant "{_escape(shown(line.label))}" as {name}' for line, name in names.items()
+    ]
+    lines += [_arrow(arrow, names) for arrow in cut.arrows]
+    lines += [f"note across : {_escape(note)}" for note in cut.notes]
+    return "\n".join([*lines, "@enduml"]) + "\n"
+
+
+def _arrow(arrow: Arrow, names: dict[Lifeline, str]) -> str:
+    ends = f"{names[arrow.sender or arrow.target]} -> {names[arrow.target]}"
+    signal, before, after = (
+        _escape(shown(name)) for name in (arrow.signal, arrow.from_state, arrow.to_state)
+    )
+    return f"{ends} : ({arrow.number}) {signal}() {before} → {after}"
+
+
+def _escape(text: str) -> str:
+    return escaped(text, lambda code: f"<U+{code:04X}>")
