@@ -77,10 +77,12 @@ class LinkProbe:
             self._link.look(broker, exchange=exchange_name, marks=self._marks, timeout_s=timeout_s)
         except LinkError as error:
             logger.debug("%s is not ours: %s", endpoint, error)
-            return next(
-                (word for kind, word in _VERDICTS if isinstance(error, kind)), Verdict.FAILED
-            )
+            return verdict_of(error)
         return Verdict.OURS
+
+    def stop(self) -> None:
+        """End every look at once; no other begins."""
+        self._link.stop_looking()
 
 
 def verdict_of(error: LinkError) -> Verdict:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from miros_mesh.lookups import Lookups
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -162,6 +164,7 @@ class Crew:
         self.network = Pool(f"{self.prefix}-network", NETWORK_THREADS)
         self.local = Pool(f"{self.prefix}-local", LOCAL_THREADS)
         self.timer = Timer(f"{self.prefix}-timer")
+        self.lookups = Lookups(f"{self.prefix}-lookup")
         self._charts: set[threading.Thread] = set()
 
     def enlist(self, chart: threading.Thread) -> None:
@@ -173,7 +176,11 @@ class Crew:
         self._charts.discard(chart)
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """End every thread, and say which one does not within `timeout_s`."""
+        """End every thread, and say which one does not within `timeout_s`.
+
+        Those of `lookups` end by themselves.
+        """
+        self.lookups.stop()
         ending = [*self.timer.stop(), *self.local.stop(), *self.network.stop(), *self._charts]
         until = time.monotonic() + timeout_s
         for thread in ending:

@@ -61,6 +61,8 @@ class Discovery:
         """End every search and join every thread; the sink hears nothing more."""
         if self._chart:
             self._chart.stop()
+        # Once no chart hears an answer any more, nobody waits for one.
+        self._probe.stop()
         self._crew.stop(timeout_s)
 
     def peer_up(self, endpoint: Endpoint) -> None:
