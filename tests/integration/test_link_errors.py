@@ -531,7 +531,7 @@ def test_a_publisher_that_is_refused_stops_in_time_and_says_what_is_left(
     began = time.monotonic()
     assert publisher.stop(0.5).left_over == 8
     assert time.monotonic() - began < ANSWER_LIMIT_S
-    assert notes.downs == ["stopped"]
+    wait_until(lambda: notes.downs == ["stopped"])
     office.close()
 
 
