@@ -125,7 +125,8 @@ class Timer:
             if not self._stopped:
                 heapq.heappush(self._alarms, alarm)
                 self._begin()
-                self._changed.notify()
+                if self._alarms[0] is alarm:
+                    self._changed.notify()
         return alarm
 
     def stop(self) -> list[threading.Thread]:
@@ -171,6 +172,13 @@ class Crew:
         """Join this thread of a chart too."""
         self._charts.add(chart)
 
+    def aside(self, work: Callable[[], T], done: Callable[[T | Exception], object]) -> None:
+        """Let a thread of its own do what nobody can end; `stop` does not wait for it."""
+        run = threading.Thread(
+            target=lambda: done(_outcome(work)), name=f"{self.prefix}-aside", daemon=True
+        )
+        run.start()
+
     def discharge(self, chart: threading.Thread) -> None:
         """The thread is at its end."""
         self._charts.discard(chart)
@@ -178,7 +186,7 @@ class Crew:
     def stop(self, timeout_s: float = 5.0) -> None:
         """End every thread, and say which one does not within `timeout_s`.
 
-        Those of `lookups` end by themselves.
+        Those of `lookups` and `aside` end by themselves.
         """
         self.lookups.stop()
         ending = [*self.timer.stop(), *self.local.stop(), *self.network.stop(), *self._charts]
