@@ -22,6 +22,7 @@ from miros_mesh.discovery import (
 )
 from miros_mesh.errors import (
     BrokerUnreachableError,
+    CertificateError,
     ConfigError,
     CredentialsRefusedError,
     LinkError,
@@ -46,7 +47,8 @@ _ABORT_TIMEOUT_S: Final = 5.0
 # The first that fits; a class stands before those that it is derived from.
 _VERDICTS: Final[tuple[tuple[type[LinkError], Verdict], ...]] = (
     (NotAmqpError, Verdict.NOT_AMQP),
-    (TlsError, Verdict.NOT_AMQP),
+    (CertificateError, Verdict.CERTIFICATE),
+    (TlsError, Verdict.NO_TLS),
     (BrokerUnreachableError, Verdict.NOTHING),
     (CredentialsRefusedError, Verdict.CREDENTIALS),
     (VirtualHostError, Verdict.NO_MESH),

@@ -18,6 +18,7 @@ from miros_mesh.address import BrokerAddress
 from miros_mesh.errors import (
     BrokerConflictError,
     BrokerUnreachableError,
+    CertificateError,
     ConnectionLostError,
     CredentialsRefusedError,
     LinkError,
@@ -243,6 +244,13 @@ def _no_virtual_host(where: str, error: Exception) -> LinkError:
     )
 
 
+def _certificate(where: str, error: Exception) -> LinkError:
+    return CertificateError(
+        f"{where}: the TLS handshake failed ({_brief(error)}); the certificate has to name this "
+        "host, and its authority has to be known here: SSL_CERT_FILE names a file of authorities"
+    )
+
+
 def _tls(where: str, error: Exception) -> LinkError:
     return TlsError(f"{where}: the TLS handshake failed ({_brief(error)})")
 
@@ -290,6 +298,7 @@ Kinds = tuple[tuple[tuple[type[Exception], ...], Make], ...]
 _CONNECTING: Kinds = (
     ((amqp.AccessRefused,), _refused_credentials),
     ((amqp.NotAllowed,), _no_virtual_host),
+    ((ssl.SSLCertVerificationError,), _certificate),
     ((ssl.SSLError,), _tls),
     ((socket.gaierror,), _unknown_host),
     ((kombu.exceptions.ConnectionLimitExceeded,), _too_many),

@@ -27,7 +27,8 @@ CONFIG = MeshConfig(
     [
         (errors.BrokerUnreachableError, Verdict.NOTHING),
         (errors.NotAmqpError, Verdict.NOT_AMQP),
-        (errors.TlsError, Verdict.NOT_AMQP),
+        (errors.TlsError, Verdict.NO_TLS),
+        (errors.CertificateError, Verdict.CERTIFICATE),
         (errors.CredentialsRefusedError, Verdict.CREDENTIALS),
         (errors.VirtualHostError, Verdict.NO_MESH),
         (errors.PermissionDeniedError, Verdict.NO_MESH),
