@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from miros_mesh.discovery import (
     DiscoveryObserver,
     DiscoverySettings,
     Endpoint,
+    Refusals,
     Verdict,
     addresses,
     lan,
@@ -56,6 +58,12 @@ _VERDICTS: Final[tuple[tuple[type[LinkError], Verdict], ...]] = (
     (NoMeshError, Verdict.NO_MESH),
     (OtherKeyError, Verdict.OTHER_KEY),
 )
+
+
+@lru_cache(maxsize=64)
+def refusals_of(_user: str, _password: str) -> Refusals:
+    """Who refused them lately. It outlives a node, lest each start of one asks anew."""
+    return Refusals()
 
 
 def marks_of(config: MeshConfig) -> tuple[str, ...]:
@@ -111,6 +119,7 @@ class Search(Observer):
             probe=LinkProbe(self._config, link),
             sink=self,
             observer=Reporter(observer),
+            refusals=refusals_of(self._like.user, self._like.password),
         )
         mesh.claimed = discovery.alien_spoke
         discovery.start()

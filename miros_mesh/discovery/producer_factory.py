@@ -73,6 +73,7 @@ class ProducerFactoryChart(DiscoveryChart):
         scanner: AddressScanner | None = None,
         name_service: NameService | None = None,
         gate: Gate | None = None,
+        refusals: Refusals | None = None,
         **common: Any,
     ) -> None:
         common = {"live_trace": settings.live_trace, "live_spy": settings.live_spy, **common}
@@ -89,7 +90,7 @@ class ProducerFactoryChart(DiscoveryChart):
         self._sink = sink
         self._scanner = scanner
         self._names = name_service or SystemNames()
-        self._refusals = Refusals(settings.refused_pause_s)
+        self._refusals = Refusals(settings.refused_pause_s) if refusals is None else refusals
         self._roster = Roster(settings.home, settings.peer_forget_after_s)
         self._gate = gate or self._new_gate()
         self._changes: list[Change] = []
@@ -107,11 +108,15 @@ class ProducerFactoryChart(DiscoveryChart):
 
     @on("producer_discovery", ENTRY)
     def producer_discovery_entry(self, _: Event) -> None:
+        # Every address of home, before a stranger names one of them.
+        self._look_up(ConnectionDiscoveryPayload((), (), NAME))
         self._start_searches()
 
     @on("producer_discovery", CONNECTION_DISCOVERY)
     def connection_discovery(self, event: Event) -> None:
-        discovery: ConnectionDiscoveryPayload = event.payload
+        self._look_up(event.payload)
+
+    def _look_up(self, discovery: ConnectionDiscoveryPayload) -> None:
         self.crew.network.run(
             lambda: self._resolve(discovery), lambda found: self.tell("hosts_resolved", found)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from miros import Event
 
+import doc_pages
 from charts_at_work import Heard, Launch
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
 from miros_mesh.discovery import names
@@ -322,6 +324,59 @@ def test_names_and_services_are_found_with_their_addresses_and_ports(
     wait_until(lambda: said_to(heard_named) == said_to(heard_served) == ["looked_up"])
     assert set(here.diary.verdicts) >= {named.where, served.where}
     assert here.diary.searches[0][0] == "dns"
+
+
+def test_a_broker_that_refuses_is_asked_once_by_all_nodes_of_a_process(
+    hosts: tuple[Host, Host], launch: Launch
+) -> None:
+    # Given a host whose broker does not know the user of the other one
+    here, there = hosts
+    user, secret = "stranger", "S3cret-of-a-stranger"
+    here.server.add_user(user, secret)
+    here.server.set_permissions(user, "/")
+    here.lists(there.where)
+    config = here.config.overridden(rabbit_user=user, rabbit_password=secret)
+
+    # When a node starts there again and again
+    for _ in range(3):
+        here.diary.verdicts.clear()
+        chart = launch("alice", config)
+        wait_until(lambda: here.diary.verdicts.get(there.where), 20)
+        assert set(here.diary.verdicts[there.where]) == {"credentials"}
+        chart.stop()
+
+    # Then the other broker has refused it once
+    def refused() -> int:
+        """The broker writes it down a moment later."""
+        logs = (there.server._folder / "log").glob("*.log")
+        return "".join(log.read_text() for log in logs).count(f"refused: user '{user}'")
+
+    wait_until(refused)
+    assert refused() == 1
+    here.server.delete_user(user)
+
+
+def test_a_program_tells_the_brokers_that_it_knows_as_the_page_says(
+    hosts: tuple[Host, Host], launch: Launch
+) -> None:
+    # Given a node that lists nobody, and what the page says of a source of one's own
+    here, there = hosts
+    here.lists()
+    page = (doc_pages.ROOT / "docs/discovery.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    source: dict[str, Any] = {}
+    exec(example, source)
+    heard = Heard()
+    launch("bob", there.config, heard)
+    alice = launch("alice", here.config)
+
+    # When its program tells where another broker is
+    source["tell"](alice, [there.where])
+
+    # Then the node joins it
+    wait_until(lambda: here.connected_to(there), 20)
+    say(alice, "told")
+    wait_until(lambda: "told" in said_to(heard))
 
 
 def said_to(heard: Heard) -> list[str]:
