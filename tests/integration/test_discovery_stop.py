@@ -7,28 +7,32 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from miros.activeobject import ActiveFabric
 
 from charts_at_work import KEY
+from discovery_field import switch_on
 from miros_mesh.address import BrokerAddress
 from miros_mesh.config import MeshConfig
 from miros_mesh.discovery import Discovery, DiscoverySettings, Endpoint
+from miros_mesh.discovery.scanner import TcpScanner
 from miros_mesh.errors import BrokerUnreachableError, LinkError
 from miros_mesh.link.broker import KombuLink, amqp_link
 from miros_mesh.link.ports import Broker
 from miros_mesh.search import LinkProbe
 from post_office import SETTINGS
-from rabbitmq_server import HOST
+from rabbitmq_server import HOST, free_ports
 from waiting import wait_until
 
 LONG_S = 600.0
 LIMIT_S = 20.0
 SLOW = "slow.example"
+DESCRIPTORS = Path("/proc/self/fd")
 
 
 @pytest.fixture
@@ -132,10 +136,19 @@ def test_a_slow_resolver_has_no_more_time_than_a_look(
 
 
 class Nobody:
+    """A node to which nobody is found."""
+
     def found(self, endpoint: Endpoint) -> None:
         raise AssertionError(endpoint)
 
     lost = found
+
+
+class Nowhere:
+    """A name server for which every name is one address."""
+
+    def endpoints(self, name: str, default_port: int) -> Sequence[Endpoint]:
+        return [Endpoint("127.0.7.1", default_port)]
 
 
 def test_discovery_stops_while_its_scouts_and_its_names_wait(
@@ -172,3 +185,54 @@ def test_discovery_stops_while_its_scouts_and_its_names_wait(
     assert not caplog.records
     left = {t.name for t in threading.enumerate() if t.name.startswith("mesh-")}
     assert left <= {"mesh-lookup", "mesh-n-discovery-lookup"}
+
+
+def test_a_hundred_searches_leave_no_thread_no_descriptor_and_no_subscription(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stopped in the middle, with all sources at work and a stranger at the door."""
+    switch_on(monkeypatch)
+    (port,) = free_ports(1)
+    hosts = tmp_path / "hosts.json"
+    hosts.write_text(json.dumps({"hosts": ["127.0.7.3", "localhost"]}))
+    config = MeshConfig(rabbit_user="peter", rabbit_password="rabbit", mesh_encryption_key=KEY)
+
+    def search() -> None:
+        link = amqp_link(SETTINGS)
+        settings = DiscoverySettings(
+            node="n",
+            routing_key="#",
+            exchange_name="e",
+            sources=("manual", "lan", "dns"),
+            port=port,
+            home=(Endpoint(HOST, port),),
+            hosts_files=(hosts,),
+            cache_path=tmp_path / "cache.json",
+            dns_names=("rabbit.example",),
+        )
+        discovery = Discovery(
+            settings,
+            probe=LinkProbe(config, link),
+            sink=Nobody(),
+            name_service=Nowhere(),
+            scanner=TcpScanner(port, lambda: [f"127.0.7.{last}" for last in range(1, 40)]),
+        )
+        discovery.start()
+        discovery.alien_spoke(f"127.0.7.9:{port}")
+        discovery.stop()
+        link.close()
+
+    def held() -> tuple[int, int, int]:
+        subscriptions = ActiveFabric().fifo_subscriptions.values()
+        return (
+            threading.active_count(),
+            len(list(DESCRIPTORS.iterdir())),
+            sum(map(len, subscriptions)),
+        )
+
+    for _ in range(5):
+        search()
+    before = held()
+    for _ in range(100):
+        search()
+    wait_until(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
