@@ -201,6 +201,8 @@ def settings_of(config: MeshConfig, node: str) -> DiscoverySettings:
         cache_path=_cache_path(config),
         cache_max_age_s=config.discovery_cache_max_age_s,
         ipv6=config.discovery_ipv6,
+        live_trace=config.discovery_live_trace,
+        live_spy=config.discovery_live_spy,
         dns_names=config.discovery_dns_names,
         peer_forget_after_s=config.peer_forget_after_s,
         aliens=config.alien_policy,

@@ -73,7 +73,7 @@ class Pool:
     def _work(self) -> None:
         while job := self._next():
             job.started_at = time.monotonic()
-            job.done(_outcome(job.work))
+            _safely(job.done, _outcome(job.work))
             with self._changed:
                 self._idle += 1
 
@@ -91,6 +91,14 @@ def _outcome(work: Callable[[], Any]) -> Any:
         return work()
     except Exception as error:  # noqa: BLE001 - handed to whoever asked for the work
         return error
+
+
+def _safely(call: Callable[..., object], *arguments: Any) -> None:
+    """The thread serves others too, whatever one of them has done wrong."""
+    try:
+        call(*arguments)
+    except Exception:
+        logger.exception("a call back to discovery raised")
 
 
 @dataclass(order=True)
@@ -145,7 +153,7 @@ class Timer:
     def _run(self) -> None:
         while alarm := self._due():
             if not alarm.cancelled:
-                alarm.call()
+                _safely(alarm.call)
 
     def _due(self) -> Alarm | None:
         with self._changed:
@@ -175,7 +183,7 @@ class Crew:
     def aside(self, work: Callable[[], T], done: Callable[[T | Exception], object]) -> None:
         """Let a thread of its own do what nobody can end; `stop` does not wait for it."""
         run = threading.Thread(
-            target=lambda: done(_outcome(work)), name=f"{self.prefix}-aside", daemon=True
+            target=lambda: _safely(done, _outcome(work)), name=f"{self.prefix}-aside", daemon=True
         )
         run.start()
 
