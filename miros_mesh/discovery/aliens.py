@@ -174,6 +174,7 @@ class AlienChart(DiscoveryChart):
         check = event.payload
         if not self._missions.heard(check):
             return
+        self._missions.forget(check.ip_address)
         if not check.result:
             self.observer.alien(outcome=str(check.verdict))
         elif self._gate.policy == "adopt":

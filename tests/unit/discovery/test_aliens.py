@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from ipaddress import ip_address
 
 import pytest
@@ -98,6 +99,22 @@ def test_several_strangers_at_once_are_all_judged() -> None:
             chart.spoke(host)
         wait_until(lambda: diary.aliens == ["adopted"] * len(hosts))
         wait_until(lambda: chart.state_name == "aliens_awaited")
+
+
+def test_whoever_was_judged_is_remembered_no_longer_while_others_are_looked_at() -> None:
+    # Given one stranger whose host does not answer
+    brokers, diary = Brokers(), Diary()
+    brokers.hold["192.168.1.9"] = threading.Event()
+    with running(aliens(brokers, observer=diary)) as chart:
+        chart.spoke("192.168.1.9")
+        # When others come and are judged
+        for last in range(100, 105):
+            chart.spoke(f"192.168.1.{last}")
+        wait_until(lambda: len(diary.aliens) == 5)
+        # Then only that one is kept
+        assert list(chart._missions.nodes) == ["192.168.1.9:5672"]
+        brokers.stop()
+        wait_until(lambda: not chart._missions.nodes)
 
 
 def test_each_frame_of_a_stranger_is_not_another_scout() -> None:
