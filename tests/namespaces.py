@@ -154,9 +154,9 @@ class Host(Namespace):
         """Ports that nobody else has: the host runs nothing but what a test starts."""
         return list(_PORTS[:count])
 
-    def speaks_amqp(self, port: int) -> bool:
+    def speaks_amqp(self, port: int, address: str = "") -> bool:
         """Whether a broker answers here; waits for it a little."""
-        probe = [sys.executable, "-S", "-c", _SPEAKS_AMQP, self.host, str(port)]
+        probe = [sys.executable, "-S", "-c", _SPEAKS_AMQP, address or self.host, str(port)]
         try:
             self.run(*probe)
         except NetworkError:
