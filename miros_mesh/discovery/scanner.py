@@ -18,7 +18,11 @@ from miros_mesh.discovery.addresses import MOST_CANDIDATES, lan_candidates, lan_
 
 logger = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S = 0.8
+# A packet or an ARP request that is lost is sent again by the kernel after a second.
+CONNECT_TIMEOUT_S = 1.1
+# The kernel asks for 3 s for an address that does not answer, and has room for 1,024 such entries
+# in all; beyond those it loses packets without a word. With these two numbers it never has more
+# than 768 of ours.
 AT_ONCE = 256
 PER_SECOND = 1000.0
 LEAST_PAUSE_S = 10.0

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,7 +40,7 @@ SITE_22 = numbered("10.8.{}/22", "0.1", "1.255", "3.254", "2.17")
 RFC_4193 = numbered("fd07:7::{}/64", "a", "b", "c", "d")
 # Each host still has the link-local IPv6 address that its kernel has given it.
 LINK_LOCAL: dict[str, list[str]] = {host: [] for host in (A, B, C, D)}
-NETWORKS = {"192.168/24": HOME_24, "10/24": SITE_24, "10/22": SITE_22}
+SLASH_24 = {"192.168": HOME_24, "10": SITE_24}
 
 
 class Everywhere:
@@ -127,6 +127,7 @@ class Node:
     """A node with the ancestor's example on a host, as a test sees it."""
 
     def __init__(self, resident: Resident, name: str, settings: Mapping[str, Any]) -> None:
+        self.host = resident.name
         self.name = name
         self.chart = f"ao_{name}"
         self.settings = dict(settings)
@@ -277,7 +278,6 @@ class Street:
             "mesh_encryption_key": self.key,
             "discovery_cache_file": str(self.cache(host)),
             "discovery_hosts_file": str(self._folder / f"{host}.hosts.json"),
-            "heartbeat_interval_s": 1.0,
             "drain_timeout_s": 1.0,
         }
         made = Node(self.lan.residents[host], f"{name}-{self._folder.name}", defaults | settings)
@@ -310,6 +310,28 @@ class Street:
         """What it has sent."""
         found: list[str] = self.lan.residents[host].do("sniffed")
         return found
+
+    def program(self, host: str, *argv: str, **variables: str) -> subprocess.Popen[str]:
+        """Run a Python program on a host to its end."""
+        environment = free(self._folder) | variables
+        return subprocess.Popen(
+            self.lan.network[host].command(sys.executable, *argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+
+    def reader(
+        self, program: subprocess.Popen[str], take: Callable[[str], object]
+    ) -> threading.Thread:
+        """Hand over each line that a program prints."""
+        lines = program.stdout
+        assert lines
+        thread = threading.Thread(target=lambda: [take(line) for line in lines])
+        thread.start()
+        return thread
 
     def close(self) -> None:
         with ThreadPoolExecutor() as stopping:

@@ -78,7 +78,7 @@ def ancestors_outer(node: str) -> Callable[[Any, Event], Any]:
     assert TIMER in text
     namespace: dict[str, Any] = {"__name__": "ancestor"}
     states, _, _ = text.replace(TIMER, SELDOM).partition(STATES_END)
-    exec(compile(states, str(ANCESTOR), "exec"), namespace)  # noqa: S102 - it is our own file
+    exec(compile(states, str(ANCESTOR), "exec"), namespace)
     heard: list[Event | None] = [None]
     for name in ("inner", "outer"):
         namespace[name] = _overheard(namespace[name], node, heard)

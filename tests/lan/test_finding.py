@@ -2,20 +2,177 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from contextlib import ExitStack
+
 import pytest
 
-from lan.hosts import NETWORKS, A, B, C, Street, all_hear_each_other, up
+from lan.hosts import (
+    LIMIT_S,
+    SITE_22,
+    SLASH_24,
+    A,
+    B,
+    C,
+    Node,
+    Street,
+    all_hear_each_other,
+    hear,
+    up,
+)
+from lan.resident import ANCESTOR, TIMER
 from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
+END = "time.sleep(20)"
+SOON = "random.uniform(1, 2)"
+TRACE = re.compile(r"\[\x1b\[(?P<color>\d+)m(?P<name>\w{5}_[af]o)\x1b\[0m\] e->(?P<signal>\w+)\(\)")
+OWN, OTHER = "94", "95"
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_cold_start_finds_all(street: Street, network: str) -> None:
-    street.renumber(NETWORKS[network])
+
+def all_know_each_other(street: Street, *nodes: Node) -> None:
+    """Each node is connected to the brokers of all the others, and to nobody else's."""
+    for node in nodes:
+        others = street.addresses(*(each.host for each in nodes if each is not node))
+        wait_until(lambda: up(node) == others, LIMIT_S, message=f"{node.name} knows {others}")  # noqa: B023
+
+
+@pytest.mark.parametrize("network", SLASH_24)
+def test_a_cold_start_finds_all_and_every_chart_hears_every_other(
+    street: Street, network: str
+) -> None:
+    street.renumber(SLASH_24[network])
 
     nodes = street.start(A, B, C)
 
-    for node, others in zip(nodes, [(B, C), (A, C), (A, B)], strict=True):
-        wait_until(lambda: up(node) == street.addresses(*others), 20, message=node.name)  # noqa: B023
+    all_know_each_other(street, *nodes)
     all_hear_each_other(nodes)
+
+
+def test_a_cold_start_finds_the_far_ends_of_a_slash_22(street: Street) -> None:
+    """A kernel has room for 1,024 neighbours, and asks 3 s for each that does not answer."""
+    # Given two hosts at the far ends of a /22 that know each other; only one kernel serves all of
+    # the hosts here, and three searches at once would take the room of one from each other
+    street.renumber(SITE_22)
+    street.list_hosts(B, street.address(C))
+    street.list_hosts(C, street.address(B))
+    far = street.start(B, C, discovery="manual")
+
+    # When a third one searches 1,022 addresses
+    near = street.start(A)[0]
+
+    # Then it finds both, who have not searched, and they it
+    all_know_each_other(street, near, *far)
+    all_hear_each_other([near, *far])
+    assert near.verdicts() == {address: {"ours"} for address in street.addresses(B, C)}
+
+
+def test_the_ancestors_programs_hear_each_other_from_host_to_host(street: Street) -> None:
+    texts = [
+        (ANCESTOR.with_name(script).read_text(), host)
+        for script, host in (("active_object.py", A), ("factory.py", B), ("active_object.py", C))
+    ]
+    with ExitStack() as running:
+        programs = [
+            running.enter_context(Program(street, host, text.replace(TIMER, SOON)))
+            for text, host in texts
+        ]
+        for program in programs:
+            others = {each.name for each in programs} - {program.name}
+            wait_until(lambda: program.driven, LIMIT_S, message=f"{program.host} is driven")  # noqa: B023
+            wait_until(lambda: others <= program.seen(OTHER), LIMIT_S, message=program.host)  # noqa: B023
+
+
+class Program:
+    """One of the ancestor's programs on a host, until its `with` ends."""
+
+    def __init__(self, street: Street, host: str, text: str) -> None:
+        assert END in text
+        self.host = host
+        self._lines: list[str] = []
+        self._process = street.program(
+            host, "-c", text.replace(END, "input()"), MIROS_MESH_HOME=str(street.cache(host))
+        )
+        self._reader = street.reader(self._process, self._lines.append)
+
+    @property
+    def name(self) -> str:
+        """Its chart's own name."""
+        own: set[str] = wait_until(lambda: self.seen(OWN), LIMIT_S, message=f"{self.host} starts")
+        return own.pop()
+
+    @property
+    def driven(self) -> bool:
+        """Whether an event of another program moved its chart."""
+        found = (TRACE.search(line) for line in list(self._lines))
+        return any(f and f["color"] == OWN and f["signal"].startswith("other_") for f in found)
+
+    def seen(self, color: str) -> set[str]:
+        """The names of the charts whose traces it has shown in a colour."""
+        found = (TRACE.search(line) for line in list(self._lines))
+        return {f["name"] for f in found if f and f["color"] == color}
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._process.communicate("\n", timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        finally:
+            self._reader.join()
+
+
+def test_a_host_that_ignores_pings_is_found(street: Street) -> None:
+    ignore = "net.ipv4.icmp_echo_ignore_all"
+    namespace = street.lan.network[B]
+    namespace.run("sysctl", "-q", "-w", f"{ignore}=1")
+    try:
+        nodes = street.start(A, B)
+        all_know_each_other(street, *nodes)
+        all_hear_each_other(nodes)
+        assert namespace.run("sysctl", "-n", ignore).strip() == "1"
+    finally:
+        namespace.run("sysctl", "-q", "-w", f"{ignore}=0")
+
+
+def test_a_host_that_joins_later_is_found_as_an_alien_and_answers(street: Street) -> None:
+    # Given two hosts that have searched, and found only each other
+    first, second = street.start(A, B)
+    all_know_each_other(street, first, second)
+    for node in (first, second):
+        node.wait_for("searched", source="lan")
+
+    # When a third one joins and speaks to them
+    third = street.start(C)[0]
+    all_know_each_other(street, third, first, second)
+
+    # Then each has heard it, looked where it says that it lives, and answers
+    for node in (first, second):
+        node.wait_for("alien", outcome="adopted")
+        assert node.facts("scouted", source="alien", host=street.address(C), verdict="ours")
+        assert len(node.facts("searched", source="lan")) == 1
+        hear(node, [third], f"answer_of_{node.host}")
+
+
+def test_two_nodes_in_one_process_do_not_hear_each_others_discovery(street: Street) -> None:
+    # Given a process with a node that searches the network, and one that has nobody to look for
+    there = street.start(B)[0]
+    searching = street.begin(A).wait_started()
+    quiet = street.begin(
+        A, "quiet", discovery="manual", alien_policy="ignore", discovery_hosts_file="/nobody"
+    ).wait_started()
+
+    # When the first has found somebody, and both have looked more than once
+    all_know_each_other(street, searching, there)
+    wait_until(lambda: len(quiet.facts("searched")) > 1, LIMIT_S)
+
+    # Then the other one has looked at nothing, found nobody, and read no cache
+    assert {fact["source"] for fact in quiet.facts("searched")} == {"manual"}
+    assert quiet.verdicts() == {}
+    assert quiet.peers() == {}
+    assert not quiet.facts("cache_read")
