@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,9 +24,11 @@ RESIDENT = Path(__file__).with_name("resident.py")
 LIMIT_S = 30.0
 A, B, C, D = "ada", "bob", "cyd", "dan"
 WITH_BROKER = (A, B, C)
-# A user who is known on two of the three hosts.
-OTHER_USER, OTHER_PASSWORD = "bob", "dobbs"
+# The users of the ancestor's two programs, and one who is known on two of the three hosts only.
+USERS = {USER: PASSWORD, "bob": "dobbs"}
+OTHER_USER, OTHER_PASSWORD = "eve", "wall-e"
 Fact = dict[str, Any]
+_numbers = itertools.count(1)
 
 
 def numbered(pattern: str, *parts: str) -> dict[str, list[str]]:
@@ -168,14 +170,16 @@ class Node:
         """What its scouts have said of each host."""
         said: dict[str, set[str]] = {}
         for fact in self.facts("scouted"):
-            said.setdefault(fact["host"], set()).add(fact["verdict"])
+            said.setdefault(host_of(fact["host"]), set()).add(fact["verdict"])
         return said
 
     def peers(self) -> dict[str, str]:
         """The hosts of the brokers that it knows, each with its state; home left out."""
-        found = {where.partition("@")[2]: state for where, state in self.do("peers").items()}
-        hosts = {where.partition("/")[0].rpartition(":")[0]: s for where, s in found.items()}
-        return {host: state for host, state in hosts.items() if host != "127.0.0.1"}
+        found = {
+            host_of(where.partition("@")[2].partition("/")[0]): state
+            for where, state in self.do("peers").items()
+        }
+        return {host: state for host, state in found.items() if host != "127.0.0.1"}
 
     def handled(self, signal: str) -> list[Any]:
         """The payloads of the events of this name that its chart has handled."""
@@ -236,9 +240,7 @@ class Lan:
             )
 
     def _broker(self, name: str) -> RabbitServer:
-        users = {USER: PASSWORD}
-        if name in (A, B):
-            users[OTHER_USER] = OTHER_PASSWORD
+        users = USERS | ({OTHER_USER: OTHER_PASSWORD} if name in (A, B) else {})
         file = self._folder / f"{name}.json"
         file.write_text(json.dumps(_definitions(users)))
         settings = f"load_definitions = {file}\n"
@@ -269,9 +271,9 @@ class Street:
     def addresses(self, *hosts: str) -> set[str]:
         return {self.address(host) for host in hosts}
 
-    def begin(self, host: str, name: str = "", **settings: Any) -> Node:
+    def begin(self, host: str, **settings: Any) -> Node:
         """Start a node, without waiting for it; settings over those of this street."""
-        name = name or host
+        name = f"{host}{next(_numbers)}"
         defaults = {
             "rabbit_user": USER,
             "rabbit_password": PASSWORD,
@@ -280,7 +282,7 @@ class Street:
             "discovery_hosts_file": str(self._folder / f"{host}.hosts.json"),
             "drain_timeout_s": 1.0,
         }
-        made = Node(self.lan.residents[host], f"{name}-{self._folder.name}", defaults | settings)
+        made = Node(self.lan.residents[host], name, defaults | settings)
         self._nodes.append(made)
         return made
 
@@ -355,6 +357,11 @@ def hear(speaker: Node, listeners: Sequence[Node], signal: str) -> None:
         assert listener.handled(signal) == [speaker.name]
 
 
+def host_of(where: str) -> str:
+    """The host of `host`, `host:5672`, `[fd00::7]:5672`, `[fe80::7%25lan0]:5672`."""
+    return where.removesuffix(":5672").strip("[]").replace("%25", "%")
+
+
 def up(node: Node) -> set[str]:
     """The other hosts' brokers to which it is connected."""
     return {host for host, state in node.peers().items() if state == "up"}
@@ -378,9 +385,3 @@ def _definitions(users: Mapping[str, str]) -> dict[str, Any]:
             for name in users
         ],
     }
-
-
-def facts_of(nodes: Sequence[Node], what: str) -> Iterator[Fact]:
-    """What several nodes told of one kind."""
-    for node in nodes:
-        yield from node.facts(what)

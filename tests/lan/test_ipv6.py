@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from lan.hosts import LIMIT_S, LINK_LOCAL, RFC_4193, A, B, Street, hear, up
+from lan.hosts import LINK_LOCAL, RFC_4193, A, B, Street, hear, up
 from namespaces import INTERFACE
 from waiting import wait_until
 
@@ -46,7 +46,7 @@ def test_ipv6_neighbours_are_found_when_the_settings_ask_for_it(street: Street, 
 
     ada = street.start(A, discovery_ipv6=True)[0]
 
-    wait_until(lambda: up(ada) == {address}, LIMIT_S, message=f"{address}: {ada.verdicts()}")
+    wait_until(lambda: up(ada) == {address}, LIMIT_S, message=address)
     hear(ada, [bob], "word")
 
 
