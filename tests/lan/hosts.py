@@ -8,12 +8,12 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from miros_mesh.wire import generate_key
 from namespaces import INTERFACE, Host, Network
@@ -248,6 +248,67 @@ class Lan:
         return RabbitServer(self._folder / f"{name}-broker", self._programs, settings, place)
 
 
+class Program:
+    """A program on a host that ends with its input, and what it has printed so far."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.lines: list[str] = []
+        self._complaints: list[str] = []
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+        streams = (
+            (self._process.stdout, self.lines),
+            (self._process.stderr, self._complaints),
+        )
+        self._readers = [threading.Thread(target=_read, args=each) for each in streams]
+        for reader in self._readers:
+            reader.start()
+
+    def finished(self, limit_s: float = LIMIT_S) -> str:
+        """Everything that it has printed, once it has ended by itself, and well."""
+        code = self._process.wait(limit_s)
+        self._join()
+        assert code == 0, "".join(self._complaints)
+        return "".join(self.lines)
+
+    def ended(self, limit_s: float = LIMIT_S) -> str:
+        """What it has printed, once it has noticed the end of its input."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        return self.finished(limit_s)
+
+    def kill(self) -> None:
+        """End it; at once when it has ended already."""
+        self._process.kill()
+        self._process.wait()
+        self._join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def _join(self) -> None:
+        for reader in self._readers:
+            reader.join()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert stream
+            stream.close()
+
+
+def _read(stream: IO[str], lines: list[str]) -> None:
+    # Line by line: whoever waits for one reads the list meanwhile.
+    for line in stream:
+        lines += (line,)
+
+
 class Street:
     """What one test does on the network: its nodes have a key of their own, and stop with it."""
 
@@ -274,7 +335,13 @@ class Street:
     def begin(self, host: str, **settings: Any) -> Node:
         """Start a node, without waiting for it; settings over those of this street."""
         name = f"{host}{next(_numbers)}"
-        defaults = {
+        made = Node(self.lan.residents[host], name, self.settings(host) | settings)
+        self._nodes.append(made)
+        return made
+
+    def settings(self, host: str) -> dict[str, Any]:
+        """The settings of a node on a host, as keyword arguments."""
+        return {
             "rabbit_user": USER,
             "rabbit_password": PASSWORD,
             "mesh_encryption_key": self.key,
@@ -282,9 +349,6 @@ class Street:
             "discovery_hosts_file": str(self._folder / f"{host}.hosts.json"),
             "drain_timeout_s": 1.0,
         }
-        made = Node(self.lan.residents[host], name, defaults | settings)
-        self._nodes.append(made)
-        return made
 
     def start(self, *hosts: str, **settings: Any) -> list[Node]:
         """Start a node on each host, all at once."""
@@ -313,27 +377,10 @@ class Street:
         found: list[str] = self.lan.residents[host].do("sniffed")
         return found
 
-    def program(self, host: str, *argv: str, **variables: str) -> subprocess.Popen[str]:
-        """Run a Python program on a host to its end."""
-        environment = free(self._folder) | variables
-        return subprocess.Popen(
-            self.lan.network[host].command(sys.executable, *argv),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            text=True,
-        )
-
-    def reader(
-        self, program: subprocess.Popen[str], take: Callable[[str], object]
-    ) -> threading.Thread:
-        """Hand over each line that a program prints."""
-        lines = program.stdout
-        assert lines
-        thread = threading.Thread(target=lambda: [take(line) for line in lines])
-        thread.start()
-        return thread
+    def program(self, host: str, *argv: str, **variables: str) -> Program:
+        """Run a Python program on a host."""
+        command = self.lan.network[host].command(sys.executable, *argv)
+        return Program(command, free(self._folder) | variables)
 
     def close(self) -> None:
         with ThreadPoolExecutor() as stopping:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from contextlib import ExitStack
-from typing import Self
 
 import pytest
 
@@ -17,6 +15,7 @@ from lan.hosts import (
     B,
     C,
     Node,
+    Program,
     Street,
     all_hear_each_other,
     hear,
@@ -71,32 +70,33 @@ def test_a_cold_start_finds_the_far_ends_of_a_slash_22(street: Street) -> None:
 
 
 def test_the_ancestors_programs_hear_each_other_from_host_to_host(street: Street) -> None:
-    texts = [
-        (ANCESTOR.with_name(script).read_text(), host)
-        for script, host in (("active_object.py", A), ("factory.py", B), ("active_object.py", C))
-    ]
+    scripts = {A: "active_object.py", B: "factory.py", C: "active_object.py"}
     with ExitStack() as running:
-        programs = [
-            running.enter_context(Program(street, host, text.replace(TIMER, SOON)))
-            for text, host in texts
-        ]
+
+        def run(host: str, script: str) -> Ancestor:
+            text = ANCESTOR.with_name(script).read_text()
+            assert TIMER in text
+            assert END in text
+            text = text.replace(TIMER, SOON).replace(END, "sys.stdin.readline()")
+            home = str(street.cache(host).with_suffix(""))
+            program = street.program(host, "-c", f"import sys\n{text}", MIROS_MESH_HOME=home)
+            running.callback(program.ended)
+            return Ancestor(host, running.enter_context(program))
+
+        programs = [run(host, script) for host, script in scripts.items()]
+        names = {program.name for program in programs}
         for program in programs:
-            others = {each.name for each in programs} - {program.name}
+            others = names - {program.name}
             wait_until(lambda: program.driven, LIMIT_S, message=f"{program.host} is driven")  # noqa: B023
             wait_until(lambda: others <= program.seen(OTHER), LIMIT_S, message=program.host)  # noqa: B023
 
 
-class Program:
-    """One of the ancestor's programs on a host, until its `with` ends."""
+class Ancestor:
+    """What one of the ancestor's programs shows of its own chart and of the others."""
 
-    def __init__(self, street: Street, host: str, text: str) -> None:
-        assert END in text
+    def __init__(self, host: str, program: Program) -> None:
         self.host = host
-        self._lines: list[str] = []
-        self._process = street.program(
-            host, "-c", text.replace(END, "input()"), MIROS_MESH_HOME=str(street.cache(host))
-        )
-        self._reader = street.reader(self._process, self._lines.append)
+        self._program = program
 
     @property
     def name(self) -> str:
@@ -107,25 +107,17 @@ class Program:
     @property
     def driven(self) -> bool:
         """Whether an event of another program moved its chart."""
-        found = (TRACE.search(line) for line in list(self._lines))
-        return any(f and f["color"] == OWN and f["signal"].startswith("other_") for f in found)
+        return any(
+            found["color"] == OWN and found["signal"].startswith("other_")
+            for found in self._found()
+        )
 
     def seen(self, color: str) -> set[str]:
         """The names of the charts whose traces it has shown in a colour."""
-        found = (TRACE.search(line) for line in list(self._lines))
-        return {f["name"] for f in found if f and f["color"] == color}
+        return {found["name"] for found in self._found() if found["color"] == color}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._process.communicate("\n", timeout=LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            raise
-        finally:
-            self._reader.join()
+    def _found(self) -> list[re.Match[str]]:
+        return [found for line in list(self._program.lines) if (found := TRACE.search(line))]
 
 
 def test_a_host_that_ignores_pings_is_found(street: Street) -> None:

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from lan.hosts import LINK_LOCAL, RFC_4193, A, B, Street, hear, up
+from lan.hosts import LIMIT_S, LINK_LOCAL, RFC_4193, A, B, Street, hear, up
 from namespaces import INTERFACE
 from waiting import wait_until
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,6 +22,7 @@ from lan.hosts import (
 )
 from miros_mesh.wire import generate_key
 from rabbitmq_server import PASSWORD, USER
+from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -47,31 +47,20 @@ def discovered(street: Street, *, user: str = USER, password: str = PASSWORD) ->
     command = ("-m", "miros_mesh", "discover", "--sources", "lan")
     table = street.program(A, *command, **variables)
     as_json = street.program(A, *command, "--json", **variables)
-    told = json.loads(finished(as_json))
+    told = json.loads(as_json.finished())
     assert told["complete"]
     verdicts = {each["address"]: each["verdict"] for each in told["addresses"]}
-    header, *rows = finished(table).split("\n\n")[0].splitlines()
+    header, *rows = table.finished().split("\n\n")[0].splitlines()
     assert header.split() == ["address", "found", "by", "verdict", "ms"]
     assert {row.split()[0]: row.split()[2] for row in rows} == verdicts
     return verdicts
 
 
-def finished(program: subprocess.Popen[str]) -> str:
-    said, complaints = program.communicate(timeout=LIMIT_S)
-    assert program.returncode == 0, complaints
-    return said
-
-
 @contextmanager
 def web_server(street: Street, host: str) -> Iterator[None]:
-    program = street.program(host, "-c", WEB_SERVER)
-    assert program.stdout
-    assert program.stdout.readline() == "ready\n"
-    try:
+    with street.program(host, "-c", WEB_SERVER) as program:
+        wait_until(lambda: program.lines, LIMIT_S)
         yield
-    finally:
-        program.kill()
-        program.communicate()
 
 
 def test_a_host_with_a_mesh_of_another_key_is_not_joined_and_is_named(street: Street) -> None:
