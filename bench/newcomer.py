@@ -11,44 +11,45 @@ import threading
 import time
 from typing import Any
 
+from miros import Event
+
+from chart import counting
+from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
+
 EVERY_S = 0.005
-AFTERWARDS_S = 20.0
 
 
-def main() -> None:
-    """Start, send until a line comes in, then say how much time it took, and rest if asked."""
-    settings, signal = json.loads(sys.argv[1]), sys.argv[2]
-    from miros import Event  # noqa: PLC0415 - what it takes to import is measured
+class Told(Observer):
+    """Passes on when a search ended."""
 
-    from chart import counting  # noqa: PLC0415
-    from miros_mesh import MeshConfig, NetworkedActiveObject, Observer  # noqa: PLC0415
+    def searched(self, *, source: str, found: int, seconds: float) -> None:
+        say("searched", source=source, found=found, seconds=seconds)
 
-    class Told(Observer):
-        """Passes on when a search of the network ended."""
 
-        def searched(self, *, source: str, found: int, seconds: float) -> None:
-            say("searched", source=source, found=found, seconds=seconds)
-
+def main(settings: str, signal: str, rest_s: str = "") -> None:
+    """Start, send until the input ends; then rest, if asked, and say how much work that was."""
     say("started")
     chart = NetworkedActiveObject(
         "newcomer",
-        config=MeshConfig(observers=(Told(),), **settings),
+        config=MeshConfig(observers=(Told(),), **json.loads(settings)),
         tx_routing_key="heya.man",
         rx_routing_key="newcomer",
     )
     chart.start_at(counting)
-    say("running")
     ending = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), ending.set()), daemon=True).start()
+    threading.Thread(target=_await_end, args=(ending,), daemon=True).start()
     while not ending.wait(EVERY_S):
         chart.transmit(Event(signal=signal))
-    say("stopping")
-    if len(sys.argv) > 3:  # noqa: PLR2004
+    if rest_s:
         busy, began = time.process_time(), time.monotonic()
-        ending.clear()
-        ending.wait(float(sys.argv[3]))
+        threading.Event().wait(float(rest_s))
         say("rested", share=(time.process_time() - busy) / (time.monotonic() - began))
     chart.stop()
+
+
+def _await_end(ending: threading.Event) -> None:
+    sys.stdin.readline()
+    ending.set()
 
 
 def say(what: str, **facts: Any) -> None:
@@ -57,4 +58,4 @@ def say(what: str, **facts: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -370,6 +370,8 @@ class Street:
 
     def sniff(self, host: str) -> None:
         """Note from now on what a host sends."""
+        # The kernel asks for 3 s for an address that did not answer, which was nobody's wish now.
+        self.lan.network[host].ip(f"neighbour flush dev {INTERFACE}\n")
         self.lan.residents[host].do("sniff", interface=INTERFACE)
 
     def sniffed(self, host: str) -> list[str]:

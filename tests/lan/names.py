@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 import dns.message
+import dns.rcode
 import dns.rrset
 
 
@@ -24,7 +25,7 @@ class Names:
                     records = services[name]
                     response.answer.append(dns.rrset.from_text(name, 60, "IN", "SRV", *records))
                 else:
-                    response.set_rcode(3)
+                    response.set_rcode(dns.rcode.NXDOMAIN)
                 sock.sendto(response.to_wire(), self.client_address)
 
         self._server = socketserver.UDPServer(("127.0.0.1", 53), Answer)

@@ -80,8 +80,9 @@ def test_the_ancestors_programs_hear_each_other_from_host_to_host(street: Street
             text = text.replace(TIMER, SOON).replace(END, "sys.stdin.readline()")
             home = str(street.cache(host).with_suffix(""))
             program = street.program(host, "-c", f"import sys\n{text}", MIROS_MESH_HOME=home)
+            running.enter_context(program)
             running.callback(program.ended)
-            return Ancestor(host, running.enter_context(program))
+            return Ancestor(host, program)
 
         programs = [run(host, script) for host, script in scripts.items()]
         names = {program.name for program in programs}
