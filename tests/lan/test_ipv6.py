@@ -39,6 +39,17 @@ def have_spoken(street: Street, kind: str) -> str:
     return address
 
 
+def test_a_neighbour_that_did_not_search_answers(street: Street) -> None:
+    """The other one says where it lives, in the network that both are on."""
+    have_spoken(street, "RFC 4193")
+    bob = street.start(B, discovery="manual")[0]
+
+    ada = street.start(A, discovery_ipv6=True)[0]
+
+    wait_until(lambda: up(bob) == street.addresses(A), LIMIT_S, message="bob knows ada")
+    hear(bob, [ada], "answer")
+
+
 @pytest.mark.parametrize("kind", ["link-local", "RFC 4193"])
 def test_ipv6_neighbours_are_found_when_the_settings_ask_for_it(street: Street, kind: str) -> None:
     address = have_spoken(street, kind)
