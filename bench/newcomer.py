@@ -1,6 +1,6 @@
 """A program that starts on a host, and sends one event again and again until it is told to end.
 
-newcomer.py SETTINGS SIGNAL [REST_S]    settings as JSON; facts go out as lines of JSON
+newcomer.py SETTINGS SIGNAL REST_S     settings as JSON; facts go out as lines of JSON
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Told(Observer):
         say("searched", source=source, found=found, seconds=seconds)
 
 
-def main(settings: str, signal: str, rest_s: str = "") -> None:
+def main(settings: str, signal: str, rest_s: str) -> None:
     """Start, send until the input ends; then rest, if asked, and say how much work that was."""
     say("started")
     chart = NetworkedActiveObject(
@@ -40,10 +40,9 @@ def main(settings: str, signal: str, rest_s: str = "") -> None:
     threading.Thread(target=_await_end, args=(ending,), daemon=True).start()
     while not ending.wait(EVERY_S):
         chart.transmit(Event(signal=signal))
-    if rest_s:
-        busy, began = time.process_time(), time.monotonic()
-        threading.Event().wait(float(rest_s))
-        say("rested", share=(time.process_time() - busy) / (time.monotonic() - began))
+    busy, began = time.process_time(), time.monotonic()
+    threading.Event().wait(float(rest_s))
+    say("rested", share=(time.process_time() - busy) / (time.monotonic() - began))
     chart.stop()
 
 
@@ -54,7 +53,9 @@ def _await_end(ending: threading.Event) -> None:
 
 def say(what: str, **facts: Any) -> None:
     """One fact, with its time by the clock that all processes of a machine share."""
-    print(json.dumps({"what": what, "at": time.monotonic(), **facts}), flush=True)
+    # Several threads have something to say; in one piece a line stays one.
+    sys.stdout.write(json.dumps({"what": what, "at": time.monotonic(), **facts}) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

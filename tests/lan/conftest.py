@@ -8,16 +8,14 @@ from pathlib import Path
 import pytest
 
 from lan.hosts import Lan, Street
-from rabbitmq_server import find_programs
 
 
 @pytest.fixture(scope="package")
-def lan(private_networks: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
+def lan(
+    private_networks: None, rabbitmq_programs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lan]:
     """Three hosts with a RabbitMQ each, and one without."""
-    programs = find_programs()
-    if programs is None:
-        pytest.skip("no rabbitmq-server")
-    with Lan(tmp_path_factory.mktemp("lan"), programs) as lan:
+    with Lan(tmp_path_factory.mktemp("lan"), rabbitmq_programs) as lan:
         yield lan
 
 

@@ -201,7 +201,9 @@ class Lan:
             self.network = stack.enter_context(Network(HOME_24))
             for name in WITH_BROKER:
                 server = self.brokers[name] = self._broker(name)
+                # Nothing of it is worth an orderly end, which takes seconds.
                 stack.callback(server.close)
+                stack.callback(server.kill)
             with ThreadPoolExecutor() as starters:
                 started = [starters.submit(each.start) for each in self.brokers.values()]
                 for host in self.network.hosts.values():
@@ -362,6 +364,11 @@ class Street:
     def cache(self, host: str) -> Path:
         """The file in which a host keeps what it has found."""
         return self._folder / f"{host}.cache.json"
+
+    def forget(self, host: str) -> None:
+        """Let a host know nobody: neither from its cache nor from its kernel."""
+        self.cache(host).unlink(missing_ok=True)
+        self.lan.network[host].ip(f"neighbour flush dev {INTERFACE}\n")
 
     def list_hosts(self, host: str, *listed: str) -> None:
         """Write the hosts file of a host."""

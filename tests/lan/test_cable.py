@@ -10,6 +10,8 @@ from waiting import wait_until
 pytestmark = pytest.mark.timeout(90)
 
 PER_S = 200
+# Two missed heartbeats and a dead attempt to connect need not take a minute.
+QUICK = {"heartbeat_interval_s": 1.0, "connect_timeout_s": 1.0}
 
 
 def notices(node: Node, signal: str, address: str) -> list[str]:
@@ -19,7 +21,7 @@ def notices(node: Node, signal: str, address: str) -> list[str]:
 
 def test_a_pulled_cable_is_a_peer_down_and_costs_the_others_nothing(street: Street) -> None:
     # Given three hosts that know each other, and a stream of numbers from each of two
-    nodes = ada, bob, cyd = street.start(A, B, C, heartbeat_interval_s=1.0)
+    nodes = ada, bob, cyd = street.start(A, B, C, **QUICK)
     for node in nodes:
         wait_until(lambda: len(up(node)) == 2, LIMIT_S, message=node.name)  # noqa: B023
     ada.do("count", signal="from_ada", per_s=PER_S)
