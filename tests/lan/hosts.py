@@ -181,6 +181,15 @@ class Node:
         }
         return {host: state for host, state in found.items() if host != "127.0.0.1"}
 
+    @property
+    def up(self) -> set[str]:
+        """The other hosts' brokers to which it is connected."""
+        return {host for host, state in self.peers().items() if state == "up"}
+
+    def wait_up(self, hosts: set[str]) -> None:
+        """Wait until it is connected to the brokers of these other hosts, and to nobody else's."""
+        wait_until(lambda: self.up == hosts, LIMIT_S, message=f"{self.name} knows {hosts}")
+
     def handled(self, signal: str) -> list[Any]:
         """The payloads of the events of this name that its chart has handled."""
         return [fact["payload"] for fact in self.facts("handled", signal=signal)]
@@ -356,6 +365,11 @@ class Street:
         """Start a node on each host, all at once."""
         return [node.wait_started() for node in [self.begin(h, **settings) for h in hosts]]
 
+    def meet(self, *nodes: Node) -> None:
+        """Wait until each of these nodes is connected to all the others, and to nobody else."""
+        for node in nodes:
+            node.wait_up(self.addresses(*(each.host for each in nodes if each is not node)))
+
     def end(self, node: Node) -> None:
         """Stop a node before the test ends."""
         self._nodes.remove(node)
@@ -405,7 +419,7 @@ def all_hear_each_other(nodes: Sequence[Node], signal: str = "word") -> None:
 
 def hear(speaker: Node, listeners: Sequence[Node], signal: str) -> None:
     """An event of one reaches all the others, once each, as soon as it knows them."""
-    wait_until(lambda: len(up(speaker)) >= len(listeners), LIMIT_S, message=f"peers {speaker.name}")
+    wait_until(lambda: len(speaker.up) >= len(listeners), LIMIT_S, message=f"peers {speaker.name}")
     speaker.do("transmit", signal=signal, payload=speaker.name)
     for listener in listeners:
         listener.wait_for("handled", signal=signal)
@@ -416,11 +430,6 @@ def hear(speaker: Node, listeners: Sequence[Node], signal: str) -> None:
 def host_of(where: str) -> str:
     """The host of `host`, `host:5672`, `[fd00::7]:5672`, `[fe80::7%25lan0]:5672`."""
     return where.removesuffix(":5672").strip("[]").replace("%25", "%")
-
-
-def up(node: Node) -> set[str]:
-    """The other hosts' brokers to which it is connected."""
-    return {host for host, state in node.peers().items() if state == "up"}
 
 
 def free(home: Path) -> dict[str, str]:

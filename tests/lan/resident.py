@@ -133,7 +133,7 @@ class Resident:
         self._sniffer: Sniffer | None = None
         self._names: Names | None = None
 
-    def start(self, node: str, settings: dict[str, Any]) -> str:
+    def start(self, node: str, settings: dict[str, Any]) -> None:
         """Start the ancestor's example."""
         config = MeshConfig(observers=(Told(node),), **settings)
         chart = NetworkedActiveObject(
@@ -146,7 +146,6 @@ class Resident:
         chart.enable_snoop_trace()
         self._charts[node] = chart
         chart.start_at(ancestors_outer(node))
-        return chart.node_name if hasattr(chart, "node_name") else ""
 
     def stop(self, node: str) -> str:
         """Stop it."""

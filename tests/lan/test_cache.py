@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lan.hosts import LIMIT_S, A, B, C, Node, Street, all_hear_each_other, up
+from lan.hosts import LIMIT_S, A, B, C, Node, Street, all_hear_each_other
 from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
@@ -20,7 +20,7 @@ def found_by(street: Street) -> tuple[Node, ...]:
     """Two hosts, and a third one that has searched, found them and gone."""
     others = street.start(B, C)
     searcher = street.start(A)[0]
-    wait_until(lambda: up(searcher) == street.addresses(B, C), LIMIT_S)
+    searcher.wait_up(street.addresses(B, C))
     wait_until(lambda: street.cache(A).exists(), LIMIT_S)
     street.end(searcher)
     return tuple(others)
@@ -49,7 +49,7 @@ def test_a_warm_start_from_the_cache_sends_no_scan(street: Street) -> None:
     # When it starts again, with a young cache
     street.sniff(A)
     again = street.start(A)[0]
-    wait_until(lambda: up(again) == street.addresses(B, C), LIMIT_S)
+    again.wait_up(street.addresses(B, C))
     all_hear_each_other([again, *others])
     sent = street.sniffed(A)
 

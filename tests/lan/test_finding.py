@@ -14,12 +14,10 @@ from lan.hosts import (
     A,
     B,
     C,
-    Node,
     Program,
     Street,
     all_hear_each_other,
     hear,
-    up,
 )
 from lan.resident import ANCESTOR, TIMER
 from waiting import wait_until
@@ -33,13 +31,6 @@ OWN, OTHER = "94", "95"
 IGNORE_PINGS = "/proc/sys/net/ipv4/icmp_echo_ignore_all"
 
 
-def all_know_each_other(street: Street, *nodes: Node) -> None:
-    """Each node is connected to the brokers of all the others, and to nobody else's."""
-    for node in nodes:
-        others = street.addresses(*(each.host for each in nodes if each is not node))
-        wait_until(lambda: up(node) == others, LIMIT_S, message=f"{node.name} knows {others}")  # noqa: B023
-
-
 @pytest.mark.parametrize("network", SLASH_24)
 def test_a_cold_start_finds_all_and_every_chart_hears_every_other(
     street: Street, network: str
@@ -48,7 +39,7 @@ def test_a_cold_start_finds_all_and_every_chart_hears_every_other(
 
     nodes = street.start(A, B, C)
 
-    all_know_each_other(street, *nodes)
+    street.meet(*nodes)
     all_hear_each_other(nodes)
 
 
@@ -65,7 +56,7 @@ def test_a_cold_start_finds_the_far_ends_of_a_slash_22(street: Street) -> None:
     near = street.start(A)[0]
 
     # Then it finds both, who have not searched, and they it
-    all_know_each_other(street, near, *far)
+    street.meet(near, *far)
     all_hear_each_other([near, *far])
     assert near.verdicts() == {address: {"ours"} for address in street.addresses(B, C)}
 
@@ -127,7 +118,7 @@ def test_a_host_that_ignores_pings_is_found(street: Street) -> None:
     namespace.run("sh", "-c", f"echo 1 > {IGNORE_PINGS}")
     try:
         nodes = street.start(A, B)
-        all_know_each_other(street, *nodes)
+        street.meet(*nodes)
         all_hear_each_other(nodes)
         assert namespace.run("cat", IGNORE_PINGS) == "1\n"
     finally:
@@ -137,13 +128,13 @@ def test_a_host_that_ignores_pings_is_found(street: Street) -> None:
 def test_a_host_that_joins_later_is_found_as_an_alien_and_answers(street: Street) -> None:
     # Given two hosts that have searched, and found only each other
     first, second = street.start(A, B)
-    all_know_each_other(street, first, second)
+    street.meet(first, second)
     for node in (first, second):
         node.wait_for("searched", source="lan")
 
     # When a third one joins and speaks to them
     third = street.start(C)[0]
-    all_know_each_other(street, third, first, second)
+    street.meet(third, first, second)
 
     # Then each has heard it, looked where it says that it lives, and answers
     for node in (first, second):
@@ -162,7 +153,7 @@ def test_two_nodes_in_one_process_do_not_hear_each_others_discovery(street: Stre
     ).wait_started()
 
     # When the first has found somebody, and both have looked more than once
-    all_know_each_other(street, searching, there)
+    street.meet(searching, there)
     wait_until(lambda: len(quiet.facts("searched")) > 1, LIMIT_S)
 
     # Then the other one has looked at nothing, found nobody, and read no cache

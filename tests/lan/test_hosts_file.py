@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lan.hosts import LIMIT_S, A, B, C, D, Street, hear, up
-from waiting import wait_until
+from lan.hosts import A, B, C, D, Street, hear
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -27,14 +26,14 @@ def test_a_listed_host_that_is_down_does_no_harm_and_is_found_when_it_comes_up(
         # Then it speaks to the live one while the others are looked at
         hear(ada, [bob], "word")
         ada.wait_for("scouted", host=down, verdict="nothing")
-        assert up(ada) == {live}
+        assert ada.up == {live}
     finally:
         network.mend(C)
 
     # And when the other one is there, it is found
-    wait_until(lambda: up(ada) == {live, down}, LIMIT_S)
+    ada.wait_up({live, down})
     hear(ada, [bob, cyd], "another_word")
     assert ada.verdicts()["192.168.7.99"] == {"nothing"}
     assert ada.verdicts()[without] == {"nothing"}
     assert not ada.facts("dropped")
-    wait_until(lambda: up(cyd) == {here}, LIMIT_S)
+    cyd.wait_up({here})

@@ -7,9 +7,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from lan.hosts import LIMIT_S, LINK_LOCAL, RFC_4193, A, B, Street, hear, up
+from lan.hosts import LINK_LOCAL, RFC_4193, A, B, Street, hear
 from namespaces import INTERFACE
-from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -46,7 +45,7 @@ def test_a_neighbour_that_did_not_search_answers(street: Street) -> None:
 
     ada = street.start(A, discovery_ipv6=True)[0]
 
-    wait_until(lambda: up(bob) == street.addresses(A), LIMIT_S, message="bob knows ada")
+    bob.wait_up(street.addresses(A))
     hear(bob, [ada], "answer")
 
 
@@ -57,7 +56,7 @@ def test_ipv6_neighbours_are_found_when_the_settings_ask_for_it(street: Street, 
 
     ada = street.start(A, discovery_ipv6=True)[0]
 
-    wait_until(lambda: up(ada) == {address}, LIMIT_S, message=address)
+    ada.wait_up({address})
     hear(ada, [bob], "word")
 
 

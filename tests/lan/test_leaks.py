@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lan.hosts import LIMIT_S, A, B, C, Lan, Street, all_hear_each_other, up
+from lan.hosts import LIMIT_S, A, B, C, Lan, Street, all_hear_each_other
 from namespaces import INTERFACE, Namespace
 from waiting import wait_until
 
@@ -56,8 +56,7 @@ def test_not_one_packet_leaves_the_network(street: Street) -> None:
 
     # When three nodes search the network, find each other and talk
     nodes = street.start(A, B, C)
-    for node in nodes:
-        wait_until(lambda: len(up(node)) == 2, LIMIT_S)  # noqa: B023
+    street.meet(*nodes)
     all_hear_each_other(nodes)
     for node in nodes:
         street.end(node)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lan.hosts import LIMIT_S, A, B, C, Street, hear, up
-from waiting import wait_until
+from lan.hosts import A, B, C, Street, hear
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -17,7 +16,7 @@ def test_the_names_of_a_hosts_file_are_looked_up(street: Street) -> None:
 
     ada = street.start(A, discovery="dns", discovery_dns_names=(B, C))[0]
 
-    wait_until(lambda: up(ada) == street.addresses(B, C), LIMIT_S)
+    ada.wait_up(street.addresses(B, C))
     hear(ada, [bob, cyd], "word")
     assert {fact["source"] for fact in ada.facts("scouted")} == {"dns"}
 
@@ -29,7 +28,7 @@ def test_the_services_of_a_name_server_are_looked_up(street: Street) -> None:
     try:
         bob, cyd = street.start(B, C, discovery="manual")
         ada = street.start(A, discovery="dns", discovery_dns_names=(SERVICE,))[0]
-        wait_until(lambda: up(ada) == street.addresses(B, C), LIMIT_S)
+        ada.wait_up(street.addresses(B, C))
         hear(ada, [bob, cyd], "word")
     finally:
         street.lan.residents[A].do("serve_no_names")

@@ -18,7 +18,6 @@ from lan.hosts import (
     D,
     Street,
     hear,
-    up,
 )
 from miros_mesh.wire import generate_key
 from rabbitmq_server import PASSWORD, USER
@@ -70,7 +69,7 @@ def test_a_host_with_a_mesh_of_another_key_is_not_joined_and_is_named(street: St
 
     hear(ada, [bob], "word")
 
-    assert up(ada) == street.addresses(B)
+    assert ada.up == street.addresses(B)
     assert ada.verdicts() == {street.address(B): {"ours"}, street.address(C): {"other_key"}}
     assert stranger.peers() == {}
     assert stranger.handled("word") == []
@@ -85,7 +84,7 @@ def test_a_host_with_other_credentials_is_not_joined_and_is_named(street: Street
 
     hear(ada, [bob], "word")
 
-    assert up(ada) == street.addresses(B)
+    assert ada.up == street.addresses(B)
     assert ada.verdicts() == {street.address(B): {"ours"}, street.address(C): {"credentials"}}
     assert stranger.handled("word") == []
     verdicts = discovered(street, user=OTHER_USER, password=OTHER_PASSWORD)
@@ -98,7 +97,7 @@ def test_a_host_whose_port_5672_is_not_amqp_is_named(street: Street) -> None:
         ada = street.start(A)[0]
         ada.wait_for("searched", source="lan", found=1)
         hear(ada, [bob], "word")
-        assert up(ada) == street.addresses(B)
+        assert ada.up == street.addresses(B)
         assert ada.verdicts()[street.address(D)] == {"not_amqp"}
         verdicts = discovered(street)
     assert verdicts[street.address(D)] == "not_amqp"
