@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import discovery
 import report
 from brokers import BrokerError, Measured, embedded, rabbitmq
 from measure import MeasureError, Sample, Sizes, measure_local, measure_mesh
@@ -29,11 +30,13 @@ Measure = Callable[[Sizes], Sample]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when something could not be measured."""
-    options = _parser().parse_args(arguments)
-    sizes = Sizes(options.events, options.samples)
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if arguments[:1] == [discovery.COMMAND]:
+            return discovery.main(arguments[1:])
+        options = _parser().parse_args(arguments)
         with ExitStack() as stack:
-            return _compare(stack, options, sizes)
+            return _compare(stack, options, Sizes(options.events, options.samples))
     except (BrokerError, MeasureError, MeshError) as error:
         _say(f"\nbench: {error}")
         return 1

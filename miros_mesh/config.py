@@ -123,6 +123,10 @@ class MeshConfig:
     """The names that `dns` looks up; `_service._proto.name` asks for SRV records."""
     discovery_ipv6: bool = False
     """Whether `lan` looks at IPv6 neighbours (link-local, RFC 4193) too."""
+    discovery_live_trace: bool = False
+    """Whether the charts of discovery print their transitions."""
+    discovery_live_spy: bool = False
+    """Whether the charts of discovery print their every step."""
     peer_forget_after_s: float = bounded(3600.0, 1, 40 * DAY_S)
     """A broker that was found and is dead for this long is given up, with what waits for it."""
     alien_policy: AlienPolicy = "adopt"
@@ -320,6 +324,8 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "discovery_cache_file": validation.file_problems,
     "discovery_dns_names": validation.names_problems,
     "discovery_ipv6": validation.switch_problems,
+    "discovery_live_trace": validation.switch_problems,
+    "discovery_live_spy": validation.switch_problems,
     "alien_policy": _policy_problems,
     "serializer": _serializer_problems,
     "observers": _observers_problems,

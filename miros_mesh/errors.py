@@ -178,9 +178,15 @@ class PermissionDeniedError(LinkError):
 
 
 class TlsError(LinkError):
-    """The TLS handshake failed: certificate, host name or protocol."""
+    """The TLS handshake failed; perhaps there is no TLS at that port."""
 
     reason = "tls"
+
+
+class CertificateError(TlsError):
+    """Nobody whom we trust vouches for the broker's certificate, or it is for another host."""
+
+    reason = "certificate"
 
 
 class EmbeddedStoreError(LinkError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from miros_mesh.discovery import (
     DiscoveryObserver,
     DiscoverySettings,
     Endpoint,
+    Refusals,
     Verdict,
     addresses,
     lan,
@@ -22,6 +24,7 @@ from miros_mesh.discovery import (
 )
 from miros_mesh.errors import (
     BrokerUnreachableError,
+    CertificateError,
     ConfigError,
     CredentialsRefusedError,
     LinkError,
@@ -46,7 +49,8 @@ _ABORT_TIMEOUT_S: Final = 5.0
 # The first that fits; a class stands before those that it is derived from.
 _VERDICTS: Final[tuple[tuple[type[LinkError], Verdict], ...]] = (
     (NotAmqpError, Verdict.NOT_AMQP),
-    (TlsError, Verdict.NOT_AMQP),
+    (CertificateError, Verdict.CERTIFICATE),
+    (TlsError, Verdict.NO_TLS),
     (BrokerUnreachableError, Verdict.NOTHING),
     (CredentialsRefusedError, Verdict.CREDENTIALS),
     (VirtualHostError, Verdict.NO_MESH),
@@ -54,6 +58,12 @@ _VERDICTS: Final[tuple[tuple[type[LinkError], Verdict], ...]] = (
     (NoMeshError, Verdict.NO_MESH),
     (OtherKeyError, Verdict.OTHER_KEY),
 )
+
+
+@lru_cache(maxsize=64)
+def refusals_of(_user: str, _password: str) -> Refusals:
+    """Who refused them lately. It outlives a node, lest each start of one asks anew."""
+    return Refusals()
 
 
 def marks_of(config: MeshConfig) -> tuple[str, ...]:
@@ -77,10 +87,12 @@ class LinkProbe:
             self._link.look(broker, exchange=exchange_name, marks=self._marks, timeout_s=timeout_s)
         except LinkError as error:
             logger.debug("%s is not ours: %s", endpoint, error)
-            return next(
-                (word for kind, word in _VERDICTS if isinstance(error, kind)), Verdict.FAILED
-            )
+            return verdict_of(error)
         return Verdict.OURS
+
+    def stop(self) -> None:
+        """End every look at once; no other begins."""
+        self._link.stop_looking()
 
 
 def verdict_of(error: LinkError) -> Verdict:
@@ -107,6 +119,7 @@ class Search(Observer):
             probe=LinkProbe(self._config, link),
             sink=self,
             observer=Reporter(observer),
+            refusals=refusals_of(self._like.user, self._like.password),
         )
         mesh.claimed = discovery.alien_spoke
         discovery.start()
@@ -188,6 +201,8 @@ def settings_of(config: MeshConfig, node: str) -> DiscoverySettings:
         cache_path=_cache_path(config),
         cache_max_age_s=config.discovery_cache_max_age_s,
         ipv6=config.discovery_ipv6,
+        live_trace=config.discovery_live_trace,
+        live_spy=config.discovery_live_spy,
         dns_names=config.discovery_dns_names,
         peer_forget_after_s=config.peer_forget_after_s,
         aliens=config.alien_policy,

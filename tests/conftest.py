@@ -77,12 +77,20 @@ def _mesh_threads(known: set[threading.Thread]) -> list[threading.Thread]:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
-    """A private RabbitMQ server; missing, it fails in CI and skips elsewhere."""
+def rabbitmq_programs() -> Path:
+    """The folder of RabbitMQ's programs; missing, it fails in CI and skips elsewhere."""
     programs = find_programs()
     if programs is None:
         _missing(NO_RABBITMQ)
-    server = RabbitServer(tmp_path_factory.mktemp("rabbitmq") / "node", programs)
+    return programs
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(
+    rabbitmq_programs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RabbitServer]:
+    """A private RabbitMQ server."""
+    server = RabbitServer(tmp_path_factory.mktemp("rabbitmq") / "node", rabbitmq_programs)
     try:
         server.start()
         yield server

@@ -37,6 +37,7 @@ class Brokers:
         self.at: dict[str, Verdict | Exception] = {}
         self.asked: list[str] = []
         self.hold: dict[str, threading.Event] = {}
+        self.stopped = False
 
     def probe(self, endpoint: Endpoint, exchange_name: str, timeout_s: float) -> Verdict:
         self.asked.append(endpoint.host)
@@ -46,6 +47,11 @@ class Brokers:
         if isinstance(verdict, Exception):
             raise verdict
         return verdict
+
+    def stop(self) -> None:
+        self.stopped = True
+        for gate in self.hold.values():
+            gate.set()
 
     def ours(self, *hosts: str) -> None:
         self.at.update(dict.fromkeys(hosts, Verdict.OURS))

@@ -154,9 +154,9 @@ class Host(Namespace):
         """Ports that nobody else has: the host runs nothing but what a test starts."""
         return list(_PORTS[:count])
 
-    def speaks_amqp(self, port: int) -> bool:
+    def speaks_amqp(self, port: int, address: str = "") -> bool:
         """Whether a broker answers here; waits for it a little."""
-        probe = [sys.executable, "-S", "-c", _SPEAKS_AMQP, self.host, str(port)]
+        probe = [sys.executable, "-S", "-c", _SPEAKS_AMQP, address or self.host, str(port)]
         try:
             self.run(*probe)
         except NetworkError:
@@ -185,10 +185,10 @@ class Network:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mesh-network-")))
             self._write_lookups(folder)
-            self._switch = self._held(stack, Namespace(folder))
-            self._switch.run("sh", "-c", _NO_IPV6)
-            self._switch.ip(_SWITCH)
-            inside = () if _AS_ROOT else (*self._switch.users, "--")
+            self.switch = self._held(stack, Namespace(folder))
+            self.switch.run("sh", "-c", _NO_IPV6)
+            self.switch.ip(_SWITCH)
+            inside = () if _AS_ROOT else (*self.switch.users, "--")
             for number, (name, addresses) in enumerate(self._plan.items()):
                 host = self._held(stack, Host(name, addresses, folder, inside))
                 self.hosts[name] = host
@@ -203,16 +203,16 @@ class Network:
 
     def cut(self, host: str) -> None:
         """Pull a host's cable out of the switch."""
-        self._switch.ip(f"link set {self._port(host)} down\n")
+        self.switch.ip(f"link set {self._port(host)} down\n")
 
     def mend(self, host: str) -> None:
         """Put a host's cable back."""
-        self._switch.ip(f"link set {self._port(host)} up\n")
+        self.switch.ip(f"link set {self._port(host)} up\n")
 
     def worsen(self, host: str, *, loss: float = 0.0, delay_s: float = 0.0) -> None:
         """Lose a share of the frames on a host's cable, and delay the others: each way."""
         self.clear(host)
-        self._wires[host] = _Wire(self._switch, self._port(host), loss, delay_s)
+        self._wires[host] = _Wire(self.switch, self._port(host), loss, delay_s)
 
     def clear(self, host: str) -> Toll:
         """Make a host's cable a good one again."""
@@ -240,7 +240,7 @@ class Network:
 
     def _plug_in(self, number: int, host: Host) -> None:
         port = f"port{number}"
-        self._switch.ip(
+        self.switch.ip(
             f"link add {port} type veth peer name {INTERFACE} netns {host.pid}\n"
             f"link set {port} master switch up\n"
         )
@@ -263,7 +263,7 @@ class _Wire:
     """A bad cable between a port and the switch, made of a program: not every kernel has netem."""
 
     def __init__(self, switch: Namespace, port: str, loss: float, delay_s: float) -> None:
-        self._switch = switch
+        self.switch = switch
         self._port = port
         self._near, self._far = f"{port}-near", f"{port}-far"
         switch.ip(
@@ -286,7 +286,7 @@ class _Wire:
 
     def close(self) -> Toll:
         said, _ = self._process.communicate(timeout=_COMMAND_LIMIT_S)
-        self._switch.ip(f"link del {self._near}\nlink set {self._port} master switch\n")
+        self.switch.ip(f"link del {self._near}\nlink set {self._port} master switch\n")
         return Toll(*map(int, said.split()))
 
 

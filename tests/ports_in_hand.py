@@ -90,6 +90,9 @@ class Shop:
     ) -> None:
         pass
 
+    def stop_looking(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -153,9 +153,16 @@ class _Networked(ActiveObject):
         except BaseException:
             self._leave()
             raise
-        self._reception.open(inbox, node, self.rx_routing_key)
-        node.bulletin.subscribe(self.name, self._notices.post)
-        node.mesh.join(self.name, self.tx_routing_key)
+        with self._ending:
+            if self._node is None:
+                # A handler stopped it meanwhile, perhaps that of its own start.
+                return
+            node.mesh.join(self.name, self.tx_routing_key)
+            node.bulletin.subscribe(self.name, self._notices.post)
+            self._reception.open(inbox, node, self.rx_routing_key)
+        if self._stopped:
+            # By a handler on the chart's thread, which does not wait for this one.
+            self.stop()
 
     def transmit(self, event: Event) -> None:
         """Send an event to every chart that listens; never waits for the network.

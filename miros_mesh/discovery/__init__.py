@@ -11,6 +11,7 @@ from miros_mesh.discovery.ports import (
     PeerSink,
     Verdict,
 )
+from miros_mesh.discovery.refusals import Refusals
 from miros_mesh.discovery.settings import DiscoverySettings
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Endpoint",
     "NameService",
     "PeerSink",
+    "Refusals",
     "Verdict",
     "own_networks",
 ]

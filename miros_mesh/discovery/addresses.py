@@ -10,6 +10,7 @@ from ipaddress import (
     IPv4Interface,
     IPv4Network,
     IPv6Address,
+    IPv6Interface,
     IPv6Network,
 )
 from itertools import chain
@@ -69,11 +70,28 @@ def working_address() -> str:
 
 def address_towards(other: IPv4Address | IPv6Address | None) -> str:
     """The own address in the network of another host, else that by which we are mostly known."""
-    for found in own_networks().values():
-        for each in found:
-            if isinstance(other, IPv4Address) and other in each.network:
-                return str(each.ip)
+    found: Iterable[IPv4Interface | IPv6Interface]
+    if isinstance(other, IPv6Address):
+        found = own_ipv6()
+    else:
+        found = chain.from_iterable(own_networks().values())
+    for each in found:
+        if other and other in each.network:
+            return str(each.ip)
     return working_address()
+
+
+def own_ipv6() -> list[IPv6Interface]:
+    """The IPv6 addresses (RFC 4193) of this host with their networks.
+
+    A link-local one means nothing to another host, which would have to add an interface of its own.
+    """
+    return [
+        address
+        for interface in netifaces.interfaces()
+        for entry in netifaces.ifaddresses(interface).get(netifaces.AF_INET6, ())
+        if (address := _ipv6(entry)).ip in RFC_4193
+    ]
 
 
 def is_rfc_1918(address: IPv4Address) -> bool:
@@ -130,6 +148,11 @@ def _addresses(families: Mapping[int, list[dict[str, str]]]) -> tuple[IPv4Interf
         for entry in families.get(netifaces.AF_INET, ())
         if "addr" in entry and "netmask" in entry
     )
+
+
+def _ipv6(entry: Mapping[str, str]) -> IPv6Interface:
+    prefix = entry.get("netmask", "").rpartition("/")[2] or "128"
+    return IPv6Interface(f"{entry['addr'].partition('%')[0]}/{prefix}")
 
 
 def _neighbour(fields: list[str]) -> IPv4Address | None:

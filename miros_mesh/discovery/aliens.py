@@ -32,6 +32,7 @@ NAME: Final = "alien_chart"
 MOST_ADOPTED: Final = 64
 REMEMBERED: Final = 1024
 AGAIN_AFTER_S: Final = 60.0
+MOST_WAITING: Final = 64
 BURST: Final = 10
 PER_SECOND: Final = 1.0
 
@@ -71,6 +72,9 @@ class Gate:
         self._most_adopted = most_adopted
         self._seen: OrderedDict[str, float] = OrderedDict()
         self._adopted: set[Endpoint] = set()
+        # Hosts that start together speak once, all at once: whose claim is dropped, stays unknown.
+        self._waiting: OrderedDict[Endpoint, None] = OrderedDict()
+        self._turn_due = False
         self._budget, self._filled_at = float(BURST), now()
         self._lock = threading.Lock()
 
@@ -86,12 +90,26 @@ class Gate:
         endpoint = self._checked(claim)
         if endpoint is None:
             return self._refused("not_allowed")
-        if self._is_known(endpoint):
-            return None
+        return None if self._is_known(endpoint) else self._in_turn(endpoint)
+
+    def needs_turn(self) -> bool:
+        """Whether somebody waits and nobody has been told yet, who now is."""
         with self._lock:
-            if len(self._adopted) >= self._most_adopted:
-                return self._refused("too_many")
-            return endpoint if self._afford() else self._refused("rate_limited")
+            needed = bool(self._waiting) and not self._turn_due
+            self._turn_due |= needed
+            return needed
+
+    def turn(self) -> Endpoint | None:
+        """The endpoint of a claim that had to wait, if it is its turn."""
+        with self._lock:
+            self._turn_due = False
+            for endpoint in [each for each in self._waiting if self._is_known(each)]:
+                del self._waiting[endpoint]
+            if not self._waiting or not self._afford():
+                return None
+            endpoint, _ = self._waiting.popitem(last=False)
+            full = len(self._adopted) >= self._most_adopted
+            return self._refused("too_many") if full else endpoint
 
     def adopt(self, endpoint: Endpoint) -> None:
         """Count a stranger that was adopted."""
@@ -103,6 +121,17 @@ class Gate:
         with self._lock:
             self._adopted.discard(endpoint)
             self._seen.clear()
+
+    def _in_turn(self, endpoint: Endpoint) -> Endpoint | None:
+        with self._lock:
+            if len(self._adopted) >= self._most_adopted:
+                return self._refused("too_many")
+            if self._afford():
+                return endpoint
+            if len(self._waiting) >= MOST_WAITING:
+                return self._refused("rate_limited")
+            self._waiting[endpoint] = None
+            return None
 
     def _is_news(self, claim: str) -> bool:
         now = self._now()
@@ -148,9 +177,18 @@ class AlienChart(DiscoveryChart):
     HEARS = (AMQP_CONSUMER_CHECK,)
     PUBLISHES = (CONNECTION_DISCOVERY,)
 
-    def __init__(self, gate: Gate, *, send_scout: SendScout, port: int, **common: Any) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        send_scout: SendScout,
+        port: int,
+        turn_s: float = 1 / PER_SECOND,
+        **common: Any,
+    ) -> None:
         super().__init__(NAME, **common)
         self._gate = gate
+        self._turn_s = turn_s
         self._port = port
         self._missions = Missions(send_scout, "alien")
         self.begin()
@@ -159,6 +197,19 @@ class AlienChart(DiscoveryChart):
         """A node that nobody knows says that its broker is there; from any thread."""
         if endpoint := self._gate.admit(claim):
             self.tell("alien_spoke", str(endpoint))
+        elif self._gate.needs_turn():
+            self.tell("aliens_wait")
+
+    @on("aliens_awaited", "aliens_wait")
+    def aliens_wait(self, _: Event) -> None:
+        self.later("next_alien", self._turn_s)
+
+    @on("aliens_awaited", "next_alien")
+    def next_alien(self, _: Event) -> None:
+        if endpoint := self._gate.turn():
+            self.post_fifo(Event(signal="alien_spoke", payload=str(endpoint)))
+        if self._gate.needs_turn():
+            self.later("next_alien", self._turn_s)
 
     @on("aliens_awaited", "alien_spoke", to="aliens_scouted")
     def alien_spoke(self, event: Event) -> str:
@@ -174,6 +225,7 @@ class AlienChart(DiscoveryChart):
         check = event.payload
         if not self._missions.heard(check):
             return
+        self._missions.forget(check.ip_address)
         if not check.result:
             self.observer.alien(outcome=str(check.verdict))
         elif self._gate.policy == "adopt":

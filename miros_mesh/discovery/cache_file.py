@@ -6,7 +6,6 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +13,6 @@ from miros import Event
 
 from miros_mesh.discovery.chart import ENTRY, EXIT, DiscoveryChart, on
 from miros_mesh.discovery.json_file import Content, JsonFile, Lock, Object, anything, merged
-from miros_mesh.discovery.pauses import between
 from miros_mesh.discovery.signals import (
     CACHE,
     CACHE_FILE_READ,
@@ -25,28 +23,11 @@ from miros_mesh.discovery.signals import (
 logger = logging.getLogger(__name__)
 
 DEFAULT_FILE: Final = ".miros_mesh_cache.json"
-SHORTEST_WAIT_S: Final = 0.001
-LONGEST_WAIT_S: Final = 5.0
-_FIRST_WAIT_S: Final = 0.004
-
-
-def waiting_time(times: int) -> float:
-    """Seconds until the next try after so many failures: random, below a limit that doubles."""
-    limit = min(_FIRST_WAIT_S * 2.0 ** min(times, 16), LONGEST_WAIT_S)
-    return between(SHORTEST_WAIT_S, limit)
-
-
-@dataclass(frozen=True)
-class Access:
-    """A try to get at the file: how many failed before, and what came of it."""
-
-    times: int
-    result: Lock | Exception | None = None
-    tried: bool = False
+LOCK_TIMEOUT_S: Final = 30.0
 
 
 class CacheFileChart(DiscoveryChart):
-    """Reads and writes one JSON file on request; nobody waits for a lock but by trying again."""
+    """Reads and writes one JSON file on request; a write waits for its lock, the chart does not."""
 
     NEST = (
         ("file_access_waiting", None),
@@ -64,7 +45,7 @@ class CacheFileChart(DiscoveryChart):
         default_json: str = "",
         ours: Callable[[Object], bool] = anything,
         tidy: Callable[[Object], Object] = lambda data: data,
-        read_only: bool = False,
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
         **common: Any,
     ) -> None:
         path = Path(file_path).absolute()
@@ -75,12 +56,16 @@ class CacheFileChart(DiscoveryChart):
             default=json.loads(default_json or "{}"),
             ours=ours,
             tidy=tidy,
-            read_only=read_only,
         )
+        self._lock_timeout_s = lock_timeout_s
         self._reads = 0
         self._updates: Object = {}
         self._written: Object = {}
-        self._trying: set[str] = set()
+        self._reading = False
+        self._waiting = False
+        self._waits = 0
+        # A thread waits for the lock, though perhaps nobody any more for the thread.
+        self._queued = False
         self._lock: Lock | None = None
         self._complained = False
         self.begin()
@@ -94,22 +79,43 @@ class CacheFileChart(DiscoveryChart):
     def ask_to_read(self, event: Event) -> None:
         if self._meant(event.payload):
             self._reads += 1
-            self._ask("file_read")
+            if not self._reading:
+                self._reading = True
+                self.post_fifo(Event(signal="file_read"))
 
     @on("file_access_waiting", CACHE_FILE_WRITE)
     def ask_to_write(self, event: Event) -> None:
         if self._meant(event.payload):
             # What waits goes in one write, and the newer value wins as it would in two.
             self._updates = merged(self._updates, _content_of(event.payload))
-            self._ask("file_write")
+            if not self._waiting:
+                self._waiting = True
+                self._wait_for_lock()
 
     @on("file_access_waiting", "file_read", to="file_read")
-    def file_read_wanted(self, event: Event) -> str | None:
-        return self._admitted("file_read", event.payload)
+    def file_read_wanted(self, _: Event) -> str:
+        return "file_read"
 
     @on("file_access_waiting", "file_write", to="file_write")
     def file_write_wanted(self, event: Event) -> str | None:
-        return self._admitted("file_write", event.payload)
+        got: Lock | Exception = event.payload
+        self._queued = False
+        if isinstance(got, Exception):
+            self._give_up(got)
+        elif self._waiting:
+            self._waiting = False
+            self.cancel("patience_at_an_end")
+            self._lock = got
+            return "file_write"
+        else:
+            got.release()
+        return None
+
+    @on("file_access_waiting", "patience_at_an_end")
+    def patience_at_an_end(self, event: Event) -> None:
+        if self._waiting and event.payload == self._waits:
+            limit_s = self._lock_timeout_s
+            self._give_up(TimeoutError(f"somebody has had its lock for more than {limit_s:g} s"))
 
     @on("file_accessed", "file_read")
     @on("file_accessed", "file_write")
@@ -118,14 +124,13 @@ class CacheFileChart(DiscoveryChart):
 
     @on("file_accessed", EXIT)
     def file_accessed_exit(self, _: Event) -> None:
-        _let_go(self._lock)
-        self._lock = None
+        self._release()
         while self.defer_queue:
             self.recall()
 
     @on("file_read", ENTRY)
     def file_read_entry(self, _: Event) -> None:
-        self._reads = 0
+        self._reads, self._reading = 0, False
         self.crew.local.run(self._file.read, lambda got: self.tell("read_successful", got))
 
     @on("file_read", "read_successful", to="file_access_waiting")
@@ -137,8 +142,9 @@ class CacheFileChart(DiscoveryChart):
     def file_write_entry(self, _: Event) -> None:
         update, self._updates = self._updates, {}
         self._written = update
+        lock, self._lock = self._lock, None
         self.crew.local.run(
-            lambda: self._file.merge(update), lambda got: self.tell("write_successful", got)
+            lambda: self._write(update, lock), lambda got: self.tell("write_successful", got)
         )
 
     @on("file_write", "write_successful", to="file_access_waiting")
@@ -148,54 +154,49 @@ class CacheFileChart(DiscoveryChart):
             self._complain(event.payload)
         return "file_access_waiting"
 
+    def _write(self, update: Object, lock: Lock | None) -> None:
+        # Released at once, not by the chart: hundreds of processes may wait for it.
+        try:
+            self._file.merge(update)
+        finally:
+            if lock:
+                lock.release()
+
     def left_unhandled(self, event: Event) -> None:
-        if isinstance(event.payload, Access):
-            _let_go(event.payload.result)
+        if isinstance(event.payload, Lock):
+            event.payload.release()
 
     def stop_children(self) -> None:
-        _let_go(self._lock)
-        self._lock = None
+        for event in self.defer_queue:
+            self.left_unhandled(event)
+        self._release()
 
     def _meant(self, payload: Any) -> bool:
         wanted = payload.get("file_name") if isinstance(payload, Mapping) else payload
         wanted = getattr(wanted, "file_name", wanted)
         return wanted in (None, self.file_name, self.name)
 
-    def _ask(self, kind: str) -> None:
-        if kind not in self._trying:
-            self._trying.add(kind)
-            self.post_fifo(Event(signal=kind, payload=Access(times=0)))
+    def _wait_for_lock(self) -> None:
+        if not self._queued:
+            self._queued = True
+            self.crew.aside(self._file.lock, self._got_lock)
+        self._waits += 1
+        self.later("patience_at_an_end", self._lock_timeout_s, self._waits)
 
-    def _admitted(self, kind: str, access: Access) -> str | None:
-        """Go on to the file with its lock; without it try, later and later."""
-        if not access.tried:
-            self.crew.local.run(
-                lambda: self._file.try_lock(alone=kind == "file_write"),
-                lambda result: self._tried(kind, Access(access.times, result, tried=True)),
-            )
-        elif access.result is None:
-            self.later(kind, waiting_time(access.times), Access(access.times + 1))
-        elif isinstance(access.result, Exception):
-            self._give_up(kind, access.result)
-        else:
-            self._trying.discard(kind)
-            self._lock = access.result
-            return kind
-        return None
+    def _got_lock(self, got: Lock | Exception) -> None:
+        if not self.tell("file_write", got) and isinstance(got, Lock):
+            got.release()
 
-    def _tried(self, kind: str, access: Access) -> None:
-        if not self.tell(kind, access):
-            _let_go(access.result)
+    def _release(self) -> None:
+        if self._lock:
+            self._lock.release()
+            self._lock = None
 
-    def _give_up(self, kind: str, error: Exception) -> None:
-        """The folder cannot be used: live without the file rather than not at all."""
-        self._trying.discard(kind)
+    def _give_up(self, error: Exception) -> None:
+        """Live without the file rather than not at all."""
+        self._waiting = False
+        self._updates = {}
         self._complain(error)
-        if kind == "file_read":
-            self._reads = 0
-            self._publish_cache(self._content(error))
-        else:
-            self._updates = {}
 
     def _content(self, got: Content | Exception) -> Content:
         if isinstance(got, Exception):
@@ -218,11 +219,6 @@ class CacheFileChart(DiscoveryChart):
             origin=self.origin,
         )
         self.publish(Event(signal=CACHE, payload=payload))
-
-
-def _let_go(lock: Lock | Exception | None) -> None:
-    if isinstance(lock, Lock):
-        lock.release()
 
 
 def _content_of(payload: Any) -> Mapping[str, Any]:

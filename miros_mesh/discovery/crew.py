@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from miros_mesh.lookups import Lookups
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -71,7 +73,7 @@ class Pool:
     def _work(self) -> None:
         while job := self._next():
             job.started_at = time.monotonic()
-            job.done(_outcome(job.work))
+            _safely(job.done, _outcome(job.work))
             with self._changed:
                 self._idle += 1
 
@@ -89,6 +91,14 @@ def _outcome(work: Callable[[], Any]) -> Any:
         return work()
     except Exception as error:  # noqa: BLE001 - handed to whoever asked for the work
         return error
+
+
+def _safely(call: Callable[..., object], *arguments: Any) -> None:
+    """The thread serves others too, whatever one of them has done wrong."""
+    try:
+        call(*arguments)
+    except Exception:
+        logger.exception("a call back to discovery raised")
 
 
 @dataclass(order=True)
@@ -123,7 +133,8 @@ class Timer:
             if not self._stopped:
                 heapq.heappush(self._alarms, alarm)
                 self._begin()
-                self._changed.notify()
+                if self._alarms[0] is alarm:
+                    self._changed.notify()
         return alarm
 
     def stop(self) -> list[threading.Thread]:
@@ -142,7 +153,7 @@ class Timer:
     def _run(self) -> None:
         while alarm := self._due():
             if not alarm.cancelled:
-                alarm.call()
+                _safely(alarm.call)
 
     def _due(self) -> Alarm | None:
         with self._changed:
@@ -162,18 +173,30 @@ class Crew:
         self.network = Pool(f"{self.prefix}-network", NETWORK_THREADS)
         self.local = Pool(f"{self.prefix}-local", LOCAL_THREADS)
         self.timer = Timer(f"{self.prefix}-timer")
+        self.lookups = Lookups(f"{self.prefix}-lookup")
         self._charts: set[threading.Thread] = set()
 
     def enlist(self, chart: threading.Thread) -> None:
         """Join this thread of a chart too."""
         self._charts.add(chart)
 
+    def aside(self, work: Callable[[], T], done: Callable[[T | Exception], object]) -> None:
+        """Let a thread of its own do what nobody can end; `stop` does not wait for it."""
+        run = threading.Thread(
+            target=lambda: _safely(done, _outcome(work)), name=f"{self.prefix}-aside", daemon=True
+        )
+        run.start()
+
     def discharge(self, chart: threading.Thread) -> None:
         """The thread is at its end."""
         self._charts.discard(chart)
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """End every thread, and say which one does not within `timeout_s`."""
+        """End every thread, and say which one does not within `timeout_s`.
+
+        Those of `lookups` and `aside` end by themselves.
+        """
+        self.lookups.stop()
         ending = [*self.timer.stop(), *self.local.stop(), *self.network.stop(), *self._charts]
         until = time.monotonic() + timeout_s
         for thread in ending:

@@ -13,7 +13,7 @@ from miros_mesh.address import DEFAULT_PORTS
 from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
 from miros_mesh.discovery.endpoint import Endpoint
 from miros_mesh.discovery.missions import Missions, SendScout
-from miros_mesh.discovery.names import SystemNames
+from miros_mesh.discovery.names import LOOKUP_TIMEOUT_S, SystemNames
 from miros_mesh.discovery.pauses import about
 from miros_mesh.discovery.ports import NameService
 from miros_mesh.discovery.signals import (
@@ -129,7 +129,9 @@ class DnsChart(DiscoveryChart):
 
     def _ask(self, name: str) -> None:
         self.crew.network.run(
-            lambda: self._name_service.endpoints(name, self._port),
+            lambda: self.crew.lookups.result(
+                name, lambda: self._name_service.endpoints(name, self._port), LOOKUP_TIMEOUT_S
+            ),
             lambda found: self.tell("name_resolved", (name, found)),
         )
 

@@ -14,6 +14,7 @@ from miros_mesh.discovery.ports import (
     PeerSink,
 )
 from miros_mesh.discovery.producer_factory import ProducerFactoryChart
+from miros_mesh.discovery.refusals import Refusals
 from miros_mesh.discovery.settings import DiscoverySettings
 from miros_mesh.discovery.signals import EVALUATE_HOSTS_FILE, RequestPayload
 
@@ -30,6 +31,7 @@ class Discovery:
         observer: DiscoveryObserver | None = None,
         scanner: AddressScanner | None = None,
         name_service: NameService | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self.settings = settings
         self._probe = probe
@@ -37,6 +39,7 @@ class Discovery:
         self._observer = observer or DiscoveryObserver()
         self._scanner = scanner
         self._name_service = name_service
+        self._refusals = refusals
         self._crew = Crew(settings.node)
         self._chart: ProducerFactoryChart | None = None
 
@@ -53,6 +56,7 @@ class Discovery:
             sink=self._sink,
             scanner=self._scanner,
             name_service=self._name_service,
+            refusals=self._refusals,
             crew=self._crew,
             observer=self._observer,
         )
@@ -61,6 +65,8 @@ class Discovery:
         """End every search and join every thread; the sink hears nothing more."""
         if self._chart:
             self._chart.stop()
+        # Once no chart hears an answer any more, nobody waits for one.
+        self._probe.stop()
         self._crew.stop(timeout_s)
 
     def peer_up(self, endpoint: Endpoint) -> None:

@@ -1,8 +1,7 @@
 """One JSON object in a file that thousands of processes read and write at once.
 
-No read is torn and no update lost.
-Readers share an advisory lock on a file beside it, a writer has it alone; a lock is asked for
-without waiting. Content is replaced in one piece, so that a reader without a lock is safe too.
+No read is torn and no update lost. Content is replaced in one piece, so a reader needs no lock; a
+writer has an advisory lock on a file beside it, for which the kernel lets writers queue.
 """
 
 from __future__ import annotations
@@ -38,16 +37,21 @@ class Content:
 
 
 class Lock:
-    """An advisory lock that is held until `release`."""
+    """A writer's lock, held until `release`, or until nobody knows it any more."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self._descriptor: int | None = descriptor
 
     def release(self) -> None:
-        """Let others in."""
-        # A process that was forked meanwhile has the descriptor too; closing ours is not enough.
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-        os.close(self._descriptor)
+        """Let others in; once is enough."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            # A process forked meanwhile has the descriptor too; closing ours is not enough.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.release()
 
 
 def anything(_: Object) -> bool:
@@ -65,13 +69,11 @@ class JsonFile:
         default: Mapping[str, Any],
         ours: Callable[[Object], bool] = anything,
         tidy: Callable[[Object], Object] = lambda data: data,
-        read_only: bool = False,
     ) -> None:
         self.path = path
         self._default = default
         self._ours = ours
         self._tidy = tidy
-        self._read_only = read_only
         self._said = ""
 
     @property
@@ -79,18 +81,13 @@ class JsonFile:
         """What stands for a file that is not there."""
         return dict(self._default)
 
-    def try_lock(self, *, alone: bool) -> Lock | None:
-        """Take the lock, or None when somebody else has it; never waits."""
-        if self._read_only:
-            return Lock(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    def lock(self) -> Lock:
+        """Wait for the lock. That has no limit, and nobody can end it."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(f"{self.path}.lock", flags, _OWNER_ONLY)
         try:
-            fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         except BaseException:
             os.close(descriptor)
             raise
@@ -109,7 +106,7 @@ class JsonFile:
             return Content(self.default)
 
     def merge(self, update: Mapping[str, Any]) -> Object:
-        """Put an update over what the file holds; the caller holds the lock alone."""
+        """Put an update over what the file holds; the caller has the lock."""
         try:
             data = self._load().data
         except FileNotFoundError:
@@ -154,10 +151,8 @@ class JsonFile:
         descriptor = os.open(new, flags, _OWNER_ONLY)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, _OWNER_ONLY)
+            # Not forced to the disk: a cache that a power failure spoils is found out and redone.
             file.write(raw)
-            file.flush()
-            # Else a power failure may leave the new name with nothing in it.
-            os.fsync(descriptor)
         os.replace(new, self.path)  # noqa: PTH105 - the name is a text, to be one with its lock
 
 

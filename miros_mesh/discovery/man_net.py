@@ -91,7 +91,6 @@ class ManNetChart(DiscoveryChart):
             CacheFileChart(
                 path,
                 default_json=DEFAULT_JSON,
-                read_only=True,
                 crew=self.crew,
                 origin=self.origin,
                 live_trace=self.live_trace,

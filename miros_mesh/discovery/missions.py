@@ -57,6 +57,10 @@ class Missions:
         self._send_more()
         return True
 
+    def forget(self, host: str) -> None:
+        """It was judged, and may be scouted again; a search without an end remembers nobody."""
+        self.nodes.pop(host, None)
+
     @property
     def complete(self) -> bool:
         """Whether every candidate has been searched."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from miros_mesh.discovery.endpoint import Endpoint
 
-_LOOKUP_TIMEOUT_S: Final = 5.0
+LOOKUP_TIMEOUT_S: Final = 5.0
 NO_DNSPYTHON: Final = (
     "SRV records need dnspython, which the standard library cannot replace: "
     "pip install 'miros-mesh[srv]'; or give the name without its _service._proto words"
@@ -39,7 +39,7 @@ class SystemNames:
         resolver = self._resolver or _system_resolver()
         exception = importlib.import_module("dns.exception").DNSException
         try:
-            answer = resolver.resolve(name, "SRV", lifetime=_LOOKUP_TIMEOUT_S)
+            answer = resolver.resolve(name, "SRV", lifetime=LOOKUP_TIMEOUT_S)
         except exception as error:
             raise OSError(f"no SRV records of {name}: {type(error).__name__}") from error
         targets = {Endpoint(str(each.target).rstrip("."), each.port) for each in answer}

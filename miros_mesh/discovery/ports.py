@@ -18,6 +18,10 @@ class Verdict(StrEnum):
     """Nobody answers, or the name does not exist."""
     NOT_AMQP = "not_amqp"
     """Somebody answers and does not speak AMQP."""
+    CERTIFICATE = "certificate"
+    """Somebody whose TLS certificate nobody vouches for, or is for another host."""
+    NO_TLS = "no_tls"
+    """Somebody answers, and the TLS handshake fails for another reason."""
     CREDENTIALS = "credentials"
     """A broker that refuses our user or password."""
     NO_MESH = "no_mesh"
@@ -34,6 +38,9 @@ class BrokerProbe(Protocol):
     def probe(self, endpoint: Endpoint, exchange_name: str, timeout_s: float) -> Verdict:
         """Look once, within `timeout_s`; called on several threads at a time."""
 
+    def stop(self) -> None:
+        """End every look at once, from any thread; no other begins."""
+
 
 class AddressScanner(Protocol):
     """Which addresses of the local network are worth a scout."""
@@ -49,7 +56,10 @@ class NameService(Protocol):
     """Names to endpoints."""
 
     def endpoints(self, name: str, default_port: int) -> Sequence[Endpoint]:
-        """Every endpoint of a name; raises `OSError` when it cannot be known now."""
+        """Every endpoint of a name; raises `OSError` when it cannot be known now.
+
+        It may take its time, on a thread that nobody waits for any longer than for a few seconds.
+        """
 
 
 class PeerSink(Protocol):

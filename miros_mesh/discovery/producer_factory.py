@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from miros_mesh.discovery.dns import DnsChart
 from miros_mesh.discovery.endpoint import Endpoint
 from miros_mesh.discovery.lan import LanChart
 from miros_mesh.discovery.man_net import ManNetChart
-from miros_mesh.discovery.names import SystemNames
+from miros_mesh.discovery.names import LOOKUP_TIMEOUT_S, SystemNames
 from miros_mesh.discovery.pauses import between
 from miros_mesh.discovery.ports import AddressScanner, BrokerProbe, NameService, PeerSink
 from miros_mesh.discovery.refusals import Refusals
@@ -72,6 +73,7 @@ class ProducerFactoryChart(DiscoveryChart):
         scanner: AddressScanner | None = None,
         name_service: NameService | None = None,
         gate: Gate | None = None,
+        refusals: Refusals | None = None,
         **common: Any,
     ) -> None:
         common = {"live_trace": settings.live_trace, "live_spy": settings.live_spy, **common}
@@ -88,7 +90,7 @@ class ProducerFactoryChart(DiscoveryChart):
         self._sink = sink
         self._scanner = scanner
         self._names = name_service or SystemNames()
-        self._refusals = Refusals(settings.refused_pause_s)
+        self._refusals = Refusals(settings.refused_pause_s) if refusals is None else refusals
         self._roster = Roster(settings.home, settings.peer_forget_after_s)
         self._gate = gate or self._new_gate()
         self._changes: list[Change] = []
@@ -106,11 +108,15 @@ class ProducerFactoryChart(DiscoveryChart):
 
     @on("producer_discovery", ENTRY)
     def producer_discovery_entry(self, _: Event) -> None:
+        # Every address of home, before a stranger names one of them.
+        self._look_up(ConnectionDiscoveryPayload((), (), NAME))
         self._start_searches()
 
     @on("producer_discovery", CONNECTION_DISCOVERY)
     def connection_discovery(self, event: Event) -> None:
-        discovery: ConnectionDiscoveryPayload = event.payload
+        self._look_up(event.payload)
+
+    def _look_up(self, discovery: ConnectionDiscoveryPayload) -> None:
         self.crew.network.run(
             lambda: self._resolve(discovery), lambda found: self.tell("hosts_resolved", found)
         )
@@ -274,15 +280,12 @@ class ProducerFactoryChart(DiscoveryChart):
 
     def _resolve(self, discovery: ConnectionDiscoveryPayload) -> Resolved:
         own = own_addresses()
+        found, home = tuple(self._parsed(discovery.hosts)), self.settings.home
+        addresses = self._addresses_of((*found, *home))
         return Resolved(
-            hosts={
-                endpoint: self._addresses_of(endpoint) for endpoint in self._parsed(discovery.hosts)
-            },
+            hosts={endpoint: addresses[endpoint] for endpoint in found},
             dead=tuple(self._parsed(discovery.dead)),
-            home={
-                endpoint: _with_own(self._addresses_of(endpoint), own)
-                for endpoint in self.settings.home
-            },
+            home={endpoint: _with_own(addresses[endpoint], own) for endpoint in home},
         )
 
     def _parsed(self, hosts: Iterable[str]) -> Iterable[Endpoint]:
@@ -292,14 +295,17 @@ class ProducerFactoryChart(DiscoveryChart):
             except AddressError as error:
                 logger.warning("a host that was told as found is left out: %s", error)
 
-    def _addresses_of(self, endpoint: Endpoint) -> frozenset[str]:
-        if endpoint.ip:
-            return frozenset({endpoint.host})
-        try:
-            found = self._names.endpoints(str(endpoint), endpoint.port)
-        except OSError:
-            found = ()
-        return frozenset({endpoint.host, *(each.host for each in found)})
+    def _addresses_of(self, endpoints: Iterable[Endpoint]) -> dict[Endpoint, frozenset[str]]:
+        """Every host with its addresses; a name that cannot be looked up now stands for itself."""
+        known = {endpoint: frozenset({endpoint.host}) for endpoint in endpoints}
+        names = {str(endpoint): endpoint for endpoint in known if not endpoint.ip}
+        calls = {name: partial(self._names.endpoints, name, names[name].port) for name in names}
+        for name, found in self.crew.lookups.results(calls, LOOKUP_TIMEOUT_S).items():
+            if not isinstance(found, Exception):
+                known[names[name]] |= {each.host for each in found}
+            elif not isinstance(found, OSError):
+                logger.error("the look-up of %s failed", name, exc_info=found)
+        return known
 
     def _tell_node(self, changes: Iterable[Change]) -> list[Change]:
         """The changes that the node did not take, and what came after them for the same broker."""

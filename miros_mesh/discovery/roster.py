@@ -12,19 +12,31 @@ MOST_PEERS = 1024
 
 @dataclass
 class Known:
-    """One broker: how it was named first, and every address that it was seen under."""
+    """One broker: how it was named first, and what each of its names stands for at present."""
 
     endpoint: Endpoint
-    addresses: frozenset[str]
+    names: dict[Endpoint, frozenset[str]]
     dead_since: float | None = None
     connected: bool = False
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Every address that it is seen under."""
+        return frozenset().union(*self.names.values())
+
+    def seen(self, endpoint: Endpoint, addresses: frozenset[str]) -> None:
+        """A name stands for these now; what it stood for before may be another broker's today."""
+        # A look-up that failed tells nothing new.
+        if endpoint not in self.names or addresses - {endpoint.host}:
+            # Other threads may be reading it.
+            self.names = {**self.names, endpoint: addresses}
 
 
 class Roster:
     """The brokers of one node; used on one chart's thread. `home` is never found and never lost."""
 
     def __init__(self, home: Iterable[Endpoint], forget_after_s: float) -> None:
-        self._home = [Known(endpoint, frozenset({endpoint.host})) for endpoint in home]
+        self._home = [Known(endpoint, {endpoint: frozenset({endpoint.host})}) for endpoint in home]
         self._known: list[Known] = []
         self._forget_after_s = forget_after_s
 
@@ -36,7 +48,7 @@ class Roster:
     def at_home(self, addresses: Mapping[Endpoint, frozenset[str]]) -> None:
         """Every address of the home brokers has become known."""
         for known in self._home:
-            known.addresses |= addresses.get(known.endpoint, frozenset())
+            known.seen(known.endpoint, addresses.get(known.endpoint, frozenset()))
 
     def strike(self, endpoint: Endpoint) -> None:
         """Forget a broker, so that it can be found anew."""
@@ -51,10 +63,10 @@ class Roster:
         seen = frozenset(addresses) or frozenset({endpoint.host})
         known = self._find(endpoint, seen)
         if known is None and len(self._known) < MOST_PEERS:
-            self._known.append(Known(endpoint, seen))
+            self._known.append(Known(endpoint, {endpoint: seen}))
             return True
         if known:
-            known.addresses |= seen
+            known.seen(endpoint, seen)
             known.dead_since = None
         return False
 

@@ -18,10 +18,16 @@ from miros_mesh.discovery.addresses import MOST_CANDIDATES, lan_candidates, lan_
 
 logger = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S = 0.8
+# A packet or an ARP request that is lost is sent again by the kernel after a second.
+CONNECT_TIMEOUT_S = 1.05
+# The kernel asks for 3 s for an address that does not answer, and has room for 1,024 such entries
+# in all; beyond those it loses packets without a word. With these two numbers it never has more
+# than 768 of ours.
 AT_ONCE = 256
 PER_SECOND = 1000.0
 LEAST_PAUSE_S = 10.0
+# A wait may end late; what was missed meanwhile is made up for, up to so many at once.
+_MADE_UP_FOR = 10
 
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EAGAIN})
 
@@ -101,7 +107,7 @@ class TcpScanner:
             if not self._dial(sweep, selector, sweep.waiting.popleft(), now):
                 return now + self._timeout_s
             # What was not used up a while ago is not saved for a burst.
-            next_at = max(next_at + self._interval_s, now - self._interval_s)
+            next_at = max(next_at + self._interval_s, now - _MADE_UP_FOR * self._interval_s)
         return next_at
 
     def _dial(

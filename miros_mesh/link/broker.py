@@ -96,6 +96,10 @@ class KombuLink:
             if not any(_has(connection, mark) for mark in marks):
                 raise OtherKeyError(f"the mesh at {broker.name} has none of our keys")
 
+    def stop_looking(self) -> None:
+        """End every look at once, from any thread; no other begins."""
+        self._pools.end_apart()
+
     def close(self) -> None:
         """Close every pooled connection."""
         self._pools.close()

@@ -23,6 +23,7 @@ class Deadline:
     def __init__(self, seconds: float, name: str) -> None:
         self._seconds = seconds
         self._socket: Callable[[], Any] = lambda: None
+        self._due = threading.Event()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.passed = False
@@ -31,6 +32,10 @@ class Deadline:
     def watch(self, find_socket: Callable[[], Any]) -> None:
         """Cut this one; it may not be there yet."""
         self._socket = find_socket
+
+    def cut(self) -> None:
+        """Do not wait for the moment; from any thread."""
+        self._due.set()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -43,10 +48,12 @@ class Deadline:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
+        self._due.set()
         self._thread.join()
 
     def _run(self) -> None:
-        pause = self._seconds
+        self._due.wait(self._seconds)
+        pause = 0.0
         while not self._over.wait(pause):
             self.passed, pause = True, _AGAIN_S
             if sock := self._socket():

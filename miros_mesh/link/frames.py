@@ -2,6 +2,9 @@
 
 py-amqp raises at a routing key or a property that is no UTF-8, at each redelivery again, and kombu
 decompresses what a header calls compressed: whoever may publish could silence us without a key.
+
+And a heartbeat ends the wait for input, as any other word of the broker does: py-amqp would go on
+waiting, and an event that is transmitted meanwhile would wait as well.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ Frame = tuple[int, int, bytes]
 
 _METHOD: Final = 1
 _HEADER: Final = 2
+_HEARTBEAT: Final = 8
 _DELIVER: Final = bytes((0, Basic.Deliver[0], 0, Basic.Deliver[1]))
 # Class, weight and body size; the properties follow.
 _HEADER_BYTES: Final = 12
@@ -36,7 +40,7 @@ def cautious_frame_handler(
             payload = payload[:_HEADER_BYTES] + _NO_PROPERTIES
         elif kind == _METHOD and payload[:4] == _DELIVER:
             payload = payload[: _routing_key_at(payload)] + _NO_ROUTING_KEY
-        return handle((kind, channel, payload))
+        return handle((kind, channel, payload)) or kind == _HEARTBEAT
 
     return on_frame
 

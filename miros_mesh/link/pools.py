@@ -18,6 +18,7 @@ from miros_mesh.address import BrokerAddress
 from miros_mesh.errors import (
     BrokerConflictError,
     BrokerUnreachableError,
+    CertificateError,
     ConnectionLostError,
     CredentialsRefusedError,
     LinkError,
@@ -29,6 +30,7 @@ from miros_mesh.errors import (
 )
 from miros_mesh.link.deadline import Deadline
 from miros_mesh.link.ports import Broker
+from miros_mesh.lookups import Lookups
 
 Dial = Callable[[BrokerAddress | None], kombu.Connection]
 
@@ -56,6 +58,9 @@ class Pools:
         self._dial = dial
         self._pools: dict[BrokerAddress | None, ConnectionPool] = {}
         self._connections: weakref.WeakSet[kombu.Connection] = weakref.WeakSet()
+        self._lookups = Lookups("mesh-lookup")
+        self._looks: set[Deadline] = set()
+        self._looking = True
         self._lock = threading.Lock()
 
     def open(self, broker: Broker) -> kombu.Connection:
@@ -90,13 +95,17 @@ class Pools:
     def apart(self, broker: Broker, timeout_s: float) -> Iterator[kombu.Connection]:
         """A connection outside of the pools, to the first address alone; cut after `timeout_s`.
 
-        Raises what `open` raises. Only a resolver that is slow is not hurried.
+        Raises what `open` raises.
         """
         address = next(iter(broker.addresses), None)
-        with Deadline(timeout_s, f"mesh-deadline-{broker.name}") as deadline:
+        with self._deadline(broker, timeout_s) as deadline:
             connection = self._dial(address)
             connection.connect_timeout = timeout_s
-            connection.transport_options = {**connection.transport_options, "deadline": deadline}
+            connection.transport_options = {
+                **connection.transport_options,
+                "deadline": deadline,
+                "lookups": self._lookups,
+            }
             self._connections.add(connection)
             try:
                 with self._in_time(broker, deadline):
@@ -109,6 +118,27 @@ class Pools:
             finally:
                 # Says nothing to the peer any more; after an orderly end there is nothing left.
                 connection.collect(_CLOSE_TIMEOUT_S)
+
+    def end_apart(self) -> None:
+        """Cut every connection that is apart from the pools, and let none begin."""
+        self._lookups.stop()
+        with self._lock:
+            self._looking = False
+            for deadline in self._looks:
+                deadline.cut()
+
+    @contextmanager
+    def _deadline(self, broker: Broker, timeout_s: float) -> Iterator[Deadline]:
+        with Deadline(timeout_s, f"mesh-deadline-{broker.name}") as deadline:
+            with self._lock:
+                if not self._looking:
+                    raise BrokerUnreachableError(f"{broker.name} is not looked at any more")
+                self._looks.add(deadline)
+            try:
+                yield deadline
+            finally:
+                with self._lock:
+                    self._looks.discard(deadline)
 
     @contextmanager
     def _in_time(self, broker: Broker, deadline: Deadline) -> Iterator[None]:
@@ -214,6 +244,13 @@ def _no_virtual_host(where: str, error: Exception) -> LinkError:
     )
 
 
+def _certificate(where: str, error: Exception) -> LinkError:
+    return CertificateError(
+        f"{where}: the TLS handshake failed ({_brief(error)}); the certificate has to name this "
+        "host, and its authority has to be known here: SSL_CERT_FILE names a file of authorities"
+    )
+
+
 def _tls(where: str, error: Exception) -> LinkError:
     return TlsError(f"{where}: the TLS handshake failed ({_brief(error)})")
 
@@ -261,6 +298,7 @@ Kinds = tuple[tuple[tuple[type[Exception], ...], Make], ...]
 _CONNECTING: Kinds = (
     ((amqp.AccessRefused,), _refused_credentials),
     ((amqp.NotAllowed,), _no_virtual_host),
+    ((ssl.SSLCertVerificationError,), _certificate),
     ((ssl.SSLError,), _tls),
     ((socket.gaierror,), _unknown_host),
     ((kombu.exceptions.ConnectionLimitExceeded,), _too_many),

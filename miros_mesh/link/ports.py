@@ -173,6 +173,9 @@ class Link(Protocol):
         `OtherKeyError` without any of the exchanges `marks`. From several threads at once.
         """
 
+    def stop_looking(self) -> None:
+        """End every look at once with a `LinkError`, from any thread; no other begins."""
+
     def close(self) -> None:
         """Close every pooled connection."""
 

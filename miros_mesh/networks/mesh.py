@@ -95,12 +95,12 @@ class Mesh:
         """The chart has started: say where its node is, if anybody is to know."""
         if self.claim:
             self._quiet.setdefault(chart, _Quiet(routing_key))
-            self._send(chart, routing_key, HELLO, self.claim.encode(), None)
+            self._say(HELLO, chart, routing_key)
 
     def hello(self) -> None:
         """Say it once more, for those who have not heard it."""
         for chart, quiet in list(self._quiet.items()):
-            self._send(chart, quiet.routing_key, HELLO, self.claim.encode(), None)
+            self._say(HELLO, chart, quiet.routing_key)
 
     def heard(self, envelope: Envelope) -> None:
         """Another node said hello, or let its heart beat."""
@@ -123,7 +123,7 @@ class Mesh:
             if last != quiet.last:
                 quiet.last, quiet.beats = last, 0
             elif quiet.beats < _BEATS:
-                quiet.last = self._send(chart, quiet.routing_key, BEAT, self.claim.encode(), None)
+                quiet.last = self._say(BEAT, chart, quiet.routing_key)
                 quiet.beats += 1
 
     def payload_of(self, envelope: Envelope) -> Any:
@@ -138,6 +138,19 @@ class Mesh:
                 f"{type(error).__name__}; do all nodes use the same serializer?"
             ) from error
 
+    def _say(self, word: str, chart: str, routing_key: str) -> int:
+        """The chart's last number, one more unless it has said goodbye before: that is the last."""
+
+        def make(sequence: int) -> Envelope:
+            if chart not in self._quiet:
+                raise _GoneError
+            return self._envelope(chart, sequence, word, self.claim.encode(), None)
+
+        try:
+            return self.network.send(chart, routing_key, make, counted=False)
+        except _GoneError:
+            return self.network.sequence_of(chart)
+
     def _send(
         self,
         chart: str,
@@ -147,19 +160,29 @@ class Mesh:
         cause: str | None,
         trace: str | None = None,
     ) -> int:
-        node, incarnation = self.identity.node, self.identity.incarnation
-        now = time.time()
-
-        def make(sequence: int) -> Envelope:
-            fields = node, chart, incarnation, sequence, signal, data, now, cause
-            return TracedEnvelope(*fields, trace) if trace else Envelope(*fields)
-
         return self.network.send(
             chart,
             routing_key,
-            make,
+            lambda sequence: self._envelope(chart, sequence, signal, data, cause, trace),
             counted=not signal.startswith(RESERVED_PREFIX),
         )
+
+    def _envelope(
+        self,
+        chart: str,
+        sequence: int,
+        signal: str,
+        data: bytes,
+        cause: str | None,
+        trace: str | None = None,
+    ) -> Envelope:
+        node, incarnation = self.identity.node, self.identity.incarnation
+        fields = node, chart, incarnation, sequence, signal, data, time.time(), cause
+        return TracedEnvelope(*fields, trace) if trace else Envelope(*fields)
+
+
+class _GoneError(Exception):
+    """The chart has said goodbye."""
 
 
 @dataclass

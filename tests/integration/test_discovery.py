@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,9 +14,12 @@ from typing import Any
 import pytest
 from miros import Event
 
+import doc_pages
 from charts_at_work import Heard, Launch
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
+from miros_mesh.discovery import names
 from miros_mesh.wire import generate_key
+from name_server import name_server
 from rabbitmq_server import PASSWORD, USER, Loopback, RabbitServer, free_ports
 from waiting import wait_until
 
@@ -144,7 +148,7 @@ def test_two_hosts_that_list_each_other_find_each_other_and_their_charts_talk(
     # Then they talk, and the dead host did no harm
     say(alice, "from_alice")
     say(bob, "from_bob")
-    wait_until(lambda: "from_alice" in names(heard_there) and "from_bob" in names(heard_here))
+    wait_until(lambda: "from_alice" in said_to(heard_there) and "from_bob" in said_to(heard_here))
     assert set(here.diary.verdicts[dead]) == {"nothing"}
     assert "manual" in {source for source, _ in here.diary.searches}
 
@@ -162,7 +166,7 @@ def test_a_host_that_comes_up_later_is_found(hosts: tuple[Host, Host], launch: L
 
     wait_until(lambda: here.connected_to(there), 30)
     say(alice, "at_last")
-    wait_until(lambda: "at_last" in names(heard))
+    wait_until(lambda: "at_last" in said_to(heard))
 
 
 def test_a_host_that_is_dead_for_too_long_is_given_up_and_found_again(
@@ -261,7 +265,7 @@ def test_a_host_that_nobody_lists_answers_whoever_speaks_to_it(
     assert neighbour.diary.verdicts == {here.where: ["ours"]}
     assert neighbour.diary.aliens == ["adopted"]
     say(bob, "hello_alice")
-    wait_until(lambda: "hello_alice" in names(heard))
+    wait_until(lambda: "hello_alice" in said_to(heard))
 
 
 @pytest.mark.parametrize(("policy", "verdicts"), [("probe", [["ours"]]), ("ignore", [])])
@@ -285,11 +289,95 @@ def test_a_stranger_is_not_joined_where_the_settings_say_so(
 
     say(alice, "it_hears_all_the_same")
 
-    wait_until(lambda: names(heard) == ["it_hears_all_the_same"])
+    wait_until(lambda: said_to(heard) == ["it_hears_all_the_same"])
     wait_until(lambda: len(neighbour.diary.verdicts) == len(verdicts))
     assert list(neighbour.diary.verdicts.values()) == verdicts
     assert len(bob.health().peers) == 1
 
 
-def names(heard: Heard) -> list[str]:
+def test_names_and_services_are_found_with_their_addresses_and_ports(
+    servers: Sequence[RabbitServer],
+    tmp_path: Path,
+    launch: Launch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given three hosts, of which the first knows one by name and one as a service with its port
+    for server in servers:
+        server.start()
+    key, service = generate_key(), "_amqp._tcp.rabbit.example."
+    by_name = f"localhost:{servers[1].port}"
+    looks = {"discovery": ("dns",), "discovery_dns_names": (by_name, service)}
+    here = Host(servers[0], tmp_path, key, **looks)
+    named, served = (Host(server, tmp_path, key, discovery=()) for server in servers[1:])
+    heard_named, heard_served = Heard(), Heard()
+    launch("bob", named.config, heard_named)
+    launch("carol", served.config, heard_served)
+
+    # When a chart starts there, with a name server that knows the service
+    with name_server(**{service: [f"0 0 {servers[2].port} {servers[2].host}."]}) as resolver:
+        monkeypatch.setattr(names, "_system_resolver", lambda: resolver)
+        alice = launch("alice", here.config)
+
+        # Then both are found at their ports, and hear it
+        wait_until(lambda: here.connected_to(named) and here.connected_to(served), 30)
+    say(alice, "looked_up")
+    wait_until(lambda: said_to(heard_named) == said_to(heard_served) == ["looked_up"])
+    assert set(here.diary.verdicts) >= {named.where, served.where}
+    assert here.diary.searches[0][0] == "dns"
+
+
+def test_a_broker_that_refuses_is_asked_once_by_all_nodes_of_a_process(
+    hosts: tuple[Host, Host], launch: Launch
+) -> None:
+    # Given a host whose broker does not know the user of the other one
+    here, there = hosts
+    user, secret = "stranger", "S3cret-of-a-stranger"
+    here.server.add_user(user, secret)
+    here.server.set_permissions(user, "/")
+    here.lists(there.where)
+    config = here.config.overridden(rabbit_user=user, rabbit_password=secret)
+
+    # When a node starts there again and again
+    for _ in range(3):
+        here.diary.verdicts.clear()
+        chart = launch("alice", config)
+        wait_until(lambda: here.diary.verdicts.get(there.where), 20)
+        assert set(here.diary.verdicts[there.where]) == {"credentials"}
+        chart.stop()
+
+    # Then the other broker has refused it once
+    def refused() -> int:
+        """The broker writes it down a moment later."""
+        logs = (there.server._folder / "log").glob("*.log")
+        return "".join(log.read_text() for log in logs).count(f"refused: user '{user}'")
+
+    wait_until(refused)
+    assert refused() == 1
+    here.server.delete_user(user)
+
+
+def test_a_program_tells_the_brokers_that_it_knows_as_the_page_says(
+    hosts: tuple[Host, Host], launch: Launch
+) -> None:
+    # Given a node that lists nobody, and what the page says of a source of one's own
+    here, there = hosts
+    here.lists()
+    page = (doc_pages.ROOT / "docs/discovery.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    source: dict[str, Any] = {}
+    exec(example, source)
+    heard = Heard()
+    launch("bob", there.config, heard)
+    alice = launch("alice", here.config)
+
+    # When its program tells where another broker is
+    source["tell"](alice, [there.where])
+
+    # Then the node joins it
+    wait_until(lambda: here.connected_to(there), 20)
+    say(alice, "told")
+    wait_until(lambda: "told" in said_to(heard))
+
+
+def said_to(heard: Heard) -> list[str]:
     return [signal for signal, _ in heard]

@@ -8,11 +8,14 @@ import time
 from typing import Any
 
 import pytest
-from miros import Event
+from miros import Event, return_status, signals
 
-from charts_at_work import Ground, Heard, Launch, Recorder, event
+from charts_at_work import KEY, Ground, Heard, Launch, Recorder, event
 from miros_mesh import NetworkedActiveObject, StopReport
+from miros_mesh.networks.mesh import GOODBYE
 from miros_mesh.testing import MemoryMesh
+from miros_mesh.wire import Codec, Envelope, KeyRing
+from ports_in_hand import Shelf
 from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
@@ -234,3 +237,36 @@ def test_a_callback_finishes_what_it_has_begun_too(ground: Ground, launch: Launc
     expected = [None, *range(3 * FRAME)]
     wait_until(lambda: (before + after)[-1] == expected[-1], 20)
     assert before + after == expected
+
+
+def test_a_chart_that_stops_in_its_own_start_handler_says_goodbye_last(launch: Launch) -> None:
+    # Given a node that says where it lives, and one who reads all that it sends
+    config = MemoryMesh().config(node_name="one", mesh_encryption_key=KEY)
+    node = launch("keeper", config)._node
+    assert node
+    node.mesh.claim = "192.168.1.75:5672"
+    reader = Shelf()
+    node.mesh.network.attach(reader)
+
+    # When a chart starts on it that stops at once
+    def quitting(chart: NetworkedActiveObject, e: Event) -> int:
+        if e.signal == signals.ENTRY_SIGNAL:
+            chart.stop()
+            return return_status.HANDLED
+        chart.temp.fun = chart.top
+        return return_status.SUPER
+
+    quitter = NetworkedActiveObject("quitter", config=config)
+    quitter.start_at(quitting)
+
+    # Then it has gone for good, and nothing of it is left
+    node.mesh.hello()
+    codec = Codec("mesh", KeyRing([KEY]), Envelope, max_frame_bytes=100_000)
+    read = [each for parcel in reader.parcels for each in codec.open(parcel.seal())]
+    assert [each.signal for each in read if each.chart == "quitter"][-1] == GOODBYE
+    assert "quitter" not in node.bulletin._posts
+    assert quitter.thread
+    quitter.thread.join(10)
+    assert not quitter.thread.is_alive()
+    # And its name is free
+    launch("quitter", config)

@@ -58,6 +58,8 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_DISCOVERY_CACHE_FILE": "/x/cache.json",
         "MIROS_MESH_DISCOVERY_DNS_NAMES": "rabbit.mesh, _amqp._tcp.mesh",
         "MIROS_MESH_DISCOVERY_IPV6": "on",
+        "MIROS_MESH_DISCOVERY_LIVE_TRACE": "on",
+        "MIROS_MESH_DISCOVERY_LIVE_SPY": "on",
         "MIROS_MESH_ALIEN_POLICY": "probe",
     }
     numbers = {f.name: f.default + 1 for f in fields(MeshConfig) if "range" in f.metadata}
@@ -71,6 +73,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert config.discovery_cache_file == Path("/x/cache.json")
     assert config.discovery_dns_names == ("rabbit.mesh", "_amqp._tcp.mesh")
     assert (config.discovery_ipv6, config.alien_policy) == (True, "probe")
+    assert (config.discovery_live_trace, config.discovery_live_spy) == (True, True)
     assert config.keys_for("snoop_spy") == (OLD_KEY.encode(),)
     objects = {"serializer", "observers", "link_factory"}
     scalars = {f.name for f in fields(MeshConfig) if f.init} - objects

@@ -27,7 +27,8 @@ CONFIG = MeshConfig(
     [
         (errors.BrokerUnreachableError, Verdict.NOTHING),
         (errors.NotAmqpError, Verdict.NOT_AMQP),
-        (errors.TlsError, Verdict.NOT_AMQP),
+        (errors.TlsError, Verdict.NO_TLS),
+        (errors.CertificateError, Verdict.CERTIFICATE),
         (errors.CredentialsRefusedError, Verdict.CREDENTIALS),
         (errors.VirtualHostError, Verdict.NO_MESH),
         (errors.PermissionDeniedError, Verdict.NO_MESH),
@@ -79,3 +80,9 @@ def test_what_discovery_keeps_of_a_mesh_tells_keys_apart_and_has_no_secret() -> 
     assert ours.scope != theirs.scope
     assert KEY.decode() not in repr(ours)
     assert "peter" not in repr(ours)
+
+
+def test_the_charts_of_discovery_print_their_traces_when_the_settings_say_so() -> None:
+    assert not settings_of(CONFIG, "n").live_trace
+    told = settings_of(CONFIG.overridden(discovery_live_trace=True, discovery_live_spy=True), "n")
+    assert (told.live_trace, told.live_spy) == (True, True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, ip_address
 from pathlib import Path
 
 import pytest
@@ -121,3 +121,43 @@ def test_the_local_network_is_on_unless_it_is_switched_off(environ: dict[str, st
 def test_this_host_knows_its_own_addresses() -> None:
     assert {"127.0.0.1"} <= addresses.own_addresses()
     assert addresses.working_address() in addresses.own_addresses()
+
+
+class Interfaces:
+    """Stands for netifaces on a host with a cable in an IPv4 and an IPv6 network."""
+
+    AF_INET, AF_INET6 = 2, 10
+
+    def interfaces(self) -> list[str]:
+        return ["lo", "lan0"]
+
+    def ifaddresses(self, name: str) -> dict[int, list[dict[str, str]]]:
+        if name == "lo":
+            ours = {"addr": "127.0.0.1", "netmask": "255.0.0.0"}
+            return {2: [ours], 10: [{"addr": "::1", "netmask": "ffff:ffff:ffff:ffff::/128"}]}
+        return {
+            2: [{"addr": "10.7.0.1", "netmask": "255.255.252.0"}],
+            10: [
+                {"addr": "fe80::1%lan0", "netmask": "ffff:ffff:ffff:ffff::/64"},
+                {"addr": "fd07::1", "netmask": "ffff:ffff:ffff:ffff::/64"},
+            ],
+        }
+
+
+@pytest.mark.parametrize(
+    ("other", "own"),
+    [
+        ("10.7.3.9", "10.7.0.1"),
+        ("192.168.0.9", "10.7.0.1"),
+        ("fd07::9", "fd07::1"),
+        ("fd08::9", "10.7.0.1"),
+        ("fe80::9%lan0", "10.7.0.1"),
+        (None, "10.7.0.1"),
+    ],
+)
+def test_a_host_says_its_address_in_the_network_of_the_other_one(
+    monkeypatch: pytest.MonkeyPatch, other: str | None, own: str
+) -> None:
+    monkeypatch.setattr(addresses, "netifaces", Interfaces())
+    towards = ip_address(other) if other else None
+    assert addresses.address_towards(towards) == own

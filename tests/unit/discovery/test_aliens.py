@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from ipaddress import ip_address
 
 import pytest
 
 from discovery_field import ORIGIN, Brokers, Diary, ears, running, scouts, switch_on, trace_of
 from miros_mesh.discovery import Endpoint, Verdict
-from miros_mesh.discovery.aliens import AGAIN_AFTER_S, BURST, AlienChart, Gate, private_address
+from miros_mesh.discovery.aliens import (
+    AGAIN_AFTER_S,
+    BURST,
+    MOST_WAITING,
+    AlienChart,
+    Gate,
+    private_address,
+)
 from miros_mesh.discovery.signals import CONNECTION_DISCOVERY
 from waiting import wait_until
 
@@ -29,10 +37,12 @@ def gate(policy="adopt", **settings) -> Gate:
 
 def aliens(brokers: Brokers, policy="adopt", **settings) -> AlienChart:
     diary = settings.pop("observer", None)
+    turn_s = settings.pop("turn_s", 1.0)
     return AlienChart(
         gate(policy, observer=diary, **settings),
         send_scout=scouts(brokers, origin=ORIGIN),
         port=5672,
+        turn_s=turn_s,
         origin=ORIGIN,
         observer=diary,
     )
@@ -100,6 +110,22 @@ def test_several_strangers_at_once_are_all_judged() -> None:
         wait_until(lambda: chart.state_name == "aliens_awaited")
 
 
+def test_whoever_was_judged_is_remembered_no_longer_while_others_are_looked_at() -> None:
+    # Given one stranger whose host does not answer
+    brokers, diary = Brokers(), Diary()
+    brokers.hold["192.168.1.9"] = threading.Event()
+    with running(aliens(brokers, observer=diary)) as chart:
+        chart.spoke("192.168.1.9")
+        # When others come and are judged
+        for last in range(100, 105):
+            chart.spoke(f"192.168.1.{last}")
+        wait_until(lambda: len(diary.aliens) == 5)
+        # Then only that one is kept
+        assert list(chart._missions.nodes) == ["192.168.1.9:5672"]
+        brokers.stop()
+        wait_until(lambda: not chart._missions.nodes)
+
+
 def test_each_frame_of_a_stranger_is_not_another_scout() -> None:
     clock = Clock()
     entry = gate(now=clock)
@@ -114,9 +140,56 @@ def test_many_claims_are_rate_limited() -> None:
     entry = gate(now=clock, observer=diary)
     claims = iter([f"10.0.{third}.{last}" for third in range(3) for last in range(100)])
     assert len([c for _ in range(100) if (c := entry.admit(next(claims)))]) == BURST
-    assert diary.aliens == ["rate_limited"] * (100 - BURST)
+    assert diary.aliens == ["rate_limited"] * (100 - BURST - MOST_WAITING)
     clock.now += 3.0
     assert len([c for _ in range(100) if (c := entry.admit(next(claims)))]) == 3
+
+
+def test_claims_that_have_to_wait_get_their_turn() -> None:
+    clock = Clock()
+    entry = gate(now=clock)
+    claims = [f"10.0.0.{last}" for last in range(1, BURST + 4)]
+    admitted = [each for claim in claims if (each := entry.admit(claim))]
+    assert entry.needs_turn()
+    assert not entry.needs_turn()
+    assert entry.turn() is None
+    assert entry.needs_turn()
+    for _ in range(3):
+        clock.now += 1.0
+        turn = entry.turn()
+        assert turn
+        admitted.append(turn)
+    assert admitted == [Endpoint(claim, 5672) for claim in claims]
+    assert not entry.needs_turn()
+
+
+def test_who_became_known_or_too_many_while_it_waited_is_not_looked_at() -> None:
+    clock, diary = Clock(), Diary()
+    known: set[Endpoint] = set()
+    entry = gate(now=clock, observer=diary, is_known=known.__contains__, most_adopted=BURST)
+    for last in range(1, BURST + 3):
+        entry.admit(f"10.0.0.{last}")
+    known.add(Endpoint(f"10.0.0.{BURST + 1}", 5672))
+    for last in range(1, BURST + 1):
+        entry.adopt(Endpoint(f"10.0.0.{last}", 5672))
+    clock.now += 1.0
+    assert entry.turn() is None
+    assert diary.aliens == ["too_many"]
+    assert not entry.needs_turn()
+
+
+def test_of_many_hosts_that_start_together_none_is_forgotten() -> None:
+    """Each says where it lives as it starts, and then perhaps not again for long."""
+    brokers, diary, clock = Brokers(), Diary(), Clock()
+    hosts = [f"192.168.1.{last}" for last in range(100, 100 + 2 * BURST)]
+    brokers.ours(*hosts)
+    with running(aliens(brokers, observer=diary, now=clock, turn_s=0.01)) as chart:
+        for host in hosts:
+            chart.spoke(host)
+        wait_until(lambda: diary.aliens == ["adopted"] * BURST)
+        clock.now += BURST
+        wait_until(lambda: diary.aliens == ["adopted"] * len(hosts))
+    assert sorted(brokers.asked) == sorted(hosts)
 
 
 def test_only_so_many_are_adopted_until_one_is_lost() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from miros import Event
 
 from discovery_field import ORIGIN, ears, publish, running, trace_of, wait_for_trace
-from miros_mesh.discovery.cache_file import LONGEST_WAIT_S, CacheFileChart, waiting_time
+from miros_mesh.discovery.cache_file import CacheFileChart
 from miros_mesh.discovery.json_file import JsonFile
 from miros_mesh.discovery.signals import (
     CACHE,
@@ -99,8 +100,7 @@ def test_what_is_written_is_merged_with_what_is_there(path: Path) -> None:
 
 def test_what_waits_to_be_written_goes_in_one_write(path: Path) -> None:
     with running(chart_of(path)) as chart:
-        held = JsonFile(path, default={}).try_lock(alone=True)
-        assert held
+        held = JsonFile(path, default={}).lock()
         for number in range(100):
             update = {f"key_{number}": number}
             chart.post_fifo(
@@ -114,26 +114,48 @@ def test_what_waits_to_be_written_goes_in_one_write(path: Path) -> None:
     assert len(writes) <= 2
 
 
-def test_a_locked_file_is_tried_again_and_blocks_nobody(path: Path) -> None:
+def test_a_locked_file_is_read_all_the_same_and_written_later(path: Path) -> None:
     with ears(CACHE) as heard, running(chart_of(path)) as chart:
-        held = JsonFile(path, default={}).try_lock(alone=True)
-        assert held
-        publish(chart, CACHE_FILE_READ)
+        held = JsonFile(path, default={}).lock()
         publish(chart, CACHE_FILE_WRITE, CacheWritePayload({"a": 1}, str(path), ORIGIN))
-        wait_until(lambda: chart.spy().count("file_read:file_access_waiting:HOOK") >= 6)
-        assert chart.state_name == "file_access_waiting"
-        assert heard.of(CACHE) == []
-        held.release()
+        publish(chart, CACHE_FILE_READ)
         heard.wait_for(CACHE)
+        assert chart.state_name == "file_access_waiting"
+        assert not path.exists()
+        held.release()
         wait_until(lambda: chart.idle)
     assert json.loads(path.read_text()) == {"a": 1}
 
 
-def test_the_pause_between_tries_is_random_and_grows_to_its_limit() -> None:
-    for times, limit in ((0, 0.004), (5, 0.128), (40, LONGEST_WAIT_S)):
-        pauses = [waiting_time(times) for _ in range(300)]
-        assert min(pauses) >= 0.001
-        assert limit / 2 < max(pauses) <= limit
+def test_a_lock_that_nobody_gives_back_is_said_and_holds_one_thread(path: Path, caplog) -> None:
+    # Given a process that hangs with the lock
+    held = JsonFile(path, default={}).lock()
+    with running(chart_of(path, lock_timeout_s=0.05)) as chart:
+        # When there is something to write again and again
+        for count in range(3):
+            publish(chart, CACHE_FILE_WRITE, CacheWritePayload({"a": count}, str(path), ORIGIN))
+            wait_until(lambda: chart._waiting)
+            wait_until(lambda: not chart._waiting)
+        # Then it is said, and one thread waits for it all
+        assert caplog.text.count("somebody has had its lock for more than 0.05 s") == 1
+        assert sum(t.name.endswith("-aside") for t in threading.enumerate()) == 1
+        assert not path.exists()
+        # And once the lock is free, what comes next is written
+        held.release()
+        wait_until(lambda: not chart._queued)
+        publish(chart, CACHE_FILE_WRITE, CacheWritePayload({"a": 9}, str(path), ORIGIN))
+        wait_until(path.exists)
+    assert json.loads(path.read_text()) == {"a": 9}
+
+
+def test_a_chart_that_stops_while_it_waits_for_the_lock_leaves_it_to_others(path: Path) -> None:
+    held = JsonFile(path, default={}).lock()
+    with running(chart_of(path)) as chart:
+        publish(chart, CACHE_FILE_WRITE, CacheWritePayload({"a": 1}, str(path), ORIGIN))
+        wait_until(lambda: chart._queued)
+    held.release()
+    JsonFile(path, default={}).lock().release()
+    assert not path.exists()
 
 
 def test_a_folder_that_cannot_be_used_is_said_once_and_the_default_is_told(
@@ -161,7 +183,5 @@ def test_two_charts_of_one_process_share_a_file(path: Path) -> None:
 def test_a_chart_that_stops_with_the_lock_gives_it_back(path: Path) -> None:
     with running(chart_of(path)) as chart:
         for _ in range(50):
-            publish(chart, CACHE_FILE_READ)
-    lock = JsonFile(path, default={}).try_lock(alone=True)
-    assert lock
-    lock.release()
+            publish(chart, CACHE_FILE_WRITE, CacheWritePayload({"a": 1}, str(path), ORIGIN))
+    JsonFile(path, default={}).lock().release()

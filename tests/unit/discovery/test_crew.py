@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from discovery_field import crew
-from miros_mesh.discovery.crew import NETWORK_THREADS, Crew
+from miros_mesh.discovery.crew import LOCAL_THREADS, NETWORK_THREADS, Crew
 from waiting import wait_until
 
 
@@ -98,3 +98,21 @@ def test_a_thread_that_does_not_end_is_said(caplog) -> None:
     team.stop(timeout_s=0.05)
     gate.set()
     assert "mesh-test-discovery-network-0 still runs" in caplog.text
+
+
+def test_an_answer_that_nobody_can_take_ends_no_thread(caplog) -> None:
+    results: list[object] = []
+
+    def refuse(_: object = None) -> None:
+        raise LookupError("nobody takes it")
+
+    with crew() as team:
+        for _ in range(LOCAL_THREADS + 1):
+            team.local.run(lambda: None, refuse)
+        team.aside(lambda: None, refuse)
+        team.timer.after(0, refuse)
+        team.timer.after(0, lambda: results.append("rung"))
+        team.local.run(lambda: "done", results.append)
+        wait_until(lambda: sorted(map(str, results)) == ["done", "rung"])
+    said = "a call back to discovery raised"
+    wait_until(lambda: caplog.messages.count(said) == LOCAL_THREADS + 3)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
-from miros_mesh.discovery.json_file import LARGEST_BYTES, JsonFile, merged
+from miros_mesh.discovery.json_file import LARGEST_BYTES, JsonFile, Lock, merged
 
 
 def json_file(path: Path, **settings) -> JsonFile:
@@ -49,8 +50,7 @@ def test_the_file_and_its_lock_are_for_their_owner_only(path: Path) -> None:
     previous = os.umask(0)
     try:
         file = json_file(path)
-        lock = file.try_lock(alone=True)
-        assert lock
+        lock = file.lock()
         file.merge({"a": 1})
         lock.release()
     finally:
@@ -66,31 +66,28 @@ def test_a_file_that_others_may_read_is_so_no_more_once_it_was_written(path: Pat
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_readers_share_the_lock_and_a_writer_has_it_alone(path: Path) -> None:
+def test_one_writer_has_the_lock_and_the_next_one_waits_for_it(path: Path) -> None:
     first, second = json_file(path), json_file(path)
-    reading = first.try_lock(alone=False)
-    also_reading = second.try_lock(alone=False)
-    assert reading
-    assert also_reading
-    assert second.try_lock(alone=True) is None
-    reading.release()
-    also_reading.release()
-    writing = second.try_lock(alone=True)
-    assert writing
-    assert first.try_lock(alone=False) is None
-    writing.release()
+    held = first.lock()
+    got: list[Lock] = []
+    waiting = threading.Thread(target=lambda: got.append(second.lock()))
+    waiting.start()
+    first.merge({"a": 1})
+    assert second.read().data["a"] == 1
+    assert got == []
+    held.release()
+    waiting.join(10)
+    got[0].release()
 
 
 def test_a_released_lock_is_free_even_while_a_forked_process_has_its_descriptor(path: Path) -> None:
     file = json_file(path)
-    lock = file.try_lock(alone=True)
-    assert lock
+    lock = file.lock()
+    assert lock._descriptor
     inherited = os.dup(lock._descriptor)
     try:
         lock.release()
-        again = file.try_lock(alone=True)
-        assert again
-        again.release()
+        file.lock().release()
     finally:
         os.close(inherited)
 
@@ -124,7 +121,7 @@ def test_a_corrupt_or_foreign_file_is_set_aside_said_and_rebuilt(
 
 
 def test_a_file_that_stays_of_no_use_is_said_once(path: Path, caplog) -> None:
-    file = json_file(path, read_only=True)
+    file = json_file(path)
     for content in ("{", "{", "[]", "[]"):
         path.write_text(content)
         file.read()
@@ -146,7 +143,5 @@ def test_a_link_where_the_new_content_goes_is_not_followed(path: Path, tmp_path:
 
 
 def test_a_file_that_is_only_read_needs_no_lock_file(path: Path) -> None:
-    lock = json_file(path, read_only=True).try_lock(alone=False)
-    assert lock
-    lock.release()
+    json_file(path).read()
     assert not path.with_name("cache.json.lock").exists()

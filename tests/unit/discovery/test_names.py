@@ -3,47 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import socketserver
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import dns.message
-import dns.resolver
-import dns.rrset
 import pytest
 
 from miros_mesh.discovery import Endpoint
 from miros_mesh.discovery.names import SystemNames, is_srv
-
-
-@contextmanager
-def name_server(**records: list[str]) -> Iterator[dns.resolver.Resolver]:
-    """A resolver that asks a server with these SRV records and no others."""
-
-    class Answer(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            data, sock = self.request
-            query = dns.message.from_wire(data)
-            response = dns.message.make_response(query)
-            name = query.question[0].name.to_text()
-            if name in records:
-                response.answer.append(dns.rrset.from_text(name, 60, "IN", "SRV", *records[name]))
-            else:
-                response.set_rcode(3)
-            sock.sendto(response.to_wire(), self.client_address)
-
-    with socketserver.UDPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        resolver = dns.resolver.Resolver(configure=False)
-        resolver.nameservers = ["127.0.0.1"]
-        resolver.port = server.server_address[1]
-        try:
-            yield resolver
-        finally:
-            server.shutdown()
-            thread.join()
+from name_server import name_server
 
 
 def test_a_name_gives_its_addresses_with_the_brokers_port() -> None:

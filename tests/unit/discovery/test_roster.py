@@ -102,3 +102,22 @@ def test_the_number_of_brokers_has_a_bound(monkeypatch) -> None:
     known = roster()
     assert known.alive(FIRST, addresses("10.0.0.1"))
     assert not known.alive(SECOND, addresses("10.0.0.2"))
+
+
+def test_an_address_that_a_name_stood_for_once_may_be_another_broker_today() -> None:
+    # Given a broker by a name whose address changes
+    roster = Roster([], 10)
+    name = Endpoint("rabbit.example", 5672)
+    assert roster.alive(name, {"rabbit.example", "10.0.0.1"})
+    assert not roster.alive(name, {"rabbit.example", "10.0.0.2"})
+    # When another one is found at the old address, then it is a new one
+    assert roster.alive(Endpoint("10.0.0.1", 5672), {"10.0.0.1"})
+    assert not roster.alive(Endpoint("10.0.0.2", 5672), {"10.0.0.2"})
+
+
+def test_a_look_up_that_fails_changes_nothing() -> None:
+    roster = Roster([], 10)
+    name = Endpoint("rabbit.example", 5672)
+    roster.alive(name, {"rabbit.example", "10.0.0.1"})
+    roster.alive(name, {"rabbit.example"})
+    assert not roster.alive(Endpoint("10.0.0.1", 5672), {"10.0.0.1"})

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from miros_mesh.link.frames import Frame, cautious_frame_handler
 
-METHOD, HEADER, BODY = 1, 2, 3
+METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 CHANNEL = 7
 names = st.text(st.characters(codec="ascii"), max_size=60)
 any_word = st.binary(max_size=255)
@@ -73,3 +73,10 @@ def test_every_other_method_comes_through_as_it_is(signature: tuple[int, int]) -
     (answer,) = received(method(signature, arguments))
 
     assert answer == (CHANNEL, signature, struct.pack(">HH", *signature) + arguments, None)
+
+
+def test_a_heartbeat_ends_the_wait_for_input() -> None:
+    """Else an event transmitted just then would leave half a second later."""
+    handle = cautious_frame_handler(SimpleNamespace(bytes_recv=0), lambda *_: None)
+    assert handle((HEARTBEAT, 0, b""))
+    assert not handle(method(Basic.Deliver, dumps("sLbs", ("c", 1, False, "e")) + shortstr(b"k")))

@@ -208,3 +208,19 @@ def test_a_node_that_searches_for_nobody_says_nothing_of_its_broker() -> None:
     sender.join("talker", "key")
 
     assert shelf.parcels == []
+
+
+def test_whoever_has_said_goodbye_says_nothing_after_it() -> None:
+    """Though a hello and a beat may be on their way on other threads at that moment."""
+    sender, shelf = mesh(), Shelf()
+    sender.network.attach(shelf)
+    sender.claim = "192.168.1.75:5672"
+    sender.join("talker", "key")
+    (late,) = sender._quiet
+
+    sender.goodbye("talker", "key")
+    sender._say(HELLO, late, "key")
+    sender.hello()
+    sender.beat()
+
+    assert said(shelf) == [(1, HELLO), (2, GOODBYE)]

@@ -1,0 +1,94 @@
+"""Calls that nobody can end, such as the system's look-up of a name: waited for within a limit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from time import monotonic
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+MOST_AT_ONCE: Final = 64
+
+
+class Lookups:
+    """What one owner waits for. `stop` ends every wait; a call that hangs ends when it likes.
+
+    The same key is asked for once at a time, so that a dead resolver holds no more threads than
+    there are names, and never more than `MOST_AT_ONCE`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._under_way: dict[str, Future[Any]] = {}
+        self._stopped: Future[None] = Future()
+        self._lock = threading.Lock()
+
+    def result(self, key: str, call: Callable[[], T], timeout_s: float) -> T:
+        """What the call returns or raises; `TimeoutError` when it takes longer, or after `stop`."""
+        (outcome,) = self.results({key: call}, timeout_s).values()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def results(
+        self, calls: Mapping[str, Callable[[], T]], timeout_s: float
+    ) -> dict[str, T | Exception]:
+        """The same for several calls side by side, all within `timeout_s`; raises nothing."""
+        until = monotonic() + timeout_s
+        begun = {key: self._begin(key, call) for key, call in calls.items()}
+        pending = {future for future in begun.values() if not future.done()}
+        while pending and not self._stopped.done() and (left := until - monotonic()) > 0:
+            done, _ = wait({*pending, self._stopped}, left, FIRST_COMPLETED)
+            pending -= done
+        return {key: _outcome(future, key, timeout_s) for key, future in begun.items()}
+
+    def stop(self) -> None:
+        """End every wait, and let none begin; from any thread, as often as you like."""
+        with self._lock:
+            if not self._stopped.done():
+                self._stopped.set_result(None)
+
+    def _begin(self, key: str, call: Callable[[], Any]) -> Future[Any]:
+        with self._lock:
+            future = self._under_way.get(key)
+            if future is None:
+                future = Future()
+                if self._stopped.done():
+                    future.set_exception(TimeoutError(f"{key} is not looked up any more"))
+                elif len(self._under_way) >= MOST_AT_ONCE:
+                    future.set_exception(
+                        TimeoutError(f"{key} is not looked up: {MOST_AT_ONCE} others wait")
+                    )
+                else:
+                    self._under_way[key] = future
+                    run = threading.Thread(
+                        target=self._run, args=(key, call, future), name=self._name, daemon=True
+                    )
+                    run.start()
+            return future
+
+    def _run(self, key: str, call: Callable[[], Any], future: Future[Any]) -> None:
+        try:
+            outcome = call()
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
+            self._end(key)
+            future.set_exception(error)
+        else:
+            self._end(key)
+            future.set_result(outcome)
+
+    def _end(self, key: str) -> None:
+        with self._lock:
+            self._under_way.pop(key, None)
+
+
+def _outcome(future: Future[T], key: str, timeout_s: float) -> T | Exception:
+    if not future.done():
+        return TimeoutError(f"{key} could not be looked up within {timeout_s:g} s")
+    try:
+        return future.result()
+    except Exception as error:  # noqa: BLE001 - one answer of several
+        return error

@@ -1,0 +1,29 @@
+"""A network of four hosts for every test of this folder, and a street of its own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lan.hosts import Lan, Street
+
+
+@pytest.fixture(scope="package")
+def lan(
+    private_networks: None, rabbitmq_programs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lan]:
+    """Three hosts with a RabbitMQ each, and one without."""
+    with Lan(tmp_path_factory.mktemp("lan"), rabbitmq_programs) as lan:
+        yield lan
+
+
+@pytest.fixture
+def street(lan: Lan, tmp_path: Path) -> Iterator[Street]:
+    """The network for one test."""
+    street = Street(lan, tmp_path)
+    try:
+        yield street
+    finally:
+        street.close()
