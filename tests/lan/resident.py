@@ -18,9 +18,9 @@ from typing import Any
 
 from miros import Event
 
-from lan.names import Names
 from lan.sniffer import Sniffer
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
+from name_server import NameServer
 
 ANCESTOR = Path(__file__).parents[1] / "integration" / "ancestor" / "active_object.py"
 STATES_END = "ao = NetworkedActiveObject("
@@ -131,7 +131,7 @@ class Resident:
         self._charts: dict[str, NetworkedActiveObject] = {}
         self._counts: dict[str, Counting] = {}
         self._sniffer: Sniffer | None = None
-        self._names: Names | None = None
+        self._names: NameServer | None = None
 
     def start(self, node: str, settings: dict[str, Any]) -> None:
         """Start the ancestor's example."""
@@ -181,7 +181,7 @@ class Resident:
 
     def serve_names(self, services: dict[str, list[str]]) -> None:
         """Be this host's name server."""
-        self._names = Names(services)
+        self._names = NameServer(services, port=53)
 
     def serve_no_names(self) -> None:
         """Be it no more."""
