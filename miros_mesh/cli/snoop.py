@@ -18,6 +18,8 @@ from miros_mesh.observe.watch import SnoopGap, Watch
 from miros_mesh.sigterm import stop_on_sigterm
 from miros_mesh.wire import SnoopRecord
 
+# Lines that are written at once when many wait.
+_AT_ONCE = 500
 _GAP, _RESET = "\033[93m", "\033[0m"
 
 
@@ -97,7 +99,7 @@ class _Printer:
         """Print all that comes; many lines at once when much does."""
         while not watch.ended:
             if item := watch.get(None):
-                self.show((item, *watch.waiting()))
+                self.show((item, *watch.waiting(_AT_ONCE)))
 
     def show(self, items: Iterable[SnoopRecord | SnoopGap]) -> None:
         """Print items, a line each."""

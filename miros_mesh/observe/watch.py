@@ -71,12 +71,13 @@ class Watch:
                 return self._items.popleft()
             return self._overflow.pop(next(iter(self._overflow))) if self._overflow else None
 
-    def waiting(self) -> list[SnoopRecord | SnoopGap]:
-        """All that waits at this moment."""
+    def waiting(self, most: int) -> list[SnoopRecord | SnoopGap]:
+        """What waits at this moment, but so many items at most."""
         with self._changed:
-            items = [*self._items, *self._overflow.values()]
-            self._items.clear()
-            self._overflow.clear()
+            items = [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            if not self._items:
+                items += self._overflow.values()
+                self._overflow.clear()
             return items
 
     def close(self) -> None:
