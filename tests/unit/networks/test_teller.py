@@ -21,6 +21,10 @@ def note(text: str) -> list[Step]:
     return [Step("scribble", 1.0, text)]
 
 
+def broken() -> list[Step]:
+    raise ValueError("a mistake of ours")
+
+
 class Desk:
     """A running teller and a snoop network, and what becomes of what is told."""
 
@@ -94,7 +98,7 @@ def test_a_step_that_cannot_be_made_or_sent_is_logged_and_leaves_a_gap(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        desk.teller.tell(desk.snoop, "chart", 1, lambda: note("")[1:2][0:] + [note("")[5]])
+        desk.teller.tell(desk.snoop, "chart", 1, broken)
         desk.tell("\ud800")
         desk.tell("good")
         desk.teller.flush(LIMIT_S)
