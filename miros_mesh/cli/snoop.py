@@ -68,9 +68,13 @@ def snoop(
     stop_on_sigterm()
     if history:
         _replay(monitor, printer, history, since or 0.0)
+    # Before the start: what comes first may be the gap behind the history.
+    watch = monitor.watch()
     try:
         with monitor:
-            printer.follow(monitor.watch(limit_s=seconds))
+            if seconds:
+                watch.limit(seconds)
+            printer.follow(watch)
     finally:
         _conclude(monitor)
     return 0

@@ -81,6 +81,8 @@ def test_help_names_every_command_and_where_settings_come_from() -> None:
         "keygen",
         "check",
         "discover",
+        "snoop",
+        "top",
         "MIROS_MESH_BROKER_URL",
         "RABBIT_USER",
         "_FILE",
@@ -94,6 +96,8 @@ def test_help_names_every_command_and_where_settings_come_from() -> None:
         ("demo", ["--broker", "--seconds", "--no-color", "Exit code 1 if"]),
         ("check", ["--broker", "One line a finding", "exit code 1"]),
         ("keygen", ["Fernet key", "same one"]),
+        ("snoop", ["--history", "keeps no records of the past", "[--]", "shell pattern"]),
+        ("top", ["--once", "Exit code 1 if there was none", "miros-mesh[top]"]),
         ("discover", ["--json", "--sources", "--timeout", "What is sent", "1,024 addresses"]),
     ],
 )

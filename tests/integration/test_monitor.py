@@ -220,6 +220,15 @@ def test_an_iteration_ends_with_its_monitor() -> None:
     assert list(monitor.watch()) == []
 
 
+def test_a_reader_that_was_there_before_the_start_misses_nothing() -> None:
+    monitor = SnoopMonitor(MemoryMesh().config())
+    watch = monitor.watch()
+    assert watch.get(0) is None
+    with monitor:
+        monitor.replay([("snoop_trace", foreign(1))])
+    assert [item.sequence for item in watch if isinstance(item, SnoopRecord)] == [1]
+
+
 def test_an_iteration_ends_after_its_time() -> None:
     with SnoopMonitor(MemoryMesh().config()) as monitor:
         assert list(monitor.watch(limit_s=0.05)) == []
@@ -256,7 +265,7 @@ def test_what_cannot_work_is_told_by_type() -> None:
         SnoopMonitor(config, networks=["mesh"])  # type: ignore[list-item]
     monitor = SnoopMonitor(config)
     with pytest.raises(NotStartedError, match="with block"):
-        monitor.watch()
+        iter(monitor)
     with monitor, pytest.raises(LifecycleError, match="once"):
         monitor.start()
     monitor.stop()
