@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 import pytest
 
-from charts_at_work import KEY, OTHER_KEY, Heard, alone, event, keys_of, publish
+from charts_at_work import KEY, OTHER_KEY, Heard, Recorder, alone, event, keys_of, publish
 from miros_mesh import MeshConfig, NetworkedActiveObject, SnoopRecord
 from miros_mesh.observe.ecs import from_ecs
 from miros_mesh.wire import ChartPulse, Codec, KeyRing, Origin, PeerPulse, Pulse
@@ -359,10 +359,14 @@ def test_top_into_a_pipe_is_one_table_without_colours(begin: Begin) -> None:
     assert row.split()[-2:] == ["1", "up"]
 
 
-def test_top_as_json_tells_of_node_and_chart(begin: Begin) -> None:
-    chart = begin("door")
+def test_top_as_json_tells_of_node_and_chart(vhost_url: str, begin: Begin) -> None:
+    recorder = Recorder()
+    environment = {"MIROS_MESH_BROKER_URL": vhost_url, "MESH_ENCRYPTION_KEY": KEY.decode()}
+    chart = begin("door", MeshConfig.from_env(environment, observers=(recorder,)))
     chart.post_fifo(event("knock"))
-    code, out, _ = run("top", "--json")
+    code, out, _ = run("top", "--json", **environment)
+    # Before top came, nobody heard the pulses.
+    assert not [drop for drop in recorder.drops if drop[0] == "pulse"]
     [node] = json.loads(out)["nodes"]
     [shown] = node["charts"]
     assert code == 0
