@@ -12,6 +12,7 @@ from pathlib import Path
 
 import discovery
 import report
+import snoop
 from brokers import BrokerError, Measured, embedded, rabbitmq
 from measure import MeasureError, Sample, Sizes, measure_local, measure_mesh
 from miros_mesh import MeshError
@@ -49,6 +50,10 @@ def _compare(stack: ExitStack, options: argparse.Namespace, sizes: Sizes) -> int
     _say("looking for RabbitMQ ...")
     server = stack.enter_context(rabbitmq(options.broker))
     brokers += [server] if server else []
+    if options.snoop:
+        for line in snoop.figures(brokers):
+            _show(line)
+        return 0
     measures = {report.LOCAL: measure_local} | {b.title: _mesh(b) for b in brokers}
     columns = _measure(measures, options.runs, sizes)
     scrape = measure_scrape(brokers[0].config, options.charts, SCRAPES)
@@ -96,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--events", type=_from_to(1, 100_000), default=20_000, help="of a burst (%(default)d)")
     add("--samples", type=_from_to(10, 2_000), default=300, help="events sent idle (%(default)d)")
     add("--charts", type=_from_to(1, 1_000), default=100, help="of a scrape (default %(default)d)")
+    add("--snoop", action="store_true", help="measure what watching costs instead")
     add("--json", type=Path, metavar="FILE", help="write every figure there, too")
     return parser
 

@@ -38,9 +38,16 @@ def mesh_network(observer: Observer | None = None, *, frame_events: int = 3) -> 
     )
 
 
-def trace_network(observer: Observer | None = None) -> Network[SnoopRecord]:
+def trace_network(
+    observer: Observer | None = None, *, expendable: bool = False
+) -> Network[SnoopRecord]:
     return Network(
-        "snoop_trace", trace_codec, observer or Observer(), frame_events=3, frame_bytes=1_000
+        "snoop_trace",
+        trace_codec,
+        observer or Observer(),
+        frame_events=3,
+        frame_bytes=1_000,
+        expendable=expendable,
     )
 
 

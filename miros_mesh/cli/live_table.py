@@ -55,13 +55,17 @@ def table(nodes: Sequence[NodeView], width: int) -> Table:
     shown = _COLUMNS[:room]
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in shown:
-        justify = "right" if column in _NUMBERS else "left"
-        drawn.add_column(column, no_wrap=True, overflow="ellipsis", justify=justify)  # type: ignore[arg-type]
+        drawn.add_column(_cut(column), justify="right" if column in _NUMBERS else "left")
     for node, chart, first in _rows(nodes):
         cells = _cells(node, chart, first=first)
-        # A Text, because a name may look like rich's markup.
-        drawn.add_row(*(Text(printable(cells[c]), _style(c, node, chart)) for c in shown))
+        drawn.add_row(*(_cut(cells[c], _style(c, node, chart)) for c in shown))
     return drawn
+
+
+def _cut(text: str, style: str = "") -> Text:
+    """One line, whatever is in it: a name may look like rich's markup, or command a terminal."""
+    # A column that may not wrap is not the one that rich narrows when it is the widest.
+    return Text(printable(text), style, no_wrap=True, overflow="ellipsis")
 
 
 def _rows(nodes: Sequence[NodeView]) -> Iterator[tuple[NodeView, ChartView | None, bool]]:

@@ -18,6 +18,8 @@ from miros_mesh.observe.watch import SnoopGap, Watch
 from miros_mesh.sigterm import stop_on_sigterm
 from miros_mesh.wire import SnoopRecord
 
+# Lines that are written at once when many wait.
+_AT_ONCE = 500
 _GAP, _RESET = "\033[93m", "\033[0m"
 
 
@@ -66,9 +68,13 @@ def snoop(
     stop_on_sigterm()
     if history:
         _replay(monitor, printer, history, since or 0.0)
+    # Before the start: what comes first may be the gap behind the history.
+    watch = monitor.watch()
     try:
         with monitor:
-            printer.follow(monitor.watch(limit_s=seconds))
+            if seconds:
+                watch.limit(seconds)
+            printer.follow(watch)
     finally:
         _conclude(monitor)
     return 0
@@ -97,7 +103,7 @@ class _Printer:
         """Print all that comes; many lines at once when much does."""
         while not watch.ended:
             if item := watch.get(None):
-                self.show((item, *watch.waiting()))
+                self.show((item, *watch.waiting(_AT_ONCE)))
 
     def show(self, items: Iterable[SnoopRecord | SnoopGap]) -> None:
         """Print items, a line each."""

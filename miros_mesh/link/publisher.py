@@ -177,4 +177,8 @@ class BrokerPublisher(Worker):
         )
 
     def _unroutable(self, parcel: Parcel) -> None:
-        self._observer.dropped(network=parcel.network, reason="unroutable", events=parcel.events)
+        # A pulse that nobody listens to is no loss, and would be told every second.
+        if parcel.events:
+            self._observer.dropped(
+                network=parcel.network, reason="unroutable", events=parcel.events
+            )

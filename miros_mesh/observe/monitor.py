@@ -79,7 +79,7 @@ class SnoopMonitor:
         self._config = config or MeshConfig.from_env()
         self._guest = Guest(self._config, "monitor", self._tally)
         self._node: Node | None = None
-        self._began = False
+        self._began = self._ended = False
         self._streams: dict[str, Streams[SnoopRecord]] = {
             network: Streams(self._config.dedup_window) for network in self.networks
         }
@@ -95,8 +95,8 @@ class SnoopMonitor:
         if self._began:
             raise LifecycleError("a SnoopMonitor starts once; make a new one")
         self._began = True
-        self._node = node = self._guest.enter(self.stop)
         try:
+            self._node = node = self._guest.enter(self.stop)
             for network in self.networks:
                 snoop = node.trace if network == "snoop_trace" else node.spy
                 node.watch(snoop, self._guest.name, partial(self._take, network))
@@ -111,6 +111,7 @@ class SnoopMonitor:
         if node:
             self._guest.leave(node)
         with self._taking:
+            self._ended = True
             for watch in list(self._watches):
                 watch.close()
 
@@ -123,19 +124,21 @@ class SnoopMonitor:
         self.stop()
 
     def __iter__(self) -> Watch:
+        if not self._began:
+            raise NotStartedError("a SnoopMonitor is read after start(), or inside its with block")
         return self.watch()
 
     def watch(self, *, limit_s: float | None = None) -> Watch:
         """A new reader of what comes from now on; it ends with the monitor, or after `limit_s`.
 
-        Raises `NotStartedError` before `start`.
+        One that is made before `start` misses nothing, and has nothing until then.
         """
-        if not self._began:
-            raise NotStartedError("a SnoopMonitor is read after start(), or inside its with block")
-        watch = Watch(self._max_items, limit_s)
+        watch = Watch(self._max_items)
+        if limit_s is not None:
+            watch.limit(limit_s)
         with self._taking:
             self._watches.add(watch)
-            if self._node is None:
+            if self._ended:
                 watch.close()
         return watch
 

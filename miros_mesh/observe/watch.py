@@ -32,11 +32,11 @@ class SnoopGap:
 
 
 class Watch:
-    """Iterate it: a bounded queue of its own, that ends with its monitor or after `limit_s`."""
+    """Iterate it: a bounded queue of its own, that ends with its monitor, or at its limit."""
 
-    def __init__(self, max_items: int, limit_s: float | None) -> None:
+    def __init__(self, max_items: int) -> None:
         self._max_items = max_items
-        self._deadline = None if limit_s is None else time.monotonic() + limit_s
+        self._deadline = math.inf
         self._items: deque[SnoopRecord | SnoopGap] = deque()
         self._overflow: dict[StreamKey, SnoopGap] = {}
         self._ended = False
@@ -71,12 +71,17 @@ class Watch:
                 return self._items.popleft()
             return self._overflow.pop(next(iter(self._overflow))) if self._overflow else None
 
-    def waiting(self) -> list[SnoopRecord | SnoopGap]:
-        """All that waits at this moment."""
+    def limit(self, seconds: float) -> None:
+        """End it after so many seconds from now; for the thread that reads it."""
+        self._deadline = time.monotonic() + seconds
+
+    def waiting(self, most: int) -> list[SnoopRecord | SnoopGap]:
+        """What waits at this moment, but so many items at most."""
         with self._changed:
-            items = [*self._items, *self._overflow.values()]
-            self._items.clear()
-            self._overflow.clear()
+            items = [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            if not self._items:
+                items += self._overflow.values()
+                self._overflow.clear()
             return items
 
     def close(self) -> None:
@@ -114,4 +119,4 @@ class Watch:
         return bool(self._items or self._overflow or self._ended)
 
     def _left_s(self) -> float:
-        return math.inf if self._deadline is None else self._deadline - time.monotonic()
+        return self._deadline - time.monotonic()

@@ -82,6 +82,8 @@ def test_help_names_every_command_and_where_settings_come_from() -> None:
         "check",
         "discover",
         "sequence",
+        "snoop",
+        "top",
         "MIROS_MESH_BROKER_URL",
         "RABBIT_USER",
         "_FILE",
@@ -99,6 +101,8 @@ def test_help_names_every_command_and_where_settings_come_from() -> None:
             "sequence",
             ["--format", "--output", "--seconds", "--chart", "--node", "JSON lines", "mermaid"],
         ),
+        ("snoop", ["--history", "keeps no records of the past", "[--]", "shell pattern"]),
+        ("top", ["--once", "Exit code 1 if there was none", "miros-mesh[top]"]),
         ("discover", ["--json", "--sources", "--timeout", "What is sent", "1,024 addresses"]),
     ],
 )

@@ -18,17 +18,19 @@ LIMIT_S = 60.0
 TALK = ("README.md", "talk.py")
 DOOR = ("docs/getting-started.md", "door.py")
 OBSERVED = ("docs/observability.md", "observed.py")
+WATCHING = ("docs/observability.md", "watching.py")
 LAMP = ("docs/testing.md", "test_lamp.py")
 
 
 def test_each_program_of_the_pages_is_tested_here() -> None:
-    assert doc_pages.programs() == {TALK, DOOR, OBSERVED, LAMP}
+    assert doc_pages.programs() == {TALK, DOOR, OBSERVED, WATCHING, LAMP}
 
 
 @pytest.mark.parametrize(
     ("program", "says"),
     [
         (TALK, "alice got a pong from bob\n"),
+        (WATCHING, "door e->start_at() top->closed\ndoor e->knock() closed->opened\n"),
         (OBSERVED, 'miros_mesh_handed_over_events_total{chart="bob"} 1.0\n'),
     ],
     ids=lambda value: value[1] if isinstance(value, tuple) else "",

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miros_mesh.networks import Snoop, Step, printable, render
+from miros_mesh.observer import Observer
 from miros_mesh.wire import SnoopRecord
 from ports_in_hand import Handed, Shelf
 from sealed import OURS, record, snoop_frame_of, trace_codec, trace_network
@@ -25,6 +26,15 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+class Counted(Observer):
+    """How many records arrived."""
+
+    events = 0
+
+    def received(self, *, network: str, events: int, size_bytes: int) -> None:
+        self.events += events
 
 
 @pytest.fixture
@@ -183,3 +193,19 @@ def test_a_chart_that_no_longer_asks_is_not_shown_anything(snoop: Snoop) -> None
     snoop.receive(Handed(snoop_frame_of(record())))
 
     assert seen == []
+
+
+def test_a_frame_of_our_own_that_comes_back_is_not_opened() -> None:
+    observer = Counted()
+    network = trace_network(observer, expendable=True)
+    snoop, shelf = Snoop(network, OURS, "snoop.trace"), Shelf()
+    network.attach(shelf)
+    snoop.send(snoop.records("talker", 1, [Step("trace", 1.5, "a"), Step("trace", 1.5, "b")]))
+    body = shelf.parcels[0].seal()
+    network._codec = None  # type: ignore[assignment]
+    delivery = Handed(body)
+
+    snoop.receive(delivery)
+
+    assert (delivery.acks, observer.events) == (1, 2)
+    assert not network._sealed

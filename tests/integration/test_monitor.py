@@ -1,0 +1,284 @@
+"""A monitor: one place that shows every chart at work, and what it does not show."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, alone, keys_of, publish
+from miros_mesh import MeshConfig, NetworkedActiveObject, SnoopGap, SnoopMonitor, SnoopRecord
+from miros_mesh.errors import (
+    BrokerUnreachableError,
+    ConfigError,
+    LifecycleError,
+    NotStartedError,
+    UnknownChartError,
+)
+from miros_mesh.observe.watch import Watch
+from miros_mesh.testing import MemoryMesh
+from miros_mesh.wire import Codec, KeyRing
+from rabbitmq_server import free_ports
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(60)
+
+LIMIT_S = 15.0
+
+
+def nobody(_: SnoopRecord) -> None:
+    """A chart takes part, and looks at nothing."""
+
+
+def producer(name: str, config: MeshConfig, *streams: str) -> NetworkedActiveObject:
+    chart = NetworkedActiveObject(name, config=config, on_trace_rx=nobody, on_spy_rx=nobody)
+    for stream in streams or ("trace",):
+        getattr(chart, f"enable_snoop_{stream}")()
+    chart.start_at(alone(Heard()))
+    return chart
+
+
+def read(watch: Watch, amount: int) -> list[SnoopRecord | SnoopGap]:
+    items: list[SnoopRecord | SnoopGap] = []
+    while len(items) < amount:
+        item = watch.get(LIMIT_S)
+        assert item is not None, f"only {items}"
+        items.append(item)
+    return items
+
+
+def foreign(sequence: int, text: str = "", **facts: Any) -> SnoopRecord:
+    given = {"node": "afar", "chart": "stranger", "incarnation": "1ncarn", "kind": "trace"}
+    return SnoopRecord(
+        **{**given, "time": 1.5, "text": text or f"step {sequence}", **facts}, sequence=sequence
+    )
+
+
+def told(config: MeshConfig, records: Sequence[SnoopRecord], key: bytes | None = None) -> None:
+    """Put records on the trace network, past the library."""
+    keys = (key,) if key else keys_of(config)
+    codec = Codec("snoop_trace", KeyRing(keys), SnoopRecord, max_frame_bytes=100_000)
+    frame = codec.seal([codec.encode(record) for record in records])
+    publish(config, frame, network="snoop_trace", routing_key="snoop.trace")
+
+
+# What it shows
+
+
+def test_each_of_several_monitors_sees_all_that_several_charts_do(ground: Ground) -> None:
+    config = ground.make()
+    with SnoopMonitor(config) as first, SnoopMonitor(config) as second:
+        watches = [first.watch(), iter(first), second.watch()]
+        charts = [
+            producer("left", ground.node("one"), "trace", "spy"),
+            producer("right", ground.node("two"), "trace", "spy"),
+        ]
+        # Start: a line of trace and five of spy; scribble: one line.
+        for chart in charts:
+            chart.snoop_scribble("a note")
+        seen = [read(watch, 14) for watch in watches]
+        for chart in charts:
+            chart.stop()
+        for items in seen:
+            assert sorted(
+                (i.chart, i.kind, i.sequence) for i in items if isinstance(i, SnoopRecord)
+            ) == sorted(
+                (name, kind, number)
+                for name in ("left", "right")
+                for kind, numbers in (("trace", [1]), ("scribble", [2]), ("spy", range(1, 6)))
+                for number in numbers
+            )
+        for monitor in (first, second):
+            assert set(monitor.charts) == {("one", "left"), ("two", "right")}
+            left = monitor.chart("left")
+            assert left.spy()[0] == "START"
+            assert left.trace().endswith("[left] # a note\n")
+            assert "] [left] e->start_at() top->listening\n" in left.trace()
+
+
+def test_a_chart_of_the_same_process_and_settings_is_seen_once(launch: Launch) -> None:
+    config = MemoryMesh().config()
+    with SnoopMonitor(config, networks=["snoop_trace"]) as monitor:
+        watch = monitor.watch()
+        chart = producer("near", config)
+        chart.snoop_scribble("end")
+        assert [item.text for item in read(watch, 2)] == ["e->start_at() top->listening", "end"]  # type: ignore[union-attr]
+        chart.stop()
+        assert watch.get(0.2) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shown"),
+    [
+        ({"charts": "st*"}, [1, 2, 3]),
+        ({"charts": "other"}, []),
+        ({"nodes": ["afar", "near"]}, [1, 2, 3]),
+        ({"nodes": "near"}, []),
+        ({"kinds": "scribble"}, [3]),
+        ({"signals": "open"}, [1]),
+        ({"states": "b"}, [1, 2]),
+        ({"states": "c", "signals": ["open", "shut"]}, [2]),
+    ],
+)
+def test_a_monitor_shows_what_is_wanted_of_it(wanted: dict[str, Any], shown: list[int]) -> None:
+    monitor = SnoopMonitor(MemoryMesh().config(), **wanted)
+    items = monitor.replay(
+        ("snoop_trace", record)
+        for record in (
+            foreign(1, signal="open", from_state="a", to_state="b"),
+            foreign(2, signal="shut", from_state="b", to_state="c"),
+            foreign(3, kind="scribble"),
+        )
+    )
+    assert [item.sequence for item in items if isinstance(item, SnoopRecord)] == shown
+
+
+def test_a_line_of_spy_is_found_by_its_signal_and_state() -> None:
+    wanted = {"signals": "knock", "states": "closed"}
+    monitor = SnoopMonitor(MemoryMesh().config(), **wanted)
+    lines = ["START", "knock:closed", "knock:opened", "<- Queued:(0) Deferred:(0)"]
+    records = [foreign(at, text, kind="spy") for at, text in enumerate(lines, 1)]
+    items = monitor.replay(("snoop_spy", record) for record in records)
+    assert [item.text for item in items if isinstance(item, SnoopRecord)] == ["knock:closed"]
+
+
+def test_the_memory_of_a_monitor_is_bounded() -> None:
+    monitor = SnoopMonitor(MemoryMesh().config(), max_charts=2)
+    monitor.replay(("snoop_trace", foreign(n, chart="a")) for n in range(1, 2000))
+    monitor.replay(("snoop_trace", foreign(1, chart=chart)) for chart in ("b", "c"))
+    assert set(monitor.charts) == {("afar", "b"), ("afar", "c")}
+    monitor.replay(("snoop_trace", foreign(n, chart="b")) for n in range(2, 2000))
+    assert len(monitor.chart("b").trace().splitlines()) == 500
+
+
+def test_what_a_foreign_chart_says_reaches_no_terminal_raw() -> None:
+    monitor = SnoopMonitor(MemoryMesh().config())
+    monitor.replay([("snoop_trace", foreign(1, "\033[2J", chart="\033[31mevil\n"))])
+    monitor.replay([("snoop_spy", foreign(1, "\033[2J", kind="spy", chart="\033[31mevil\n"))])
+    [chart] = monitor.charts.values()
+    assert "\033" not in chart.trace()
+    assert chart.trace().count("\n") == 1
+    assert chart.spy() == [r"\x1b[2J"]
+
+
+# Gaps
+
+
+@pytest.mark.parametrize("way", ["embedded", "rabbitmq"])
+def test_missing_numbers_are_a_gap_and_repeated_ones_nothing(
+    way: str, request: pytest.FixtureRequest
+) -> None:
+    config = MeshConfig()
+    if way == "rabbitmq":
+        url = request.getfixturevalue("vhost_url")
+        config = MeshConfig(broker_url=url, mesh_encryption_key=KEY)
+    with SnoopMonitor(config, networks=["snoop_trace"]) as monitor:
+        watch = monitor.watch()
+        told(config, [foreign(7), foreign(8)])
+        told(config, [foreign(8), foreign(12), foreign(10), foreign(13)])
+        items = read(watch, 6)
+    gap = SnoopGap("snoop_trace", "afar", "stranger", "1ncarn", 3, "lost")
+    assert [i if isinstance(i, SnoopGap) else i.sequence for i in items] == [7, 8, gap, 12, 10, 13]
+    assert "# missing: 3\n" in monitor.chart("stranger").trace()
+
+
+def test_a_slow_reader_gets_a_gap_of_its_own_and_the_others_everything() -> None:
+    monitor = SnoopMonitor(MemoryMesh().config(), networks=["snoop_trace"], max_items=10)
+    with monitor:
+        slow, quick = monitor.watch(), monitor.watch()
+        seen = []
+        for number in range(1, 26):
+            monitor.replay([("snoop_trace", foreign(number))])
+            seen.append(quick.get(0))
+        assert [i.sequence for i in seen if isinstance(i, SnoopRecord)] == list(range(1, 26))
+        assert [i.sequence for i in read(slow, 10) if isinstance(i, SnoopRecord)] == [*range(1, 11)]
+        gap = SnoopGap("snoop_trace", "afar", "stranger", "1ncarn", 15, "slow_reader")
+        # The gap is told although nothing comes after it.
+        assert slow.get(0) == gap
+        assert slow.get(0) is None
+        assert (slow.missed, quick.missed) == (15, 0)
+
+
+# The end
+
+
+def test_an_iteration_ends_with_its_monitor() -> None:
+    with SnoopMonitor(MemoryMesh().config()) as monitor:
+        seen: list[object] = []
+        reader = threading.Thread(target=lambda: seen.extend(monitor))
+        watch = monitor.watch()
+        reader.start()
+        wait_until(lambda: len(monitor._watches) == 2)
+        monitor.replay([("snoop_trace", foreign(1))])
+    reader.join(LIMIT_S)
+    assert not reader.is_alive()
+    assert len(seen) == 1
+    assert [item.sequence for item in watch if isinstance(item, SnoopRecord)] == [1]
+    assert list(monitor.watch()) == []
+
+
+def test_a_reader_that_was_there_before_the_start_misses_nothing() -> None:
+    monitor = SnoopMonitor(MemoryMesh().config())
+    watch = monitor.watch()
+    assert watch.get(0) is None
+    with monitor:
+        monitor.replay([("snoop_trace", foreign(1))])
+    assert [item.sequence for item in watch if isinstance(item, SnoopRecord)] == [1]
+
+
+def test_an_iteration_ends_after_its_time() -> None:
+    with SnoopMonitor(MemoryMesh().config()) as monitor:
+        assert list(monitor.watch(limit_s=0.05)) == []
+
+
+def test_a_reader_that_is_given_up_costs_nothing_more() -> None:
+    with SnoopMonitor(MemoryMesh().config()) as monitor:
+        monitor.replay([("snoop_trace", foreign(1))])
+        watch = iter(monitor)
+        del watch
+        assert len(monitor._watches) == 0
+
+
+# Bad input
+
+
+def test_a_monitor_with_another_key_says_so_once_and_counts(
+    ground: Ground, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = ground.make().overridden(mesh_encryption_key=OTHER_KEY)
+    with caplog.at_level(logging.WARNING), SnoopMonitor(config) as monitor:
+        chart = producer("secret", ground.node("one").overridden(mesh_encryption_key=KEY))
+        for number in range(5):
+            chart.snoop_scribble(f"note {number}")
+            wait_until(lambda least=number: monitor.refused.get("undecryptable", 0) > least)
+        chart.stop()
+        assert monitor.charts == {}
+    assert len([r for r in caplog.records if "no key of the ring" in r.getMessage()]) == 1
+
+
+def test_what_cannot_work_is_told_by_type() -> None:
+    config = MemoryMesh().config()
+    with pytest.raises(ConfigError, match="mesh"):
+        SnoopMonitor(config, networks=["mesh"])  # type: ignore[list-item]
+    monitor = SnoopMonitor(config)
+    with pytest.raises(NotStartedError, match="with block"):
+        iter(monitor)
+    with monitor, pytest.raises(LifecycleError, match="once"):
+        monitor.start()
+    monitor.stop()
+    with pytest.raises(UnknownChartError, match=r"'pump'.* none yet"):
+        monitor.chart("pump")
+
+
+def test_a_broker_that_is_not_there_is_told() -> None:
+    [port] = free_ports(1)
+    config = MeshConfig(
+        broker_url=f"amqp://u:p@127.0.0.1:{port}//", mesh_encryption_key=KEY, connection_attempts=1
+    )
+    monitor = SnoopMonitor(config)
+    with pytest.raises(BrokerUnreachableError):
+        monitor.start()
+    assert list(monitor.watch()) == []
