@@ -30,6 +30,17 @@ NO_RABBITMQ = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each module to one process, for its servers' sake; all of `lan` to one.
+
+    The networks share one table of neighbours in the kernel, and a search fills it.
+    """
+    for item in items:
+        module = item.path.relative_to(item.config.rootpath)
+        group = "lan" if "lan" in module.parts else module.as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings and the home of the person who runs the tests out of them."""
