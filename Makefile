@@ -33,7 +33,7 @@ demo: $(VENV)/.package  ## run the demo; BROKER=amqp://user:password@host// take
 	@$(VENV)/bin/miros-mesh demo $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
 
 test: $(TEST_VENV)/.wheel rabbitmq iproute2  ## run the tests against the built wheel; ARGS go to pytest
-	$(TEST_VENV)/bin/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(TEST_VENV)/bin/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 coverage: $(TEST_VENV)/.wheel rabbitmq iproute2  ## run the tests and tell which lines they miss
 	$(TEST_VENV)/bin/coverage erase
