@@ -126,7 +126,8 @@ def candidates(
     for address in chain(_inside(known, local), _outward(local)):
         if len(found) >= most:
             break
-        if address not in left_out:
+        # A network may be larger than the private range that our own address is of.
+        if address not in left_out and is_rfc_1918(address):
             found[address] = None
     return list(found)
 
@@ -136,10 +137,11 @@ def lan_candidates(*, ipv6: bool = False) -> list[str]:
     if lan_is_off():
         return []
     interfaces = [each for found in own_networks().values() for each in found]
-    found = [str(each) for each in candidates(interfaces, neighbours())]
-    if ipv6:
-        found += [each for each in ipv6_neighbours() if _is_local_ipv6(each)]
-    return found[:MOST_CANDIDATES]
+    # First, since a large IPv4 network alone has more addresses than are looked at.
+    found = [each for each in ipv6_neighbours() if _is_local_ipv6(each)] if ipv6 else []
+    del found[MOST_CANDIDATES // 2 :]
+    most = MOST_CANDIDATES - len(found)
+    return found + [str(each) for each in candidates(interfaces, neighbours(), most)]
 
 
 def _addresses(families: Mapping[int, list[dict[str, str]]]) -> tuple[IPv4Interface, ...]:
