@@ -30,13 +30,16 @@ RFC_1918: Final = tuple(
     IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 )
 RFC_4193: Final = IPv6Network("fc00::/7")
-_OFF: Final = frozenset({"off", "0", "no", "false"})
+_ON: Final = frozenset({"", "on", "1", "yes", "true"})
 _COMPLETE: Final = 0x2
 
 
 def lan_is_off(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether `MIROS_MESH_LAN` forbids to look at the local network."""
-    return environ.get(LAN_VARIABLE, "").strip().lower() in _OFF
+    """Whether `MIROS_MESH_LAN` forbids to look at the local network.
+
+    A word that is not known forbids it too: a misspelt `off` must send nothing.
+    """
+    return environ.get(LAN_VARIABLE, "").strip().lower() not in _ON
 
 
 def own_networks() -> dict[str, tuple[IPv4Interface, ...]]:

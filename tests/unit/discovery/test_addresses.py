@@ -111,7 +111,7 @@ def test_candidates_are_private_new_others_and_bounded(prefix: int, host: int) -
         assert own.network.network_address not in found
 
 
-@pytest.mark.parametrize("word", ["off", "OFF", " off ", "0", "no", "false"])
+@pytest.mark.parametrize("word", ["off", "OFF", " off ", "0", "no", "false", "of", "none"])
 def test_the_local_network_can_be_switched_off(word: str) -> None:
     assert lan_is_off({"MIROS_MESH_LAN": word})
 
@@ -120,7 +120,7 @@ def test_a_local_network_that_is_off_has_no_candidates() -> None:
     assert addresses.lan_candidates(ipv6=True) == []
 
 
-@pytest.mark.parametrize("environ", [{}, {"MIROS_MESH_LAN": ""}, {"MIROS_MESH_LAN": "on"}])
+@pytest.mark.parametrize("environ", [{}, {"MIROS_MESH_LAN": " "}, {"MIROS_MESH_LAN": "On"}])
 def test_the_local_network_is_on_unless_it_is_switched_off(environ: dict[str, str]) -> None:
     assert not lan_is_off(environ)
 
