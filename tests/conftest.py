@@ -7,14 +7,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
 import lan_guard
 import namespaces
 from rabbitmq_server import RabbitServer, find_programs
-from schedule import Schedule
 from waiting import wait_until
 
 # Before anything of the library is imported, let alone started.
@@ -29,11 +28,6 @@ NO_RABBITMQ = (
     "needs the program rabbitmq-server: `make test` as root installs it with apt; "
     "otherwise: sudo apt-get install rabbitmq-server"
 )
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule | None:
-    """Keep the tests of one network in one process."""
-    return Schedule(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)

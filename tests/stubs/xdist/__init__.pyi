@@ -1,1 +1,0 @@
-"""Scheduling tests over processes."""
