@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 import lan_guard
 import namespaces
@@ -23,11 +24,25 @@ lan_guard.install()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 THREAD_END_LIMIT_S = 5.0
+LAN = "tests/lan/"
 SETTINGS = ("MIROS_MESH_", "RABBIT_", "MESH_", "SNOOP_", "CONNECTION_ATTEMPTS")
 NO_RABBITMQ = (
     "needs the program rabbitmq-server: `make test` as root installs it with apt; "
     "otherwise: sudo apt-get install rabbitmq-server"
 )
+
+
+class _ByModule(LoadFileScheduling):  # type: ignore[misc]
+    """Gives each module to one process, for its servers' sake, and all of `lan` to one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = str(super()._split_scope(nodeid))
+        return LAN if module.startswith(LAN) else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByModule | None:
+    """Share the tests out (xdist asks); with another `--dist` it is left alone."""
+    return _ByModule(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)

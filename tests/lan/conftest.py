@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +20,18 @@ def lan(
     """Three hosts with a RabbitMQ each, and one without."""
     with Lan(tmp_path_factory.mktemp("lan"), rabbitmq_programs) as lan:
         yield lan
+
+
+@pytest.fixture(autouse=True)
+def _turn() -> Iterator[None]:
+    """Let the runs of one machine take turns: a search fills the kernel's table of neighbours.
+
+    All networks of a kernel share it (`net.ipv4.neigh.default.gc_thresh3`).
+    """
+    file = Path(tempfile.gettempdir()) / f"miros-mesh-lan-{os.getuid()}.lock"
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture
