@@ -11,6 +11,8 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 MOST_AT_ONCE: Final = 64
+# Whoever asks for more at a time leaves room for others.
+MOST_OF_ONE: Final = 32
 
 
 class Lookups:
@@ -38,12 +40,20 @@ class Lookups:
     ) -> dict[str, T | Exception]:
         """The same for several calls side by side, all within `timeout_s`; raises nothing."""
         until = monotonic() + timeout_s
-        begun = {key: self._begin(key, call) for key, call in calls.items()}
-        pending = {future for future in begun.values() if not future.done()}
-        while pending and not self._stopped.done() and (left := until - monotonic()) > 0:
+        waiting = dict(calls)
+        begun: dict[str, Future[Any]] = {}
+        pending: set[Future[Any]] = set()
+        while waiting or pending:
+            while waiting and len(pending) < MOST_OF_ONE:
+                key = next(iter(waiting))
+                begun[key] = self._begin(key, waiting.pop(key))
+                pending.add(begun[key])
+            left = until - monotonic()
+            if self._stopped.done() or left <= 0:
+                break
             done, _ = wait({*pending, self._stopped}, left, FIRST_COMPLETED)
             pending -= done
-        return {key: _outcome(future, key, timeout_s) for key, future in begun.items()}
+        return {key: _outcome(begun.get(key), key, timeout_s) for key in calls}
 
     def stop(self) -> None:
         """End every wait, and let none begin; from any thread, as often as you like."""
@@ -85,8 +95,8 @@ class Lookups:
             self._under_way.pop(key, None)
 
 
-def _outcome(future: Future[T], key: str, timeout_s: float) -> T | Exception:
-    if not future.done():
+def _outcome(future: Future[T] | None, key: str, timeout_s: float) -> T | Exception:
+    if future is None or not future.done():
         return TimeoutError(f"{key} could not be looked up within {timeout_s:g} s")
     try:
         return future.result()

@@ -115,8 +115,15 @@ def home_problems(setting: str, value: Any) -> Iterator[str]:
 
 def file_problems(setting: str, value: Any) -> Iterator[str]:
     """Check a file that need not exist."""
-    if value is not None and not isinstance(value, Path):
+    if value is None:
+        return
+    if not isinstance(value, Path):
         yield f"{setting} must be a path to a file"
+        return
+    try:
+        value.expanduser()
+    except RuntimeError:
+        yield f"{setting} begins with the home folder of a user who has none; write it out"
 
 
 def names_problems(setting: str, value: Any) -> Iterator[str]:

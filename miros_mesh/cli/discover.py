@@ -66,7 +66,7 @@ def discover(
 def _look(config: MeshConfig, report: Report, timeout_s: float) -> bool:
     """Whether every source has looked once."""
     link = amqp_link(LinkSettings(node=NODE, exchanges=(), observer=Observer()))
-    with tempfile.TemporaryDirectory(prefix="mesh-discover-") as folder:
+    with tempfile.TemporaryDirectory("", "mesh-discover-", ignore_cleanup_errors=True) as folder:
         # The nodes' cache would only repeat what was found before; strangers do not speak to us.
         settings = replace(
             settings_of(config, NODE),

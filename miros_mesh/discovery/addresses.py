@@ -30,13 +30,16 @@ RFC_1918: Final = tuple(
     IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 )
 RFC_4193: Final = IPv6Network("fc00::/7")
-_OFF: Final = frozenset({"off", "0", "no", "false"})
+_ON: Final = frozenset({"", "on", "1", "yes", "true"})
 _COMPLETE: Final = 0x2
 
 
 def lan_is_off(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether `MIROS_MESH_LAN` forbids to look at the local network."""
-    return environ.get(LAN_VARIABLE, "").strip().lower() in _OFF
+    """Whether `MIROS_MESH_LAN` forbids to look at the local network.
+
+    A word that is not known forbids it too: a misspelt `off` must send nothing.
+    """
+    return environ.get(LAN_VARIABLE, "").strip().lower() not in _ON
 
 
 def own_networks() -> dict[str, tuple[IPv4Interface, ...]]:
@@ -126,7 +129,8 @@ def candidates(
     for address in chain(_inside(known, local), _outward(local)):
         if len(found) >= most:
             break
-        if address not in left_out:
+        # A network may be larger than the private range that our own address is of.
+        if address not in left_out and is_rfc_1918(address):
             found[address] = None
     return list(found)
 
@@ -136,10 +140,11 @@ def lan_candidates(*, ipv6: bool = False) -> list[str]:
     if lan_is_off():
         return []
     interfaces = [each for found in own_networks().values() for each in found]
-    found = [str(each) for each in candidates(interfaces, neighbours())]
-    if ipv6:
-        found += [each for each in ipv6_neighbours() if _is_local_ipv6(each)]
-    return found[:MOST_CANDIDATES]
+    # First, since a large IPv4 network alone has more addresses than are looked at.
+    found = [each for each in ipv6_neighbours() if _is_local_ipv6(each)] if ipv6 else []
+    del found[MOST_CANDIDATES // 2 :]
+    most = MOST_CANDIDATES - len(found)
+    return found + [str(each) for each in candidates(interfaces, neighbours(), most)]
 
 
 def _addresses(families: Mapping[int, list[dict[str, str]]]) -> tuple[IPv4Interface, ...]:

@@ -21,6 +21,7 @@ T = TypeVar("T")
 NETWORK_THREADS = 16
 # A cache is read in no time, whoever waits for a dead host.
 LOCAL_THREADS = 2
+_MANY_ALARMS = 64
 
 
 @dataclass(eq=False)
@@ -121,6 +122,7 @@ class Timer:
     def __init__(self, name: str) -> None:
         self._name = name
         self._alarms: list[Alarm] = []
+        self._most_alarms = _MANY_ALARMS
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._count = itertools.count()
@@ -131,6 +133,7 @@ class Timer:
         alarm = Alarm(time.monotonic() + seconds, next(self._count), call)
         with self._changed:
             if not self._stopped:
+                self._tidy()
                 heapq.heappush(self._alarms, alarm)
                 self._begin()
                 if self._alarms[0] is alarm:
@@ -144,6 +147,13 @@ class Timer:
             self._alarms.clear()
             self._changed.notify()
             return [self._thread] if self._thread else []
+
+    def _tidy(self) -> None:
+        """Drop what was cancelled: a chart puts off again and again what is due in days."""
+        if len(self._alarms) >= self._most_alarms:
+            self._alarms = [alarm for alarm in self._alarms if not alarm.cancelled]
+            heapq.heapify(self._alarms)
+            self._most_alarms = 2 * len(self._alarms) + _MANY_ALARMS
 
     def _begin(self) -> None:
         if self._thread is None:

@@ -114,13 +114,14 @@ class DnsChart(DiscoveryChart):
         if self._missions.complete:
             self.post_fifo(Event(signal="network_evaluated"))
         elif event.payload.result:
-            self._publish_discovery()
+            self._publish_discovery((event.payload.ip_address,))
 
     @on("scout_addresses", "network_evaluated", to="watch_names")
     def network_evaluated(self, _: Event) -> str:
-        self._publish_discovery()
+        live = self._missions.live
+        self._publish_discovery(live, (*self._missions.dead, *self._vanished))
         seconds = time.monotonic() - self._began_at
-        self.observer.searched(source="dns", found=len(self._missions.live), seconds=seconds)
+        self.observer.searched(source="dns", found=len(live), seconds=seconds)
         self.later("look_up", about(self._interval_s))
         return "watch_names"
 
@@ -144,13 +145,12 @@ class DnsChart(DiscoveryChart):
             logger.warning("%s cannot be looked up; it is tried again: %s", name, found)
         return ()
 
-    def _publish_discovery(self) -> None:
-        live = self._missions.live
+    def _publish_discovery(self, live: tuple[str, ...], dead: tuple[str, ...] = ()) -> None:
         payload = ConnectionDiscoveryPayload(
             hosts=live,
             amqp_urls=tuple(Endpoint.parse(host, self._port).url for host in live),
             dispatcher=NAME,
-            dead=(*self._missions.dead, *self._vanished),
+            dead=dead,
             origin=self.origin,
         )
         self.publish(Event(signal=CONNECTION_DISCOVERY, payload=payload))

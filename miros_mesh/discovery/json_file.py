@@ -41,13 +41,15 @@ class Lock:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
+        self._process = os.getpid()
 
     def release(self) -> None:
-        """Let others in; once is enough."""
+        """Let others in; once is enough. In a forked child it is the parent's, and stays."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             # A process forked meanwhile has the descriptor too; closing ours is not enough.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            if self._process == os.getpid():
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def __del__(self) -> None:

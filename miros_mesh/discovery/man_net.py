@@ -124,7 +124,7 @@ class ManNetChart(DiscoveryChart):
 
     @on("read_and_evaluate_network_details", "network_evaluated")
     def network_evaluated(self, _: Event) -> None:
-        self._publish_discovery()
+        self._publish_discovery(self.live_hosts, self.dead_hosts)
         seconds = time.monotonic() - self._began_at
         self.observer.searched(source="manual", found=len(self.live_hosts), seconds=seconds)
         self._look_again_later()
@@ -143,8 +143,9 @@ class ManNetChart(DiscoveryChart):
         if self._missions.complete:
             self.post_fifo(Event(signal="network_evaluated"))
         elif event.payload.result:
-            # Nobody waits for a dead host to be found dead.
-            self._publish_discovery()
+            # Nobody waits for a dead host to be found dead. It alone: all of them, each time that
+            # one of many answers, would be more work than looking at them.
+            self._publish_discovery((event.payload.ip_address,))
 
     def stop_children(self) -> None:
         self._missions.stop()
@@ -178,12 +179,12 @@ class ManNetChart(DiscoveryChart):
             self._named_wrong.add(where)
             logger.warning("%s is left out: %s", where, problem)
 
-    def _publish_discovery(self) -> None:
+    def _publish_discovery(self, live: tuple[str, ...], dead: tuple[str, ...] = ()) -> None:
         payload = ConnectionDiscoveryPayload(
-            hosts=self.live_hosts,
-            amqp_urls=tuple(Endpoint.parse(host, self._port).url for host in self.live_hosts),
+            hosts=live,
+            amqp_urls=tuple(Endpoint.parse(host, self._port).url for host in live),
             dispatcher=NAME,
-            dead=self.dead_hosts,
+            dead=dead,
             origin=self.origin,
         )
         self.publish(Event(signal=CONNECTION_DISCOVERY, payload=payload))

@@ -104,8 +104,12 @@ class Roster:
         return min(ends) + self._forget_after_s if ends else None
 
     def _find(self, endpoint: Endpoint, addresses: frozenset[str]) -> Known | None:
-        for known in (*self._home, *self._known):
-            same_port = known.endpoint.port == endpoint.port
-            if known.endpoint == endpoint or (same_port and known.addresses & addresses):
+        everyone = (*self._home, *self._known)
+        # Its own name first: that of another broker may stand for its address by now, too.
+        for known in everyone:
+            if known.endpoint == endpoint:
+                return known
+        for known in everyone:
+            if known.endpoint.port == endpoint.port and known.addresses & addresses:
                 return known
         return None

@@ -98,9 +98,10 @@ class Mesh:
             self._say(HELLO, chart, routing_key)
 
     def hello(self) -> None:
-        """Say it once more, for those who have not heard it."""
-        for chart, quiet in list(self._quiet.items()):
-            self._say(HELLO, chart, quiet.routing_key)
+        """Say it once more, for those who have not heard it; under each routing key once."""
+        charts = {quiet.routing_key: chart for chart, quiet in list(self._quiet.items())}
+        for routing_key, chart in charts.items():
+            self._say(HELLO, chart, routing_key)
 
     def heard(self, envelope: Envelope) -> None:
         """Another node said hello, or let its heart beat."""

@@ -71,7 +71,6 @@ class Resident:
         self.name = host.name
         self.facts: list[Fact] = []
         self._orders = itertools.count()
-        self._nodes: set[str] = set()
         self.home = folder / host.name
         self.home.mkdir()
         with (self.home / "complaints.txt").open("wb") as complaints:

@@ -416,6 +416,10 @@ def test_a_default_follows_the_broker_that_a_chart_chooses() -> None:
             "discovery_dns_names must be host names",
         ),
         ({**ANCESTOR, "discovery_hosts_file": 1}, "discovery_hosts_file must be a path"),
+        (
+            {**ANCESTOR, "discovery_cache_file": "~nobody.here/x"},
+            "discovery_cache_file begins with",
+        ),
         ({**ANCESTOR, "discovery_cache_file": 1}, "discovery_cache_file must be a path"),
         ({**ANCESTOR, "discovery_ipv6": "on"}, "discovery_ipv6 must be True or False"),
         ({**ANCESTOR, "alien_policy": "shoot"}, "alien_policy must be one of adopt, probe, ignore"),

@@ -102,3 +102,17 @@ def test_a_dead_resolver_holds_a_bounded_number_of_threads(
     found = made.results({f"name{number}": dead.wait for number in range(10)}, 0.1)
     assert sum("others wait" in str(each) for each in found.values()) == 7
     assert sum(t.name == "mesh-test-lookup" for t in threading.enumerate()) == 3
+
+
+def test_more_names_than_are_asked_for_at_a_time_are_all_answered(made: Lookups) -> None:
+    """A hosts file may have a hundred names, and each takes its time."""
+    gate = threading.Barrier(lookups.MOST_OF_ONE, timeout=LIMIT_S)
+    names = [f"name{number}" for number in range(4 * lookups.MOST_OF_ONE)]
+
+    def answer(name: str) -> str:
+        gate.wait()
+        return f"address of {name}"
+
+    found = made.results({name: lambda name=name: answer(name) for name in names}, LIMIT_S)
+
+    assert found == {name: f"address of {name}" for name in names}

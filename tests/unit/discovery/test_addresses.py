@@ -75,6 +75,13 @@ def test_no_address_of_a_range_that_is_not_set_aside_for_private_networks(addres
     assert candidates(networks(address)) == []
 
 
+@pytest.mark.parametrize("address", ["172.16.0.1/8", "192.168.0.1/8", "10.255.255.254/6"])
+def test_a_network_that_is_larger_than_its_private_range_is_left_at_the_edge(address: str) -> None:
+    found = candidates(networks(address))
+    assert len(found) == 1024
+    assert all(is_rfc_1918(each) for each in found)
+
+
 @pytest.mark.parametrize(
     ("address", "private"),
     [("10.0.0.0", True), ("10.255.255.255", True), ("172.16.0.0", True),
@@ -104,7 +111,7 @@ def test_candidates_are_private_new_others_and_bounded(prefix: int, host: int) -
         assert own.network.network_address not in found
 
 
-@pytest.mark.parametrize("word", ["off", "OFF", " off ", "0", "no", "false"])
+@pytest.mark.parametrize("word", ["off", "OFF", " off ", "0", "no", "false", "of", "none"])
 def test_the_local_network_can_be_switched_off(word: str) -> None:
     assert lan_is_off({"MIROS_MESH_LAN": word})
 
@@ -113,7 +120,7 @@ def test_a_local_network_that_is_off_has_no_candidates() -> None:
     assert addresses.lan_candidates(ipv6=True) == []
 
 
-@pytest.mark.parametrize("environ", [{}, {"MIROS_MESH_LAN": ""}, {"MIROS_MESH_LAN": "on"}])
+@pytest.mark.parametrize("environ", [{}, {"MIROS_MESH_LAN": " "}, {"MIROS_MESH_LAN": "On"}])
 def test_the_local_network_is_on_unless_it_is_switched_off(environ: dict[str, str]) -> None:
     assert not lan_is_off(environ)
 
@@ -128,6 +135,9 @@ class Interfaces:
 
     AF_INET, AF_INET6 = 2, 10
 
+    def __init__(self, netmask: str = "255.255.252.0") -> None:
+        self._netmask = netmask
+
     def interfaces(self) -> list[str]:
         return ["lo", "lan0"]
 
@@ -136,7 +146,7 @@ class Interfaces:
             ours = {"addr": "127.0.0.1", "netmask": "255.0.0.0"}
             return {2: [ours], 10: [{"addr": "::1", "netmask": "ffff:ffff:ffff:ffff::/128"}]}
         return {
-            2: [{"addr": "10.7.0.1", "netmask": "255.255.252.0"}],
+            2: [{"addr": "10.7.0.1", "netmask": self._netmask}],
             10: [
                 {"addr": "fe80::1%lan0", "netmask": "ffff:ffff:ffff:ffff::/64"},
                 {"addr": "fd07::1", "netmask": "ffff:ffff:ffff:ffff::/64"},
@@ -161,3 +171,26 @@ def test_a_host_says_its_address_in_the_network_of_the_other_one(
     monkeypatch.setattr(addresses, "netifaces", Interfaces())
     towards = ip_address(other) if other else None
     assert addresses.address_towards(towards) == own
+
+
+def test_ipv6_neighbours_have_room_beside_a_large_ipv4_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(addresses, "lan_is_off", lambda: False)
+    monkeypatch.setattr(addresses, "netifaces", Interfaces(netmask="255.255.0.0"))
+    monkeypatch.setattr(addresses, "neighbours", list)
+    monkeypatch.setattr(addresses, "ipv6_neighbours", lambda: ["fd07::9", "2001:db8::9"])
+    assert "fd07::9" not in addresses.lan_candidates()
+    found = addresses.lan_candidates(ipv6=True)
+    assert len(found) == 1024
+    assert [each for each in found if ":" in each] == ["fd07::9"]
+
+
+def test_ipv6_neighbours_leave_room_for_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [f"fd07::{number:x}" for number in range(1, 3000)]
+    monkeypatch.setattr(addresses, "lan_is_off", lambda: False)
+    monkeypatch.setattr(addresses, "netifaces", Interfaces())
+    monkeypatch.setattr(addresses, "neighbours", list)
+    monkeypatch.setattr(addresses, "ipv6_neighbours", lambda: many)
+    found = addresses.lan_candidates(ipv6=True)
+    assert [":" in each for each in found] == [True] * 512 + [False] * 512

@@ -132,10 +132,9 @@ def test_a_lock_that_nobody_gives_back_is_said_and_holds_one_thread(path: Path, 
     held = JsonFile(path, default={}).lock()
     with running(chart_of(path, lock_timeout_s=0.05)) as chart:
         # When there is something to write again and again
-        for count in range(3):
+        for count in (1, 2, 3):
             publish(chart, CACHE_FILE_WRITE, CacheWritePayload({"a": count}, str(path), ORIGIN))
-            wait_until(lambda: chart._waiting)
-            wait_until(lambda: not chart._waiting)
+            wait_until(lambda count=count: chart._waits == count and not chart._waiting)
         # Then it is said, and one thread waits for it all
         assert caplog.text.count("somebody has had its lock for more than 0.05 s") == 1
         assert sum(t.name.endswith("-aside") for t in threading.enumerate()) == 1

@@ -64,12 +64,25 @@ def test_local_work_does_not_wait_behind_the_network() -> None:
 def test_alarms_ring_in_the_order_of_their_times() -> None:
     rung: list[str] = []
     with crew() as team:
-        team.timer.after(0.03, lambda: rung.append("third"))
+        team.timer.after(0.5, lambda: rung.append("third"))
         team.timer.after(0.0, lambda: rung.append("first"))
-        team.timer.after(0.02, lambda: rung.append("second"))
-        team.timer.after(0.01, lambda: rung.append("never")).cancel()
+        team.timer.after(0.1, lambda: rung.append("second"))
+        team.timer.after(0.05, lambda: rung.append("never")).cancel()
         wait_until(lambda: len(rung) == 3)
     assert rung == ["first", "second", "third"]
+
+
+def test_alarms_that_were_cancelled_do_not_pile_up() -> None:
+    rung: list[str] = []
+    with crew() as team:
+        team.timer.after(3600, lambda: rung.append("late"))
+        kept = team.timer.after(0.2, lambda: rung.append("kept"))
+        for _ in range(1000):
+            team.timer.after(1800, lambda: rung.append("never")).cancel()
+        assert len(team.timer._alarms) < 100
+        wait_until(lambda: rung)
+    assert rung == ["kept"]
+    assert not kept.cancelled
 
 
 def test_stopping_waits_for_no_alarm_and_begins_no_work() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -90,6 +91,19 @@ def test_a_released_lock_is_free_even_while_a_forked_process_has_its_descriptor(
         file.lock().release()
     finally:
         os.close(inherited)
+
+
+def test_a_forked_process_does_not_release_the_lock_of_its_parent(path: Path) -> None:
+    lock = json_file(path).lock()
+    if not (child := os.fork()):
+        lock.release()
+        os._exit(0)
+    os.waitpid(child, 0)
+    with Path(f"{path}.lock").open() as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    lock.release()
+    with Path(f"{path}.lock").open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @pytest.mark.parametrize(

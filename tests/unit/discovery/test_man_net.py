@@ -117,6 +117,22 @@ def test_a_live_host_is_told_before_a_dead_one_is_given_up(path: Path) -> None:
         assert complete(heard, 2).dead == (DEAD,)
 
 
+def test_each_live_host_is_told_once_and_then_all_together(path: Path) -> None:
+    """Otherwise of a thousand hosts half a million would be told, at each look."""
+    brokers, gate = Brokers(), threading.Event()
+    live = [f"192.168.1.{last}" for last in range(100, 120)]
+    brokers.ours(*live)
+    brokers.hold[DEAD] = gate
+    with (
+        ears(CONNECTION_DISCOVERY) as heard,
+        running(man_net(brokers, listed(path, *live, DEAD))),
+    ):
+        heard.wait_for(CONNECTION_DISCOVERY)
+        gate.set()
+        assert set(complete(heard, len(live) + 1).hosts) == set(live)
+        assert {len(each.hosts) for each in heard.of(CONNECTION_DISCOVERY)} == {1, len(live)}
+
+
 def test_an_entry_that_is_wrong_harms_no_other_and_is_not_quoted(path: Path, caplog) -> None:
     brokers = Brokers()
     brokers.ours(LIVE)
@@ -194,6 +210,8 @@ def test_asking_often_does_not_keep_an_evaluation_from_its_end(path: Path) -> No
         wait_until(lambda: brokers.asked)
         for _ in range(20):
             publish(chart, EVALUATE_HOSTS_FILE)
+        asked = "EVALUATE_HOSTS_FILE:read_and_evaluate_network_details:HOOK"
+        wait_until(lambda: chart.spy().count(asked) == 20)
         gate.set()
         assert heard.wait_for(CONNECTION_DISCOVERY).hosts == (LIVE,)
     assert brokers.times(LIVE) == 1

@@ -121,3 +121,17 @@ def test_a_look_up_that_fails_changes_nothing() -> None:
     roster.alive(name, {"rabbit.example", "10.0.0.1"})
     roster.alive(name, {"rabbit.example"})
     assert not roster.alive(Endpoint("10.0.0.1", 5672), {"10.0.0.1"})
+
+
+def test_a_name_that_comes_to_stand_for_another_brokers_address_takes_nothing_from_it() -> None:
+    # Given two brokers, of which the first one's name moves to the address of the second
+    roster = Roster([], 10)
+    name = Endpoint("rabbit.example", 5672)
+    roster.alive(name, {"rabbit.example", "10.0.0.1"})
+    roster.alive(SECOND, {"10.0.0.2"})
+    roster.connected(name)
+    roster.alive(name, {"rabbit.example", "10.0.0.2"})
+    # When the second one is dead, then it is lost, and the first one is not
+    roster.disconnected(SECOND, 50)
+    assert roster.forget_dead(60) == [SECOND]
+    assert roster.peers == (name,)

@@ -201,6 +201,20 @@ def test_a_chart_says_where_its_broker_is_when_it_starts_again_on_request_and_in
     assert [parcel.events for parcel in shelf.parcels] == [0] * 4
 
 
+def test_of_many_charts_one_speaks_for_those_of_its_routing_key() -> None:
+    """A node says hello for each broker that it finds, to each that it knows."""
+    sender, shelf = mesh(), Shelf()
+    sender.claim = CLAIM
+    for chart, key in (("alice", "key"), ("bob", "key"), ("carol", "other.key")):
+        sender.join(chart, key)
+    sender.network.attach(shelf)
+
+    sender.hello()
+
+    assert [parcel.routing_key for parcel in shelf.parcels] == ["key", "other.key"]
+    assert {signal for _, signal, _ in claims(shelf)} == {HELLO}
+
+
 def test_a_node_that_searches_for_nobody_says_nothing_of_its_broker() -> None:
     sender, shelf = mesh(), Shelf()
     sender.network.attach(shelf)
