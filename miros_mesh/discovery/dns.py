@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 NAME: Final = "dns_chart"
 INTERVAL_S: Final = 15.0
+# A login of each node at each broker: with many nodes the brokers would notice every 15 seconds.
+RECHECK_S: Final = 60.0
 MOST_HOSTS: Final = 1024
 
 
@@ -50,6 +52,7 @@ class DnsChart(DiscoveryChart):
         name_service: NameService | None = None,
         port: int = DEFAULT_PORTS["amqp"],
         interval_s: float = INTERVAL_S,
+        recheck_s: float = RECHECK_S,
         **common: Any,
     ) -> None:
         super().__init__(NAME, **common)
@@ -60,6 +63,8 @@ class DnsChart(DiscoveryChart):
         self._missions = Missions(send_scout, "dns")
         self._port = port
         self._interval_s = interval_s
+        self._recheck_s = recheck_s
+        self._ours_at: dict[str, float] = {}
         self._answers: dict[str, tuple[str, ...] | None] = {}
         self._known: tuple[str, ...] = ()
         self._vanished: tuple[str, ...] = ()
@@ -103,7 +108,9 @@ class DnsChart(DiscoveryChart):
         self._vanished = tuple(host for host in dict.fromkeys(gone) if host not in hosts)
         self._vanished = self._vanished[-MOST_HOSTS:]
         self._known = now
-        self._missions.begin(now)
+        recent = time.monotonic() - self._recheck_s
+        self._ours_at = {h: at for h, at in self._ours_at.items() if h in hosts and at > recent}
+        self._missions.begin(host for host in now if host not in self._ours_at)
         if self._missions.complete:
             self.post_fifo(Event(signal="network_evaluated"))
 
@@ -118,7 +125,8 @@ class DnsChart(DiscoveryChart):
 
     @on("scout_addresses", "network_evaluated", to="watch_names")
     def network_evaluated(self, _: Event) -> str:
-        live = self._missions.live
+        self._ours_at |= dict.fromkeys(self._missions.live, time.monotonic())
+        live = tuple(self._ours_at)
         self._publish_discovery(live, (*self._missions.dead, *self._vanished))
         seconds = time.monotonic() - self._began_at
         self.observer.searched(source="dns", found=len(live), seconds=seconds)

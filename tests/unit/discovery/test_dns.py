@@ -49,7 +49,7 @@ def watch(zone: Zone, brokers: Brokers, *names: str, **settings) -> DnsChart:
         send_scout=scouts(brokers, origin=ORIGIN),
         name_service=zone,
         origin=ORIGIN,
-        **{"interval_s": 0.02, **settings},
+        **{"interval_s": 0.02, "recheck_s": 0, **settings},
     )
 
 
@@ -93,6 +93,20 @@ def test_an_address_that_comes_is_found_and_one_that_goes_is_dead() -> None:
         zone.names[SERVICE] = ("10.0.0.1", "10.0.0.2")
         wait_until(lambda: len(heard.of(CONNECTION_DISCOVERY)[-1].hosts) == 2)
         assert heard.of(CONNECTION_DISCOVERY)[-1].dead == ()
+
+
+def test_who_is_ours_is_not_asked_again_at_each_look_up_and_stays_alive() -> None:
+    zone, brokers = Zone(), Brokers()
+    zone.names[SERVICE] = ("10.0.0.1", "10.0.0.2")
+    brokers.ours("10.0.0.1")
+    with (
+        ears(CONNECTION_DISCOVERY) as heard,
+        running(watch(zone, brokers, recheck_s=600)),
+    ):
+        wait_until(lambda: brokers.times("10.0.0.2") >= 3)
+        last = heard.of(CONNECTION_DISCOVERY)[-1]
+    assert brokers.times("10.0.0.1") == 1
+    assert last.hosts == ("10.0.0.1:5672",)
 
 
 def test_a_name_that_does_not_exist_harms_no_other_and_is_said_once(caplog) -> None:
