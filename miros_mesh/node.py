@@ -300,8 +300,8 @@ class Node:
             dedup_window=config.dedup_window,
             tracer=self.tracer,
         )
-        self.trace = Snoop(trace, identity, TRACE_ROUTING_KEY)
-        self.spy = Snoop(spy, identity, SPY_ROUTING_KEY)
+        self.trace = Snoop(trace, identity, TRACE_ROUTING_KEY, self.observer)
+        self.spy = Snoop(spy, identity, SPY_ROUTING_KEY, self.observer)
         self._snoops = (self.trace, self.spy)
         pulses = self._network(PULSE, Pulse)
         self.pulses = Pulses(pulses, identity, PULSE_ROUTING_KEY)
