@@ -62,6 +62,8 @@ SPY_ROUTING_KEY = "snoop.spy"
 PULSE_ROUTING_KEY = "pulse"
 # Whoever stopped reading the snoop stream loses its oldest records, not the broker its memory.
 SNOOP_QUEUE_FRAMES = 10_000
+# With full frames these would be gigabytes, and a broker short of memory takes no events either.
+SNOOP_QUEUE_BYTES = 64 * 1024 * 1024
 # Nobody waits for a record, and a frame costs a chart's process more than what is in it.
 SNOOP_FRAME_RECORDS = 1_000
 # An event's envelope around its payload: names, numbers, ids.
@@ -428,6 +430,8 @@ class Node:
             prefetch=self.config.prefetch_frames,
             expires_s=self.config.queue_expires_s,
             max_length=SNOOP_QUEUE_FRAMES,
+            # The embedded broker would add sizes up at each publication, and keeps its own on disk.
+            max_bytes=SNOOP_QUEUE_BYTES if self.config.brokers else None,
         )
 
     @property
