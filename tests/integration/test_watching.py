@@ -23,7 +23,7 @@ import pytest
 from charts_at_work import KEY, OTHER_KEY, Heard, Recorder, alone, event, keys_of, publish
 from miros_mesh import MeshConfig, NetworkedActiveObject, SnoopRecord
 from miros_mesh.node import SNOOP_QUEUE_BYTES
-from miros_mesh.observe.ecs import from_ecs
+from miros_mesh.observe.ecs import from_ecs, to_ecs
 from miros_mesh.wire import ChartPulse, Codec, KeyRing, Origin, PeerPulse, Pulse
 from rabbitmq_server import RabbitServer
 from waiting import wait_until
@@ -353,6 +353,24 @@ def test_a_file_and_what_comes_after_it_are_one_stream(begin: Begin, tmp_path: P
     assert 0 in numbers
     assert len(numbers) == numbers[-1] - first + 1
     assert [json.dumps(line) for line in lines[: len(whole)]] == whole
+
+
+@pytest.mark.parametrize("arguments", [["snoop", "--json", "--history"], ["sequence"]])
+def test_a_disk_that_is_full_is_told_in_a_line(arguments: list[str], tmp_path: Path) -> None:
+    record = SnoopRecord("n", "door", "1ncarn", 1, "trace", 1.0, "e->go() a->b", "go", "a", "b")
+    file = tmp_path / "kept.json"
+    file.write_text(json.dumps(to_ecs(record)) + "\n")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [COMMAND, *arguments, str(file)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+    said = f"miros-mesh {arguments[0]}: what it prints cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 @pytest.mark.parametrize(
