@@ -98,6 +98,13 @@ Open: TypeAlias = Callable[..., Terminal]
 Started: TypeAlias = Callable[["subprocess.Popen[str]"], "subprocess.Popen[str]"]
 
 
+@pytest.fixture(autouse=True)
+def own_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have told readline or a shell how wide their terminal is."""
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def begin() -> Iterator[Begin]:
     with ExitStack() as running:
