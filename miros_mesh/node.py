@@ -62,6 +62,8 @@ SPY_ROUTING_KEY = "snoop.spy"
 PULSE_ROUTING_KEY = "pulse"
 # Whoever stopped reading the snoop stream loses its oldest records, not the broker its memory.
 SNOOP_QUEUE_FRAMES = 10_000
+# With full frames these would be gigabytes, and a broker short of memory takes no events either.
+SNOOP_QUEUE_BYTES = 64 * 1024 * 1024
 # Nobody waits for a record, and a frame costs a chart's process more than what is in it.
 SNOOP_FRAME_RECORDS = 1_000
 # An event's envelope around its payload: names, numbers, ids.
@@ -300,8 +302,8 @@ class Node:
             dedup_window=config.dedup_window,
             tracer=self.tracer,
         )
-        self.trace = Snoop(trace, identity, TRACE_ROUTING_KEY)
-        self.spy = Snoop(spy, identity, SPY_ROUTING_KEY)
+        self.trace = Snoop(trace, identity, TRACE_ROUTING_KEY, self.observer)
+        self.spy = Snoop(spy, identity, SPY_ROUTING_KEY, self.observer)
         self._snoops = (self.trace, self.spy)
         pulses = self._network(PULSE, Pulse)
         self.pulses = Pulses(pulses, identity, PULSE_ROUTING_KEY)
@@ -428,6 +430,8 @@ class Node:
             prefetch=self.config.prefetch_frames,
             expires_s=self.config.queue_expires_s,
             max_length=SNOOP_QUEUE_FRAMES,
+            # The embedded broker would add sizes up at each publication, and keeps its own on disk.
+            max_bytes=SNOOP_QUEUE_BYTES if self.config.brokers else None,
         )
 
     @property

@@ -42,7 +42,10 @@ class Observer:
         """The outbox for a peer was full, and its oldest events went; `dropped` counts them too."""
 
     def gap(self, *, network: str, sender: str, missing: int) -> None:
-        """Sequence numbers are missing from one sender's stream, for good."""
+        """Sequence numbers are missing from one sender's stream, for good.
+
+        Whoever watches a snoop network is told at once of what did not come in its turn.
+        """
 
     def repaired(self, *, network: str, events: int) -> None:
         """Missing events came after all, since their sender was asked for them."""

@@ -7,19 +7,19 @@ import re
 import tempfile
 import threading
 from contextlib import ExitStack
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
-from miros import Event
+from miros import Event, return_status, signals, spy_on
 from rich.console import Console
 
-from charts_at_work import Heard, alone
 from miros_mesh import MeshConfig, NetworkedActiveObject
 from miros_mesh.cli.live_table import table
 from miros_mesh.observe.overview import Overview
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "top.svg"
-CHARTS = {"plant-1": {"pump": 0.02, "valve": 0.11}, "plant-2": {"door": 0.4, "siren": 5.0}}
-SIGNALS = {"pump": "tick", "valve": "pressure", "door": "knock", "siren": "test"}
+CHARTS = {"gatehouse": {"front": 0.4, "back": 3.0}, "attic": {"window": 0.02, "hatch": 0.11}}
 WIDTH = 88
 SECONDS = 4.5
 
@@ -35,7 +35,7 @@ def draw(folder: Path) -> str:
                     name, config=MeshConfig(home=folder, node_name=node), on_trace_rx=lambda _: None
                 )
                 chart.enable_snoop_trace()
-                chart.start_at(alone(Heard()))
+                chart.start_at(closed)
                 stack.callback(chart.stop)
                 worker = threading.Thread(target=_work, args=(chart, every_s, ended))
                 worker.start()
@@ -49,10 +49,32 @@ def draw(folder: Path) -> str:
     return re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
 
 
+@spy_on
+def closed(chart: Any, event: Event) -> Any:
+    """A door as in Getting started; what is not for it, it takes and stays."""
+    return _door(chart, event, signals.knock, opened)
+
+
+@spy_on
+def opened(chart: Any, event: Event) -> Any:
+    """The other state."""
+    return _door(chart, event, signals.shut, closed)
+
+
+def _door(chart: Any, event: Event, key: int, other: Any) -> Any:
+    if event.signal == key:
+        return chart.trans(other)
+    if event.signal in (signals.knock, signals.shut):
+        return return_status.HANDLED
+    chart.temp.fun = chart.top
+    return return_status.SUPER
+
+
 def _work(chart: NetworkedActiveObject, every_s: float, ended: threading.Event) -> None:
-    while not ended.is_set():
-        chart.post_fifo(Event(signal=SIGNALS[chart.name]))
-        ended.wait(every_s)
+    for signal in cycle(("knock", "shut")):
+        chart.post_fifo(Event(signal=signal))
+        if ended.wait(every_s):
+            return
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ from miros_mesh.errors import MeshError
 from miros_mesh.wire import generate_key
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LONGEST_DEMO_S = 3600
 LONGEST_DISCOVERY_S = 600
 
@@ -81,9 +83,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has gone.
+        _give_up_output()
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        _give_up_output()
+        sys.stderr.write(
+            f"miros-mesh {options.command}: what it prints cannot be written: {error.strerror}\n"
+        )
+        return FAILED
+
+
+def _give_up_output() -> None:
+    """Or Python would try once more at exit, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

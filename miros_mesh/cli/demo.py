@@ -61,8 +61,9 @@ def demo(config: MeshConfig, *, seconds: float, color: bool) -> int:
         for kind in kinds
     ]
     _introduce(parts, seconds)
-    with SnoopMonitor(config, networks=["snoop_trace"]) as monitor:
-        seen = monitor.watch()
+    monitor = SnoopMonitor(config, networks=["snoop_trace"])
+    seen = monitor.watch()
+    with monitor:
         accounts = _talk(parts, seconds)
     if accounts is None:
         return 1

@@ -139,8 +139,11 @@ def _heard(seconds: float, broker: str | None) -> list[SnoopRecord]:
     """What the charts of the mesh tell meanwhile."""
     records: list[SnoopRecord] = []
     config = MeshConfig.from_env(os.environ, broker_url=broker)
-    with SnoopMonitor(config) as monitor:
-        watch = monitor.watch(limit_s=seconds)
+    monitor = SnoopMonitor(config)
+    # Before the start, or the first records would come before anybody read.
+    watch = monitor.watch()
+    with monitor:
+        watch.limit(seconds)
         _say(f"watching the mesh for {seconds:g} s")
         try:
             records.extend(_until(time.monotonic() + seconds, watch))

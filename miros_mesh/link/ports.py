@@ -63,12 +63,15 @@ class QueueSpec:
     expires_s: float
     replicated: bool = False
     max_length: int | None = None
+    """How many messages may wait; the oldest go."""
+    max_bytes: int | None = None
+    """How large those that wait may be in all; likewise."""
     delete_on_stop: bool = True
     dead_letters: bool = False
-    """Whether rejected messages are kept for people to look at; not for a `max_length`."""
+    """Whether rejected messages are kept for people to look at; not for a queue with a limit."""
 
     def __post_init__(self) -> None:
-        if self.dead_letters and self.max_length is not None:
+        if self.dead_letters and not self.max_length is self.max_bytes is None:
             raise ValueError("the broker would keep what a queue of limited length drops, too")
 
 

@@ -62,6 +62,8 @@ def _arguments(spec: QueueSpec) -> dict[str, Any]:
     }
     if spec.max_length is not None:
         arguments["x-max-length"] = spec.max_length
+    if spec.max_bytes is not None:
+        arguments["x-max-length-bytes"] = spec.max_bytes
     if spec.replicated:
         arguments["x-queue-type"] = "quorum"
         arguments["x-delivery-limit"] = _DELIVERY_LIMIT

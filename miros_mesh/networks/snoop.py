@@ -12,9 +12,11 @@ from typing import Literal
 import msgspec
 
 from miros_mesh.link.ports import Delivery
+from miros_mesh.networks.gaps import Gaps
 from miros_mesh.networks.mesh import Identity
 from miros_mesh.networks.network import Network
 from miros_mesh.networks.watchers import Watchers
+from miros_mesh.observer import Observer
 from miros_mesh.wire import SnoopRecord
 
 logger = logging.getLogger(__name__)
@@ -40,7 +42,13 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 class Snoop(Watchers[SnoopRecord]):
     """One snoop network of a node: sends its charts' steps, shows everybody's to its watchers."""
 
-    def __init__(self, network: Network[SnoopRecord], identity: Identity, routing_key: str) -> None:
+    def __init__(
+        self,
+        network: Network[SnoopRecord],
+        identity: Identity,
+        routing_key: str,
+        observer: Observer,
+    ) -> None:
         super().__init__()
         self.network = network
         self.routing_key = routing_key
@@ -48,6 +56,8 @@ class Snoop(Watchers[SnoopRecord]):
         """Held by whoever takes numbers, until what has them waits in its place."""
         self._numbers: defaultdict[str, int] = defaultdict(int)
         self._identity = identity
+        self._observer = observer
+        self._gaps = Gaps()
 
     def number(self, chart: str, amount: int = 1) -> int:
         """The first of the chart's next numbers; that many are used up."""
@@ -72,7 +82,12 @@ class Snoop(Watchers[SnoopRecord]):
             return
         records = self.network.open(delivery)
         own = self._identity.incarnation
-        self.show([record for record in records if record.incarnation != own])
+        others = [record for record in records if record.incarnation != own]
+        self.show(others)
+        for record in others:
+            if missing := self._gaps.before((record.incarnation, record.chart), record.sequence):
+                network = self.network.name
+                self._observer.gap(network=network, sender=record.chart, missing=missing)
         if records:
             delivery.ack()
 

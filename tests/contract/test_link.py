@@ -346,8 +346,9 @@ def test_a_lasting_queue_keeps_what_came_while_nobody_listened(office: PostOffic
     assert heir.expect_until("last") == texts
 
 
-def test_a_queue_of_limited_length_loses_its_oldest_messages(office: PostOffice) -> None:
-    spec = queue(delete_on_stop=False, max_length=3)
+@pytest.mark.parametrize("limit", ["max_length", "max_bytes"])
+def test_a_queue_with_a_limit_loses_its_oldest_messages(limit: str, office: PostOffice) -> None:
+    spec = queue(delete_on_stop=False, **{limit: 3})
     subscriber, _ = office.listen(spec)
     subscriber.stop(LIMIT_S)
     publisher = office.publisher()
@@ -418,9 +419,10 @@ def test_a_chart_listens_though_its_dead_letters_cannot_be_kept(
     assert "rejected frames are not kept" in caplog.text
 
 
-def test_a_queue_of_limited_length_keeps_no_dead_letters() -> None:
+@pytest.mark.parametrize("limit", ["max_length", "max_bytes"])
+def test_a_queue_with_a_limit_keeps_no_dead_letters(limit: str) -> None:
     with pytest.raises(ValueError, match="limited length"):
-        queue(dead_letters=True, max_length=3)
+        queue(dead_letters=True, **{limit: 3})
 
 
 # One live process a name

@@ -12,7 +12,8 @@ import pytest
 from charts_at_work import Heard, Launch, event
 from faults.conftest import Told, settings
 from faults.traffic import SIGNAL, Account, Handled, events_through, record
-from miros_mesh import NetworkedActiveObject
+from miros_mesh import NetworkedActiveObject, SnoopGap, SnoopMonitor, SnoopRecord
+from miros_mesh.observe.watch import Watch
 from rabbitmq_server import RabbitServer
 from waiting import wait_until
 
@@ -24,6 +25,9 @@ LARGE = 2_000
 LARGE_BYTES = 20_000
 # RabbitMQ 3.10 forgets a quorum queue that was declared just before it is killed.
 REGISTERED_S = 2.0
+NOTE_EVERY_S = 0.005
+MANY = 100_000
+MONITOR_LIMIT_S = 20.0
 
 
 @pytest.fixture
@@ -65,6 +69,49 @@ def test_broker_frozen_for_longer_than_two_heartbeats(
 ) -> None:
     with events_through("broker frozen", sender, handled), own_broker.frozen():
         for_(FROZEN_S)
+
+
+def test_broker_stopped_and_started_under_a_monitor(
+    own_broker: RabbitServer, own_url: str, launch: Launch
+) -> None:
+    # Given a chart that tells the snoop network one note after another, and a monitor
+    sender = launch("sender", settings(own_url), Heard(), on_trace_rx=lambda _: None)
+    sender.enable_snoop_trace()
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(NOTE_EVERY_S):
+            sender.snoop_scribble("note")
+
+    telling = threading.Thread(target=tell)
+    items: list[SnoopRecord | SnoopGap] = []
+    with SnoopMonitor(settings(own_url), networks=["snoop_trace"]) as monitor:
+        watch = monitor.watch()
+        telling.start()
+        try:
+            items += read(watch, 20)
+            # When the broker goes and comes back
+            own_broker.stop()
+            items += watch.waiting(MANY)
+            own_broker.start()
+            # Then the monitor goes on by itself
+            items += read(watch, 20)
+        finally:
+            ended.set()
+            telling.join()
+    # And every note is shown once, or is in a gap
+    numbers = [item.sequence for item in items if isinstance(item, SnoopRecord)]
+    missing = sum(item.missing for item in items if isinstance(item, SnoopGap))
+    assert len(set(numbers)) == len(numbers)
+    assert len(numbers) + missing == max(numbers) - min(numbers) + 1
+
+
+def read(watch: Watch, amount: int) -> Iterator[SnoopRecord | SnoopGap]:
+    """The next so many items."""
+    for _ in range(amount):
+        item = watch.get(MONITOR_LIMIT_S)
+        assert item is not None
+        yield item
 
 
 @pytest.mark.parametrize("kind", ["memory", "disk"])

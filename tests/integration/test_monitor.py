@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, alone, keys_of, publish
 from miros_mesh import MeshConfig, NetworkedActiveObject, SnoopGap, SnoopMonitor, SnoopRecord
@@ -18,6 +19,7 @@ from miros_mesh.errors import (
     NotStartedError,
     UnknownChartError,
 )
+from miros_mesh.observe.metrics import MetricsObserver
 from miros_mesh.observe.watch import Watch
 from miros_mesh.testing import MemoryMesh
 from miros_mesh.wire import Codec, KeyRing
@@ -63,6 +65,13 @@ def told(config: MeshConfig, records: Sequence[SnoopRecord], key: bytes | None =
     codec = Codec("snoop_trace", KeyRing(keys), SnoopRecord, max_frame_bytes=100_000)
     frame = codec.seal([codec.encode(record) for record in records])
     publish(config, frame, network="snoop_trace", routing_key="snoop.trace")
+
+
+def by(way: str, request: pytest.FixtureRequest) -> MeshConfig:
+    """The embedded broker or a RabbitMQ, past which `told` can put records."""
+    if way == "embedded":
+        return MeshConfig()
+    return MeshConfig(broker_url=request.getfixturevalue("vhost_url"), mesh_encryption_key=KEY)
 
 
 # What it shows
@@ -171,10 +180,7 @@ def test_what_a_foreign_chart_says_reaches_no_terminal_raw() -> None:
 def test_missing_numbers_are_a_gap_and_repeated_ones_nothing(
     way: str, request: pytest.FixtureRequest
 ) -> None:
-    config = MeshConfig()
-    if way == "rabbitmq":
-        url = request.getfixturevalue("vhost_url")
-        config = MeshConfig(broker_url=url, mesh_encryption_key=KEY)
+    config = by(way, request)
     with SnoopMonitor(config, networks=["snoop_trace"]) as monitor:
         watch = monitor.watch()
         told(config, [foreign(7), foreign(8)])
@@ -183,6 +189,32 @@ def test_missing_numbers_are_a_gap_and_repeated_ones_nothing(
     gap = SnoopGap("snoop_trace", "afar", "stranger", "1ncarn", 3, "lost")
     assert [i if isinstance(i, SnoopGap) else i.sequence for i in items] == [7, 8, gap, 12, 10, 13]
     assert "# missing: 3\n" in monitor.chart("stranger").trace()
+
+
+@pytest.mark.parametrize("way", ["embedded", "rabbitmq"])
+def test_observers_of_all_who_watch_count_what_is_missing(
+    way: str, request: pytest.FixtureRequest
+) -> None:
+    # Given a monitor and a chart that watch, each with metrics
+    config = by(way, request)
+    registries = CollectorRegistry(), CollectorRegistry()
+    of_monitor, of_chart = (MetricsObserver(each) for each in registries)
+    with SnoopMonitor(config.overridden(observers=(of_monitor,))):
+        chart = producer("near", config.overridden(observers=(of_chart,)))
+        # When a stranger's records are missing
+        told(config, [foreign(3)])
+        told(config, [foreign(7), foreign(8), foreign(10)])
+
+        # Then both say how many
+        def counted() -> list[tuple[float | None, ...]]:
+            names = "miros_mesh_gaps_total", "miros_mesh_missing_events_total"
+            return [
+                tuple(each.get_sample_value(name, {"network": "snoop_trace"}) for name in names)
+                for each in registries
+            ]
+
+        wait_until(lambda: counted() == [(2, 4), (2, 4)])
+        chart.stop()
 
 
 def test_a_slow_reader_gets_a_gap_of_its_own_and_the_others_everything() -> None:

@@ -30,8 +30,8 @@ def test_each_program_of_the_pages_is_tested_here() -> None:
     ("program", "says"),
     [
         (TALK, "alice got a pong from bob\n"),
-        (WATCHING, "door e->start_at() top->closed\ndoor e->knock() closed->opened\n"),
-        (OBSERVED, 'miros_mesh_handed_over_events_total{chart="bob"} 1.0\n'),
+        (WATCHING, "front e->start_at() top->closed\nfront e->knock() closed->opened\n"),
+        (OBSERVED, 'miros_mesh_handed_over_events_total{chart="back"} 1.0\n'),
     ],
     ids=lambda value: value[1] if isinstance(value, tuple) else "",
 )

@@ -13,7 +13,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeAlias
@@ -22,8 +22,10 @@ import pytest
 
 from charts_at_work import KEY, OTHER_KEY, Heard, Recorder, alone, event, keys_of, publish
 from miros_mesh import MeshConfig, NetworkedActiveObject, SnoopRecord
-from miros_mesh.observe.ecs import from_ecs
+from miros_mesh.node import SNOOP_QUEUE_BYTES
+from miros_mesh.observe.ecs import from_ecs, to_ecs
 from miros_mesh.wire import ChartPulse, Codec, KeyRing, Origin, PeerPulse, Pulse
+from rabbitmq_server import RabbitServer
 from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(90)
@@ -31,6 +33,7 @@ pytestmark = pytest.mark.timeout(90)
 COMMAND = str(Path(sys.executable).with_name("miros-mesh"))
 LIMIT_S = 30.0
 OTHER, RESET = "\x1b[95m", "\x1b[0m"
+LONG_NOTE = "x" * 30_000
 EVIL = "\x1b[2Jevil\r\n[red]"
 
 
@@ -92,6 +95,14 @@ class Terminal:
 
 Begin: TypeAlias = Callable[..., Chart]
 Open: TypeAlias = Callable[..., Terminal]
+Started: TypeAlias = Callable[["subprocess.Popen[str]"], "subprocess.Popen[str]"]
+
+
+@pytest.fixture(autouse=True)
+def own_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have told readline or a shell how wide their terminal is."""
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -106,6 +117,19 @@ def begin() -> Iterator[Begin]:
             return chart
 
         yield start
+
+
+@pytest.fixture
+def started() -> Iterator[Started]:
+    """Takes a process that must not outlive the test, however that ends."""
+    with ExitStack() as running:
+
+        def take(process: subprocess.Popen[str]) -> subprocess.Popen[str]:
+            running.callback(process.communicate)
+            running.callback(process.kill)
+            return process
+
+        yield take
 
 
 @pytest.fixture
@@ -254,16 +278,59 @@ def test_a_stuck_terminal_costs_the_chart_nothing_and_is_told_of_the_gap(begin: 
     chart.post_fifo(event("work"))
     wait_until(lambda: chart.queue.last_signal == "work")
     # And the terminal, once it reads on, shows every record or says how many are not shown
-    seen, missing = 0, 0
-    for line in process.stdout:
-        fields = json.loads(line)
-        missing += fields["miros_mesh"].get("missing", 0)
-        seen += fields["message"].startswith("note ")
-        if seen + missing == last:
-            break
+    seen, missing = accounted(process.stdout, last)
     process.kill()
     process.communicate()
     assert missing > 0
+    assert seen + missing == last
+
+
+def accounted(lines: Iterable[str], last: int) -> tuple[int, int]:
+    """How many notes are shown and how many are not, until every one is one or the other."""
+    seen, missing = 0, 0
+    for line in lines:
+        fields = json.loads(line)
+        missing += fields["miros_mesh"].get("missing", 0)
+        seen += fields["message"].startswith("note ")
+        if seen + missing >= last:
+            break
+    return seen, missing
+
+
+def test_a_dead_monitor_costs_the_charts_of_a_broker_nothing(
+    rabbitmq: RabbitServer, vhost_url: str, begin: Begin, started: Started
+) -> None:
+    # Given a monitor on a RabbitMQ, whose process does nothing any more
+    recorder, heard = Recorder(), Heard()
+    environment = {"MIROS_MESH_BROKER_URL": vhost_url, "MESH_ENCRYPTION_KEY": KEY.decode()}
+    chart = begin("door", MeshConfig.from_env(environment, observers=(recorder,)))
+    other = NetworkedActiveObject("gate", config=MeshConfig.from_env(environment, node_name="g"))
+    other.start_at(alone(heard))
+    # It is given few frames beyond the queue, so that the queue is soon full.
+    environment["MIROS_MESH_PREFETCH_FRAMES"] = "10"
+    process = started(piped("snoop", "--json", "--trace", **environment))
+    assert process.stdout
+    fd = process.stdout.fileno()
+    chart.scribble_until(lambda: select.select([fd], [], [], 0)[0])
+    process.send_signal(signal.SIGSTOP)
+    # When a chart tells more than the broker keeps for it
+    last = SNOOP_QUEUE_BYTES // len(LONG_NOTE) + 500
+    for number in range(1, last + 1):
+        chart.snoop_scribble(f"note {number} {LONG_NOTE}")
+        if number % 100 == 0:
+            chart.transmit(event("step", number))
+            wait_until(lambda: not chart.health().outbox_events and chart.idle, LIMIT_S)
+    # Then every event arrives, nothing is dropped, and the broker's queue has an end
+    wait_until(lambda: heard.payloads == list(range(100, last + 1, 100)), LIMIT_S)
+    other.stop()
+    assert recorder.drops == []
+    queues = ("list_queues", "-p", vhost_url.rpartition("/")[2], "message_bytes_ready")
+    listed = rabbitmq.rabbitmqctl(*queues)
+    assert SNOOP_QUEUE_BYTES // 2 < max(map(int, listed.split())) <= SNOOP_QUEUE_BYTES
+    # And the monitor, brought back to life, goes on and tells what it has missed
+    process.send_signal(signal.SIGCONT)
+    seen, missing = accounted(process.stdout, last)
+    assert min(seen, missing) > 0
     assert seen + missing == last
 
 
@@ -293,6 +360,24 @@ def test_a_file_and_what_comes_after_it_are_one_stream(begin: Begin, tmp_path: P
     assert 0 in numbers
     assert len(numbers) == numbers[-1] - first + 1
     assert [json.dumps(line) for line in lines[: len(whole)]] == whole
+
+
+@pytest.mark.parametrize("arguments", [["snoop", "--json", "--history"], ["sequence"]])
+def test_a_disk_that_is_full_is_told_in_a_line(arguments: list[str], tmp_path: Path) -> None:
+    record = SnoopRecord("n", "door", "1ncarn", 1, "trace", 1.0, "e->go() a->b", "go", "a", "b")
+    file = tmp_path / "kept.json"
+    file.write_text(json.dumps(to_ecs(record)) + "\n")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [COMMAND, *arguments, str(file)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+    said = f"miros-mesh {arguments[0]}: what it prints cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 @pytest.mark.parametrize(

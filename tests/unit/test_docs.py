@@ -33,7 +33,7 @@ def test_every_setting_has_a_meaning() -> None:
 
 
 def test_every_reason_of_a_drop_is_explained_and_no_other() -> None:
-    table = OBSERVABILITY.partition("## Why events are dropped")[2].partition("\n## ")[0]
+    table = OBSERVABILITY.partition("### Why events are dropped")[2].partition("\n### ")[0]
     explained = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
     assert doc_tables.reasons() <= explained
     source = "".join(file.read_text() for file in PACKAGE.rglob("*.py"))

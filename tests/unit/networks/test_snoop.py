@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miros_mesh.networks import Snoop, Step, printable, render
+from miros_mesh.networks.gaps import Gaps as SequenceGaps
 from miros_mesh.observer import Observer
 from miros_mesh.wire import SnoopRecord
 from ports_in_hand import Handed, Shelf
@@ -37,9 +38,19 @@ class Counted(Observer):
         self.events += events
 
 
+class Gaps(Observer):
+    """Which gaps were told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, int]] = []
+
+    def gap(self, *, network: str, sender: str, missing: int) -> None:
+        self.told.append((network, sender, missing))
+
+
 @pytest.fixture
 def snoop() -> Snoop:
-    return Snoop(trace_network(), OURS, "snoop.trace")
+    return Snoop(trace_network(), OURS, "snoop.trace", Observer())
 
 
 # Lines
@@ -165,6 +176,34 @@ def test_a_record_of_the_own_node_that_comes_back_is_not_shown_again(snoop: Snoo
     assert delivery.acks == 1
 
 
+def test_what_is_missing_in_a_chart_s_stream_is_told_to_observers() -> None:
+    observer = Gaps()
+    snoop = Snoop(trace_network(observer), OURS, "snoop.trace", observer)
+
+    # Whoever joins late has missed nothing; what comes again, or too late, is no gap of its own.
+    for numbers in ([7, 8], [8, 9], [12], [10], [13]):
+        snoop.receive(Handed(snoop_frame_of(*(record(sequence=number) for number in numbers))))
+    # Each chart, and each incarnation, counts for itself.
+    snoop.receive(Handed(snoop_frame_of(record(chart="other", sequence=40))))
+    snoop.receive(Handed(snoop_frame_of(record(incarnation="anew", sequence=1))))
+    # What the own node tells came to its watchers in another way.
+    for number in (1, 5):
+        own = record(incarnation=OURS.incarnation, sequence=number)
+        snoop.receive(Handed(snoop_frame_of(own)))
+
+    assert observer.told == [("snoop_trace", "talker", 2)]
+
+
+def test_of_many_senders_the_longest_silent_are_forgotten() -> None:
+    gaps = SequenceGaps(senders=2)
+
+    for chart in ("a", "b", "a", "c"):
+        gaps.before(("1ncarn", chart), 1)
+
+    assert gaps.before(("1ncarn", "a"), 3) == 1
+    assert gaps.before(("1ncarn", "b"), 3) == 0
+
+
 def test_a_refused_frame_is_rejected_and_not_acknowledged(snoop: Snoop) -> None:
     delivery = Handed(b"\x01 rubbish")
 
@@ -198,7 +237,7 @@ def test_a_chart_that_no_longer_asks_is_not_shown_anything(snoop: Snoop) -> None
 def test_a_frame_of_our_own_that_comes_back_is_not_opened() -> None:
     observer = Counted()
     network = trace_network(observer, expendable=True)
-    snoop, shelf = Snoop(network, OURS, "snoop.trace"), Shelf()
+    snoop, shelf = Snoop(network, OURS, "snoop.trace", observer), Shelf()
     network.attach(shelf)
     snoop.send(snoop.records("talker", 1, [Step("trace", 1.5, "a"), Step("trace", 1.5, "b")]))
     body = shelf.parcels[0].seal()

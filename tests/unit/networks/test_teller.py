@@ -10,6 +10,7 @@ import pytest
 
 from miros_mesh.networks import Snoop, Step, Teller
 from miros_mesh.networks.teller import TELLINGS
+from miros_mesh.observer import Observer
 from miros_mesh.wire import SnoopRecord
 from ports_in_hand import Shelf
 from post_office import LIMIT_S
@@ -33,7 +34,7 @@ class Desk:
         self.beats = 0
         self.shown: list[SnoopRecord] = []
         self.shelf = Shelf()
-        self.snoop = Snoop(trace_network(), OURS, "snoop.trace")
+        self.snoop = Snoop(trace_network(), OURS, "snoop.trace", Observer())
         self.snoop.network.attach(self.shelf)
         self.snoop.watch("watching", self._show)
         self.teller = Teller("test", dropped=self._drop, beat=self._beat)
