@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import secrets
@@ -18,7 +17,7 @@ from miros_mesh.errors import ChartNameTakenError, MeshError, StoppedError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.broker import LinkSettings, amqp_link, embedded_link
 from miros_mesh.link.embedded import load_or_create_key, prepare_home
-from miros_mesh.link.ports import Broker, Link, QueueSpec, Subscriber
+from miros_mesh.link.ports import Broker, Link, Subscriber
 from miros_mesh.networks import (
     Arrival,
     History,
@@ -37,6 +36,7 @@ from miros_mesh.networks import (
 from miros_mesh.observer import Observers, Tracer
 from miros_mesh.report import StopReport
 from miros_mesh.search import Search, marks_of
+from miros_mesh.topology import Topology
 from miros_mesh.wire import (
     FRAME_OVERHEAD_BYTES,
     ChartPulse,
@@ -60,10 +60,6 @@ PULSE = "pulse"
 TRACE_ROUTING_KEY = "snoop.trace"
 SPY_ROUTING_KEY = "snoop.spy"
 PULSE_ROUTING_KEY = "pulse"
-# Whoever stopped reading the snoop stream loses its oldest records, not the broker its memory.
-SNOOP_QUEUE_FRAMES = 10_000
-# With full frames these would be gigabytes, and a broker short of memory takes no events either.
-SNOOP_QUEUE_BYTES = 64 * 1024 * 1024
 # Nobody waits for a record, and a frame costs a chart's process more than what is in it.
 SNOOP_FRAME_RECORDS = 1_000
 # An event's envelope around its payload: names, numbers, ids.
@@ -81,6 +77,7 @@ class Node:
     def __init__(self, config: MeshConfig) -> None:
         self.config = config
         self.identity = Identity(config.node_name or _generated_name(), secrets.token_hex(6))
+        self.topology = Topology(config, self.identity)
         self.forked = False
         """Whether this is a child's copy of its parent's node, of which nothing works."""
         self.bulletin = Bulletin(self.identity.node, NETWORKS[0])
@@ -230,7 +227,7 @@ class Node:
         inbox = self._charts[chart] = Inbox(
             self.mesh, chart, room=room, post=post, missed=self.repair.look
         )
-        queue = self._mesh_queue(chart, rx_routing_key)
+        queue = self.topology.of_chart(chart, rx_routing_key)
         self._queues[chart] = queue.name
         self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
         return inbox
@@ -244,7 +241,7 @@ class Node:
                 return
             self._charts[chart] = None
         unhandled = inbox.close()
-        if unhandled and not self._lasting:
+        if unhandled and not self.topology.lasting:
             self.observer.dropped(network="mesh", reason="stopped", events=unhandled)
         self.subscriber.remove(self._queues[chart])
 
@@ -269,7 +266,8 @@ class Node:
                 return
             self._watched.add(snoop.network.name)
         try:
-            self.subscriber.add(self._snoop_queue(snoop), snoop.receive, self._add_timeout_s)
+            queue = self.topology.of_watchers(snoop.network.name)
+            self.subscriber.add(queue, snoop.receive, self._add_timeout_s)
         except BaseException:
             # Whoever asks next tries again.
             self._watched.discard(snoop.network.name)
@@ -310,8 +308,7 @@ class Node:
         repairs = self._network(REPAIR, wire.Repair)
         link = self._make_link(self._link_settings())
         self.peers = Peers(link, (mesh, trace, spy, repairs, pulses))
-        claim = exchange_of(f"name.{config.node_name}") if config.node_name else None
-        self.subscriber: Subscriber = link.subscriber(self.home, claim=claim)
+        self.subscriber: Subscriber = link.subscriber(self.home, claim=self.topology.claim)
         self.repair = Repair(
             repairs,
             self.mesh,
@@ -327,7 +324,8 @@ class Node:
         publisher = self.peers.add(self.home)
         self.subscriber.wait_ready(self._start_timeout_s)
         publisher.wait_ready(self._start_timeout_s)
-        self.subscriber.add(self._repair_queue(), self.repair.receive, self._add_timeout_s)
+        asked = self.topology.of_repair(REPAIR, self.repair.routing_key)
+        self.subscriber.add(asked, self.repair.receive, self._add_timeout_s)
         self.repair.start()
         if self.search:
             self.search.start(link, self.peers, self.mesh, self.observer)
@@ -400,45 +398,6 @@ class Node:
             return amqp_link(settings)
         return embedded_link(settings, prepare_home(self.config.home_folder))
 
-    def _mesh_queue(self, chart: str, rx_routing_key: str) -> QueueSpec:
-        return QueueSpec(
-            # AMQP lists no bindings: a chart that comes back for other topics needs a new queue.
-            name=_queue_name("mesh", self.name, f"{chart}.{_digest(rx_routing_key)}"),
-            exchange=exchange_of("mesh"),
-            routing_pattern=rx_routing_key,
-            prefetch=self.config.prefetch_frames,
-            expires_s=self.config.queue_expires_s,
-            replicated=self._lasting,
-            delete_on_stop=not self._lasting,
-            dead_letters=True,
-        )
-
-    def _repair_queue(self) -> QueueSpec:
-        return QueueSpec(
-            name=_queue_name(REPAIR, self.name, self.identity.incarnation),
-            exchange=exchange_of(REPAIR),
-            routing_pattern=self.repair.routing_key,
-            prefetch=self.config.prefetch_frames,
-            expires_s=self.config.queue_expires_s,
-        )
-
-    def _snoop_queue(self, snoop: Snoop | Pulses) -> QueueSpec:
-        return QueueSpec(
-            name=_queue_name(snoop.network.name, self.name, self.identity.incarnation),
-            exchange=snoop.network.exchange,
-            routing_pattern="#",
-            prefetch=self.config.prefetch_frames,
-            expires_s=self.config.queue_expires_s,
-            max_length=SNOOP_QUEUE_FRAMES,
-            # The embedded broker would add sizes up at each publication, and keeps its own on disk.
-            max_bytes=SNOOP_QUEUE_BYTES if self.config.brokers else None,
-        )
-
-    @property
-    def _lasting(self) -> bool:
-        """Whether the queues of its charts outlive it."""
-        return self.config.node_name is not None
-
     @property
     def _start_timeout_s(self) -> float:
         config = self.config
@@ -460,11 +419,3 @@ def _home_broker(config: MeshConfig) -> Broker:
 
 def _generated_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2s(text.encode(), digest_size=4).hexdigest()
-
-
-def _queue_name(network: str, node: str, owner: str) -> str:
-    return f"{exchange_of(network)}.{node}.{owner}"

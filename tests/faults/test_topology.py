@@ -17,13 +17,13 @@ from faults.traffic import (
 )
 from miros_mesh import DEFAULT_ROUTING_KEY, NetworkedActiveObject
 from miros_mesh.networks import exchange_of
-from miros_mesh.node import _digest
+from miros_mesh.topology import chart_queue
 from rabbitmq_server import RabbitServer
 from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
-QUEUE = f"miros_mesh.v1.mesh.receiver.receiver.{_digest(DEFAULT_ROUTING_KEY)}"
+QUEUE = chart_queue("receiver", "receiver", DEFAULT_ROUTING_KEY)
 LAST = 100
 SHORT = 20
 FEW = 200

@@ -16,14 +16,14 @@ from miros_mesh import DEFAULT_ROUTING_KEY, MeshConfig, NetworkedActiveObject, O
 from miros_mesh.errors import ChartNameTakenError
 from miros_mesh.link.publisher import BrokerPublisher
 from miros_mesh.networks import exchange_of
-from miros_mesh.node import _digest
 from miros_mesh.observe.tracing import OpenTelemetryTracer
+from miros_mesh.topology import chart_queue
 from miros_mesh.wire import Codec, KeyRing, Repair
 from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
-QUEUE = f"miros_mesh.v1.mesh.receiver.receiver.{_digest(DEFAULT_ROUTING_KEY)}"
+QUEUE = chart_queue("receiver", "receiver", DEFAULT_ROUTING_KEY)
 FEW = 20
 # Above the largest frame of a node of these settings, if all of it went in one.
 LARGE = 40_000

@@ -22,8 +22,8 @@ import pytest
 
 from charts_at_work import KEY, OTHER_KEY, Heard, Recorder, alone, event, keys_of, publish
 from miros_mesh import MeshConfig, NetworkedActiveObject, SnoopRecord
-from miros_mesh.node import SNOOP_QUEUE_BYTES
 from miros_mesh.observe.ecs import from_ecs, to_ecs
+from miros_mesh.topology import SNOOP_QUEUE_BYTES
 from miros_mesh.wire import ChartPulse, Codec, KeyRing, Origin, PeerPulse, Pulse
 from rabbitmq_server import RabbitServer
 from waiting import wait_until
