@@ -155,6 +155,8 @@ class Nodes:
             broker_url=url,
             mesh_encryption_key=KEY,
             heartbeat_interval_s=HEARTBEAT_S,
+            # What is kept to be sent again fills up to here while it warms up, and grows no more.
+            repair_events=1_000,
             observers=(self._ups,),
         )
         receiving = config.overridden(node_name="receiver")
