@@ -124,6 +124,40 @@ def test_the_nodes_own_broker_is_not_told_under_any_of_its_addresses(field) -> N
     assert sink.peers == {f"{ADDRESS}:5672"}
 
 
+@pytest.mark.parametrize(
+    ("payload", "problem"),
+    [
+        ({"hosts": (ADDRESS,)}, "its payload is dict; it has to be a ConnectionDiscoveryPayload"),
+        (None, "its payload is NoneType; it has to be a ConnectionDiscoveryPayload"),
+        (
+            ConnectionDiscoveryPayload(ADDRESS, (), "registry"),  # type: ignore[arg-type]
+            "hosts of 'registry' is str; it has to be a tuple of texts",
+        ),
+    ],
+    ids=["a dictionary", "nothing", "a text of hosts"],
+)
+def test_a_payload_of_a_wrong_type_is_said_and_harms_nothing(
+    field, payload: object, problem: str, caplog
+) -> None:
+    sink = Sink()
+    discovery = field(sink)
+    publish(discovery._chart, CONNECTION_DISCOVERY, payload)
+    tell(discovery, ADDRESS)
+    wait_until(lambda: sink.peers == {f"{ADDRESS}:5672"})
+    [record] = caplog.records
+    assert record.getMessage() == f"a CONNECTION_DISCOVERY is left out: {problem}"
+
+
+def test_a_host_that_makes_no_sense_is_said_with_its_place_and_its_source(field, caplog) -> None:
+    sink = Sink()
+    discovery = field(sink)
+    tell(discovery, ADDRESS, "amqp://bob:dobbs@10.0.0.1", dead=("c d",))
+    wait_until(lambda: len(caplog.records) == 2)
+    assert "entry 2 of hosts told by 'a source' is left out" in caplog.text
+    assert "entry 1 of dead told by 'a source' is left out" in caplog.text
+    assert "dobbs" not in caplog.text
+
+
 def test_hosts_that_make_no_sense_are_left_out(field) -> None:
     sink = Sink()
     discovery = field(sink)
