@@ -295,7 +295,7 @@ def _discovery_seconds(text: str) -> float:
 
 def _run_demo(options: argparse.Namespace) -> int:
     color = not options.no_color and "NO_COLOR" not in os.environ and sys.stdout.isatty()
-    if options.broker or os.environ.get("MIROS_MESH_HOME"):
+    if options.broker or os.environ.get("MIROS_MESH_HOME", "").strip():
         return demo(_with_key(options.broker), seconds=options.seconds, color=color)
     # The user's own folder may hold the store of another version.
     with TemporaryDirectory("", "miros-mesh-demo-", ignore_cleanup_errors=True) as home:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from cryptography.fernet import Fernet
 from charts_at_work import KEY
 from lan_guard import VARIABLE
 from miros_mesh.discovery import Verdict
+from miros_mesh.link.embedded import opening, schema
 from rabbitmq_server import HOST, USER, RabbitServer, free_ports
 from waiting import wait_until
 
@@ -433,7 +436,12 @@ def demos(
     rabbitmq.start()
     homes = tmp_path_factory.mktemp("homes")
     url = rabbitmq.url(rabbitmq.new_vhost())
+    store = homes / "state" / "miros_mesh" / opening.DATABASE_FILE
+    store.parent.mkdir(parents=True, mode=0o700)
+    an_older_store(store)
+    no_home = {"MIROS_MESH_HOME": "", "XDG_STATE_HOME": str(homes / "state")}
     running = {
+        "older store": Demo(homes / "e", "--seconds", "8", **no_home),
         "embedded": Demo(homes / "a", "--seconds", "8"),
         "rabbitmq": Demo(homes / "b", "--seconds", "8", "--broker", url),
         "terminal": Demo(homes / "c", "--seconds", "8", terminal=True),
@@ -446,7 +454,31 @@ def demos(
             demo.close()
 
 
-@pytest.mark.parametrize("kind", ["embedded", "rabbitmq", "terminal", "no-color"])
+KINDS = ["older store", "embedded", "rabbitmq", "terminal", "no-color"]
+
+
+def an_older_store(file: Path) -> None:
+    """What an earlier version of the embedded broker has left in the user's folder."""
+    file.touch(mode=0o600)
+    with contextlib.closing(sqlite3.connect(file)) as older:
+        older.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        older.execute(f"PRAGMA user_version = {schema.VERSION - 1}")
+        older.execute("CREATE TABLE messages (id)")
+        older.commit()
+
+
+def test_the_demo_leaves_nothing_of_its_own_embedded_broker(
+    demos: dict[str, Result], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert demos["older store"].code == 0
+    homes = tmp_path_factory.getbasetemp() / "homes0"
+    assert not [left for left in homes.glob("miros-mesh-demo-*") if left.is_dir()]
+    assert [each.name for each in (homes / "state").rglob("*") if each.is_file()] == [
+        opening.DATABASE_FILE
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_demo_ends_well_with_its_books(demos: dict[str, Result], kind: str) -> None:
     shown = demos[kind]
     assert (shown.code, shown.err) == (0, "")
