@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -328,3 +329,34 @@ def test_a_discovery_that_was_not_started_can_be_told_and_stopped() -> None:
     discovery.evaluate_hosts_file()
     discovery.stop()
     assert discovery.peers == ()
+
+
+def test_a_cache_is_doubted_while_the_node_is_connected_to_nobody_in_it(
+    field, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a young cache of a broker that is gone, while another one is there
+    switch_on(monkeypatch)
+    search = {"addresses": [OTHER], "found_at": time.time() - 60}
+    (tmp_path / "lan_cache.json").write_text(json.dumps({"searches": {"a mesh": search}}))
+    sink, brokers, network = Sink(), Brokers(), Network(ADDRESS)
+    brokers.ours(ADDRESS)
+    discovery = field(sink, brokers, sources=("lan",), scope="a mesh", scanner=network)
+    wait_until(lambda: sink.peers == {f"{OTHER}:5672"})
+    (lan,) = (each for each in discovery._chart.children if each.name == "lan_chart")
+
+    def connected() -> bool:
+        return bool(lan._is_connected(Endpoint(OTHER, 5672)))
+
+    # When it is doubted while the node is connected to it, then nobody searches
+    discovery.peer_up(Endpoint(OTHER, 5672))
+    wait_until(connected)
+    lan.tell("cache_doubted")
+    wait_until(lambda: "cache_doubted:read_or_discover_network_details:HOOK" in lan.spy())
+    assert network.scans == 0
+
+    # When the connection breaks, then the other one is found
+    discovery.peer_down(Endpoint(OTHER, 5672))
+    wait_until(lambda: not connected())
+    lan.tell("cache_doubted")
+    wait_until(lambda: f"{ADDRESS}:5672" in sink.peers)
+    assert network.scans == 1
