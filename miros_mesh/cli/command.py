@@ -32,8 +32,9 @@ LONGEST_DISCOVERY_S = 600
 
 _DISCOVER_HELP = """\
 Look for the brokers of other hosts, as a node with these settings would, and say what is there.
-Nothing is joined and nothing is declared. Progress goes to standard error, the table or the JSON
-to standard output. Exit code 0 if a broker of our mesh was found beside our own.
+Nothing is joined and nothing is declared. Progress goes to standard error (with --json only if that
+is a terminal), the table or the JSON to standard output. Exit code 0 if a broker of our mesh was
+found beside our own, 1 if not.
 
 What is sent: manual logs in at each host of the hosts file; lan opens a TCP connection to the
 broker's port at up to 1,024 addresses of this host's own private networks, whatever the cache says,
