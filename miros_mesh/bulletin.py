@@ -26,24 +26,32 @@ Post = Callable[[str, object], None]
 class Bulletin(Observer):
     """Posts the public signals to every chart that runs at the time.
 
-    A chart is told of changes, not of how things stood when it started: otherwise each chart would
-    get a `PEER_UP` at each start, and two charts of a node that start one after the other different
-    ones.
+    A chart that starts gets one `PEER_UP` for each broker that is connected by then, so that none
+    depends on whether a broker was found before it started or after. Home is left out: it is there,
+    or the chart could not have started.
     """
 
-    def __init__(self, node: str, network: str) -> None:
+    def __init__(self, node: str, network: str, home: str) -> None:
         self._thread_name = f"mesh-{node}-signals"
         self._network = network
+        self._home = home
         self._posts: dict[str, Post] = {}
-        self._up: set[str] = set()
+        # A dictionary, because it keeps the order.
+        self._up: dict[str, None] = {}
+        # What a chart is told of a peer, at its start and later, has one order.
+        self._telling = threading.RLock()
         self._overflow = Throttle(OVERFLOW_EVERY_S)
         self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
 
     def subscribe(self, chart: str, post: Post) -> None:
-        """The chart has started."""
-        with self._lock:
-            self._posts = {**self._posts, chart: post}
+        """The chart has started; `post` is told of the peers that are up, but for home."""
+        with self._telling:
+            with self._lock:
+                self._posts = {**self._posts, chart: post}
+            for peer in self._up:
+                if peer != self._home:
+                    post(PEER_UP, PeerChange(peer, CONNECTED))
 
     def unsubscribe(self, chart: str) -> None:
         """The chart ends."""
@@ -61,13 +69,15 @@ class Bulletin(Observer):
                 timer.join()
 
     def peer_up(self, *, peer: str) -> None:
-        self._up.add(peer)
-        self._post(PEER_UP, PeerChange(peer, CONNECTED))
+        with self._telling:
+            self._up[peer] = None
+            self._post(PEER_UP, PeerChange(peer, CONNECTED))
 
     def peer_down(self, *, peer: str, reason: str) -> None:
-        if peer in self._up and reason != STOPPED:
-            self._post(PEER_DOWN, PeerChange(peer, reason))
-        self._up.discard(peer)
+        with self._telling:
+            if peer in self._up and reason != STOPPED:
+                self._post(PEER_DOWN, PeerChange(peer, reason))
+            self._up.pop(peer, None)
 
     def overflowed(self, *, peer: str, network: str, events: int) -> None:
         if network == self._network:

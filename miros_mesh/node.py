@@ -80,8 +80,8 @@ class Node:
         self.topology = Topology(config, self.identity)
         self.forked = False
         """Whether this is a child's copy of its parent's node, of which nothing works."""
-        self.bulletin = Bulletin(self.identity.node, NETWORKS[0])
         self.home = _home_broker(config)
+        self.bulletin = Bulletin(self.identity.node, NETWORKS[0], self.home.name)
         self._vitals = Vitals(self.home.name)
         self.search = Search(config, self.identity.node) if config.discovery_sources else None
         searching = (self.search,) if self.search else ()

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import get_args
 
 from miros_mesh.cli.check import check
 from miros_mesh.cli.demo import demo
@@ -19,7 +21,7 @@ from miros_mesh.cli.moment import moment
 from miros_mesh.cli.sequence import add_sequence
 from miros_mesh.cli.snoop import Wanted, snoop
 from miros_mesh.cli.top import top
-from miros_mesh.config import MeshConfig
+from miros_mesh.config import DiscoverySource, MeshConfig
 from miros_mesh.errors import MeshError
 from miros_mesh.wire import generate_key
 
@@ -30,13 +32,28 @@ LONGEST_DISCOVERY_S = 600
 
 _DISCOVER_HELP = """\
 Look for the brokers of other hosts, as a node with these settings would, and say what is there.
-Nothing is joined and nothing is declared. Exit code 0 if a broker of our mesh was found.
+Nothing is joined and nothing is declared. Progress goes to standard error (with --json only if that
+is a terminal), the table or the JSON to standard output. Exit code 0 if a broker of our mesh was
+found beside our own, 1 if not.
 
 What is sent: manual logs in at each host of the hosts file; lan opens a TCP connection to the
 broker's port at up to 1,024 addresses of this host's own private networks, whatever the cache says,
 and logs in where somebody answers; dns asks the name server, and logs in at what it names. A login
 without TLS shows user and password to whoever listens there. MIROS_MESH_LAN=off switches lan off,
 whatever is asked for here.
+
+Verdicts, and what to do:
+  ours         a broker with our mesh: nothing to do
+  own          the broker of these settings: nothing to do; it is not counted
+  nothing      nobody answers there: is the broker up, the port open, the address right?
+  not_amqp     something else listens there: correct the port
+  certificate  its TLS certificate is not for this address, or nobody vouches for it: renew it, or
+               give the authority that signed it
+  no_tls       it speaks no TLS at this port: use its TLS port, mostly 5671
+  credentials  it refuses user or password: make the user there, or correct the settings
+  no_mesh      a broker without our mesh: start a node there, allow the user the virtual host
+  other_key    a mesh of another key: give both the same MIROS_MESH_ENCRYPTION_KEY
+  failed       the look itself failed: try again, the log says why
 """
 
 _SETTINGS_HELP = """\
@@ -168,14 +185,14 @@ def _add_discover(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     parser.add_argument("--broker", metavar="URL", help="the credentials to look with")
     parser.add_argument(
-        "--sources", type=_words, metavar="manual,lan,dns", help="default: those of the settings"
+        "--sources", type=_sources, metavar="manual,lan,dns", help="default: those of the settings"
     )
     parser.add_argument(
         "--timeout",
         type=_discovery_seconds,
         default=30.0,
         metavar="SECONDS",
-        help="how long at most (default %(default)g)",
+        help=f"how long at most, 1 to {LONGEST_DISCOVERY_S} (default %(default)g)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.set_defaults(run=_run_discover)
@@ -265,8 +282,12 @@ def _wants_color(options: argparse.Namespace) -> bool:
     return not (options.no_color or os.environ.get("NO_COLOR")) and sys.stdout.isatty()
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",")]
+def _sources(text: str) -> list[str]:
+    words = [word.strip() for word in text.split(",")]
+    known = get_args(DiscoverySource)
+    if wrong := [word for word in words if word not in known]:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is no source; known: {', '.join(known)}")
+    return words
 
 
 def _discovery_seconds(text: str) -> float:
@@ -275,7 +296,11 @@ def _discovery_seconds(text: str) -> float:
 
 def _run_demo(options: argparse.Namespace) -> int:
     color = not options.no_color and "NO_COLOR" not in os.environ and sys.stdout.isatty()
-    return demo(_with_key(options.broker), seconds=options.seconds, color=color)
+    if options.broker or os.environ.get("MIROS_MESH_HOME", "").strip():
+        return demo(_with_key(options.broker), seconds=options.seconds, color=color)
+    # The user's own folder may hold the store of another version.
+    with TemporaryDirectory("", "miros-mesh-demo-", ignore_cleanup_errors=True) as home:
+        return demo(MeshConfig(home=Path(home)), seconds=options.seconds, color=color)
 
 
 def _run_keygen(_: argparse.Namespace) -> int:

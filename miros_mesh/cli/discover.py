@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import tempfile
@@ -14,12 +15,16 @@ from pathlib import Path
 from miros_mesh.charts import signal_table
 from miros_mesh.config import MeshConfig
 from miros_mesh.discovery import Discovery, DiscoveryObserver, Endpoint, Verdict, addresses
+from miros_mesh.discovery.names import LOOKUP_TIMEOUT_S, SystemNames
 from miros_mesh.errors import ConfigError
 from miros_mesh.link.broker import LinkSettings, amqp_link
+from miros_mesh.lookups import Lookups
 from miros_mesh.observer import Observer
 from miros_mesh.search import LinkProbe, settings_of
 
 NODE = "discover"
+OWN = "own"
+"""What stands for `ours` at the broker of the settings themselves."""
 _STOP_LIMIT_S = 5.0
 _HEADER = ("address", "found by", "verdict", "ms")
 
@@ -42,10 +47,12 @@ def discover(
     timeout_s: float,
     as_json: bool,
 ) -> int:
-    """Look once with every source; 0 when a broker of our mesh was found."""
+    """Look once with every source; 0 when a broker of our mesh was found beside the own one."""
     config = _config(environ, broker_url, sources)
     signal_table.guard()
-    report = Report(config.discovery_sources, sys.stderr.isatty() or not as_json)
+    home = Home(settings_of(config, NODE).home)
+    report = Report(config.discovery_sources, home, talks=sys.stderr.isatty() or not as_json)
+    _say_missing_files(config, report)
     if addresses.lan_is_off() and "lan" in config.discovery_sources:
         report.say(f"{addresses.LAN_VARIABLE}=off: the local network is not looked at")
         report.searched(source="lan", found=0, seconds=0.0)
@@ -61,6 +68,12 @@ def discover(
         sys.stdout.write(_table(found) + "\n")
         sys.stdout.write(_conclusion(found, complete=complete, seconds=seconds) + "\n")
     return 0 if any(each.verdict == Verdict.OURS for each in found) else 1
+
+
+def _say_missing_files(config: MeshConfig, report: Report) -> None:
+    files = settings_of(config, NODE).hosts_files
+    if "manual" in config.discovery_sources and not any(file.exists() for file in files):
+        report.say(f"manual  no hosts file: looked for {', '.join(map(str, files))}")
 
 
 def _look(config: MeshConfig, report: Report, timeout_s: float) -> bool:
@@ -83,11 +96,51 @@ def _look(config: MeshConfig, report: Report, timeout_s: float) -> bool:
             link.close()
 
 
+class Home:
+    """The broker of the settings, however a source names it."""
+
+    def __init__(self, brokers: Sequence[Endpoint]) -> None:
+        self._lookups = Lookups("mesh-discover-names")
+        self._names = SystemNames()
+        self._own = addresses.own_addresses()
+        self._ports = {each.port for each in brokers}
+        self._places: set[Endpoint] | None = None
+        self._brokers = brokers
+
+    def has(self, host: str) -> bool:
+        """Whether a host is it; takes a look-up of each name."""
+        endpoint = Endpoint.parse(host, self._brokers[0].port)
+        if endpoint.port not in self._ports:
+            return False
+        if self._places is None:
+            self._places = {
+                Endpoint(each, home.port)
+                for home in self._brokers
+                for each in addresses.with_own(self._addresses(home), self._own)
+            }
+        return any(
+            Endpoint(each, endpoint.port) in self._places for each in self._addresses(endpoint)
+        )
+
+    def _addresses(self, endpoint: Endpoint) -> frozenset[str]:
+        """It and what its name stands for; a name that cannot be looked up stands for itself."""
+        found: Sequence[Endpoint] = ()
+        if not endpoint.ip:
+            with contextlib.suppress(OSError):
+                found = self._lookups.result(
+                    endpoint.host,
+                    lambda: self._names.endpoints(endpoint.host, endpoint.port),
+                    LOOKUP_TIMEOUT_S,
+                )
+        return frozenset({endpoint.host, *(each.host for each in found)})
+
+
 class Report(DiscoveryObserver):
     """Notes what the searches see, and says it while they look."""
 
-    def __init__(self, sources: Sequence[str], talks: bool) -> None:
+    def __init__(self, sources: Sequence[str], home: Home, *, talks: bool) -> None:
         self._missing = set(sources)
+        self._home = home
         self._talks = talks
         self._sightings: dict[tuple[str, str], Sighting] = {}
         self._all_searched = threading.Event()
@@ -111,13 +164,18 @@ class Report(DiscoveryObserver):
             sys.stderr.flush()
 
     def scouted(self, *, source: str, host: str, verdict: Verdict, seconds: float) -> None:
-        sighting = Sighting(host, source, str(verdict), round(seconds * 1000, 1))
+        # Refused by the own broker is worth to be known; that it has our mesh goes without saying.
+        own = verdict is Verdict.OURS and self._home.has(host)
+        word = OWN if own else str(verdict)
+        sighting = Sighting(host, source, word, round(seconds * 1000, 1))
         with self._lock:
             self._sightings[host, source] = sighting
-        self.say(f"{source:7} {host:22} {verdict}")
+        self.say(f"{source:7} {host:22} {word}")
 
     def searched(self, *, source: str, found: int, seconds: float) -> None:
-        self.say(f"{source:7} done: {found} of our mesh in {seconds:.1f} s")
+        with self._lock:
+            own = sum(e.found_by == source and e.verdict == OWN for e in self._sightings.values())
+        self.say(f"{source:7} done: {found - own} of our mesh in {seconds:.1f} s")
         with self._lock:
             self._missing.discard(source)
             if not self._missing:
@@ -160,4 +218,5 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 def _conclusion(found: Sequence[Sighting], *, complete: bool, seconds: float) -> str:
     ours = {each.address for each in found if each.verdict == Verdict.OURS}
     end = "" if complete else "; the time was too short for all"
-    return f"\n{len(ours)} of our mesh, {len(found)} looked at in {seconds:.1f} s{end}"
+    own = ", and our own" if any(each.verdict == OWN for each in found) else ""
+    return f"\n{len(ours)} of our mesh{own}, {len(found)} looked at in {seconds:.1f} s{end}"

@@ -12,6 +12,7 @@ from ipaddress import (
     IPv6Address,
     IPv6Interface,
     IPv6Network,
+    ip_address,
 )
 from itertools import chain
 from pathlib import Path
@@ -61,6 +62,20 @@ def own_addresses() -> frozenset[str]:
         for entry in entries
         if "addr" in entry
     )
+
+
+def with_own(addresses: frozenset[str], own: frozenset[str]) -> frozenset[str]:
+    """A broker of this host is there under every address of this host."""
+    here = any(each in own or is_loopback(each) for each in addresses)
+    return addresses | own if here else addresses
+
+
+def is_loopback(text: str) -> bool:
+    """Whether a host is a loopback address; a name is none."""
+    try:
+        return ip_address(text).is_loopback
+    except ValueError:
+        return False
 
 
 def working_address() -> str:

@@ -12,7 +12,15 @@ from typing import Any, Final
 from miros import Event
 
 from miros_mesh.discovery.chart import ENTRY, EXIT, DiscoveryChart, on
-from miros_mesh.discovery.json_file import Content, JsonFile, Lock, Object, anything, merged
+from miros_mesh.discovery.json_file import (
+    FOREIGN,
+    Content,
+    JsonFile,
+    Lock,
+    Object,
+    anything,
+    merged,
+)
 from miros_mesh.discovery.signals import (
     CACHE,
     CACHE_FILE_READ,
@@ -45,6 +53,7 @@ class CacheFileChart(DiscoveryChart):
         default_json: str = "",
         ours: Callable[[Object], bool] = anything,
         tidy: Callable[[Object], Object] = lambda data: data,
+        foreign: str = FOREIGN,
         lock_timeout_s: float = LOCK_TIMEOUT_S,
         **common: Any,
     ) -> None:
@@ -56,6 +65,7 @@ class CacheFileChart(DiscoveryChart):
             default=json.loads(default_json or "{}"),
             ours=ours,
             tidy=tidy,
+            foreign=foreign,
         )
         self._lock_timeout_s = lock_timeout_s
         self._reads = 0
@@ -216,6 +226,7 @@ class CacheFileChart(DiscoveryChart):
             created_at=content.created_at,
             expired=_expired(content),
             file_name=self.file_name,
+            there=content.there,
             origin=self.origin,
         )
         self.publish(Event(signal=CACHE, payload=payload))

@@ -88,7 +88,12 @@ class DiscoveryChart(Factory):
         self.queue = self.locking_deque = Mailbox(name, self.origin)
 
     def begin(self) -> None:
-        """Build the states and start; the last line of a chart's constructor."""
+        """Build the states and start; the last line of a chart's constructor.
+
+        Raises `ValueError` for a declaration that would end the chart later.
+        """
+        if problems := list(_problems(type(self))):
+            raise ValueError(f"{type(self).__name__} cannot start: {'; '.join(problems)}")
         for state, _ in self.NEST:
             self.create(state)
         for handler, reaction in reactions(type(self)):
@@ -181,6 +186,25 @@ class DiscoveryChart(Factory):
         for line in notes:
             self.live_trace_callback(line)
         return taken
+
+
+def _problems(chart: type[DiscoveryChart]) -> Iterator[str]:
+    """What is wrong with the declarations of a kind of chart."""
+    states: list[str] = []
+    for state, parent in chart.NEST:
+        if parent is not None and parent not in states:
+            yield f"NEST puts {state!r} into {parent!r}, which it does not name before"
+        states.append(state)
+    answered = set()
+    for handler, reaction in reactions(chart):
+        answered.add(reaction.signal)
+        for state in (reaction.state, *reaction.to):
+            if state not in states:
+                known = ", ".join(map(repr, states))
+                yield f"{handler.__name__} names the state {state!r}; NEST has {known}"
+    for signal in chart.HEARS:
+        if signal not in answered:
+            yield f"HEARS names {signal!r}, which no handler answers"
 
 
 def _number(signal: str) -> int:

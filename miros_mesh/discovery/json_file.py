@@ -18,6 +18,7 @@ from typing import Any, Final
 logger = logging.getLogger(__name__)
 
 LARGEST_BYTES: Final = 4 * 1024 * 1024
+FOREIGN: Final = "it is JSON, but not what is written there"
 _OWNER_ONLY: Final = 0o600
 
 Object = dict[str, Any]
@@ -34,6 +35,7 @@ class Content:
     data: Object
     modified_at: float = 0.0
     created_at: float = 0.0
+    there: bool = True
 
 
 class Lock:
@@ -62,7 +64,7 @@ def anything(_: Object) -> bool:
 
 
 class JsonFile:
-    """A file of one JSON object. `ours` judges what was read; what it refuses is foreign."""
+    """A file of one JSON object. `ours` judges what was read; what it refuses is `foreign`."""
 
     def __init__(
         self,
@@ -71,8 +73,10 @@ class JsonFile:
         default: Mapping[str, Any],
         ours: Callable[[Object], bool] = anything,
         tidy: Callable[[Object], Object] = lambda data: data,
+        foreign: str = FOREIGN,
     ) -> None:
         self.path = path
+        self._foreign = foreign
         self._default = default
         self._ours = ours
         self._tidy = tidy
@@ -100,7 +104,7 @@ class JsonFile:
         try:
             return self._load()
         except FileNotFoundError:
-            return Content(self.default)
+            return Content(self.default, there=False)
         except ForeignFileError as error:
             if self._said != str(error):
                 self._said = str(error)
@@ -138,13 +142,15 @@ class JsonFile:
         except (ValueError, RecursionError) as error:
             raise ForeignFileError(f"it is no JSON ({type(error).__name__})") from None
         if not isinstance(data, dict) or not self._ours(data):
-            raise ForeignFileError("it is JSON, but not what is written there")
+            raise ForeignFileError(self._foreign)
         return data
 
     def _set_aside(self, error: ForeignFileError) -> None:
         aside = self.path.with_name(f"{self.path.name}.set-aside")
         self.path.replace(aside)
-        logger.error("%s was of no use (%s); it is now %s", self.path, error, aside.name)
+        # Whoever has read it has said what is wrong.
+        level = logging.INFO if self._said == str(error) else logging.WARNING
+        logger.log(level, "%s was of no use (%s); it is now %s", self.path, error, aside.name)
 
     def _replace(self, raw: bytes) -> None:
         # Only one process has the lock, so one name is enough, and a killed one leaves no litter.

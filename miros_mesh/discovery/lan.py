@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +36,8 @@ DEFAULT_FILE: Final = ".miros_mesh_lan_cache.json"
 DEFAULT_JSON: Final = '{"searches": {}}'
 TIME_OUT_MINUTES: Final = 30.0
 SEARCHES_KEPT: Final = 50
+# Whoever is there is connected by then.
+DOUBT_AFTER_S: Final = (5.0, 7.5)
 
 
 class LanChart(DiscoveryChart):
@@ -59,6 +61,7 @@ class LanChart(DiscoveryChart):
         scope: str = "",
         scanner: AddressScanner | None = None,
         port: int = DEFAULT_PORTS["amqp"],
+        is_connected: Callable[[Endpoint], bool] = lambda _: True,
         **common: Any,
     ) -> None:
         super().__init__(NAME, **common)
@@ -73,7 +76,9 @@ class LanChart(DiscoveryChart):
         self._cache_file_path = str(cache_file_path)
         self._cache: CacheFileChart | None = None
         self._recce: LanRecceChart | None = None
+        self._is_connected = is_connected
         self._found_at = 0.0
+        self._doubted = 0.0
         self._asked_at = 0.0
         self.begin()
 
@@ -111,6 +116,8 @@ class LanChart(DiscoveryChart):
         seconds = time.monotonic() - self._asked_at
         self.observer.searched(source="cache", found=len(self.addresses), seconds=seconds)
         self.post_fifo(Event(signal="connections_discovered"))
+        if self.addresses:
+            self.later("cache_doubted", between(*DOUBT_AFTER_S))
         return None
 
     @on("read_or_discover_network_details", "connections_discovered")
@@ -128,6 +135,13 @@ class LanChart(DiscoveryChart):
     def cache_outdated(self, _: Event) -> None:
         """Another process may have searched meanwhile, so the cache comes first again."""
         self._read_cache()
+
+    @on("read_or_discover_network_details", "cache_doubted")
+    def cache_doubted(self, _: Event) -> None:
+        """Nobody whom the cache names is there: what it says of them is not asked again."""
+        if not any(self._is_connected(Endpoint.parse(e, self._port)) for e in self.addresses):
+            self._doubted = self._found_at
+            self._read_cache()
 
     @on("discover_network", ENTRY)
     def discover_network_entry(self, _: Event) -> None:
@@ -164,7 +178,9 @@ class LanChart(DiscoveryChart):
         if not search:
             return None
         age_s = time.time() - search["found_at"]
-        if not 0 <= age_s < self._lifetime_s(search["addresses"]):
+        if search["found_at"] == self._doubted or not 0 <= age_s < self._lifetime_s(
+            search["addresses"]
+        ):
             return None
         return tuple(search["addresses"]), search["found_at"]
 

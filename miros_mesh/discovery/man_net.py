@@ -33,6 +33,7 @@ NAME: Final = "man_net_chart"
 HOSTS_FILE: Final = ".miros_mesh_hosts.json"
 ANCESTORS_HOSTS_FILE: Final = ".miros_rabbitmq_hosts.json"
 DEFAULT_JSON: Final = '{"hosts": []}'
+NO_LIST: Final = 'there is no list under "hosts"'
 MOST_HOSTS: Final = 1024
 SOON_S: Final = 2.0
 SELDOM_S: Final = 60.0
@@ -64,6 +65,8 @@ class ManNetChart(DiscoveryChart):
         self.exchange_name = exchange_name
         paths = (cache_file_path,) if isinstance(cache_file_path, Path | str) else cache_file_path
         self._hosts_of: dict[str, tuple[str, ...] | None] = {str(path): None for path in paths}
+        self._there: dict[str, bool] = {}
+        self._no_file_said = False
         self._files: list[CacheFileChart] = []
         self._missions = Missions(send_scout, "manual")
         self._port = port
@@ -91,6 +94,7 @@ class ManNetChart(DiscoveryChart):
             CacheFileChart(
                 path,
                 default_json=DEFAULT_JSON,
+                foreign=NO_LIST,
                 crew=self.crew,
                 origin=self.origin,
                 live_trace=self.live_trace,
@@ -106,11 +110,13 @@ class ManNetChart(DiscoveryChart):
         if name not in self._hosts_of:
             return None
         self._hosts_of[name] = self._listed(name, event.payload.dict.get("hosts"))
+        self._there[name] = event.payload.there
         lists = list(self._hosts_of.values())
         if None in lists:
             return None
         self.hosts = tuple(dict.fromkeys(host for hosts in lists for host in hosts or ()))
         self.hosts = self.hosts[:MOST_HOSTS]
+        self._say_whether_there_is_a_file()
         return "evaluate_network"
 
     @on("read_and_evaluate_network_details", EVALUATE_HOSTS_FILE)
@@ -161,23 +167,34 @@ class ManNetChart(DiscoveryChart):
 
     def _listed(self, name: str, hosts: Any) -> tuple[str, ...]:
         if not isinstance(hosts, list):
-            self._name_wrong(name, 'there is no list under "hosts"')
+            self._name_wrong(f"{name} is of no use", NO_LIST)
             return ()
-        return tuple(host.strip() for host in hosts if self._can_be_scouted(name, host))
+        return tuple(
+            host.strip()
+            for number, host in enumerate(hosts, 1)
+            if self._can_be_scouted(name, number, host)
+        )
 
-    def _can_be_scouted(self, name: str, host: Any) -> bool:
+    def _can_be_scouted(self, name: str, number: int, host: Any) -> bool:
         try:
             Endpoint.parse(host, self._port)
         except AddressError as error:
             # The text may be a URL with a password, which the error does not quote.
-            self._name_wrong(f"{name}, an entry of {len(str(host))} characters", str(error))
+            self._name_wrong(f'entry {number} of "hosts" in {name} is left out', str(error))
             return False
         return True
 
     def _name_wrong(self, where: str, problem: str) -> None:
-        if where not in self._named_wrong:
-            self._named_wrong.add(where)
-            logger.warning("%s is left out: %s", where, problem)
+        text = f"{where}: {problem}"
+        if text not in self._named_wrong:
+            self._named_wrong.add(text)
+            logger.warning("%s", text)
+
+    def _say_whether_there_is_a_file(self) -> None:
+        missing = not any(self._there.values())
+        if missing and not self._no_file_said:
+            logger.info("no hosts file: looked for %s", ", ".join(self._there))
+        self._no_file_said = missing
 
     def _publish_discovery(self, live: tuple[str, ...], dead: tuple[str, ...] = ()) -> None:
         payload = ConnectionDiscoveryPayload(

@@ -15,7 +15,7 @@ class Verdict(StrEnum):
     OURS = "ours"
     """A broker that takes our credentials, with our mesh."""
     NOTHING = "nothing"
-    """Nobody answers, or the name does not exist."""
+    """Nobody answers, or one takes the connection and stays silent, or the name does not exist."""
     NOT_AMQP = "not_amqp"
     """Somebody answers and does not speak AMQP."""
     CERTIFICATE = "certificate"
@@ -30,6 +30,10 @@ class Verdict(StrEnum):
     """A broker with a mesh of another key."""
     FAILED = "failed"
     """The probe itself failed, or did not end in time."""
+
+    def __repr__(self) -> str:
+        # As a trace shows it.
+        return repr(self.value)
 
 
 class BrokerProbe(Protocol):

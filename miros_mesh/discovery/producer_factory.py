@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from miros import Event
 
-from miros_mesh.discovery.addresses import lan_candidates, lan_is_off, own_addresses
+from miros_mesh.discovery.addresses import lan_candidates, lan_is_off, own_addresses, with_own
 from miros_mesh.discovery.aliens import AlienChart, Gate
 from miros_mesh.discovery.chart import ENTRY, EXIT, DiscoveryChart, on
 from miros_mesh.discovery.dns import DnsChart
@@ -114,7 +113,10 @@ class ProducerFactoryChart(DiscoveryChart):
 
     @on("producer_discovery", CONNECTION_DISCOVERY)
     def connection_discovery(self, event: Event) -> None:
-        self._look_up(event.payload)
+        if problem := _payload_problem(event.payload):
+            logger.error("a CONNECTION_DISCOVERY is left out: %s", problem)
+        else:
+            self._look_up(event.payload)
 
     def _look_up(self, discovery: ConnectionDiscoveryPayload) -> None:
         self.crew.network.run(
@@ -242,6 +244,7 @@ class ProducerFactoryChart(DiscoveryChart):
             scope=settings.scope,
             scanner=scanner,
             port=settings.port,
+            is_connected=self._roster.is_connected,
             **self._common,
         )
 
@@ -280,20 +283,26 @@ class ProducerFactoryChart(DiscoveryChart):
 
     def _resolve(self, discovery: ConnectionDiscoveryPayload) -> Resolved:
         own = own_addresses()
-        found, home = tuple(self._parsed(discovery.hosts)), self.settings.home
+        found, home = tuple(self._parsed(discovery, "hosts")), self.settings.home
         addresses = self._addresses_of((*found, *home))
         return Resolved(
             hosts={endpoint: addresses[endpoint] for endpoint in found},
-            dead=tuple(self._parsed(discovery.dead)),
-            home={endpoint: _with_own(addresses[endpoint], own) for endpoint in home},
+            dead=tuple(self._parsed(discovery, "dead")),
+            home={endpoint: with_own(addresses[endpoint], own) for endpoint in home},
         )
 
-    def _parsed(self, hosts: Iterable[str]) -> Iterable[Endpoint]:
-        for host in hosts:
+    def _parsed(
+        self, discovery: ConnectionDiscoveryPayload, told: Literal["hosts", "dead"]
+    ) -> Iterable[Endpoint]:
+        for number, host in enumerate(getattr(discovery, told), 1):
             try:
                 yield Endpoint.parse(host, self.settings.port)
             except AddressError as error:
-                logger.warning("a host that was told as found is left out: %s", error)
+                # Not quoted: what stands there may be a URL with a password.
+                who = discovery.dispatcher
+                logger.warning(
+                    "entry %d of %s told by %r is left out: %s", number, told, who, error
+                )
 
     def _addresses_of(self, endpoints: Iterable[Endpoint]) -> dict[Endpoint, frozenset[str]]:
         """Every host with its addresses; a name that cannot be looked up now stands for itself."""
@@ -341,14 +350,12 @@ class ProducerFactoryChart(DiscoveryChart):
             self.later("forget_dead", max(end - time.monotonic(), 0.0))
 
 
-def _with_own(addresses: frozenset[str], own: frozenset[str]) -> frozenset[str]:
-    """A broker of this host is there under every address of this host."""
-    here = any(each in own or _is_loopback(each) for each in addresses)
-    return addresses | own if here else addresses
-
-
-def _is_loopback(text: str) -> bool:
-    try:
-        return ip_address(text).is_loopback
-    except ValueError:
-        return False
+def _payload_problem(payload: object) -> str | None:
+    if not isinstance(payload, ConnectionDiscoveryPayload):
+        kind = type(payload).__name__
+        return f"its payload is {kind}; it has to be a ConnectionDiscoveryPayload"
+    for name in ("hosts", "dead"):
+        if not isinstance(told := getattr(payload, name), tuple | list):
+            kind = type(told).__name__
+            return f"{name} of {payload.dispatcher!r} is {kind}; it has to be a tuple of texts"
+    return None

@@ -58,6 +58,11 @@ class Roster:
         """Whether an endpoint is a known broker or one of home."""
         return self._find(endpoint, frozenset({endpoint.host})) is not None
 
+    def is_connected(self, endpoint: Endpoint) -> bool:
+        """Whether the node is connected to a broker; home counts as one. From any thread."""
+        known = self._find(endpoint, frozenset({endpoint.host}))
+        return known is not None and (known.connected or known in self._home)
+
     def alive(self, endpoint: Endpoint, addresses: Iterable[str]) -> bool:
         """A broker was found; whether it is a new one."""
         seen = frozenset(addresses) or frozenset({endpoint.host})

@@ -57,6 +57,8 @@ class CacheReadPayload:
     created_at: float
     expired: bool
     file_name: str
+    there: bool = field(default=True, repr=False)
+    """Whether there is a file."""
     origin: str = field(default="", repr=False)
 
 
@@ -85,8 +87,8 @@ class AMQPConsumerCheckPayload:
     result: bool
     routing_key: str
     exchange_name: str
-    # Not shown, so that a trace reads as the ancestor's did.
-    verdict: Verdict = field(default=Verdict.FAILED, repr=False)
+    verdict: Verdict = Verdict.FAILED
+    # Not shown, so that a trace reads nearly as the ancestor's did.
     seconds: float = field(default=0.0, repr=False)
     origin: str = field(default="", repr=False)
 

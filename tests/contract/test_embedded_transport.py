@@ -497,8 +497,9 @@ def test_a_database_of_a_newer_version_is_refused(folder: Path) -> None:
         newer.execute("PRAGMA user_version = 3")
     newer.close()
 
-    with pytest.raises(EmbeddedStoreError, match="version 3"):
+    with pytest.raises(EmbeddedStoreError, match="version 3") as caught:
         embedded(folder).connect()
+    assert "MIROS_MESH_HOME" in str(caught.value)
 
 
 def test_a_store_that_was_removed_under_its_users_is_noticed(folder: Path, peer: Peer) -> None:

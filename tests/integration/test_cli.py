@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
 import re
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +22,8 @@ from cryptography.fernet import Fernet
 
 from charts_at_work import KEY
 from lan_guard import VARIABLE
+from miros_mesh.discovery import Verdict
+from miros_mesh.link.embedded import opening, schema
 from rabbitmq_server import HOST, USER, RabbitServer, free_ports
 from waiting import wait_until
 
@@ -272,11 +277,12 @@ def test_discover_shows_what_is_at_each_listed_host(
     rabbitmq: RabbitServer, vhost: str, tmp_path: Path
 ) -> None:
     # Given a mesh at a broker, and a port where nobody is
-    live, dead = f"{HOST}:{rabbitmq.port}", f"{HOST}:{free_ports(1)[0]}"
+    nobody, dead_port = free_ports(2)
+    live, dead = f"{HOST}:{rabbitmq.port}", f"{HOST}:{dead_port}"
     environment = searching(rabbitmq, vhost, tmp_path, live, dead)
     assert run("check", **environment).code == 0
-    # When somebody looks
-    found = run("discover", **environment)
+    # When somebody looks whose own broker is another one
+    found = run("discover", **{**environment, "RABBIT_PORT": str(nobody)})
     # Then progress goes to one stream and the table to the other
     assert found.code == 0
     assert [line.split()[:3] for line in found.lines[:3]] == [
@@ -287,6 +293,58 @@ def test_discover_shows_what_is_at_each_listed_host(
     assert found.lines[-1].startswith("1 of our mesh, 2 looked at in ")
     assert "MIROS_MESH_LAN=off: the local network is not looked at" in found.err
     assert f"manual  {live:22} ours" in found.err
+
+
+def test_discover_does_not_count_the_broker_of_its_own_settings(
+    rabbitmq: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    # Given our own broker, listed by address and by name, and nobody else
+    listed = (f"{HOST}:{rabbitmq.port}", f"localhost:{rabbitmq.port}")
+    environment = searching(rabbitmq, vhost, tmp_path, *listed)
+    assert run("check", **environment).code == 0
+    # When somebody looks
+    found = run("discover", "--sources", "manual", **environment)
+    # Then it is told as what it is, and nobody has been found
+    assert found.code == 1
+    assert [line.split()[:3] for line in found.lines[1:3]] == [
+        [host, "manual", "own"] for host in listed
+    ]
+    assert found.lines[-1].startswith("0 of our mesh, and our own, 2 looked at in ")
+    assert "manual  done: 0 of our mesh in " in found.err
+
+
+def test_discover_says_where_it_looked_for_a_hosts_file(
+    rabbitmq: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    environment = searching(rabbitmq, vhost, tmp_path)
+    Path(environment["MIROS_MESH_DISCOVERY_HOSTS_FILE"]).unlink()
+    found = run("discover", "--sources", "manual", **environment)
+    file = environment["MIROS_MESH_DISCOVERY_HOSTS_FILE"]
+    assert found.code == 1
+    assert f"manual  no hosts file: looked for {file}\n" in found.err
+
+
+def test_discover_says_nothing_of_a_silent_port_but_that(
+    rabbitmq: RabbitServer, vhost: str, tmp_path: Path
+) -> None:
+    with socket.create_server((HOST, 0)) as silent:
+        where = f"{HOST}:{silent.getsockname()[1]}"
+        environment = searching(rabbitmq, vhost, tmp_path, where)
+        found = run("discover", "--sources", "manual", **environment)
+    assert found.lines[1].split()[:3] == [where, "manual", "nothing"]
+
+
+def test_discover_names_the_source_that_it_does_not_know() -> None:
+    found = run("discover", "--sources", "lan,manul")
+    assert (found.code, found.out) == (2, "")
+    assert "argument --sources: 'manul' is no source; known: manual, lan, dns" in found.err
+
+
+def test_the_help_of_discover_explains_every_verdict_and_the_range_of_its_timeout() -> None:
+    told = run("discover", "--help", COLUMNS="80").out
+    assert not [verdict for verdict in (*Verdict, "own") if f"\n  {verdict:13}" not in told]
+    assert "1 to 600" in told
+    assert "standard error" in told
 
 
 def test_discover_tells_programs_in_json(
@@ -378,7 +436,12 @@ def demos(
     rabbitmq.start()
     homes = tmp_path_factory.mktemp("homes")
     url = rabbitmq.url(rabbitmq.new_vhost())
+    store = homes / "state" / "miros_mesh" / opening.DATABASE_FILE
+    store.parent.mkdir(parents=True, mode=0o700)
+    an_older_store(store)
+    no_home = {"MIROS_MESH_HOME": "", "XDG_STATE_HOME": str(homes / "state")}
     running = {
+        "older store": Demo(homes / "e", "--seconds", "8", **no_home),
         "embedded": Demo(homes / "a", "--seconds", "8"),
         "rabbitmq": Demo(homes / "b", "--seconds", "8", "--broker", url),
         "terminal": Demo(homes / "c", "--seconds", "8", terminal=True),
@@ -391,7 +454,31 @@ def demos(
             demo.close()
 
 
-@pytest.mark.parametrize("kind", ["embedded", "rabbitmq", "terminal", "no-color"])
+KINDS = ["older store", "embedded", "rabbitmq", "terminal", "no-color"]
+
+
+def an_older_store(file: Path) -> None:
+    """What an earlier version of the embedded broker has left in the user's folder."""
+    file.touch(mode=0o600)
+    with contextlib.closing(sqlite3.connect(file)) as older:
+        older.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        older.execute(f"PRAGMA user_version = {schema.VERSION - 1}")
+        older.execute("CREATE TABLE messages (id)")
+        older.commit()
+
+
+def test_the_demo_leaves_nothing_of_its_own_embedded_broker(
+    demos: dict[str, Result], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert demos["older store"].code == 0
+    homes = tmp_path_factory.getbasetemp() / "homes0"
+    assert not [left for left in homes.glob("miros-mesh-demo-*") if left.is_dir()]
+    assert [each.name for each in (homes / "state").rglob("*") if each.is_file()] == [
+        opening.DATABASE_FILE
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_demo_ends_well_with_its_books(demos: dict[str, Result], kind: str) -> None:
     shown = demos[kind]
     assert (shown.code, shown.err) == (0, "")

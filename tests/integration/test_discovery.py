@@ -153,6 +153,27 @@ def test_two_hosts_that_list_each_other_find_each_other_and_their_charts_talk(
     assert "manual" in {source for source, _ in here.diary.searches}
 
 
+def test_a_chart_that_starts_after_a_broker_was_found_is_told_that_it_is_up(
+    hosts: tuple[Host, Host], launch: Launch
+) -> None:
+    # Given a node that is connected to another host's broker
+    here, there = hosts
+    here.lists(there.where)
+    launch("bob", there.config)
+    early: list[Event] = []
+    late: list[Event] = []
+    launch("early", here.config, lambda _, event: early.append(event))
+    wait_until(lambda: here.connected_to(there), 20)
+    # When a second chart starts on it
+    launch("late", here.config, lambda _, event: late.append(event))
+    # Then both are told once of the other host's broker, and not of home
+    for told in (early, late):
+        wait_until(lambda: told)  # noqa: B023
+        [event] = told
+        assert event.signal_name == "PEER_UP"
+        assert there.where in event.payload.address
+
+
 def test_a_host_that_comes_up_later_is_found(hosts: tuple[Host, Host], launch: Launch) -> None:
     here, there = hosts
     there.server.stop()

@@ -176,4 +176,4 @@ def test_without_tls_a_port_that_wants_it_is_no_broker(
     # When somebody looks over IPv4, IPv6, and at a port with TLS, then the mesh is seen over both
     found = discover(broker, plain, hosts)
     assert found.pop(broker.home) in ("nothing", "not_amqp")
-    assert found == {broker.plain: "ours", broker.plain_ipv6: "ours"}
+    assert found == {broker.plain: "own", broker.plain_ipv6: "ours"}

@@ -20,6 +20,7 @@ from miros_mesh.signals import (
 from waiting import wait_until
 
 PEER, OTHER = "amqp://peter@192.0.2.7:5672//", "amqp://peter@192.0.2.8:5672//"
+THIRD = "amqp://peter@192.0.2.9:5672//"
 
 
 class Fifo(list[tuple[str, object]]):
@@ -31,8 +32,8 @@ class Fifo(list[tuple[str, object]]):
 
 @pytest.fixture
 def bulletin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bulletin]:
-    """The bulletin of a node whose broker is there."""
-    made = Bulletin("n", "mesh")
+    """The bulletin of a node whose home broker is there."""
+    made = Bulletin("n", "mesh", PEER)
     made.peer_up(peer=PEER)
     yield made
     made.close()
@@ -46,7 +47,7 @@ def chart(bulletin: Bulletin) -> Fifo:
     return fifo
 
 
-def test_a_peer_that_is_lost_and_comes_back_is_told_and_one_that_is_there_is_not(
+def test_a_peer_that_is_lost_and_comes_back_is_told_and_that_home_is_there_is_not(
     bulletin: Bulletin, chart: Fifo
 ) -> None:
     assert chart == []
@@ -58,6 +59,39 @@ def test_a_peer_that_is_lost_and_comes_back_is_told_and_one_that_is_there_is_not
         (PEER_UP, PeerChange(PEER, "connected")),
         (PEER_UP, PeerChange(OTHER, "connected")),
     ]
+
+
+def test_a_chart_that_starts_is_told_once_of_each_peer_that_is_there_but_for_home(
+    bulletin: Bulletin, chart: Fifo
+) -> None:
+    # Given two peers that were found, of which one is lost again
+    bulletin.peer_up(peer=OTHER)
+    bulletin.peer_up(peer=THIRD)
+    bulletin.peer_down(peer=THIRD, reason="connection_lost")
+    late = Fifo()
+    # When a chart starts, and the lost one comes back
+    bulletin.subscribe("late", late.post)
+    bulletin.peer_up(peer=THIRD)
+    # Then it has got one PEER_UP for each, and the chart that ran already nothing twice
+    ups = [(PEER_UP, PeerChange(peer, "connected")) for peer in (OTHER, THIRD)]
+    assert late == ups
+    assert chart == [*ups, (PEER_DOWN, PeerChange(THIRD, "connection_lost")), ups[1]]
+
+
+def test_a_peer_that_comes_while_a_chart_starts_is_told_once() -> None:
+    for _ in range(200):
+        made, fifo, together = Bulletin("n", "mesh", PEER), Fifo(), threading.Barrier(2)
+
+        def come(made: Bulletin = made, together: threading.Barrier = together) -> None:
+            together.wait(5)
+            made.peer_up(peer=OTHER)
+
+        thread = threading.Thread(target=come)
+        thread.start()
+        together.wait(5)
+        made.subscribe("c", fifo.post)
+        thread.join(5)
+        assert fifo == [(PEER_UP, PeerChange(OTHER, "connected"))]
 
 
 def test_neither_an_orderly_stop_nor_the_loss_of_a_stranger_is_told(

@@ -96,7 +96,8 @@ def is_new(state: tuple[int, int, int], name: str) -> bool:
     if version != VERSION:
         raise EmbeddedStoreError(
             f"{name} has version {version} and this miros_mesh reads version {VERSION}; use "
-            "the same miros_mesh in every process, or stop them all and remove the file"
+            "the same miros_mesh in every process, or name another folder with MIROS_MESH_HOME, or "
+            "stop them all and remove the file"
         )
     return False
 

@@ -95,5 +95,21 @@ def test_a_chart_without_a_declared_state_cannot_be_made() -> None:
         @on("there", "push")
         def push(self, _: Event) -> None: ...
 
-    with pytest.raises(KeyError, match="there"):
+    with pytest.raises(ValueError, match="Lost cannot start: push names the state 'there'; NEST"):
         Lost("lost").begin()
+
+
+def test_a_chart_whose_handler_may_lead_nowhere_cannot_be_made() -> None:
+    class Lost(DiscoveryChart):
+        NEST = (("here", None), ("inner", "outer"))
+        HEARS = ("CALLED",)
+
+        @on("here", "push", to=("inner", "nowhere"))
+        def push(self, _: Event) -> str:
+            return "nowhere"
+
+    with pytest.raises(ValueError, match="Lost cannot start") as caught:
+        Lost("lost").begin()
+    assert "push names the state 'nowhere'; NEST has 'here', 'inner'" in str(caught.value)
+    assert "NEST puts 'inner' into 'outer', which it does not name before" in str(caught.value)
+    assert "HEARS names 'CALLED', which no handler answers" in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import stat
 import threading
@@ -122,6 +123,7 @@ def test_a_forked_process_does_not_release_the_lock_of_its_parent(path: Path) ->
 def test_a_corrupt_or_foreign_file_is_set_aside_said_and_rebuilt(
     path: Path, content: bytes, caplog
 ) -> None:
+    caplog.set_level(logging.INFO)
     path.write_bytes(content)
     file = json_file(path, ours=lambda data: isinstance(data.get("searches"), dict))
     assert file.read().data == {"searches": {}}
@@ -131,7 +133,17 @@ def test_a_corrupt_or_foreign_file_is_set_aside_said_and_rebuilt(
 
     assert json.loads(path.read_bytes()) == {"searches": {"a": {}}}
     assert path.with_name("cache.json.set-aside").read_bytes() == content
+    # Who warned of it once need not be warned again
+    assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.INFO]
     assert "it is now cache.json.set-aside" in caplog.text
+
+
+def test_a_file_that_nobody_read_before_it_is_set_aside_is_warned_of(path: Path, caplog) -> None:
+    path.write_bytes(b"{")
+    json_file(path).merge({"searches": {}})
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "it is now cache.json.set-aside" in record.getMessage()
 
 
 def test_a_file_that_stays_of_no_use_is_said_once(path: Path, caplog) -> None:

@@ -157,6 +157,58 @@ def test_once_the_cache_is_old_the_network_is_searched_again(path: Path) -> None
     assert network.scans == 1
 
 
+def test_a_cache_of_which_nobody_is_there_is_not_waited_out(path: Path) -> None:
+    # Given a young cache whose only broker is gone, while another one is there
+    remember(path, 60, "192.168.1.80")
+    brokers, network = Brokers(), Network(FOUND)
+    brokers.ours(FOUND)
+    connected: set[str] = set()
+    with (
+        ears(CONNECTION_DISCOVERY) as heard,
+        running(
+            lan(path, brokers, network, is_connected=lambda each: each.host in connected)
+        ) as chart,
+    ):
+        assert heard.wait_for(CONNECTION_DISCOVERY).hosts == ("192.168.1.80",)
+        wait_until(lambda: "cache_outdated" in chart._alarms)
+        assert chart._alarms["cache_doubted"].at - time.monotonic() < 8
+        # When the node could not connect to it
+        chart.tell("cache_doubted")
+        # Then the network is searched, once
+        assert heard.wait_for(CONNECTION_DISCOVERY, 2).hosts == (FOUND,)
+        wait_until(lambda: searches(path)[SCOPE]["addresses"] == [FOUND])
+    assert network.scans == 1
+
+
+def test_a_cache_of_which_anybody_is_there_is_believed(path: Path) -> None:
+    remember(path, 60, "192.168.1.80", FOUND)
+    network = Network()
+    with (
+        ears(CONNECTION_DISCOVERY) as heard,
+        running(
+            lan(path, Brokers(), network, is_connected=lambda each: each.host == FOUND)
+        ) as chart,
+    ):
+        heard.wait_for(CONNECTION_DISCOVERY)
+        chart.tell("cache_doubted")
+        wait_until(lambda: "cache_doubted:read_or_discover_network_details:HOOK" in chart.spy())
+    assert network.scans == 0
+
+
+def test_a_doubted_cache_that_another_process_has_renewed_is_used(path: Path) -> None:
+    remember(path, 60, "192.168.1.80")
+    network = Network(FOUND)
+    with (
+        ears(CONNECTION_DISCOVERY) as heard,
+        running(lan(path, Brokers(), network, is_connected=lambda _: False)) as chart,
+    ):
+        heard.wait_for(CONNECTION_DISCOVERY)
+        remember(path, 0, "192.168.1.81")
+        chart.tell("cache_doubted")
+        assert heard.wait_for(CONNECTION_DISCOVERY, 2).hosts == ("192.168.1.81",)
+    assert network.scans == 0
+
+
 def test_a_search_of_another_process_is_used_instead_of_one_of_ours(path: Path) -> None:
     remember(path, 60, "192.168.1.80")
     network = Network(FOUND)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from pathlib import Path
 
@@ -145,8 +146,45 @@ def test_an_entry_that_is_wrong_harms_no_other_and_is_not_quoted(path: Path, cap
         assert heard.wait_for(CONNECTION_DISCOVERY).hosts == (LIVE,)
         assert chart.hosts == (LIVE,)
     assert brokers.asked == [LIVE]
-    assert "is left out" in caplog.text
+    for number in range(1, len(wrong) + 1):
+        assert f'entry {number} of "hosts" in {path} is left out' in caplog.text
+    assert f"entry {len(wrong) + 1} " not in caplog.text
     assert "dobbs" not in caplog.text
+
+
+@pytest.mark.parametrize("content", ['["192.168.1.75"]', "{}", '{"hosts": "192.168.1.75"}'])
+def test_a_file_without_a_list_of_hosts_is_said_in_the_same_words(
+    path: Path, content: str, caplog
+) -> None:
+    path.write_text(content)
+    with ears(CONNECTION_DISCOVERY) as heard, running(man_net(Brokers(), path)):
+        heard.wait_for(CONNECTION_DISCOVERY)
+    [record] = caplog.records
+    assert record.getMessage() == f'{path} is of no use: there is no list under "hosts"'
+
+
+def test_that_there_is_no_hosts_file_is_said_once(path: Path, tmp_path: Path, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    other = tmp_path / "other.json"
+    with running(man_net(Brokers(), path, other, look_again_s=OFTEN)) as chart:
+        wait_until(lambda: chart._pause_s == OFTEN[1])
+    [record] = [each for each in caplog.records if "no hosts file" in each.getMessage()]
+    assert record.levelno == logging.INFO
+    assert record.getMessage() == f"no hosts file: looked for {path}, {other}"
+
+
+@pytest.mark.parametrize("content", ["{", '{"hosts": []}'])
+def test_a_file_that_is_of_no_use_or_empty_is_there_all_the_same(
+    path: Path, tmp_path: Path, content: str, caplog
+) -> None:
+    caplog.set_level(logging.INFO)
+    path.write_text(content)
+    with (
+        ears(CONNECTION_DISCOVERY) as heard,
+        running(man_net(Brokers(), path, tmp_path / "other.json")),
+    ):
+        heard.wait_for(CONNECTION_DISCOVERY)
+    assert "no hosts file" not in caplog.text
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"hosts": "192.168.1.75"}', '{"host": []}'])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,40 @@ def test_the_nodes_own_broker_is_not_told_under_any_of_its_addresses(field) -> N
     tell(discovery, "127.0.0.1", "myself", ADDRESS)
     wait_until(lambda: sink.told)
     assert sink.peers == {f"{ADDRESS}:5672"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "problem"),
+    [
+        ({"hosts": (ADDRESS,)}, "its payload is dict; it has to be a ConnectionDiscoveryPayload"),
+        (None, "its payload is NoneType; it has to be a ConnectionDiscoveryPayload"),
+        (
+            ConnectionDiscoveryPayload(ADDRESS, (), "registry"),  # type: ignore[arg-type]
+            "hosts of 'registry' is str; it has to be a tuple of texts",
+        ),
+    ],
+    ids=["a dictionary", "nothing", "a text of hosts"],
+)
+def test_a_payload_of_a_wrong_type_is_said_and_harms_nothing(
+    field, payload: object, problem: str, caplog
+) -> None:
+    sink = Sink()
+    discovery = field(sink)
+    publish(discovery._chart, CONNECTION_DISCOVERY, payload)
+    tell(discovery, ADDRESS)
+    wait_until(lambda: sink.peers == {f"{ADDRESS}:5672"})
+    [record] = caplog.records
+    assert record.getMessage() == f"a CONNECTION_DISCOVERY is left out: {problem}"
+
+
+def test_a_host_that_makes_no_sense_is_said_with_its_place_and_its_source(field, caplog) -> None:
+    sink = Sink()
+    discovery = field(sink)
+    tell(discovery, ADDRESS, "amqp://bob:dobbs@10.0.0.1", dead=("c d",))
+    wait_until(lambda: len(caplog.records) == 2)
+    assert "entry 2 of hosts told by 'a source' is left out" in caplog.text
+    assert "entry 1 of dead told by 'a source' is left out" in caplog.text
+    assert "dobbs" not in caplog.text
 
 
 def test_hosts_that_make_no_sense_are_left_out(field) -> None:
@@ -294,3 +329,34 @@ def test_a_discovery_that_was_not_started_can_be_told_and_stopped() -> None:
     discovery.evaluate_hosts_file()
     discovery.stop()
     assert discovery.peers == ()
+
+
+def test_a_cache_is_doubted_while_the_node_is_connected_to_nobody_in_it(
+    field, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a young cache of a broker that is gone, while another one is there
+    switch_on(monkeypatch)
+    search = {"addresses": [OTHER], "found_at": time.time() - 60}
+    (tmp_path / "lan_cache.json").write_text(json.dumps({"searches": {"a mesh": search}}))
+    sink, brokers, network = Sink(), Brokers(), Network(ADDRESS)
+    brokers.ours(ADDRESS)
+    discovery = field(sink, brokers, sources=("lan",), scope="a mesh", scanner=network)
+    wait_until(lambda: sink.peers == {f"{OTHER}:5672"})
+    (lan,) = (each for each in discovery._chart.children if each.name == "lan_chart")
+
+    def connected() -> bool:
+        return bool(lan._is_connected(Endpoint(OTHER, 5672)))
+
+    # When it is doubted while the node is connected to it, then nobody searches
+    discovery.peer_up(Endpoint(OTHER, 5672))
+    wait_until(connected)
+    lan.tell("cache_doubted")
+    wait_until(lambda: "cache_doubted:read_or_discover_network_details:HOOK" in lan.spy())
+    assert network.scans == 0
+
+    # When the connection breaks, then the other one is found
+    discovery.peer_down(Endpoint(OTHER, 5672))
+    wait_until(lambda: not connected())
+    lan.tell("cache_doubted")
+    wait_until(lambda: f"{ADDRESS}:5672" in sink.peers)
+    assert network.scans == 1

@@ -135,3 +135,15 @@ def test_a_name_that_comes_to_stand_for_another_brokers_address_takes_nothing_fr
     roster.disconnected(SECOND, 50)
     assert roster.forget_dead(60) == [SECOND]
     assert roster.peers == (name,)
+
+
+def test_whether_the_node_is_connected_to_a_broker_is_known_and_home_counts() -> None:
+    known = roster()
+    known.alive(FIRST, addresses("10.0.0.1"))
+    assert not known.is_connected(FIRST)
+    known.connected(FIRST)
+    assert known.is_connected(FIRST)
+    assert not known.is_connected(SECOND)
+    assert known.is_connected(HOME)
+    known.disconnected(FIRST, 1)
+    assert not known.is_connected(FIRST)

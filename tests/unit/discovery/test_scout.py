@@ -68,7 +68,7 @@ def test_a_live_trace_prints_the_answer_after_the_last_step(capsys) -> None:
         NOT_FOUND,
         (
             "AMQPConsumerCheckPayload(ip_address='192.168.1.77', result=False, "
-            "routing_key='heya.man', exchange_name='miros.mesh.exchange')"
+            "routing_key='heya.man', exchange_name='miros.mesh.exchange', verdict='nothing')"
         ),
     ]
 
