@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import doc_pages
 from charts_at_work import Heard, Launch
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
 from miros_mesh.discovery import names
+from miros_mesh.discovery.chart import DiscoveryChart
 from miros_mesh.wire import generate_key
 from name_server import name_server
 from rabbitmq_server import PASSWORD, USER, Loopback, RabbitServer, free_ports
@@ -377,27 +377,43 @@ def test_a_broker_that_refuses_is_asked_once_by_all_nodes_of_a_process(
     here.server.delete_user(user)
 
 
-def test_a_program_tells_the_brokers_that_it_knows_as_the_page_says(
-    hosts: tuple[Host, Host], launch: Launch
+def told(source: dict[str, Any], alice: NetworkedActiveObject, host: str) -> None:
+    source["tell"](alice, [host])
+
+
+def asked_for(source: dict[str, Any], _: NetworkedActiveObject, host: str) -> DiscoveryChart:
+    chart: DiscoveryChart = source["RegistryChart"](lambda: [host])
+    return chart
+
+
+@pytest.mark.parametrize(("example", "begin"), [(-2, told), (-1, asked_for)], ids=["told", "asked"])
+def test_a_source_of_ones_own_is_as_the_page_says(
+    example: int,
+    begin: Callable[..., DiscoveryChart | None],
+    hosts: tuple[Host, Host],
+    launch: Launch,
 ) -> None:
     # Given a node that lists nobody, and what the page says of a source of one's own
     here, there = hosts
     here.lists()
-    page = (doc_pages.ROOT / "docs/discovery.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    source: dict[str, Any] = {}
-    exec(example, source)
+    examples = doc_pages.fragments(doc_pages.ROOT / "docs/discovery.md")
+    source: dict[str, Any] = {"__name__": "registry"}
+    exec(examples[example], source)
     heard = Heard()
     launch("bob", there.config, heard)
     alice = launch("alice", here.config)
 
-    # When its program tells where another broker is
-    source["tell"](alice, [there.where])
+    # When it tells where another broker is
+    chart = begin(source, alice, there.where)
 
     # Then the node joins it
-    wait_until(lambda: here.connected_to(there), 20)
-    say(alice, "told")
-    wait_until(lambda: "told" in said_to(heard))
+    try:
+        wait_until(lambda: here.connected_to(there), 20)
+        say(alice, "told")
+        wait_until(lambda: "told" in said_to(heard))
+    finally:
+        if chart:
+            chart.stop()
 
 
 def said_to(heard: Heard) -> list[str]:

@@ -17,13 +17,14 @@ from discovery_field import (
     Diary,
     Network,
     ears,
+    publish,
     running,
     scouts,
     trace_of,
     wait_for_trace,
 )
 from miros_mesh.discovery.lan import SEARCHES_KEPT, LanChart, is_cache, newest
-from miros_mesh.discovery.signals import CONNECTION_DISCOVERY
+from miros_mesh.discovery.signals import CACHE_FILE_READ, CONNECTION_DISCOVERY, RECCE_LAN
 from waiting import wait_until
 
 SCOPE = f"{EXCHANGE}:5672"
@@ -96,6 +97,23 @@ def test_a_young_cache_is_told_at_once_and_nothing_is_sent(path: Path) -> None:
     assert (network.scans, brokers.asked) == (0, [])
     assert path.read_bytes() == before
     assert (diary.cache, diary.searches) == ([True], [("cache", 2)])
+
+
+def test_a_cache_that_was_deleted_is_searched_anew_when_a_program_asks_to_read_it(
+    path: Path,
+) -> None:
+    remember(path, 60, "192.168.1.80")
+    brokers, network = Brokers(), Network(FOUND)
+    brokers.ours(FOUND)
+    with ears(CONNECTION_DISCOVERY) as heard, running(lan(path, brokers, network)) as chart:
+        assert heard.wait_for(CONNECTION_DISCOVERY).hosts == ("192.168.1.80",)
+        publish(chart, RECCE_LAN)
+        wait_until(lambda: network.scans == 1)
+        path.unlink()
+        publish(chart, CACHE_FILE_READ)
+        wait_until(lambda: SCOPE in searches(path))
+        assert searches(path)[SCOPE]["addresses"] == [FOUND]
+        wait_until(lambda: heard.of(CONNECTION_DISCOVERY)[-1].hosts == (FOUND,))
 
 
 @pytest.mark.parametrize("age_s", [1801, -60], ids=["old", "from the future"])
