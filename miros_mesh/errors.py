@@ -29,6 +29,13 @@ class ConfigError(MeshError, ValueError):
         return f"{len(self.problems)} {noun} attention:\n{lines}"
 
 
+class SelectionError(ConfigError):
+    """What a monitor is to show can never come: arguments of a call, and no settings."""
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
 class AddressError(MeshError, ValueError):
     """A broker URL that cannot be understood. The message never holds its password."""
 

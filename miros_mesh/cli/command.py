@@ -22,7 +22,7 @@ from miros_mesh.cli.sequence import add_sequence
 from miros_mesh.cli.snoop import Wanted, snoop
 from miros_mesh.cli.top import top
 from miros_mesh.config import DiscoverySource, MeshConfig
-from miros_mesh.errors import MeshError
+from miros_mesh.errors import MeshError, SelectionError
 from miros_mesh.wire import generate_key
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
@@ -230,8 +230,9 @@ def _add_snoop(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _run_snoop(options: argparse.Namespace) -> int:
+    parser: argparse.ArgumentParser = options.parser
     if options.since is not None and options.history is None:
-        options.parser.error("--since needs --history FILE: a broker keeps no records of the past")
+        parser.error("--since needs --history FILE: a broker keeps no records of the past")
     wanted = Wanted(
         trace=options.trace,
         spy=options.spy,
@@ -241,16 +242,19 @@ def _run_snoop(options: argparse.Namespace) -> int:
         signals=options.signal,
         states=options.state,
     )
-    return snoop(
-        os.environ,
-        wanted,
-        broker_url=options.broker,
-        history=options.history,
-        since=options.since,
-        seconds=options.seconds,
-        as_json=options.json,
-        color=_wants_color(options),
-    )
+    try:
+        return snoop(
+            os.environ,
+            wanted,
+            broker_url=options.broker,
+            history=options.history,
+            since=options.since,
+            seconds=options.seconds,
+            as_json=options.json,
+            color=_wants_color(options),
+        )
+    except SelectionError as error:
+        parser.error(str(error))
 
 
 def _add_top(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

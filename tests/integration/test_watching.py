@@ -386,6 +386,8 @@ def test_a_disk_that_is_full_is_told_in_a_line(arguments: list[str], tmp_path: P
         (["--since", "10m"], "--since needs --history FILE: a broker keeps no records"),
         (["--since", "soon"], "90s, 10m, 2h, 1d"),
         (["--seconds", "0"], "a number from 1"),
+        (["--kind", "transition"], "no record is of kind 'transition'; kinds are trace, scribble"),
+        (["--trace", "--kind", "spy"], "no record of kind 'spy' comes by snoop_trace alone"),
     ],
 )
 def test_wrong_usage_of_snoop_is_explained(arguments: list[str], complaint: str) -> None:
