@@ -64,6 +64,10 @@ class SnoopRecordError(MeshError, ValueError):
     """Fields that are no snoop record; the message names what is missing or wrong."""
 
 
+class SnoopLogError(MeshError, OSError):
+    """A file of snoop records that cannot be read; the message names it."""
+
+
 class TraceError(MeshError, ValueError):
     """A trace that no sequence diagram can be drawn of; the message says what it lacks."""
 

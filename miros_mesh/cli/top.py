@@ -10,7 +10,7 @@ from dataclasses import asdict
 from types import ModuleType
 
 from miros_mesh.config import MeshConfig
-from miros_mesh.errors import ConfigError
+from miros_mesh.errors import MissingExtraError
 from miros_mesh.observe.overview import NodeView, Overview
 from miros_mesh.sigterm import stop_on_sigterm
 
@@ -57,5 +57,5 @@ def _drawing() -> ModuleType:
     try:
         from miros_mesh.cli import live_table  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
-        raise ConfigError((_NO_RICH,)) from None
+        raise MissingExtraError(_NO_RICH) from None
     return live_table

@@ -399,7 +399,9 @@ def test_wrong_usage_of_snoop_is_explained(arguments: list[str], complaint: str)
 def test_a_history_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     code, out, err = run("snoop", "--history", str(tmp_path / "none.json"))
     assert (code, out) == (1, "")
-    assert "none.json cannot be read: No such file" in err
+    assert (
+        err == f"miros-mesh snoop: {tmp_path}/none.json cannot be read: No such file or directory\n"
+    )
 
 
 def test_snoop_with_another_key_says_so_once_and_counts(
@@ -499,4 +501,5 @@ def test_top_without_rich_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "rich.py").write_text("raise ImportError")
     code, out, err = run("top", PYTHONPATH=str(tmp_path))
     assert (code, out) == (1, "")
+    assert err.startswith("miros-mesh top: top draws its table with rich: ")
     assert "pip install 'miros-mesh[top]'" in err
