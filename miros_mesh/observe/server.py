@@ -182,7 +182,7 @@ def _listening(port: int, address: str) -> _Server:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         return _Server((address, port), family)
-    except PermissionError as error:
+    except PermissionError:
         raise ListenError(
             f"port {port} needs more rights than this process has: take one above 1023"
         ) from None
