@@ -17,7 +17,7 @@ from miros_mesh.sigterm import stop_on_sigterm
 # A node tells of itself once a second; a rate needs two pulses.
 LISTEN_S = 2.5
 _NO_RICH = "top draws its table with rich: pip install 'miros-mesh[top]', or use top --json"
-_NOBODY = "No node tells of itself: one does while a chart of it has a snoop stream enabled."
+NOBODY = "No node tells of itself: one does while a chart of it has a snoop stream enabled."
 
 
 def top(
@@ -45,7 +45,7 @@ def top(
 
 def _look(overview: Overview) -> tuple[Sequence[NodeView], Sequence[str]]:
     nodes, refused = overview.nodes, overview.refused
-    remarks = [] if nodes else [_NOBODY]
+    remarks = [] if nodes else [NOBODY]
     if refused:
         remarks.append(
             f"{refused} frames could not be read; is the snoop_trace encryption key theirs?"

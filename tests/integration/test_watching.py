@@ -194,6 +194,27 @@ def test_snoop_follows_in_colours_until_it_is_interrupted(begin: Begin, terminal
     assert "Traceback" not in screen.shown
 
 
+@pytest.mark.parametrize(
+    ("arguments", "charts", "hint"),
+    [
+        ([], [], "No node tells of itself: "),
+        (["--chart", "d*r"], ["gate"], "fit none of the charts that take part: gate of node "),
+        (["--signal", "knock"], ["door"], "Nothing of what was asked for has come yet from door"),
+    ],
+)
+def test_at_a_terminal_snoop_explains_why_it_shows_nothing(
+    arguments: list[str], charts: list[str], hint: str, begin: Begin, terminal: Open
+) -> None:
+    for name in charts:
+        begin(name)
+    screen = terminal("snoop", *arguments)
+    wait_until(lambda: screen.shows(hint), LIMIT_S)
+    assert screen.shown.startswith(
+        "miros-mesh snoop: watching snoop_trace and snoop_spy; Ctrl-C ends\r\n"
+    )
+    assert screen.interrupt() == 130
+
+
 @pytest.mark.parametrize("way", [("--no-color",), ("NO_COLOR",)])
 def test_snoop_can_do_without_colours(way: tuple[str], begin: Begin, terminal: Open) -> None:
     flags = [each for each in way if each.startswith("--")]
