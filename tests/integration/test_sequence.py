@@ -58,7 +58,7 @@ def test_each_form_comes_out_of_the_command(name: str, form: str) -> None:
 def test_a_pipe_is_read_and_the_form_follows_the_name_of_the_file(tmp_path: Path) -> None:
     done = run("--output", tmp_path / "run.HTML", log=LOG.read_bytes())
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.startswith("miros-mesh sequence: 10 transitions of 3 charts from 2026-")
+    assert done.stderr.startswith("miros-mesh sequence: 10 transitions, 3 charts, from 2026-")
     assert (tmp_path / "run.HTML").read_text(encoding="utf-8") == golden(".html")
 
 
