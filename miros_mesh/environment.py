@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +37,11 @@ FOREIGN_NAMES: Final = frozenset({f"{PREFIX}LAN"})
 
 _ON: Final = frozenset({"on", "1", "yes", "true"})
 _OFF: Final = frozenset({"off", "0", "no", "false"})
+
+# Between 0 and 1, as difflib counts: what is worth a hint, and how much worse than the best.
+_ALIKE: Final = 0.7
+_NEARLY: Final = 0.1
+_MOST_HINTS: Final = 3
 
 # Kubernetes puts these into each container for a service called, say, "miros-mesh" or "rabbit".
 _SERVICE_LINK: Final = re.compile(
@@ -180,6 +185,33 @@ def _unknown_variables(given: Mapping[str, str], settings: Iterable[str]) -> Ite
     known = {name for setting in settings for name in _candidates(setting)}
     for name in sorted(given):
         if name.startswith(PREFIX) and name not in known | FOREIGN_NAMES:
-            close = get_close_matches(name, sorted(known), n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            close = _nearest(name, [other for other in known if other.startswith(PREFIX)])
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
             yield f"{name} is no setting of miros_mesh{hint}"
+
+
+def _nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The settings that may have been meant, at most three, the nearest first.
+
+    A name that lacks words is compared by those it has: following a hint must not set another key.
+    """
+    wrong = name.removeprefix(PREFIX)
+    scores: dict[str, tuple[float, float]] = {}
+    for other in sorted(known):
+        right = other.removeprefix(PREFIX)
+        words = [
+            max(_likeness(word, each) for each in right.split("_")) for word in wrong.split("_")
+        ]
+        whole = _likeness(wrong, right)
+        scores[other] = max(whole, sum(words) / len(words)), whole
+    ranked = sorted(scores, key=lambda other: scores[other], reverse=True)
+    best = scores[ranked[0]][0] if ranked else 0.0
+    least = max(_ALIKE, best - _NEARLY)
+    near = [other for other in ranked if scores[other][0] >= least]
+    # That a secret may also be in a file is another matter.
+    plain = [n for at, n in enumerate(near) if n.removesuffix("_FILE") not in near[:at]]
+    return plain[:_MOST_HINTS]
+
+
+def _likeness(one: str, other: str) -> float:
+    return SequenceMatcher(None, one, other).ratio()

@@ -29,6 +29,13 @@ class ConfigError(MeshError, ValueError):
         return f"{len(self.problems)} {noun} attention:\n{lines}"
 
 
+class SelectionError(ConfigError):
+    """What a monitor is to show can never come: arguments of a call, and no settings."""
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
 class AddressError(MeshError, ValueError):
     """A broker URL that cannot be understood. The message never holds its password."""
 
@@ -55,6 +62,10 @@ class EventTooLargeError(MeshError, ValueError):
 
 class SnoopRecordError(MeshError, ValueError):
     """Fields that are no snoop record; the message names what is missing or wrong."""
+
+
+class SnoopLogError(MeshError, OSError):
+    """A file of snoop records that cannot be read; the message names it."""
 
 
 class TraceError(MeshError, ValueError):

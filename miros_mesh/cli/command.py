@@ -6,13 +6,15 @@ import argparse
 import errno
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
+from typing import NoReturn, get_args
 
 from miros_mesh.cli.check import check
 from miros_mesh.cli.demo import demo
@@ -22,7 +24,8 @@ from miros_mesh.cli.sequence import add_sequence
 from miros_mesh.cli.snoop import Wanted, snoop
 from miros_mesh.cli.top import top
 from miros_mesh.config import DiscoverySource, MeshConfig
-from miros_mesh.errors import MeshError
+from miros_mesh.errors import MeshError, SelectionError
+from miros_mesh.networks import printable
 from miros_mesh.wire import generate_key
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
@@ -89,7 +92,9 @@ _FILTERS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 when all is well, 1 when not, 2 for wrong usage."""
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        _refuse(options.parser, unknown)
     # The library is silent by default; whoever runs a command wants its warnings.
     logging.basicConfig(format="%(message)s")
     try:
@@ -113,6 +118,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
+def _refuse(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> NoReturn:
+    """Leave with the usage of the command itself, and with the option that may be meant."""
+    known = re.findall(r"--[a-z-]+", parser.format_usage())
+    options = (word.partition("=")[0] for word in unknown if word.startswith("--"))
+    near = [close[0] for option in options if (close := get_close_matches(option, known, n=1))]
+    hint = f"; did you mean {' '.join(near)}?" if near else ""
+    parser.error(f"unrecognized arguments: {printable(' '.join(unknown))}{hint}")
+
+
 def _give_up_output() -> None:
     """Or Python would try once more at exit, and complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -134,6 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_snoop(commands)
     _add_top(commands)
     add_sequence(commands)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
     return parser
 
 
@@ -226,12 +242,13 @@ def _add_snoop(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--since", type=moment, metavar="WHEN", help="of the history: what is younger than that")
     add("--seconds", type=_seconds, metavar="N", help="end after so long; default: never")
     add("--no-color", action="store_true", help="print without colours")
-    parser.set_defaults(run=_run_snoop, parser=parser)
+    parser.set_defaults(run=_run_snoop)
 
 
 def _run_snoop(options: argparse.Namespace) -> int:
+    parser: argparse.ArgumentParser = options.parser
     if options.since is not None and options.history is None:
-        options.parser.error("--since needs --history FILE: a broker keeps no records of the past")
+        parser.error("--since needs --history FILE: a broker keeps no records of the past")
     wanted = Wanted(
         trace=options.trace,
         spy=options.spy,
@@ -241,16 +258,19 @@ def _run_snoop(options: argparse.Namespace) -> int:
         signals=options.signal,
         states=options.state,
     )
-    return snoop(
-        os.environ,
-        wanted,
-        broker_url=options.broker,
-        history=options.history,
-        since=options.since,
-        seconds=options.seconds,
-        as_json=options.json,
-        color=_wants_color(options),
-    )
+    try:
+        return snoop(
+            os.environ,
+            wanted,
+            broker_url=options.broker,
+            history=options.history,
+            since=options.since,
+            seconds=options.seconds,
+            as_json=options.json,
+            color=_wants_color(options),
+        )
+    except SelectionError as error:
+        parser.error(str(error))
 
 
 def _add_top(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

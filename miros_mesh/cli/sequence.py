@@ -30,6 +30,8 @@ LONGEST_S = 3600
 # Of the longest live talk; more transitions than anybody looks at.
 MAX_RECORDS = 100_000
 _SUFFIXES = {
+    "": "text",
+    ".txt": "text",
     ".mmd": "mermaid",
     ".puml": "plantuml",
     ".svg": "svg",
@@ -92,10 +94,16 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         parser.error("--broker names the mesh to watch and needs --seconds")
     if not (options.seconds or options.file) and sys.stdin.isatty():
         parser.error("nothing to read: name a FILE, pipe a log in, or watch with --seconds 20")
+    suffix = options.output.suffix.lower() if options.output else ""
+    if not (options.format or suffix in _SUFFIXES):
+        known = ", ".join(filter(None, _SUFFIXES))
+        parser.error(
+            f"--output ends in {printable(suffix)}, which is no known form: "
+            f"take one of {known}, or say --format"
+        )
     records = _heard(options.seconds, options.broker) if options.seconds else _logged(options.file)
     drawing = diagram(records, Selection(charts=tuple(options.chart), nodes=tuple(options.node)))
-    suffix = options.output.suffix.lower() if options.output else ""
-    drawn = FORMATS[options.format or _SUFFIXES.get(suffix, "text")](drawing)
+    drawn = FORMATS[options.format or _SUFFIXES[suffix]](drawing)
     if options.output is None:
         # A page says that it is UTF-8, whatever the terminal's encoding.
         sys.stdout.buffer.write(drawn.encode())

@@ -9,15 +9,22 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from miros_mesh.cli.top import NOBODY
 from miros_mesh.config import MeshConfig
+from miros_mesh.errors import LinkError
 from miros_mesh.networks import printable, render
 from miros_mesh.observe.ecs import ECS_VERSION, to_ecs
 from miros_mesh.observe.monitor import SNOOP_NETWORKS, SnoopMonitor, SnoopNetwork
+from miros_mesh.observe.overview import NodeView, Overview
+from miros_mesh.observe.selection import Selection
 from miros_mesh.observe.snoop_log import GAP_DATASET, read_snoop_log
 from miros_mesh.observe.watch import SnoopGap, Watch
 from miros_mesh.sigterm import stop_on_sigterm
 from miros_mesh.wire import SnoopRecord
 
+# A node tells of itself once a second, and is silent after three.
+_SILENT_S = 3.0
+_NAMED = 10
 # Lines that are written at once when many wait.
 _AT_ONCE = 500
 _GAP, _RESET = "\033[93m", "\033[0m"
@@ -74,6 +81,9 @@ def snoop(
         with monitor:
             if seconds:
                 watch.limit(seconds)
+            if sys.stderr.isatty() and sys.stdout.isatty() and not as_json:
+                _say(f"watching {' and '.join(monitor.networks)}; Ctrl-C ends")
+                _explain_silence(monitor, watch, printer, config)
             printer.follow(watch)
     finally:
         _conclude(monitor)
@@ -87,6 +97,43 @@ def _replay(monitor: SnoopMonitor, printer: _Printer, history: Path, since: floa
         sys.stderr.write(f"{read.torn} lines of {printable(str(history))} are no snoop records\n")
     told = monitor.replay(read.records)
     printer.show(item for item in told if isinstance(item, SnoopGap) or item.time >= since)
+
+
+def _explain_silence(
+    monitor: SnoopMonitor, watch: Watch, printer: _Printer, config: MeshConfig
+) -> None:
+    """Show what comes first, or say why nothing does."""
+    try:
+        with Overview(config) as overview:
+            if first := watch.get(_SILENT_S):
+                printer.show((first,))
+            # A frame under another key has been told in the log.
+            elif not (watch.ended or monitor.refused or overview.refused):
+                _say(_silence(monitor.selection, overview.nodes))
+    except LinkError:
+        # It goes on without an explanation.
+        return
+
+
+def _silence(selection: Selection, nodes: Sequence[NodeView]) -> str:
+    charts = [(node.name, chart.name) for node in nodes for chart in node.charts]
+    if not charts:
+        return NOBODY
+    wanted = [chart for chart in charts if selection.has_sender(*chart)]
+    if wanted:
+        return f"Nothing of what was asked for has come yet from {_names(wanted)}"
+    return f"The patterns fit none of the charts that take part: {_names(charts)}"
+
+
+def _names(charts: Sequence[tuple[str, str]]) -> str:
+    named = ", ".join(f"{chart} of node {node}" for node, chart in charts[:_NAMED])
+    more = len(charts) - _NAMED
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def _say(words: str) -> None:
+    sys.stderr.write(f"miros-mesh snoop: {printable(words)}\n")
+    sys.stderr.flush()
 
 
 def _conclude(monitor: SnoopMonitor) -> None:

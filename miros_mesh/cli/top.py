@@ -10,14 +10,14 @@ from dataclasses import asdict
 from types import ModuleType
 
 from miros_mesh.config import MeshConfig
-from miros_mesh.errors import ConfigError
+from miros_mesh.errors import MissingExtraError
 from miros_mesh.observe.overview import NodeView, Overview
 from miros_mesh.sigterm import stop_on_sigterm
 
 # A node tells of itself once a second; a rate needs two pulses.
 LISTEN_S = 2.5
 _NO_RICH = "top draws its table with rich: pip install 'miros-mesh[top]', or use top --json"
-_NOBODY = "No node tells of itself: one does while a chart of it has a snoop stream enabled."
+NOBODY = "No node tells of itself: one does while a chart of it has a snoop stream enabled."
 
 
 def top(
@@ -45,7 +45,7 @@ def top(
 
 def _look(overview: Overview) -> tuple[Sequence[NodeView], Sequence[str]]:
     nodes, refused = overview.nodes, overview.refused
-    remarks = [] if nodes else [_NOBODY]
+    remarks = [] if nodes else [NOBODY]
     if refused:
         remarks.append(
             f"{refused} frames could not be read; is the snoop_trace encryption key theirs?"
@@ -57,5 +57,5 @@ def _drawing() -> ModuleType:
     try:
         from miros_mesh.cli import live_table  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
-        raise ConfigError((_NO_RICH,)) from None
+        raise MissingExtraError(_NO_RICH) from None
     return live_table

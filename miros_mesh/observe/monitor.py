@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +13,12 @@ from weakref import WeakSet
 
 from miros_mesh.charts.foreign import ForeignChart
 from miros_mesh.config import MeshConfig
-from miros_mesh.errors import ConfigError, LifecycleError, NotStartedError, UnknownChartError
+from miros_mesh.errors import (
+    LifecycleError,
+    NotStartedError,
+    SelectionError,
+    UnknownChartError,
+)
 from miros_mesh.networks import printable, render
 from miros_mesh.networks.streams import Streams, Verdict
 from miros_mesh.node import Node
@@ -24,6 +30,11 @@ from miros_mesh.wire import SnoopRecord
 
 SnoopNetwork = Literal["snoop_trace", "snoop_spy"]
 SNOOP_NETWORKS: tuple[SnoopNetwork, ...] = ("snoop_trace", "snoop_spy")
+# What comes by them; of a chart that takes part in spy alone, scribbles as well.
+_KINDS: Mapping[SnoopNetwork, tuple[str, ...]] = {
+    "snoop_trace": ("trace", "scribble"),
+    "snoop_spy": ("spy", "scribble"),
+}
 MAX_ITEMS = 20_000
 MAX_CHARTS = 1_000
 _TRACE_MARK = " [+t] "
@@ -67,12 +78,14 @@ class SnoopMonitor:
             max_charts: how many charts are remembered; the longest silent are forgotten first.
 
         Raises:
-            ConfigError: settings that cannot work, or a network that does not exist.
+            ConfigError: settings that cannot work; `SelectionError`, which is one, for a network
+                that does not exist, or a kind that never comes by the networks.
         """
         self.networks = _known(networks)
         self.selection = Selection.of(
             nodes=nodes, charts=charts, kinds=kinds, signals=signals, states=states
         )
+        _check(self.selection, self.networks)
         self._max_items = max_items
         self._max_charts = max_charts
         self._tally = _Tally()
@@ -246,7 +259,21 @@ def _known(networks: Iterable[SnoopNetwork]) -> tuple[SnoopNetwork, ...]:
     given = tuple(networks)
     wrong = [each for each in given if each not in SNOOP_NETWORKS]
     if wrong or not given:
-        raise ConfigError(
+        raise SelectionError(
             (f"networks must be some of {', '.join(SNOOP_NETWORKS)}, and not {wrong or 'none'}",)
         )
     return given
+
+
+def _check(selection: Selection, networks: Sequence[SnoopNetwork]) -> None:
+    """Refuse patterns of kinds by which nothing would ever be shown."""
+    every = dict.fromkeys(kind for kinds in _KINDS.values() for kind in kinds)
+    problems = []
+    for pattern in selection.kinds:
+        fitting = set(fnmatch.filter(every, pattern))
+        if not fitting:
+            problems.append(f"no record is of kind {pattern!r}; kinds are {', '.join(every)}")
+        elif fitting.isdisjoint(kind for network in networks for kind in _KINDS[network]):
+            problems.append(f"no record of kind {pattern!r} comes by {' or '.join(networks)} alone")
+    if problems:
+        raise SelectionError(tuple(problems))

@@ -182,20 +182,20 @@ def _listening(port: int, address: str) -> _Server:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         return _Server((address, port), family)
-    except PermissionError as error:
+    except PermissionError:
         raise ListenError(
             f"port {port} needs more rights than this process has: take one above 1023"
-        ) from error
+        ) from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortInUseError(
                 f"port {port} of {address} is in use: another process, or another server of this "
                 "one, listens there. End it, or take another port (0 takes a free one)"
-            ) from error
+            ) from None
         raise ListenError(
             f"{address} cannot be listened at ({error.strerror or error}): take 127.0.0.1, 0.0.0.0 "
             "for all networks of this machine, or one of its addresses"
-        ) from error
+        ) from None
 
 
 def _all_nodes() -> Sequence[Health]:

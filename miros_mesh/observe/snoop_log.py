@@ -7,7 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from miros_mesh.errors import ConfigError, SnoopRecordError
+from miros_mesh.errors import SnoopLogError, SnoopRecordError
+from miros_mesh.networks import printable
 from miros_mesh.observe.ecs import from_ecs
 from miros_mesh.wire import SnoopRecord
 
@@ -25,7 +26,7 @@ class SnoopLog:
 
 
 def read_snoop_log(path: Path) -> SnoopLog:
-    """Read what `miros-mesh snoop --json` wrote. Raises `ConfigError` when it cannot be read."""
+    """Read what `miros-mesh snoop --json` wrote. Raises `SnoopLogError` when it cannot be read."""
     records, torn = list[SnoopRecord](), 0
     try:
         with path.open("rb") as lines:
@@ -38,7 +39,8 @@ def read_snoop_log(path: Path) -> SnoopLog:
                 except (ValueError, SnoopRecordError, AttributeError, TypeError):
                     torn += 1
     except OSError as error:
-        raise ConfigError((f"{path} cannot be read: {error.strerror}",)) from None
+        name = printable(str(path))
+        raise SnoopLogError(f"{name} cannot be read: {error.strerror}") from None
     return SnoopLog(_with_networks(records), torn)
 
 

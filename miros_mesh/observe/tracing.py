@@ -21,10 +21,10 @@ try:
     from opentelemetry.context import Context
     from opentelemetry.trace import Link, SpanKind, Status, StatusCode, TracerProvider
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-except ModuleNotFoundError as error:
+except ModuleNotFoundError:
     raise MissingExtraError(
         "tracing needs the API of OpenTelemetry: pip install 'miros-mesh[otel]'"
-    ) from error
+    ) from None
 
 logger = logging.getLogger(__name__)
 

@@ -143,6 +143,23 @@ def test_wrong_usage_is_explained_and_exits_with_2(arguments: list[str], complai
     assert "usage: miros-mesh" in shown.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["snoop", "--histroy", "x"], "--histroy x; did you mean --history?"),
+        (["sequence", "--ouput=x.svg"], "--ouput=x.svg; did you mean --output?"),
+        (["keygen", "--qqq", "a\x1b"], "--qqq a\\x1b\n"),
+    ],
+)
+def test_an_unknown_option_is_refused_by_its_own_command(
+    arguments: list[str], complaint: str
+) -> None:
+    shown = run(*arguments)
+    assert (shown.code, shown.out) == (2, "")
+    assert shown.err.startswith(f"usage: miros-mesh {arguments[0]} ")
+    assert f"miros-mesh {arguments[0]}: error: unrecognized arguments: {complaint}" in shown.err
+
+
 def test_keygen_prints_a_new_key_and_nothing_else() -> None:
     first, second = run("keygen"), run("keygen")
     assert (first.code, first.err) == (0, "")

@@ -295,7 +295,11 @@ def test_what_cannot_work_is_told_by_type() -> None:
     config = MemoryMesh().config()
     with pytest.raises(ConfigError, match="mesh"):
         SnoopMonitor(config, networks=["mesh"])  # type: ignore[list-item]
-    monitor = SnoopMonitor(config)
+    with pytest.raises(ConfigError, match="kind 'transition'; kinds are trace, scribble, spy"):
+        SnoopMonitor(config, kinds="transition")
+    with pytest.raises(ConfigError, match=r"'s\?y' comes by snoop_trace alone"):
+        SnoopMonitor(config, networks=["snoop_trace"], kinds=["trace", "s?y"])
+    monitor = SnoopMonitor(config, networks=["snoop_spy"], kinds=["s*", "scribble"])
     with pytest.raises(NotStartedError, match="with block"):
         iter(monitor)
     with monitor, pytest.raises(LifecycleError, match="once"):

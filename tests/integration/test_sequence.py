@@ -58,8 +58,17 @@ def test_each_form_comes_out_of_the_command(name: str, form: str) -> None:
 def test_a_pipe_is_read_and_the_form_follows_the_name_of_the_file(tmp_path: Path) -> None:
     done = run("--output", tmp_path / "run.HTML", log=LOG.read_bytes())
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.startswith("miros-mesh sequence: 10 transitions of 3 charts from 2026-")
+    assert done.stderr.startswith("miros-mesh sequence: 10 transitions, 3 charts, from 2026-")
     assert (tmp_path / "run.HTML").read_text(encoding="utf-8") == golden(".html")
+
+
+@pytest.mark.parametrize("arguments", [["plain"], ["plain.txt"], ["x.log", "--format", "text"]])
+def test_a_file_of_text_has_its_ending_or_none_or_that_which_somebody_wants(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    name, *form = arguments
+    assert run(LOG, "--output", tmp_path / name, *form).returncode == 0
+    assert (tmp_path / name).read_text() == golden(".txt")
 
 
 def test_torn_lines_are_skipped_and_named() -> None:
@@ -113,6 +122,7 @@ def test_bad_input_is_named(arguments: list[str], log: bytes | None, complaint: 
         (["--broker", "amqp://nowhere//"], "--broker names the mesh to watch and needs --seconds"),
         (["--seconds", "0"], "a number from 1 to 3600 is needed"),
         (["--format", "png"], "invalid choice: 'png'"),
+        ([LOG, "--output", "/nowhere/live.PNG"], ".txt, .mmd, .puml, .svg, .html, .htm"),
     ],
 )
 def test_wrong_usage_is_explained(arguments: list[str], complaint: str) -> None:

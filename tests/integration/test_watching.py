@@ -194,6 +194,27 @@ def test_snoop_follows_in_colours_until_it_is_interrupted(begin: Begin, terminal
     assert "Traceback" not in screen.shown
 
 
+@pytest.mark.parametrize(
+    ("arguments", "charts", "hint"),
+    [
+        ([], [], "No node tells of itself: "),
+        (["--chart", "d*r"], ["gate"], "fit none of the charts that take part: gate of node "),
+        (["--signal", "knock"], ["door"], "Nothing of what was asked for has come yet from door"),
+    ],
+)
+def test_at_a_terminal_snoop_explains_why_it_shows_nothing(
+    arguments: list[str], charts: list[str], hint: str, begin: Begin, terminal: Open
+) -> None:
+    for name in charts:
+        begin(name)
+    screen = terminal("snoop", *arguments)
+    wait_until(lambda: screen.shows(hint), LIMIT_S)
+    assert screen.shown.startswith(
+        "miros-mesh snoop: watching snoop_trace and snoop_spy; Ctrl-C ends\r\n"
+    )
+    assert screen.interrupt() == 130
+
+
 @pytest.mark.parametrize("way", [("--no-color",), ("NO_COLOR",)])
 def test_snoop_can_do_without_colours(way: tuple[str], begin: Begin, terminal: Open) -> None:
     flags = [each for each in way if each.startswith("--")]
@@ -386,6 +407,8 @@ def test_a_disk_that_is_full_is_told_in_a_line(arguments: list[str], tmp_path: P
         (["--since", "10m"], "--since needs --history FILE: a broker keeps no records"),
         (["--since", "soon"], "90s, 10m, 2h, 1d"),
         (["--seconds", "0"], "a number from 1"),
+        (["--kind", "transition"], "no record is of kind 'transition'; kinds are trace, scribble"),
+        (["--trace", "--kind", "spy"], "no record of kind 'spy' comes by snoop_trace alone"),
     ],
 )
 def test_wrong_usage_of_snoop_is_explained(arguments: list[str], complaint: str) -> None:
@@ -397,7 +420,9 @@ def test_wrong_usage_of_snoop_is_explained(arguments: list[str], complaint: str)
 def test_a_history_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     code, out, err = run("snoop", "--history", str(tmp_path / "none.json"))
     assert (code, out) == (1, "")
-    assert "none.json cannot be read: No such file" in err
+    assert (
+        err == f"miros-mesh snoop: {tmp_path}/none.json cannot be read: No such file or directory\n"
+    )
 
 
 def test_snoop_with_another_key_says_so_once_and_counts(
@@ -497,4 +522,5 @@ def test_top_without_rich_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "rich.py").write_text("raise ImportError")
     code, out, err = run("top", PYTHONPATH=str(tmp_path))
     assert (code, out) == (1, "")
+    assert err.startswith("miros-mesh top: top draws its table with rich: ")
     assert "pip install 'miros-mesh[top]'" in err

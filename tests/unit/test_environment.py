@@ -232,6 +232,27 @@ def test_a_file_form_for_what_is_no_secret_is_unknown() -> None:
     assert problem.startswith("MIROS_MESH_NODE_NAME_FILE is no setting of miros_mesh")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("SNOP_KEY", ["SNOOP_SPY_ENCRYPTION_KEY", "SNOOP_TRACE_ENCRYPTION_KEY"]),
+        ("TRACE_KEY", ["SNOOP_TRACE_ENCRYPTION_KEY"]),
+        ("KEY", ["ENCRYPTION_KEY", "MESH_ENCRYPTION_KEY", "SNOOP_SPY_ENCRYPTION_KEY"]),
+        ("BROKERURL", ["BROKER_URL"]),
+        (
+            "ENCRYPTION_KEY_FIL",
+            ["ENCRYPTION_KEY_FILE", "MESH_ENCRYPTION_KEY_FILE", "SNOOP_SPY_ENCRYPTION_KEY_FILE"],
+        ),
+    ],
+)
+def test_an_unknown_variable_is_told_with_those_that_may_be_meant(
+    wrong: str, meant: list[str]
+) -> None:
+    (problem,) = problems_of({f"MIROS_MESH_{wrong}": "1"})
+    hint = problem.partition("; did you mean ")[2]
+    assert hint.rstrip("?").split(" or ") == [f"MIROS_MESH_{each}" for each in meant]
+
+
 def test_an_unknown_variable_that_resembles_nothing_has_no_hint() -> None:
     assert problems_of({"MIROS_MESH_QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ": "1"}) == (
         "MIROS_MESH_QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ is no setting of miros_mesh",

@@ -66,9 +66,9 @@ class Diagram:
     def title(self) -> str:
         """What it shows, and since when."""
         begin = datetime.fromtimestamp(self.begin, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        charts = len({arrow.target for arrow in self.arrows})
-        what = f"{_count(len(self.arrows), 'transition')} of {_count(charts, 'chart')}"
-        return f"{what} from {begin} UTC"
+        # Whoever only sends is drawn as well.
+        charts = _count(len(self.lifelines), "chart")
+        return f"{_count(len(self.arrows), 'transition')}, {charts}, from {begin} UTC"
 
     @property
     def notes(self) -> tuple[str, ...]:

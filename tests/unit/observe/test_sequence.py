@@ -76,6 +76,16 @@ def record(**changes: object) -> SnoopRecord:
     return msgspec.structs.replace(Mesh([0.0]).transition(0), **changes)
 
 
+# Title
+
+
+def test_the_title_counts_every_chart_that_is_drawn() -> None:
+    # Given a chart that sends and has no transition of its own
+    drawing = diagram([record(event_id="run7/button/1")])
+    assert [line.chart for line in drawing.lifelines] == ["button", "chart0"]
+    assert drawing.title.startswith("1 transition, 2 charts, from ")
+
+
 # Numbers
 
 

@@ -160,9 +160,13 @@ def test_an_error_of_ours_is_logged_and_answered_without_its_words(
 def test_a_port_in_use_is_named_with_what_to_do() -> None:
     with (
         start_metrics_server(0) as first,
-        pytest.raises(PortInUseError, match=rf"port {first.port} of 127.0.0.1.*another port"),
+        pytest.raises(
+            PortInUseError, match=rf"port {first.port} of 127.0.0.1.*another port"
+        ) as told,
     ):
         start_metrics_server(first.port)
+    # No second traceback stands above the one that tells what to do.
+    assert told.value.__suppress_context__
 
 
 @pytest.mark.parametrize(
