@@ -11,7 +11,7 @@ from typing import Any
 from miros import ActiveObject, Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
-from miros_mesh.charts import fabric, signal_table
+from miros_mesh.charts import deaths, fabric, signal_table
 from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
 from miros_mesh.charts.notices import Notices
 from miros_mesh.charts.reception import MeshCallback, Reception
@@ -259,7 +259,8 @@ class _Networked(ActiveObject):
         except BaseException as error:
             self.queue.broken_off(error)
             self._died(error)
-            raise
+            if not deaths.told(logger):
+                raise
 
     def next_rtc(self) -> bool:
         """Run one event to completion (miros calls it), then tell the snoop networks."""
