@@ -81,9 +81,10 @@ class _Networked(ActiveObject):
         Callbacks run on a worker's thread and must return quickly.
 
         Raises:
-            ConfigError: names every setting that cannot work.
+            ConfigError: names every setting that cannot work, or each callback.
             RoutingKeyError: a routing key that AMQP refuses.
         """
+        _refuse_uncallable(on_mesh_rx=on_mesh_rx, on_trace_rx=on_trace_rx, on_spy_rx=on_spy_rx)
         fabric.renew_in_children()
         signal_table.guard()
         signal_table.enter(sorted(PUBLIC_SIGNALS))
@@ -352,6 +353,15 @@ class _Networked(ActiveObject):
         if (node := self._node) and not node.forked:
             node.silence(self.name)
             node.observer.chart_died(chart=self.name, error=error)
+
+
+def _refuse_uncallable(**callbacks: object) -> None:
+    if problems := tuple(
+        f"{name}: a function that takes what has come, or None; not of type {type(given).__name__}"
+        for name, given in callbacks.items()
+        if given is not None and not callable(given)
+    ):
+        raise ConfigError(problems)
 
 
 def _checked(name: str) -> str:
