@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from log_lines import logging_as_it_was
-from miros_mesh.errors import ConfigError
+from miros_mesh.errors import ConfigError, LogFileError
 from miros_mesh.observe.ecs import from_ecs
 from miros_mesh.observe.logs import configure_json, json_handler, log_snoop
 from miros_mesh.observe.redaction import redact
@@ -187,8 +187,10 @@ def test_a_log_file_that_cannot_be_opened_changes_nothing(
 ) -> None:
     configure_json(stream)
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(LogFileError, match=f"no folder {tmp_path}/missing: make it first"):
         configure_json(tmp_path / "missing" / "app.log")
+    with pytest.raises(LogFileError, match=f"{tmp_path} cannot be opened: Is a directory"):
+        configure_json(tmp_path, rotate_bytes=1000)
     library.warning("still here")
 
     assert len(lines(stream)) == 1
@@ -468,13 +470,25 @@ def test_snoop_records_can_go_to_a_file_of_their_own(tmp_path: Path, stream: io.
 
 
 @pytest.mark.parametrize(
-    "settings", [{"rotate_bytes": 1000}, {"rotate_bytes": -1}, {"rotate_bytes": 1000, "keep": 0}]
+    ("settings", "says"),
+    [
+        ({"rotate_bytes": -1}, "rotate_bytes: a size in bytes, and not -1"),
+        ({"rotate_bytes": "1 GB"}, "rotate_bytes: a size in bytes, and not '1 GB'"),
+        ({"rotate_bytes": 1000, "keep": 0}, "keep: at least 1 file, and not 0"),
+        ({"keep": 3}, "keep: 3 files are kept of a log that rotates: give rotate_bytes too"),
+    ],
 )
 def test_rotation_that_cannot_work_is_refused(
-    stream: io.StringIO, settings: dict[str, int]
+    tmp_path: Path, settings: dict[str, Any], says: str
 ) -> None:
-    with pytest.raises(ConfigError, match="rotate_bytes|keep"):
-        configure_json(stream, **settings)
+    with pytest.raises(ConfigError, match=says):
+        configure_json(tmp_path / "app.log", **settings)
+    assert not (tmp_path / "app.log").exists()
+
+
+def test_rotation_of_a_stream_is_refused(stream: io.StringIO) -> None:
+    with pytest.raises(ConfigError, match="rotate_bytes: 1000 is for a log that goes to a file"):
+        configure_json(stream, rotate_bytes=1000)
 
 
 def _raise_deep_down() -> None:
