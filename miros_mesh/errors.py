@@ -234,6 +234,10 @@ class MetricNamesTakenError(MeshError, ValueError):
     """A metric of one of our names is in the registry already."""
 
 
+class LogFileError(MeshError, OSError):
+    """The file that log lines shall go to cannot be opened; the message has its path."""
+
+
 class ListenError(MeshError):
     """The metrics server cannot listen at the address that it was given."""
 

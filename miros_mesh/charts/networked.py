@@ -11,7 +11,7 @@ from typing import Any
 from miros import ActiveObject, Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
-from miros_mesh.charts import fabric, signal_table
+from miros_mesh.charts import deaths, fabric, signal_table
 from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
 from miros_mesh.charts.notices import Notices
 from miros_mesh.charts.reception import MeshCallback, Reception
@@ -81,9 +81,10 @@ class _Networked(ActiveObject):
         Callbacks run on a worker's thread and must return quickly.
 
         Raises:
-            ConfigError: names every setting that cannot work.
+            ConfigError: names every setting that cannot work, or each callback.
             RoutingKeyError: a routing key that AMQP refuses.
         """
+        _refuse_uncallable(on_mesh_rx=on_mesh_rx, on_trace_rx=on_trace_rx, on_spy_rx=on_spy_rx)
         fabric.renew_in_children()
         signal_table.guard()
         signal_table.enter(sorted(PUBLIC_SIGNALS))
@@ -259,7 +260,8 @@ class _Networked(ActiveObject):
         except BaseException as error:
             self.queue.broken_off(error)
             self._died(error)
-            raise
+            if not deaths.told(logger):
+                raise
 
     def next_rtc(self) -> bool:
         """Run one event to completion (miros calls it), then tell the snoop networks."""
@@ -351,6 +353,15 @@ class _Networked(ActiveObject):
         if (node := self._node) and not node.forked:
             node.silence(self.name)
             node.observer.chart_died(chart=self.name, error=error)
+
+
+def _refuse_uncallable(**callbacks: object) -> None:
+    if problems := tuple(
+        f"{name}: a function that takes what has come, or None; not of type {type(given).__name__}"
+        for name, given in callbacks.items()
+        if given is not None and not callable(given)
+    ):
+        raise ConfigError(problems)
 
 
 def _checked(name: str) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 import structlog
 
-from miros_mesh.errors import ConfigError
+from miros_mesh.errors import ConfigError, LogFileError
 from miros_mesh.networks import printable
 from miros_mesh.observe.ecs import DATASET
 from miros_mesh.observe.ecs_lines import SNOOP_ATTRIBUTE, exception_processors, formatter
@@ -23,6 +24,7 @@ from miros_mesh.observe.log_queue import QueuedHandler
 from miros_mesh.wire import SnoopRecord
 
 HANDLER_NAME = "miros_mesh.observe.logs"
+KEPT_FILES = 5
 
 _snoop_logger = logging.getLogger(DATASET)
 
@@ -33,7 +35,7 @@ def configure_json(
     level: int = logging.INFO,
     service: str | None = None,
     rotate_bytes: int = 0,
-    keep: int = 5,
+    keep: int | None = None,
 ) -> QueuedHandler:
     """Write each log record from `level` up as one line of JSON to a stream or a file's end.
 
@@ -59,7 +61,7 @@ def json_handler(
     *,
     service: str | None = None,
     rotate_bytes: int = 0,
-    keep: int = 5,
+    keep: int | None = None,
 ) -> QueuedHandler:
     """A handler that writes such lines, for a logger of the application's choice.
 
@@ -68,11 +70,11 @@ def json_handler(
             logrotate moves away is opened anew.
         service: the application's name, as `service.name` in every line.
         rotate_bytes: rename the file before it grows beyond this; 0 leaves that to others.
-        keep: how many renamed files stay.
+        keep: how many renamed files stay; 5 unless said otherwise.
 
     Raises:
-        OSError: the file cannot be opened.
-        ConfigError: rotation of what is no file, or that would keep nothing.
+        LogFileError: the file cannot be opened.
+        ConfigError: rotation of what is no file, or that would keep nothing; `keep` without it.
     """
     handler = QueuedHandler(_inner(target, rotate_bytes, keep))
     handler.setFormatter(formatter(service))
@@ -93,20 +95,40 @@ def log_snoop(record: SnoopRecord) -> None:
         )
 
 
-def _inner(target: TextIO | Path | str | None, rotate_bytes: int, keep: int) -> logging.Handler:
+def _inner(
+    target: TextIO | Path | str | None, rotate_bytes: int, keep: int | None
+) -> logging.Handler:
     is_file = isinstance(target, Path | str)
-    problems = []
-    if rotate_bytes < 0 or (rotate_bytes and not is_file):
-        problems.append("rotate_bytes: a size in bytes, for a log that goes to a file")
-    if rotate_bytes and keep < 1:
-        problems.append("keep: at least 1, or nothing would ever be rotated")
-    if problems:
-        raise ConfigError(tuple(problems))
-    if isinstance(target, Path | str):
+    if problems := tuple(_problems(rotate_bytes, keep, is_file=is_file)):
+        raise ConfigError(problems)
+    if not isinstance(target, Path | str):
+        return LineStream(sys.stderr if target is None else target)
+    try:
         if rotate_bytes:
-            return RotatingFile(target, max_bytes=rotate_bytes, keep=keep)
+            return RotatingFile(target, max_bytes=rotate_bytes, keep=keep or KEPT_FILES)
         return WatchedFile(target)
-    return LineStream(sys.stderr if target is None else target)
+    except OSError as error:
+        raise _cannot_open(Path(target), error) from error
+
+
+def _problems(rotate_bytes: int, keep: int | None, *, is_file: bool) -> Iterator[str]:
+    if type(rotate_bytes) is not int or rotate_bytes < 0:
+        yield f"rotate_bytes: a size in bytes, and not {rotate_bytes!r}"
+    elif rotate_bytes and not is_file:
+        yield f"rotate_bytes: {rotate_bytes} is for a log that goes to a file"
+    if keep is None:
+        return
+    if type(keep) is not int or keep < 1:
+        yield f"keep: at least 1 file, and not {keep!r}, or nothing would be rotated"
+    elif rotate_bytes == 0:
+        yield f"keep: {keep} files are kept of a log that rotates: give rotate_bytes too"
+
+
+def _cannot_open(path: Path, error: OSError) -> LogFileError:
+    reason = error.strerror or str(error)
+    if isinstance(error, FileNotFoundError):
+        reason = f"there is no folder {path.absolute().parent}: make it first"
+    return LogFileError(f"the log {path} cannot be opened: {reason}")
 
 
 def _install(handler: logging.Handler, level: int) -> None:

@@ -237,7 +237,7 @@ class SnoopMonitor:
         key = node, name
         chart = self._charts.get(key)
         if chart is None:
-            chart = self._charts[key] = ForeignChart()
+            chart = self._charts[key] = ForeignChart(node, name)
             if len(self._charts) > self._max_charts:
                 self._charts.popitem(last=False)
         self._charts.move_to_end(key)

@@ -20,23 +20,39 @@ _FERNET_KEY = re.compile(r"(?<![\w-])[\w-]{43,}+=", re.ASCII)
 # Up to the last @ of the word, because a password that was not percent-encoded may hold one too.
 _URL_PASSWORD = re.compile(r"(://[^\s:/]*):(?:(?!://)\S)*@")
 _NAME = r"(?:passw(?:or)?d|passphrase|secret|token|api_?key|encryption_key)"
-_SECRET_FIELD = re.compile(_NAME + "$", re.IGNORECASE)
+_SECRET_FIELD = re.compile(rf"(?:{_NAME}|authorization)$", re.IGNORECASE)
 # As in the source lines of a traceback and in the repr of a dictionary.
 _ASSIGNED_SECRET = re.compile(
     rf"""({_NAME}["']?\s*(?:=\s*|:\s*(?=b?["'])))"""
     r"""(?:b?"(?:[^"\\]|\\.)*"|b?'(?:[^'\\]|\\.)*'|[^\s,;&)}\]]+)""",
     re.IGNORECASE,
 )
+# A header, as it is sent and as a dictionary or a list of pairs shows it.
+_HEADER = r"""authorization\\?["']?[ \t]*+(?:[:=]|,(?=[ \t]*b?["']))[ \t]*+"""
+_QUOTED_HEADER = re.compile(
+    rf"""({_HEADER}b?(["']))(?:(?!\2)[^\\\n]|\\.|\\$)*+(\2|$)""", re.IGNORECASE | re.MULTILINE
+)
+# Some schemes have several words, so the rest of the line goes.
+_PLAIN_HEADER = re.compile(rf"""({_HEADER})(?!b?["'])[^\r\n]+""", re.IGNORECASE)
+# "A bearer token" is two words of English.
+_BEARER = re.compile(
+    r"\b(bearer[ \t]++)(?!tokens?(?![\w.~+/=-]))[\w.~+/=-]+", re.ASCII | re.IGNORECASE
+)
 
 
 def redact(text: str) -> str:
-    """The text without Fernet keys and passwords."""
+    """The text without Fernet keys, passwords, tokens, and what authorizes a request."""
     # Most texts have nothing that a secret needs, and a stream of records has many texts.
     if "@" in text:
         text = _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
     if "=" in text or ":" in text:
         text = _ASSIGNED_SECRET.sub(rf"\1{MASK}", text)
         text = _FERNET_KEY.sub(MASK, text)
+    if "uthorization" in text or "UTHORIZATION" in text:
+        text = _QUOTED_HEADER.sub(rf"\1{MASK}\3", text)
+        text = _PLAIN_HEADER.sub(rf"\1{MASK}", text)
+    if "earer" in text or "EARER" in text:
+        text = _BEARER.sub(rf"\1{MASK}", text)
     return text
 
 

@@ -91,6 +91,9 @@ class MetricsServer:
     def __enter__(self) -> Self:
         return self
 
+    def __repr__(self) -> str:
+        return f"<MetricsServer {self.url}>"
+
     def __exit__(
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
@@ -100,6 +103,12 @@ class MetricsServer:
     def port(self) -> int:
         """Where it listens."""
         return self._server.server_port
+
+    @property
+    def url(self) -> str:
+        """Where it is reached, if it listens at one address."""
+        host = str(self._server.server_address[0])
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def stop(self) -> None:
         """Listen no more, break off what is being answered, and end every thread."""
@@ -177,8 +186,8 @@ class _Handler(WSGIRequestHandler):
 
 
 def _listening(port: int, address: str) -> _Server:
-    if not 0 <= port <= MAX_PORT:
-        raise ListenError(f"{port} is no port: take one from 1 to {MAX_PORT}, or 0 for a free one")
+    if type(port) is not int or not 0 <= port <= MAX_PORT:
+        raise ListenError(f"{port!r} is no port: take a whole number from 0 to {MAX_PORT}")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         return _Server((address, port), family)

@@ -219,6 +219,17 @@ def test_a_name_that_no_queue_and_no_terminal_could_bear_is_refused(name: str) -
     assert "a chart's name must be printable" in message
 
 
+@pytest.mark.parametrize("kind", [NetworkedActiveObject, NetworkedFactory])
+def test_each_callback_that_cannot_be_called_is_refused_by_the_constructor(kind: Any) -> None:
+    with pytest.raises(ConfigError) as error:
+        kind("deaf", on_mesh_rx=print, on_trace_rx="no", on_spy_rx=7)
+    trace, spy = error.value.problems
+    assert trace == "on_trace_rx: a function that takes what has come, or None; not of type str"
+    assert spy == "on_spy_rx: a function that takes what has come, or None; not of type int"
+    with pytest.raises(ConfigError, match="on_mesh_rx"):
+        kind("deaf", on_mesh_rx=0)
+
+
 # Keys
 
 

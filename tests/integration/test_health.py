@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +23,8 @@ from rabbitmq_server import RabbitServer
 from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
+
+DYING = Path(__file__).with_name("programs") / "dying.py"
 
 Ask = Callable[[str], tuple[int, list[str]]]
 
@@ -107,6 +112,25 @@ def test_a_node_with_a_dead_chart(
     assert robust.health().dead_charts == ()
 
 
+def test_a_dead_chart_shows_its_traceback_to_a_program_that_configured_nothing() -> None:
+    died = _died("silent")
+    assert died.stdout == "mortal\n"
+    assert died.stderr.count("Traceback") == 1
+    assert died.stderr.endswith("ValueError: login failed password=hunter2\n")
+
+
+def test_a_dead_chart_is_told_once_and_masked_to_a_program_that_logs() -> None:
+    died = _died("json")
+    assert died.stdout == "mortal\n"
+    [error] = [line["error"] for line in map(json.loads, died.stderr.splitlines())]
+    assert error["message"] == "login failed password=***"
+    assert "hunter2" not in died.stderr
+
+
+def test_a_hook_of_the_application_gets_what_ended_a_chart() -> None:
+    assert _died("hooked").stdout == "ValueError\nmortal\n"
+
+
 def test_there_is_none_outside_a_charts_life(launch: Launch) -> None:
     chart = NetworkedActiveObject("early", config=MemoryMesh().config())
     with pytest.raises(NotStartedError, match="health"):
@@ -117,3 +141,8 @@ def test_there_is_none_outside_a_charts_life(launch: Launch) -> None:
     with pytest.raises(StoppedError, match="health"):
         stopped.health()
     assert node.health() == Health(node.name, False, {}, (), 0, node.home.name)
+
+
+def _died(how: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(DYING), how]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)

@@ -103,6 +103,7 @@ def test_each_of_several_monitors_sees_all_that_several_charts_do(ground: Ground
         for monitor in (first, second):
             assert set(monitor.charts) == {("one", "left"), ("two", "right")}
             left = monitor.chart("left")
+            assert repr(left) == "<ForeignChart one/left>"
             assert left.spy()[0] == "START"
             assert left.trace().endswith("[left] # a note\n")
             assert "] [left] e->start_at() top->listening\n" in left.trace()
@@ -169,6 +170,7 @@ def test_what_a_foreign_chart_says_reaches_no_terminal_raw() -> None:
     monitor.replay([("snoop_spy", foreign(1, "\033[2J", kind="spy", chart="\033[31mevil\n"))])
     [chart] = monitor.charts.values()
     assert "\033" not in chart.trace()
+    assert repr(chart) == r"<ForeignChart afar/\x1b[31mevil\n>"
     assert chart.trace().count("\n") == 1
     assert chart.spy() == [r"\x1b[2J"]
 

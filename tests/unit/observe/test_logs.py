@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from log_lines import logging_as_it_was
-from miros_mesh.errors import ConfigError
+from miros_mesh.errors import ConfigError, LogFileError
 from miros_mesh.observe.ecs import from_ecs
 from miros_mesh.observe.logs import configure_json, json_handler, log_snoop
 from miros_mesh.observe.redaction import redact
@@ -187,8 +187,10 @@ def test_a_log_file_that_cannot_be_opened_changes_nothing(
 ) -> None:
     configure_json(stream)
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(LogFileError, match=f"no folder {tmp_path}/missing: make it first"):
         configure_json(tmp_path / "missing" / "app.log")
+    with pytest.raises(LogFileError, match=f"{tmp_path} cannot be opened: Is a directory"):
+        configure_json(tmp_path, rotate_bytes=1000)
     library.warning("still here")
 
     assert len(lines(stream)) == 1
@@ -250,6 +252,14 @@ SECRETS = [
     pytest.param({"broker": ["x", {"url": "amqp://a:hunter2@b"}]}, id="deep in a structure"),
     pytest.param({"rabbit_password": "hunter2"}, id="a field that is called a password"),
     pytest.param({"mesh_encryption_key": "hunter2"}, id="a field that is called a key"),
+    pytest.param("Authorization: Basic hunter2==", id="a header"),
+    pytest.param("AUTHORIZATION: Digest a=1, b=hunter2", id="a header of several words"),
+    pytest.param({"Authorization": "Basic hunter2"}, id="a field that authorizes"),
+    pytest.param("{'Proxy-Authorization': 'Basic \\'hunter2'}", id="the repr of a header"),
+    pytest.param("[('Authorization', b'Basic hunter2')]", id="headers as pairs"),
+    pytest.param('{\\"Authorization\\": \\"Basic hunter2\\"}', id="a header in JSON in JSON"),
+    pytest.param("Authorization: 'Basic hunter2", id="a header that was cut"),
+    pytest.param("sent Bearer hunter2.a-b_c/d+e=", id="a bearer token"),
     pytest.param({KEY: "amqp://a:hunter2@b"}, id="a key as a key of a dictionary"),
     pytest.param((_Talkative(),), id="an object whose repr tells all"),
 ]
@@ -288,12 +298,26 @@ def test_a_password_in_a_source_line_of_a_traceback_is_masked(stream: io.StringI
         "amqp://host:5672/a and http://host/path",
         "rabbit_password: give it together with rabbit_user",
         "the password is wrong",
+        "the bearer token is too old",
+        "no authorization for this",
         "e->to_inner() outer->inner",
         "6f1c0d9be2a34c5d/chart_a/12",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
     assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Authorization: Bearer abc\nHost: a", "Authorization: ***\nHost: a"),
+        ("{'authorization': 'Basic a', 'b': 1}", "{'authorization': '***', 'b': 1}"),
+        ("with bearer abc.def, status 401", "with bearer ***, status 401"),
+    ],
+)
+def test_what_stands_around_a_header_stays(text: str, masked: str) -> None:
+    assert redact(text) == redact(masked) == masked
 
 
 def test_the_rest_of_a_url_stays() -> None:
@@ -314,7 +338,21 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
     assert redact(redact(text)) == redact(text)
 
 
-@pytest.mark.parametrize("unit", ["a", "://", "://a:", "password=", "=", "-_", "password:'\\"])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a",
+        "://",
+        "://a:",
+        "password=",
+        "=",
+        "-_",
+        "password:'\\",
+        "authorization:'\\",
+        "authorization: \n",
+        "bearer ",
+    ],
+)
 def test_a_long_line_is_redacted_in_no_time(unit: str) -> None:
     text = unit * (400_000 // len(unit))
     started = time.perf_counter()
@@ -468,13 +506,25 @@ def test_snoop_records_can_go_to_a_file_of_their_own(tmp_path: Path, stream: io.
 
 
 @pytest.mark.parametrize(
-    "settings", [{"rotate_bytes": 1000}, {"rotate_bytes": -1}, {"rotate_bytes": 1000, "keep": 0}]
+    ("settings", "says"),
+    [
+        ({"rotate_bytes": -1}, "rotate_bytes: a size in bytes, and not -1"),
+        ({"rotate_bytes": "1 GB"}, "rotate_bytes: a size in bytes, and not '1 GB'"),
+        ({"rotate_bytes": 1000, "keep": 0}, "keep: at least 1 file, and not 0"),
+        ({"keep": 3}, "keep: 3 files are kept of a log that rotates: give rotate_bytes too"),
+    ],
 )
 def test_rotation_that_cannot_work_is_refused(
-    stream: io.StringIO, settings: dict[str, int]
+    tmp_path: Path, settings: dict[str, Any], says: str
 ) -> None:
-    with pytest.raises(ConfigError, match="rotate_bytes|keep"):
-        configure_json(stream, **settings)
+    with pytest.raises(ConfigError, match=says):
+        configure_json(tmp_path / "app.log", **settings)
+    assert not (tmp_path / "app.log").exists()
+
+
+def test_rotation_of_a_stream_is_refused(stream: io.StringIO) -> None:
+    with pytest.raises(ConfigError, match="rotate_bytes: 1000 is for a log that goes to a file"):
+        configure_json(stream, rotate_bytes=1000)
 
 
 def _raise_deep_down() -> None:

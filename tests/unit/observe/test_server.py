@@ -172,18 +172,28 @@ def test_a_port_in_use_is_named_with_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("port", "address", "says"),
     [
-        (70_000, HOST, "70000 is no port"),
+        (70_000, HOST, "^70000 is no port: take a whole number from 0 to 65535$"),
+        (-1, HOST, "^-1 is no port"),
+        ("9465", HOST, "^'9465' is no port"),
+        (None, HOST, "^None is no port"),
+        (9465.0, HOST, "^9465.0 is no port"),
+        (True, HOST, "^True is no port"),
         (0, "192.0.2.1", "192.0.2.1 cannot be listened at"),
         (0, "no such host", "no such host cannot be listened at"),
     ],
 )
-def test_an_address_that_cannot_be_used_is_named(port: int, address: str, says: str) -> None:
+def test_an_address_that_cannot_be_used_is_named(port: Any, address: str, says: str) -> None:
     with pytest.raises(ListenError, match=says):
         start_metrics_server(port, address)
 
 
+def test_a_server_is_shown_by_its_address(server: MetricsServer) -> None:
+    assert repr(server) == f"<MetricsServer http://127.0.0.1:{server.port}>"
+
+
 def test_it_listens_at_an_ipv6_address() -> None:
     with start_metrics_server(0, "::1", CollectorRegistry()) as server:
+        assert server.url == f"http://[::1]:{server.port}"
         socket.create_connection(("::1", server.port), timeout=10).close()
 
 
