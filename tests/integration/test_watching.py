@@ -215,6 +215,12 @@ def test_at_a_terminal_snoop_explains_why_it_shows_nothing(
     assert screen.interrupt() == 130
 
 
+def test_a_terminal_that_shows_json_gets_nothing_else(begin: Begin, terminal: Open) -> None:
+    chart, screen = begin("door"), terminal("snoop", "--json")
+    chart.scribble_until(lambda: screen.shows("look"))
+    assert screen.shown.startswith('{"')
+
+
 @pytest.mark.parametrize("way", [("--no-color",), ("NO_COLOR",)])
 def test_snoop_can_do_without_colours(way: tuple[str], begin: Begin, terminal: Open) -> None:
     flags = [each for each in way if each.startswith("--")]
