@@ -18,12 +18,13 @@ LIMIT_S = 60.0
 TALK = ("README.md", "talk.py")
 DOOR = ("docs/getting-started.md", "door.py")
 OBSERVED = ("docs/observability.md", "observed.py")
+COUNTED = ("docs/observability.md", "counted.py")
 WATCHING = ("docs/observability.md", "watching.py")
 LAMP = ("docs/testing.md", "test_lamp.py")
 
 
 def test_each_program_of_the_pages_is_tested_here() -> None:
-    assert doc_pages.programs() == {TALK, DOOR, OBSERVED, WATCHING, LAMP}
+    assert doc_pages.programs() == {TALK, DOOR, OBSERVED, COUNTED, WATCHING, LAMP}
 
 
 @pytest.mark.parametrize(
@@ -32,12 +33,14 @@ def test_each_program_of_the_pages_is_tested_here() -> None:
         (TALK, "alice got a pong from bob\n"),
         (WATCHING, "front e->start_at() top->closed\nfront e->knock() closed->opened\n"),
         (OBSERVED, 'miros_mesh_handed_over_events_total{chart="back"} 1.0\n'),
+        (COUNTED, 'miros_mesh_transmitted_events_total{chart="front",network="mesh"} 1.0\n'),
     ],
     ids=lambda value: value[1] if isinstance(value, tuple) else "",
 )
 def test_a_program_prints_what_its_page_says(
-    program: tuple[str, str], says: str, tmp_path: Path
+    program: tuple[str, str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     done = _run(str(_written(program, tmp_path)))
     assert done.stdout == says
     assert done.stderr == ""
