@@ -20,7 +20,7 @@ OF_THE_OTHER = 1_000_000
 EACH = 3_000
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_slow_chart(vhost_url: str, launch: Launch) -> None:
     handled = Handled(pause_s=SLOW_S)
     launch("receiver", settings(vhost_url), handled)
@@ -29,7 +29,7 @@ def test_slow_chart(vhost_url: str, launch: Launch) -> None:
     for number in range(BURST):
         sender.transmit(event(SIGNAL, number))
     assert time.monotonic() - began < 20
-    account = accounted("slow chart, 2 ms, burst of 20,000", range(BURST), handled, limit_s=90)
+    account = accounted("slow chart, 2 ms, burst of 20,000", range(BURST), handled)
     assert account.perfect, account
 
 

@@ -168,14 +168,16 @@ def accounted(
     sent: Sequence[int],
     handled: Handler,
     seconds: float | None = None,
-    limit_s: float = ARRIVAL_LIMIT_S,
 ) -> Account:
-    """Wait until what was sent has been handled, and put the account into the table."""
-    expected = set(sent)
-    try:
-        wait_until(lambda: expected <= set(handled.numbers), limit_s)
-    except AssertionError:
-        print(f"not everything arrived: {fault}")
+    """Wait while what was sent is being handled, and put the account into the table."""
+    expected, seen, pause = set(sent), -1, threading.Event()
+    while not expected <= set(numbers := list(handled.numbers)):
+        if len(numbers) != seen:
+            seen, latest = len(numbers), time.monotonic()
+        elif time.monotonic() > latest + ARRIVAL_LIMIT_S:
+            print(f"not everything arrived: {fault}")
+            break
+        pause.wait(0.05)
     account = Account.of(sent, [number for number in handled.numbers if number in expected])
     record(fault, account, seconds)
     return account
