@@ -193,7 +193,7 @@ class ManNetChart(DiscoveryChart):
     def _say_whether_there_is_a_file(self) -> None:
         missing = not any(self._there.values())
         if missing and not self._no_file_said:
-            logger.info("no hosts file: looked for %s", ", ".join(self._there))
+            logger.info("no hosts file: looked for %s", ", ".join(self._hosts_of))
         self._no_file_said = missing
 
     def _publish_discovery(self, live: tuple[str, ...], dead: tuple[str, ...] = ()) -> None:
