@@ -24,6 +24,7 @@ lan_guard.install()
 # What a shell starts in the background ignores Ctrl-C, and so would every program of a test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest_plugins = ["tables"]
 THREAD_END_LIMIT_S = 5.0
 LAN = "tests/lan/"
 SETTINGS = ("MIROS_MESH_", "RABBIT_", "MESH_", "SNOOP_", "CONNECTION_ATTEMPTS")

@@ -10,15 +10,15 @@ import pytest
 
 from charts_at_work import KEY, Handle, Launch, Recorder, alone
 from faults.relay import HOST, Relay
-from faults.traffic import HEAD, TABLE
+from faults.traffic import TABLE
 from miros_mesh import MeshConfig, NetworkedActiveObject
 from rabbitmq_server import RabbitServer, find_programs
+from tables import FAULT
 
 # Short, so that two missed heartbeats and a dead attempt to connect do not take a minute.
 QUICK = {"heartbeat_interval_s": 1.0, "connect_timeout_s": 1.5, "confirm_timeout_s": 5.0}
 # Long, so that a busy machine does not break connections where the fault is not one of the link.
 PATIENT = {"heartbeat_interval_s": 10.0, "confirm_timeout_s": 30.0}
-_PROPERTY = "fault"
 
 
 class Told(Recorder):
@@ -115,21 +115,5 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     try:
         return (yield)
     finally:
-        item.user_properties += [(_PROPERTY, str(row)) for row in TABLE]
+        item.user_properties += [(FAULT, str(row)) for row in TABLE]
         TABLE.clear()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show what was counted."""
-    rows = [
-        row
-        for outcome in ("passed", "failed")
-        for report in terminalreporter.stats.get(outcome, ())
-        for name, row in report.user_properties
-        if name == _PROPERTY
-    ]
-    if rows:
-        terminalreporter.section("faults")
-        terminalreporter.write_line(HEAD)
-        for row in rows:
-            terminalreporter.write_line(row)

@@ -15,6 +15,7 @@ from miros import Event
 
 from charts_at_work import event
 from miros_mesh import NetworkedActiveObject
+from tables import HEAD
 from waiting import wait_until
 
 SIGNAL = "number"
@@ -91,7 +92,6 @@ class Row:
 
 
 TABLE: list[Row] = []
-HEAD = f"{'fault':<44} {'sent':>7} {'lost':>5} {'twice':>5} {'order':>5} {'seconds':>8}"
 
 
 class Stream:

@@ -1,4 +1,4 @@
-"""Shows at the end of a run which broker keeps which promise."""
+"""What a run has counted, as tables at its end: told by the process that shares the tests out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,37 @@ from collections import defaultdict
 
 import pytest
 
+FAULT = "fault"
+"""The property of a report that holds a row of the table of faults."""
+HEAD = f"{'fault':<44} {'sent':>7} {'lost':>5} {'twice':>5} {'order':>5} {'seconds':>8}"
 BROKERS = ("embedded", "memory", "rabbitmq")
 _TEST = re.compile(r"tests/contract/test_(?:link|transport_contract)\.py::test_(\w+)\[(.+)\]")
 _MARKS = {"passed": "yes", "skipped": "not run", "xfailed": "no", "failed": "FAILED"}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the contract as a table: a promise a row, a broker a column."""
+    """Show what was counted."""
+    _faults(terminalreporter)
+    _contract(terminalreporter)
+
+
+def _faults(terminalreporter: pytest.TerminalReporter) -> None:
+    rows = [
+        row
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, ())
+        for name, row in report.user_properties
+        if name == FAULT
+    ]
+    if rows:
+        terminalreporter.section("faults")
+        terminalreporter.write_line(HEAD)
+        for row in rows:
+            terminalreporter.write_line(row)
+
+
+def _contract(terminalreporter: pytest.TerminalReporter) -> None:
+    """A promise a row, a broker a column."""
     rows: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for outcome, mark in _MARKS.items():
         for report in terminalreporter.stats.get(outcome, ()):
