@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from functools import lru_cache
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -234,7 +233,4 @@ def _cache_path(config: MeshConfig) -> Path:
 
 
 def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return host == "localhost" or addresses.is_loopback(host)
