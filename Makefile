@@ -20,7 +20,7 @@ export MIROS_MESH_LAN := off
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format types docs bench chaos coverage wheel programs \
+.PHONY: help venv demo test lint format types docs bench chaos coverage drawings wheel programs \
   rabbitmq iproute2 rsyslog prometheus python clean
 
 help:  ## show this list
@@ -63,6 +63,10 @@ bench: $(VENV)/.dev rabbitmq iproute2  ## measure throughput and latency; ARGS=d
 chaos: $(VENV)/.dev rabbitmq iproute2  ## put random faults on two meshes; ARGS="--seconds 60 --seed 7"
 	PYTHONPATH=tests $(VENV)/bin/python -m chaos $(ARGS)
 
+drawings: $(VENV)/.dev  ## make the tables and diagrams anew that are made from the code
+	for each in doc_tables discovery_diagrams sequence_diagrams; do \
+	  PYTHONPATH=tests $(VENV)/bin/python -m support.$$each || exit 1; done
+
 wheel: $(WHEELS)/.built  ## build the wheel into .build/wheel
 
 clean:  ## remove everything that make made
@@ -97,7 +101,11 @@ $(WHEELS)/.built: $(TEST_VENV)/.tools $(SOURCES)
 	$(TEST_VENV)/bin/pip wheel --quiet --no-deps --wheel-dir $(WHEELS) .
 	@touch $@
 
-$(TEST_VENV)/.wheel: $(WHEELS)/.built
+$(TEST_VENV)/.drawings: $(VENV)/.dev  ## make the tables and diagrams anew that are made from the code
+	for each in doc_tables discovery_diagrams sequence_diagrams; do \
+	  PYTHONPATH=tests $(VENV)/bin/python -m support.$$each || exit 1; done
+
+wheel: $(WHEELS)/.built
 	$(TEST_VENV)/bin/pip install --quiet $(WHEELS)/*.whl
 	$(TEST_VENV)/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/*.whl
 	@touch $@

@@ -2,7 +2,7 @@
 
 import sys
 
-from miros_mesh.cli import main
+from miros_mesh.cli.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Literal, cast, get_args
 from urllib.parse import quote, unquote
 
@@ -28,6 +29,7 @@ _HOST_NAME: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
 _IPV6: Final = re.compile(r"(?=.*:.*:)[0-9a-fA-F:.]+(%[\w.-]+)?")
 _STRAY_PERCENT: Final = re.compile(r"%(?![0-9a-fA-F]{2})")
 _WHITE_OR_CONTROL: Final = re.compile(r"[\s\x00-\x1f\x7f]")
+_LONGEST_HOST: Final = 255
 _SHAPE: Final = "amqp://user:password@host:5672/virtual_host"
 
 
@@ -80,6 +82,48 @@ class BrokerAddress:
         return f"BrokerAddress({self.redacted})"
 
 
+@dataclass(frozen=True, order=True)
+class Endpoint:
+    """A host, by name or address, and the port at which its broker listens."""
+
+    host: str
+    port: int
+
+    def __post_init__(self) -> None:
+        # The rules for hosts and ports are those of every other broker address.
+        if len(self.host) > _LONGEST_HOST:
+            raise AddressError(f"a host has at most {_LONGEST_HOST} characters")
+        object.__setattr__(self, "host", BrokerAddress("amqp", self.host, self.port).host)
+
+    @classmethod
+    def parse(cls, text: object, default_port: int) -> Endpoint:
+        """Read `host`, `host:port`, `fd00::1` or `[fd00::1]:port`; raises `AddressError`."""
+        if not isinstance(text, str):
+            raise AddressError(f"a host is a text, not {type(text).__name__}")
+        host, port = _host_and_port(text.strip())
+        if port and not (port.isascii() and port.isdigit() and is_port(int(port))):
+            # Not quoted: what stands there may be a URL with a password.
+            raise AddressError("a host has a port that is no number from 1 to 65535")
+        return cls(host, int(port) if port else default_port)
+
+    @property
+    def ip(self) -> IPv4Address | IPv6Address | None:
+        """The host as an address; None for a name."""
+        try:
+            return ip_address(self.host)
+        except ValueError:
+            return None
+
+    @property
+    def url(self) -> str:
+        """The endpoint as an AMQP URL that tells nobody's user or password."""
+        return f"amqp://{self}"
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
 def is_port(port: object) -> bool:
     """Whether `port` is a whole number that TCP has."""
     return type(port) is int and 1 <= port <= LARGEST_PORT
@@ -125,6 +169,16 @@ def _address_problems(address: BrokerAddress) -> Iterator[str]:
         yield f"a broker address needs a virtual host of 1 to {SHORT_STRING_BYTES} bytes"
     if not address.user:
         yield "a broker address needs a user"
+
+
+def _host_and_port(text: str) -> tuple[str, str]:
+    if text.startswith("["):
+        host, closed, port = text[1:].partition("]")
+        return (host if closed else ""), port.removeprefix(":")
+    if text.count(":") == 1:
+        host, _, port = text.partition(":")
+        return host, port
+    return text, ""
 
 
 def validate_routing_key(key: str) -> str:

@@ -11,12 +11,11 @@ from typing import Any
 from miros import ActiveObject, Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
-from miros_mesh.charts import deaths, fabric, signal_table
+from miros_mesh.charts.delivery import Intake, MeshCallback
 from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
 from miros_mesh.charts.notices import Notices
-from miros_mesh.charts.reception import MeshCallback, Reception
 from miros_mesh.charts.snooping import ChartSnoop, SnoopCallback, Stream
-from miros_mesh.config import EncryptionKeys, MeshConfig
+from miros_mesh.config.settings import EncryptionKeys, MeshConfig
 from miros_mesh.errors import (
     AlreadyStartedError,
     ConfigError,
@@ -26,11 +25,13 @@ from miros_mesh.errors import (
     StoppedError,
 )
 from miros_mesh.health import Health
-from miros_mesh.networks import RESERVED_PREFIX
-from miros_mesh.node import Node
-from miros_mesh.nodes import NODES, Ending
+from miros_mesh.networks.mesh import RESERVED_PREFIX
+from miros_mesh.node.node import Node
+from miros_mesh.node.registry import NODES, Ending
 from miros_mesh.report import StopReport
 from miros_mesh.signals import PUBLIC_SIGNALS
+from miros_mesh.statechart import fabric, signal_table
+from miros_mesh.statechart import thread_death as deaths
 
 logger = logging.getLogger(__name__)
 
@@ -106,9 +107,9 @@ class _Networked(ActiveObject):
         self._ending = threading.RLock()
         self._begin = threading.Event()
         self._notices = Notices(self)
-        self._reception = Reception(self, on_mesh_rx, self._notices)
+        self._intake = Intake(self, on_mesh_rx, self._notices)
         self.queue = self.locking_deque = ChartQueue(
-            self._reception.finished, self._reception.crowded_out, self._reception.follow
+            self._intake.finished, self._intake.crowded_out, self._intake.follow
         )
         self._snoop = ChartSnoop(self, self.queue, {"trace": on_trace_rx, "spy": on_spy_rx})
 
@@ -146,8 +147,8 @@ class _Networked(ActiveObject):
                 self.name,
                 self.tx_routing_key,
                 self.rx_routing_key,
-                room=self._reception.room,
-                post=self._reception.post,
+                room=self._intake.room,
+                post=self._intake.post,
             )
             self._snoop.join(node)
             self._start_chart(initial_state, node)
@@ -159,8 +160,8 @@ class _Networked(ActiveObject):
                 # A handler stopped it meanwhile, perhaps that of its own start.
                 return
             node.mesh.join(self.name, self.tx_routing_key)
-            node.bulletin.subscribe(self.name, self._notices.post)
-            self._reception.open(inbox, node, self.rx_routing_key)
+            node.peer_signals.subscribe(self.name, self._notices.post)
+            self._intake.open(inbox, node, self.rx_routing_key)
         if self._stopped:
             # By a handler on the chart's thread, which does not wait for this one.
             self.stop()
@@ -198,7 +199,7 @@ class _Networked(ActiveObject):
         self._refuse_fork("stop")
         self._stopped = True
         # Whoever stops it from elsewhere may be waiting for this very thread.
-        within = self._runs_here() or self._reception.calling
+        within = self._runs_here() or self._intake.calling
         if not self._ending.acquire(blocking=not within):
             return node.report() if (node := self._node) else self._report
         try:
@@ -306,7 +307,7 @@ class _Networked(ActiveObject):
             self._begin.set()
 
     def _stop_chart(self) -> None:
-        if not (self._runs_here() or self._reception.calling):
+        if not (self._runs_here() or self._intake.calling):
             self._wind_down()
             self._join(self._end_by - time.monotonic())
         self._halt()
@@ -330,7 +331,7 @@ class _Networked(ActiveObject):
         """Begin to stop: nothing new comes in, and the chart's thread ends after the rest."""
         if not self._end_by:
             self._end_by = time.monotonic() + self._config.drain_timeout_s
-            self._reception.finish(self._post_stop)
+            self._intake.finish(self._post_stop)
 
     def _halt(self) -> None:
         """End the chart's thread after the event that it is handling."""

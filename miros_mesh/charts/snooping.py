@@ -9,9 +9,9 @@ from typing import Any, Literal
 from miros import ActiveObject
 
 from miros_mesh.charts.fifo import ChartQueue, Mark
-from miros_mesh.networks import Snoop, Step
-from miros_mesh.node import Node
-from miros_mesh.wire import ChartPulse, SnoopRecord
+from miros_mesh.networks.snoop.records import Snoop, Step
+from miros_mesh.node.node import Node
+from miros_mesh.wire.envelope import ChartStatus, SnoopRecord
 
 Stream = Literal["trace", "spy"]
 SnoopCallback = Callable[[SnoopRecord], None]
@@ -74,17 +74,17 @@ class ChartSnoop:
 
     def _watch(self, node: Node, stream: Stream) -> None:
         callback = self._callbacks[stream]
-        printing = node.screen.colored if self._colors[stream] else node.screen.plain
-        watcher = node.screen.calling(callback) if callback else printing
+        printing = node.console.colored if self._colors[stream] else node.console.plain
+        watcher = node.console.calling(callback) if callback else printing
         node.take_part(self._chart.name, self._pulse)
         node.watch(_snoop(node, stream), self._chart.name, watcher)
 
-    def _pulse(self) -> ChartPulse:
+    def _pulse(self) -> ChartStatus:
         chart, queue = self._chart, self._queue
         thread = chart.thread
         # Before its start a chart is in no state.
         state = getattr(chart.state, "fun", None)
-        return ChartPulse(
+        return ChartStatus(
             chart.name,
             getattr(state, "__name__", ""),
             queue.handled,
@@ -97,7 +97,7 @@ class ChartSnoop:
     ) -> None:
         # Another thread may stop the chart meanwhile.
         if node := self._node:
-            node.teller.tell(_snoop(node, stream), self._chart.name, amount, steps, *facts)
+            node.recorder.tell(_snoop(node, stream), self._chart.name, amount, steps, *facts)
 
 
 def _snoop(node: Node, stream: Stream) -> Snoop:

@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 
-from miros_mesh.config import MeshConfig
-from miros_mesh.discovery import own_networks
+from miros_mesh.config.settings import MeshConfig
+from miros_mesh.discovery.addresses import own_networks
 from miros_mesh.errors import ConfigError, MeshError
-from miros_mesh.networks import Arrival
-from miros_mesh.node import NETWORKS, Node
-from miros_mesh.wire import fingerprint
+from miros_mesh.networks.inbox import Arrival
+from miros_mesh.node.node import NETWORKS, Node
+from miros_mesh.wire.keyring import fingerprint
 
 ROUND_TRIP_LIMIT_S = 5.0
 

@@ -23,10 +23,10 @@ from miros_mesh.cli.moment import moment
 from miros_mesh.cli.sequence import add_sequence
 from miros_mesh.cli.snoop import Wanted, snoop
 from miros_mesh.cli.top import top
-from miros_mesh.config import DiscoverySource, MeshConfig
+from miros_mesh.config.settings import DiscoverySource, MeshConfig
 from miros_mesh.errors import MeshError, SelectionError
-from miros_mesh.networks import printable
-from miros_mesh.wire import generate_key
+from miros_mesh.text import printable
+from miros_mesh.wire.keyring import generate_key
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -17,11 +17,12 @@ from typing import Literal, TypeVar
 
 from miros_mesh.cli.ergodic import ErgodicActiveObject, ErgodicFactory
 from miros_mesh.cli.ledger import Account, Ledger, table
-from miros_mesh.config import MeshConfig
+from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import MeshError, TraceError
-from miros_mesh.observe.monitor import SnoopMonitor
-from miros_mesh.observe.sequence import diagram, page
-from miros_mesh.wire import SnoopRecord
+from miros_mesh.observe.sequence import page
+from miros_mesh.observe.sequence.model import diagram
+from miros_mesh.observe.snoop.monitor import SnoopMonitor
+from miros_mesh.wire.envelope import SnoopRecord
 
 # Starting an interpreter on a busy machine takes seconds; a broker that does not answer, longer.
 START_LIMIT_S = 60.0

@@ -12,15 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from miros_mesh.charts import signal_table
-from miros_mesh.config import MeshConfig
-from miros_mesh.discovery import Discovery, DiscoveryObserver, Endpoint, Verdict, addresses
-from miros_mesh.discovery.names import LOOKUP_TIMEOUT_S, SystemNames
+from miros_mesh.address import Endpoint
+from miros_mesh.config.settings import MeshConfig
+from miros_mesh.discovery import addresses
+from miros_mesh.discovery.discovery import Discovery
+from miros_mesh.discovery.ports import DiscoveryObserver
+from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S, SystemNames
+from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.errors import ConfigError
-from miros_mesh.link.broker import LinkSettings, amqp_link
+from miros_mesh.link.kombu_link import amqp_link
+from miros_mesh.link.ports import LinkSettings
 from miros_mesh.lookups import Lookups
+from miros_mesh.node.discovery_bridge import LinkProbe, settings_of
 from miros_mesh.observer import Observer
-from miros_mesh.search import LinkProbe, settings_of
+from miros_mesh.statechart import signal_table
 
 NODE = "discover"
 OWN = "own"

@@ -12,7 +12,7 @@ from typing import Any
 
 from miros import Event, return_status, signals, spy_on
 
-from miros_mesh.charts import NetworkedActiveObject, NetworkedFactory
+from miros_mesh.charts.networked import NetworkedActiveObject, NetworkedFactory
 from miros_mesh.cli.ledger import Ledger
 
 Chart = Any

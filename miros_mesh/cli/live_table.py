@@ -14,8 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from miros_mesh.networks import printable
-from miros_mesh.observe.overview import ChartView, NodeView
+from miros_mesh.observe.snoop.overview import ChartView, NodeView
+from miros_mesh.text import printable
 
 EVERY_S = 1.0
 _COLUMNS = ("chart", "state", "ev/s", "last event", "node", "outbox", "peers")
@@ -38,14 +38,14 @@ def console(*, color: bool) -> Console:
     )
 
 
-def follow(screen: Console, look: Callable[[], tuple[Sequence[NodeView], Sequence[str]]]) -> None:
+def follow(console: Console, look: Callable[[], tuple[Sequence[NodeView], Sequence[str]]]) -> None:
     """Show the nodes and remarks of every second, on a screen of its own, until interrupted."""
     pause = threading.Event()
-    with Live(console=screen, screen=True, auto_refresh=False) as live:
+    with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             nodes, remarks = look()
             below = [Text(line, "dim") for line in (*remarks, _summary(nodes))]
-            live.update(Group(table(nodes, screen.width), *below), refresh=True)
+            live.update(Group(table(nodes, console.width), *below), refresh=True)
             pause.wait(EVERY_S)
 
 

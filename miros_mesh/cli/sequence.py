@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
 
-from miros_mesh.config import MeshConfig
+from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import TraceError
-from miros_mesh.networks import printable
-from miros_mesh.observe.monitor import SnoopMonitor
-from miros_mesh.observe.selection import Selection
-from miros_mesh.observe.sequence import Diagram, diagram, mermaid, page, plantuml, read, svg, text
-from miros_mesh.observe.watch import Watch
-from miros_mesh.wire import SnoopRecord
+from miros_mesh.observe.sequence import mermaid, page, plantuml, svg, text
+from miros_mesh.observe.sequence.lines import read
+from miros_mesh.observe.sequence.model import Diagram, diagram
+from miros_mesh.observe.snoop.monitor import SnoopMonitor
+from miros_mesh.observe.snoop.selection import Selection
+from miros_mesh.observe.snoop.watch import Watch
+from miros_mesh.text import printable
+from miros_mesh.wire.envelope import SnoopRecord
 
 FORMATS: dict[str, Callable[[Diagram], str]] = {
     "text": text,

@@ -10,17 +10,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from miros_mesh.cli.top import NOBODY
-from miros_mesh.config import MeshConfig
+from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import LinkError
-from miros_mesh.networks import printable, render
-from miros_mesh.observe.ecs import ECS_VERSION, to_ecs
-from miros_mesh.observe.monitor import SNOOP_NETWORKS, SnoopMonitor, SnoopNetwork
-from miros_mesh.observe.overview import NodeView, Overview
-from miros_mesh.observe.selection import Selection
-from miros_mesh.observe.snoop_log import GAP_DATASET, read_snoop_log
-from miros_mesh.observe.watch import SnoopGap, Watch
+from miros_mesh.networks.snoop.records import render
+from miros_mesh.observe.logs.ecs import ECS_VERSION, to_ecs
+from miros_mesh.observe.logs.snoop_log import GAP_DATASET, read_snoop_log
+from miros_mesh.observe.snoop.monitor import SNOOP_NETWORKS, SnoopMonitor, SnoopNetwork
+from miros_mesh.observe.snoop.overview import NodeView, Overview
+from miros_mesh.observe.snoop.selection import Selection
+from miros_mesh.observe.snoop.watch import SnoopGap, Watch
 from miros_mesh.sigterm import stop_on_sigterm
-from miros_mesh.wire import SnoopRecord
+from miros_mesh.text import printable
+from miros_mesh.wire.envelope import SnoopRecord
 
 # A node tells of itself once a second, and is silent after three.
 _SILENT_S = 3.0

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import ModuleType
 
-from miros_mesh.config import MeshConfig
+from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import MissingExtraError
-from miros_mesh.observe.overview import NodeView, Overview
+from miros_mesh.observe.snoop.overview import NodeView, Overview
 from miros_mesh.sigterm import stop_on_sigterm
 
 # A node tells of itself once a second; a rate needs two pulses.
@@ -35,8 +35,8 @@ def top(
     if drawing is None:
         sys.stdout.write(json.dumps({"nodes": [asdict(node) for node in nodes]}) + "\n")
     elif nodes:
-        screen = drawing.console(color=color)
-        screen.print(drawing.table(nodes, screen.width))
+        console = drawing.console(color=color)
+        console.print(drawing.table(nodes, console.width))
     sys.stdout.flush()
     for line in remarks:
         sys.stderr.write(f"{line}\n")

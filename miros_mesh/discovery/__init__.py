@@ -1,18 +1,18 @@
 """Statecharts that find brokers and never connect to one: `Discovery` starts and stops them."""
 
+from miros_mesh.address import Endpoint
 from miros_mesh.discovery.addresses import own_networks
-from miros_mesh.discovery.endpoint import Endpoint
-from miros_mesh.discovery.finder import Discovery
+from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.discovery.ports import (
     AddressScanner,
     BrokerProbe,
     DiscoveryObserver,
     NameService,
     PeerSink,
-    Verdict,
 )
-from miros_mesh.discovery.refusals import Refusals
+from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.settings import DiscoverySettings
+from miros_mesh.discovery.verdict import Verdict
 
 __all__ = [
     "AddressScanner",
@@ -23,7 +23,7 @@ __all__ = [
     "Endpoint",
     "NameService",
     "PeerSink",
-    "Refusals",
+    "RefusedBrokers",
     "Verdict",
     "own_networks",
 ]

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from miros import Event, Factory, return_status, signals
 
-from miros_mesh.discovery.crew import Alarm, Crew
-from miros_mesh.discovery.fabric import Mailbox, subscribe, unsubscribe
 from miros_mesh.discovery.ports import DiscoveryObserver
+from miros_mesh.discovery.threads import Alarm, DiscoveryThreads
+from miros_mesh.statechart.mailbox import Mailbox, subscribe, unsubscribe
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class DiscoveryChart(Factory):
         self,
         name: str,
         *,
-        crew: Crew | None = None,
+        threads: DiscoveryThreads | None = None,
         origin: str | None = None,
         observer: DiscoveryObserver | None = None,
         live_trace: bool = False,
@@ -81,8 +81,8 @@ class DiscoveryChart(Factory):
         self.observer = observer or DiscoveryObserver()
         self.live_trace = live_trace
         self.live_spy = live_spy
-        self.crew = crew or Crew(self.origin)
-        self._owns_crew = crew is None
+        self.threads = threads or DiscoveryThreads(self.origin)
+        self._owns_threads = threads is None
         self._alarms: dict[str, Alarm] = {}
         self._notes: list[str] = []
         self.queue = self.locking_deque = Mailbox(name, self.origin)
@@ -106,8 +106,8 @@ class DiscoveryChart(Factory):
             self.subscribe(Event(signal=signal))
         self.start_at(self.states[self.NEST[0][0]].state_method)
         if self.thread:
-            self.thread.name = f"{self.crew.prefix}-{self.name}"
-            self.crew.enlist(self.thread)
+            self.thread.name = f"{self.threads.prefix}-{self.name}"
+            self.threads.enlist(self.thread)
 
     def subscribe(self, event_or_signal: Event | int, queue_type: str | None = None) -> None:
         """Hear a signal of the fabric from this moment on."""
@@ -131,7 +131,7 @@ class DiscoveryChart(Factory):
     def later(self, signal: str, seconds: float, payload: Any = None) -> None:
         """Post an event in so many seconds; one that waits under the same signal is replaced."""
         self.cancel(signal)
-        self._alarms[signal] = self.crew.timer.after(seconds, lambda: self.tell(signal, payload))
+        self._alarms[signal] = self.threads.timer.after(seconds, lambda: self.tell(signal, payload))
 
     def cancel(self, signal: str) -> None:
         """Forget the event that waits under a signal."""
@@ -159,8 +159,8 @@ class DiscoveryChart(Factory):
         for event in self.queue.close():
             self.left_unhandled(event)
         self.stop_children()
-        if self._owns_crew:
-            self.crew.stop()
+        if self._owns_threads:
+            self.threads.stop()
 
     def left_unhandled(self, event: Event) -> None:
         """Let go of what an event holds that came too late."""
@@ -177,7 +177,7 @@ class DiscoveryChart(Factory):
             unsubscribe(self.fabric, self.queue)
             self.observer.chart_died(chart=str(self.name), error=error)
         finally:
-            self.crew.discharge(threading.current_thread())
+            self.threads.discharge(threading.current_thread())
 
     def next_rtc(self) -> bool:
         """Run one event to completion (miros calls it)."""

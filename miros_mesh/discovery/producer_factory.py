@@ -11,22 +11,22 @@ from typing import Any, Final, Literal
 
 from miros import Event
 
+from miros_mesh.address import Endpoint
 from miros_mesh.discovery.addresses import lan_candidates, lan_is_off, own_addresses, with_own
-from miros_mesh.discovery.aliens import AlienChart, Gate
 from miros_mesh.discovery.chart import ENTRY, EXIT, DiscoveryChart, on
-from miros_mesh.discovery.dns import DnsChart
-from miros_mesh.discovery.endpoint import Endpoint
-from miros_mesh.discovery.lan import LanChart
-from miros_mesh.discovery.man_net import ManNetChart
-from miros_mesh.discovery.names import LOOKUP_TIMEOUT_S, SystemNames
-from miros_mesh.discovery.pauses import between
+from miros_mesh.discovery.known_brokers import KnownBrokers
 from miros_mesh.discovery.ports import AddressScanner, BrokerProbe, NameService, PeerSink
-from miros_mesh.discovery.refusals import Refusals
-from miros_mesh.discovery.roster import Roster
-from miros_mesh.discovery.scanner import TcpScanner
+from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.settings import DiscoverySettings
 from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
+from miros_mesh.discovery.sources.aliens import AlienChart, AlienGate
+from miros_mesh.discovery.sources.dns import DnsChart
+from miros_mesh.discovery.sources.lan import LanChart
+from miros_mesh.discovery.sources.man_net import ManNetChart
+from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S, SystemNames
+from miros_mesh.discovery.sources.tcp_scanner import TcpScanner
+from miros_mesh.discovery.threads import between
 from miros_mesh.errors import AddressError
 
 logger = logging.getLogger(__name__)
@@ -71,15 +71,15 @@ class ProducerFactoryChart(DiscoveryChart):
         sink: PeerSink,
         scanner: AddressScanner | None = None,
         name_service: NameService | None = None,
-        gate: Gate | None = None,
-        refusals: Refusals | None = None,
+        gate: AlienGate | None = None,
+        refusals: RefusedBrokers | None = None,
         **common: Any,
     ) -> None:
         common = {"live_trace": settings.live_trace, "live_spy": settings.live_spy, **common}
         super().__init__(NAME, origin=settings.origin, **common)
         self.settings = settings
         self._common: dict[str, Any] = {
-            "crew": self.crew,
+            "threads": self.threads,
             "origin": self.origin,
             "observer": self.observer,
             "live_trace": self.live_trace,
@@ -89,8 +89,8 @@ class ProducerFactoryChart(DiscoveryChart):
         self._sink = sink
         self._scanner = scanner
         self._names = name_service or SystemNames()
-        self._refusals = Refusals(settings.refused_pause_s) if refusals is None else refusals
-        self._roster = Roster(settings.home, settings.peer_forget_after_s)
+        self._refusals = RefusedBrokers(settings.refused_pause_s) if refusals is None else refusals
+        self._known = KnownBrokers(settings.home, settings.peer_forget_after_s)
         self._gate = gate or self._new_gate()
         self._changes: list[Change] = []
         self._tries = 0
@@ -103,7 +103,7 @@ class ProducerFactoryChart(DiscoveryChart):
     @property
     def peers(self) -> tuple[Endpoint, ...]:
         """The brokers that are known now."""
-        return self._roster.peers
+        return self._known.peers
 
     @on("producer_discovery", ENTRY)
     def producer_discovery_entry(self, _: Event) -> None:
@@ -119,7 +119,7 @@ class ProducerFactoryChart(DiscoveryChart):
             self._look_up(event.payload)
 
     def _look_up(self, discovery: ConnectionDiscoveryPayload) -> None:
-        self.crew.network.run(
+        self.threads.network.run(
             lambda: self._resolve(discovery), lambda found: self.tell("hosts_resolved", found)
         )
 
@@ -129,28 +129,28 @@ class ProducerFactoryChart(DiscoveryChart):
         if isinstance(resolved, Exception):
             logger.error("a discovery cannot be used", exc_info=resolved)
             return
-        self._roster.at_home(resolved.home)
+        self._known.at_home(resolved.home)
         for endpoint, addresses in resolved.hosts.items():
-            if self._roster.alive(endpoint, addresses):
+            if self._known.alive(endpoint, addresses):
                 self._changes.append(Change(endpoint, found=True))
         for endpoint in resolved.dead:
-            self._roster.dead(endpoint, time.monotonic())
+            self._known.dead(endpoint, time.monotonic())
         self._expect_losses()
         self._report_changes()
 
     @on("producer_discovery", "peer_up")
     def peer_up(self, event: Event) -> None:
-        self._roster.connected(event.payload)
+        self._known.connected(event.payload)
         self._expect_losses()
 
     @on("producer_discovery", "peer_down")
     def peer_down(self, event: Event) -> None:
-        self._roster.disconnected(event.payload, time.monotonic())
+        self._known.disconnected(event.payload, time.monotonic())
         self._expect_losses()
 
     @on("producer_discovery", "forget_dead")
     def forget_dead(self, _: Event) -> None:
-        for endpoint in self._roster.forget_dead(time.monotonic()):
+        for endpoint in self._known.forget_dead(time.monotonic()):
             self._gate.lost(endpoint)
             self._changes.append(Change(endpoint, found=False))
         self._expect_losses()
@@ -183,7 +183,7 @@ class ProducerFactoryChart(DiscoveryChart):
     def refactor_producers_entry(self, _: Event) -> None:
         self._announced = False
         changes = tuple(self._changes)
-        self.crew.local.run(
+        self.threads.local.run(
             lambda: self._tell_node(changes), lambda left: self.tell("node_told", left)
         )
 
@@ -244,7 +244,7 @@ class ProducerFactoryChart(DiscoveryChart):
             scope=settings.scope,
             scanner=scanner,
             port=settings.port,
-            is_connected=self._roster.is_connected,
+            is_connected=self._known.is_connected,
             **self._common,
         )
 
@@ -260,11 +260,11 @@ class ProducerFactoryChart(DiscoveryChart):
             **self._common,
         )
 
-    def _new_gate(self) -> Gate:
-        return Gate(
+    def _new_gate(self) -> AlienGate:
+        return AlienGate(
             self.settings.aliens,
             self.settings.port,
-            is_known=self._roster.is_known,
+            is_known=self._known.is_known,
             observer=self.observer,
         )
 
@@ -309,7 +309,7 @@ class ProducerFactoryChart(DiscoveryChart):
         known = {endpoint: frozenset({endpoint.host}) for endpoint in endpoints}
         names = {str(endpoint): endpoint for endpoint in known if not endpoint.ip}
         calls = {name: partial(self._names.endpoints, name, names[name].port) for name in names}
-        for name, found in self.crew.lookups.results(calls, LOOKUP_TIMEOUT_S).items():
+        for name, found in self.threads.lookups.results(calls, LOOKUP_TIMEOUT_S).items():
             if not isinstance(found, Exception):
                 known[names[name]] |= {each.host for each in found}
             elif not isinstance(found, OSError):
@@ -333,7 +333,7 @@ class ProducerFactoryChart(DiscoveryChart):
     def _give_up(self) -> None:
         for change in self._changes:
             logger.error("the node does not take %s; it has to be found anew", change.endpoint)
-            self._roster.strike(change.endpoint)
+            self._known.strike(change.endpoint)
         self._changes = []
         self._tries = 0
 
@@ -343,7 +343,7 @@ class ProducerFactoryChart(DiscoveryChart):
             self.post_fifo(Event(signal="ips_discovered"))
 
     def _expect_losses(self) -> None:
-        end = self._roster.next_end()
+        end = self._known.next_end()
         if end is None:
             self.cancel("forget_dead")
         else:

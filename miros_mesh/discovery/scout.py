@@ -10,17 +10,17 @@ from typing import Any
 
 from miros import Event
 
-from miros_mesh.address import DEFAULT_PORTS
+from miros_mesh.address import DEFAULT_PORTS, Endpoint
 from miros_mesh.discovery.chart import ENTRY, INIT, DiscoveryChart, on
-from miros_mesh.discovery.crew import Job
-from miros_mesh.discovery.endpoint import Endpoint
-from miros_mesh.discovery.ports import BrokerProbe, Verdict
-from miros_mesh.discovery.refusals import Refusals
+from miros_mesh.discovery.ports import BrokerProbe
+from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
     REFACTOR_SEARCH,
     AMQPConsumerCheckPayload,
 )
+from miros_mesh.discovery.threads import Job
+from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.errors import AddressError
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         *,
         probe: BrokerProbe,
         port: int = DEFAULT_PORTS["amqp"],
-        refusals: Refusals | None = None,
+        refusals: RefusedBrokers | None = None,
         source: str = "scout",
         timeout_s: float = SCOUT_TIMEOUT_S,
         **common: Any,
@@ -79,7 +79,7 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         self.exchange_name = exchange_name
         self._probe = probe
         self._port = port
-        self._refusals = Refusals() if refusals is None else refusals
+        self._refusals = RefusedBrokers() if refusals is None else refusals
         self._source = source
         self._timeout_s = timeout_s
         self._mission = Mission(0, None, 0.0)
@@ -135,7 +135,7 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         if endpoint is None:
             return
         exchange, timeout_s = self.exchange_name, self._timeout_s
-        self._job = self.crew.network.run(
+        self._job = self.threads.network.run(
             lambda: self._probe.probe(endpoint, exchange, timeout_s),
             lambda result: self.tell(
                 "consumer_test_complete", Outcome(number, self._judged(endpoint, result))

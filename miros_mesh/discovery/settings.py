@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from miros_mesh.address import DEFAULT_PORTS
-from miros_mesh.discovery import dns, lan, man_net, scout
-from miros_mesh.discovery.aliens import AlienPolicy
-from miros_mesh.discovery.endpoint import Endpoint
+from miros_mesh.address import DEFAULT_PORTS, Endpoint
+from miros_mesh.discovery import scout
+from miros_mesh.discovery.sources import dns, lan, man_net
+from miros_mesh.discovery.sources.aliens import AlienPolicy
 
 Source: TypeAlias = Literal["manual", "lan", "dns"]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from miros_mesh.discovery.ports import Verdict
+from miros_mesh.discovery.verdict import Verdict
 
 CONNECTION_DISCOVERY: Final = "CONNECTION_DISCOVERY"
 CACHE: Final = "CACHE"

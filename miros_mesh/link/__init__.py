@@ -1,1 +1,1 @@
-"""Moves opaque bytes; the only user of kombu, amqp and tenacity."""
+"""The client of a broker: moves opaque bytes, confirmed and acknowledged."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from miros_mesh.address import BrokerAddress
+from miros_mesh.observer import Observer
 from miros_mesh.report import StopReport
 
 
@@ -151,16 +152,32 @@ class Subscriber(Protocol):
         """Hand outstanding acknowledgements to the broker and end the worker."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LinkSettings:
+    """What every connection of a node has in common; seconds where nothing else is said."""
+
+    node: str
+    exchanges: tuple[str, ...]
+    observer: Observer
+    attempts: int = 3
+    connect_timeout_s: float = 5.0
+    heartbeat_interval_s: float = 5.0
+    confirm_timeout_s: float = 10.0
+    confirm_window: int = 100
+    outbox_events: int = 100_000
+    outbox_bytes: int = 64 * 1024 * 1024
+
+
 class Link(Protocol):
     """A way to move bytes: RabbitMQ, the embedded broker, or memory."""
 
     def publisher(self, broker: Broker, *, patient: bool = False) -> Publisher:
         """A new publisher for one broker; a patient one never ends for want of a connection."""
 
-    def subscriber(self, broker: Broker, claim: str | None = None) -> Subscriber:
+    def subscriber(self, broker: Broker, name_lock: str | None = None) -> Subscriber:
         """A new subscriber at one broker.
 
-        A claim is a name that one live subscriber may have there: `wait_ready` of a second one
+        A name lock is a name that one live subscriber may have there: `wait_ready` of a second one
         raises `NodeNameTakenError`.
         """
 

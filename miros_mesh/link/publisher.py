@@ -11,10 +11,10 @@ import kombu
 
 from miros_mesh.errors import LinkError
 from miros_mesh.link.confirms import Confirms
+from miros_mesh.link.connections import ConnectionPools
+from miros_mesh.link.nack_backoff import NackBackoff
 from miros_mesh.link.outbox import Outbox
-from miros_mesh.link.pools import Pools
 from miros_mesh.link.ports import Broker, Parcel
-from miros_mesh.link.refusals import Refusals
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
 from miros_mesh.report import StopReport
@@ -32,7 +32,7 @@ class BrokerPublisher(Worker):
         *,
         name: str,
         broker: Broker,
-        pools: Pools,
+        pools: ConnectionPools,
         attempts: int | None,
         exchanges: tuple[str, ...],
         outbox: Outbox,
@@ -48,7 +48,7 @@ class BrokerPublisher(Worker):
         self._observer = observer
         self._producer: kombu.Producer | None = None
         self._confirms = Confirms(self._confirmed, self._unroutable)
-        self._refusals = Refusals(broker.name)
+        self._nacks = NackBackoff(broker.name)
         self._blocked = False
 
     def put(self, parcel: Parcel) -> Sequence[Parcel]:
@@ -122,7 +122,7 @@ class BrokerPublisher(Worker):
         if self._confirms.refused:
             self._retreat()
         producer = self._producer
-        if producer is None or self._refusals.pausing:
+        if producer is None or self._nacks.pausing:
             return False
         for _ in range(_PUBLISHES_PER_TURN):
             if len(self._confirms) >= self._room:
@@ -136,19 +136,19 @@ class BrokerPublisher(Worker):
     def _retreat(self) -> None:
         """Once everything on its way was answered, send what was refused again, in its order."""
         if not self._confirms:
-            self._refusals.refused(self._confirms.refused)
+            self._nacks.refused(self._confirms.refused)
             self._confirms.start_over()
             self._outbox.rewind()
 
     def _due(self) -> float:
-        return self._refusals.resume_at if self._refusals.pausing else math.inf
+        return self._nacks.resume_at if self._nacks.pausing else math.inf
 
     @property
     def _room(self) -> int:
         if self._confirms.refused:
             return 0
         # A blocked broker says so at the first publication; a second would fill its socket.
-        return self._window if self._confirms.proven and not self._refusals.one_by_one else 1
+        return self._window if self._confirms.proven and not self._nacks.one_by_one else 1
 
     def _publish(self, producer: kombu.Producer, parcel: Parcel) -> None:
         body = parcel.seal()
@@ -167,7 +167,7 @@ class BrokerPublisher(Worker):
 
     def _confirmed(self, parcel: Parcel, size_bytes: int, seconds: float) -> None:
         self._outbox.confirm(parcel)
-        self._refusals.confirmed()
+        self._nacks.confirmed()
         self._observer.published(
             network=parcel.network,
             peer=self.broker.name,

@@ -16,7 +16,7 @@ import kombu
 import tenacity
 
 from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkError
-from miros_mesh.link.pools import Pools, translated
+from miros_mesh.link.connections import ConnectionPools, translated
 from miros_mesh.link.ports import Broker
 from miros_mesh.link.retry import connect_policy, reconnect_policy
 
@@ -39,7 +39,9 @@ class Worker:
     Only the worker's own thread touches the connection: neither kombu nor py-amqp is thread-safe.
     """
 
-    def __init__(self, *, name: str, broker: Broker, pools: Pools, attempts: int | None) -> None:
+    def __init__(
+        self, *, name: str, broker: Broker, pools: ConnectionPools, attempts: int | None
+    ) -> None:
         self.broker = broker
         self._pools = pools
         self._attempts = attempts

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from miros_mesh.networks.streams import Range, merged
-from miros_mesh.wire import Origin
+from miros_mesh.wire.envelope import Origin
 
 T = TypeVar("T", bound=Origin)
 

@@ -12,8 +12,8 @@ from typing import Any
 from miros_mesh.errors import PayloadError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX, Mesh
-from miros_mesh.networks.streams import Passed, Range, Streams, Verdict
-from miros_mesh.wire import Envelope
+from miros_mesh.networks.streams import Admission, Passed, Range, Streams
+from miros_mesh.wire.envelope import Envelope
 
 
 class _Ticket:
@@ -231,9 +231,9 @@ class Inbox:
             verdict, in_turn = self._streams.admit(
                 _stream_of(envelope), envelope.sequence, arrival, time.monotonic()
             )
-            if verdict is not Verdict.NEW:
+            if verdict is not Admission.NEW:
                 self._drop(verdict.value)
-                self._settle_copy(envelope, tickets, refused=verdict is Verdict.STALE)
+                self._settle_copy(envelope, tickets, refused=verdict is Admission.STALE)
                 return
             self._unfinished[envelope.id] = arrival
             for each in in_turn:

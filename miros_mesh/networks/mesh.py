@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from miros_mesh.config import PayloadSerializer
 from miros_mesh.errors import MeshError, PayloadError
 from miros_mesh.networks.network import Network
 from miros_mesh.observer import NO_SPAN, Observer, Tracer
-from miros_mesh.wire import Envelope, TracedEnvelope
+from miros_mesh.wire.envelope import Envelope, TracedEnvelope
+from miros_mesh.wire.identity import Identity
+from miros_mesh.wire.serializer import PayloadSerializer
 
 # Signal names that begin so belong to the library and never reach a chart.
 RESERVED_PREFIX = "miros_mesh."
@@ -22,14 +23,6 @@ BEAT = RESERVED_PREFIX + "beat"
 HELLO = RESERVED_PREFIX + "hello"
 _BEATS = 2
 _LONGEST_CLAIM = 300
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who a node is: its name, and a mark that is new at each start."""
-
-    node: str
-    incarnation: str
 
 
 class Mesh:

@@ -11,11 +11,12 @@ from typing import Generic, TypeVar
 
 from miros_mesh.errors import FrameError, MeshError
 from miros_mesh.link.ports import Delivery, Parcel, Publisher
+from miros_mesh.networks.frame import Frame
 from miros_mesh.networks.history import History
-from miros_mesh.networks.packing import Frame
 from miros_mesh.observer import Observer
 from miros_mesh.throttle import Throttle
-from miros_mesh.wire import Codec, Origin
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.envelope import Origin
 
 logger = logging.getLogger(__name__)
 

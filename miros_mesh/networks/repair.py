@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from miros_mesh import wire
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
-from miros_mesh.networks.mesh import Identity, Mesh
+from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import Network
-from miros_mesh.networks.streams import Range, Streams, Verdict, merged
-from miros_mesh.wire import MAX_RANGES, Envelope, TracedEnvelope
+from miros_mesh.networks.streams import Admission, Range, Streams, merged
+from miros_mesh.wire.envelope import MAX_RANGES, Envelope, RepairMessage, TracedEnvelope
+from miros_mesh.wire.identity import Identity
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Repair:
 
     def __init__(
         self,
-        network: Network[wire.Repair],
+        network: Network[RepairMessage],
         mesh: Mesh,
         history: History[Envelope],
         inboxes: Callable[[], Iterable[Inbox]],
@@ -152,7 +152,7 @@ class Repair:
                 incarnation, _ = stream
                 self._send(incarnation, "ask", stream, merged(missing[stream])[:MAX_RANGES])
 
-    def _hear(self, message: wire.Repair) -> None:
+    def _hear(self, message: RepairMessage) -> None:
         if message.kind == "ask":
             self._answer(message)
             return
@@ -169,7 +169,7 @@ class Repair:
         if events:
             self._mesh.observer.repaired(network=self._mesh.network.name, events=events)
 
-    def _answer(self, message: wire.Repair) -> None:
+    def _answer(self, message: RepairMessage) -> None:
         incarnation, chart = message.stream
         if incarnation != self._identity.incarnation:
             return
@@ -193,13 +193,13 @@ class Repair:
         if portion:
             yield tuple(portion)
 
-    def _is_new(self, message: wire.Repair) -> bool:
+    def _is_new(self, message: RepairMessage) -> bool:
         """Whoever replays a question of others gets no second answer."""
         sender = message.incarnation, message.chart
         verdict, _ = self._heard.admit(sender, message.sequence, None, 0)
         # Other nodes are told other numbers.
         self._heard.skip(sender, message.sequence)
-        return verdict is Verdict.NEW
+        return verdict is Admission.NEW
 
     def _send(
         self,
@@ -213,7 +213,7 @@ class Repair:
         self._network.send(
             node,
             to,
-            lambda sequence: wire.Repair(
+            lambda sequence: RepairMessage(
                 node, node, incarnation, sequence, to, kind, stream, tuple(numbers), tuple(events)
             ),
             counted=False,

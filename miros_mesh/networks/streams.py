@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+MAX_SENDERS = 10_000
+
 Range = tuple[int, int]
 """Sequence numbers from the first to the last, both included."""
 
@@ -29,7 +31,7 @@ def merged(ranges: Iterable[Range]) -> list[Range]:
     return whole
 
 
-class Verdict(Enum):
+class Admission(Enum):
     """What a sequence number says about its message."""
 
     NEW = "new"
@@ -62,19 +64,19 @@ class Stream(Generic[T]):
         """Whether items are held back behind missing ones."""
         return bool(self._held)
 
-    def admit(self, sequence: int, item: T, now: float) -> tuple[Verdict, Sequence[T]]:
+    def admit(self, sequence: int, item: T, now: float) -> tuple[Admission, Sequence[T]]:
         """The verdict, and the items whose turn has come."""
         if sequence == self._next:
             self._next += 1
-            return Verdict.NEW, (item, *self._in_turn()) if self._held else (item,)
+            return Admission.NEW, (item, *self._in_turn()) if self._held else (item,)
         if sequence > self._next:
             if sequence in self._held:
-                return Verdict.DUPLICATE, ()
+                return Admission.DUPLICATE, ()
             self._held[sequence] = item, now
-            return Verdict.NEW, ()
+            return Admission.NEW, ()
         if sequence < self._next - self._window:
-            return Verdict.STALE, ()
-        return (Verdict.NEW, (item,)) if self._found(sequence) else (Verdict.DUPLICATE, ())
+            return Admission.STALE, ()
+        return (Admission.NEW, (item,)) if self._found(sequence) else (Admission.DUPLICATE, ())
 
     def wants(self, sequence: int) -> bool:
         """Whether this number is missing while later items are held back."""
@@ -138,7 +140,7 @@ class Streams(Generic[T]):
 
     def admit(
         self, sender: tuple[str, str], sequence: int, item: T, now: float
-    ) -> tuple[Verdict, Sequence[T]]:
+    ) -> tuple[Admission, Sequence[T]]:
         """As `Stream.admit`, for one sender's incarnation and chart."""
         stream = self._streams.get(sender)
         if stream is None:
@@ -189,3 +191,28 @@ class Streams(Generic[T]):
                 self._streams.move_to_end(oldest)
             else:
                 del self._streams[oldest]
+
+
+class Gaps:
+    """The highest number of each sender; the senders that were silent for longest are forgotten.
+
+    Not thread-safe.
+    """
+
+    def __init__(self, senders: int = MAX_SENDERS) -> None:
+        self._senders = senders
+        self._last: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def before(self, sender: tuple[str, str], sequence: int) -> int:
+        """How many numbers are missing before this one; none before a sender's first."""
+        last = self._last.get(sender)
+        if last is None:
+            if len(self._last) >= self._senders:
+                self._last.popitem(last=False)
+            self._last[sender] = sequence
+            return 0
+        self._last.move_to_end(sender)
+        if sequence <= last:
+            return 0
+        self._last[sender] = sequence
+        return sequence - last - 1

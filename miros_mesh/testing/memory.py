@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from miros_mesh.config import MeshConfig
-from miros_mesh.link.broker import KombuLink, LinkSettings, memory_link
-from miros_mesh.link.embedded import MemoryStore
-from miros_mesh.wire import generate_key
+from miros_mesh.config.settings import MeshConfig
+from miros_mesh.embedded.memory import MemoryStore
+from miros_mesh.link.kombu_link import KombuLink, memory_link
+from miros_mesh.link.ports import LinkSettings
+from miros_mesh.wire.keyring import generate_key
 
 
 class MemoryMesh:

@@ -16,7 +16,7 @@ MAX_NAME = 255
 MAX_INCARNATION = 64
 MAX_SEQUENCE = 2**63 - 1
 MAX_RANGES = 1000
-MAX_PULSED = 1000
+MAX_LISTED = 1000
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 StateName = Annotated[str, Meta(max_length=MAX_NAME)]
@@ -73,7 +73,7 @@ class TracedEnvelope(Envelope, frozen=True):
         return Envelope(*(getattr(self, name) for name in Envelope.__struct_fields__))
 
 
-class Repair(Origin, frozen=True):
+class RepairMessage(Origin, frozen=True):
     """What nodes say to each other about missing events; never seen by a chart.
 
     `ask` and `gone` name the numbers of a stream (a chart and its node's incarnation); `again`
@@ -89,14 +89,16 @@ class Repair(Origin, frozen=True):
     events: tuple[Envelope, ...] = ()
 
 
-class PeerPulse(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+class PeerStatus(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False
+):
     """A broker that the node sends to."""
 
     name: Name
     state: Literal["up", "down", "blocked"]
 
 
-class ChartPulse(
+class ChartStatus(
     msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False
 ):
     """A chart that takes part in a snoop network, as it is at this moment."""
@@ -110,14 +112,14 @@ class ChartPulse(
     dead: bool
 
 
-class Pulse(Origin, frozen=True):
+class NodeStatus(Origin, frozen=True):
     """How a node is, told every second to whoever may see its trace."""
 
     time: EpochSeconds
     consuming: bool
     outbox_events: Amount
-    peers: Annotated[tuple[PeerPulse, ...], Meta(max_length=MAX_PULSED)]
-    charts: Annotated[tuple[ChartPulse, ...], Meta(max_length=MAX_PULSED)]
+    peers: Annotated[tuple[PeerStatus, ...], Meta(max_length=MAX_LISTED)]
+    charts: Annotated[tuple[ChartStatus, ...], Meta(max_length=MAX_LISTED)]
     leaving: bool = False
 
 

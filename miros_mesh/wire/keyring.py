@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 import threading
 from collections.abc import Iterable, Sequence
 
@@ -13,6 +14,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from miros_mesh.errors import EncryptionKeyError, UndecryptableFrameError
 
 KEY_BYTES = 32
+_FORM = re.compile(rb"[A-Za-z0-9_-]{43}=")
 # Beyond the plain text: version, time, initialisation vector, padding (1 to 16) and HMAC.
 SEAL_OVERHEAD_BYTES = 1 + 8 + 16 + 16 + 32
 
@@ -20,6 +22,11 @@ SEAL_OVERHEAD_BYTES = 1 + 8 + 16 + 16 + 32
 def generate_key() -> bytes:
     """A new random Fernet key."""
     return Fernet.generate_key()
+
+
+def is_key(key: object) -> bool:
+    """Whether `key` has the form of a Fernet key: 44 url-safe base64 characters as bytes."""
+    return isinstance(key, bytes) and _FORM.fullmatch(key) is not None
 
 
 def fingerprint(key: bytes | str) -> str:

@@ -8,7 +8,7 @@ comes back as a list, and a datetime comes back in UTC.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -27,6 +27,21 @@ _HINTS = {
     memoryview: "send bytes(...)",
     complex: "send its two parts",
 }
+
+
+@runtime_checkable
+class PayloadSerializer(Protocol):
+    """Turns an event's payload into bytes and back. Hashable, and safe to call from any thread."""
+
+    @property
+    def name(self) -> str:
+        """Which serializer this is; the nodes of a mesh use the same one."""
+
+    def dumps(self, payload: Any) -> bytes:
+        """Encode a payload."""
+
+    def loads(self, data: bytes) -> Any:
+        """Decode what `dumps` made; bytes from a stranger must be safe to read."""
 
 
 class MsgpackSerializer:

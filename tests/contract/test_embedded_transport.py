@@ -18,11 +18,11 @@ import amqp
 import kombu
 import pytest
 
-from actor import Actor
-from kombu_peer import EXCHANGE, Peer, embedded
+from miros_mesh.embedded import database, opening, streets
 from miros_mesh.errors import EmbeddedStoreError
-from miros_mesh.link.embedded import database, opening, streets
-from waiting import wait_until
+from support.actor import Actor
+from support.kombu_peer import EXCHANGE, Peer, embedded
+from support.waiting import wait_until
 
 SCRIPT = Path(__file__).with_name("embedded_actor.py")
 BURST = 5_000

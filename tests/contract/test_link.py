@@ -15,14 +15,23 @@ import kombu
 import pytest
 
 from miros_mesh.address import BrokerAddress
+from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.errors import ConnectionLostError, NodeNameTakenError
-from miros_mesh.link.broker import amqp_link, embedded_link, memory_link
-from miros_mesh.link.embedded import MemoryStore
+from miros_mesh.link.kombu_link import amqp_link, embedded_link, memory_link
 from miros_mesh.link.ports import Broker, Delivery
-from miros_mesh.link.queues import DEAD_LETTERS
+from miros_mesh.link.rabbitmq.queues import DEAD_LETTERS
 from miros_mesh.report import StopReport
-from post_office import LIMIT_S, Letter, Mailbox, Notebook, PostOffice, keeping, letter, queue
-from waiting import wait_until
+from support.post_office import (
+    LIMIT_S,
+    Letter,
+    Mailbox,
+    Notebook,
+    PostOffice,
+    keeping,
+    letter,
+    queue,
+)
+from support.waiting import wait_until
 
 BURST = 10_000
 LATENCY_LIMIT_S = 0.010
@@ -478,7 +487,7 @@ def test_a_name_that_is_taken_while_the_connection_was_gone_stops_nobody(
         wait_until(lambda: "gives us miros_mesh.v1.name.test no more" in caplog.text)
 
     # And takes the name back as soon as it can
-    wait_until(lambda: subscriber._claim and subscriber._claim.held)
+    wait_until(lambda: subscriber._name_lock and subscriber._name_lock.held)
     with pytest.raises(NodeNameTakenError):
         office.subscriber(NAME)
     assert notes.subscriptions == 2

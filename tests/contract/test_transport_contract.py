@@ -10,9 +10,9 @@ import amqp
 import kombu
 import pytest
 
-from kombu_peer import EXCHANGE, Peer, embedded, text
-from miros_mesh.link.embedded import MemoryStore, MemoryTransport
-from waiting import wait_until
+from miros_mesh.embedded.memory import MemoryStore, MemoryTransport
+from support.kombu_peer import EXCHANGE, Peer, embedded, text
+from support.waiting import wait_until
 
 MakePeer = Callable[[], Peer]
 REDELIVERED = [True, True]

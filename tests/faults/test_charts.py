@@ -8,10 +8,10 @@ import time
 import pytest
 from miros import Event
 
-from charts_at_work import Heard, Launch, event
 from faults.conftest import settings
 from faults.traffic import SIGNAL, Handled, accounted
 from miros_mesh import NetworkedActiveObject
+from support.charts_at_work import Heard, Launch, event
 
 BURST = 20_000
 SLOW_S = 0.002

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from rabbitmq_server import USER, RabbitServer
-from waiting import wait_until
+from support.rabbitmq_server import USER, RabbitServer
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(90)
 

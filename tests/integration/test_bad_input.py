@@ -19,18 +19,6 @@ from typing import Any
 import pytest
 from miros import ActiveObject
 
-from charts_at_work import (
-    KEY,
-    OTHER_KEY,
-    Ground,
-    Heard,
-    Launch,
-    Recorder,
-    alone,
-    event,
-    keys_of,
-    publish,
-)
 from miros_mesh import ConfigError, MeshConfig, NetworkedActiveObject, NetworkedFactory
 from miros_mesh.errors import (
     AlreadyStartedError,
@@ -47,10 +35,24 @@ from miros_mesh.errors import (
     StoppedError,
     VirtualHostError,
 )
-from miros_mesh.testing import MemoryMesh
-from miros_mesh.wire import Codec, Envelope, KeyRing, SnoopRecord
-from rabbitmq_server import HOST, USER, RabbitServer, free_ports
-from waiting import wait_until
+from miros_mesh.testing.memory import MemoryMesh
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.envelope import Envelope, SnoopRecord
+from miros_mesh.wire.keyring import KeyRing
+from support.charts_at_work import (
+    KEY,
+    OTHER_KEY,
+    Ground,
+    Heard,
+    Launch,
+    Recorder,
+    alone,
+    event,
+    keys_of,
+    publish,
+)
+from support.rabbitmq_server import HOST, USER, RabbitServer, free_ports
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rabbitmq_server import RabbitServer
+from support.rabbitmq_server import RabbitServer
 
 TESTS = Path(__file__).parents[1]
 BEGIN, END = "<!-- made by make chaos -->", "<!-- end -->"

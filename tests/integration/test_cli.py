@@ -20,12 +20,12 @@ from typing import Self
 import pytest
 from cryptography.fernet import Fernet
 
-from charts_at_work import KEY
-from lan_guard import VARIABLE
-from miros_mesh.discovery import Verdict
-from miros_mesh.link.embedded import opening, schema
-from rabbitmq_server import HOST, USER, RabbitServer, free_ports
-from waiting import wait_until
+from miros_mesh.discovery.verdict import Verdict
+from miros_mesh.embedded import opening, schema
+from support.charts_at_work import KEY
+from support.lan_guard import VARIABLE
+from support.rabbitmq_server import HOST, USER, RabbitServer, free_ports
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 

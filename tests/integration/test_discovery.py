@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from miros import Event
 
-import doc_pages
-from charts_at_work import Heard, Launch
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
-from miros_mesh.discovery import names
 from miros_mesh.discovery.chart import DiscoveryChart
-from miros_mesh.wire import generate_key
-from name_server import name_server
-from rabbitmq_server import PASSWORD, USER, Loopback, RabbitServer, free_ports
-from waiting import wait_until
+from miros_mesh.discovery.sources import name_service as names
+from miros_mesh.wire.keyring import generate_key
+from support import doc_pages
+from support.charts_at_work import Heard, Launch
+from support.name_server import name_server
+from support.rabbitmq_server import PASSWORD, USER, Loopback, RabbitServer, free_ports
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(120)
 

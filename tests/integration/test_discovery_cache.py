@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-import cache_writer
-from waiting import wait_until
+from support import cache_writer
+from support.waiting import wait_until
 
 PROCESSES, WRITES = 200, 50
 MEMORY = "/dev/shm"

@@ -15,20 +15,21 @@ from typing import Any
 import pytest
 from miros.activeobject import ActiveFabric
 
-from charts_at_work import KEY
-from discovery_field import switch_on
-from miros_mesh.address import BrokerAddress
-from miros_mesh.config import MeshConfig
-from miros_mesh.discovery import Discovery, DiscoverySettings, Endpoint
-from miros_mesh.discovery.fabric import Mailbox
-from miros_mesh.discovery.scanner import TcpScanner
+from miros_mesh.address import BrokerAddress, Endpoint
+from miros_mesh.config.settings import MeshConfig
+from miros_mesh.discovery.discovery import Discovery
+from miros_mesh.discovery.settings import DiscoverySettings
+from miros_mesh.discovery.sources.tcp_scanner import TcpScanner
 from miros_mesh.errors import BrokerUnreachableError, LinkError
-from miros_mesh.link.broker import KombuLink, amqp_link
+from miros_mesh.link.kombu_link import KombuLink, amqp_link
 from miros_mesh.link.ports import Broker
-from miros_mesh.search import LinkProbe
-from post_office import SETTINGS
-from rabbitmq_server import HOST, free_ports
-from waiting import wait_until
+from miros_mesh.node.discovery_bridge import LinkProbe
+from miros_mesh.statechart.mailbox import Mailbox
+from support.charts_at_work import KEY
+from support.discovery_field import switch_on
+from support.post_office import SETTINGS
+from support.rabbitmq_server import HOST, free_ports
+from support.waiting import wait_until
 
 LONG_S = 600.0
 LIMIT_S = 20.0

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import pytest
 
-from charts_at_work import KEY, Heard, Launch, event
 from miros_mesh import MeshConfig, Observer
-from rabbitmq_server import HOST, PASSWORD, USER, RabbitServer, free_ports
-from tls import Files, certificates
-from waiting import wait_until
+from support.charts_at_work import KEY, Heard, Launch, event
+from support.rabbitmq_server import HOST, PASSWORD, USER, RabbitServer, free_ports
+from support.tls import Files, certificates
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from charts_at_work import KEY, Ground, Heard, Launch, event
 from miros_mesh import Health, MeshConfig, NetworkedActiveObject
 from miros_mesh.errors import NotStartedError, StoppedError
 from miros_mesh.observe.server import NO_NODE, start_metrics_server
-from miros_mesh.testing import MemoryMesh
-from rabbitmq_server import RabbitServer
-from waiting import wait_until
+from miros_mesh.testing.memory import MemoryMesh
+from support.charts_at_work import KEY, Ground, Heard, Launch, event
+from support.rabbitmq_server import RabbitServer
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -34,13 +34,22 @@ from miros_mesh.errors import (
     TlsError,
     VirtualHostError,
 )
-from miros_mesh.link.broker import KombuLink, amqp_link
-from miros_mesh.link.pools import CONNECTIONS_PER_ADDRESS, translated
+from miros_mesh.link.connections import CONNECTIONS_PER_ADDRESS, translated
+from miros_mesh.link.kombu_link import KombuLink, amqp_link
 from miros_mesh.link.ports import Broker, Delivery
-from miros_mesh.link.queues import DEAD_LETTERS
-from post_office import EXCHANGE, LIMIT_S, SETTINGS, Mailbox, Notebook, PostOffice, letter, queue
-from rabbitmq_server import HOST, RabbitServer, free_ports
-from waiting import wait_until
+from miros_mesh.link.rabbitmq.queues import DEAD_LETTERS
+from support.post_office import (
+    EXCHANGE,
+    LIMIT_S,
+    SETTINGS,
+    Mailbox,
+    Notebook,
+    PostOffice,
+    letter,
+    queue,
+)
+from support.rabbitmq_server import HOST, RabbitServer, free_ports
+from support.waiting import wait_until
 
 GUEST = "guest-of-a-test"
 PASSWORD = "S3cret-%-pass"

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, alone, keys_of, publish
 from miros_mesh import MeshConfig, NetworkedActiveObject, SnoopGap, SnoopMonitor, SnoopRecord
 from miros_mesh.errors import (
     BrokerUnreachableError,
@@ -19,12 +18,14 @@ from miros_mesh.errors import (
     NotStartedError,
     UnknownChartError,
 )
-from miros_mesh.observe.metrics import MetricsObserver
-from miros_mesh.observe.watch import Watch
-from miros_mesh.testing import MemoryMesh
-from miros_mesh.wire import Codec, KeyRing
-from rabbitmq_server import free_ports
-from waiting import wait_until
+from miros_mesh.observe.metrics.observer import MetricsObserver
+from miros_mesh.observe.snoop.watch import Watch
+from miros_mesh.testing.memory import MemoryMesh
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.keyring import KeyRing
+from support.charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, alone, keys_of, publish
+from support.rabbitmq_server import free_ports
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from namespaces import Host, Network, NetworkError
-from rabbitmq_server import RabbitServer, find_programs
-from waiting import wait_until
+from support.namespaces import Host, Network, NetworkError
+from support.rabbitmq_server import RabbitServer, find_programs
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 

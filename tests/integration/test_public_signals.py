@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from miros import ActiveObject, Event, return_status, signals, spy_on
 
-from charts_at_work import KEY, Heard, Launch, Recorder, event
 from miros_mesh import (
     OUTBOX_OVERFLOW,
     PEER_DOWN,
@@ -25,9 +24,10 @@ from miros_mesh import (
 from miros_mesh.charts import notices
 from miros_mesh.errors import SignalError
 from miros_mesh.signals import PUBLIC_SIGNALS
-from miros_mesh.testing import MemoryMesh
-from rabbitmq_server import RabbitServer
-from waiting import wait_until
+from miros_mesh.testing.memory import MemoryMesh
+from support.charts_at_work import KEY, Heard, Launch, Recorder, event
+from support.rabbitmq_server import RabbitServer
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(90)
 

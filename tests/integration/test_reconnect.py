@@ -12,13 +12,13 @@ from typing import Self
 import kombu
 import pytest
 
-from charts_at_work import KEY, Heard, Launch, event
 from miros_mesh import MeshConfig, NetworkedActiveObject
 from miros_mesh.address import BrokerAddress
 from miros_mesh.errors import BrokerUnreachableError, NodeNameTakenError
-from miros_mesh.link.broker import amqp_link
+from miros_mesh.link.kombu_link import amqp_link
 from miros_mesh.link.ports import Broker
-from post_office import (
+from support.charts_at_work import KEY, Heard, Launch, event
+from support.post_office import (
     EXCHANGE,
     LIMIT_S,
     Letter,
@@ -29,8 +29,8 @@ from post_office import (
     letter,
     queue,
 )
-from rabbitmq_server import RabbitServer
-from waiting import wait_until
+from support.rabbitmq_server import RabbitServer
+from support.waiting import wait_until
 
 EVENTS = 2_000
 PACE_S = 0.001
@@ -327,7 +327,7 @@ def test_a_name_is_held_again_after_a_reconnect(office: PostOffice, rabbitmq: Ra
     rabbitmq.close_all_connections()
 
     wait_until(lambda: notes.subscriptions == 2)
-    wait_until(lambda: subscriber._claim and subscriber._claim.held)
+    wait_until(lambda: subscriber._name_lock and subscriber._name_lock.held)
     with pytest.raises(NodeNameTakenError):
         office.subscriber("miros_mesh.v1.name.test")
     office.publisher().put(letter("heard"))

@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 import miros_mesh.cli.check as checking
-from charts_at_work import KEY, Ground, Heard, Launch, Recorder, alone, event
 from miros_mesh import MeshConfig, NetworkedActiveObject
 from miros_mesh.cli.check import check
 from miros_mesh.errors import BrokerUnreachableError, ConfigError, PayloadError
 from miros_mesh.link.publisher import BrokerPublisher
-from miros_mesh.networks import Inbox, Mesh
-from miros_mesh.testing import MemoryMesh
-from miros_mesh.wire import SnoopRecord
-from rabbitmq_server import RabbitServer
-from waiting import wait_until
+from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.mesh import Mesh
+from miros_mesh.testing.memory import MemoryMesh
+from miros_mesh.wire.envelope import SnoopRecord
+from support.charts_at_work import KEY, Ground, Heard, Launch, Recorder, alone, event
+from support.rabbitmq_server import RabbitServer
+from support.waiting import wait_until
 
 LIMIT_S = 10.0
 USER, PASSWORD = "joe", "joes"
@@ -56,7 +57,7 @@ def test_an_event_that_waited_behind_the_charts_own_events_is_handled_after_them
         chart.post_fifo(event("own"))
 
     sender.transmit(event("hello", 1))
-    inbox = chart._reception._inbox
+    inbox = chart._intake._inbox
     wait_until(lambda: inbox is not None and inbox._waiting)
     busy.gate.set()
 

@@ -11,15 +11,17 @@ import kombu
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from charts_at_work import KEY, Ground, Heard, Recorder, alone, event, publish
 from miros_mesh import DEFAULT_ROUTING_KEY, MeshConfig, NetworkedActiveObject, Observer
 from miros_mesh.errors import ChartNameTakenError
 from miros_mesh.link.publisher import BrokerPublisher
-from miros_mesh.networks import exchange_of
+from miros_mesh.networks.network import exchange_of
+from miros_mesh.node.queues import chart_queue
 from miros_mesh.observe.tracing import OpenTelemetryTracer
-from miros_mesh.topology import chart_queue
-from miros_mesh.wire import Codec, KeyRing, Repair
-from waiting import wait_until
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.envelope import RepairMessage
+from miros_mesh.wire.keyring import KeyRing
+from support.charts_at_work import KEY, Ground, Heard, Recorder, alone, event, publish
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -28,7 +30,7 @@ FEW = 20
 # Above the largest frame of a node of these settings, if all of it went in one.
 LARGE = 40_000
 SMALL_FRAMES = {"frame_bytes": 50_000, "max_event_bytes": 50_000}
-codec = Codec("repair", KeyRing([KEY]), Repair, max_frame_bytes=1_000_000)
+codec = Codec("repair", KeyRing([KEY]), RepairMessage, max_frame_bytes=1_000_000)
 
 
 class Told(Recorder):
@@ -210,8 +212,8 @@ def test_an_answer_that_is_not_the_senders_or_for_somebody_else_is_not_heard(
     node, receiver = pair.sender._node, pair.told_node
     assert node
     stream = (node.identity.incarnation, "sender")
-    thief = Repair("t", "t", "f00", 1, receiver, "gone", stream, ((1, 9),))
-    stolen = Repair("t", "t", stream[0], 99, "another", "gone", stream, ((1, 9),))
+    thief = RepairMessage("t", "t", "f00", 1, receiver, "gone", stream, ((1, 9),))
+    stolen = RepairMessage("t", "t", stream[0], 99, "another", "gone", stream, ((1, 9),))
 
     pair.lose(1)
     for message in (thief, stolen):
@@ -232,7 +234,7 @@ def test_a_question_that_somebody_repeats_is_answered_once(ground: Ground, ends:
     asked = codec.seal(
         [
             codec.encode(
-                Repair(
+                RepairMessage(
                     "thief",
                     "thief",
                     "f00",

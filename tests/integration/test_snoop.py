@@ -14,7 +14,12 @@ from typing import Literal, TypeAlias
 
 import pytest
 
-from charts_at_work import (
+from miros_mesh import MeshConfig, NetworkedActiveObject, SnoopRecord
+from miros_mesh.errors import MeshError
+from miros_mesh.testing.memory import MemoryMesh
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.keyring import KeyRing
+from support.charts_at_work import (
     KEY,
     OTHER_KEY,
     Ground,
@@ -25,11 +30,7 @@ from charts_at_work import (
     keys_of,
     publish,
 )
-from miros_mesh import MeshConfig, NetworkedActiveObject, SnoopRecord
-from miros_mesh.errors import MeshError
-from miros_mesh.testing import MemoryMesh
-from miros_mesh.wire import Codec, KeyRing
-from waiting import wait_until
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 

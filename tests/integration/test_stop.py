@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from miros import Event, return_status, signals
 
-from charts_at_work import KEY, Ground, Heard, Launch, Recorder, event
 from miros_mesh import NetworkedActiveObject, StopReport
 from miros_mesh.networks.mesh import GOODBYE
-from miros_mesh.testing import MemoryMesh
-from miros_mesh.wire import Codec, Envelope, KeyRing
-from ports_in_hand import Shelf
-from waiting import wait_until
+from miros_mesh.testing.memory import MemoryMesh
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.envelope import Envelope
+from miros_mesh.wire.keyring import KeyRing
+from support.charts_at_work import KEY, Ground, Heard, Launch, Recorder, event
+from support.ports_in_hand import Shelf
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -264,7 +266,7 @@ def test_a_chart_that_stops_in_its_own_start_handler_says_goodbye_last(launch: L
     codec = Codec("mesh", KeyRing([KEY]), Envelope, max_frame_bytes=100_000)
     read = [each for parcel in reader.parcels for each in codec.open(parcel.seal())]
     assert [each.signal for each in read if each.chart == "quitter"][-1] == GOODBYE
-    assert "quitter" not in node.bulletin._posts
+    assert "quitter" not in node.peer_signals._posts
     assert quitter.thread
     quitter.thread.join(10)
     assert not quitter.thread.is_alive()

@@ -16,12 +16,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from charts_at_work import Ground, Heard, Launch, event
 from miros_mesh import NetworkedActiveObject
 from miros_mesh.errors import PayloadError
 from miros_mesh.observe.tracing import OpenTelemetryTracer
-from miros_mesh.testing import MemoryMesh
-from waiting import wait_until
+from miros_mesh.testing.memory import MemoryMesh
+from support.charts_at_work import Ground, Heard, Launch, event
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from miros_mesh.wire import generate_key
-from namespaces import INTERFACE, Host, Network
-from rabbitmq_server import PASSWORD, USER, RabbitServer
-from waiting import wait_until
+from miros_mesh.wire.keyring import generate_key
+from support.namespaces import INTERFACE, Host, Network
+from support.rabbitmq_server import PASSWORD, USER, RabbitServer
+from support.waiting import wait_until
 
 RESIDENT = Path(__file__).with_name("resident.py")
 LIMIT_S = 30.0

@@ -20,7 +20,7 @@ from miros import Event
 
 from lan.sniffer import Sniffer
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
-from name_server import NameServer
+from support.name_server import NameServer
 
 ANCESTOR = Path(__file__).parents[1] / "integration" / "ancestor" / "active_object.py"
 STATES_END = "ao = NetworkedActiveObject("

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lan.hosts import LIMIT_S, A, B, C, Node, Street
-from waiting import wait_until
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(90)
 

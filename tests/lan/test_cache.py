@@ -8,7 +8,7 @@ import time
 import pytest
 
 from lan.hosts import LIMIT_S, A, B, C, Node, Street, all_hear_each_other
-from waiting import wait_until
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 

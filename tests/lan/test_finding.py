@@ -20,7 +20,7 @@ from lan.hosts import (
     hear,
 )
 from lan.resident import ANCESTOR, TIMER
-from waiting import wait_until
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import pytest
 
 from lan.hosts import LINK_LOCAL, RFC_4193, A, B, Street, hear
-from namespaces import INTERFACE
+from support.namespaces import INTERFACE
 
 pytestmark = pytest.mark.timeout(60)
 

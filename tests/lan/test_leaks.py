@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lan.hosts import LIMIT_S, A, B, C, Lan, Street, all_hear_each_other
-from namespaces import INTERFACE, Namespace
-from waiting import wait_until
+from support.namespaces import INTERFACE, Namespace
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 

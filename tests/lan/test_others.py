@@ -19,9 +19,9 @@ from lan.hosts import (
     Street,
     hear,
 )
-from miros_mesh.wire import generate_key
-from rabbitmq_server import PASSWORD, USER
-from waiting import wait_until
+from miros_mesh.wire.keyring import generate_key
+from support.rabbitmq_server import PASSWORD, USER
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import doc_tables
 import miros_mesh
-import sequence_diagrams
-from doc_pages import PAGES, ROOT, fragments
 from miros_mesh import NetworkedActiveObject, Observer
+from support import doc_tables, sequence_diagrams
+from support.doc_pages import PAGES, ROOT, fragments
 
 PACKAGE = Path(miros_mesh.__file__).parent
 OBSERVABILITY = (ROOT / "docs" / "observability.md").read_text()
@@ -25,7 +24,7 @@ def page_name(page: Path) -> str:
 @pytest.mark.parametrize("page", doc_tables.TABLES)
 def test_a_table_that_the_code_makes_is_up_to_date(page: str) -> None:
     file = doc_tables.DOCS / page
-    assert file.read_text() == doc_tables.renewed(file), "run: python tests/doc_tables.py"
+    assert file.read_text() == doc_tables.renewed(file), "run: make drawings"
 
 
 def test_every_setting_has_a_meaning() -> None:

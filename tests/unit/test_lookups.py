@@ -9,7 +9,7 @@ import pytest
 
 from miros_mesh import lookups
 from miros_mesh.lookups import Lookups
-from waiting import wait_until
+from support.waiting import wait_until
 
 LIMIT_S = 10.0
 LONG_S = 600.0

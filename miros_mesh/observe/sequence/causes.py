@@ -6,8 +6,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from miros_mesh.wire import SnoopRecord
-from miros_mesh.wire.envelope import MAX_SEQUENCE
+from miros_mesh.wire.envelope import MAX_SEQUENCE, SnoopRecord
 
 _LONGEST_NUMBER = len(str(MAX_SEQUENCE))
 

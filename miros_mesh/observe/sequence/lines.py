@@ -10,8 +10,8 @@ from datetime import datetime
 import msgspec
 
 from miros_mesh.errors import SnoopRecordError
-from miros_mesh.observe.ecs import DATASET, from_ecs
-from miros_mesh.wire import SnoopRecord
+from miros_mesh.observe.logs.ecs import DATASET, from_ecs
+from miros_mesh.wire.envelope import SnoopRecord
 
 LONGEST_LINE = 64 * 1024
 # As in a record that came over the wire.

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from miros_mesh.errors import TraceError
-from miros_mesh.networks.snoop import printable
-from miros_mesh.observe.selection import Selection
 from miros_mesh.observe.sequence.causes import Causes, Chart, causal_order, sender
 from miros_mesh.observe.sequence.names import shown
-from miros_mesh.wire import SnoopRecord
+from miros_mesh.observe.snoop.selection import Selection
+from miros_mesh.text import printable
+from miros_mesh.wire.envelope import SnoopRecord
 
 EVERYTHING = Selection()
 # Below this, the clocks of two hosts agree as well as clocks do.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from miros_mesh.networks.snoop import printable
+from miros_mesh.text import printable
 
 LONGEST = 60
 _PLAIN = frozenset(" .,()")

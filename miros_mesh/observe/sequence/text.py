@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from itertools import pairwise
 
-from miros_mesh.networks.snoop import printable
 from miros_mesh.observe.sequence.model import Arrow, Diagram, Lifeline
 from miros_mesh.observe.sequence.names import shown
+from miros_mesh.text import printable
 
 # Columns stand at equal distances, as the ancestor's, where a terminal has the room.
 PAGE_WIDTH = 80

@@ -7,9 +7,9 @@ import threading
 import pytest
 from miros import Event
 
-from discovery_field import Diary, ears, running, trace_of
 from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
-from waiting import wait_until
+from support.discovery_field import Diary, ears, running, trace_of
+from support.waiting import wait_until
 
 
 class Door(DiscoveryChart):

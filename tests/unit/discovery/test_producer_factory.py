@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from discovery_field import (
+from miros_mesh.address import Endpoint
+from miros_mesh.discovery.discovery import Discovery
+from miros_mesh.discovery.settings import DiscoverySettings
+from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
+from support.discovery_field import (
     EXCHANGE,
     ORIGIN,
     ROUTING_KEY,
@@ -21,9 +25,7 @@ from discovery_field import (
     switch_on,
     trace_of,
 )
-from miros_mesh.discovery import Discovery, DiscoverySettings, Endpoint
-from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
-from waiting import wait_until
+from support.waiting import wait_until
 
 ADDRESS, OTHER = "192.168.1.75", "192.168.1.76"
 HOME = Endpoint("127.0.0.1", 5672)

@@ -7,21 +7,8 @@ import threading
 import pytest
 from miros import Event
 
-from discovery_field import (
-    EXCHANGE,
-    ORIGIN,
-    ROUTING_KEY,
-    Brokers,
-    Diary,
-    crew,
-    ears,
-    publish,
-    running,
-    wait_for_trace,
-)
-from miros_mesh.discovery import Verdict
-from miros_mesh.discovery.endpoint import Endpoint
-from miros_mesh.discovery.refusals import Refusals
+from miros_mesh.address import Endpoint
+from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
@@ -29,7 +16,20 @@ from miros_mesh.discovery.signals import (
     AMQPConsumerCheckPayload,
     RefactorSearchPayload,
 )
-from waiting import wait_until
+from miros_mesh.discovery.verdict import Verdict
+from support.discovery_field import (
+    EXCHANGE,
+    ORIGIN,
+    ROUTING_KEY,
+    Brokers,
+    Diary,
+    ears,
+    publish,
+    running,
+    threads,
+    wait_for_trace,
+)
+from support.waiting import wait_until
 
 ADDRESS = "192.168.1.77"
 NOT_FOUND = (
@@ -127,7 +127,7 @@ def test_a_published_refactoring_reaches_the_scouts_of_its_node_only() -> None:
 
 
 def test_a_broker_that_refused_our_credentials_is_not_asked_again() -> None:
-    brokers, refusals = Brokers(), Refusals()
+    brokers, refusals = Brokers(), RefusedBrokers()
     brokers.at[ADDRESS] = Verdict.CREDENTIALS
     with ears(AMQP_CONSUMER_CHECK) as heard:
         for count in (1, 2):
@@ -138,7 +138,7 @@ def test_a_broker_that_refused_our_credentials_is_not_asked_again() -> None:
 
 def test_a_refusal_is_forgotten_after_its_time() -> None:
     now = [100.0]
-    refusals = Refusals(pause_s=60, now=lambda: now[0])
+    refusals = RefusedBrokers(pause_s=60, now=lambda: now[0])
     endpoint = Endpoint(ADDRESS, 5672)
     refusals.add(endpoint)
     assert endpoint in refusals
@@ -184,13 +184,13 @@ def test_a_probe_that_does_not_keep_to_its_time_is_given_up(monkeypatch) -> None
 
 def test_a_probe_that_waits_for_a_free_thread_is_not_given_up(monkeypatch) -> None:
     monkeypatch.setattr("miros_mesh.discovery.scout._GRACE_S", 0.0)
-    monkeypatch.setattr("miros_mesh.discovery.crew.NETWORK_THREADS", 1)
+    monkeypatch.setattr("miros_mesh.discovery.threads.NETWORK_THREADS", 1)
     brokers = Brokers()
     brokers.ours(ADDRESS)
     free = threading.Event()
-    with ears(AMQP_CONSUMER_CHECK) as heard, crew() as team:
+    with ears(AMQP_CONSUMER_CHECK) as heard, threads() as team:
         team.network.run(lambda: free.wait(10), lambda _: None)
-        with running(scout(brokers, crew=team, timeout_s=0.02)) as chart:
+        with running(scout(brokers, threads=team, timeout_s=0.02)) as chart:
             wait_until(lambda: "patience_at_an_end:producer_post_and_wait" in chart.spy())
             # How quick it is then is another matter.
             chart._timeout_s = 10.0

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from miros_mesh.errors import ConfirmTimeoutError
 from miros_mesh.link.confirms import Confirms
 from miros_mesh.link.ports import Parcel
-from post_office import letter
-from waiting import wait_until
+from support.post_office import letter
+from support.waiting import wait_until
 
 WHERE = "amqp://peter@127.0.0.1:5672//"
 

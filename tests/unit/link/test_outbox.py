@@ -11,9 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Parcel
-from miros_mesh.networks.packing import Frame
+from miros_mesh.networks.frame import Frame
 from miros_mesh.report import StopReport
-from post_office import LIMIT_S, Letter, letter
+from support.post_office import LIMIT_S, Letter, letter
 
 
 class Tray:

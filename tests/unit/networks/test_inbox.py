@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.networks import Arrival, Inbox
+from miros_mesh.networks.inbox import Arrival, Inbox
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX
 from miros_mesh.observer import Observer
-from ports_in_hand import Handed
-from sealed import OURS, THEIRS, envelope, frame_of, mesh
+from support.ports_in_hand import Handed
+from support.sealed import OURS, THEIRS, envelope, frame_of, mesh
 
 
 class Chart:

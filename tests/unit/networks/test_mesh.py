@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from miros_mesh.errors import PayloadError
-from miros_mesh.networks import Mesh
-from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO
+from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, Mesh
 from miros_mesh.observer import Observer, Span, Tracer
-from miros_mesh.wire import TracedEnvelope
-from ports_in_hand import Shelf
-from sealed import OURS, envelope, mesh, mesh_codec, mesh_network, serializer
+from miros_mesh.wire.envelope import TracedEnvelope
+from support.ports_in_hand import Shelf
+from support.sealed import OURS, envelope, mesh, mesh_codec, mesh_network, serializer
 
 
 class Reversing:

@@ -12,17 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.errors import EventTooLargeError, PayloadError
-from miros_mesh.link.broker import memory_link
-from miros_mesh.link.embedded import MemoryStore
+from miros_mesh.link.kombu_link import memory_link
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
-from miros_mesh.networks import Network
+from miros_mesh.networks.network import Network
 from miros_mesh.observer import Observers
-from miros_mesh.wire import Codec, Envelope, KeyRing, generate_key
-from ports_in_hand import Handed, Shelf
-from post_office import LIMIT_S, Letter, Notebook, PostOffice, queue
-from sealed import (
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.envelope import Envelope
+from miros_mesh.wire.keyring import KeyRing, generate_key
+from support.ports_in_hand import Handed, Shelf
+from support.post_office import LIMIT_S, Letter, Notebook, PostOffice, queue
+from support.sealed import (
     FRAME_LIMIT,
     KEY,
     THEIRS,

@@ -9,10 +9,10 @@ import pytest
 
 from miros_mesh.errors import StoppedError
 from miros_mesh.link.ports import Broker
-from miros_mesh.networks import Peers
+from miros_mesh.networks.peers import Peers
 from miros_mesh.report import StopReport
-from ports_in_hand import Shelf, Shop
-from sealed import envelope, mesh_network
+from support.ports_in_hand import Shelf, Shop
+from support.sealed import envelope, mesh_network
 
 HOME, AWAY = Broker("home"), Broker("away")
 

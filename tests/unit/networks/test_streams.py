@@ -7,10 +7,10 @@ from itertools import chain, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.networks.streams import Passed, Stream, Streams, Verdict, merged
+from miros_mesh.networks.streams import Admission, Passed, Stream, Streams, merged
 
 LARGEST = 2**63 - 1
-NEW, DUPLICATE, STALE = Verdict.NEW, Verdict.DUPLICATE, Verdict.STALE
+NEW, DUPLICATE, STALE = Admission.NEW, Admission.DUPLICATE, Admission.STALE
 ONE, OTHER = ("a", "chart"), ("b", "chart")
 
 sequences = st.lists(st.integers(1, 60) | st.integers(1, LARGEST), min_size=1, max_size=60)

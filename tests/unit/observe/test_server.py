@@ -24,8 +24,8 @@ from miros_mesh.observe.server import (
     start_metrics_server,
     wsgi_app,
 )
-from rabbitmq_server import HOST, free_ports
-from waiting import wait_until
+from support.rabbitmq_server import HOST, free_ports
+from support.waiting import wait_until
 
 HOME = "amqp://mesh@192.0.2.7:5672//"
 WELL = Health("one", True, {HOME: "up"}, (), 0, HOME)

@@ -1,0 +1,94 @@
+"""`Discovery`: the searches of one node as one thing to start and to stop."""
+
+from __future__ import annotations
+
+from miros import Event
+
+from miros_mesh.address import Endpoint
+from miros_mesh.discovery.ports import (
+    AddressScanner,
+    BrokerProbe,
+    DiscoveryObserver,
+    NameService,
+    PeerSink,
+)
+from miros_mesh.discovery.producer_factory import ProducerFactoryChart
+from miros_mesh.discovery.refused_brokers import RefusedBrokers
+from miros_mesh.discovery.settings import DiscoverySettings
+from miros_mesh.discovery.signals import EVALUATE_HOSTS_FILE, RequestPayload
+from miros_mesh.discovery.threads import DiscoveryThreads
+
+
+class Discovery:
+    """Finds the brokers of other hosts and reports to a `PeerSink`; connects to nothing itself."""
+
+    def __init__(
+        self,
+        settings: DiscoverySettings,
+        *,
+        probe: BrokerProbe,
+        sink: PeerSink,
+        observer: DiscoveryObserver | None = None,
+        scanner: AddressScanner | None = None,
+        name_service: NameService | None = None,
+        refusals: RefusedBrokers | None = None,
+    ) -> None:
+        self.settings = settings
+        self._probe = probe
+        self._sink = sink
+        self._observer = observer or DiscoveryObserver()
+        self._scanner = scanner
+        self._name_service = name_service
+        self._refusals = refusals
+        self._threads = DiscoveryThreads(settings.node)
+        self._chart: ProducerFactoryChart | None = None
+
+    @property
+    def peers(self) -> tuple[Endpoint, ...]:
+        """The brokers that are known now, but for home."""
+        return self._chart.peers if self._chart else ()
+
+    def start(self) -> None:
+        """Begin every search; returns at once. What is found comes to the sink."""
+        self._chart = ProducerFactoryChart(
+            self.settings,
+            probe=self._probe,
+            sink=self._sink,
+            scanner=self._scanner,
+            name_service=self._name_service,
+            refusals=self._refusals,
+            threads=self._threads,
+            observer=self._observer,
+        )
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End every search and join every thread; the sink hears nothing more."""
+        if self._chart:
+            self._chart.stop()
+        # Once no chart hears an answer any more, nobody waits for one.
+        self._probe.stop()
+        self._threads.stop(timeout_s)
+
+    def peer_up(self, endpoint: Endpoint) -> None:
+        """The node is connected to a broker; from any thread."""
+        if self._chart:
+            self._chart.tell("peer_up", endpoint)
+
+    def peer_down(self, endpoint: Endpoint) -> None:
+        """The node's connection to a broker broke; from any thread."""
+        if self._chart:
+            self._chart.tell("peer_down", endpoint)
+
+    def alien_spoke(self, claim: str) -> None:
+        """A node that nobody knows, and that has our key, says that its broker is at `claim`.
+
+        From any thread, for each of its frames: it is cheap and bounded.
+        """
+        if self._chart and self._chart.aliens:
+            self._chart.aliens.spoke(claim)
+
+    def evaluate_hosts_file(self) -> None:
+        """Read the hosts files and scout their hosts now."""
+        if self._chart:
+            event = Event(signal=EVALUATE_HOSTS_FILE, payload=RequestPayload(self.settings.origin))
+            self._chart.fabric.publish(event)

@@ -1,0 +1,94 @@
+"""Scouts sent out together: who is still out, who answered what."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from miros_mesh.discovery.scout import RabbitConsumerScoutChart
+from miros_mesh.discovery.signals import AMQPConsumerCheckPayload
+
+# A scout is a chart with a thread; more at once would find nothing sooner.
+SCOUTS_AT_ONCE = 16
+
+SendScout = Callable[[str, str], RabbitConsumerScoutChart]
+"""Make a scout of a host for a source."""
+
+
+class RecceNode(NamedTuple):
+    """One candidate."""
+
+    searched: bool
+    result: bool
+    scout: RabbitConsumerScoutChart | None
+
+
+class ScoutBatch:
+    """The candidates of one search; used on one chart's thread."""
+
+    def __init__(self, send: SendScout, source: str) -> None:
+        self._send = send
+        self._source = source
+        self._waiting: deque[str] = deque()
+        self.nodes: dict[str, RecceNode] = {}
+
+    def begin(self, hosts: Iterable[str]) -> None:
+        """Forget the last search and scout these hosts."""
+        self.stop()
+        self.add(hosts)
+
+    def add(self, hosts: Iterable[str]) -> None:
+        """Scout these hosts too."""
+        for host in hosts:
+            if host not in self.nodes:
+                self.nodes[host] = RecceNode(searched=False, result=False, scout=None)
+                self._waiting.append(host)
+        self._send_more()
+
+    def heard(self, check: AMQPConsumerCheckPayload) -> bool:
+        """Take a scout's answer; False when it is none that this search waits for."""
+        node = self.nodes.get(check.ip_address)
+        if node is None or node.searched:
+            return False
+        self.nodes[check.ip_address] = RecceNode(True, check.result, None)
+        if node.scout:
+            node.scout.dismiss()
+        self._send_more()
+        return True
+
+    def forget(self, host: str) -> None:
+        """It was judged, and may be scouted again; a search without an end remembers nobody."""
+        self.nodes.pop(host, None)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every candidate has been searched."""
+        return all(node.searched for node in self.nodes.values())
+
+    @property
+    def live(self) -> tuple[str, ...]:
+        """The hosts that are ours."""
+        return tuple(host for host, node in self.nodes.items() if node.result)
+
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """The hosts that were searched and are not ours."""
+        return tuple(h for h, node in self.nodes.items() if node.searched and not node.result)
+
+    def stop(self) -> None:
+        """Call every scout back and forget what was found."""
+        for node in self.nodes.values():
+            if node.scout:
+                node.scout.dismiss()
+        self.nodes = {}
+        self._waiting.clear()
+
+    def _send_more(self) -> None:
+        out = sum(1 for node in self.nodes.values() if node.scout)
+        while self._waiting and out < SCOUTS_AT_ONCE:
+            host = self._waiting.popleft()
+            if not self.nodes[host].searched:
+                scout = self._send(host, self._source)
+                self.nodes[host] = RecceNode(searched=False, result=False, scout=scout)
+                out += 1

@@ -1,0 +1,163 @@
+"""`DnsChart`: names that are looked up again and again, such as a Kubernetes headless service."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from miros import Event
+
+from miros_mesh.address import DEFAULT_PORTS, Endpoint
+from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
+from miros_mesh.discovery.ports import NameService
+from miros_mesh.discovery.scout_batch import ScoutBatch, SendScout
+from miros_mesh.discovery.signals import (
+    AMQP_CONSUMER_CHECK,
+    CONNECTION_DISCOVERY,
+    ConnectionDiscoveryPayload,
+)
+from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S, SystemNames
+from miros_mesh.discovery.threads import about
+
+logger = logging.getLogger(__name__)
+
+NAME: Final = "dns_chart"
+INTERVAL_S: Final = 15.0
+# A login of each node at each broker: with many nodes the brokers would notice every 15 seconds.
+RECHECK_S: Final = 60.0
+MOST_HOSTS: Final = 1024
+
+
+class DnsChart(DiscoveryChart):
+    """Looks names up, scouts what they stand for, and tells the live ones."""
+
+    NEST = (
+        ("watch_names", None),
+        ("look_up_names", "watch_names"),
+        ("scout_addresses", "watch_names"),
+    )
+    HEARS = (AMQP_CONSUMER_CHECK,)
+    PUBLISHES = (CONNECTION_DISCOVERY,)
+
+    def __init__(
+        self,
+        routing_key: str,
+        exchange_name: str,
+        *,
+        names: Sequence[str],
+        send_scout: SendScout,
+        name_service: NameService | None = None,
+        port: int = DEFAULT_PORTS["amqp"],
+        interval_s: float = INTERVAL_S,
+        recheck_s: float = RECHECK_S,
+        **common: Any,
+    ) -> None:
+        super().__init__(NAME, **common)
+        self.routing_key = routing_key
+        self.exchange_name = exchange_name
+        self._names = tuple(names)
+        self._name_service = name_service or SystemNames()
+        self._batch = ScoutBatch(send_scout, "dns")
+        self._port = port
+        self._interval_s = interval_s
+        self._recheck_s = recheck_s
+        self._ours_at: dict[str, float] = {}
+        self._answers: dict[str, tuple[str, ...] | None] = {}
+        self._known: tuple[str, ...] = ()
+        self._vanished: tuple[str, ...] = ()
+        self._silent: set[str] = set()
+        self._began_at = 0.0
+        self.begin()
+
+    @on("watch_names", ENTRY)
+    def watch_names_entry(self, _: Event) -> None:
+        self.post_fifo(Event(signal="look_up"))
+
+    @on("watch_names", "look_up", to="look_up_names")
+    def look_up(self, _: Event) -> str:
+        return "look_up_names"
+
+    @on("look_up_names", ENTRY)
+    def look_up_names_entry(self, _: Event) -> None:
+        self._began_at = time.monotonic()
+        self._answers = dict.fromkeys(self._names)
+        for name in self._names:
+            self._ask(name)
+        if not self._names:
+            self.post_fifo(Event(signal="names_resolved"))
+
+    @on("look_up_names", "name_resolved")
+    def name_resolved(self, event: Event) -> None:
+        name, found = event.payload
+        self._answers[name] = self._hosts_of(name, found)
+        if None not in self._answers.values():
+            self.post_fifo(Event(signal="names_resolved"))
+
+    @on("look_up_names", "names_resolved", to="scout_addresses")
+    def names_resolved(self, _: Event) -> str:
+        return "scout_addresses"
+
+    @on("scout_addresses", ENTRY)
+    def scout_addresses_entry(self, _: Event) -> None:
+        hosts = dict.fromkeys(host for each in self._answers.values() for host in each or ())
+        now = tuple(hosts)[:MOST_HOSTS]
+        gone = (*self._vanished, *self._known)
+        self._vanished = tuple(host for host in dict.fromkeys(gone) if host not in hosts)
+        self._vanished = self._vanished[-MOST_HOSTS:]
+        self._known = now
+        recent = time.monotonic() - self._recheck_s
+        self._ours_at = {h: at for h, at in self._ours_at.items() if h in hosts and at > recent}
+        self._batch.begin(host for host in now if host not in self._ours_at)
+        if self._batch.complete:
+            self.post_fifo(Event(signal="network_evaluated"))
+
+    @on("scout_addresses", AMQP_CONSUMER_CHECK)
+    def amqp_consumer_check(self, event: Event) -> None:
+        if not self._batch.heard(event.payload):
+            return
+        if self._batch.complete:
+            self.post_fifo(Event(signal="network_evaluated"))
+        elif event.payload.result:
+            self._publish_discovery((event.payload.ip_address,))
+
+    @on("scout_addresses", "network_evaluated", to="watch_names")
+    def network_evaluated(self, _: Event) -> str:
+        self._ours_at |= dict.fromkeys(self._batch.live, time.monotonic())
+        live = tuple(self._ours_at)
+        self._publish_discovery(live, (*self._batch.dead, *self._vanished))
+        seconds = time.monotonic() - self._began_at
+        self.observer.searched(source="dns", found=len(live), seconds=seconds)
+        self.later("look_up", about(self._interval_s))
+        return "watch_names"
+
+    def stop_children(self) -> None:
+        self._batch.stop()
+
+    def _ask(self, name: str) -> None:
+        self.threads.network.run(
+            lambda: self.threads.lookups.result(
+                name, lambda: self._name_service.endpoints(name, self._port), LOOKUP_TIMEOUT_S
+            ),
+            lambda found: self.tell("name_resolved", (name, found)),
+        )
+
+    def _hosts_of(self, name: str, found: Sequence[Endpoint] | Exception) -> tuple[str, ...]:
+        if not isinstance(found, Exception):
+            self._silent.discard(name)
+            return tuple(map(str, found))
+        if name not in self._silent:
+            self._silent.add(name)
+            logger.warning("%s cannot be looked up; it is tried again: %s", name, found)
+        return ()
+
+    def _publish_discovery(self, live: tuple[str, ...], dead: tuple[str, ...] = ()) -> None:
+        payload = ConnectionDiscoveryPayload(
+            hosts=live,
+            amqp_urls=tuple(Endpoint.parse(host, self._port).url for host in live),
+            dispatcher=NAME,
+            dead=dead,
+            origin=self.origin,
+        )
+        self.publish(Event(signal=CONNECTION_DISCOVERY, payload=payload))

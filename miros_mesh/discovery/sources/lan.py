@@ -1,0 +1,222 @@
+"""`LanChart`: the brokers of the local network, from the cache or by a search."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from miros import Event
+
+from miros_mesh.address import DEFAULT_PORTS, Endpoint
+from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
+from miros_mesh.discovery.ports import AddressScanner
+from miros_mesh.discovery.scout_batch import SendScout
+from miros_mesh.discovery.signals import (
+    CACHE,
+    CACHE_FILE_READ,
+    CACHE_FILE_WRITE,
+    CONNECTION_DISCOVERY,
+    LAN_RECCE_COMPLETE,
+    RECCE_LAN,
+    CacheFileReadPayload,
+    CacheReadPayload,
+    CacheWritePayload,
+    ConnectionDiscoveryPayload,
+    RequestPayload,
+)
+from miros_mesh.discovery.sources.cache_file import CacheFileChart
+from miros_mesh.discovery.sources.lan_recce import LanRecceChart
+from miros_mesh.discovery.threads import between
+
+NAME: Final = "lan_chart"
+DEFAULT_FILE: Final = ".miros_mesh_lan_cache.json"
+DEFAULT_JSON: Final = '{"searches": {}}'
+TIME_OUT_MINUTES: Final = 30.0
+SEARCHES_KEPT: Final = 50
+# Whoever is there is connected by then.
+DOUBT_AFTER_S: Final = (5.0, 7.5)
+
+
+class LanChart(DiscoveryChart):
+    """Tells the brokers of the local network in `CONNECTION_DISCOVERY`, again when they are old."""
+
+    NEST = (
+        ("read_or_discover_network_details", None),
+        ("discover_network", "read_or_discover_network_details"),
+    )
+    HEARS = (CACHE, LAN_RECCE_COMPLETE)
+    PUBLISHES = (CACHE_FILE_READ, CACHE_FILE_WRITE, RECCE_LAN, CONNECTION_DISCOVERY)
+
+    def __init__(
+        self,
+        routing_key: str,
+        exchange_name: str,
+        *,
+        send_scout: SendScout,
+        time_out_in_minutes: float = TIME_OUT_MINUTES,
+        cache_file_path: Path | str = DEFAULT_FILE,
+        scope: str = "",
+        scanner: AddressScanner | None = None,
+        port: int = DEFAULT_PORTS["amqp"],
+        is_connected: Callable[[Endpoint], bool] = lambda _: True,
+        **common: Any,
+    ) -> None:
+        super().__init__(NAME, **common)
+        self.routing_key = routing_key
+        self.exchange_name = exchange_name
+        self.time_out_in_minutes = time_out_in_minutes
+        self.addresses: tuple[str, ...] = ()
+        self._scope = scope or f"{exchange_name}:{port}"
+        self._port = port
+        self._send_scout = send_scout
+        self._scanner = scanner
+        self._cache_file_path = str(cache_file_path)
+        self._cache: CacheFileChart | None = None
+        self._recce: LanRecceChart | None = None
+        self._is_connected = is_connected
+        self._found_at = 0.0
+        self._doubted = 0.0
+        self._asked_at = 0.0
+        self.begin()
+
+    @on("read_or_discover_network_details", ENTRY)
+    def read_or_discover_network_details_entry(self, _: Event) -> None:
+        common: dict[str, Any] = {
+            "threads": self.threads,
+            "origin": self.origin,
+            "observer": self.observer,
+            "live_trace": self.live_trace,
+            "live_spy": self.live_spy,
+        }
+        self._cache = CacheFileChart(
+            self._cache_file_path, default_json=DEFAULT_JSON, ours=is_cache, tidy=newest, **common
+        )
+        self._recce = LanRecceChart(
+            self.routing_key,
+            self.exchange_name,
+            send_scout=self._send_scout,
+            scanner=self._scanner,
+            port=self._port,
+            **common,
+        )
+        self._read_cache()
+
+    @on("read_or_discover_network_details", CACHE, to="discover_network")
+    def cache_heard(self, event: Event) -> str | None:
+        if event.payload.file_name != self._cache_file_path:
+            return None
+        young = self._young(event.payload)
+        self.observer.cache_read(hit=young is not None)
+        if young is None:
+            return "discover_network"
+        self.addresses, self._found_at = young
+        seconds = time.monotonic() - self._asked_at
+        self.observer.searched(source="cache", found=len(self.addresses), seconds=seconds)
+        self.post_fifo(Event(signal="connections_discovered"))
+        if self.addresses:
+            self.later("cache_doubted", between(*DOUBT_AFTER_S))
+        return None
+
+    @on("read_or_discover_network_details", "connections_discovered")
+    def connections_discovered(self, _: Event) -> None:
+        payload = ConnectionDiscoveryPayload(
+            hosts=self.addresses,
+            amqp_urls=tuple(Endpoint.parse(each, self._port).url for each in self.addresses),
+            dispatcher=NAME,
+            origin=self.origin,
+        )
+        self.publish(Event(signal=CONNECTION_DISCOVERY, payload=payload))
+        self.later("cache_outdated", self._until_outdated_s())
+
+    @on("read_or_discover_network_details", "cache_outdated")
+    def cache_outdated(self, _: Event) -> None:
+        """Another process may have searched meanwhile, so the cache comes first again."""
+        self._read_cache()
+
+    @on("read_or_discover_network_details", "cache_doubted")
+    def cache_doubted(self, _: Event) -> None:
+        """Nobody whom the cache names is there: what it says of them is not asked again."""
+        if not any(self._is_connected(Endpoint.parse(e, self._port)) for e in self.addresses):
+            self._doubted = self._found_at
+            self._read_cache()
+
+    @on("discover_network", ENTRY)
+    def discover_network_entry(self, _: Event) -> None:
+        self.publish(Event(signal=RECCE_LAN, payload=RequestPayload(self.origin)))
+
+    @on("discover_network", LAN_RECCE_COMPLETE)
+    def lan_recce_complete(self, event: Event) -> None:
+        self.addresses = tuple(event.payload.other_addresses)
+        self._found_at = time.time()
+        self.post_fifo(Event(signal="connections_discovered"))
+        search = {
+            "addresses": list(self.addresses),
+            "found_at": self._found_at,
+            "time_out_in_minutes": self.time_out_in_minutes,
+        }
+        payload = CacheWritePayload(
+            {"searches": {self._scope: search}}, self._cache_file_path, self.origin
+        )
+        self.publish(Event(signal=CACHE_FILE_WRITE, payload=payload))
+
+    def stop_children(self) -> None:
+        for child in (self._recce, self._cache):
+            if child:
+                child.stop()
+
+    def _read_cache(self) -> None:
+        self._asked_at = time.monotonic()
+        payload = CacheFileReadPayload(self._cache_file_path, self.origin)
+        self.publish(Event(signal=CACHE_FILE_READ, payload=payload))
+
+    def _young(self, cache: CacheReadPayload) -> tuple[tuple[str, ...], float] | None:
+        """What the cache says of our mesh, if it is young enough."""
+        search = cache.dict.get("searches", {}).get(self._scope)
+        if not search:
+            return None
+        age_s = time.time() - search["found_at"]
+        if search["found_at"] == self._doubted or not 0 <= age_s < self._lifetime_s(
+            search["addresses"]
+        ):
+            return None
+        return tuple(search["addresses"]), search["found_at"]
+
+    def _lifetime_s(self, addresses: Collection[str]) -> float:
+        """Whoever found nobody may have looked before the network was up."""
+        lifetime_s = self.time_out_in_minutes * 60
+        return lifetime_s if addresses else lifetime_s / 10
+
+    def _until_outdated_s(self) -> float:
+        """Not all at the same moment: the first one to search spares the others the search."""
+        left = self._found_at + self._lifetime_s(self.addresses) - time.time()
+        return max(left, 1.0) * between(1.0, 1.1)
+
+
+def is_cache(data: Mapping[str, Any]) -> bool:
+    """Whether a JSON object is what this chart writes; nothing else is taken from a file."""
+    searches = data.get("searches")
+    return isinstance(searches, dict) and all(_is_search(each) for each in searches.values())
+
+
+def newest(data: dict[str, Any]) -> dict[str, Any]:
+    """The cache without the oldest searches, so that it does not grow for ever."""
+    searches: dict[str, Any] = data["searches"]
+    order = sorted(searches, key=lambda scope: searches[scope]["found_at"], reverse=True)
+    return {**data, "searches": {scope: searches[scope] for scope in order[:SEARCHES_KEPT]}}
+
+
+def _is_search(search: Any) -> bool:
+    if not isinstance(search, dict) or not isinstance(search.get("found_at"), int | float):
+        return False
+    addresses = search.get("addresses")
+    return isinstance(addresses, list) and all(_is_host(each) for each in addresses)
+
+
+def _is_host(text: Any) -> bool:
+    try:
+        Endpoint.parse(text, DEFAULT_PORTS["amqp"])
+    except ValueError:
+        return False
+    return True

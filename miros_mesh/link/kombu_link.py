@@ -1,0 +1,154 @@
+"""The Kombu link: RabbitMQ through py-amqp, and the two transports that need no server."""
+
+from __future__ import annotations
+
+import socket
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import amqp
+import kombu
+
+from miros_mesh.address import BrokerAddress
+from miros_mesh.embedded.memory import MemoryStore, MemoryTransport
+from miros_mesh.embedded.transport import EmbeddedTransport
+from miros_mesh.errors import AddressError, NoMeshError, OtherKeyError
+from miros_mesh.link.connections import ConnectionPools, Dial
+from miros_mesh.link.outbox import Outbox
+from miros_mesh.link.ports import Broker, LinkSettings
+from miros_mesh.link.publisher import BrokerPublisher
+from miros_mesh.link.rabbitmq.transport import RabbitTransport
+from miros_mesh.link.subscriber import BrokerSubscriber
+from miros_mesh.link.worker import Worker
+
+# py-amqp's own second is shorter than many a hiccup of a network that then goes on.
+TCP_USER_TIMEOUT_MS = 15_000
+
+
+class KombuLink:
+    """The `Link` port over any Kombu transport; `dial` makes an unconnected connection."""
+
+    def __init__(self, settings: LinkSettings, dial: Dial) -> None:
+        self._settings = settings
+        self._pools = ConnectionPools(dial)
+        self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+    def publisher(self, broker: Broker, *, patient: bool = False) -> BrokerPublisher:
+        """A new publisher for one broker; a patient one never ends for want of a connection."""
+        settings = self._settings
+        publisher = BrokerPublisher(
+            name=f"mesh-{settings.node}-publisher-{broker.name}",
+            broker=broker,
+            pools=self._pools,
+            attempts=None if patient else settings.attempts,
+            exchanges=settings.exchanges,
+            outbox=Outbox(max_events=settings.outbox_events, max_bytes=settings.outbox_bytes),
+            window=settings.confirm_window,
+            confirm_timeout_s=settings.confirm_timeout_s,
+            observer=settings.observer,
+        )
+        self._workers.add(publisher)
+        return publisher
+
+    def subscriber(self, broker: Broker, name_lock: str | None = None) -> BrokerSubscriber:
+        """Make a subscriber at one broker; it holds the name `name_lock` there while it runs."""
+        subscriber = BrokerSubscriber(
+            name=f"mesh-{self._settings.node}-subscriber",
+            broker=broker,
+            pools=self._pools,
+            attempts=self._settings.attempts,
+            observer=self._settings.observer,
+            name_lock=name_lock,
+        )
+        self._workers.add(subscriber)
+        return subscriber
+
+    def probe(self, broker: Broker) -> None:
+        """Connect once and leave; raises the `LinkError` that says what is wrong."""
+        self._pools.give_back(self._pools.open(broker), broken=False)
+
+    def look(
+        self, broker: Broker, *, exchange: str, marks: Sequence[str], timeout_s: float
+    ) -> None:
+        """Connect once, and see whether our mesh is there; declares nothing."""
+        with self._pools.apart(broker, timeout_s) as connection:
+            if not _has(connection, exchange):
+                raise NoMeshError(f"{broker.name} has no mesh; does a node use this virtual host?")
+            if not any(_has(connection, mark) for mark in marks):
+                raise OtherKeyError(f"the mesh at {broker.name} has none of our keys")
+
+    def stop_looking(self) -> None:
+        """End every look at once, from any thread; no other begins."""
+        self._pools.end_apart()
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._pools.close()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of what belongs to the parent, which notices nothing."""
+        for worker in list(self._workers):
+            worker.abandon()
+        self._pools.abandon()
+
+
+def amqp_link(settings: LinkSettings) -> KombuLink:
+    """A link to RabbitMQ brokers."""
+
+    def dial(address: BrokerAddress | None) -> kombu.Connection:
+        if address is None:
+            raise AddressError("a RabbitMQ broker needs an address")
+        return kombu.Connection(
+            transport=RabbitTransport,
+            hostname=address.host,
+            port=address.port,
+            userid=address.user,
+            password=address.password,
+            virtual_host=address.virtual_host,
+            ssl={"server_hostname": address.host} if address.scheme == "amqps" else False,
+            connect_timeout=settings.connect_timeout_s,
+            heartbeat=settings.heartbeat_interval_s,
+            transport_options=_amqp_options(settings),
+        )
+
+    return KombuLink(settings, dial)
+
+
+def embedded_link(settings: LinkSettings, folder: Path) -> KombuLink:
+    """A link between processes of one machine, through a folder that only their user may read."""
+
+    def dial(_: BrokerAddress | None) -> kombu.Connection:
+        return kombu.Connection(
+            transport=EmbeddedTransport, transport_options={"folder": str(folder)}
+        )
+
+    return KombuLink(settings, dial)
+
+
+def memory_link(settings: LinkSettings, store: MemoryStore) -> KombuLink:
+    """A link between nodes of one process, for tests of applications."""
+
+    def dial(_: BrokerAddress | None) -> kombu.Connection:
+        return kombu.Connection(transport=MemoryTransport, transport_options={"store": store})
+
+    return KombuLink(settings, dial)
+
+
+def _has(connection: kombu.Connection, exchange: str) -> bool:
+    # A channel of its own: the broker closes it when there is no such exchange.
+    channel = connection.channel()
+    try:
+        channel.exchange_declare(exchange=exchange, type="topic", passive=True)
+    except amqp.NotFound:
+        return False
+    channel.close()
+    return True
+
+
+def _amqp_options(settings: LinkSettings) -> dict[str, Any]:
+    return {
+        "client_properties": {"connection_name": f"miros_mesh {settings.node}"},
+        "socket_settings": {socket.TCP_USER_TIMEOUT: TCP_USER_TIMEOUT_MS},
+    }

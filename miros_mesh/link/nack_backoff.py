@@ -1,0 +1,55 @@
+"""A broker that refuses to store (a nack), mostly since a queue is full: wait, and go on gently."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from miros_mesh.throttle import Throttle
+
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 1.0
+# Of several parcels on their way a later one may find the room that an earlier one did not find.
+_ONE_BY_ONE_S = 10.0
+_COMPLAIN_EVERY_S = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+class NackBackoff:
+    """The pauses of one publisher: longer with each refusal, short again after a confirm."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._pause_s = _FIRST_PAUSE_S
+        self._one_by_one_until = 0.0
+        self._complaints = Throttle(_COMPLAIN_EVERY_S)
+        self.resume_at = 0.0
+        """When (`time.monotonic`) to publish again."""
+
+    @property
+    def pausing(self) -> bool:
+        """Whether to leave the broker in peace for now."""
+        return time.monotonic() < self.resume_at
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether each parcel has to wait for the confirm of the one before."""
+        return time.monotonic() < self._one_by_one_until
+
+    def refused(self, parcels: int) -> None:
+        """So many were refused: a pause begins."""
+        now = time.monotonic()
+        self.resume_at = now + self._pause_s
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self._one_by_one_until = now + _ONE_BY_ONE_S
+        if count := self._complaints.due(self._where, parcels):
+            logger.warning(
+                "%s refused to store %d messages, a queue may be full; they are sent again",
+                self._where,
+                count,
+            )
+
+    def confirmed(self) -> None:
+        """The broker has stored something."""
+        self._pause_s = _FIRST_PAUSE_S

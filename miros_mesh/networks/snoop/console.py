@@ -1,0 +1,124 @@
+"""The thread that calls what may be slow: a terminal, or an application's snoop callback."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from miros_mesh.networks.snoop.records import render
+from miros_mesh.text import printable
+from miros_mesh.wire.envelope import SnoopRecord
+
+logger = logging.getLogger(__name__)
+
+LINES = 10_000
+Show = Callable[[Sequence[SnoopRecord]], None]
+
+
+class Console:
+    """Records wait in a bounded queue; when it is full the new ones go, and the gap is told."""
+
+    def __init__(self, node: str, incarnation: str, *, dropped: Callable[[int], None]) -> None:
+        self._incarnation = incarnation
+        self._dropped = dropped
+        self._jobs: deque[tuple[Show, Sequence[SnoopRecord]]] = deque()
+        self._lines = 0
+        self._missing = 0
+        # No set, since an application's callback need not be hashable.
+        self._failed: list[Callable[[SnoopRecord], None]] = []
+        self._unread = False
+        self._stopping = False
+        self._changed = threading.Condition(threading.Lock())
+        self._thread = threading.Thread(target=self._run, name=f"mesh-{node}-snoop", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; a second call does nothing."""
+        if self._thread.ident is None:
+            self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Show what waits, and end."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        # A callback of the application may stop its chart on this very thread.
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+
+    def colored(self, records: Sequence[SnoopRecord]) -> None:
+        """Print the records, the node's own charts in one colour and all others in another."""
+        self._submit(self._print_colored, records)
+
+    def plain(self, records: Sequence[SnoopRecord]) -> None:
+        """Print the records without colours."""
+        self._submit(self._print_plain, records)
+
+    def calling(self, callback: Callable[[SnoopRecord], None]) -> Show:
+        """A watcher that calls back on this thread, with one record at a time."""
+
+        def call(records: Sequence[SnoopRecord]) -> None:
+            for record in records:
+                self._call(callback, record)
+
+        return lambda records: self._submit(call, records)
+
+    def _submit(self, show: Show, records: Sequence[SnoopRecord]) -> None:
+        with self._changed:
+            taken = records[: LINES - self._lines]
+            missing = len(records) - len(taken)
+            self._missing += missing
+            if taken:
+                self._lines += len(taken)
+                self._jobs.append((show, taken))
+                self._changed.notify()
+        if missing:
+            self._dropped(missing)
+
+    def _run(self) -> None:
+        while job := self._next():
+            show, records = job
+            if self._missing:
+                missing, self._missing = self._missing, 0
+                logger.warning("%d snoop records were not shown: the reader is too slow", missing)
+            show(records)
+
+    def _next(self) -> tuple[Show, Sequence[SnoopRecord]] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._stopping)
+            if not self._jobs:
+                return None
+            show, records = self._jobs.popleft()
+            self._lines -= len(records)
+            return show, records
+
+    def _call(self, callback: Callable[[SnoopRecord], None], record: SnoopRecord) -> None:
+        try:
+            callback(record)
+        except Exception:
+            if callback not in self._failed:
+                self._failed.append(callback)
+                chart = printable(record.chart)
+                logger.exception("showing a record of %s failed; said once", chart)
+
+    def _print_colored(self, records: Sequence[SnoopRecord]) -> None:
+        own = self._incarnation
+        self._write([render(r, own=r.incarnation == own, color=True) for r in records])
+
+    def _print_plain(self, records: Sequence[SnoopRecord]) -> None:
+        self._write([render(record) for record in records])
+
+    def _write(self, lines: Sequence[str]) -> None:
+        try:
+            sys.stdout.write("\n".join((*lines, "")))
+            sys.stdout.flush()
+        except BrokenPipeError:
+            if not self._unread:
+                self._unread = True
+                logger.warning("nobody reads standard output any more: snoop records are not shown")
+        except Exception:
+            if not self._unread:
+                self._unread = True
+                logger.exception("snoop records cannot be printed; said once")

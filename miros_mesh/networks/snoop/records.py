@@ -1,0 +1,125 @@
+"""The snoop networks: structured records of what every chart does."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from miros_mesh.link.ports import Delivery
+from miros_mesh.networks.network import Network
+from miros_mesh.networks.snoop.watchers import Watchers
+from miros_mesh.networks.streams import Gaps
+from miros_mesh.observer import Observer
+from miros_mesh.text import printable
+from miros_mesh.wire.envelope import SnoopRecord
+from miros_mesh.wire.identity import Identity
+
+logger = logging.getLogger(__name__)
+
+Kind = Literal["trace", "spy", "scribble"]
+
+_OWN, _OTHER, _RESET = "\033[94m", "\033[95m", "\033[0m"
+
+
+class Step(msgspec.Struct, frozen=True, gc=False):
+    """What a chart has to say of itself; the snoop network adds who and when in the stream."""
+
+    kind: Kind
+    time: float
+    text: str
+    signal: str | None = None
+    from_state: str | None = None
+    to_state: str | None = None
+    event_id: str | None = None
+    cause: str | None = None
+
+
+class Snoop(Watchers[SnoopRecord]):
+    """One snoop network of a node: sends its charts' steps, shows everybody's to its watchers."""
+
+    def __init__(
+        self,
+        network: Network[SnoopRecord],
+        identity: Identity,
+        routing_key: str,
+        observer: Observer,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.routing_key = routing_key
+        self.numbering = threading.Lock()
+        """Held by whoever takes numbers, until what has them waits in its place."""
+        self._numbers: defaultdict[str, int] = defaultdict(int)
+        self._identity = identity
+        self._observer = observer
+        self._gaps = Gaps()
+
+    def number(self, chart: str, amount: int = 1) -> int:
+        """The first of the chart's next numbers; that many are used up."""
+        first = self._numbers[chart] + 1
+        self._numbers[chart] += amount
+        return first
+
+    def records(self, chart: str, first: int, steps: Iterable[Step]) -> list[SnoopRecord]:
+        """What the steps of a chart are on the network, numbered from the first."""
+        return [_record(self._identity, chart, first + at, step) for at, step in enumerate(steps)]
+
+    def send(self, records: Sequence[SnoopRecord]) -> None:
+        """Put records into the outbox; one that cannot travel leaves a gap, and is logged."""
+        for record, error in self.network.send_all(self.routing_key, records):
+            chart = printable(record.chart)
+            logger.warning("chart %s: a snoop record was not sent: %s", chart, error)
+
+    def receive(self, delivery: Delivery) -> None:
+        """Take a delivery; the node's own records were shown when they were sent."""
+        if self.network.comes_back(delivery):
+            delivery.ack()
+            return
+        records = self.network.open(delivery)
+        own = self._identity.incarnation
+        others = [record for record in records if record.incarnation != own]
+        self.show(others)
+        for record in others:
+            if missing := self._gaps.before((record.incarnation, record.chart), record.sequence):
+                network = self.network.name
+                self._observer.gap(network=network, sender=record.chart, missing=missing)
+        if records:
+            delivery.ack()
+
+
+def render(record: SnoopRecord, *, own: bool = False, color: bool = False) -> str:
+    """A record as the ancestor printed it, one line; times are of the reader's time zone.
+
+    Control characters of a foreign name or text are escaped and never reach the terminal.
+    """
+    name = printable(record.chart)
+    if color:
+        name = f"{_OWN if own else _OTHER}{name}{_RESET}"
+    if record.kind == "spy":
+        return f" [+s] {name} {printable(record.text)}"
+    stamp = datetime.fromtimestamp(record.time).isoformat(" ", "microseconds")  # noqa: DTZ006
+    mark = "# " if record.kind == "scribble" else ""
+    return f" [+t] [{stamp}] [{name}] {mark}{printable(record.text)}"
+
+
+def _record(identity: Identity, chart: str, sequence: int, step: Step) -> SnoopRecord:
+    return SnoopRecord(
+        identity.node,
+        chart,
+        identity.incarnation,
+        sequence,
+        step.kind,
+        step.time,
+        step.text,
+        step.signal,
+        step.from_state,
+        step.to_state,
+        step.event_id,
+        step.cause,
+    )

@@ -1,0 +1,82 @@
+"""What a node declares at its broker: the names of its queues and what each of them is like."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from miros_mesh.config.settings import MeshConfig
+from miros_mesh.link.ports import QueueSpec
+from miros_mesh.networks.network import exchange_of
+from miros_mesh.wire.identity import Identity
+
+# Whoever stopped reading the snoop stream loses its oldest records, not the broker its memory.
+SNOOP_QUEUE_FRAMES = 10_000
+# With full frames these would be gigabytes, and a broker short of memory takes no events either.
+SNOOP_QUEUE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class NodeQueues:
+    """The queues of one node."""
+
+    config: MeshConfig
+    identity: Identity
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the queues of its charts outlive the node."""
+        return self.config.node_name is not None
+
+    @property
+    def name_lock(self) -> str | None:
+        """The queue that says that the node's name is taken; None for a generated one."""
+        return exchange_of(f"name.{self.config.node_name}") if self.lasting else None
+
+    def of_chart(self, chart: str, rx_routing_key: str) -> QueueSpec:
+        """Where a chart's events wait."""
+        return QueueSpec(
+            name=chart_queue(self.identity.node, chart, rx_routing_key),
+            exchange=exchange_of("mesh"),
+            routing_pattern=rx_routing_key,
+            prefetch=self.config.prefetch_frames,
+            expires_s=self.config.queue_expires_s,
+            replicated=self.lasting,
+            delete_on_stop=not self.lasting,
+            dead_letters=True,
+        )
+
+    def of_repair(self, network: str, routing_key: str) -> QueueSpec:
+        """Where questions for missing events wait, and their answers."""
+        return QueueSpec(
+            name=self._private(network),
+            exchange=exchange_of(network),
+            routing_pattern=routing_key,
+            prefetch=self.config.prefetch_frames,
+            expires_s=self.config.queue_expires_s,
+        )
+
+    def of_watchers(self, network: str) -> QueueSpec:
+        """Where a snoop network's records wait for the node's watchers."""
+        return QueueSpec(
+            name=self._private(network),
+            exchange=exchange_of(network),
+            routing_pattern="#",
+            prefetch=self.config.prefetch_frames,
+            expires_s=self.config.queue_expires_s,
+            max_length=SNOOP_QUEUE_FRAMES,
+            # The embedded broker would add sizes up at each publication, and keeps its own on disk.
+            max_bytes=SNOOP_QUEUE_BYTES if self.config.brokers else None,
+        )
+
+    def _private(self, network: str) -> str:
+        return f"{exchange_of(network)}.{self.identity.node}.{self.identity.incarnation}"
+
+
+def chart_queue(node: str, chart: str, rx_routing_key: str) -> str:
+    """The name of a chart's queue.
+
+    AMQP lists no bindings: a chart that comes back for other topics needs a new queue.
+    """
+    digest = hashlib.blake2s(rx_routing_key.encode(), digest_size=4).hexdigest()
+    return f"{exchange_of('mesh')}.{node}.{chart}.{digest}"

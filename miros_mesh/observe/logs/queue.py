@@ -1,0 +1,149 @@
+"""A log that costs the threads which write into it no more than its text."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from miros_mesh.observe.logs.redaction import redact, text_of
+
+LINES: Final = 10_000
+LIMIT_S: Final = 3.0
+"""How long the end of a program waits for a log that is stuck."""
+THREAD_NAME: Final = "mesh-log"
+
+Say = Callable[[str], None]
+
+
+class QueuedHandler(logging.Handler):
+    """Formats a record where it is logged; a thread of its own writes it.
+
+    Lines wait in a bounded queue; when it is full new ones go. What is lost so, or to a full disk,
+    is counted, and said in the log as soon as that takes lines again. That it cannot be written is
+    said on standard error, once.
+    """
+
+    def __init__(self, inner: logging.Handler, *, capacity: int = LINES, say: Say | None = None):
+        super().__init__()
+        self._inner = inner
+        self._capacity = capacity
+        self._say = say or _to_stderr
+        self._ended = False
+        self._begin()
+
+    @property
+    def dropped(self) -> int:
+        """How many records went because the queue was full."""
+        return self._dropped
+
+    @property
+    def failed(self) -> int:
+        """How many records could not be written."""
+        return self._failed
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._process != os.getpid():
+            # A forked child has neither the thread nor what waited for it.
+            self._begin()
+        try:
+            line = self.format(record)
+        except Exception as error:  # noqa: BLE001 - arguments that do not fit cost no line
+            line = self.format(_unformatted(record, error))
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """Wait until everything is written, or until it takes too long."""
+        if self._process != os.getpid():
+            return
+        lines = self._lines
+        with lines.all_tasks_done:
+            done = lines.all_tasks_done.wait_for(lambda: not lines.unfinished_tasks, LIMIT_S)
+        self._stuck = not done
+
+    def close(self) -> None:
+        """Write what waits, and end; what a stuck log did not take is counted on standard error."""
+        if not self._ended and self._process == os.getpid():
+            self._ended = True
+            # At the end of a program `flush` has waited already.
+            limit_s = 0.0 if self._stuck else LIMIT_S
+            end = time.monotonic() + limit_s
+            with suppress(queue.Full):
+                self._lines.put(None, timeout=limit_s)
+            self._thread.join(max(0.0, end - time.monotonic()))
+            if self._thread.is_alive():
+                self._say(f"{self._place} is stuck: {self._lines.qsize()} records were not written")
+            else:
+                self._inner.close()
+        super().close()
+
+    @property
+    def _place(self) -> str:
+        return f"the log {getattr(self._inner, 'baseFilename', 'to a stream')}"
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._lines: queue.Queue[str | None] = queue.Queue(self._capacity)
+        self._dropped = self._failed = self._told = 0
+        self._broken = self._stuck = False
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        lines = self._lines
+        while (line := lines.get()) is not None:
+            self._write(line)
+            lines.task_done()
+        lines.task_done()
+
+    def _write(self, line: str) -> None:
+        try:
+            self._put(line)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a log ends no program
+            self._failed += 1
+            if not self._broken:
+                self._broken = True
+                self._say(f"{self._place} cannot be written: {redact(str(error))}; said once")
+        else:
+            self._broken = False
+            self._tell()
+
+    def _tell(self) -> None:
+        lost = self._dropped + self._failed
+        if lost > self._told:
+            with suppress(Exception):
+                self._put(self.format(_complaint(lost - self._told)))
+                self._told = lost
+
+    def _put(self, line: str) -> None:
+        self._inner.handle(_record(logging.INFO, line))
+
+
+def _record(level: int, text: str, *arguments: object) -> logging.LogRecord:
+    return logging.LogRecord(__name__, level, __file__, 0, text, arguments, None)
+
+
+def _complaint(missing: int) -> logging.LogRecord:
+    text = "%d log records are missing here: the log was full, or slower than what was logged"
+    return _record(logging.WARNING, text, missing)
+
+
+def _unformatted(record: logging.LogRecord, error: Exception) -> logging.LogRecord:
+    text = "%s (its arguments do not fit: %s)"
+    said = _record(record.levelno, text, text_of(record.msg), text_of(error))
+    said.name = record.name
+    return said
+
+
+def _to_stderr(text: str) -> None:
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"miros_mesh: {text}\n")

@@ -1,0 +1,92 @@
+"""What Prometheus learns of the nodes by looking at them at the moment of a scrape."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from threading import Lock
+from typing import Final
+
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from miros_mesh.node.node import Node
+
+OTHER: Final = "other"
+MAX_NODES: Final = 10
+STATES: Final = ("up", "down", "blocked")
+
+_GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "miros_mesh_node_info": ("Always 1; the label names a node of the process.", ("node",)),
+    "miros_mesh_ready": ("1 while all nodes of the process are connected and consume.", ()),
+    "miros_mesh_charts": ("Charts, dead ones among them.", ()),
+    "miros_mesh_dead_charts": ("Charts whose handler raised, and that were not stopped.", ()),
+    "miros_mesh_peers": ("Peers by state: up, down, or blocked for want of memory.", ("state",)),
+    "miros_mesh_outbox_events": ("Events that wait for a peer's confirm.", ("peer",)),
+    "miros_mesh_outbox_limit_events": ("How many may wait for one peer.", ()),
+}
+
+
+class Label:
+    """A label that takes a limited number of values."""
+
+    def __init__(self, limit: int, known: Iterable[str] = ()) -> None:
+        self._limit = limit
+        self._known = set(known)
+        self._learning = Lock()
+
+    def __call__(self, value: str) -> str:
+        if value in self._known:
+            return value
+        with self._learning:
+            if len(self._known) < self._limit:
+                self._known.add(value)
+        return value if value in self._known else OTHER
+
+
+class NodeStates(Collector):
+    """Gauges that no hook has to keep up to date."""
+
+    def __init__(self, nodes: Callable[[], Iterable[Node]], broker: Label) -> None:
+        self._nodes = nodes
+        self._broker = broker
+        self._node = Label(MAX_NODES)
+
+    def describe(self) -> Iterable[Metric]:
+        """The names, for a registry that asks."""
+        return [_gauge(name) for name in _GAUGES]
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauges of this moment; none but zeros without a node."""
+        nodes = list(self._nodes())
+        states = dict.fromkeys(STATES, 0)
+        outboxes: Counter[str] = Counter()
+        dead, ready = 0, bool(nodes)
+        for node in nodes:
+            health = node.health()
+            ready = ready and health.ready
+            dead += len(health.dead_charts)
+            for state in health.peers.values():
+                states[state] += 1
+            for peer, events in node.outboxes().items():
+                outboxes[self._broker(peer)] += events
+        limits = [node.config.outbox_events for node in nodes]
+        yield _gauge("miros_mesh_node_info", {self._node(node.name): 1 for node in nodes})
+        yield _gauge("miros_mesh_ready", float(ready))
+        yield _gauge("miros_mesh_charts", sum(node.charts for node in nodes))
+        yield _gauge("miros_mesh_dead_charts", dead)
+        yield _gauge("miros_mesh_peers", states)
+        yield _gauge("miros_mesh_outbox_events", outboxes)
+        yield _gauge("miros_mesh_outbox_limit_events", max(limits, default=0))
+
+
+def _gauge(name: str, values: dict[str, int] | float | None = None) -> GaugeMetricFamily:
+    text, labels = _GAUGES[name]
+    if isinstance(values, dict):
+        family = GaugeMetricFamily(name, text, labels=labels)
+        for label, value in values.items():
+            family.add_metric([label], value)
+        return family
+    return GaugeMetricFamily(
+        name, text, value=values, labels=None if values is not None else labels
+    )

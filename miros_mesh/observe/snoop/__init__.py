@@ -1,0 +1,1 @@
+"""Watching a mesh from a node without a chart."""

@@ -1,0 +1,122 @@
+"""What one reader of a monitor gets: every record in turn, and a gap for every one it does not."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+from miros_mesh.wire.envelope import SnoopRecord
+
+StreamKey = tuple[str, str, str, str]
+"""Network, node, chart, incarnation: what is numbered for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnoopGap:
+    """Records of one chart that were told and are not shown."""
+
+    network: str
+    """`snoop_trace` or `snoop_spy`."""
+    node: str
+    chart: str
+    incarnation: str
+    missing: int
+    """How many; when the monitor selects, not all of those lost need have been wanted."""
+    reason: Literal["lost", "slow_reader"]
+    """They never arrived, or this reader's queue was full."""
+
+
+class Watch:
+    """Iterate it: a bounded queue of its own, that ends with its monitor, or at its limit."""
+
+    def __init__(self, max_items: int) -> None:
+        self._max_items = max_items
+        self._deadline = math.inf
+        self._items: deque[SnoopRecord | SnoopGap] = deque()
+        self._overflow: dict[StreamKey, SnoopGap] = {}
+        self._ended = False
+        self._waits = False
+        self._changed = threading.Condition(threading.Lock())
+        self.missed = 0
+        """How many records did not fit in, since it was too slow."""
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> SnoopRecord | SnoopGap:
+        item = self.get(None)
+        if item is None:
+            raise StopIteration
+        return item
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing comes any more, now or later."""
+        return (self._ended or self._left_s() <= 0) and not (self._items or self._overflow)
+
+    def get(self, timeout_s: float | None = 0.0) -> SnoopRecord | SnoopGap | None:
+        """The next item; None after so many seconds without one, or at the end. None: no limit."""
+        limit = self._left_s() if timeout_s is None else min(timeout_s, self._left_s())
+        with self._changed:
+            if not self._ready():
+                self._waits = True
+                self._changed.wait_for(self._ready, None if limit == math.inf else max(limit, 0))
+                self._waits = False
+            if self._items:
+                return self._items.popleft()
+            return self._overflow.pop(next(iter(self._overflow))) if self._overflow else None
+
+    def limit(self, seconds: float) -> None:
+        """End it after so many seconds from now; for the thread that reads it."""
+        self._deadline = time.monotonic() + seconds
+
+    def waiting(self, most: int) -> list[SnoopRecord | SnoopGap]:
+        """What waits at this moment, but so many items at most."""
+        with self._changed:
+            items = [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            if not self._items:
+                items += self._overflow.values()
+                self._overflow.clear()
+            return items
+
+    def close(self) -> None:
+        """End it; what waits in it can still be read."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def take(self, network: str, items: Iterable[SnoopRecord | SnoopGap]) -> None:
+        """Take items of a network; never waits."""
+        with self._changed:
+            if self._ended:
+                return
+            for item in items:
+                self._put(network, item)
+            if self._waits:
+                self._changed.notify()
+
+    def _put(self, network: str, item: SnoopRecord | SnoopGap) -> None:
+        if len(self._items) >= self._max_items:
+            self._note((network, item.node, item.chart, item.incarnation), item)
+            return
+        if self._overflow:
+            self._items.extend(self._overflow.values())
+            self._overflow.clear()
+        self._items.append(item)
+
+    def _note(self, key: StreamKey, item: SnoopRecord | SnoopGap) -> None:
+        amount = item.missing if isinstance(item, SnoopGap) else 1
+        self.missed += amount
+        known = self._overflow.get(key) or SnoopGap(*key, missing=0, reason="slow_reader")
+        self._overflow[key] = replace(known, missing=known.missing + amount)
+
+    def _ready(self) -> bool:
+        return bool(self._items or self._overflow or self._ended)
+
+    def _left_s(self) -> float:
+        return self._deadline - time.monotonic()

@@ -1,0 +1,1 @@
+"""What makes miros safe under many threads, for the charts of programs and of discovery alike."""

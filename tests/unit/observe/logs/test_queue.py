@@ -1,0 +1,299 @@
+"""A log that is stuck, full or gone costs nobody else anything, and what it lost is said."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from miros_mesh.observe.logs import queue as log_queue
+from miros_mesh.observe.logs.configure import json_handler
+from miros_mesh.observe.logs.files import LineStream, WatchedFile, WholeLines
+from miros_mesh.observe.logs.queue import QueuedHandler
+from support.waiting import wait_until
+
+Attach = Callable[[QueuedHandler], logging.Logger]
+GAP = re.compile(r"(\d+) log records are missing here")
+PAGE = 4096
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class Terminal(io.StringIO):
+    """A stream that can be stuck, or refuse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moving = threading.Event()
+        self.moving.set()
+        self.error: OSError | None = None
+
+    def write(self, text: str, /) -> int:
+        self.moving.wait()
+        if self.error:
+            raise self.error
+        return super().write(text)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    terminal = Terminal()
+    yield terminal
+    terminal.moving.set()
+
+
+@pytest.fixture
+def attach() -> Iterator[Attach]:
+    """A logger with this handler and no other; the handler is closed after the test."""
+    logger = logging.getLogger("unit.log_queue")
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+
+    def add(handler: QueuedHandler) -> logging.Logger:
+        logger.addHandler(handler)
+        return logger
+
+    yield add
+    for handler in logger.handlers[:]:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def messages(text: str) -> list[str]:
+    return [json.loads(line)["message"] for line in text.splitlines()]
+
+
+def test_a_stuck_terminal_keeps_nobody_waiting_and_the_gap_is_counted_and_said(
+    attach: Attach,
+) -> None:
+    # Given a terminal that nobody reads: a pipe of one page
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, PAGE)
+    with os.fdopen(write_end, "w") as stuck, os.fdopen(read_end) as reader:
+        handler = QueuedHandler(LineStream(stuck), capacity=20)
+        logger = attach(handler)
+        # When more is logged than it takes
+        for number in range(100):
+            logger.info("%s line %d", "x" * 1000, number)
+        # Then whoever logs goes on, and what is too much is counted
+        assert handler.dropped >= 100 - 20 - PAGE // 1000 - 2
+        # And said, once somebody reads again
+        kept = missing = 0
+        while kept + missing < 100:
+            line = reader.readline()
+            kept += " line " in line
+            missing += int(gap[1]) if (gap := GAP.match(line)) else 0
+        logger.removeHandler(handler)
+        handler.close()
+    assert (kept, missing) == (100 - handler.dropped, handler.dropped)
+
+
+def test_a_log_that_cannot_be_written_is_said_once_and_its_gap_when_it_can(
+    terminal: Terminal, attach: Attach
+) -> None:
+    said: list[str] = []
+    terminal.error = FULL
+    handler = QueuedHandler(LineStream(terminal), say=said.append)
+    logger = attach(handler)
+
+    for _ in range(20):
+        logger.info("lost")
+    handler.flush()
+    assert said == [
+        "the log to a stream cannot be written: [Errno 28] No space left on device; said once"
+    ]
+    terminal.error = None
+    logger.info("found")
+    handler.flush()
+
+    first, second = terminal.getvalue().splitlines()
+    assert first == "found"
+    assert second.startswith("20 log records are missing here")
+    assert (handler.failed, len(said)) == (20, 1)
+
+
+def test_a_stuck_log_does_not_keep_a_program_from_its_end(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_queue, "LIMIT_S", 0.1)
+    said: list[str] = []
+    terminal.moving.clear()
+    handler = QueuedHandler(LineStream(terminal), say=said.append)
+    for number in range(3):
+        handler.handle(logging.makeLogRecord({"msg": f"line {number}"}))
+
+    handler.flush()
+    handler.close()
+
+    assert len(said) == 1
+    assert "is stuck" in said[0]
+    terminal.moving.set()
+
+
+def test_a_program_that_ends_has_written_everything(tmp_path: Path) -> None:
+    program = """
+import logging, sys
+from miros_mesh.observe.logs import configure_json
+configure_json(sys.argv[1])
+for number in range(2000):
+    logging.info("line %d", number)
+"""
+    path = tmp_path / "log.json"
+    subprocess.run([sys.executable, "-c", program, str(path)], timeout=60, check=True)
+
+    assert messages(path.read_text()) == [f"line {n}" for n in range(2000)]
+
+
+def test_a_closed_handler_has_written_everything(tmp_path: Path) -> None:
+    handler = json_handler(tmp_path / "log.json")
+    for number in range(1000):
+        handler.handle(logging.makeLogRecord({"msg": f"line {number}"}))
+
+    handler.close()
+
+    assert messages((tmp_path / "log.json").read_text()) == [f"line {n}" for n in range(1000)]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_what_its_parent_has_to_write(
+    terminal: Terminal, attach: Attach
+) -> None:
+    handler = QueuedHandler(LineStream(terminal))
+    terminal.moving.clear()
+    attach(handler).info("of the parent")
+
+    child = os.fork()
+    if child == 0:
+        started = time.monotonic()
+        handler.flush()
+        handler.close()
+        os._exit(time.monotonic() - started >= log_queue.LIMIT_S)
+    _, status = os.waitpid(child, 0)
+    terminal.moving.set()
+
+    assert status == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_logs_too(tmp_path: Path, attach: Attach) -> None:
+    path = tmp_path / "log.json"
+    handler = json_handler(path)
+    logger = attach(handler)
+    logger.info("parent")
+
+    child = os.fork()
+    if child == 0:
+        logger.info("child")
+        handler.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
+    handler.flush()
+
+    assert sorted(messages(path.read_text())) == ["child", "parent"]
+
+
+def test_a_file_that_was_moved_away_is_opened_anew(tmp_path: Path, attach: Attach) -> None:
+    path, moved = tmp_path / "log.json", tmp_path / "log.json.1"
+    handler = json_handler(path)
+    logger = attach(handler)
+
+    logger.info("before")
+    handler.flush()
+    path.rename(moved)
+    logger.info("after")
+    handler.flush()
+
+    assert (messages(moved.read_text()), messages(path.read_text())) == (["before"], ["after"])
+
+
+def test_a_file_rotates_itself_and_keeps_whole_lines(tmp_path: Path, attach: Attach) -> None:
+    path = tmp_path / "log.json"
+    handler = json_handler(path, rotate_bytes=2_000, keep=3)
+    logger = attach(handler)
+
+    for number in range(40):
+        logger.info("line %d", number)
+    handler.flush()
+
+    files = [tmp_path / f"log.json.{n}" for n in (3, 2, 1)]
+    kept = [message for file in [*files, path] for message in messages(file.read_text())]
+    assert kept == [f"line {n}" for n in range(40 - len(kept), 40)]
+    assert all(file.stat().st_size <= 2_000 for file in [*files, path])
+    assert not (tmp_path / "log.json.4").exists()
+
+
+def test_a_folder_that_vanished_is_said_and_the_log_goes_on_when_it_is_back(
+    tmp_path: Path, attach: Attach
+) -> None:
+    said: list[str] = []
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    handler = QueuedHandler(WatchedFile(folder / "log"), say=said.append)
+    logger = attach(handler)
+
+    folder.rename(tmp_path / "gone")
+    logger.info("lost")
+    handler.flush()
+    folder.mkdir()
+    logger.info("found")
+    handler.flush()
+
+    assert len(said) == 1
+    assert (folder / "log").read_text().startswith("found\n1 log records are missing here")
+
+
+def test_a_line_of_which_the_disk_took_a_part_is_finished_first(tmp_path: Path) -> None:
+    file = WholeLines(str(tmp_path / "log"))
+    disk = file._file = _SmallDisk(file._file, room=7)  # type: ignore[assignment]
+
+    file.write("first\n")
+    file.write("second\n")
+    with pytest.raises(OSError, match="No space"):
+        file.write("lost\n")
+    disk.room = 100
+    file.write("third\n")
+    file.close()
+
+    assert (tmp_path / "log").read_text() == "first\nsecond\nthird\n"
+
+
+def test_device_full_is_said_once_with_its_path(attach: Attach) -> None:
+    said: list[str] = []
+    handler = QueuedHandler(WatchedFile("/dev/full"), say=said.append)
+    logger = attach(handler)
+
+    for _ in range(50):
+        logger.info("nowhere to go")
+    wait_until(lambda: handler.failed == 50)
+
+    assert len(said) == 1
+    assert "/dev/full cannot be written: [Errno 28]" in said[0]
+
+
+class _SmallDisk:
+    """A file on a disk with little room, which takes as much of a line as it can."""
+
+    def __init__(self, file: io.FileIO, room: int) -> None:
+        self._file, self.room = file, room
+
+    def write(self, data: bytes) -> int:
+        if not self.room:
+            raise FULL
+        taken = self._file.write(data[: self.room])
+        self.room -= taken
+        return taken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
