@@ -29,19 +29,9 @@ class Mark:
     arrival: Arrival | None = None
 
 
-class Received:
-    """A received event in the FIFO; the chart's own thread makes the miros event of it."""
-
-    signal = 0
-
-    def __init__(self, arrival: Arrival) -> None:
-        self.arrival = arrival
-        self.signal_name = arrival.envelope.signal
-        self.payload = arrival.payload
-
-    def event(self) -> Any:
-        """The miros event."""
-        return Event(signal=self.signal_name, payload=self.payload)
+def event_of(arrival: Arrival) -> Any:
+    """Make the miros event of a received one."""
+    return Event(signal=arrival.signal_name, payload=arrival.payload)
 
 
 class ChartQueue(LockingDeque):
@@ -104,11 +94,10 @@ class ChartQueue(LockingDeque):
         self._thread = threading.get_ident()
         self._handled += 1
         self.last_signal = item.signal_name
-        if isinstance(item, Received):
-            envelope = item.arrival.envelope
-            self._current = Mark(envelope.id, envelope.cause, item.arrival)
-            self._span = self._follow(item.arrival)
-            return item.event()
+        if isinstance(item, Arrival):
+            self._current = Mark(item.envelope.id, item.envelope.cause, item)
+            self._span = self._follow(item)
+            return event_of(item)
         self._current = self._mark_of(item)
         return item
 
@@ -121,8 +110,8 @@ class ChartQueue(LockingDeque):
                 lost, self.deque[-1] = self.deque[-1], caused
             else:
                 super().append(caused)
-        if isinstance(lost, Received):
-            self._crowded_out(lost.arrival)
+        if isinstance(lost, Arrival):
+            self._crowded_out(lost)
 
     def appendleft(self, item: Any) -> None:
         """Post an event at the front (miros' post_lifo)."""
@@ -153,7 +142,7 @@ class ChartQueue(LockingDeque):
     def _caused(self, item: Any) -> Any:
         """An event that a handler posts carries the id of the event that is being handled."""
         current = self.current
-        if current is None or isinstance(item, Received):
+        if current is None or isinstance(item, Arrival):
             return item
         twin = Event.__new__(Event)
         vars(twin).update(vars(item))

@@ -11,10 +11,10 @@ from typing import Any
 from miros import ActiveObject, Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
-from miros_mesh.charts.delivery import Intake, MeshCallback
 from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
+from miros_mesh.charts.intake import Intake, MeshCallback
 from miros_mesh.charts.notices import Notices
-from miros_mesh.charts.snooping import ChartSnoop, SnoopCallback, Stream
+from miros_mesh.charts.snooping import ChartSnoop
 from miros_mesh.config.settings import EncryptionKeys, MeshConfig
 from miros_mesh.errors import (
     AlreadyStartedError,
@@ -26,8 +26,9 @@ from miros_mesh.errors import (
 )
 from miros_mesh.health import Health
 from miros_mesh.networks.mesh import RESERVED_PREFIX
-from miros_mesh.node.node import Node
-from miros_mesh.node.registry import NODES, Ending
+from miros_mesh.node.node import join
+from miros_mesh.node.registry import Ending
+from miros_mesh.node.session import Session, SnoopCallback, Stream
 from miros_mesh.report import StopReport
 from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.statechart import fabric, signal_table
@@ -100,7 +101,7 @@ class _Networked(ActiveObject):
         self._config = (config.overridden if config else MeshConfig.from_env)(**overrides)
         self._tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
         self._rx_routing_key = validate_routing_pattern(rx_routing_key or self._tx_routing_key)
-        self._node: Node | None = None
+        self._session: Session | None = None
         self._stopped = False
         self._report = StopReport()
         self._end_by = 0.0
@@ -138,30 +139,20 @@ class _Networked(ActiveObject):
         self._refuse_fork("start_at")
         if self._stopped:
             raise StoppedError(f"chart {self.name} has stopped; make a new one")
-        if self._node:
+        if self._session:
             raise AlreadyStartedError(f"chart {self.name} runs already; call start_at once")
-        node = NODES.enter(self._config, self.name, Ending(self._wind_down, self.stop))
+        self._session = session = self._joined()
         try:
-            self._node = node
-            inbox = node.join(
-                self.name,
-                self.tx_routing_key,
-                self.rx_routing_key,
-                room=self._intake.room,
-                post=self._intake.post,
-            )
-            self._snoop.join(node)
-            self._start_chart(initial_state, node)
+            self._snoop.join(session)
+            self._start_chart(initial_state, session)
         except BaseException:
             self._leave()
             raise
         with self._ending:
-            if self._node is None:
+            if self._session is None:
                 # A handler stopped it meanwhile, perhaps that of its own start.
                 return
-            node.mesh.join(self.name, self.tx_routing_key)
-            node.peer_signals.subscribe(self.name, self._notices.post)
-            self._intake.open(inbox, node, self.rx_routing_key)
+            self._intake.open(session)
         if self._stopped:
             # By a handler on the chart's thread, which does not wait for this one.
             self.stop()
@@ -175,15 +166,13 @@ class _Networked(ActiveObject):
             PayloadError: the payload cannot travel.
             EventTooLargeError: the event is larger than `max_event_bytes`.
         """
-        node = self._live("transmit")
+        session = self._live("transmit")
         if event.signal_name in RESERVED_SIGNALS or event.signal_name.startswith(RESERVED_PREFIX):
             raise SignalError(
                 f"{event.signal_name} belongs to miros or to miros_mesh and cannot be transmitted; "
                 "send an event with a signal of your own"
             )
-        node.mesh.transmit(
-            self.name, self.tx_routing_key, event.signal_name, event.payload, self._cause()
-        )
+        session.transmit(event.signal_name, event.payload, self._cause())
 
     def stop(self) -> StopReport:
         """Stop the chart and say goodbye; with the node's last chart, drain and disconnect.
@@ -201,19 +190,19 @@ class _Networked(ActiveObject):
         # Whoever stops it from elsewhere may be waiting for this very thread.
         within = self._runs_here() or self._intake.calling
         if not self._ending.acquire(blocking=not within):
-            return node.report() if (node := self._node) else self._report
+            return session.report() if (session := self._session) else self._report
         try:
             return self._stop()
         finally:
             self._ending.release()
 
     def _stop(self) -> StopReport:
-        node = self._node
-        if node is None:
+        session = self._session
+        if session is None:
             return self._report
         try:
             self._stop_chart()
-            node.mesh.goodbye(self.name, self.tx_routing_key)
+            session.goodbye()
         except Exception:
             self._leave()
             raise
@@ -267,14 +256,14 @@ class _Networked(ActiveObject):
     def next_rtc(self) -> bool:
         """Run one event to completion (miros calls it), then tell the snoop networks."""
         taken = super().next_rtc()
-        self._snoop.tell_steps(self.queue.current)
+        self._snoop.record_steps(self.queue.current)
         return taken
 
-    def _live(self, call: str) -> Node:
-        if node := self._node:
-            if node.forked:
+    def _live(self, call: str) -> Session:
+        if session := self._session:
+            if session.forked:
                 self._refuse_fork(call)
-            return node
+            return session
         if self._stopped:
             raise StoppedError(f"{call} after stop: chart {self.name} has left the mesh")
         raise NotStartedError(
@@ -282,7 +271,7 @@ class _Networked(ActiveObject):
         )
 
     def _refuse_fork(self, call: str) -> None:
-        if self._node and self._node.forked:
+        if self._session and self._session.forked:
             raise ForkedError(
                 f"{call} in a forked child: chart {self.name} belongs to the parent, since threads "
                 "and connections do not survive a fork. Make charts after the fork, or let "
@@ -297,11 +286,22 @@ class _Networked(ActiveObject):
         current = self.queue.current
         return current.id if current else None
 
-    def _start_chart(self, initial_state: Any, node: Node) -> None:
-        self.queue.begin(f"{node.identity.incarnation}/{self.name}")
+    def _joined(self) -> Session:
+        return join(
+            self._config,
+            self.name,
+            Ending(self._wind_down, self.stop),
+            self.tx_routing_key,
+            self.rx_routing_key,
+            room=self._intake.room,
+            post=self._intake.post,
+        )
+
+    def _start_chart(self, initial_state: Any, session: Session) -> None:
+        self.queue.begin(session.prefix)
         try:
             super().start_at(initial_state)
-            self._snoop.tell_steps(self.queue.current)
+            self._snoop.record_steps(self.queue.current)
         finally:
             self.queue.end_of_start()
             self._begin.set()
@@ -342,18 +342,17 @@ class _Networked(ActiveObject):
         self.queue.append(Event(signal=signals.STOP_ACTIVE_OBJECT_SIGNAL))
 
     def _leave(self) -> StopReport:
-        node, self._node = self._node, None
+        session, self._session = self._session, None
         self._snoop.leave()
-        return NODES.leave(node, self.name) if node else self._report
+        return session.leave() if session else self._report
 
     def _died(self, error: BaseException) -> None:
         logger.error(
             "chart %s is dead: a handler raised; it gets no more events", self.name, exc_info=error
         )
         # An observer may stop the chart.
-        if (node := self._node) and not node.forked:
-            node.silence(self.name)
-            node.observer.chart_died(chart=self.name, error=error)
+        if (session := self._session) and not session.forked:
+            session.died(error)
 
 
 def _refuse_uncallable(**callbacks: object) -> None:

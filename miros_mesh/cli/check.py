@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from typing import get_args
 
-from miros_mesh.config.settings import MeshConfig
+from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.discovery.addresses import own_networks
 from miros_mesh.errors import ConfigError, MeshError
 from miros_mesh.networks.inbox import Arrival
-from miros_mesh.node.node import NETWORKS, Node
+from miros_mesh.node.node import Node
 from miros_mesh.wire.keyring import fingerprint
 
 ROUND_TRIP_LIMIT_S = 5.0
@@ -40,9 +41,12 @@ def _findings(environ: Mapping[str, str], broker_url: str | None) -> Iterator[Fi
     yield from _keys(config)
     yield True, f"this host: {_own_addresses()}"
     # It asks about one broker, and searches for no other.
-    node = Node(config.overridden(discovery=(), discovery_dns_names=()))
     try:
-        node.start()
+        node = Node.started(config.overridden(discovery=(), discovery_dns_names=()))
+    except MeshError as error:
+        yield False, str(error)
+        return
+    try:
         yield True, f"connected to {node.subscriber.connected_to}"
         yield _round_trip(node)
     except MeshError as error:
@@ -64,7 +68,7 @@ def _own_addresses() -> str:
 
 
 def _keys(config: MeshConfig) -> Iterator[Finding]:
-    for network in NETWORKS:
+    for network in get_args(NetworkName):
         keys = config.keys_for(network)
         if keys is None:
             yield True, f"{network} key: the embedded broker's own"
@@ -77,16 +81,15 @@ def _round_trip(node: Node) -> Finding:
     """Send an event to ourselves by way of the broker, under a topic that nobody else hears."""
     topic = f"check.{secrets.token_hex(8)}"
     arrived = threading.Event()
-    node.reserve("check")
 
     def post(arrival: Arrival) -> None:
         # A node with a name has a lasting queue, where an earlier check may have left something.
         if arrival.envelope.incarnation == node.identity.incarnation:
             arrived.set()
-        inbox.finished(arrival)
+        session.inbox.finished(arrival)
 
-    inbox = node.join("check", topic, topic, room=lambda: 1, post=post)
-    inbox.open()
+    session = node.join("check", topic, topic, room=lambda: 1, post=post)
+    session.inbox.open()
     began = time.monotonic()
     node.mesh.transmit("check-sender", topic, "check", None, None)
     if not arrived.wait(ROUND_TRIP_LIMIT_S):

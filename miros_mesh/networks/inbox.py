@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from miros_mesh.errors import PayloadError
 from miros_mesh.link.ports import Delivery
@@ -47,11 +47,22 @@ class _Ticket:
 
 @dataclass(eq=False)
 class Arrival:
-    """A received event on its way through a chart's FIFO."""
+    """A received event on its way to a chart, in its inbox and then in its FIFO.
+
+    The chart's own thread makes the miros event of it: that costs more than all before.
+    """
+
+    signal: ClassVar[int] = 0
+    """What miros' FIFO looks at before that: the number of no signal."""
 
     envelope: Envelope
     payload: Any = None
     tickets: list[_Ticket] = field(default_factory=list)
+
+    @property
+    def signal_name(self) -> str:
+        """The name of its signal, as a miros event has it."""
+        return self.envelope.signal
 
     @property
     def begun(self) -> bool:

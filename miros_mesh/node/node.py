@@ -1,4 +1,4 @@
-"""The composition root: builds everything from the settings; starts it and stops it."""
+"""The composition root: a node is built of its parts by the settings, started, and stopped."""
 
 from __future__ import annotations
 
@@ -7,106 +7,100 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
-from miros_mesh.errors import ChartNameTakenError, MeshError, StoppedError
+from miros_mesh.errors import ChartNameTakenError, MeshError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
-from miros_mesh.link.ports import Broker, Link, LinkSettings, Subscriber
+from miros_mesh.link.ports import Broker, Link, LinkSettings
 from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Arrival, Inbox
 from miros_mesh.networks.mesh import Mesh
-from miros_mesh.networks.network import Network, exchange_of
+from miros_mesh.networks.network import exchange_of
 from miros_mesh.networks.peers import Peers
 from miros_mesh.networks.repair import Repair
 from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.node_status import StatusNetwork
 from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import Snoop
+from miros_mesh.node import network_specs as specs
 from miros_mesh.node.discovery_bridge import Search, marks_of
 from miros_mesh.node.peer_signals import PeerSignals
 from miros_mesh.node.queues import NodeQueues
+from miros_mesh.node.registry import Ending, Registry
+from miros_mesh.node.session import Host, Session
 from miros_mesh.observer import Observers, Tracer
 from miros_mesh.private_files import prepare_home
 from miros_mesh.report import StopReport
-from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES, Codec
-from miros_mesh.wire.envelope import (
-    ChartStatus,
-    Envelope,
-    NodeStatus,
-    Origin,
-    RepairMessage,
-    SnoopRecord,
-    TracedEnvelope,
-)
+from miros_mesh.wire.envelope import ChartStatus, Envelope
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.key_file import load_or_create_key
-from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T", bound=Origin)
-
-NETWORKS: tuple[NetworkName, ...] = ("mesh", "snoop_trace", "snoop_spy")
-REPAIR = "repair"
-PULSE = "pulse"
-TRACE_ROUTING_KEY = "snoop.trace"
-SPY_ROUTING_KEY = "snoop.spy"
-PULSE_ROUTING_KEY = "pulse"
-# Nobody waits for a record, and a frame costs a chart's process more than what is in it.
-SNOOP_FRAME_RECORDS = 1_000
-# An event's envelope around its payload: names, numbers, ids.
-_ENVELOPE_BYTES = 2048
-# Joining threads after the drain; they end at their next turn, which is never far.
-_JOIN_TIMEOUT_S = 5.0
+_TRACE_ROUTING_KEY: Final = "snoop.trace"
+_SPY_ROUTING_KEY: Final = "snoop.spy"
+_STATUS_ROUTING_KEY: Final = "pulse"
+# Threads end at their next turn after the drain, which is never far.
+_JOIN_TIMEOUT_S: Final = 5.0
 
 
-class Node:
-    """One process on the mesh: its link, its three networks, its peers and its charts' inboxes.
+class Node(Host):
+    """One process on the mesh: the parts that all charts of equal settings share.
 
-    A node starts with its first chart and stops with its last one.
+    The constructor builds every part and connects nothing; `started` gives a node that runs.
     """
 
+    search: Search | None
+    """Its discovery; None where the settings name no source."""
+
     def __init__(self, config: MeshConfig) -> None:
+        """Build the parts. Raises `ConfigError` or `EmbeddedStoreError` for a folder of no use."""
         self.config = config
-        self.identity = Identity(config.node_name or _generated_name(), secrets.token_hex(6))
-        self.queues = NodeQueues(config, self.identity)
         self.forked = False
         """Whether this is a child's copy of its parent's node, of which nothing works."""
-        self.home = _home_broker(config)
-        self.peer_signals = PeerSignals(self.identity.node, NETWORKS[0], self.home.name)
-        self._vitals = Vitals(self.home.name)
-        self.search = Search(config, self.identity.node) if config.discovery_sources else None
-        searching = (self.search,) if self.search else ()
-        self.observer = Observers(self._vitals, self.peer_signals, *searching, *config.observers)
-        self.tracer = next((each for each in config.observers if isinstance(each, Tracer)), None)
-        self._charts: dict[str, Inbox | None] = {}
-        self._queues: dict[str, str] = {}
+        self.identity = identity = Identity(
+            config.node_name or _generated_name(), secrets.token_hex(6)
+        )
+        self.queues = NodeQueues(config, identity)
+        self.home = home_broker(config)
+        self._build_observers()
+        self._build_networks()
+        self._build_snoop()
+        self._link = _link(config, self._link_settings())
+        self.peers = Peers(
+            self._link,
+            [
+                *(self.mesh.network, self.trace.network, self.spy.network),
+                *(self._repairs, self.statuses.network),
+            ],
+        )
+        self.subscriber = self._link.subscriber(self.home, name_lock=self.queues.name_lock)
+        self._sessions: dict[str, Session] = {}
+        # What each chart has sent under, also of charts that have left.
         self._topics: dict[str, str] = {}
-        self._lock = threading.RLock()
-        self._link: Link | None = None
-        self._stopped = False
-        self._report = StopReport()
-        self._snoops: tuple[Snoop, ...] = ()
         self._watched: set[str] = set()
-        self.recorder = Recorder(
-            self.identity.node,
-            dropped=lambda network, events: self.observer.dropped(
-                network=network, reason="recorder_full", events=events
-            ),
-            beat=self._beat,
-        )
         self._probes: dict[str, Callable[[], ChartStatus]] = {}
-        self.console = Console(
-            self.identity.node,
-            self.identity.incarnation,
-            dropped=lambda events: self.observer.dropped(
-                network="snoop_console", reason="slow_reader", events=events
-            ),
-        )
+        # Guards `_watched`: two charts that watch a network declare its queue once.
+        self._watching = threading.Lock()
+        self._complained = False
+
+    @classmethod
+    def started(cls, config: MeshConfig) -> Node:
+        """Build a node and connect it to its home broker.
+
+        Raises the `LinkError` or `ConfigError` that prevents it, and then leaves nothing running.
+        """
+        node = cls(config)
+        try:
+            node._start()
+        except BaseException:
+            node.stop()
+            raise
+        return node
 
     @property
     def name(self) -> str:
@@ -114,92 +108,54 @@ class Node:
         return self.identity.node
 
     @property
-    def stopped(self) -> bool:
-        """Whether it has stopped, or failed to start; it never starts again."""
-        return self._stopped
-
-    def start(self) -> None:
-        """Connect to the home broker; at once when already started.
-
-        Raises the `LinkError` or `ConfigError` that prevents it, and then leaves nothing running.
-        """
-        with self._lock:
-            if self._stopped:
-                raise StoppedError(f"node {self.name} has stopped; a new chart makes a new node")
-            if self._link is None:
-                try:
-                    self._build()
-                except BaseException:
-                    self.stop()
-                    raise
+    def charts(self) -> int:
+        """How many charts it has, dead or alive."""
+        return len(self._sessions)
 
     def report(self) -> StopReport:
-        """What has become until now of the events of its charts."""
-        return self.peers.report() if self._link else self._report
+        """Say what has become until now of the events of its charts."""
+        return self.peers.report()
 
     def stop(self) -> StopReport:
         """Drain the outboxes, end every thread, and say what became of the events.
 
-        A call that was interrupted can be made again.
+        A call that was interrupted can be made again; another one after the end changes nothing.
         """
-        with self._lock:
-            link, self._stopped = self._link, True
-        if link is None:
-            return self._report
         if self.search:
-            # First, so that nobody is found while all others end.
+            # First, so that no broker is found while the rest ends.
             self.search.stop(_JOIN_TIMEOUT_S)
         self.repair.stop(_JOIN_TIMEOUT_S)
         if self.recorder.runs:
             self.recorder.stop(_JOIN_TIMEOUT_S)
-            self._beat(leaving=True)
-        self._report = report = self.peers.stop(self.config.drain_timeout_s)
-        if report.left_over:
-            logger.error("node %s stopped with %d events undelivered", self.name, report.left_over)
-            self.observer.dropped(network="mesh", reason="stopped", events=report.left_over)
+            self._tell_status(leaving=True)
+        report = self.peers.stop(self.config.drain_timeout_s)
         self.subscriber.stop(_JOIN_TIMEOUT_S)
         self.console.stop(_JOIN_TIMEOUT_S)
         self.peer_signals.close()
-        link.close()
-        self._link = None
+        self._link.close()
+        self._complain_once(report.left_over)
         return report
 
     def abandon(self) -> None:
-        """In a forked child: this node is the parent's."""
+        """Let go, in a forked child, of what belongs to the parent."""
         self.forked = True
         self.search = None
-        if self._link:
-            self._link.abandon()
+        self._link.abandon()
 
     def health(self) -> Health:
-        """How it is at this moment."""
-        brokers = self.peers.brokers if self._link else ()
+        """Say how it is at this moment."""
         return Health(
             node=self.name,
             consuming=self._vitals.consuming,
-            peers={each.name: self._vitals.state_of(each.name) for each in brokers},
+            peers={each.name: self._vitals.state_of(each.name) for each in self.peers.brokers},
             dead_charts=self._vitals.dead_charts,
-            outbox_events=self.report().left_over if self._link else 0,
+            outbox_events=self.report().left_over,
             home=self.home.name,
         )
 
     def outboxes(self) -> Mapping[str, int]:
-        """How many events wait for a confirm of each peer."""
-        return self.peers.outboxes() if self._link else {}
-
-    @property
-    def charts(self) -> int:
-        """How many charts it has, dead or alive."""
-        return len(self._charts)
-
-    def reserve(self, chart: str) -> None:
-        """Take a chart's name. Raises `ChartNameTakenError`."""
-        if chart in self._charts:
-            raise ChartNameTakenError(
-                f"a live chart of this process is already named {chart!r}; "
-                "names tell charts apart, so give each its own"
-            )
-        self._charts[chart] = None
+        """Count the events that wait for a confirm of each peer."""
+        return self.peers.outboxes()
 
     def join(
         self,
@@ -209,171 +165,148 @@ class Node:
         *,
         room: Callable[[], int],
         post: Callable[[Arrival], None],
-    ) -> Inbox:
-        """Give a chart its queue and inbox.
+    ) -> Session:
+        """Give a chart its queue, its inbox and its session; nothing is posted before `open`.
 
         Raises the `LinkError` that prevents it, or `ChartNameTakenError` for a name that has sent
-        under another topic: who heard only one of them would ask for the events of both.
+        under another topic: receivers that heard only one of them would ask for the events of both.
         """
         if self._topics.setdefault(chart, tx_routing_key) != tx_routing_key:
             raise ChartNameTakenError(
                 f"a chart {chart!r} of this process has sent under {self._topics[chart]!r}; "
                 f"a chart that sends under {tx_routing_key!r} needs another name"
             )
-        inbox = self._charts[chart] = Inbox(
-            self.mesh, chart, room=room, post=post, missed=self.repair.look
-        )
+        inbox = Inbox(self.mesh, chart, room=room, post=post, missed=self.repair.look)
         queue = self.queues.of_chart(chart, rx_routing_key)
-        self._queues[chart] = queue.name
+        session = self._sessions[chart] = Session(
+            self,
+            chart,
+            tx_routing_key=tx_routing_key,
+            rx_routing_key=rx_routing_key,
+            inbox=inbox,
+            queue=queue.name,
+            lasting=self.queues.lasting,
+            leave=lambda: NODES.leave(self, chart),
+        )
         self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
-        return inbox
+        return session
 
-    def silence(self, chart: str) -> None:
-        """Deliver nothing more to a chart."""
-        self.peer_signals.unsubscribe(chart)
-        with self._lock:
-            inbox = self._charts.get(chart)
-            if inbox is None:
-                return
-            self._charts[chart] = None
-        unhandled = inbox.close()
-        if unhandled and not self.queues.lasting:
-            self.observer.dropped(network="mesh", reason="stopped", events=unhandled)
-        self.subscriber.remove(self._queues[chart])
-
-    def leave(self, chart: str) -> bool:
-        """Forget a chart; whether it was the last one."""
-        self.silence(chart)
+    def leave(self, chart: str) -> None:
+        """Forget a chart: deliver nothing more to it, and send what it has recorded."""
+        if session := self._sessions.get(chart):
+            session.silence()
         self.recorder.flush(_JOIN_TIMEOUT_S)
         self._probes.pop(chart, None)
-        for snoop in self._snoops:
+        for snoop in (self.trace, self.spy):
             snoop.unwatch(chart)
-        self._charts.pop(chart, None)
+        self._sessions.pop(chart, None)
         self._vitals.left(chart)
-        return not self._charts
 
     def watch(
         self, snoop: Snoop | StatusNetwork, owner: str, watcher: Callable[[Sequence[Any]], object]
     ) -> None:
-        """Show a snoop network, or the pulses, to a watcher. Raises the `LinkError` in its way."""
+        """Show a snoop network, or node statuses, to a watcher. Raises `LinkError`."""
         snoop.watch(owner, watcher)
-        with self._lock:
-            if snoop.network.name in self._watched:
+        name = snoop.network.name
+        with self._watching:
+            if name in self._watched:
                 return
-            self._watched.add(snoop.network.name)
+            self._watched.add(name)
         try:
-            queue = self.queues.of_watchers(snoop.network.name)
-            self.subscriber.add(queue, snoop.receive, self._add_timeout_s)
+            self.subscriber.add(self.queues.of_watchers(name), snoop.receive, self._add_timeout_s)
         except BaseException:
-            # Whoever asks next tries again.
-            self._watched.discard(snoop.network.name)
+            # The next watcher tries again.
+            self._watched.discard(name)
             raise
 
     def take_part(self, chart: str, probe: Callable[[], ChartStatus]) -> None:
-        """A chart is in a snoop network from now on: it tells, and the probe tells how it is."""
+        """Begin to record and to show; the probe says how the chart is, once a second."""
         self._probes[chart] = probe
         self.recorder.start()
         self.console.start()
 
-    def _beat(self, *, leaving: bool = False) -> None:
+    def _build_observers(self) -> None:
+        config = self.config
+        self.peer_signals = PeerSignals(self.name, specs.MESH.name, self.home.name)
+        self._vitals = Vitals(self.home.name)
+        self.search: Search | None = Search(config, self.name) if config.discovery_sources else None
+        searching = (self.search,) if self.search else ()
+        self.observer = Observers(self._vitals, self.peer_signals, *searching, *config.observers)
+        self.tracer = next((each for each in config.observers if isinstance(each, Tracer)), None)
+
+    def _build_networks(self) -> None:
+        config, identity, observer = self.config, self.identity, self.observer
+        keys = _keys(config)
+        history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
+        self.mesh = Mesh(
+            specs.network_of(specs.MESH, config, keys, observer, history),
+            identity,
+            config.serializer or MsgpackSerializer(),
+            observer,
+            dedup_window=config.dedup_window,
+            tracer=self.tracer,
+        )
+        trace = specs.network_of(specs.SNOOP_TRACE, config, keys, observer)
+        self.trace = Snoop(trace, identity, _TRACE_ROUTING_KEY, observer)
+        spy = specs.network_of(specs.SNOOP_SPY, config, keys, observer)
+        self.spy = Snoop(spy, identity, _SPY_ROUTING_KEY, observer)
+        status = specs.network_of(specs.STATUS, config, keys, observer)
+        self.statuses = StatusNetwork(status, identity, _STATUS_ROUTING_KEY)
+        self._repairs = specs.network_of(specs.REPAIR, config, keys, observer)
+        self.repair = Repair(
+            self._repairs,
+            self.mesh,
+            history,
+            self._inboxes,
+            interval_s=config.heartbeat_interval_s,
+            timeout_s=config.repair_timeout_s,
+            message_bytes=specs.largest_message(config),
+            whole_since=lambda: self._vitals.whole_since,
+        )
+
+    def _build_snoop(self) -> None:
+        def not_recorded(network: str, events: int) -> None:
+            self.observer.dropped(network=network, reason="recorder_full", events=events)
+
+        def not_shown(events: int) -> None:
+            self.observer.dropped(network="snoop_console", reason="slow_reader", events=events)
+
+        self.recorder = Recorder(self.name, dropped=not_recorded, beat=self._tell_status)
+        self.console = Console(self.name, self.identity.incarnation, dropped=not_shown)
+
+    def _start(self) -> None:
+        self.subscriber.start()
+        publisher = self.peers.add(self.home)
+        self.subscriber.wait_ready(self._start_timeout_s)
+        publisher.wait_ready(self._start_timeout_s)
+        asked = self.queues.of_repair(specs.REPAIR.name, self.repair.routing_key)
+        self.subscriber.add(asked, self.repair.receive, self._add_timeout_s)
+        self.repair.start()
+        if self.search:
+            self.search.start(self._link, self.peers, self.mesh, self.observer)
+
+    def _inboxes(self) -> list[Inbox]:
+        return [each.inbox for each in list(self._sessions.values()) if not each.silent]
+
+    def _tell_status(self, *, leaving: bool = False) -> None:
         charts = [probe() for probe in list(self._probes.values())]
         try:
             self.statuses.send(self.health(), charts, leaving=leaving)
         except MeshError as error:
             self.statuses.network.complain("pulse", error)
 
-    def _build(self) -> None:
-        config, identity = self.config, self.identity
-        history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
-        mesh = self._network("mesh", Envelope, history, extended=TracedEnvelope)
-        trace = self._network("snoop_trace", SnoopRecord)
-        spy = self._network("snoop_spy", SnoopRecord)
-        self.mesh = Mesh(
-            mesh,
-            identity,
-            config.serializer or MsgpackSerializer(),
-            self.observer,
-            dedup_window=config.dedup_window,
-            tracer=self.tracer,
-        )
-        self.trace = Snoop(trace, identity, TRACE_ROUTING_KEY, self.observer)
-        self.spy = Snoop(spy, identity, SPY_ROUTING_KEY, self.observer)
-        self._snoops = (self.trace, self.spy)
-        statuses = self._network(PULSE, NodeStatus)
-        self.statuses = StatusNetwork(statuses, identity, PULSE_ROUTING_KEY)
-        repairs = self._network(REPAIR, RepairMessage)
-        link = self._make_link(self._link_settings())
-        self.peers = Peers(link, (mesh, trace, spy, repairs, statuses))
-        self.subscriber: Subscriber = link.subscriber(self.home, name_lock=self.queues.name_lock)
-        self.repair = Repair(
-            repairs,
-            self.mesh,
-            history,
-            self._inboxes,
-            interval_s=config.heartbeat_interval_s,
-            timeout_s=config.repair_timeout_s,
-            message_bytes=self._largest_message,
-            whole_since=lambda: self._vitals.whole_since,
-        )
-        self._link = link
-        self.subscriber.start()
-        publisher = self.peers.add(self.home)
-        self.subscriber.wait_ready(self._start_timeout_s)
-        publisher.wait_ready(self._start_timeout_s)
-        asked = self.queues.of_repair(REPAIR, self.repair.routing_key)
-        self.subscriber.add(asked, self.repair.receive, self._add_timeout_s)
-        self.repair.start()
-        if self.search:
-            self.search.start(link, self.peers, self.mesh, self.observer)
-
-    @property
-    def _largest_message(self) -> int:
-        return max(self.config.frame_bytes, self.config.max_event_bytes)
-
-    def _inboxes(self) -> list[Inbox]:
-        return [inbox for inbox in list(self._charts.values()) if inbox]
-
-    def _network(
-        self,
-        name: str,
-        message_type: type[T],
-        history: History[T] | None = None,
-        *,
-        extended: type[T] | None = None,
-    ) -> Network[T]:
-        config = self.config
-        own, snoop = name == REPAIR, name.startswith("snoop")
-        key = {REPAIR: "mesh", PULSE: "snoop_trace"}.get(name, name)
-        largest = self._largest_message + _ENVELOPE_BYTES
-        codec = Codec(
-            name,
-            KeyRing(self._keys(cast("NetworkName", key))),
-            message_type,
-            max_frame_bytes=largest + FRAME_OVERHEAD_BYTES,
-            max_event_bytes=largest if own else config.max_event_bytes,
-            extended=extended,
-        )
-        return Network(
-            name,
-            codec,
-            self.observer,
-            frame_events=max(config.frame_events, SNOOP_FRAME_RECORDS * snoop),
-            frame_bytes=config.frame_bytes,
-            # Nobody's trace may cost anybody an event.
-            expendable=snoop or name == PULSE,
-            history=history,
-        )
-
-    def _keys(self, network: NetworkName) -> tuple[bytes, ...]:
-        keys = self.config.keys_for(network)
-        return keys or (load_or_create_key(prepare_home(self.config.home_folder)),)
+    def _complain_once(self, left_over: int) -> None:
+        if left_over and not self._complained:
+            self._complained = True
+            logger.error("node %s stopped with %d events undelivered", self.name, left_over)
+            self.observer.dropped(network=specs.MESH.name, reason="stopped", events=left_over)
 
     def _link_settings(self) -> LinkSettings:
         config = self.config
         return LinkSettings(
             node=self.name,
             exchanges=(
-                *(exchange_of(network) for network in (*NETWORKS, REPAIR, PULSE)),
+                *map(exchange_of, specs.NAMES),
                 *(marks_of(config) if config.brokers else ()),
             ),
             observer=self.observer,
@@ -386,14 +319,6 @@ class Node:
             outbox_bytes=config.outbox_bytes,
         )
 
-    def _make_link(self, settings: LinkSettings) -> Link:
-        if self.config.link_factory:
-            link: Link = self.config.link_factory(settings)
-            return link
-        if self.config.brokers:
-            return amqp_link(settings)
-        return embedded_link(settings, prepare_home(self.config.home_folder))
-
     @property
     def _start_timeout_s(self) -> float:
         config = self.config
@@ -405,12 +330,56 @@ class Node:
         return self.config.connect_timeout_s + self.config.confirm_timeout_s
 
 
-def _home_broker(config: MeshConfig) -> Broker:
+# The one process-wide object: charts of equal settings find each other's node by it.
+NODES: Final = Registry(Node.started)
+
+
+def join(
+    config: MeshConfig,
+    chart: str,
+    ending: Ending,
+    tx_routing_key: str,
+    rx_routing_key: str,
+    *,
+    room: Callable[[], int],
+    post: Callable[[Arrival], None],
+) -> Session:
+    """Bring a chart onto the node of these settings, which starts with its first chart.
+
+    Raises what `Registry.enter` and `Node.join` raise, and then the chart has not joined.
+    """
+    node = NODES.enter(config, chart, ending)
+    try:
+        return node.join(chart, tx_routing_key, rx_routing_key, room=room, post=post)
+    except BaseException:
+        NODES.leave(node, chart)
+        raise
+
+
+def home_broker(config: MeshConfig) -> Broker:
+    """Return the broker that a node of these settings consumes from."""
     if config.link_factory:
         return Broker(type(config.link_factory).__name__, config.brokers)
     if not config.brokers:
         return Broker(f"embedded:{config.home_folder}")
     return Broker(config.brokers[0].redacted, config.brokers)
+
+
+def _link(config: MeshConfig, settings: LinkSettings) -> Link:
+    if config.link_factory:
+        link: Link = config.link_factory(settings)
+        return link
+    if config.brokers:
+        return amqp_link(settings)
+    return embedded_link(settings, prepare_home(config.home_folder))
+
+
+def _keys(config: MeshConfig) -> Callable[[NetworkName], Iterable[bytes]]:
+    def keys(network: NetworkName) -> Iterable[bytes]:
+        given = config.keys_for(network)
+        return given or (load_or_create_key(prepare_home(config.home_folder)),)
+
+    return keys
 
 
 def _generated_name() -> str:

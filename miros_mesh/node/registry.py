@@ -7,14 +7,37 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.errors import StoppedError
-from miros_mesh.node.node import Node
+from miros_mesh.errors import ChartNameTakenError
 from miros_mesh.report import StopReport
 
 logger = logging.getLogger(__name__)
+
+
+class Member(Protocol):
+    """What the registry asks of a node: it runs when it is made, and ends when it is stopped."""
+
+    @property
+    def config(self) -> MeshConfig:
+        """The settings that it was made of."""
+
+    def leave(self, chart: str) -> None:
+        """Forget a chart."""
+
+    def report(self) -> StopReport:
+        """Say what has become until now of the events of its charts."""
+
+    def stop(self) -> StopReport:
+        """End it; a call that was interrupted can be made again."""
+
+    def abandon(self) -> None:
+        """Let go, in a forked child, of what belongs to the parent."""
+
+
+N = TypeVar("N", bound=Member)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,96 +50,119 @@ class Ending:
     """The chart's own `stop`."""
 
 
-class Nodes:
-    """The live nodes, by their settings, and how their charts are stopped."""
+@dataclass(eq=False)
+class _Place(Generic[N]):
+    """What belongs to one value of the settings: its charts, and their node once it runs."""
 
-    def __init__(self) -> None:
-        self._nodes: dict[MeshConfig, Node] = {}
+    endings: dict[str, Ending] = field(default_factory=dict)
+    node: N | None = None
+    # Held while the node starts, which takes as long as a connection; other charts of the same
+    # settings wait for it. Taken before the registry's lock or without it, never inside.
+    starting: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Registry(Generic[N]):
+    """The running nodes by their settings, and how their charts are stopped.
+
+    `start` makes a node that runs, or raises what prevents it and leaves nothing behind.
+    """
+
+    def __init__(self, start: Callable[[MeshConfig], N]) -> None:
+        self._start = start
+        self._places: dict[MeshConfig, _Place[N]] = {}
         # Those whose stop has begun: it may be interrupted, and is then resumed at exit.
-        self._stopping: set[Node] = set()
-        self._endings: dict[tuple[Node, str], Ending] = {}
-        self._inherited: list[Node] = []
-        self._in_use = False
+        self._stopping: set[N] = set()
+        # The parent's, kept so that a forked child does not close what it has inherited.
+        self._inherited: list[N] = []
+        self._watching = False
+        # Guards the fields above. Never held while a node starts, stops or talks to a broker.
         self._lock = threading.RLock()
 
-    def enter(self, config: MeshConfig, chart: str, ending: Ending) -> Node:
-        """The started node of these settings, with the chart's name reserved on it.
+    @property
+    def live(self) -> tuple[N, ...]:
+        """Those that run at this moment; never waits for one that starts."""
+        return tuple(place.node for place in list(self._places.values()) if place.node)
 
-        Raises what `Node.start` and `Node.reserve` raise.
+    def enter(self, config: MeshConfig, chart: str, ending: Ending) -> N:
+        """Give a chart the running node of these settings; the first chart starts it.
+
+        Raises what starting the node raises, and `ChartNameTakenError`. After a failure the next
+        chart tries again, also one that has waited for this one.
         """
-        while True:
-            node = self._reserved(config, chart, ending)
-            try:
-                node.start()
-            except BaseException as error:
-                self.leave(node, chart)
-                if isinstance(error, StoppedError):
-                    # It failed for, or was left by, another chart while this one waited.
-                    continue
-                raise
-            return node
+        place = self._place_of(config, chart, ending)
+        try:
+            with place.starting:
+                if place.node is None:
+                    place.node = self._start(config)
+                return place.node
+        except BaseException:
+            self._forget(config, place, chart)
+            raise
 
-    def leave(self, node: Node, chart: str) -> StopReport:
-        """A chart leaves; its node stops with the last one, and says what became of its events."""
+    def leave(self, node: N, chart: str) -> StopReport:
+        """Let a chart go; with the last one its node stops. Returns what became of its events.
+
+        A call that was interrupted can be made again.
+        """
+        node.leave(chart)
         with self._lock:
-            last = node.leave(chart)
-            self._endings.pop((node, chart), None)
-            if last:
+            place = self._places.get(node.config)
+            if place and place.node is node and self._forget(node.config, place, chart):
                 self._stopping.add(node)
-                if self._nodes.get(node.config) is node:
-                    del self._nodes[node.config]
+            last = node in self._stopping
         if not last:
             return node.report()
         report = node.stop()
         self._stopping.discard(node)
         return report
 
-    @property
-    def live(self) -> tuple[Node, ...]:
-        """Those that start or run at this moment; never waits for one that does."""
-        return tuple(node for node in list(self._nodes.values()) if not node.stopped)
-
     def stop_all(self) -> None:
-        """At interpreter exit, whoever forgot it: stop every chart, all within one time limit."""
+        """Stop every chart that runs at interpreter exit, all within one time limit."""
         with self._lock:
-            endings = list(self._endings.values())
+            endings = [each for p in self._places.values() for each in p.endings.values()]
         for call in (*(each.begin for each in endings), *(each.stop for each in endings)):
             try:
                 call()
             except Exception:
                 logger.exception("a chart could not be stopped at exit")
         with self._lock:
-            nodes = {*self._nodes.values(), *self._stopping}
-            self._nodes = {}
+            nodes = {*self.live, *self._stopping}
+            self._places = {}
         for node in nodes:
             node.stop()
 
-    def _reserved(self, config: MeshConfig, chart: str, ending: Ending) -> Node:
+    def _place_of(self, config: MeshConfig, chart: str, ending: Ending) -> _Place[N]:
         with self._lock:
             self._watch_process()
-            node = self._nodes.get(config)
-            if node is None or node.stopped:
-                node = self._nodes[config] = Node(config)
-            node.reserve(chart)
-            self._endings[node, chart] = ending
-            return node
+            place = self._places.setdefault(config, _Place())
+            if chart in place.endings:
+                raise ChartNameTakenError(
+                    f"a live chart of this process is already named {chart!r}; "
+                    "names tell charts apart, so give each its own"
+                )
+            place.endings[chart] = ending
+            return place
+
+    def _forget(self, config: MeshConfig, place: _Place[N], chart: str) -> bool:
+        """Strike a chart off; whether it was the last one, and its place is gone."""
+        with self._lock:
+            place.endings.pop(chart, None)
+            last = not place.endings
+            if last and self._places.get(config) is place:
+                del self._places[config]
+            return last
 
     def _watch_process(self) -> None:
-        if not self._in_use:
-            self._in_use = True
+        if not self._watching:
+            self._watching = True
             atexit.register(self.stop_all)
             os.register_at_fork(after_in_child=self._disown)
 
     def _disown(self) -> None:
-        """In a forked child: what the parent runs is the parent's."""
-        # A thread of the parent may hold the lock for ever here.
+        """Leave to the parent, in a forked child, what the parent runs."""
+        # A thread of the parent may hold the lock, and is not here to release it.
         self._lock = threading.RLock()
-        # Kept, lest the child closes what it has inherited.
-        self._inherited += {*self._nodes.values(), *self._stopping}
-        self._nodes, self._stopping, self._endings = {}, set(), {}
+        self._inherited += {*self.live, *self._stopping}
+        self._places, self._stopping = {}, set()
         for node in self._inherited:
             node.abandon()
-
-
-# The one process-wide object: that charts of equal settings find each other's node asks for it.
-NODES = Nodes()

@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 
 from miros_mesh.errors import ListenError, PortInUseError
 from miros_mesh.health import Health
-from miros_mesh.node.registry import NODES
+from miros_mesh.node.node import NODES
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.testing.memory import MemoryMesh
 from miros_mesh.wire.envelope import SnoopRecord
-from support.charts_at_work import KEY, Ground, Heard, Launch, Recorder, alone, event
+from support.charts_at_work import KEY, Ground, Heard, Launch, Recorder, alone, event, node_of
 from support.rabbitmq_server import RabbitServer
 from support.waiting import wait_until
 
@@ -57,8 +57,8 @@ def test_an_event_that_waited_behind_the_charts_own_events_is_handled_after_them
         chart.post_fifo(event("own"))
 
     sender.transmit(event("hello", 1))
-    inbox = chart._intake._inbox
-    wait_until(lambda: inbox is not None and inbox._waiting)
+    session = chart._session
+    wait_until(lambda: session is not None and session.inbox._waiting)
     busy.gate.set()
 
     wait_until(lambda: busy.heard == [1], LIMIT_S)
@@ -230,13 +230,12 @@ def test_a_frame_that_still_waits_does_not_grow_once_its_peer_is_detached(memory
     recorder = Recorder()
     chart = NetworkedActiveObject("a", config=memory.node("one", observers=(recorder,)))
     chart.start_at(alone(Heard()))
-    assert chart._node is not None
-    publisher = chart._node.peers.add(chart._node.home)
+    publisher = node_of(chart).peers.add(node_of(chart).home)
     assert isinstance(publisher, BrokerPublisher)
     publisher._window = 0
 
     chart.transmit(event("hello"))
-    chart._node.mesh.network.detach(publisher)
+    node_of(chart).mesh.network.detach(publisher)
     chart.transmit(event("hello"))
     publisher._window = 100
 
@@ -305,8 +304,7 @@ def test_no_trace_costs_an_event() -> None:
     )
     chart.enable_snoop_trace_no_color()
     chart.start_at(alone(Heard()))
-    assert chart._node is not None
-    publisher = chart._node.peers.add(chart._node.home)
+    publisher = node_of(chart).peers.add(node_of(chart).home)
     assert isinstance(publisher, BrokerPublisher)
     wait_until(lambda: publisher._outbox.events == 0)
     publisher._window = 0

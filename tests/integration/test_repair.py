@@ -20,7 +20,7 @@ from miros_mesh.observe.tracing import OpenTelemetryTracer
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import RepairMessage
 from miros_mesh.wire.keyring import KeyRing
-from support.charts_at_work import KEY, Ground, Heard, Recorder, alone, event, publish
+from support.charts_at_work import KEY, Ground, Heard, Recorder, alone, event, node_of, publish
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
@@ -61,8 +61,7 @@ class Pair:
         quick = {"heartbeat_interval_s": 1.0, **settings}
         self.config = ground.node("receiver", observers=(self.told,), **quick)
         receiver = self._launch("receiver", self.config, self.heard, ends)
-        assert receiver._node
-        self.told_node = receiver._node.identity.incarnation
+        self.told_node = node_of(receiver).identity.incarnation
         self.sender = self._launch(
             "sender", ground.node("sender", observers=tracers, **quick), Heard(), ends
         )
@@ -91,7 +90,7 @@ class Pair:
             channel.queue_bind(QUEUE, **binding)
 
     def _wait_until_all_is_confirmed(self) -> None:
-        node = self.sender._node
+        node = node_of(self.sender)
         assert node
         (publisher,) = node.peers._publishers.values()
         assert isinstance(publisher, BrokerPublisher)
@@ -209,7 +208,7 @@ def test_an_answer_that_is_not_the_senders_or_for_somebody_else_is_not_heard(
     pair = Pair(ground, ends, repair_timeout_s=60.0)
     pair.send(0)
     wait_until(lambda: pair.heard.payloads == [0])
-    node, receiver = pair.sender._node, pair.told_node
+    node, receiver = node_of(pair.sender), pair.told_node
     assert node
     stream = (node.identity.incarnation, "sender")
     thief = RepairMessage("t", "t", "f00", 1, receiver, "gone", stream, ((1, 9),))
@@ -229,7 +228,7 @@ def test_a_question_that_somebody_repeats_is_answered_once(ground: Ground, ends:
     pair = Pair(ground, ends)
     pair.send(*range(FEW))
     wait_until(lambda: len(pair.heard) == FEW)
-    node = pair.sender._node
+    node = node_of(pair.sender)
     assert node
     asked = codec.seal(
         [

@@ -16,7 +16,7 @@ from miros_mesh.testing.memory import MemoryMesh
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.keyring import KeyRing
-from support.charts_at_work import KEY, Ground, Heard, Launch, Recorder, event
+from support.charts_at_work import KEY, Ground, Heard, Launch, Recorder, event, node_of
 from support.ports_in_hand import Shelf
 from support.waiting import wait_until
 
@@ -25,8 +25,7 @@ pytestmark = pytest.mark.timeout(60)
 
 def held(chart: NetworkedActiveObject) -> Any:
     """The publisher of a chart that has sent something; it sends nothing more from now on."""
-    assert chart._node is not None
-    publisher: Any = chart._node.peers.add(chart._node.home)
+    publisher: Any = node_of(chart).peers.add(node_of(chart).home)
     wait_until(lambda: publisher._outbox.events == 0)
     publisher._window = 0
     return publisher
@@ -81,9 +80,8 @@ def test_stop_says_what_is_left_over_and_what_overflowed(
 def test_stop_counts_an_event_once_for_each_peer(launch: Launch) -> None:
     config = MemoryMesh().config()
     sender = launch("sender", config)
-    assert sender._node is not None
-    home = sender._node.home
-    sender._node.peers.add(type(home)("a second one", home.addresses)).wait_ready(5)
+    home = node_of(sender).home
+    node_of(sender).peers.add(type(home)("a second one", home.addresses)).wait_ready(5)
     for number in range(10):
         sender.transmit(event("twice", number))
     assert sender.stop() == StopReport(sent=20, confirmed=20)
@@ -244,7 +242,7 @@ def test_a_callback_finishes_what_it_has_begun_too(ground: Ground, launch: Launc
 def test_a_chart_that_stops_in_its_own_start_handler_says_goodbye_last(launch: Launch) -> None:
     # Given a node that says where it lives, and one who reads all that it sends
     config = MemoryMesh().config(node_name="one", mesh_encryption_key=KEY)
-    node = launch("keeper", config)._node
+    node = node_of(launch("keeper", config))
     assert node
     node.mesh.claim = "192.168.1.75:5672"
     reader = Shelf()

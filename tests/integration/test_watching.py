@@ -26,7 +26,17 @@ from miros_mesh.observe.logs.ecs import from_ecs, to_ecs
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import ChartStatus, NodeStatus, Origin, PeerStatus
 from miros_mesh.wire.keyring import KeyRing
-from support.charts_at_work import KEY, OTHER_KEY, Heard, Recorder, alone, event, keys_of, publish
+from support.charts_at_work import (
+    KEY,
+    OTHER_KEY,
+    Heard,
+    Recorder,
+    alone,
+    event,
+    keys_of,
+    node_of,
+    publish,
+)
 from support.rabbitmq_server import RabbitServer
 from support.waiting import wait_until
 
@@ -45,8 +55,7 @@ class Chart(NetworkedActiveObject):
     @property
     def idle(self) -> bool:
         """Whether all that it has told is in the outbox."""
-        assert self._node
-        return not self._node.recorder._tellings
+        return not node_of(self).recorder._tellings
 
     def scribble_until(self, seen: Callable[[], object]) -> None:
         def told() -> object:

@@ -10,6 +10,7 @@ import kombu
 from miros import Event, return_status, signals, spy_on
 
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
+from miros_mesh.node.node import Node
 from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.wire.key_file import load_or_create_key
 from support.kombu_peer import embedded
@@ -77,6 +78,13 @@ class Ground:
 
     def node(self, name: str, **settings: Any) -> MeshConfig:
         return self.make(**{"node_name": name, **settings})
+
+
+def node_of(chart: Any) -> Node:
+    """The node of a chart that runs."""
+    node = chart._session.node
+    assert isinstance(node, Node)
+    return node
 
 
 def keys_of(config: MeshConfig) -> tuple[bytes, ...]:

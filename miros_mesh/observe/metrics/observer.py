@@ -11,8 +11,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.registry import Collector
 
 from miros_mesh.errors import MetricNamesTakenError
-from miros_mesh.node.node import Node
-from miros_mesh.node.registry import NODES
+from miros_mesh.node.node import NODES, Node
 from miros_mesh.observe.metrics.states import Label, NodeStates
 from miros_mesh.observe.version import version
 from miros_mesh.observer import STOPPED, Observer

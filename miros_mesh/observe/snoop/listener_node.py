@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.node.node import Node
-from miros_mesh.node.registry import NODES, Ending
+from miros_mesh.node.node import NODES, Node
+from miros_mesh.node.registry import Ending
 from miros_mesh.observer import Observer
 
 
