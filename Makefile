@@ -64,7 +64,7 @@ chaos: $(VENV)/.dev rabbitmq iproute2  ## put random faults on two meshes; ARGS=
 	PYTHONPATH=tests $(VENV)/bin/python -m chaos $(ARGS)
 
 drawings: $(VENV)/.dev  ## make the tables and diagrams anew that are made from the code
-	for each in doc_tables architecture discovery_diagrams sequence_diagrams; do \
+	for each in doc_tables discovery_diagrams sequence_diagrams; do \
 	  PYTHONPATH=tests $(VENV)/bin/python -m support.$$each || exit 1; done
 
 wheel: $(WHEELS)/.built  ## build the wheel into .build/wheel
