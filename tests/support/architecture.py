@@ -84,7 +84,8 @@ def _frame(layer: Sequence[str], top: int) -> tuple[list[str], int]:
         height = _box_height(layer[0], _WIDTH - 2 * _MARGIN)
         return list(_box(layer[0], _MARGIN, top, _WIDTH - 2 * _MARGIN, height)), height
     width = (_WIDTH - 2 * _MARGIN - 3 * _GAP) // 2
-    shapes, y = [], top + _GAP
+    shapes: list[str] = []
+    y = top + _GAP
     for pair in (layer[at : at + 2] for at in range(0, len(layer), 2)):
         height = max(_box_height(name, width) for name in pair)
         for column, name in enumerate(pair):
