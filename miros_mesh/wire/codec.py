@@ -36,8 +36,8 @@ T = TypeVar("T", bound=Origin)
 
 # The head of a msgpack array of up to 15 fields, which a message is.
 _ARRAY_HEAD = 0x90
-# What the fields of an extended message may take beyond the limit for events: a trace, which the
-# program that is told of a limit has not written.
+# What the fields of an extended message may take beyond the limit for events: a trace of 55
+# characters, which is not the program's and must not count against `max_event_bytes`.
 _EXTENSION_BYTES = 64
 _encoder = msgspec.msgpack.Encoder()
 _frame_decoder = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])

@@ -40,10 +40,10 @@ def test_every_thread_of_a_node_is_in_the_table_of_threads() -> None:
 
 
 @pytest.mark.xfail(strict=False, reason="some rooms get their modules in other branches")
-@pytest.mark.parametrize("page", ["architecture.md", "decisions/house.md"])
-def test_every_module_that_a_page_names_is_there(page: str) -> None:
-    text = (ROOT / "docs" / page).read_text()
-    named = re.findall(r"`((?:\w+/)*\w+(?:\.py|/))`", text)
+def test_every_module_that_the_page_on_the_architecture_names_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = re.findall(r"`((?:\w+/)*\w+(?:\.py|/))`", page)
+    assert len(named) > 40
     places = (PACKAGE, ROOT)
     assert not [path for path in named if not any((place / path).exists() for place in places)]
 
