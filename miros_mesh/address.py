@@ -14,6 +14,7 @@ from miros_mesh.errors import AddressError, RoutingKeyError
 Scheme = Literal["amqp", "amqps"]
 
 DEFAULT_PORTS: Final[dict[Scheme, int]] = {"amqp": 5672, "amqps": 5671}
+# What AMQP calls a short string: routing keys, and names of queues, exchanges, virtual hosts.
 SHORT_STRING_BYTES: Final = 255
 LARGEST_PORT: Final = 65_535
 

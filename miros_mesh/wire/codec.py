@@ -27,6 +27,7 @@ from miros_mesh.wire.keyring import SEAL_OVERHEAD_BYTES, KeyRing
 
 FRAME_VERSION = 1
 EXTENDED_FRAME_VERSION = 2
+# As many as `frame_events` allows; a decoder stops there.
 MAX_FRAME_MESSAGES = 100_000
 MAX_NETWORK_BYTES = 32
 # Beyond the messages: the version byte, the seal, the network's name and three msgpack headers.

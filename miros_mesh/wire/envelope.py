@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+# A receiver refuses what exceeds these, so that no member can fill the memory of others.
+# 255 is the longest name that AMQP carries.
 MAX_NAME = 255
 MAX_INCARNATION = 64
 MAX_SEQUENCE = 2**63 - 1
@@ -33,6 +35,7 @@ TraceParent = Annotated[str, Meta(pattern=r"\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{
 EpochSeconds = Annotated[float, Meta(ge=0, le=253_370_764_800)]
 
 
+# gc=False, here and below: messages hold no cycles, and thousands wait in outboxes.
 class Origin(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The sender of a message, and the message's place in that chart's stream on its network.
 
@@ -87,9 +90,7 @@ class RepairMessage(Origin, frozen=True):
     to: Incarnation
     kind: Literal["ask", "again", "gone"]
     stream: tuple[Incarnation, Name]
-    numbers: Annotated[
-        tuple[tuple[SequenceNumber, SequenceNumber], ...], Meta(max_length=MAX_RANGES)
-    ] = ()
+    numbers: Ranges = ()
     events: tuple[Envelope, ...] = ()
 
 

@@ -14,7 +14,9 @@ import msgspec
 
 from miros_mesh.errors import PayloadError
 
+# Well below the depth at which msgspec and Python give up, and more than people nest by hand.
 MAX_DEPTH = 64
+# A bound for what a handler may get, whatever a frame of `max_event_bytes` could expand to.
 MAX_VALUES = 2**20
 INT_RANGE = range(-(2**63), 2**64)
 SHOWN_KEY_CHARACTERS = 40
