@@ -63,7 +63,7 @@ bench: $(VENV)/.dev rabbitmq iproute2  ## measure throughput and latency; ARGS=d
 chaos: $(VENV)/.dev rabbitmq iproute2  ## put random faults on two meshes; ARGS="--seconds 60 --seed 7"
 	PYTHONPATH=tests $(VENV)/bin/python -m chaos $(ARGS)
 
-drawings: $(VENV)/.dev  ## make the tables and diagrams anew that are made from the code
+drawings: $(VENV)/.dev  ## make anew the tables, diagrams and pictures that are made from the code
 	for each in doc_tables discovery_diagrams sequence_diagrams; do \
 	  PYTHONPATH=tests $(VENV)/bin/python -m support.$$each || exit 1; done
 
