@@ -63,7 +63,7 @@ bench: $(VENV)/.dev rabbitmq iproute2  ## measure throughput and latency; ARGS=d
 chaos: $(VENV)/.dev rabbitmq iproute2  ## put random faults on two meshes; ARGS="--seconds 60 --seed 7"
 	PYTHONPATH=tests $(VENV)/bin/python -m chaos $(ARGS)
 
-drawings: $(VENV)/.dev  ## make the tables and diagrams anew that are made from the code
+drawings: $(VENV)/.dev  ## make anew the tables, diagrams and pictures that are made from the code
 	for each in doc_tables discovery_diagrams sequence_diagrams; do \
 	  PYTHONPATH=tests $(VENV)/bin/python -m support.$$each || exit 1; done
 
@@ -101,11 +101,7 @@ $(WHEELS)/.built: $(TEST_VENV)/.tools $(SOURCES)
 	$(TEST_VENV)/bin/pip wheel --quiet --no-deps --wheel-dir $(WHEELS) .
 	@touch $@
 
-$(TEST_VENV)/.drawings: $(VENV)/.dev  ## make the tables and diagrams anew that are made from the code
-	for each in doc_tables discovery_diagrams sequence_diagrams; do \
-	  PYTHONPATH=tests $(VENV)/bin/python -m support.$$each || exit 1; done
-
-wheel: $(WHEELS)/.built
+$(TEST_VENV)/.wheel: $(WHEELS)/.built
 	$(TEST_VENV)/bin/pip install --quiet $(WHEELS)/*.whl
 	$(TEST_VENV)/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/*.whl
 	@touch $@

@@ -14,6 +14,7 @@ from miros_mesh.errors import AddressError, RoutingKeyError
 Scheme = Literal["amqp", "amqps"]
 
 DEFAULT_PORTS: Final[dict[Scheme, int]] = {"amqp": 5672, "amqps": 5671}
+# What AMQP calls a short string: routing keys, and names of queues, exchanges, virtual hosts.
 SHORT_STRING_BYTES: Final = 255
 LARGEST_PORT: Final = 65_535
 
@@ -116,7 +117,7 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """The endpoint as an AMQP URL that tells nobody's user or password."""
+        """The endpoint as an AMQP URL without user and password."""
         return f"amqp://{self}"
 
     def __str__(self) -> str:
@@ -238,9 +239,13 @@ def _words(text: str) -> list[str]:
 
 
 def _words_match(pattern: list[str], words: list[str]) -> bool:
-    """Let each `#` take as little as it can, and only the last one met take more on a mismatch."""
-    at, read = 0, 0
-    after_hash, retry_from = -1, 0
+    """Match word by word; at a mismatch go back to the last `#` and let that take one word more.
+
+    Each `#` begins with no word. An earlier one than the last need not be tried again: what it
+    could take, the last one can take as well. So the time is bounded by the product of the lengths.
+    """
+    at, read = 0, 0  # the next word of the pattern, and of the key
+    after_hash, retry_from = -1, 0  # the same two for going back; -1 before the first `#`
     while read < len(words):
         wanted = pattern[at] if at < len(pattern) else None
         if wanted == "#":

@@ -1,7 +1,7 @@
 """Every error of the library: one tree under `MeshError`.
 
-`retryable` is a property of the class: whether the same call may succeed later without anybody
-changing a setting. Retry policies read nothing else.
+`retryable` is a property of the class: whether the same call may succeed later with the
+same settings. Retry policies read nothing else.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ConfigError(MeshError, ValueError):
 
 
 class SelectionError(ConfigError):
-    """What a monitor is to show can never come: arguments of a call, and no settings."""
+    """Arguments of a monitor that select nothing: what it is to show can never come."""
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
@@ -118,20 +118,20 @@ class LinkError(MeshError):
 
 
 class BrokerUnreachableError(LinkError):
-    """Nobody answers at the broker's address, or not in time."""
+    """No answer comes from the broker's address, or none in time."""
 
     reason = "unreachable"
     retryable = True
 
 
 class NotAmqpError(BrokerUnreachableError):
-    """Somebody answers at the broker's address, and does not speak AMQP."""
+    """What answers at the broker's address does not speak AMQP."""
 
     reason = "not_amqp"
 
 
 class ConnectionLostError(LinkError):
-    """An established connection broke."""
+    """An established connection broke; the link connects anew by itself."""
 
     reason = "connection_lost"
     retryable = True
@@ -195,7 +195,7 @@ class TlsError(LinkError):
 
 
 class CertificateError(TlsError):
-    """Nobody whom we trust vouches for the broker's certificate, or it is for another host."""
+    """The broker's certificate has no issuer that is trusted here, or is for another host."""
 
     reason = "certificate"
 
@@ -207,7 +207,7 @@ class EmbeddedStoreError(LinkError):
 
 
 class LifecycleError(MeshError, RuntimeError):
-    """A call at a moment of a chart's or node's life when it makes no sense."""
+    """A call that is not possible at this moment of a chart's or a node's life."""
 
 
 class NotStartedError(LifecycleError):
@@ -215,11 +215,11 @@ class NotStartedError(LifecycleError):
 
 
 class AlreadyStartedError(LifecycleError):
-    """`start_at` for the second time."""
+    """`start_at` on a chart that was started before."""
 
 
 class StoppedError(LifecycleError):
-    """Use after `stop`."""
+    """A call on a chart or a node that has stopped; make a new one."""
 
 
 class ForkedError(LifecycleError):
@@ -243,7 +243,7 @@ class ListenError(MeshError):
 
 
 class PortInUseError(ListenError):
-    """Somebody listens on the port already."""
+    """Another socket listens on the port already."""
 
 
 class MissingExtraError(MeshError, ImportError):

@@ -14,7 +14,7 @@ PeerState: TypeAlias = Literal["up", "down", "blocked"]
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A node at one moment. Whether it should live is no question of its brokers."""
+    """A node at one moment. A broker that is down makes it unready, never unfit to live."""
 
     node: str
     """Its name."""
@@ -51,7 +51,7 @@ class Health:
 
     @property
     def unfit(self) -> tuple[str, ...]:
-        """Why only a restart would mend it, a sentence each; no broker's state is a reason."""
+        """Why only a restart would help, a sentence each; no broker's state is a reason."""
         return tuple(
             f"chart {chart} of node {self.node} is dead: a handler raised, as the log says"
             for chart in self.dead_charts
@@ -59,31 +59,35 @@ class Health:
 
 
 class Vitals(Observer):
-    """Remembers what its hooks were told last."""
+    """What the hooks say of the node's connections and charts, kept for `Health`.
+
+    Hooks run on the threads of the publishers, of the subscriber and of charts, without a lock:
+    each changes one collection in one step, and every change computes `whole_since` anew.
+    """
 
     def __init__(self, home: str) -> None:
         self.consuming = False
         self.whole_since: float | None = None
-        """Since when (monotonic) the node hears its home broker and is heard by it."""
+        """Since when (monotonic) it both consumes from its home broker and can send to it."""
         self._home = home
         self._up: set[str] = set()
         self._blocked: set[str] = set()
-        # A dictionary, because it keeps the order.
+        # A dictionary for its order; the values say nothing.
         self._dead: dict[str, None] = {}
 
     @property
     def dead_charts(self) -> tuple[str, ...]:
-        """Those that died, in that order, without the ones that left."""
+        """The charts whose handler raised, in that order, without those stopped since."""
         return tuple(self._dead)
 
     def state_of(self, peer: str) -> PeerState:
-        """What is known of a peer."""
+        """What the last hooks said of a peer; `down` for one that is unknown."""
         if peer not in self._up:
             return "down"
         return "blocked" if peer in self._blocked else "up"
 
     def left(self, chart: str) -> None:
-        """A chart was stopped, dead or not."""
+        """Forget a chart that was stopped, dead or not."""
         self._dead.pop(chart, None)
 
     def peer_up(self, *, peer: str) -> None:

@@ -1,4 +1,8 @@
-"""Calls that nobody can end, such as the system's look-up of a name: waited for within a limit."""
+"""Calls that cannot be cancelled, such as the system's look-up of a name, with a limit to waiting.
+
+Each runs on a daemon thread of its own. After the limit its caller goes on, and the thread ends
+whenever the system answers.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,12 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 MOST_AT_ONCE: Final = 64
-# Whoever asks for more at a time leaves room for others.
+# Half of it: one long list of hosts leaves threads for the other callers of a node.
 MOST_OF_ONE: Final = 32
 
 
 class Lookups:
-    """What one owner waits for. `stop` ends every wait; a call that hangs ends when it likes.
+    """The look-ups of one owner. `stop` ends every wait; a call that hangs outlives it.
 
     The same key is asked for once at a time, so that a dead resolver holds no more threads than
     there are names, and never more than `MOST_AT_ONCE`.
@@ -25,11 +29,16 @@ class Lookups:
     def __init__(self, name: str) -> None:
         self._name = name
         self._under_way: dict[str, Future[Any]] = {}
+        # A future and no event, so that one `wait` hears of it and of the answers.
         self._stopped: Future[None] = Future()
+        # Guards `_under_way` and the one change of `_stopped`. Never held during a call.
         self._lock = threading.Lock()
 
     def result(self, key: str, call: Callable[[], T], timeout_s: float) -> T:
-        """What the call returns or raises; `TimeoutError` when it takes longer, or after `stop`."""
+        """Return what the call returns, or raise what it raises.
+
+        Raises `TimeoutError` when it takes longer than `timeout_s`, or after `stop`.
+        """
         (outcome,) = self.results({key: call}, timeout_s).values()
         if isinstance(outcome, Exception):
             raise outcome
@@ -38,7 +47,7 @@ class Lookups:
     def results(
         self, calls: Mapping[str, Callable[[], T]], timeout_s: float
     ) -> dict[str, T | Exception]:
-        """The same for several calls side by side, all within `timeout_s`; raises nothing."""
+        """Run several calls side by side, all within `timeout_s`; return errors and raise none."""
         until = monotonic() + timeout_s
         waiting = dict(calls)
         begun: dict[str, Future[Any]] = {}
@@ -56,7 +65,7 @@ class Lookups:
         return {key: _outcome(begun.get(key), key, timeout_s) for key in calls}
 
     def stop(self) -> None:
-        """End every wait, and let none begin; from any thread, as often as you like."""
+        """End every wait with a `TimeoutError`, and refuse new ones; repeatable."""
         with self._lock:
             if not self._stopped.done():
                 self._stopped.set_result(None)
@@ -83,7 +92,7 @@ class Lookups:
     def _run(self, key: str, call: Callable[[], Any], future: Future[Any]) -> None:
         try:
             outcome = call()
-        except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
             self._end(key)
             future.set_exception(error)
         else:

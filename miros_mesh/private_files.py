@@ -1,4 +1,4 @@
-"""Folders and files that one user alone may read: refused when anybody else could."""
+"""Folders and files that only their user may read: refused when another user could."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OTHERS: Final = 0o077
 
 
 def prepare_home(folder: Path) -> Path:
-    """Make the folder if it is missing; refuse one that anybody else could read or replace."""
+    """Make the folder if it is missing; refuse one that another user could read or replace."""
     folder = Path(folder).expanduser().absolute()
     with explained(folder, "be made"):
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
@@ -38,11 +38,12 @@ def prepare_home(folder: Path) -> Path:
 
 
 def make_once(file: Path, content: bytes) -> None:
-    """Let `file` appear with its whole content, unless another process made it first."""
+    """Make `file` with its whole content in one step, unless another process made it first."""
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     with explained(file, "be made"):
         try:
             _write_private(draft, content)
+            # A link is made whole or not at all, and unlike a rename it replaces no file.
             with contextlib.suppress(FileExistsError):
                 os.link(draft, file)
         finally:
@@ -50,7 +51,7 @@ def make_once(file: Path, content: bytes) -> None:
 
 
 def require_private(file: Path) -> None:
-    """Refuse a file that is not a plain one of this user's own, closed to everybody else."""
+    """Refuse a file that is not a plain one of this user's own, closed to all others."""
     status = _status(file)
     if not stat.S_ISREG(status.st_mode):
         raise EmbeddedStoreError(f"{file} is not a plain file; remove it")
@@ -88,5 +89,5 @@ def explained(path: Path, what: str) -> Iterator[None]:
     except OSError as error:
         raise EmbeddedStoreError(
             f"{path} cannot {what}: {error.strerror or error}; name another folder with "
-            "MIROS_MESH_HOME, or mend this one"
+            "MIROS_MESH_HOME, or make this one usable"
         ) from error

@@ -1,6 +1,6 @@
 """What the library itself posts into a program's charts: names of signals, and their payloads.
 
-They never travel: `transmit` refuses them, and so does the reception of another node.
+They never travel: `transmit` refuses them, and so does the intake of a chart that receives them.
 """
 
 from __future__ import annotations

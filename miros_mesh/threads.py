@@ -18,9 +18,10 @@ class OwnedThread:
     ) -> None:
         self._thread = threading.Thread(target=run, name=name, daemon=True)
         self._wake = wake
+        # Guards the test-and-start of `start`, which two threads may call.
         self._starting = threading.Lock()
         self.stopping = threading.Event()
-        """Set once its owner wants it to end."""
+        """Set by `stop`; `run` returns soon after."""
 
     @property
     def name(self) -> str:

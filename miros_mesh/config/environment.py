@@ -1,4 +1,4 @@
-"""Settings out of environment variables; which variable said what is kept for the messages."""
+"""Settings from environment variables; keeps which variable gave what, for the error messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ANCESTOR_NAMES: Final = {
     "snoop_trace_encryption_key": "SNOOP_TRACE_ENCRYPTION_KEY",
     "snoop_spy_encryption_key": "SNOOP_SPY_ENCRYPTION_KEY",
 }
-# Read by discovery: it wins over whatever a program's settings say.
+# Read by discovery: it wins over a program's settings.
 FOREIGN_NAMES: Final = frozenset({f"{PREFIX}LAN"})
 
 _ON: Final = frozenset({"on", "1", "yes", "true"})
@@ -52,7 +52,11 @@ _SERVICE_LINK: Final = re.compile(
 
 @dataclass
 class Found:
-    """What the environment says; the layers as keyword arguments of the settings."""
+    """What the environment gives: two layers of keyword arguments for `MeshConfig`.
+
+    `variables` has for each setting the variable it came from, or those that it may come from;
+    `unreadable` the settings whose variable has a problem of its own.
+    """
 
     mesh: dict[str, Any] = field(default_factory=dict, repr=False)
     ancestor: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -60,8 +64,8 @@ class Found:
     unreadable: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
-    def told_by_variable(self, problems: Iterable[str]) -> Iterator[str]:
-        """Name the variable in place of the setting; what could not be read is told already."""
+    def by_variable(self, problems: Iterable[str]) -> Iterator[str]:
+        """Yield the problems with variables in place of settings, but for the unreadable ones."""
         setting = re.compile(rf"\b({'|'.join(self.variables)})\b")
         for problem in problems:
             if self.unreadable.isdisjoint(setting.findall(problem)):
@@ -71,7 +75,12 @@ class Found:
 def read_environment(
     environ: Mapping[str, str], defaults: Mapping[str, Any], overridden: Collection[str] = ()
 ) -> Found:
-    """Look for every setting of `defaults`, whose type says what is a number; empty is not set."""
+    """Look for every setting of `defaults` but the overridden; an empty variable counts as not set.
+
+    The type of a default says whether the text is read as a number or a switch. Raises nothing:
+    problems are in what is returned.
+    """
+    # Kubernetes' own variables must not look like misspelt settings.
     given = {
         name: value
         for name, value in environ.items()
@@ -87,7 +96,11 @@ def read_environment(
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Put later layers over earlier ones; a later choice of broker replaces an earlier one."""
+    """Put later layers over earlier ones; a later choice of broker replaces an earlier one.
+
+    `broker_url` and `rabbit_user` exclude each other, so either one of a later layer takes the
+    other one out of what was there before.
+    """
     settings: dict[str, Any] = {}
     credentials = {"rabbit_user", "rabbit_password"}
     for layer in layers:
@@ -125,7 +138,7 @@ def _long_name(setting: str) -> str:
 
 
 def _candidates(setting: str) -> list[str]:
-    """Name the variables that may hold a setting, the one that wins first."""
+    """Return the variables that may hold a setting, the one that wins first."""
     own = [_long_name(setting), *([SHORT_NAMES[setting]] if setting in SHORT_NAMES else [])]
     if setting in SECRETS:
         own = [name for variable in own for name in (variable, f"{variable}_FILE")]
@@ -191,9 +204,10 @@ def _unknown_variables(given: Mapping[str, str], settings: Iterable[str]) -> Ite
 
 
 def _nearest(name: str, known: Iterable[str]) -> list[str]:
-    """The settings that may have been meant, at most three, the nearest first.
+    """Return the variables that may have been meant, at most three, the nearest first.
 
-    A name that lacks words is compared by those it has: following a hint must not set another key.
+    A name that lacks words is compared by those that it has: a hint that is followed must not
+    set the key of another network.
     """
     wrong = name.removeprefix(PREFIX)
     scores: dict[str, tuple[float, float]] = {}
@@ -208,7 +222,7 @@ def _nearest(name: str, known: Iterable[str]) -> list[str]:
     best = scores[ranked[0]][0] if ranked else 0.0
     least = max(_ALIKE, best - _NEARLY)
     near = [other for other in ranked if scores[other][0] >= least]
-    # That a secret may also be in a file is another matter.
+    # A hint with _FILE beside the same one without it says nothing new.
     plain = [n for at, n in enumerate(near) if n.removesuffix("_FILE") not in near[:at]]
     return plain[:_MOST_HINTS]
 

@@ -61,11 +61,11 @@ class MeshConfig:
     """The embedded broker's folder; `home_folder` says what the default is."""
 
     heartbeat_interval_s: float = bounded(5.0, 1, 65_535)
-    """A broker silent for about twice as long is given up."""
+    """A connection to a broker that is silent for about twice as long is given up."""
     connect_timeout_s: float = bounded(5.0, 0.05, 600)
     """How long one attempt to connect may take."""
     connection_attempts: int = bounded(3, 1, 1_000_000)
-    """How often a first connection is tried before its failure is told."""
+    """How often a first connection is tried before `start_at` raises its failure."""
     confirm_timeout_s: float = bounded(10.0, 0.05, 3600)
     """An unconfirmed frame is published again after this time."""
     confirm_window: int = bounded(100, 1, 65_535)
@@ -73,7 +73,7 @@ class MeshConfig:
     drain_timeout_s: float = bounded(5.0, 0, 3600)
     """How long `stop` lets a chart finish what it has begun; then the outbox may take as long."""
     queue_expires_s: float = bounded(120.0, 1, 40 * DAY_S)
-    """The broker removes a queue that nobody has consumed from for this long."""
+    """The broker removes a queue that has had no consumer for this long."""
 
     prefetch_frames: int = bounded(200, 1, 65_535)
     """How many frames come ahead of their acknowledgement; 30 at most where `node_name` is set."""
@@ -95,7 +95,7 @@ class MeshConfig:
     repair_events: int = bounded(20_000, 0, 10_000_000)
     """How many events that were sent are kept for receivers that ask for them again."""
     repair_bytes: int = bounded(16 * MIB, 0, 64 * 1024 * MIB)
-    """How many bytes of them."""
+    """How many bytes of sent events are kept for receivers that ask for them again."""
 
     discovery: tuple[DiscoverySource, ...] | None = None
     """How other hosts' brokers are found: `manual`, `lan`, `dns`; `rabbit_user`: `manual, lan`."""
@@ -112,16 +112,16 @@ class MeshConfig:
     discovery_live_trace: bool = False
     """Whether the charts of discovery print their transitions."""
     discovery_live_spy: bool = False
-    """Whether the charts of discovery print their every step."""
+    """Whether the charts of discovery print every step of their event processor."""
     peer_forget_after_s: float = bounded(3600.0, 1, 40 * DAY_S)
     """A broker that was found and is dead for this long is given up, with what waits for it."""
     alien_policy: AlienPolicy = "adopt"
-    """A node that nobody knows names its broker: `adopt` it, only `probe` it, or `ignore` it."""
+    """What happens to a broker that an unknown node names: `adopt`, `probe` only, or `ignore`."""
 
     serializer: PayloadSerializer | None = None
     """How payloads become bytes; the built-in one carries JSON types, bytes and datetimes."""
     observers: tuple[Observer, ...] = ()
-    """Who is told what the node does."""
+    """Objects whose hooks are called with what the node does."""
     link_factory: Callable[[Any], Any] | None = None
     """Makes the node's `Link` (see `link.ports`) from its `LinkSettings`; None: by `mode`."""
 
@@ -144,7 +144,7 @@ class MeshConfig:
         try:
             config = cls(**merge(found.ancestor, found.mesh, given))
         except ConfigError as error:
-            found.problems += found.told_by_variable(error.problems)
+            found.problems += found.by_variable(error.problems)
         if found.problems:
             raise ConfigError(tuple(found.problems))
         return config
@@ -181,7 +181,7 @@ class MeshConfig:
         return cast("tuple[bytes, ...] | None", own or self.mesh_encryption_key)
 
     def _normalise(self) -> None:
-        """Give equal settings one form, so that they compare equal."""
+        """Give equal settings one form: charts share a node if their settings compare equal."""
         for setting, normal in _NORMAL_FORMS.items():
             object.__setattr__(self, setting, normal(getattr(self, setting)))
 
@@ -320,6 +320,6 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
 
 
 def _scalar_defaults(settings: type[MeshConfig]) -> dict[str, Any]:
-    """Every setting that a variable can hold, with its default."""
+    """Return every setting that a variable can hold, with its default."""
     objects = {"serializer", "observers", "link_factory"}
     return {f.name: f.default for f in fields(settings) if f.init and f.name not in objects}

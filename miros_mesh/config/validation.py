@@ -1,4 +1,6 @@
-"""What a setting may be: each check yields the problems it finds, a sentence each.
+"""What a setting may be: `as_...` gives it its normal form, `..._problems` checks that.
+
+A check yields the problems that it finds, a sentence each, and raises nothing.
 
 No sentence quotes text that was given: a secret may stand in the wrong setting.
 """
@@ -32,38 +34,38 @@ def bounded(default: float, low: float, high: float) -> Any:
 
 
 def as_urls(value: Any) -> Any:
-    """One string of one or several URLs as a tuple; a value of a wrong type as it is."""
+    """Return one string of one or several URLs as a tuple; a value of a wrong type as it is."""
     if isinstance(value, str):
         return tuple(_BETWEEN_URLS.split(value.strip()))
     return tuple(value) if isinstance(value, list) else value
 
 
 def as_keys(value: Any) -> Any:
-    """Keys in any accepted form as a tuple of bytes; a value of a wrong type as it is."""
+    """Return keys in any accepted form as a tuple of bytes; a value of a wrong type as it is."""
     if isinstance(value, (str, bytes)):
         return tuple(_BETWEEN_KEYS.split(_as_bytes(value).strip()))
     return tuple(map(_as_bytes, value)) if isinstance(value, (list, tuple)) else value
 
 
 def as_tuple(value: Any) -> Any:
-    """A list as a tuple, for it can be hashed."""
+    """Return a list as a tuple, which can be hashed; any other value as it is."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def as_home(value: Any) -> Any:
-    """A folder as a path, with `~` left for the moment of use."""
+    """Return a text as a path, with `~` left in it until it is used; any other value as it is."""
     return Path(value) if isinstance(value, str) and value else value
 
 
 def as_words(value: Any) -> Any:
-    """One string of words, split by commas or white space, as a tuple."""
+    """Return a string of words, split by commas or white space, as a tuple."""
     if isinstance(value, str):
         return tuple(word for word in _BETWEEN_WORDS.split(value.strip()) if word)
     return as_tuple(value)
 
 
 def as_sources(value: Any) -> Any:
-    """As words; `off` is none of them."""
+    """Do as `as_words`, where the one word `off` stands for no source."""
     words = as_words(value)
     return () if words == (OFF,) else words
 
@@ -156,7 +158,7 @@ def key_problems(setting: str, keys: Any) -> Iterator[str]:
 
 
 def parse_urls(setting: str, urls: Any) -> tuple[tuple[BrokerAddress, ...], list[str]]:
-    """Read every URL; the addresses of the good ones and the problems of the others."""
+    """Read every URL; return the addresses of the good ones and the problems of the others."""
     if not isinstance(urls, tuple) or not urls:
         return (), [f"{setting} must be an amqp:// or amqps:// URL or a tuple of them"]
     addresses, problems = [], []
@@ -171,7 +173,7 @@ def parse_urls(setting: str, urls: Any) -> tuple[tuple[BrokerAddress, ...], list
 def ancestor_broker(
     *, host: Any, port: Any, virtual_host: Any, user: Any, password: Any
 ) -> tuple[tuple[BrokerAddress, ...], list[str]]:
-    """Put an address together, or nothing if a part is wrong in a way that its check tells."""
+    """Put an address together; return nothing for parts whose own checks report what is wrong."""
     texts = (host, virtual_host, user, password)
     if not all(isinstance(text, str) and text for text in texts) or not is_port(port):
         return (), []
@@ -182,7 +184,7 @@ def ancestor_broker(
 
 
 def exceeds(part: Any, whole: Any) -> bool:
-    """Whether a part is larger than what must hold it; False where a number is missing."""
+    """Whether a part is larger than what must hold it; False if one of them is no whole number."""
     return type(part) is int and type(whole) is int and part > whole
 
 

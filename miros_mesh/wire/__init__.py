@@ -1,4 +1,7 @@
-"""Bytes to meaning and back: no thread, no socket, no miros."""
+"""What travels between nodes: messages to sealed frames and back, and the keys.
+
+No thread, no socket, no miros. docs/wire.md has the bytes.
+"""
 
 from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES, FRAME_VERSION, MAX_FRAME_MESSAGES, Codec
 from miros_mesh.wire.envelope import (

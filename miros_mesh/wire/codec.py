@@ -27,6 +27,7 @@ from miros_mesh.wire.keyring import SEAL_OVERHEAD_BYTES, KeyRing
 
 FRAME_VERSION = 1
 EXTENDED_FRAME_VERSION = 2
+# As many as `frame_events` allows; a decoder stops there.
 MAX_FRAME_MESSAGES = 100_000
 MAX_NETWORK_BYTES = 32
 # Beyond the messages: the version byte, the seal, the network's name and three msgpack headers.
@@ -36,8 +37,8 @@ T = TypeVar("T", bound=Origin)
 
 # The head of a msgpack array of up to 15 fields, which a message is.
 _ARRAY_HEAD = 0x90
-# What the fields of an extended message may take beyond the limit for events: a trace, which the
-# program that is told of a limit has not written.
+# What the fields of an extended message may take beyond the limit for events: a trace of 55
+# characters, which is not the program's and must not count against `max_event_bytes`.
 _EXTENSION_BYTES = 64
 _encoder = msgspec.msgpack.Encoder()
 _frame_decoder = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
@@ -45,7 +46,7 @@ _DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class _Version(Generic[T]):
-    """What a version's frames say they are of, and how their messages are read."""
+    """The network's name in frames of one version, and the decoder of their messages."""
 
     def __init__(self, network: str, message_type: type[T]) -> None:
         if not 0 < len(network.encode()) <= MAX_NETWORK_BYTES:
@@ -88,7 +89,10 @@ class Codec(Generic[T]):
             self._versions[EXTENDED_FRAME_VERSION] = _Version(name, extended)
 
     def encode(self, message: T) -> bytes:
-        """One message, not sealed yet; refuses here what every receiver would refuse."""
+        """Encode one message, not sealed yet; refuse what every receiver would refuse.
+
+        Raises `PayloadError` for a field, `EventTooLargeError` for the size.
+        """
         try:
             encoded = _encoder.encode(message)
             self._message_decoder.decode(encoded)
@@ -105,7 +109,7 @@ class Codec(Generic[T]):
         return encoded
 
     def seal(self, encoded: Sequence[bytes]) -> bytes:
-        """One frame of one or more encoded messages."""
+        """Seal a frame of one or more encoded messages; raises `OversizeFrameError`."""
         if not 0 < len(encoded) <= MAX_FRAME_MESSAGES:
             raise ValueError(f"a frame carries 1 to {MAX_FRAME_MESSAGES:,} messages")
         number = self._needed_version(encoded)
@@ -116,7 +120,7 @@ class Codec(Generic[T]):
         return frame
 
     def open(self, frame: bytes) -> list[T]:
-        """The messages of a frame that this network's other nodes sealed; else a FrameError."""
+        """Return the messages of a frame; raises the `FrameError` that says why it is refused."""
         self._check_size(frame)
         version = self._version_of(frame)
         plain = self._keyring.open(frame[1:])
@@ -151,7 +155,7 @@ class Codec(Generic[T]):
             )
 
     def _named(self, error: Exception) -> str:
-        """The error with the field's name instead of its index."""
+        """Return the error's text with the field's name in place of its index."""
         return re.sub(
             r"(.*) - at `\$\[(\d+)\]`$",
             lambda found: f"{self._fields[int(found[2])]}: {found[1]}",

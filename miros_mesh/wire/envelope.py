@@ -1,4 +1,4 @@
-"""What travels in frames: events of the mesh, records of the snoop networks, repairs, pulses.
+"""What travels in frames: events, snoop records, messages of repair, states of nodes.
 
 They travel as msgpack arrays in field order, so the order of the fields is part of the wire
 format: a new field means a new frame version. What every field of the first version says can be
@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+# A receiver refuses what exceeds these, so that no member can fill the memory of others.
+# 255 is the longest name that AMQP carries.
 MAX_NAME = 255
 MAX_INCARNATION = 64
 MAX_SEQUENCE = 2**63 - 1
@@ -33,8 +35,13 @@ TraceParent = Annotated[str, Meta(pattern=r"\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{
 EpochSeconds = Annotated[float, Meta(ge=0, le=253_370_764_800)]
 
 
+# gc=False, here and below: messages hold no cycles, and thousands wait in outboxes.
 class Origin(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """Who said it, and its place in that chart's stream on this network."""
+    """The sender of a message, and the message's place in that chart's stream on its network.
+
+    `incarnation` is new at each start of the node; `sequence` counts from 1 for each chart and
+    network.
+    """
 
     node: Name
     chart: Name
@@ -43,7 +50,7 @@ class Origin(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
     @property
     def id(self) -> str:
-        """Unique on its network, since an incarnation is new at each start of a node."""
+        """The id of the message, unique on its network. It is not sent: its parts are."""
         return f"{self.incarnation}/{self.chart}/{self.sequence}"
 
 
@@ -64,7 +71,7 @@ class Envelope(Origin, frozen=True):
 
 
 class TracedEnvelope(Envelope, frozen=True):
-    """An event that is followed across processes; it needs frames of the extended version."""
+    """An event with a trace, followed across processes; needs frames of the extended version."""
 
     trace: TraceParent | None = None
 
@@ -83,9 +90,7 @@ class RepairMessage(Origin, frozen=True):
     to: Incarnation
     kind: Literal["ask", "again", "gone"]
     stream: tuple[Incarnation, Name]
-    numbers: Annotated[
-        tuple[tuple[SequenceNumber, SequenceNumber], ...], Meta(max_length=MAX_RANGES)
-    ] = ()
+    numbers: Ranges = ()
     events: tuple[Envelope, ...] = ()
 
 
@@ -101,7 +106,7 @@ class PeerStatus(
 class ChartStatus(
     msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False
 ):
-    """A chart that takes part in a snoop network, as it is at this moment."""
+    """A chart that takes part in a snoop network, at the moment of its node's status."""
 
     name: Name
     state: StateName
@@ -113,7 +118,7 @@ class ChartStatus(
 
 
 class NodeStatus(Origin, frozen=True):
-    """How a node is, told every second to whoever may see its trace."""
+    """How a node is, sent once a second on the network `pulse` with the keys of `snoop_trace`."""
 
     time: EpochSeconds
     consuming: bool
@@ -124,7 +129,7 @@ class NodeStatus(Origin, frozen=True):
 
 
 class SnoopRecord(Origin, frozen=True):
-    """One step of a chart at work, for the eyes of whoever watches."""
+    """One step of a chart at work: a transition, a line of its spy, or a scribbled note."""
 
     kind: Literal["trace", "spy", "scribble"]
     time: EpochSeconds

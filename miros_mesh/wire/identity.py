@@ -1,4 +1,4 @@
-"""Who a node is to the others."""
+"""The name and the incarnation by which others know a node."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a node is: its name, and a mark that is new at each start."""
+    """A node's name, and its incarnation: a random mark that is new at each start."""
 
     node: str
     incarnation: str

@@ -14,7 +14,10 @@ KEY_FILE: Final = "mesh.key"
 
 
 def load_or_create_key(folder: Path) -> bytes:
-    """The Fernet key in `folder`; the first process to ask makes it and all get the same."""
+    """Return the Fernet key in `folder`; the first process to ask makes it, all get the same.
+
+    Raises `EmbeddedStoreError` for a file that other users could read or that holds no key.
+    """
     file = folder / KEY_FILE
     if not os.path.lexists(file):
         fresh = generate_key()

@@ -20,7 +20,7 @@ SEAL_OVERHEAD_BYTES = 1 + 8 + 16 + 16 + 32
 
 
 def generate_key() -> bytes:
-    """A new random Fernet key."""
+    """Make a new random Fernet key, as url-safe base64."""
     return Fernet.generate_key()
 
 
@@ -30,7 +30,7 @@ def is_key(key: object) -> bool:
 
 
 def fingerprint(key: bytes | str) -> str:
-    """Eight characters that tell keys apart and give nothing of them away."""
+    """Return eight characters that tell keys apart and do not help to guess them."""
     return hashlib.sha256(_canonical(key)).hexdigest()[:8]
 
 
@@ -41,6 +41,7 @@ class KeyRing:
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
+        # Held while `_ring` is replaced. Readers need no lock: they take the ring as a whole.
         self._changing = threading.Lock()
         self._ring = _Ring(_canonical(key) for key in keys)
 
@@ -49,24 +50,27 @@ class KeyRing:
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """One for each key, the primary first."""
+        """The fingerprint of each key, the primary first."""
         return tuple(fingerprint(key) for key in self._ring.keys)
 
     def add(self, key: bytes) -> None:
-        """Open frames of this key too; adding it again changes nothing."""
+        """Open frames of this key too; repeatable. Raises `EncryptionKeyError` if it is no key."""
         new = _canonical(key)
         with self._changing:
             self._ring = _Ring((*self._ring.keys, new))
 
     def use(self, key: bytes) -> None:
-        """Seal with this key from now on; it must have been added."""
+        """Seal with this key from now on. Raises `EncryptionKeyError` if it was not added."""
         chosen = _canonical(key)
         with self._changing:
             self._expect(chosen)
             self._ring = _Ring((chosen, *self._ring.keys))
 
     def remove(self, key: bytes) -> None:
-        """Open frames of this key no longer; the primary cannot be removed."""
+        """Open frames of this key no longer.
+
+        Raises `EncryptionKeyError` for the primary key and for one that was not added.
+        """
         old = _canonical(key)
         with self._changing:
             self._expect(old)
@@ -77,11 +81,14 @@ class KeyRing:
             self._ring = _Ring(kept for kept in self._ring.keys if kept != old)
 
     def seal(self, plain: bytes) -> bytes:
-        """Encrypt and sign with the primary key."""
+        """Encrypt and sign with the primary key; return a Fernet token without its base64."""
         return base64.urlsafe_b64decode(self._ring.fernet.encrypt(plain))
 
     def open(self, sealed: bytes) -> bytes:
-        """The plain bytes, if a key of the ring sealed exactly these."""
+        """Return the plain bytes if a key of the ring sealed exactly these.
+
+        Raises `UndecryptableFrameError` for any other bytes.
+        """
         # Sealed bytes travel raw and not as a Fernet token, because base64 can be changed in
         # places without changing what it decodes to. It saves a quarter of the size, too.
         try:
@@ -97,7 +104,7 @@ class KeyRing:
 
 
 class _Ring:
-    """What a KeyRing swaps as a whole, so that no reader needs a lock."""
+    """The keys and their Fernet, never changed: a KeyRing replaces it as a whole."""
 
     def __init__(self, keys: Iterable[bytes]) -> None:
         self.keys = tuple(dict.fromkeys(keys))

@@ -14,7 +14,9 @@ import msgspec
 
 from miros_mesh.errors import PayloadError
 
+# Well below the depth at which msgspec and Python give up, and more than people nest by hand.
 MAX_DEPTH = 64
+# A bound for what a handler may get, whatever a frame of `max_event_bytes` could expand to.
 MAX_VALUES = 2**20
 INT_RANGE = range(-(2**63), 2**64)
 SHOWN_KEY_CHARACTERS = 40
@@ -35,27 +37,27 @@ class PayloadSerializer(Protocol):
 
     @property
     def name(self) -> str:
-        """Which serializer this is; the nodes of a mesh use the same one."""
+        """Which serializer this is; all nodes of a mesh need the same one."""
 
     def dumps(self, payload: Any) -> bytes:
-        """Encode a payload."""
+        """Encode a payload, or raise an error for one that cannot travel."""
 
     def loads(self, data: bytes) -> Any:
-        """Decode what `dumps` made; bytes from a stranger must be safe to read."""
+        """Decode what `dumps` made; never execute what is read, for it may come from a stranger."""
 
 
 class MsgpackSerializer:
-    """Payloads to msgpack and back, strictly."""
+    """Payloads to msgpack and back, refusing all that would not come back equal."""
 
     name = "msgpack"
 
     def dumps(self, payload: Any) -> bytes:
-        """The bytes of `payload`; PayloadError names the path to what cannot travel."""
+        """Encode `payload`; `PayloadError` names the path to what cannot travel."""
         _Inspection().of(payload)
         return _encoder.encode(payload)
 
     def loads(self, data: bytes) -> Any:
-        """The payload of bytes that `dumps` made; PayloadError for any other bytes."""
+        """Decode bytes that `dumps` made; raises `PayloadError` for any others."""
         try:
             payload = _decoder.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError) as error:
@@ -78,7 +80,7 @@ class _RefusedError(Exception):
 
 
 class _Inspection:
-    """One walk over one payload."""
+    """One walk over one payload, at both ends, so that neither is a way around the limits."""
 
     def __init__(self) -> None:
         self._values_left = MAX_VALUES

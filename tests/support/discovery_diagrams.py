@@ -1,6 +1,6 @@
 """The diagrams and tables of docs/discovery.md, made from the charts' code.
 
-`python tests/discovery_diagrams.py` writes them anew.
+`make drawings` makes them anew.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables in docs/ that the code makes: `make drawings` writes them anew."""
+"""The tables and pictures in docs/ that the code makes: `make drawings` makes them anew."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from miros_mesh.config import settings as config
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.networks.streams import Admission
 from miros_mesh.observe.metrics.observer import MetricsObserver
+from support import architecture, event_steps
 
 DOCS = Path(__file__).parents[2] / "docs"
+IMAGES = DOCS / "images"
 BEGIN, END = "<!-- made from the code: {} -->", "<!-- end -->"
 REASON = re.compile(r'(?:reason=|_drop\()"(\w+)"')
 UNITS = ((1024 * 1024, "MiB"), (1024, "KiB"))
@@ -61,21 +63,28 @@ def reasons() -> set[str]:
     return written | refused | {each.value for each in Admission} - {Admission.NEW.value}
 
 
-TABLES: dict[str, tuple[str, Callable[[], str]]] = {
-    "configuration.md": ("settings", settings),
-    "observability.md": ("metrics", metrics),
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "architecture.md": {"tree": architecture.tree, "steps": event_steps.table},
+    "configuration.md": {"settings": settings},
+    "observability.md": {"metrics": metrics},
+}
+PICTURES: dict[str, Callable[[], str]] = {
+    "layers.svg": architecture.layers,
+    "way-of-an-event.svg": event_steps.picture,
 }
 
 
 def renewed(page: Path) -> str:
-    """The page with its table as the code has it now."""
-    name, make = TABLES[page.name]
-    begin = BEGIN.format(name)
-    before, _, rest = page.read_text().partition(begin)
-    _, _, after = rest.partition(END)
-    if not after:
-        raise ValueError(f"{page.name} lacks the line {begin} or {END}")
-    return f"{before}{begin}\n\n{make()}\n\n{END}{after}"
+    """The page with its tables as the code has them now."""
+    text = page.read_text()
+    for name, make in PAGES[page.name].items():
+        begin = BEGIN.format(name)
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(END)
+        if not after:
+            raise ValueError(f"{page.name} lacks the line {begin} or {END}")
+        text = f"{before}{begin}\n\n{make()}\n\n{END}{after}"
+    return text
 
 
 def _registered(registry: CollectorRegistry) -> Iterable[Any]:
@@ -148,5 +157,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    for page in map(DOCS.joinpath, TABLES):
+    for page in map(DOCS.joinpath, PAGES):
         page.write_text(renewed(page))
+    for picture, draw in PICTURES.items():
+        (IMAGES / picture).write_text(draw())
