@@ -18,7 +18,7 @@ from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
-from miros_mesh.networks.network import Network
+from miros_mesh.networks.network import UNNUMBERED, Network
 from miros_mesh.networks.streams import Admission, Range, Streams, merged
 from miros_mesh.wire.envelope import MAX_RANGES, Envelope, RepairMessage, TracedEnvelope
 from miros_mesh.wire.identity import Identity
@@ -210,14 +210,9 @@ class Repair:
         events: Sequence[Envelope] = (),
     ) -> None:
         node, incarnation = self._identity.node, self._identity.incarnation
-        self._network.send(
-            node,
-            to,
-            lambda sequence: RepairMessage(
-                node, node, incarnation, sequence, to, kind, stream, tuple(numbers), tuple(events)
-            ),
-            counted=False,
-        )
+        origin = node, node, incarnation, UNNUMBERED
+        message = RepairMessage(*origin, to, kind, stream, tuple(numbers), tuple(events))
+        self._network.send(to, message, counted=False)
 
 
 def _plain(event: Envelope) -> Envelope:

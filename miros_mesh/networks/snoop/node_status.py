@@ -8,7 +8,7 @@ from itertools import islice
 
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Delivery
-from miros_mesh.networks.network import Network
+from miros_mesh.networks.network import UNNUMBERED, Network
 from miros_mesh.networks.snoop.watchers import Watchers
 from miros_mesh.wire.envelope import MAX_LISTED, ChartStatus, NodeStatus, PeerStatus
 from miros_mesh.wire.identity import Identity
@@ -27,24 +27,20 @@ class StatusNetwork(Watchers[NodeStatus]):
         """Tell how the node is; of its charts and peers the first thousand."""
         node, incarnation = self._identity.node, self._identity.incarnation
         peers = tuple(PeerStatus(*peer) for peer in islice(health.peers.items(), MAX_LISTED))
-        told = tuple(islice(charts, MAX_LISTED))
-        self.network.send(
+        listed = tuple(islice(charts, MAX_LISTED))
+        status = NodeStatus(
             node,
-            self._routing_key,
-            lambda sequence: NodeStatus(
-                node,
-                node,
-                incarnation,
-                sequence,
-                time.time(),
-                health.consuming,
-                health.outbox_events,
-                peers,
-                told,
-                leaving,
-            ),
-            counted=False,
+            node,
+            incarnation,
+            UNNUMBERED,
+            time.time(),
+            health.consuming,
+            health.outbox_events,
+            peers,
+            listed,
+            leaving,
         )
+        self.network.send(self._routing_key, status, counted=False)
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery."""

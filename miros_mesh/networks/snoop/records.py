@@ -78,7 +78,7 @@ class Snoop(Watchers[SnoopRecord]):
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery; the node's own records were shown when they were sent."""
-        if self.network.comes_back(delivery):
+        if self.network.is_echo(delivery):
             delivery.ack()
             return
         records = self.network.open(delivery)

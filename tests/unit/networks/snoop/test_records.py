@@ -248,4 +248,4 @@ def test_a_frame_of_our_own_that_comes_back_is_not_opened() -> None:
     snoop.receive(delivery)
 
     assert (delivery.acks, observer.events) == (1, 2)
-    assert not network._sealed
+    assert not network._echoes
