@@ -12,7 +12,8 @@ from miros import ActiveObject, Event, signals
 
 from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, Received
 from miros_mesh.charts.notices import Notices
-from miros_mesh.networks.inbox import Arrival, Inbox
+from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.inbox import Inbox
 from miros_mesh.node.node import Node
 from miros_mesh.observer import NO_SPAN, Observer, Span
 from miros_mesh.wire.envelope import TracedEnvelope

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery.addresses import own_networks
 from miros_mesh.errors import ConfigError, MeshError
-from miros_mesh.networks.inbox import Arrival
+from miros_mesh.networks.arrival import Arrival
 from miros_mesh.node.node import NETWORKS, Node
 from miros_mesh.wire.keyring import fingerprint
 

@@ -15,8 +15,9 @@ from miros_mesh.errors import ChartNameTakenError, MeshError, StoppedError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
 from miros_mesh.link.ports import Broker, Link, LinkSettings, Subscriber
+from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.history import History
-from miros_mesh.networks.inbox import Arrival, Inbox
+from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import Network, exchange_of
 from miros_mesh.networks.peers import Peers
