@@ -9,7 +9,7 @@ from typing import Any, Literal
 from miros import ActiveObject
 
 from miros_mesh.charts.fifo import ChartQueue, Mark
-from miros_mesh.networks.snoop.records import Snoop, Step
+from miros_mesh.networks.snoop.records import SnoopNetwork, Step
 from miros_mesh.node.node import Node
 from miros_mesh.wire.envelope import ChartStatus, SnoopRecord
 
@@ -97,10 +97,10 @@ class ChartSnoop:
     ) -> None:
         # Another thread may stop the chart meanwhile.
         if node := self._node:
-            node.recorder.tell(_snoop(node, stream), self._chart.name, amount, steps, *facts)
+            node.recorder.record(_snoop(node, stream), self._chart.name, amount, steps, *facts)
 
 
-def _snoop(node: Node, stream: Stream) -> Snoop:
+def _snoop(node: Node, stream: Stream) -> SnoopNetwork:
     return node.trace if stream == "trace" else node.spy
 
 

@@ -25,7 +25,7 @@ from miros_mesh.networks.repair import Repair
 from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.node_status import StatusNetwork
 from miros_mesh.networks.snoop.recorder import Recorder
-from miros_mesh.networks.snoop.records import Snoop
+from miros_mesh.networks.snoop.records import SnoopNetwork
 from miros_mesh.node.discovery_bridge import Search, marks_of
 from miros_mesh.node.peer_signals import PeerSignals
 from miros_mesh.node.queues import NodeQueues
@@ -91,14 +91,14 @@ class Node:
         self._link: Link | None = None
         self._stopped = False
         self._report = StopReport()
-        self._snoops: tuple[Snoop, ...] = ()
+        self._snoops: tuple[SnoopNetwork, ...] = ()
         self._watched: set[str] = set()
         self.recorder = Recorder(
             self.identity.node,
             dropped=lambda network, events: self.observer.dropped(
                 network=network, reason="recorder_full", events=events
             ),
-            beat=self._beat,
+            send_status=self._beat,
         )
         self._probes: dict[str, Callable[[], ChartStatus]] = {}
         self.console = Console(
@@ -254,7 +254,10 @@ class Node:
         return not self._charts
 
     def watch(
-        self, snoop: Snoop | StatusNetwork, owner: str, watcher: Callable[[Sequence[Any]], object]
+        self,
+        snoop: SnoopNetwork | StatusNetwork,
+        owner: str,
+        watcher: Callable[[Sequence[Any]], object],
     ) -> None:
         """Show a snoop network, or the pulses, to a watcher. Raises the `LinkError` in its way."""
         snoop.watch(owner, watcher)
@@ -297,8 +300,8 @@ class Node:
             dedup_window=config.dedup_window,
             tracer=self.tracer,
         )
-        self.trace = Snoop(trace, identity, TRACE_ROUTING_KEY, self.observer)
-        self.spy = Snoop(spy, identity, SPY_ROUTING_KEY, self.observer)
+        self.trace = SnoopNetwork(trace, identity, TRACE_ROUTING_KEY, self.observer)
+        self.spy = SnoopNetwork(spy, identity, SPY_ROUTING_KEY, self.observer)
         self._snoops = (self.trace, self.spy)
         statuses = self._network(PULSE, NodeStatus)
         self.statuses = StatusNetwork(statuses, identity, PULSE_ROUTING_KEY)

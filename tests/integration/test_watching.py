@@ -46,7 +46,7 @@ class Chart(NetworkedActiveObject):
     def idle(self) -> bool:
         """Whether all that it has told is in the outbox."""
         assert self._node
-        return not self._node.recorder._tellings
+        return not self._node.recorder._queue
 
     def scribble_until(self, seen: Callable[[], object]) -> None:
         def told() -> object:
@@ -301,7 +301,7 @@ def test_a_stuck_terminal_costs_the_chart_nothing_and_is_told_of_the_gap(begin: 
     for number in range(1, last + 1):
         chart.snoop_scribble(f"note {number}")
         if number % 5_000 == 0:
-            # No faster than the teller, or the gap would be the chart's own.
+            # No faster than the recorder, or the gap would be the chart's own.
             wait_until(lambda: chart.idle)
     # Then the chart goes on as ever
     chart.post_fifo(event("work"))

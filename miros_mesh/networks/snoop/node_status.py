@@ -1,4 +1,7 @@
-"""The pulse of each node: once a second, how it is, for whoever may see its trace."""
+"""The status of each node: once a second, how it is, for nodes that may see its trace.
+
+On the wire and at the broker the network is called `pulse`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from miros_mesh.wire.identity import Identity
 
 
 class StatusNetwork(Watchers[NodeStatus]):
-    """The network of pulses: sends the node's own, shows everybody's."""
+    """The network of node status: sends the node's own, shows all nodes' to its watchers."""
 
     def __init__(self, network: Network[NodeStatus], identity: Identity, routing_key: str) -> None:
         super().__init__()
@@ -24,7 +27,10 @@ class StatusNetwork(Watchers[NodeStatus]):
         self._routing_key = routing_key
 
     def send(self, health: Health, charts: Iterable[ChartStatus], *, leaving: bool = False) -> None:
-        """Tell how the node is; of its charts and peers the first thousand."""
+        """Send the node's status, with the first `MAX_LISTED` of its charts and of its peers.
+
+        Raises the `MeshError` of a status that cannot travel.
+        """
         node, incarnation = self._identity.node, self._identity.incarnation
         peers = tuple(PeerStatus(*peer) for peer in islice(health.peers.items(), MAX_LISTED))
         listed = tuple(islice(charts, MAX_LISTED))
@@ -43,7 +49,7 @@ class StatusNetwork(Watchers[NodeStatus]):
         self.network.send(self._routing_key, status, counted=False)
 
     def receive(self, delivery: Delivery) -> None:
-        """Take a delivery."""
+        """Show a delivery's statuses, the node's own among them."""
         if statuses := self.network.open(delivery):
             self.show(statuses)
             delivery.ack()
