@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miros_mesh.networks.snoop.records import SnoopNetwork, Step, render
-from miros_mesh.networks.streams import Gaps as SequenceGaps
 from miros_mesh.observer import Observer
 from miros_mesh.text import printable
 from miros_mesh.wire.envelope import SnoopRecord
@@ -193,16 +192,6 @@ def test_what_is_missing_in_a_chart_s_stream_is_told_to_observers() -> None:
         snoop.receive(Handed(snoop_frame_of(own)))
 
     assert observer.told == [("snoop_trace", "talker", 2)]
-
-
-def test_of_many_senders_the_longest_silent_are_forgotten() -> None:
-    gaps = SequenceGaps(senders=2)
-
-    for chart in ("a", "b", "a", "c"):
-        gaps.before(("1ncarn", chart), 1)
-
-    assert gaps.before(("1ncarn", "a"), 3) == 1
-    assert gaps.before(("1ncarn", "b"), 3) == 0
 
 
 def test_a_refused_frame_is_rejected_and_not_acknowledged(snoop: SnoopNetwork) -> None:
