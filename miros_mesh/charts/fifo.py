@@ -11,7 +11,7 @@ from miros import Event, signals
 from miros.activeobject import LockingDeque
 from miros.hsm import HsmWithQueues
 
-from miros_mesh.networks.inbox import Arrival
+from miros_mesh.networks.arrival import Arrival
 from miros_mesh.observer import NO_SPAN, Span
 from miros_mesh.signals import PUBLIC_SIGNALS
 

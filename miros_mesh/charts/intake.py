@@ -12,7 +12,7 @@ from miros import ActiveObject, Event, signals
 
 from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, event_of
 from miros_mesh.charts.notices import Notices
-from miros_mesh.networks.inbox import Arrival
+from miros_mesh.networks.arrival import Arrival
 from miros_mesh.node.session import Session
 from miros_mesh.observer import NO_SPAN, Span
 

@@ -12,7 +12,7 @@ from typing import get_args
 from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.discovery.addresses import own_networks
 from miros_mesh.errors import ConfigError, MeshError
-from miros_mesh.networks.inbox import Arrival
+from miros_mesh.networks.arrival import Arrival
 from miros_mesh.node.node import Node
 from miros_mesh.wire.keyring import fingerprint
 

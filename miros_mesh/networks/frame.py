@@ -1,4 +1,4 @@
-"""A frame while it is being filled: shared by all peers' outboxes and sealed once."""
+"""A frame while it fills: shared by all peers' outboxes and sealed once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 
 class Frame:
-    """Encoded messages under one routing key, until somebody takes it to send.
+    """Encoded messages under one routing key, until a publisher takes it to send.
 
     An idle publisher takes a frame with one message; behind a busy one the same frame fills up, so
     that sealing, publishing and confirming are paid once for many.
@@ -38,11 +38,12 @@ class Frame:
         self._events = 0
         self._open = True
         self._sealed: bytes | None = None
+        # Guards the five above: a chart's thread adds while a publisher's thread seals.
         self._lock = threading.Lock()
 
     @property
     def events(self) -> int:
-        """How many messages it holds; the library's own are no events."""
+        """How many messages it holds; none when they are the library's own words."""
         return self._events if self.counted else 0
 
     @property
@@ -51,38 +52,39 @@ class Frame:
         return self._size_bytes
 
     def add(self, encoded: bytes) -> bool:
-        """Take a message; False when the frame is closed or full. An empty frame takes any size."""
+        """Take a message unless the frame is closed or full; return whether it was taken."""
         return self.add_all((encoded,)) == 1
 
     def add_all(self, encoded: Sequence[bytes]) -> int:
-        """Take as many of the messages as fit, in order; how many."""
+        """Take as many of the messages as fit, in order; return how many.
+
+        An empty frame takes a message of any size, a closed one takes none.
+        """
         with self._lock:
+            if not self._open:
+                return 0
             before = self._events
-            for each in encoded if self._open else ():
-                if not self._fits(each):
+            for each in encoded:
+                size_bytes = self._size_bytes + len(each)
+                if self._events and (
+                    self._events >= self._max_events or size_bytes > self._max_bytes
+                ):
                     break
                 self._messages.append(each)
                 self._events += 1
-                self._size_bytes += len(each)
+                self._size_bytes = size_bytes
             return self._events - before
 
     def close(self) -> None:
-        """Grow no more."""
+        """Take no further message."""
         with self._lock:
             self._open = False
 
     def seal(self) -> bytes:
-        """Close, and give the bytes to send: the same at every call, whoever asks first."""
+        """Close the frame, and return the bytes to send: the same ones at every call."""
         with self._lock:
             self._open = False
             if self._sealed is None:
                 self._sealed = self._seal(self._messages)
                 self._messages = []
             return self._sealed
-
-    def _fits(self, encoded: bytes) -> bool:
-        if not self._messages:
-            return True
-        return (
-            self._events < self._max_events and self._size_bytes + len(encoded) <= self._max_bytes
-        )

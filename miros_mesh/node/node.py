@@ -15,8 +15,9 @@ from miros_mesh.errors import ChartNameTakenError, MeshError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
 from miros_mesh.link.ports import Broker, Link, LinkSettings
+from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.history import History
-from miros_mesh.networks.inbox import Arrival, Inbox
+from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.networks.peers import Peers
@@ -24,7 +25,7 @@ from miros_mesh.networks.repair import Repair
 from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.node_status import StatusNetwork
 from miros_mesh.networks.snoop.recorder import Recorder
-from miros_mesh.networks.snoop.records import Snoop
+from miros_mesh.networks.snoop.records import SnoopNetwork
 from miros_mesh.node import network_specs as specs
 from miros_mesh.node.discovery_bridge import Search, marks_of
 from miros_mesh.node.peer_signals import PeerSignals
@@ -127,7 +128,7 @@ class Node(Host):
         self.repair.stop(_JOIN_TIMEOUT_S)
         if self.recorder.runs:
             self.recorder.stop(_JOIN_TIMEOUT_S)
-            self._tell_status(leaving=True)
+            self._send_status(leaving=True)
         report = self.peers.stop(self.config.drain_timeout_s)
         self.subscriber.stop(_JOIN_TIMEOUT_S)
         self.console.stop(_JOIN_TIMEOUT_S)
@@ -203,7 +204,10 @@ class Node(Host):
         self._vitals.left(chart)
 
     def watch(
-        self, snoop: Snoop | StatusNetwork, owner: str, watcher: Callable[[Sequence[Any]], object]
+        self,
+        snoop: SnoopNetwork | StatusNetwork,
+        owner: str,
+        watcher: Callable[[Sequence[Any]], object],
     ) -> None:
         """Show a snoop network, or node statuses, to a watcher. Raises `LinkError`."""
         snoop.watch(owner, watcher)
@@ -247,9 +251,9 @@ class Node(Host):
             tracer=self.tracer,
         )
         trace = specs.network_of(specs.SNOOP_TRACE, config, keys, observer)
-        self.trace = Snoop(trace, identity, _TRACE_ROUTING_KEY, observer)
+        self.trace = SnoopNetwork(trace, identity, _TRACE_ROUTING_KEY, observer)
         spy = specs.network_of(specs.SNOOP_SPY, config, keys, observer)
-        self.spy = Snoop(spy, identity, _SPY_ROUTING_KEY, observer)
+        self.spy = SnoopNetwork(spy, identity, _SPY_ROUTING_KEY, observer)
         status = specs.network_of(specs.STATUS, config, keys, observer)
         self.statuses = StatusNetwork(status, identity, _STATUS_ROUTING_KEY)
         self._repairs = specs.network_of(specs.REPAIR, config, keys, observer)
@@ -271,7 +275,7 @@ class Node(Host):
         def not_shown(events: int) -> None:
             self.observer.dropped(network="snoop_console", reason="slow_reader", events=events)
 
-        self.recorder = Recorder(self.name, dropped=not_recorded, beat=self._tell_status)
+        self.recorder = Recorder(self.name, dropped=not_recorded, send_status=self._send_status)
         self.console = Console(self.name, self.identity.incarnation, dropped=not_shown)
 
     def _start(self) -> None:
@@ -288,7 +292,7 @@ class Node(Host):
     def _inboxes(self) -> list[Inbox]:
         return [each.inbox for each in list(self._sessions.values()) if not each.silent]
 
-    def _tell_status(self, *, leaving: bool = False) -> None:
+    def _send_status(self, *, leaving: bool = False) -> None:
         charts = [probe() for probe in list(self._probes.values())]
         try:
             self.statuses.send(self.health(), charts, leaving=leaving)

@@ -12,7 +12,7 @@ from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.recorder import Recorder
-from miros_mesh.networks.snoop.records import Snoop, Step
+from miros_mesh.networks.snoop.records import SnoopNetwork, Step
 from miros_mesh.node.peer_signals import PeerSignals, Post
 from miros_mesh.observer import NO_SPAN, Observer, Span, Tracer
 from miros_mesh.report import StopReport
@@ -33,12 +33,14 @@ class Host(Protocol):
     mesh: Mesh
     subscriber: Subscriber
     peer_signals: PeerSignals
-    trace: Snoop
-    spy: Snoop
+    trace: SnoopNetwork
+    spy: SnoopNetwork
     recorder: Recorder
     console: Console
 
-    def watch(self, snoop: Snoop, owner: str, watcher: Callable[[Sequence[Any]], object]) -> None:
+    def watch(
+        self, snoop: SnoopNetwork, owner: str, watcher: Callable[[Sequence[Any]], object]
+    ) -> None:
         """Show a snoop network to a watcher. Raises the `LinkError` that prevents it."""
 
     def take_part(self, chart: str, probe: Callable[[], ChartStatus]) -> None:
@@ -179,7 +181,7 @@ class Session:
         self, stream: Stream, amount: int, steps: Callable[..., Iterable[Step]], *facts: Any
     ) -> None:
         """Have `steps(*facts)` sent as that many records; never waits for the network."""
-        self.node.recorder.tell(self._snoop(stream), self.chart, amount, steps, *facts)
+        self.node.recorder.record(self._snoop(stream), self.chart, amount, steps, *facts)
 
-    def _snoop(self, stream: Stream) -> Snoop:
+    def _snoop(self, stream: Stream) -> SnoopNetwork:
         return self.node.trace if stream == "trace" else self.node.spy

@@ -55,7 +55,7 @@ class Chart(NetworkedActiveObject):
     @property
     def idle(self) -> bool:
         """Whether all that it has told is in the outbox."""
-        return not node_of(self).recorder._tellings
+        return not node_of(self).recorder._queue
 
     def scribble_until(self, seen: Callable[[], object]) -> None:
         def told() -> object:
@@ -310,7 +310,7 @@ def test_a_stuck_terminal_costs_the_chart_nothing_and_is_told_of_the_gap(begin: 
     for number in range(1, last + 1):
         chart.snoop_scribble(f"note {number}")
         if number % 5_000 == 0:
-            # No faster than the teller, or the gap would be the chart's own.
+            # No faster than the recorder, or the gap would be the chart's own.
             wait_until(lambda: chart.idle)
     # Then the chart goes on as ever
     chart.post_fifo(event("work"))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from miros_mesh.networks.snoop.records import render
 from miros_mesh.text import printable
+from miros_mesh.threads import OwnedThread
 from miros_mesh.wire.envelope import SnoopRecord
 
 logger = logging.getLogger(__name__)
@@ -19,34 +20,32 @@ Show = Callable[[Sequence[SnoopRecord]], None]
 
 
 class Console:
-    """Records wait in a bounded queue; when it is full the new ones go, and the gap is told."""
+    """A bounded queue of records to show; of too many the newest are dropped, and counted."""
 
     def __init__(self, node: str, incarnation: str, *, dropped: Callable[[int], None]) -> None:
         self._incarnation = incarnation
         self._dropped = dropped
+        # Guards the three below, and tells the thread of jobs and of its end. It is free while
+        # records are shown.
+        self._changed = threading.Condition(threading.Lock())
         self._jobs: deque[tuple[Show, Sequence[SnoopRecord]]] = deque()
         self._lines = 0
         self._missing = 0
-        # No set, since an application's callback need not be hashable.
+        # The next two are the thread's own. No set, since a callback need not be hashable.
         self._failed: list[Callable[[SnoopRecord], None]] = []
         self._unread = False
-        self._stopping = False
-        self._changed = threading.Condition(threading.Lock())
-        self._thread = threading.Thread(target=self._run, name=f"mesh-{node}-snoop", daemon=True)
+        self._thread = OwnedThread(f"mesh-{node}-snoop", self._run, self._wake)
 
     def start(self) -> None:
         """Start the thread; a second call does nothing."""
-        if self._thread.ident is None:
-            self._thread.start()
+        self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Show what waits, and end."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
-        # A callback of the application may stop its chart on this very thread.
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
+        """Show what waits, and end the thread; waits for it `timeout_s` at most.
+
+        A callback may call this on the thread itself, and then does not wait.
+        """
+        self._thread.stop(timeout_s)
 
     def colored(self, records: Sequence[SnoopRecord]) -> None:
         """Print the records, the node's own charts in one colour and all others in another."""
@@ -57,7 +56,7 @@ class Console:
         self._submit(self._print_plain, records)
 
     def calling(self, callback: Callable[[SnoopRecord], None]) -> Show:
-        """A watcher that calls back on this thread, with one record at a time."""
+        """Return a watcher that has the callback called on this thread, with one record a time."""
 
         def call(records: Sequence[SnoopRecord]) -> None:
             for record in records:
@@ -77,22 +76,27 @@ class Console:
         if missing:
             self._dropped(missing)
 
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
+
     def _run(self) -> None:
         while job := self._next():
-            show, records = job
-            if self._missing:
-                missing, self._missing = self._missing, 0
+            show, records, missing = job
+            if missing:
                 logger.warning("%d snoop records were not shown: the reader is too slow", missing)
             show(records)
 
-    def _next(self) -> tuple[Show, Sequence[SnoopRecord]] | None:
+    def _next(self) -> tuple[Show, Sequence[SnoopRecord], int] | None:
+        """Wait for a job, and take it with the number of records that were dropped before it."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._stopping)
+            self._changed.wait_for(lambda: self._jobs or self._thread.stopping.is_set())
             if not self._jobs:
                 return None
             show, records = self._jobs.popleft()
             self._lines -= len(records)
-            return show, records
+            missing, self._missing = self._missing, 0
+            return show, records, missing
 
     def _call(self, callback: Callable[[SnoopRecord], None], record: SnoopRecord) -> None:
         try:
@@ -101,7 +105,7 @@ class Console:
             if callback not in self._failed:
                 self._failed.append(callback)
                 chart = printable(record.chart)
-                logger.exception("showing a record of %s failed; said once", chart)
+                logger.exception("a snoop callback raised on a record of %s; said once", chart)
 
     def _print_colored(self, records: Sequence[SnoopRecord]) -> None:
         own = self._incarnation
@@ -117,7 +121,7 @@ class Console:
         except BrokenPipeError:
             if not self._unread:
                 self._unread = True
-                logger.warning("nobody reads standard output any more: snoop records are not shown")
+                logger.warning("standard output is closed: snoop records are not shown any more")
         except Exception:
             if not self._unread:
                 self._unread = True

@@ -1,4 +1,7 @@
-"""The pulse of each node: once a second, how it is, for whoever may see its trace."""
+"""The status of each node: once a second, how it is, for nodes that may see its trace.
+
+On the wire and at the broker the network is called `pulse`.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from itertools import islice
 
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Delivery
-from miros_mesh.networks.network import Network
+from miros_mesh.networks.network import UNNUMBERED, Network
 from miros_mesh.networks.snoop.watchers import Watchers
 from miros_mesh.wire.envelope import MAX_LISTED, ChartStatus, NodeStatus, PeerStatus
 from miros_mesh.wire.identity import Identity
 
 
 class StatusNetwork(Watchers[NodeStatus]):
-    """The network of pulses: sends the node's own, shows everybody's."""
+    """The network of node status: sends the node's own, shows all nodes' to its watchers."""
 
     def __init__(self, network: Network[NodeStatus], identity: Identity, routing_key: str) -> None:
         super().__init__()
@@ -24,30 +27,29 @@ class StatusNetwork(Watchers[NodeStatus]):
         self._routing_key = routing_key
 
     def send(self, health: Health, charts: Iterable[ChartStatus], *, leaving: bool = False) -> None:
-        """Tell how the node is; of its charts and peers the first thousand."""
+        """Send the node's status, with the first `MAX_LISTED` of its charts and of its peers.
+
+        Raises the `MeshError` of a status that cannot travel.
+        """
         node, incarnation = self._identity.node, self._identity.incarnation
         peers = tuple(PeerStatus(*peer) for peer in islice(health.peers.items(), MAX_LISTED))
-        told = tuple(islice(charts, MAX_LISTED))
-        self.network.send(
+        listed = tuple(islice(charts, MAX_LISTED))
+        status = NodeStatus(
             node,
-            self._routing_key,
-            lambda sequence: NodeStatus(
-                node,
-                node,
-                incarnation,
-                sequence,
-                time.time(),
-                health.consuming,
-                health.outbox_events,
-                peers,
-                told,
-                leaving,
-            ),
-            counted=False,
+            node,
+            incarnation,
+            UNNUMBERED,
+            time.time(),
+            health.consuming,
+            health.outbox_events,
+            peers,
+            listed,
+            leaving,
         )
+        self.network.send(self._routing_key, status, counted=False)
 
     def receive(self, delivery: Delivery) -> None:
-        """Take a delivery."""
+        """Show a delivery's statuses, the node's own among them."""
         if statuses := self.network.open(delivery):
             self.show(statuses)
             delivery.ack()

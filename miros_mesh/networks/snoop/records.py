@@ -28,7 +28,7 @@ _OWN, _OTHER, _RESET = "\033[94m", "\033[95m", "\033[0m"
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
-    """What a chart has to say of itself; the snoop network adds who and when in the stream."""
+    """One thing that a chart did; a record adds which chart, and the number in its stream."""
 
     kind: Kind
     time: float
@@ -40,8 +40,8 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     cause: str | None = None
 
 
-class Snoop(Watchers[SnoopRecord]):
-    """One snoop network of a node: sends its charts' steps, shows everybody's to its watchers."""
+class SnoopNetwork(Watchers[SnoopRecord]):
+    """One snoop network of a node: sends its charts' records, shows all charts' to its watchers."""
 
     def __init__(
         self,
@@ -54,20 +54,21 @@ class Snoop(Watchers[SnoopRecord]):
         self.network = network
         self.routing_key = routing_key
         self.numbering = threading.Lock()
-        """Held by whoever takes numbers, until what has them waits in its place."""
+        """To be held for `number`, and on until what has the numbers stands in its queue."""
         self._numbers: defaultdict[str, int] = defaultdict(int)
         self._identity = identity
         self._observer = observer
+        # Used on the subscriber's thread alone.
         self._gaps = Gaps()
 
     def number(self, chart: str, amount: int = 1) -> int:
-        """The first of the chart's next numbers; that many are used up."""
+        """Use up that many of the chart's next numbers; return the first."""
         first = self._numbers[chart] + 1
         self._numbers[chart] += amount
         return first
 
     def records(self, chart: str, first: int, steps: Iterable[Step]) -> list[SnoopRecord]:
-        """What the steps of a chart are on the network, numbered from the first."""
+        """Make records of a chart's steps, numbered from `first`."""
         return [_record(self._identity, chart, first + at, step) for at, step in enumerate(steps)]
 
     def send(self, records: Sequence[SnoopRecord]) -> None:
@@ -77,8 +78,11 @@ class Snoop(Watchers[SnoopRecord]):
             logger.warning("chart %s: a snoop record was not sent: %s", chart, error)
 
     def receive(self, delivery: Delivery) -> None:
-        """Take a delivery; the node's own records were shown when they were sent."""
-        if self.network.comes_back(delivery):
+        """Show a delivery's records, but not the node's own: they were shown when they were sent.
+
+        Numbers that are missing in a chart's stream are told to the observer.
+        """
+        if self.network.is_echo(delivery):
             delivery.ack()
             return
         records = self.network.open(delivery)
@@ -94,7 +98,7 @@ class Snoop(Watchers[SnoopRecord]):
 
 
 def render(record: SnoopRecord, *, own: bool = False, color: bool = False) -> str:
-    """A record as the ancestor printed it, one line; times are of the reader's time zone.
+    """Return a record as one line, as miros-rabbitmq printed it, in the reader's time zone.
 
     Control characters of a foreign name or text are escaped and never reach the terminal.
     """

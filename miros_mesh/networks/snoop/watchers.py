@@ -1,4 +1,4 @@
-"""Who wants to be shown what arrives."""
+"""Those who are shown what a network brings."""
 
 from __future__ import annotations
 
@@ -10,24 +10,31 @@ T = TypeVar("T")
 
 
 class Watchers(Generic[T]):
-    """The watchers of one network; a watcher must only enqueue."""
+    """The watchers of one network, each under the name of its owner. Thread-safe.
+
+    A watcher runs on the thread that shows, and must return at once.
+    """
 
     def __init__(self) -> None:
         self._watchers: dict[str, Callable[[Sequence[T]], object]] = {}
+        # Guards the exchange of `_watchers`, which is never changed itself: `show` needs no lock.
         self._lock = threading.Lock()
 
     def watch(self, owner: str, watcher: Callable[[Sequence[T]], object]) -> None:
-        """Call with all that is shown, once however many owners ask for the same watcher."""
+        """Call a watcher with all that is shown; once, however many owners have the same one.
+
+        It takes the place of the owner's former watcher.
+        """
         with self._lock:
             self._watchers = {**self._watchers, owner: watcher}
 
     def unwatch(self, owner: str) -> None:
-        """The owner no longer asks."""
+        """Forget the owner's watcher, if it has one."""
         with self._lock:
             self._watchers = {o: w for o, w in self._watchers.items() if o != owner}
 
     def show(self, messages: Sequence[T]) -> None:
-        """Show messages to every watcher."""
+        """Call every watcher with these messages; with none, call none."""
         if messages:
             for watcher in set(self._watchers.values()):
                 watcher(messages)

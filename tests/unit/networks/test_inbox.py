@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.networks.inbox import Arrival, Inbox
+from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX
 from miros_mesh.observer import Observer
 from support.ports_in_hand import Handed

@@ -1,4 +1,4 @@
-"""The screen: what may be slow runs on its thread, and what it cannot take is counted."""
+"""The console: what may be slow runs on its thread, and what it cannot take is counted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAID_ONCE = "said once"
 
 
 class Watched:
-    """A running screen, and how many records it dropped."""
+    """A running console, and how many records it dropped."""
 
     def __init__(self) -> None:
         self.drops = 0
@@ -56,7 +56,7 @@ def test_lines_are_printed_in_order_with_and_without_colours(
     ]
 
 
-def test_a_callback_runs_on_the_screens_thread(console: Console) -> None:
+def test_a_callback_runs_on_the_consoles_thread(console: Console) -> None:
     seen: list[tuple[str, str]] = []
     watcher = console.calling(lambda one: seen.append((one.text, threading.current_thread().name)))
 
@@ -148,7 +148,7 @@ def test_a_closed_terminal_stops_nobody(
         wait_until(lambda: seen)
 
     (said,) = caplog.records
-    assert said.getMessage().startswith("nobody reads standard output any more")
+    assert said.getMessage().startswith("standard output is closed")
 
 
 def test_start_and_stop_can_be_called_again(console: Console) -> None:
@@ -158,5 +158,5 @@ def test_start_and_stop_can_be_called_again(console: Console) -> None:
     console.stop(LIMIT_S)
 
 
-def test_a_screen_that_never_started_stops_too() -> None:
+def test_a_console_that_never_started_stops_too() -> None:
     Watched().console.stop(LIMIT_S)

@@ -1,4 +1,4 @@
-"""Snoop networks: records out, records in, and a record as a line on a screen."""
+"""Snoop networks: records out, records in, and a record as a line on a console."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.networks.snoop.records import Snoop, Step, render
-from miros_mesh.networks.streams import Gaps as SequenceGaps
+from miros_mesh.networks.snoop.records import SnoopNetwork, Step, render
 from miros_mesh.observer import Observer
 from miros_mesh.text import printable
 from miros_mesh.wire.envelope import SnoopRecord
@@ -50,8 +49,8 @@ class Gaps(Observer):
 
 
 @pytest.fixture
-def snoop() -> Snoop:
-    return Snoop(trace_network(), OURS, "snoop.trace", Observer())
+def snoop() -> SnoopNetwork:
+    return SnoopNetwork(trace_network(), OURS, "snoop.trace", Observer())
 
 
 # Lines
@@ -126,7 +125,7 @@ def test_every_time_that_the_wire_allows_can_be_shown(moment: float) -> None:
 # Records
 
 
-def test_a_step_is_sent_and_shown_to_the_nodes_own_watchers(snoop: Snoop) -> None:
+def test_a_step_is_sent_and_shown_to_the_nodes_own_watchers(snoop: SnoopNetwork) -> None:
     shelf, seen = Shelf(), list[SnoopRecord]()
     snoop.network.attach(shelf)
     snoop.watch("watching", seen.extend)
@@ -155,7 +154,7 @@ def test_a_step_is_sent_and_shown_to_the_nodes_own_watchers(snoop: Snoop) -> Non
     )
 
 
-def test_a_record_of_another_node_is_shown_and_acknowledged(snoop: Snoop) -> None:
+def test_a_record_of_another_node_is_shown_and_acknowledged(snoop: SnoopNetwork) -> None:
     seen = list[SnoopRecord]()
     snoop.watch("watching", seen.extend)
     delivery = Handed(snoop_frame_of(record("one"), record("two", sequence=2)))
@@ -166,7 +165,7 @@ def test_a_record_of_another_node_is_shown_and_acknowledged(snoop: Snoop) -> Non
     assert (delivery.acks, delivery.rejects) == (1, 0)
 
 
-def test_a_record_of_the_own_node_that_comes_back_is_not_shown_again(snoop: Snoop) -> None:
+def test_a_record_of_the_own_node_that_comes_back_is_not_shown_again(snoop: SnoopNetwork) -> None:
     seen = list[SnoopRecord]()
     snoop.watch("watching", seen.extend)
     delivery = Handed(snoop_frame_of(record(incarnation=OURS.incarnation)))
@@ -179,7 +178,7 @@ def test_a_record_of_the_own_node_that_comes_back_is_not_shown_again(snoop: Snoo
 
 def test_what_is_missing_in_a_chart_s_stream_is_told_to_observers() -> None:
     observer = Gaps()
-    snoop = Snoop(trace_network(observer), OURS, "snoop.trace", observer)
+    snoop = SnoopNetwork(trace_network(observer), OURS, "snoop.trace", observer)
 
     # Whoever joins late has missed nothing; what comes again, or too late, is no gap of its own.
     for numbers in ([7, 8], [8, 9], [12], [10], [13]):
@@ -195,17 +194,7 @@ def test_what_is_missing_in_a_chart_s_stream_is_told_to_observers() -> None:
     assert observer.told == [("snoop_trace", "talker", 2)]
 
 
-def test_of_many_senders_the_longest_silent_are_forgotten() -> None:
-    gaps = SequenceGaps(senders=2)
-
-    for chart in ("a", "b", "a", "c"):
-        gaps.before(("1ncarn", chart), 1)
-
-    assert gaps.before(("1ncarn", "a"), 3) == 1
-    assert gaps.before(("1ncarn", "b"), 3) == 0
-
-
-def test_a_refused_frame_is_rejected_and_not_acknowledged(snoop: Snoop) -> None:
+def test_a_refused_frame_is_rejected_and_not_acknowledged(snoop: SnoopNetwork) -> None:
     delivery = Handed(b"\x01 rubbish")
 
     snoop.receive(delivery)
@@ -213,10 +202,10 @@ def test_a_refused_frame_is_rejected_and_not_acknowledged(snoop: Snoop) -> None:
     assert (delivery.acks, delivery.rejects) == (0, 1)
 
 
-def test_one_watcher_of_several_charts_sees_each_record_once(snoop: Snoop) -> None:
+def test_one_watcher_of_several_charts_sees_each_record_once(snoop: SnoopNetwork) -> None:
     seen, others = list[SnoopRecord](), list[SnoopRecord]()
-    console, other_screen = seen.extend, others.extend
-    for chart, watcher in (("one", console), ("two", console), ("three", other_screen)):
+    console, other_console = seen.extend, others.extend
+    for chart, watcher in (("one", console), ("two", console), ("three", other_console)):
         snoop.watch(chart, watcher)
 
     snoop.receive(Handed(snoop_frame_of(record())))
@@ -224,7 +213,7 @@ def test_one_watcher_of_several_charts_sees_each_record_once(snoop: Snoop) -> No
     assert (len(seen), len(others)) == (1, 1)
 
 
-def test_a_chart_that_no_longer_asks_is_not_shown_anything(snoop: Snoop) -> None:
+def test_a_chart_that_no_longer_asks_is_not_shown_anything(snoop: SnoopNetwork) -> None:
     seen = list[SnoopRecord]()
     snoop.watch("one", seen.extend)
 
@@ -238,7 +227,7 @@ def test_a_chart_that_no_longer_asks_is_not_shown_anything(snoop: Snoop) -> None
 def test_a_frame_of_our_own_that_comes_back_is_not_opened() -> None:
     observer = Counted()
     network = trace_network(observer, expendable=True)
-    snoop, shelf = Snoop(network, OURS, "snoop.trace", observer), Shelf()
+    snoop, shelf = SnoopNetwork(network, OURS, "snoop.trace", observer), Shelf()
     network.attach(shelf)
     snoop.send(snoop.records("talker", 1, [Step("trace", 1.5, "a"), Step("trace", 1.5, "b")]))
     body = shelf.parcels[0].seal()
@@ -248,4 +237,4 @@ def test_a_frame_of_our_own_that_comes_back_is_not_opened() -> None:
     snoop.receive(delivery)
 
     assert (delivery.acks, observer.events) == (1, 2)
-    assert not network._sealed
+    assert not network._echoes
