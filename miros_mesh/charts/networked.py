@@ -8,7 +8,7 @@ import time
 import uuid
 from typing import Any
 
-from miros import ActiveObject, Event, Factory, signals
+from miros import Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
 from miros_mesh.charts.delivery import Intake, MeshCallback
@@ -30,8 +30,8 @@ from miros_mesh.node.node import Node
 from miros_mesh.node.registry import NODES, Ending
 from miros_mesh.report import StopReport
 from miros_mesh.signals import PUBLIC_SIGNALS
-from miros_mesh.statechart import fabric, signal_table
-from miros_mesh.statechart import thread_death as deaths
+from miros_mesh.statechart import signal_table
+from miros_mesh.statechart.safe_chart import SafeChart
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ LONGEST_NAME_BYTES = 140
 _HALT_S = 0.5
 
 
-class _Networked(ActiveObject):
+class _Networked(SafeChart):
     """What both kinds of chart share."""
 
     def __init__(
@@ -86,10 +86,8 @@ class _Networked(ActiveObject):
             RoutingKeyError: a routing key that AMQP refuses.
         """
         _refuse_uncallable(on_mesh_rx=on_mesh_rx, on_trace_rx=on_trace_rx, on_spy_rx=on_spy_rx)
-        fabric.renew_in_children()
-        signal_table.guard()
-        signal_table.enter(sorted(PUBLIC_SIGNALS))
         super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])
+        signal_table.enter(sorted(PUBLIC_SIGNALS))
         overrides: dict[str, Any] = {
             "rabbit_user": rabbit_user,
             "rabbit_password": rabbit_password,
@@ -253,16 +251,18 @@ class _Networked(ActiveObject):
         self._snoop.scribble(text, self.queue.current)
 
     def run_event(self, task_event: Any, fabric_task_event: Any, queue: Any) -> None:
-        """The chart's thread (miros calls it); a handler that raises does not end it silently."""
+        """The chart's thread (miros calls it)."""
         # The start is told to the snoop networks before the first event is handled.
         self._begin.wait()
-        try:
-            super().run_event(task_event, fabric_task_event, queue)
-        except BaseException as error:
-            self.queue.broken_off(error)
-            self._died(error)
-            if not deaths.told(logger):
-                raise
+        super().run_event(task_event, fabric_task_event, queue)
+
+    def _died(self, error: BaseException) -> None:
+        """End the span of the event whose handler raised, and tell the node."""
+        self.queue.broken_off(error)
+        # An observer may stop the chart.
+        if (node := self._node) and not node.forked:
+            node.silence(self.name)
+            node.observer.chart_died(chart=self.name, error=error)
 
     def next_rtc(self) -> bool:
         """Run one event to completion (miros calls it), then tell the snoop networks."""
@@ -345,15 +345,6 @@ class _Networked(ActiveObject):
         node, self._node = self._node, None
         self._snoop.leave()
         return NODES.leave(node, self.name) if node else self._report
-
-    def _died(self, error: BaseException) -> None:
-        logger.error(
-            "chart %s is dead: a handler raised; it gets no more events", self.name, exc_info=error
-        )
-        # An observer may stop the chart.
-        if (node := self._node) and not node.forked:
-            node.silence(self.name)
-            node.observer.chart_died(chart=self.name, error=error)
 
 
 def _refuse_uncallable(**callbacks: object) -> None:

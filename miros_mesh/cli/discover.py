@@ -16,7 +16,6 @@ from miros_mesh.address import Endpoint
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery import addresses
 from miros_mesh.discovery.discovery import Discovery
-from miros_mesh.discovery.ports import DiscoveryObserver
 from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S, SystemNames
 from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.errors import ConfigError
@@ -25,7 +24,6 @@ from miros_mesh.link.ports import LinkSettings
 from miros_mesh.lookups import Lookups
 from miros_mesh.node.discovery_bridge import LinkProbe, settings_of
 from miros_mesh.observer import Observer
-from miros_mesh.statechart import signal_table
 
 NODE = "discover"
 OWN = "own"
@@ -54,7 +52,6 @@ def discover(
 ) -> int:
     """Look once with every source; 0 when a broker of our mesh was found beside the own one."""
     config = _config(environ, broker_url, sources)
-    signal_table.guard()
     home = Home(settings_of(config, NODE).home)
     report = Report(config.discovery_sources, home, talks=sys.stderr.isatty() or not as_json)
     _say_missing_files(config, report)
@@ -140,7 +137,7 @@ class Home:
         return frozenset({endpoint.host, *(each.host for each in found)})
 
 
-class Report(DiscoveryObserver):
+class Report(Observer):
     """Notes what the searches see, and says it while they look."""
 
     def __init__(self, sources: Sequence[str], home: Home, *, talks: bool) -> None:
@@ -168,9 +165,9 @@ class Report(DiscoveryObserver):
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
 
-    def scouted(self, *, source: str, host: str, verdict: Verdict, seconds: float) -> None:
+    def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
         # Refused by the own broker is worth to be known; that it has our mesh goes without saying.
-        own = verdict is Verdict.OURS and self._home.has(host)
+        own = verdict == Verdict.OURS and self._home.has(host)
         word = OWN if own else str(verdict)
         sighting = Sighting(host, source, word, round(seconds * 1000, 1))
         with self._lock:

@@ -6,7 +6,6 @@ from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.discovery.ports import (
     AddressScanner,
     BrokerProbe,
-    DiscoveryObserver,
     NameService,
     PeerSink,
 )
@@ -18,7 +17,6 @@ __all__ = [
     "AddressScanner",
     "BrokerProbe",
     "Discovery",
-    "DiscoveryObserver",
     "DiscoverySettings",
     "Endpoint",
     "NameService",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -11,11 +10,11 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from miros import Event, Factory, return_status, signals
 
-from miros_mesh.discovery.ports import DiscoveryObserver
+from miros_mesh.discovery.mailbox import DiscoveryMailbox
 from miros_mesh.discovery.threads import Alarm, DiscoveryThreads
-from miros_mesh.statechart.mailbox import Mailbox, subscribe, unsubscribe
-
-logger = logging.getLogger(__name__)
+from miros_mesh.observer import Observer
+from miros_mesh.statechart import fabric, signal_table
+from miros_mesh.statechart.safe_chart import SafeChart
 
 ENTRY: Final = "ENTRY_SIGNAL"
 INIT: Final = "INIT_SIGNAL"
@@ -25,7 +24,6 @@ JOIN_TIMEOUT_S = 5.0
 _PUBLISH_PRIORITY = 1000
 
 Handler = TypeVar("Handler", bound=Callable[..., str | None])
-_naming = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def reactions(chart: type[DiscoveryChart]) -> Iterator[tuple[Callable[..., str |
                 yield handler, reaction
 
 
-class DiscoveryChart(Factory):
+class DiscoveryChart(SafeChart, Factory):
     """A chart that begins when it is made and ends with `stop`.
 
     `NEST` names its states, each with the state around it; it begins in the first one.
@@ -72,20 +70,20 @@ class DiscoveryChart(Factory):
         *,
         threads: DiscoveryThreads | None = None,
         origin: str | None = None,
-        observer: DiscoveryObserver | None = None,
+        observer: Observer | None = None,
         live_trace: bool = False,
         live_spy: bool = False,
     ) -> None:
         super().__init__(name)
         self.origin = origin or secrets.token_hex(6)
-        self.observer = observer or DiscoveryObserver()
+        self.observer = observer or Observer()
         self.live_trace = live_trace
         self.live_spy = live_spy
         self.threads = threads or DiscoveryThreads(self.origin)
         self._owns_threads = threads is None
         self._alarms: dict[str, Alarm] = {}
         self._notes: list[str] = []
-        self.queue = self.locking_deque = Mailbox(name, self.origin)
+        self.queue = self.locking_deque = DiscoveryMailbox(name, self.origin)
 
     def begin(self) -> None:
         """Build the states and start; the last line of a chart's constructor.
@@ -98,7 +96,7 @@ class DiscoveryChart(Factory):
             self.create(state)
         for handler, reaction in reactions(type(self)):
             state_blueprint = self.states[reaction.state]
-            state_blueprint.catch(_number(reaction.signal), _answer(handler, reaction))
+            state_blueprint.catch(signal_table.number(reaction.signal), _answer(handler, reaction))
         for state, parent in self.NEST:
             around = self.states[parent].state_method if parent else None
             self.nest(self.states[state].state_method, parent=around)
@@ -115,7 +113,7 @@ class DiscoveryChart(Factory):
             name = event_or_signal.signal_name
         else:
             name = signals.name_for_signal(event_or_signal)
-        subscribe(self.fabric, self.queue, name)
+        fabric.subscribe(self.fabric, self.queue, name)
 
     def publish(self, event: Event, priority: int | None = None) -> None:
         """Let every chart of the node hear a public signal."""
@@ -126,7 +124,7 @@ class DiscoveryChart(Factory):
 
     def tell(self, signal: str, payload: Any = None) -> bool:
         """Post an event, from any thread; False when the chart takes none any more."""
-        return bool(self.queue.put(Event(signal=signal, payload=payload)))
+        return self.queue.put(Event(signal=signal, payload=payload)) is None
 
     def later(self, signal: str, seconds: float, payload: Any = None) -> None:
         """Post an event in so many seconds; one that waits under the same signal is replaced."""
@@ -145,7 +143,7 @@ class DiscoveryChart(Factory):
 
     def dismiss(self) -> None:
         """Begin to stop, without waiting: the chart hears and does nothing more."""
-        unsubscribe(self.fabric, self.queue)
+        fabric.unsubscribe(self.fabric, self.queue)
         for alarm in list(self._alarms.values()):
             alarm.cancel()
         self.activeobject_task_event.clear()
@@ -168,16 +166,9 @@ class DiscoveryChart(Factory):
     def stop_children(self) -> None:
         """Stop the charts that this one made; its own thread has ended."""
 
-    def run_event(self, task_event: Any, fabric_task_event: Any, queue: Any) -> None:
-        """The chart's thread (miros calls it); a handler that raises does not end it silently."""
-        try:
-            super().run_event(task_event, fabric_task_event, queue)
-        except Exception as error:
-            logger.exception("the chart %s is dead: a handler raised", self.name)
-            unsubscribe(self.fabric, self.queue)
-            self.observer.chart_died(chart=str(self.name), error=error)
-        finally:
-            self.threads.discharge(threading.current_thread())
+    def _died(self, error: BaseException) -> None:
+        fabric.unsubscribe(self.fabric, self.queue)
+        self.observer.chart_died(chart=self.name, error=error)
 
     def next_rtc(self) -> bool:
         """Run one event to completion (miros calls it)."""
@@ -205,12 +196,6 @@ def _problems(chart: type[DiscoveryChart]) -> Iterator[str]:
     for signal in chart.HEARS:
         if signal not in answered:
             yield f"HEARS names {signal!r}, which no handler answers"
-
-
-def _number(signal: str) -> int:
-    # Two threads that name new signals at once would give both the same number.
-    with _naming:
-        return int(getattr(signals, signal))
 
 
 def _answer(

@@ -8,7 +8,6 @@ from miros_mesh.address import Endpoint
 from miros_mesh.discovery.ports import (
     AddressScanner,
     BrokerProbe,
-    DiscoveryObserver,
     NameService,
     PeerSink,
 )
@@ -17,6 +16,7 @@ from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.settings import DiscoverySettings
 from miros_mesh.discovery.signals import EVALUATE_HOSTS_FILE, RequestPayload
 from miros_mesh.discovery.threads import DiscoveryThreads
+from miros_mesh.observer import Observer
 
 
 class Discovery:
@@ -28,7 +28,7 @@ class Discovery:
         *,
         probe: BrokerProbe,
         sink: PeerSink,
-        observer: DiscoveryObserver | None = None,
+        observer: Observer | None = None,
         scanner: AddressScanner | None = None,
         name_service: NameService | None = None,
         refusals: RefusedBrokers | None = None,
@@ -36,7 +36,7 @@ class Discovery:
         self.settings = settings
         self._probe = probe
         self._sink = sink
-        self._observer = observer or DiscoveryObserver()
+        self._observer = observer or Observer()
         self._scanner = scanner
         self._name_service = name_service
         self._refusals = refusals

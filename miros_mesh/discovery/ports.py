@@ -50,22 +50,3 @@ class PeerSink(Protocol):
 
     def lost(self, endpoint: Endpoint) -> None:
         """It has been dead for too long."""
-
-
-class DiscoveryObserver:
-    """Every hook does nothing; override the ones you need. A hook must return at once."""
-
-    def scouted(self, *, source: str, host: str, verdict: Verdict, seconds: float) -> None:
-        """A scout came back."""
-
-    def searched(self, *, source: str, found: int, seconds: float) -> None:
-        """A source went through all of its candidates once."""
-
-    def cache_read(self, *, hit: bool) -> None:
-        """The cache of the local network was young enough, or not."""
-
-    def alien(self, *, outcome: str) -> None:
-        """What became of a stranger; `outcome` is one of few words."""
-
-    def chart_died(self, *, chart: str, error: BaseException) -> None:
-        """A chart of discovery ended by an error of its own."""

@@ -12,7 +12,6 @@ from miros_mesh.address import BrokerAddress, Endpoint
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery import addresses
 from miros_mesh.discovery.discovery import Discovery
-from miros_mesh.discovery.ports import DiscoveryObserver
 from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.settings import DiscoverySettings
 from miros_mesh.discovery.sources import lan, man_net
@@ -115,7 +114,7 @@ class Search(Observer):
             self._settings,
             probe=LinkProbe(self._config, link),
             sink=self,
-            observer=Reporter(observer),
+            observer=observer,
             refusals=refusals_of(self._like.user, self._like.password),
         )
         mesh.claimed = discovery.alien_spoke
@@ -157,28 +156,6 @@ class Search(Observer):
         if not _is_loopback(home.host) or (towards and _is_loopback(towards.host)):
             return str(home)
         return str(Endpoint(addresses.address_towards(towards.ip if towards else None), home.port))
-
-
-class Reporter(DiscoveryObserver):
-    """Tells an `Observer` what discovery says of itself."""
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-
-    def scouted(self, *, source: str, host: str, verdict: Verdict, seconds: float) -> None:
-        self._observer.scouted(source=source, host=host, verdict=str(verdict), seconds=seconds)
-
-    def searched(self, *, source: str, found: int, seconds: float) -> None:
-        self._observer.searched(source=source, found=found, seconds=seconds)
-
-    def cache_read(self, *, hit: bool) -> None:
-        self._observer.cache_read(hit=hit)
-
-    def alien(self, *, outcome: str) -> None:
-        self._observer.alien(outcome=outcome)
-
-    def chart_died(self, *, chart: str, error: BaseException) -> None:
-        self._observer.chart_died(chart=chart, error=error)
 
 
 def settings_of(config: MeshConfig, node: str) -> DiscoverySettings:

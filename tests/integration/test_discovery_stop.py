@@ -18,13 +18,13 @@ from miros.activeobject import ActiveFabric
 from miros_mesh.address import BrokerAddress, Endpoint
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery.discovery import Discovery
+from miros_mesh.discovery.mailbox import DiscoveryMailbox
 from miros_mesh.discovery.settings import DiscoverySettings
 from miros_mesh.discovery.sources.tcp_scanner import TcpScanner
 from miros_mesh.errors import BrokerUnreachableError, LinkError
 from miros_mesh.link.kombu_link import KombuLink, amqp_link
 from miros_mesh.link.ports import Broker
 from miros_mesh.node.discovery_bridge import LinkProbe
-from miros_mesh.statechart.mailbox import Mailbox
 from support.charts_at_work import KEY
 from support.discovery_field import switch_on
 from support.post_office import SETTINGS
@@ -233,7 +233,7 @@ def test_a_hundred_searches_leave_no_thread_no_descriptor_and_no_subscription(
         return (
             threading.active_count(),
             len(list(DESCRIPTORS.iterdir())),
-            sum(isinstance(box, Mailbox) for box in places),
+            sum(isinstance(box, DiscoveryMailbox) for box in places),
         )
 
     for _ in range(5):

@@ -14,13 +14,14 @@ from miros import ActiveObject, Event, return_status, signals, spy_on
 from miros_mesh.address import Endpoint
 from miros_mesh.discovery import producer_factory
 from miros_mesh.discovery.chart import DiscoveryChart
-from miros_mesh.discovery.ports import DiscoveryObserver
+from miros_mesh.discovery.mailbox import DiscoveryMailbox
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.scout_batch import SendScout
 from miros_mesh.discovery.sources import aliens
 from miros_mesh.discovery.threads import DiscoveryThreads
 from miros_mesh.discovery.verdict import Verdict
-from miros_mesh.statechart.mailbox import Mailbox, subscribe, unsubscribe
+from miros_mesh.observer import Observer
+from miros_mesh.statechart.fabric import subscribe, unsubscribe
 from support.waiting import wait_until
 
 ROUTING_KEY = "heya.man"
@@ -111,7 +112,7 @@ class Network:
             self.hold.set()
 
 
-class Diary(DiscoveryObserver):
+class Diary(Observer):
     """What discovery tells of itself."""
 
     def __init__(self) -> None:
@@ -121,8 +122,8 @@ class Diary(DiscoveryObserver):
         self.aliens: list[str] = []
         self.deaths: list[str] = []
 
-    def scouted(self, *, source: str, host: str, verdict: Verdict, seconds: float) -> None:
-        self.scouts.append((source, host, str(verdict)))
+    def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
+        self.scouts.append((source, host, verdict))
 
     def searched(self, *, source: str, found: int, seconds: float) -> None:
         self.searches.append((source, found))
@@ -152,7 +153,7 @@ class Ears(ActiveObject):
     def __init__(self) -> None:
         super().__init__("ears")
         self.heard: list[tuple[str, Any]] = []
-        self.queue = self.locking_deque = Mailbox("ears", ORIGIN)
+        self.queue = self.locking_deque = DiscoveryMailbox("ears", ORIGIN)
 
     def of(self, signal: str) -> list[Any]:
         return [payload for name, payload in self.heard if name == signal]

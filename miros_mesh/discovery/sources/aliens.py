@@ -15,7 +15,6 @@ from miros import Event
 from miros_mesh.address import Endpoint
 from miros_mesh.discovery.addresses import RFC_4193, is_rfc_1918, lan_is_off
 from miros_mesh.discovery.chart import DiscoveryChart, on
-from miros_mesh.discovery.ports import DiscoveryObserver
 from miros_mesh.discovery.scout_batch import ScoutBatch, SendScout
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
@@ -23,6 +22,7 @@ from miros_mesh.discovery.signals import (
     ConnectionDiscoveryPayload,
 )
 from miros_mesh.errors import AddressError
+from miros_mesh.observer import Observer
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class AlienGate:
         *,
         is_known: Callable[[Endpoint], bool] = lambda _: False,
         allowed: Callable[[IPv4Address | IPv6Address], bool] = private_address,
-        observer: DiscoveryObserver | None = None,
+        observer: Observer | None = None,
         now: Callable[[], float] = time.monotonic,
         most_adopted: int = MOST_ADOPTED,
     ) -> None:
@@ -67,7 +67,7 @@ class AlienGate:
         self._port = port
         self._is_known = is_known
         self._allowed = allowed
-        self._observer = observer or DiscoveryObserver()
+        self._observer = observer or Observer()
         self._now = now
         self._most_adopted = most_adopted
         self._seen: OrderedDict[str, float] = OrderedDict()

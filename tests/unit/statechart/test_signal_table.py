@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -13,11 +14,12 @@ from miros_mesh.statechart import signal_table
 
 @pytest.fixture(autouse=True)
 def _guarded() -> Iterator[None]:
-    before = vars(signals).get("items")
+    before = dict(vars(signals))
     signal_table.guard()
     yield
-    if before is None:
-        vars(signals).pop("items", None)
+    for name in ("items", "append"):
+        if name not in before:
+            vars(signals).pop(name, None)
 
 
 def test_an_event_can_be_made_while_other_threads_add_names() -> None:
@@ -43,8 +45,40 @@ def test_a_guarded_table_lists_what_it_held() -> None:
 
 
 def test_the_table_is_guarded_once() -> None:
-    first = vars(signals)["items"]
+    first = dict(vars(signals))
 
     signal_table.guard()
 
-    assert vars(signals)["items"] is first
+    assert vars(signals) == first
+
+
+def test_names_that_come_at_once_get_numbers_of_their_own() -> None:
+    # Given threads that change places within a few instructions
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    start = threading.Barrier(4)
+
+    def name(who: int) -> None:
+        start.wait(10)
+        for number in range(500):
+            Event(signal=f"named_{who}_{number}")
+
+    threads = [threading.Thread(target=name, args=(who,)) for who in range(4)]
+    try:
+        # When each of them makes events with new names
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    finally:
+        sys.setswitchinterval(interval)
+    # Then no two names have one number
+    numbers = list(signals.values())
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_a_name_keeps_the_number_that_it_got() -> None:
+    number = signal_table.number("counted_here")
+    signal_table.enter(["counted_here", "counted_later"])
+    assert signal_table.number("counted_here") == signals.counted_here == number
+    assert signals.counted_later == signals["counted_later"]
