@@ -1,4 +1,4 @@
-"""What every chart of discovery is: a miros `Factory` whose states are declared in the open."""
+"""`DiscoveryChart`: the base of every chart of discovery, with declared states and signals."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ ENTRY: Final = "ENTRY_SIGNAL"
 INIT: Final = "INIT_SIGNAL"
 EXIT: Final = "EXIT_SIGNAL"
 
+# A handler returns at once, so a chart that takes longer hangs.
 JOIN_TIMEOUT_S = 5.0
 _PUBLISH_PRIORITY = 1000
 
@@ -28,7 +29,7 @@ Handler = TypeVar("Handler", bound=Callable[..., str | None])
 
 @dataclass(frozen=True)
 class Reaction:
-    """In which state a handler answers which signal, and where that may lead."""
+    """In which state a handler answers which signal, and to which states that may lead."""
 
     state: str
     signal: str
@@ -47,7 +48,7 @@ def on(state: str, signal: str, *, to: str | tuple[str, ...] = ()) -> Callable[[
 
 
 def reactions(chart: type[DiscoveryChart]) -> Iterator[tuple[Callable[..., str | None], Reaction]]:
-    """Every handler of a kind of chart with what it is declared for."""
+    """Yield every handler of a kind of chart with each declaration, those of bases first."""
     for kind in reversed(chart.__mro__):
         for handler in vars(kind).values():
             for reaction in getattr(handler, "reactions", ()):
@@ -57,7 +58,8 @@ def reactions(chart: type[DiscoveryChart]) -> Iterator[tuple[Callable[..., str |
 class DiscoveryChart(SafeChart, Factory):
     """A chart that begins when it is made and ends with `stop`.
 
-    `NEST` names its states, each with the state around it; it begins in the first one.
+    `NEST` names its states, each with the state around it; it begins in the first one. `HEARS` and
+    `PUBLISHES` name its public signals.
     """
 
     NEST: ClassVar[tuple[tuple[str, str | None], ...]]
@@ -81,6 +83,7 @@ class DiscoveryChart(SafeChart, Factory):
         self.live_spy = live_spy
         self.threads = threads or DiscoveryThreads(self.origin)
         self._owns_threads = threads is None
+        # The alarm of each signal that `later` posts; changed on the chart's thread.
         self._alarms: dict[str, Alarm] = {}
         self._notes: list[str] = []
         self.queue = self.locking_deque = DiscoveryMailbox(name, self.origin)
@@ -108,7 +111,7 @@ class DiscoveryChart(SafeChart, Factory):
             self.threads.enlist(self.thread)
 
     def subscribe(self, event_or_signal: Event | int, queue_type: str | None = None) -> None:
-        """Hear a signal of the fabric from this moment on."""
+        """Hear a public signal from now on, on a running chart too; `queue_type` is ignored."""
         if isinstance(event_or_signal, Event):
             name = event_or_signal.signal_name
         else:
@@ -116,33 +119,33 @@ class DiscoveryChart(SafeChart, Factory):
         fabric.subscribe(self.fabric, self.queue, name)
 
     def publish(self, event: Event, priority: int | None = None) -> None:
-        """Let every chart of the node hear a public signal."""
+        """Publish a signal to every chart that hears it. Raises `ValueError` for any other."""
         if event.signal_name not in self.PUBLISHES:
             raise ValueError(f"{type(self).__name__} does not declare {event.signal_name}")
         self.scribble(f"PUBLISH:({event.signal_name}, PRIORITY:{priority or _PUBLISH_PRIORITY})")
         self.fabric.publish(event, priority or _PUBLISH_PRIORITY)
 
     def tell(self, signal: str, payload: Any = None) -> bool:
-        """Post an event, from any thread; False when the chart takes none any more."""
+        """Post an event, from any thread; False when the chart has stopped, or is flooded."""
         return self.queue.put(Event(signal=signal, payload=payload)) is None
 
     def later(self, signal: str, seconds: float, payload: Any = None) -> None:
-        """Post an event in so many seconds; one that waits under the same signal is replaced."""
+        """Post an event in so many seconds, in place of one that waits under the same signal."""
         self.cancel(signal)
         self._alarms[signal] = self.threads.timer.after(seconds, lambda: self.tell(signal, payload))
 
     def cancel(self, signal: str) -> None:
-        """Forget the event that waits under a signal."""
+        """Do not post the event that waits under a signal, if there is one."""
         if alarm := self._alarms.pop(signal, None):
             alarm.cancel()
 
     def note(self, content: object) -> None:
-        """Show something in the live trace, after the line of the present step."""
+        """Print something in the live trace, after the line of the present step."""
         if self.live_trace:
             self._notes.append(str(content))
 
     def dismiss(self) -> None:
-        """Begin to stop, without waiting: the chart hears and does nothing more."""
+        """Begin to stop, without waiting: the chart handles no further event."""
         fabric.unsubscribe(self.fabric, self.queue)
         for alarm in list(self._alarms.values()):
             alarm.cancel()
@@ -150,7 +153,7 @@ class DiscoveryChart(SafeChart, Factory):
         self.queue.append(Event(signal=signals.STOP_ACTIVE_OBJECT_SIGNAL))
 
     def stop(self) -> None:
-        """End the chart, its one-shots, and the charts that it made."""
+        """Stop the chart, its alarms, and the charts that it made; from any thread, also again."""
         self.dismiss()
         if self.thread and self.thread is not threading.current_thread():
             self.thread.join(JOIN_TIMEOUT_S)
@@ -161,10 +164,10 @@ class DiscoveryChart(SafeChart, Factory):
             self.threads.stop()
 
     def left_unhandled(self, event: Event) -> None:
-        """Let go of what an event holds that came too late."""
+        """Release what an event holds that came too late to be handled."""
 
     def stop_children(self) -> None:
-        """Stop the charts that this one made; its own thread has ended."""
+        """Stop the charts that this one made; called when its own thread has ended."""
 
     def _died(self, error: BaseException) -> None:
         fabric.unsubscribe(self.fabric, self.queue)
@@ -180,7 +183,7 @@ class DiscoveryChart(SafeChart, Factory):
 
 
 def _problems(chart: type[DiscoveryChart]) -> Iterator[str]:
-    """What is wrong with the declarations of a kind of chart."""
+    """Yield what is wrong with the declarations of a kind of chart."""
     states: list[str] = []
     for state, parent in chart.NEST:
         if parent is not None and parent not in states:

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from miros import Event
 
 from miros_mesh.address import Endpoint
-from miros_mesh.discovery.addresses import lan_candidates, lan_is_off, own_addresses, with_own
+from miros_mesh.discovery.addresses import lan_is_off, own_addresses, with_own
 from miros_mesh.discovery.chart import ENTRY, EXIT, DiscoveryChart, on
 from miros_mesh.discovery.known_brokers import KnownBrokers
 from miros_mesh.discovery.ports import AddressScanner, BrokerProbe, NameService, PeerSink
@@ -20,7 +20,9 @@ from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.settings import DiscoverySettings
 from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
-from miros_mesh.discovery.sources.aliens import AlienChart, AlienGate
+from miros_mesh.discovery.sources.alien_gate import AlienGate
+from miros_mesh.discovery.sources.aliens import AlienChart
+from miros_mesh.discovery.sources.candidates import lan_candidates
 from miros_mesh.discovery.sources.dns import DnsChart
 from miros_mesh.discovery.sources.lan import LanChart
 from miros_mesh.discovery.sources.man_net import ManNetChart
@@ -32,13 +34,14 @@ from miros_mesh.errors import AddressError
 logger = logging.getLogger(__name__)
 
 NAME: Final = "producer_factory_chart"
+# A change that the sink refuses is handed over again after such a pause, so often at most.
 RETRY_S: Final = (0.1, 1.0)
 MOST_TRIES: Final = 10
 
 
 @dataclass(frozen=True)
 class Change:
-    """Something that the node has not been told yet."""
+    """A broker that was found or lost, which the node has not taken yet."""
 
     endpoint: Endpoint
     found: bool
@@ -46,7 +49,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A `CONNECTION_DISCOVERY` with every address of its hosts, and of home."""
+    """A `CONNECTION_DISCOVERY` with every address of its hosts and of home."""
 
     hosts: Mapping[Endpoint, frozenset[str]]
     dead: tuple[Endpoint, ...]
@@ -54,7 +57,7 @@ class Resolved:
 
 
 class ProducerFactoryChart(DiscoveryChart):
-    """Hears `CONNECTION_DISCOVERY`; what comes while the node is being told waits its turn."""
+    """Hears `CONNECTION_DISCOVERY`, and defers what comes while the node is being told."""
 
     NEST = (
         ("producer_discovery", None),
@@ -71,7 +74,6 @@ class ProducerFactoryChart(DiscoveryChart):
         sink: PeerSink,
         scanner: AddressScanner | None = None,
         name_service: NameService | None = None,
-        gate: AlienGate | None = None,
         refusals: RefusedBrokers | None = None,
         **common: Any,
     ) -> None:
@@ -89,12 +91,12 @@ class ProducerFactoryChart(DiscoveryChart):
         self._sink = sink
         self._scanner = scanner
         self._names = name_service or SystemNames()
-        self._refusals = RefusedBrokers(settings.refused_pause_s) if refusals is None else refusals
+        self._refusals = RefusedBrokers() if refusals is None else refusals
         self._known = KnownBrokers(settings.home, settings.peer_forget_after_s)
-        self._gate = gate or self._new_gate()
+        self._gate = AlienGate(settings.port, is_known=self._known.is_known, observer=self.observer)
         self._changes: list[Change] = []
         self._tries = 0
-        # One `ips_discovered` at a time, or the node would hear of a broker twice.
+        # Whether `ips_discovered` is posted: a second one would tell the node the same again.
         self._announced = False
         self.children: list[DiscoveryChart] = []
         self.aliens: AlienChart | None = None
@@ -102,19 +104,19 @@ class ProducerFactoryChart(DiscoveryChart):
 
     @property
     def peers(self) -> tuple[Endpoint, ...]:
-        """The brokers that are known now."""
+        """The brokers that are known now, without home."""
         return self._known.peers
 
     @on("producer_discovery", ENTRY)
     def producer_discovery_entry(self, _: Event) -> None:
-        # Every address of home, before a stranger names one of them.
+        # Every address of home, before an unknown node names one of them.
         self._look_up(ConnectionDiscoveryPayload((), (), NAME))
         self._start_searches()
 
     @on("producer_discovery", CONNECTION_DISCOVERY)
     def connection_discovery(self, event: Event) -> None:
         if problem := _payload_problem(event.payload):
-            logger.error("a CONNECTION_DISCOVERY is left out: %s", problem)
+            logger.error("a CONNECTION_DISCOVERY is ignored: %s", problem)
         else:
             self._look_up(event.payload)
 
@@ -127,7 +129,7 @@ class ProducerFactoryChart(DiscoveryChart):
     def hosts_resolved(self, event: Event) -> None:
         resolved = event.payload
         if isinstance(resolved, Exception):
-            logger.error("a discovery cannot be used", exc_info=resolved)
+            logger.error("a CONNECTION_DISCOVERY is ignored: its look-up failed", exc_info=resolved)
             return
         self._known.at_home(resolved.home)
         for endpoint, addresses in resolved.hosts.items():
@@ -210,9 +212,10 @@ class ProducerFactoryChart(DiscoveryChart):
             self.children.append(self._lan())
         if "dns" in wanted:
             self.children.append(self._dns())
-        if self._gate.policy != "ignore":
+        if self.settings.aliens != "ignore":
             self.aliens = AlienChart(
                 self._gate,
+                policy=self.settings.aliens,
                 send_scout=self._send_scout,
                 port=self.settings.port,
                 **self._common,
@@ -260,14 +263,6 @@ class ProducerFactoryChart(DiscoveryChart):
             **self._common,
         )
 
-    def _new_gate(self) -> AlienGate:
-        return AlienGate(
-            self.settings.aliens,
-            self.settings.port,
-            is_known=self._known.is_known,
-            observer=self.observer,
-        )
-
     def _send_scout(self, host: str, source: str) -> RabbitConsumerScoutChart:
         return RabbitConsumerScoutChart(
             host,
@@ -299,13 +294,16 @@ class ProducerFactoryChart(DiscoveryChart):
                 yield Endpoint.parse(host, self.settings.port)
             except AddressError as error:
                 # Not quoted: what stands there may be a URL with a password.
-                who = discovery.dispatcher
                 logger.warning(
-                    "entry %d of %s told by %r is left out: %s", number, told, who, error
+                    "entry %d of %s from %r is ignored: %s",
+                    number,
+                    told,
+                    discovery.dispatcher,
+                    error,
                 )
 
     def _addresses_of(self, endpoints: Iterable[Endpoint]) -> dict[Endpoint, frozenset[str]]:
-        """Every host with its addresses; a name that cannot be looked up now stands for itself."""
+        """Return each host with its addresses; a name whose look-up fails stands for itself."""
         known = {endpoint: frozenset({endpoint.host}) for endpoint in endpoints}
         names = {str(endpoint): endpoint for endpoint in known if not endpoint.ip}
         calls = {name: partial(self._names.endpoints, name, names[name].port) for name in names}
@@ -317,7 +315,7 @@ class ProducerFactoryChart(DiscoveryChart):
         return known
 
     def _tell_node(self, changes: Iterable[Change]) -> list[Change]:
-        """The changes that the node did not take, and what came after them for the same broker."""
+        """Return the changes that the node did not take, and later ones for the same brokers."""
         left: list[Change] = []
         for change in changes:
             try:
@@ -326,13 +324,17 @@ class ProducerFactoryChart(DiscoveryChart):
                 else:
                     left.append(change)
             except Exception:
-                logger.exception("the node did not take %s; it is told again", change.endpoint)
+                logger.exception("the node refused %s; it is handed over again", change.endpoint)
                 left.append(change)
         return left
 
     def _give_up(self) -> None:
         for change in self._changes:
-            logger.error("the node does not take %s; it has to be found anew", change.endpoint)
+            logger.error(
+                "the node refused %s %d times; it is forgotten until it is found anew",
+                change.endpoint,
+                MOST_TRIES,
+            )
             self._known.strike(change.endpoint)
         self._changes = []
         self._tries = 0

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
+from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.errors import ChartNameTakenError, MeshError, StoppedError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
@@ -25,7 +26,9 @@ from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.node_status import StatusNetwork
 from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import Snoop
-from miros_mesh.node.discovery_bridge import Search, marks_of
+from miros_mesh.node.discovery_bridge import DiscoveryBridge
+from miros_mesh.node.discovery_settings import refusals_of, settings_of
+from miros_mesh.node.link_probe import LinkProbe, marks_of
 from miros_mesh.node.peer_signals import PeerSignals
 from miros_mesh.node.queues import NodeQueues
 from miros_mesh.observer import Observers, Tracer
@@ -79,8 +82,9 @@ class Node:
         self.home = _home_broker(config)
         self.peer_signals = PeerSignals(self.identity.node, NETWORKS[0], self.home.name)
         self._vitals = Vitals(self.home.name)
-        self.search = Search(config, self.identity.node) if config.discovery_sources else None
-        searching = (self.search,) if self.search else ()
+        self._bridge = DiscoveryBridge(config) if config.discovery_sources else None
+        self._discovery: Discovery | None = None
+        searching = (self._bridge,) if self._bridge else ()
         self.observer = Observers(self._vitals, self.peer_signals, *searching, *config.observers)
         self.tracer = next((each for each in config.observers if isinstance(each, Tracer)), None)
         self._charts: dict[str, Inbox | None] = {}
@@ -146,9 +150,9 @@ class Node:
             link, self._stopped = self._link, True
         if link is None:
             return self._report
-        if self.search:
-            # First, so that nobody is found while all others end.
-            self.search.stop(_JOIN_TIMEOUT_S)
+        if self._discovery:
+            # First, so that no broker is found while the others are given up.
+            self._discovery.stop(_JOIN_TIMEOUT_S)
         self.repair.stop(_JOIN_TIMEOUT_S)
         if self.recorder.runs:
             self.recorder.stop(_JOIN_TIMEOUT_S)
@@ -167,7 +171,7 @@ class Node:
     def abandon(self) -> None:
         """In a forked child: this node is the parent's."""
         self.forked = True
-        self.search = None
+        self._discovery = None
         if self._link:
             self._link.abandon()
 
@@ -323,8 +327,16 @@ class Node:
         asked = self.queues.of_repair(REPAIR, self.repair.routing_key)
         self.subscriber.add(asked, self.repair.receive, self._add_timeout_s)
         self.repair.start()
-        if self.search:
-            self.search.start(link, self.peers, self.mesh, self.observer)
+        if self._bridge:
+            self._discovery = discovery = Discovery(
+                settings_of(config, self.name),
+                probe=LinkProbe(config, link),
+                sink=self._bridge,
+                observer=self.observer,
+                refusals=refusals_of(config),
+            )
+            self._bridge.attach(discovery, self.peers, self.mesh)
+            discovery.start()
 
     @property
     def _largest_message(self) -> int:

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from miros_mesh.discovery.chart import DiscoveryChart
 from miros_mesh.discovery.mailbox import DiscoveryMailbox
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.scout_batch import SendScout
-from miros_mesh.discovery.sources import aliens
+from miros_mesh.discovery.settings import DiscoverySettings
+from miros_mesh.discovery.sources import alien_gate
 from miros_mesh.discovery.threads import DiscoveryThreads
 from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.observer import Observer
@@ -27,6 +29,29 @@ from support.waiting import wait_until
 ROUTING_KEY = "heya.man"
 EXCHANGE = "miros.mesh.exchange"
 ORIGIN = "this-node"
+
+
+def settings(**given: Any) -> DiscoverySettings:
+    """Settings that look nowhere; what a node's settings would say is as a test gives it."""
+    defaults: dict[str, Any] = {
+        "node": "node",
+        "routing_key": ROUTING_KEY,
+        "exchange_name": EXCHANGE,
+        "sources": (),
+        "port": 5672,
+        "home": (),
+        "scope": "",
+        "hosts_files": (),
+        "cache_path": Path("cache.json"),
+        "cache_max_age_s": 1800.0,
+        "ipv6": False,
+        "dns_names": (),
+        "peer_forget_after_s": 3600.0,
+        "aliens": "adopt",
+        "live_trace": False,
+        "live_spy": False,
+    }
+    return DiscoverySettings(**{**defaults, **given})
 
 
 class Brokers:
@@ -188,7 +213,7 @@ def threads(name: str = "test") -> Iterator[DiscoveryThreads]:
         made.stop()
 
 
-_crews_of_scouts: list[DiscoveryThreads] = []
+_threads_of_scouts: list[DiscoveryThreads] = []
 
 
 @contextmanager
@@ -199,14 +224,14 @@ def running(*charts: Any) -> Iterator[Any]:
     finally:
         for chart in charts:
             chart.stop()
-        while _crews_of_scouts:
-            _crews_of_scouts.pop().stop()
+        while _threads_of_scouts:
+            _threads_of_scouts.pop().stop()
 
 
 def scouts(brokers: Brokers, **common: Any) -> SendScout:
     """What sends scouts to these brokers; `running` ends them."""
-    common["threads"] = DiscoveryThreads("scouts")
-    _crews_of_scouts.append(common["threads"])
+    common = {"timeout_s": 2.0, **common, "threads": DiscoveryThreads("scouts")}
+    _threads_of_scouts.append(common["threads"])
 
     def send(host: str, source: str) -> RabbitConsumerScoutChart:
         return RabbitConsumerScoutChart(
@@ -235,5 +260,5 @@ def publish(chart: DiscoveryChart, signal: str, payload: Any = None) -> None:
 
 def switch_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the charts believe in a local network; its candidates and the brokers are a test's."""
-    for module in (aliens, producer_factory):
+    for module in (alien_gate, producer_factory):
         monkeypatch.setattr(module, "lan_is_off", lambda: False)

@@ -1,4 +1,4 @@
-"""`ManNetChart`: the hosts that somebody wrote into a file."""
+"""`ManNetChart`: the hosts that are listed in a file."""
 
 from __future__ import annotations
 
@@ -29,17 +29,13 @@ from miros_mesh.errors import AddressError
 logger = logging.getLogger(__name__)
 
 NAME: Final = "man_net_chart"
-HOSTS_FILE: Final = ".miros_mesh_hosts.json"
-ANCESTORS_HOSTS_FILE: Final = ".miros_rabbitmq_hosts.json"
 DEFAULT_JSON: Final = '{"hosts": []}'
 NO_LIST: Final = 'there is no list under "hosts"'
 MOST_HOSTS: Final = 1024
-SOON_S: Final = 2.0
-SELDOM_S: Final = 60.0
 
 
 class ManNetChart(DiscoveryChart):
-    """Scouts the hosts of the hosts files, tells the live ones, and looks again by itself."""
+    """Scouts the hosts of the hosts files, publishes the live ones, and looks again by itself."""
 
     NEST = (
         ("read_and_evaluate_network_details", None),
@@ -54,15 +50,16 @@ class ManNetChart(DiscoveryChart):
         exchange_name: str,
         *,
         send_scout: SendScout,
-        cache_file_path: Path | str | Sequence[Path | str] = (HOSTS_FILE, ANCESTORS_HOSTS_FILE),
+        cache_file_path: Path | str | Sequence[Path | str],
+        look_again_s: tuple[float, float],
         port: int = DEFAULT_PORTS["amqp"],
-        look_again_s: tuple[float, float] = (SOON_S, SELDOM_S),
         **common: Any,
     ) -> None:
         super().__init__(NAME, **common)
         self.routing_key = routing_key
         self.exchange_name = exchange_name
         paths = (cache_file_path,) if isinstance(cache_file_path, Path | str) else cache_file_path
+        # The hosts of each file; None while it is read.
         self._hosts_of: dict[str, tuple[str, ...] | None] = {str(path): None for path in paths}
         self._there: dict[str, bool] = {}
         self._no_file_said = False
@@ -84,7 +81,7 @@ class ManNetChart(DiscoveryChart):
 
     @property
     def dead_hosts(self) -> tuple[str, ...]:
-        """The listed hosts that did not."""
+        """The listed hosts that did not answer as ours in it."""
         return self._batch.dead
 
     @on("read_and_evaluate_network_details", ENTRY)
@@ -121,7 +118,7 @@ class ManNetChart(DiscoveryChart):
     @on("read_and_evaluate_network_details", EVALUATE_HOSTS_FILE)
     @on("read_and_evaluate_network_details", "evaluate_again")
     def evaluate_hosts_file(self, _: Event) -> None:
-        # An evaluation under way ends first: asked often enough, it would never.
+        # An evaluation under way ends first: begun anew at each request, it might never end.
         if None in self._hosts_of.values() or not self._batch.complete:
             self.later("evaluate_again", self._soon_s)
         else:
@@ -148,8 +145,8 @@ class ManNetChart(DiscoveryChart):
         if self._batch.complete:
             self.post_fifo(Event(signal="network_evaluated"))
         elif event.payload.result:
-            # Nobody waits for a dead host to be found dead. It alone: all of them, each time that
-            # one of many answers, would be more work than looking at them.
+            # A live host is told at once, not when the last dead one is found dead. It alone: to
+            # tell all of them at each answer would be more work than looking at them.
             self._publish_discovery((event.payload.ip_address,))
 
     def stop_children(self) -> None:
@@ -166,7 +163,7 @@ class ManNetChart(DiscoveryChart):
 
     def _listed(self, name: str, hosts: Any) -> tuple[str, ...]:
         if not isinstance(hosts, list):
-            self._name_wrong(f"{name} is of no use", NO_LIST)
+            self._name_wrong(f"{name} is ignored", NO_LIST)
             return ()
         return tuple(
             host.strip()
@@ -206,7 +203,7 @@ class ManNetChart(DiscoveryChart):
         self.publish(Event(signal=CONNECTION_DISCOVERY, payload=payload))
 
     def _look_again_later(self) -> None:
-        """Soon after something changed, then less and less often."""
+        """Look again soon after something changed, then at pauses that double up to the longest."""
         changed = self.dead_hosts != self._dead_before
         self._dead_before = self.dead_hosts
         self._pause_s = self._soon_s if changed else min(self._pause_s * 2, self._seldom_s)
