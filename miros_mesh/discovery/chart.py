@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar
 
 from miros import Event, Factory, return_status, signals
 
+from miros_mesh.address import Endpoint
 from miros_mesh.discovery.mailbox import DiscoveryMailbox
+from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
 from miros_mesh.discovery.threads import Alarm, DiscoveryThreads
 from miros_mesh.observer import Observer
 from miros_mesh.statechart import fabric, signal_table
@@ -88,6 +90,17 @@ class DiscoveryChart(SafeChart, Factory):
         self._notes: list[str] = []
         self.queue = self.locking_deque = DiscoveryMailbox(name, self.origin)
 
+    @property
+    def common(self) -> dict[str, Any]:
+        """The arguments by which the charts that this one makes become those of the same node."""
+        return {
+            "threads": self.threads,
+            "origin": self.origin,
+            "observer": self.observer,
+            "live_trace": self.live_trace,
+            "live_spy": self.live_spy,
+        }
+
     def begin(self) -> None:
         """Build the states and start; the last line of a chart's constructor.
 
@@ -124,6 +137,17 @@ class DiscoveryChart(SafeChart, Factory):
             raise ValueError(f"{type(self).__name__} does not declare {event.signal_name}")
         self.scribble(f"PUBLISH:({event.signal_name}, PRIORITY:{priority or _PUBLISH_PRIORITY})")
         self.fabric.publish(event, priority or _PUBLISH_PRIORITY)
+
+    def publish_brokers(self, live: Sequence[str], dead: Sequence[str] = (), *, port: int) -> None:
+        """Publish `CONNECTION_DISCOVERY`; `port` is that of hosts which are named without one."""
+        payload = ConnectionDiscoveryPayload(
+            hosts=tuple(live),
+            amqp_urls=tuple(Endpoint.parse(host, port).url for host in live),
+            dispatcher=self.name,
+            dead=tuple(dead),
+            origin=self.origin,
+        )
+        self.publish(Event(signal=CONNECTION_DISCOVERY, payload=payload))
 
     def tell(self, signal: str, payload: Any = None) -> bool:
         """Post an event, from any thread; False when the chart has stopped, or is flooded."""

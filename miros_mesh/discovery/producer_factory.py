@@ -80,13 +80,6 @@ class ProducerFactoryChart(DiscoveryChart):
         common = {"live_trace": settings.live_trace, "live_spy": settings.live_spy, **common}
         super().__init__(NAME, origin=settings.origin, **common)
         self.settings = settings
-        self._common: dict[str, Any] = {
-            "threads": self.threads,
-            "origin": self.origin,
-            "observer": self.observer,
-            "live_trace": self.live_trace,
-            "live_spy": self.live_spy,
-        }
         self._probe = probe
         self._sink = sink
         self._scanner = scanner
@@ -218,7 +211,7 @@ class ProducerFactoryChart(DiscoveryChart):
                 policy=self.settings.aliens,
                 send_scout=self._send_scout,
                 port=self.settings.port,
-                **self._common,
+                **self.common,
             )
             self.children.append(self.aliens)
 
@@ -230,7 +223,7 @@ class ProducerFactoryChart(DiscoveryChart):
             cache_file_path=self.settings.hosts_files,
             port=self.settings.port,
             look_again_s=self.settings.look_again_s,
-            **self._common,
+            **self.common,
         )
 
     def _lan(self) -> LanChart:
@@ -248,7 +241,7 @@ class ProducerFactoryChart(DiscoveryChart):
             scanner=scanner,
             port=settings.port,
             is_connected=self._known.is_connected,
-            **self._common,
+            **self.common,
         )
 
     def _dns(self) -> DnsChart:
@@ -260,7 +253,7 @@ class ProducerFactoryChart(DiscoveryChart):
             name_service=self._names,
             port=self.settings.port,
             interval_s=self.settings.dns_interval_s,
-            **self._common,
+            **self.common,
         )
 
     def _send_scout(self, host: str, source: str) -> RabbitConsumerScoutChart:
@@ -273,7 +266,7 @@ class ProducerFactoryChart(DiscoveryChart):
             refusals=self._refusals,
             source=source,
             timeout_s=self.settings.scout_timeout_s,
-            **self._common,
+            **self.common,
         )
 
     def _resolve(self, discovery: ConnectionDiscoveryPayload) -> Resolved:

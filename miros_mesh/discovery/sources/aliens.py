@@ -11,11 +11,7 @@ from miros_mesh.address import Endpoint
 from miros_mesh.discovery.chart import DiscoveryChart, on
 from miros_mesh.discovery.scout_batch import ScoutBatch, SendScout
 from miros_mesh.discovery.settings import AlienPolicy
-from miros_mesh.discovery.signals import (
-    AMQP_CONSUMER_CHECK,
-    CONNECTION_DISCOVERY,
-    ConnectionDiscoveryPayload,
-)
+from miros_mesh.discovery.signals import AMQP_CONSUMER_CHECK, CONNECTION_DISCOVERY
 from miros_mesh.discovery.sources.alien_gate import PER_SECOND, AlienGate
 
 logger = logging.getLogger(__name__)
@@ -106,8 +102,6 @@ class AlienChart(DiscoveryChart):
         self._batch.stop()
 
     def _adopt(self, host: str) -> None:
-        endpoint = Endpoint.parse(host, self._port)
-        self._gate.adopt(endpoint)
+        self._gate.adopt(Endpoint.parse(host, self._port))
         self.observer.alien(outcome="adopted")
-        payload = ConnectionDiscoveryPayload((host,), (endpoint.url,), NAME, origin=self.origin)
-        self.publish(Event(signal=CONNECTION_DISCOVERY, payload=payload))
+        self.publish_brokers((host,), port=self._port)

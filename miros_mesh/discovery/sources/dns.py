@@ -16,7 +16,6 @@ from miros_mesh.discovery.scout_batch import ScoutBatch, SendScout
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
     CONNECTION_DISCOVERY,
-    ConnectionDiscoveryPayload,
 )
 from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S
 from miros_mesh.discovery.threads import about
@@ -123,13 +122,13 @@ class DnsChart(DiscoveryChart):
         if self._batch.complete:
             self.post_fifo(Event(signal="network_evaluated"))
         elif event.payload.result:
-            self._publish_discovery((event.payload.ip_address,))
+            self.publish_brokers((event.payload.ip_address,), port=self._port)
 
     @on("scout_addresses", "network_evaluated", to="watch_names")
     def network_evaluated(self, _: Event) -> str:
         self._ours_at |= dict.fromkeys(self._batch.live, time.monotonic())
         live = tuple(self._ours_at)
-        self._publish_discovery(live, (*self._batch.dead, *self._vanished))
+        self.publish_brokers(live, (*self._batch.dead, *self._vanished), port=self._port)
         seconds = time.monotonic() - self._began_at
         self.observer.searched(source="dns", found=len(live), seconds=seconds)
         self.later("look_up", about(self._interval_s))
@@ -154,13 +153,3 @@ class DnsChart(DiscoveryChart):
             self._silent.add(name)
             logger.warning("the look-up of %s failed; it is tried again: %s", name, found)
         return ()
-
-    def _publish_discovery(self, live: tuple[str, ...], dead: tuple[str, ...] = ()) -> None:
-        payload = ConnectionDiscoveryPayload(
-            hosts=live,
-            amqp_urls=tuple(Endpoint.parse(host, self._port).url for host in live),
-            dispatcher=NAME,
-            dead=dead,
-            origin=self.origin,
-        )
-        self.publish(Event(signal=CONNECTION_DISCOVERY, payload=payload))

@@ -23,7 +23,6 @@ from miros_mesh.discovery.signals import (
     CacheFileReadPayload,
     CacheReadPayload,
     CacheWritePayload,
-    ConnectionDiscoveryPayload,
     RequestPayload,
 )
 from miros_mesh.discovery.sources.cache_file import CacheFileChart
@@ -81,22 +80,19 @@ class LanChart(DiscoveryChart):
 
     @on("read_or_discover_network_details", ENTRY)
     def read_or_discover_network_details_entry(self, _: Event) -> None:
-        common: dict[str, Any] = {
-            "threads": self.threads,
-            "origin": self.origin,
-            "observer": self.observer,
-            "live_trace": self.live_trace,
-            "live_spy": self.live_spy,
-        }
         self._cache = CacheFileChart(
-            self._cache_file_path, default_json=DEFAULT_JSON, ours=is_cache, tidy=newest, **common
+            self._cache_file_path,
+            default_json=DEFAULT_JSON,
+            ours=is_cache,
+            tidy=newest,
+            **self.common,
         )
         self._recce = LanRecceChart(
             self.routing_key,
             self.exchange_name,
             send_scout=self._send_scout,
             scanner=self._scanner,
-            **common,
+            **self.common,
         )
         self._read_cache()
 
@@ -118,13 +114,7 @@ class LanChart(DiscoveryChart):
 
     @on("read_or_discover_network_details", "connections_discovered")
     def connections_discovered(self, _: Event) -> None:
-        payload = ConnectionDiscoveryPayload(
-            hosts=self.addresses,
-            amqp_urls=tuple(Endpoint.parse(each, self._port).url for each in self.addresses),
-            dispatcher=NAME,
-            origin=self.origin,
-        )
-        self.publish(Event(signal=CONNECTION_DISCOVERY, payload=payload))
+        self.publish_brokers(self.addresses, port=self._port)
         self.later("cache_outdated", self._until_outdated_s())
 
     @on("read_or_discover_network_details", "cache_outdated")
@@ -186,7 +176,7 @@ class LanChart(DiscoveryChart):
         return lifetime_s if addresses else lifetime_s / 10
 
     def _until_outdated_s(self) -> float:
-        """Random, so that one process searches first and spares the others their search."""
+        """Return a random time, so that one process searches and the others use its result."""
         left = self._found_at + self._lifetime_s(self.addresses) - time.time()
         return max(left, 1.0) * between(1.0, 1.1)
 

@@ -20,7 +20,6 @@ from miros_mesh.discovery.signals import (
     CONNECTION_DISCOVERY,
     EVALUATE_HOSTS_FILE,
     CacheFileReadPayload,
-    ConnectionDiscoveryPayload,
 )
 from miros_mesh.discovery.sources.cache_file import CacheFileChart
 from miros_mesh.discovery.threads import about
@@ -91,10 +90,7 @@ class ManNetChart(DiscoveryChart):
                 path,
                 default_json=DEFAULT_JSON,
                 foreign=NO_LIST,
-                threads=self.threads,
-                origin=self.origin,
-                live_trace=self.live_trace,
-                live_spy=self.live_spy,
+                **self.common,
             )
             for path in self._hosts_of
         ]
@@ -126,7 +122,7 @@ class ManNetChart(DiscoveryChart):
 
     @on("read_and_evaluate_network_details", "network_evaluated")
     def network_evaluated(self, _: Event) -> None:
-        self._publish_discovery(self.live_hosts, self.dead_hosts)
+        self.publish_brokers(self.live_hosts, self.dead_hosts, port=self._port)
         seconds = time.monotonic() - self._began_at
         self.observer.searched(source="manual", found=len(self.live_hosts), seconds=seconds)
         self._look_again_later()
@@ -147,7 +143,7 @@ class ManNetChart(DiscoveryChart):
         elif event.payload.result:
             # A live host is told at once, not when the last dead one is found dead. It alone: to
             # tell all of them at each answer would be more work than looking at them.
-            self._publish_discovery((event.payload.ip_address,))
+            self.publish_brokers((event.payload.ip_address,), port=self._port)
 
     def stop_children(self) -> None:
         self._batch.stop()
@@ -191,16 +187,6 @@ class ManNetChart(DiscoveryChart):
         if missing and not self._no_file_said:
             logger.info("no hosts file: looked for %s", ", ".join(self._hosts_of))
         self._no_file_said = missing
-
-    def _publish_discovery(self, live: tuple[str, ...], dead: tuple[str, ...] = ()) -> None:
-        payload = ConnectionDiscoveryPayload(
-            hosts=live,
-            amqp_urls=tuple(Endpoint.parse(host, self._port).url for host in live),
-            dispatcher=NAME,
-            dead=dead,
-            origin=self.origin,
-        )
-        self.publish(Event(signal=CONNECTION_DISCOVERY, payload=payload))
 
     def _look_again_later(self) -> None:
         """Look again soon after something changed, then at pauses that double up to the longest."""

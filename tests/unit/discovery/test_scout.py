@@ -7,7 +7,6 @@ import threading
 import pytest
 from miros import Event
 
-from miros_mesh.address import Endpoint
 from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.signals import (
@@ -134,16 +133,6 @@ def test_a_broker_that_refused_our_credentials_is_not_asked_again() -> None:
             with running(scout(brokers, refusals=refusals)):
                 assert heard.wait_for(AMQP_CONSUMER_CHECK, count).verdict is Verdict.CREDENTIALS
     assert brokers.asked == [ADDRESS]
-
-
-def test_a_refusal_is_forgotten_after_its_time() -> None:
-    now = [100.0]
-    refusals = RefusedBrokers(pause_s=60, now=lambda: now[0])
-    endpoint = Endpoint(ADDRESS, 5672)
-    refusals.add(endpoint)
-    assert endpoint in refusals
-    now[0] += 60
-    assert endpoint not in refusals
 
 
 def test_a_probe_that_raises_is_a_verdict_and_not_the_end_of_the_chart(caplog) -> None:
