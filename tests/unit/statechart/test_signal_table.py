@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 from miros import Event, signals
+from miros.event import SignalSource
 
 from miros_mesh.statechart import signal_table
 
@@ -52,26 +52,27 @@ def test_the_table_is_guarded_once() -> None:
     assert vars(signals) == first
 
 
-def test_names_that_come_at_once_get_numbers_of_their_own() -> None:
-    # Given threads that change places within a few instructions
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    start = threading.Barrier(4)
+def test_names_that_come_at_once_get_numbers_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given that other threads get in between the two steps in which miros adds a name
+    pause, start = threading.Event(), threading.Barrier(4)
+
+    def append(table: SignalSource, name: str) -> None:
+        number = len(table) + 1
+        pause.wait(0.01)
+        table[name] = number
+
+    monkeypatch.setattr(type(signals), "append", append)
 
     def name(who: int) -> None:
         start.wait(10)
-        for number in range(500):
-            Event(signal=f"named_{who}_{number}")
+        Event(signal=f"named_at_once_{who}")
 
+    # When several threads make events with new names at once
     threads = [threading.Thread(target=name, args=(who,)) for who in range(4)]
-    try:
-        # When each of them makes events with new names
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
-    finally:
-        sys.setswitchinterval(interval)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
     # Then no two names have one number
     numbers = list(signals.values())
     assert len(set(numbers)) == len(numbers)
