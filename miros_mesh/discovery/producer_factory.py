@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from miros import Event
 
 from miros_mesh.address import Endpoint
-from miros_mesh.discovery.addresses import lan_is_off, own_addresses, with_own
+from miros_mesh.discovery.addresses import lan_is_off
 from miros_mesh.discovery.chart import ENTRY, EXIT, DiscoveryChart, on
 from miros_mesh.discovery.known_brokers import KnownBrokers
 from miros_mesh.discovery.ports import AddressScanner, BrokerProbe, NameService, PeerSink
 from miros_mesh.discovery.refused_brokers import RefusedBrokers
+from miros_mesh.discovery.resolver import Resolver, payload_problem
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.settings import DiscoverySettings
 from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
@@ -26,10 +26,9 @@ from miros_mesh.discovery.sources.candidates import lan_candidates
 from miros_mesh.discovery.sources.dns import DnsChart
 from miros_mesh.discovery.sources.lan import LanChart
 from miros_mesh.discovery.sources.man_net import ManNetChart
-from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S, SystemNames
+from miros_mesh.discovery.sources.name_service import SystemNames
 from miros_mesh.discovery.sources.tcp_scanner import TcpScanner
 from miros_mesh.discovery.threads import between
-from miros_mesh.errors import AddressError
 
 logger = logging.getLogger(__name__)
 
@@ -45,15 +44,6 @@ class Change:
 
     endpoint: Endpoint
     found: bool
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """A `CONNECTION_DISCOVERY` with every address of its hosts and of home."""
-
-    hosts: Mapping[Endpoint, frozenset[str]]
-    dead: tuple[Endpoint, ...]
-    home: Mapping[Endpoint, frozenset[str]]
 
 
 class ProducerFactoryChart(DiscoveryChart):
@@ -84,6 +74,7 @@ class ProducerFactoryChart(DiscoveryChart):
         self._sink = sink
         self._scanner = scanner
         self._names = name_service or SystemNames()
+        self._resolver = Resolver(self._names, self.threads.lookups, settings.port, settings.home)
         self._refusals = RefusedBrokers() if refusals is None else refusals
         self._known = KnownBrokers(settings.home, settings.peer_forget_after_s)
         self._gate = AlienGate(settings.port, is_known=self._known.is_known, observer=self.observer)
@@ -108,14 +99,15 @@ class ProducerFactoryChart(DiscoveryChart):
 
     @on("producer_discovery", CONNECTION_DISCOVERY)
     def connection_discovery(self, event: Event) -> None:
-        if problem := _payload_problem(event.payload):
+        if problem := payload_problem(event.payload):
             logger.error("a CONNECTION_DISCOVERY is ignored: %s", problem)
         else:
             self._look_up(event.payload)
 
     def _look_up(self, discovery: ConnectionDiscoveryPayload) -> None:
         self.threads.network.run(
-            lambda: self._resolve(discovery), lambda found: self.tell("hosts_resolved", found)
+            lambda: self._resolver.resolve(discovery),
+            lambda found: self.tell("hosts_resolved", found),
         )
 
     @on("producer_discovery", "hosts_resolved")
@@ -269,44 +261,6 @@ class ProducerFactoryChart(DiscoveryChart):
             **self.common,
         )
 
-    def _resolve(self, discovery: ConnectionDiscoveryPayload) -> Resolved:
-        own = own_addresses()
-        found, home = tuple(self._parsed(discovery, "hosts")), self.settings.home
-        addresses = self._addresses_of((*found, *home))
-        return Resolved(
-            hosts={endpoint: addresses[endpoint] for endpoint in found},
-            dead=tuple(self._parsed(discovery, "dead")),
-            home={endpoint: with_own(addresses[endpoint], own) for endpoint in home},
-        )
-
-    def _parsed(
-        self, discovery: ConnectionDiscoveryPayload, told: Literal["hosts", "dead"]
-    ) -> Iterable[Endpoint]:
-        for number, host in enumerate(getattr(discovery, told), 1):
-            try:
-                yield Endpoint.parse(host, self.settings.port)
-            except AddressError as error:
-                # Not quoted: what stands there may be a URL with a password.
-                logger.warning(
-                    "entry %d of %s from %r is ignored: %s",
-                    number,
-                    told,
-                    discovery.dispatcher,
-                    error,
-                )
-
-    def _addresses_of(self, endpoints: Iterable[Endpoint]) -> dict[Endpoint, frozenset[str]]:
-        """Return each host with its addresses; a name whose look-up fails stands for itself."""
-        known = {endpoint: frozenset({endpoint.host}) for endpoint in endpoints}
-        names = {str(endpoint): endpoint for endpoint in known if not endpoint.ip}
-        calls = {name: partial(self._names.endpoints, name, names[name].port) for name in names}
-        for name, found in self.threads.lookups.results(calls, LOOKUP_TIMEOUT_S).items():
-            if not isinstance(found, Exception):
-                known[names[name]] |= {each.host for each in found}
-            elif not isinstance(found, OSError):
-                logger.error("the look-up of %s failed", name, exc_info=found)
-        return known
-
     def _tell_node(self, changes: Iterable[Change]) -> list[Change]:
         """Return the changes that the node did not take, and later ones for the same brokers."""
         left: list[Change] = []
@@ -343,14 +297,3 @@ class ProducerFactoryChart(DiscoveryChart):
             self.cancel("forget_dead")
         else:
             self.later("forget_dead", max(end - time.monotonic(), 0.0))
-
-
-def _payload_problem(payload: object) -> str | None:
-    if not isinstance(payload, ConnectionDiscoveryPayload):
-        kind = type(payload).__name__
-        return f"its payload is {kind}; it has to be a ConnectionDiscoveryPayload"
-    for name in ("hosts", "dead"):
-        if not isinstance(told := getattr(payload, name), tuple | list):
-            kind = type(told).__name__
-            return f"{name} of {payload.dispatcher!r} is {kind}; it has to be a tuple of texts"
-    return None
