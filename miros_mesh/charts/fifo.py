@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from miros import Event, signals
-from miros.activeobject import LockingDeque
-from miros.hsm import HsmWithQueues
 
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.observer import NO_SPAN, Span
 from miros_mesh.signals import PUBLIC_SIGNALS
+from miros_mesh.statechart.mailbox import Mailbox
 
 # Received events wait in the inbox once this many events wait in the FIFO: the rest of miros'
 # 500 places are for the chart's own, and a full FIFO overwrites its newest event.
@@ -34,7 +33,7 @@ def event_of(arrival: Arrival) -> Any:
     return Event(signal=arrival.signal_name, payload=arrival.payload)
 
 
-class ChartQueue(LockingDeque):
+class ChartQueue(Mailbox):
     """miros' queue of an active object.
 
     `finished` hears of each handled event, with its arrival if it was received; `crowded_out` of a
@@ -59,8 +58,6 @@ class ChartQueue(LockingDeque):
         """Of the event that is or was handled last."""
         self._current: Mark | None = None
         self._thread = 0
-        # miros' queue mixes up the order when two threads post to it at once.
-        self._changing = threading.Lock()
 
     @property
     def room(self) -> int:
@@ -89,8 +86,7 @@ class ChartQueue(LockingDeque):
 
     def popleft(self) -> Any:
         """Take the next event to handle (miros calls it on the chart's thread)."""
-        with self._changing:
-            item = super().popleft()
+        item = super().popleft()
         self._thread = threading.get_ident()
         self._handled += 1
         self.last_signal = item.signal_name
@@ -103,23 +99,14 @@ class ChartQueue(LockingDeque):
 
     def append(self, item: Any) -> None:
         """Post an event at the end (miros' post_fifo)."""
-        caused, lost = self._caused(item), None
-        with self._changing:
-            if len(self.deque) == self.deque.maxlen:
-                # miros overwrites the newest event too, and now and then the oldest.
-                lost, self.deque[-1] = self.deque[-1], caused
-            else:
-                super().append(caused)
+        # miros overwrites the newest event too, and now and then the oldest.
+        lost = self.put(self._caused(item), displace=True)
         if isinstance(lost, Arrival):
             self._crowded_out(lost)
 
     def appendleft(self, item: Any) -> None:
         """Post an event at the front (miros' post_lifo)."""
-        caused = self._caused(item)
-        with self._changing:
-            # miros ignores the event as well, or pushes out one at the other end.
-            if len(self.deque) < HsmWithQueues.QUEUE_SIZE:
-                super().appendleft(caused)
+        super().appendleft(self._caused(item))
 
     def task_done(self) -> None:
         """The event was run to completion (miros calls it on the chart's thread)."""

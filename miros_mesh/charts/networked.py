@@ -8,7 +8,7 @@ import time
 import uuid
 from typing import Any
 
-from miros import ActiveObject, Event, Factory, signals
+from miros import Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
 from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
@@ -31,8 +31,8 @@ from miros_mesh.node.registry import Ending
 from miros_mesh.node.session import Session, SnoopCallback, Stream
 from miros_mesh.report import StopReport
 from miros_mesh.signals import PUBLIC_SIGNALS
-from miros_mesh.statechart import fabric, signal_table
-from miros_mesh.statechart import thread_death as deaths
+from miros_mesh.statechart import signal_table
+from miros_mesh.statechart.safe_chart import SafeChart
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ LONGEST_NAME_BYTES = 140
 _HALT_S = 0.5
 
 
-class _Networked(ActiveObject):
+class _Networked(SafeChart):
     """What both kinds of chart share."""
 
     def __init__(
@@ -87,10 +87,8 @@ class _Networked(ActiveObject):
             RoutingKeyError: a routing key that AMQP refuses.
         """
         _refuse_uncallable(on_mesh_rx=on_mesh_rx, on_trace_rx=on_trace_rx, on_spy_rx=on_spy_rx)
-        fabric.renew_in_children()
-        signal_table.guard()
-        signal_table.enter(sorted(PUBLIC_SIGNALS))
         super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])
+        signal_table.enter(sorted(PUBLIC_SIGNALS))
         overrides: dict[str, Any] = {
             "rabbit_user": rabbit_user,
             "rabbit_password": rabbit_password,
@@ -242,16 +240,10 @@ class _Networked(ActiveObject):
         self._snoop.scribble(text, self.queue.current)
 
     def run_event(self, task_event: Any, fabric_task_event: Any, queue: Any) -> None:
-        """The chart's thread (miros calls it); a handler that raises does not end it silently."""
-        # The start is told to the snoop networks before the first event is handled.
+        """Handle events once the chart has started (miros' main of the chart's thread)."""
+        # The start is recorded for the snoop networks before the first event is handled.
         self._begin.wait()
-        try:
-            super().run_event(task_event, fabric_task_event, queue)
-        except BaseException as error:
-            self.queue.broken_off(error)
-            self._died(error)
-            if not deaths.told(logger):
-                raise
+        super().run_event(task_event, fabric_task_event, queue)
 
     def next_rtc(self) -> bool:
         """Run one event to completion (miros calls it), then tell the snoop networks."""
@@ -347,9 +339,8 @@ class _Networked(ActiveObject):
         return session.leave() if session else self._report
 
     def _died(self, error: BaseException) -> None:
-        logger.error(
-            "chart %s is dead: a handler raised; it gets no more events", self.name, exc_info=error
-        )
+        """End the span of the event whose handler raised, and tell the node."""
+        self.queue.broken_off(error)
         # An observer may stop the chart.
         if (session := self._session) and not session.forked:
             session.died(error)

@@ -1,4 +1,4 @@
-"""`miros-mesh discover`: who is out there, said while it looks, and as a table at the end."""
+"""`miros-mesh discover`: what each source finds, while it looks and as a table at the end."""
 
 from __future__ import annotations
 
@@ -16,27 +16,26 @@ from miros_mesh.address import Endpoint
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery import addresses
 from miros_mesh.discovery.discovery import Discovery
-from miros_mesh.discovery.ports import DiscoveryObserver
 from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S, SystemNames
 from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.errors import ConfigError
 from miros_mesh.link.kombu_link import amqp_link
 from miros_mesh.link.ports import LinkSettings
 from miros_mesh.lookups import Lookups
-from miros_mesh.node.discovery_bridge import LinkProbe, settings_of
+from miros_mesh.node.discovery_settings import settings_of
+from miros_mesh.node.link_probe import LinkProbe
 from miros_mesh.observer import Observer
-from miros_mesh.statechart import signal_table
 
 NODE = "discover"
 OWN = "own"
-"""What stands for `ours` at the broker of the settings themselves."""
+"""The word in place of `ours` for the broker that the settings name."""
 _STOP_LIMIT_S = 5.0
 _HEADER = ("address", "found by", "verdict", "ms")
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """One address that was looked at, and what is there."""
+    """One address that was looked at, and what was found there."""
 
     address: str
     found_by: str
@@ -52,14 +51,17 @@ def discover(
     timeout_s: float,
     as_json: bool,
 ) -> int:
-    """Look once with every source; 0 when a broker of our mesh was found beside the own one."""
+    """Look once with every source.
+
+    Returns 0 when a broker of our mesh was found beside that of the settings, else 1. Raises
+    `ConfigError`.
+    """
     config = _config(environ, broker_url, sources)
-    signal_table.guard()
     home = Home(settings_of(config, NODE).home)
     report = Report(config.discovery_sources, home, talks=sys.stderr.isatty() or not as_json)
     _say_missing_files(config, report)
     if addresses.lan_is_off() and "lan" in config.discovery_sources:
-        report.say(f"{addresses.LAN_VARIABLE}=off: the local network is not looked at")
+        report.say(f"{addresses.LAN_VARIABLE}=off: the local network is not searched")
         report.searched(source="lan", found=0, seconds=0.0)
     began = time.monotonic()
     complete = _look(config, report, timeout_s)
@@ -82,10 +84,10 @@ def _say_missing_files(config: MeshConfig, report: Report) -> None:
 
 
 def _look(config: MeshConfig, report: Report, timeout_s: float) -> bool:
-    """Whether every source has looked once."""
+    """Search until every source has looked once; whether they have within `timeout_s`."""
     link = amqp_link(LinkSettings(node=NODE, exchanges=(), observer=Observer()))
     with tempfile.TemporaryDirectory("", "mesh-discover-", ignore_cleanup_errors=True) as folder:
-        # The nodes' cache would only repeat what was found before; strangers do not speak to us.
+        # The nodes' cache would repeat what was found before. No node speaks to this program.
         settings = replace(
             settings_of(config, NODE),
             cache_path=Path(folder) / "cache.json",
@@ -102,7 +104,7 @@ def _look(config: MeshConfig, report: Report, timeout_s: float) -> bool:
 
 
 class Home:
-    """The broker of the settings, however a source names it."""
+    """Recognises the broker of the settings under every name that a source gives it."""
 
     def __init__(self, brokers: Sequence[Endpoint]) -> None:
         self._lookups = Lookups("mesh-discover-names")
@@ -113,7 +115,7 @@ class Home:
         self._brokers = brokers
 
     def has(self, host: str) -> bool:
-        """Whether a host is it; takes a look-up of each name."""
+        """Return whether a host is that broker; looks each name up, for some seconds at most."""
         endpoint = Endpoint.parse(host, self._brokers[0].port)
         if endpoint.port not in self._ports:
             return False
@@ -128,7 +130,7 @@ class Home:
         )
 
     def _addresses(self, endpoint: Endpoint) -> frozenset[str]:
-        """It and what its name stands for; a name that cannot be looked up stands for itself."""
+        """Return a host with what its name stands for; a failed look-up leaves the name alone."""
         found: Sequence[Endpoint] = ()
         if not endpoint.ip:
             with contextlib.suppress(OSError):
@@ -140,37 +142,38 @@ class Home:
         return frozenset({endpoint.host, *(each.host for each in found)})
 
 
-class Report(DiscoveryObserver):
-    """Notes what the searches see, and says it while they look."""
+class Report(Observer):
+    """Notes what the searches find, and prints it while they look. Also the `PeerSink`."""
 
     def __init__(self, sources: Sequence[str], home: Home, *, talks: bool) -> None:
-        self._missing = set(sources)
         self._home = home
         self._talks = talks
-        self._sightings: dict[tuple[str, str], Sighting] = {}
         self._all_searched = threading.Event()
+        # Guards the fields below: charts of several threads report.
         self._lock = threading.Lock()
+        self._missing = set(sources)
+        self._sightings: dict[tuple[str, str], Sighting] = {}
 
     @property
     def sightings(self) -> list[Sighting]:
-        """What was seen, ours first."""
+        """Every address that was looked at, ours first."""
         with self._lock:
             seen = list(self._sightings.values())
         return sorted(seen, key=lambda each: (each.verdict != Verdict.OURS, each.address))
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until every source has looked once; whether they have."""
+        """Wait until every source has looked once; whether they have within `timeout_s`."""
         return self._all_searched.wait(timeout_s)
 
     def say(self, text: str) -> None:
-        """A line on standard error, so that the result can be read by a program."""
+        """Print a line on standard error, which leaves standard output to the result."""
         if self._talks:
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
 
-    def scouted(self, *, source: str, host: str, verdict: Verdict, seconds: float) -> None:
-        # Refused by the own broker is worth to be known; that it has our mesh goes without saying.
-        own = verdict is Verdict.OURS and self._home.has(host)
+    def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
+        # Only `ours` is replaced: that the own broker refuses us, say, is shown as it is.
+        own = verdict == Verdict.OURS and self._home.has(host)
         word = OWN if own else str(verdict)
         sighting = Sighting(host, source, word, round(seconds * 1000, 1))
         with self._lock:
@@ -187,10 +190,10 @@ class Report(DiscoveryObserver):
                 self._all_searched.set()
 
     def found(self, endpoint: Endpoint) -> None:
-        """Seen already when it was looked at."""
+        """Ignore a broker: `scouted` has noted it."""
 
     def lost(self, endpoint: Endpoint) -> None:
-        """Nothing is kept long enough to be lost."""
+        """Ignore it: no search lasts long enough for a loss."""
 
 
 def _config(

@@ -1,4 +1,11 @@
-"""Statecharts that find brokers and never connect to one: `Discovery` starts and stops them."""
+"""Statecharts that find brokers and never connect to one: `Discovery` starts and stops them.
+
+Each chart runs on a thread of its own, handles one event at a time and waits for nothing: what
+blocks runs on `threads` and comes back as an event. So a chart needs no lock for its fields. Locks
+are in what several threads share: `threads`, `refused_brokers`, `sources.alien_gate`,
+`sources.tcp_scanner`. None of these locks is taken while another of them is held; that of the gate
+is held while a hook of the observer runs.
+"""
 
 from miros_mesh.address import Endpoint
 from miros_mesh.discovery.addresses import own_networks
@@ -6,7 +13,6 @@ from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.discovery.ports import (
     AddressScanner,
     BrokerProbe,
-    DiscoveryObserver,
     NameService,
     PeerSink,
 )
@@ -18,7 +24,6 @@ __all__ = [
     "AddressScanner",
     "BrokerProbe",
     "Discovery",
-    "DiscoveryObserver",
     "DiscoverySettings",
     "Endpoint",
     "NameService",

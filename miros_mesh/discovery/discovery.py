@@ -1,4 +1,4 @@
-"""`Discovery`: the searches of one node as one thing to start and to stop."""
+"""`Discovery`: starts and stops the searches of one node."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from miros_mesh.address import Endpoint
 from miros_mesh.discovery.ports import (
     AddressScanner,
     BrokerProbe,
-    DiscoveryObserver,
     NameService,
     PeerSink,
 )
@@ -17,10 +16,15 @@ from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.settings import DiscoverySettings
 from miros_mesh.discovery.signals import EVALUATE_HOSTS_FILE, RequestPayload
 from miros_mesh.discovery.threads import DiscoveryThreads
+from miros_mesh.observer import Observer
 
 
 class Discovery:
-    """Finds the brokers of other hosts and reports to a `PeerSink`; connects to nothing itself."""
+    """Finds the brokers of other hosts and reports them to a `PeerSink`; connects to none itself.
+
+    Its threads: one for each chart, and those of `DiscoveryThreads`. All calls may come from any
+    thread.
+    """
 
     def __init__(
         self,
@@ -28,7 +32,7 @@ class Discovery:
         *,
         probe: BrokerProbe,
         sink: PeerSink,
-        observer: DiscoveryObserver | None = None,
+        observer: Observer | None = None,
         scanner: AddressScanner | None = None,
         name_service: NameService | None = None,
         refusals: RefusedBrokers | None = None,
@@ -36,7 +40,7 @@ class Discovery:
         self.settings = settings
         self._probe = probe
         self._sink = sink
-        self._observer = observer or DiscoveryObserver()
+        self._observer = observer or Observer()
         self._scanner = scanner
         self._name_service = name_service
         self._refusals = refusals
@@ -45,11 +49,11 @@ class Discovery:
 
     @property
     def peers(self) -> tuple[Endpoint, ...]:
-        """The brokers that are known now, but for home."""
+        """The brokers that are known now, without home."""
         return self._chart.peers if self._chart else ()
 
     def start(self) -> None:
-        """Begin every search; returns at once. What is found comes to the sink."""
+        """Begin every search; returns at once. What is found is handed to the sink."""
         self._chart = ProducerFactoryChart(
             self.settings,
             probe=self._probe,
@@ -62,27 +66,30 @@ class Discovery:
         )
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """End every search and join every thread; the sink hears nothing more."""
+        """End every search and join every thread; the sink is not called any more.
+
+        A thread that still runs after `timeout_s` is logged.
+        """
         if self._chart:
             self._chart.stop()
-        # Once no chart hears an answer any more, nobody waits for one.
+        # After the charts: no chart takes a probe that is ended here for a verdict.
         self._probe.stop()
         self._threads.stop(timeout_s)
 
     def peer_up(self, endpoint: Endpoint) -> None:
-        """The node is connected to a broker; from any thread."""
+        """Say that the node is connected to a broker."""
         if self._chart:
             self._chart.tell("peer_up", endpoint)
 
     def peer_down(self, endpoint: Endpoint) -> None:
-        """The node's connection to a broker broke; from any thread."""
+        """Say that the node's connection to a broker broke."""
         if self._chart:
             self._chart.tell("peer_down", endpoint)
 
     def alien_spoke(self, claim: str) -> None:
-        """A node that nobody knows, and that has our key, says that its broker is at `claim`.
+        """Pass on the claim of an unknown node with our key that its broker is at `claim`.
 
-        From any thread, for each of its frames: it is cheap and bounded.
+        May be called for each of its frames: it is cheap and bounded.
         """
         if self._chart and self._chart.aliens:
             self._chart.aliens.spoke(claim)

@@ -1,4 +1,4 @@
-"""Which brokers are known, which are the same one, and which have been dead for how long."""
+"""`KnownBrokers`: every broker once, whatever its names, and how long it has been dead."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_PEERS = 1024
 
 @dataclass
 class Known:
-    """One broker: how it was named first, and what each of its names stands for at present."""
+    """One broker: its first name, and the addresses that each of its names stands for now."""
 
     endpoint: Endpoint
     names: dict[Endpoint, frozenset[str]]
@@ -21,19 +21,29 @@ class Known:
 
     @property
     def addresses(self) -> frozenset[str]:
-        """Every address that it is seen under."""
+        """The addresses of all its names."""
         return frozenset().union(*self.names.values())
 
     def seen(self, endpoint: Endpoint, addresses: frozenset[str]) -> None:
-        """A name stands for these now; what it stood for before may be another broker's today."""
-        # A look-up that failed tells nothing new.
+        """Note the present addresses of a name; its former ones may be another broker's by now."""
+        # A look-up that failed gives the name itself alone, and tells nothing new.
         if endpoint not in self.names or addresses - {endpoint.host}:
-            # Other threads may be reading it.
+            # Replaced, not changed: other threads may be reading it.
             self.names = {**self.names, endpoint: addresses}
 
 
 class KnownBrokers:
-    """The brokers of one node; used on one chart's thread. `home` is never found and never lost."""
+    """The brokers of one node, changed on one chart's thread. `home` is never found or lost.
+
+    | a peer is | connected | dead_since |
+    | --- | --- | --- |
+    | found, and no publisher has reached it yet | False | None |
+    | in use | True | None |
+    | dead: its connection broke, or a search got no answer | False | since then |
+
+    It is lost once it has been dead for `forget_after_s`. While the node is connected to it, a
+    search without an answer does not count.
+    """
 
     def __init__(self, home: Iterable[Endpoint], forget_after_s: float) -> None:
         self._home = [Known(endpoint, {endpoint: frozenset({endpoint.host})}) for endpoint in home]
@@ -42,11 +52,11 @@ class KnownBrokers:
 
     @property
     def peers(self) -> tuple[Endpoint, ...]:
-        """Every known broker but those of home."""
+        """Every known broker but home."""
         return tuple(known.endpoint for known in self._known)
 
     def at_home(self, addresses: Mapping[Endpoint, frozenset[str]]) -> None:
-        """Every address of the home brokers has become known."""
+        """Note every address of the home brokers."""
         for known in self._home:
             known.seen(known.endpoint, addresses.get(known.endpoint, frozenset()))
 
@@ -55,16 +65,16 @@ class KnownBrokers:
         self._known = [known for known in self._known if known.endpoint != endpoint]
 
     def is_known(self, endpoint: Endpoint) -> bool:
-        """Whether an endpoint is a known broker or one of home."""
+        """Return whether an endpoint is a known broker or home; from any thread."""
         return self._find(endpoint, frozenset({endpoint.host})) is not None
 
     def is_connected(self, endpoint: Endpoint) -> bool:
-        """Whether the node is connected to a broker; home counts as one. From any thread."""
+        """Return whether the node is connected to a broker; it is to home. From any thread."""
         known = self._find(endpoint, frozenset({endpoint.host}))
         return known is not None and (known.connected or known in self._home)
 
     def alive(self, endpoint: Endpoint, addresses: Iterable[str]) -> bool:
-        """A broker was found; whether it is a new one."""
+        """Note that a broker was found; whether it is a new one."""
         seen = frozenset(addresses) or frozenset({endpoint.host})
         known = self._find(endpoint, seen)
         if known is None and len(self._known) < MOST_PEERS:
@@ -76,25 +86,25 @@ class KnownBrokers:
         return False
 
     def dead(self, endpoint: Endpoint, now: float) -> None:
-        """A search got no answer; whoever is connected knows better."""
+        """Note that a search got no answer; ignored while the node is connected to the broker."""
         known = self._find(endpoint, frozenset({endpoint.host}))
         if known and known.dead_since is None and not known.connected:
             known.dead_since = now
 
     def connected(self, endpoint: Endpoint) -> None:
-        """The node is connected to a broker."""
+        """Note that the node is connected to a broker, which is not dead then."""
         if known := self._find(endpoint, frozenset({endpoint.host})):
             known.connected = True
             known.dead_since = None
 
     def disconnected(self, endpoint: Endpoint, now: float) -> None:
-        """The node's connection to a broker broke."""
+        """Note that the node's connection to a broker broke: it is dead from now on."""
         if known := self._find(endpoint, frozenset({endpoint.host})):
             known.connected = False
             known.dead_since = now if known.dead_since is None else known.dead_since
 
     def forget_dead(self, now: float) -> list[Endpoint]:
-        """Strike out the brokers that have been dead for too long."""
+        """Remove the brokers that have been dead for too long, and return them."""
         lost = [
             known
             for known in self._known
@@ -104,17 +114,17 @@ class KnownBrokers:
         return [known.endpoint for known in lost]
 
     def next_end(self) -> float | None:
-        """When the next broker will have been dead for too long."""
+        """Return when the next broker will have been dead for too long; None if none is dead."""
         ends = [known.dead_since for known in self._known if known.dead_since is not None]
         return min(ends) + self._forget_after_s if ends else None
 
     def _find(self, endpoint: Endpoint, addresses: frozenset[str]) -> Known | None:
-        everyone = (*self._home, *self._known)
-        # Its own name first: that of another broker may stand for its address by now, too.
-        for known in everyone:
+        all_known = (*self._home, *self._known)
+        # By name first: the name of another broker may stand for its address by now, too.
+        for known in all_known:
             if known.endpoint == endpoint:
                 return known
-        for known in everyone:
+        for known in all_known:
             if known.endpoint.port == endpoint.port and known.addresses & addresses:
                 return known
         return None

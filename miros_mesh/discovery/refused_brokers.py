@@ -1,4 +1,4 @@
-"""Which brokers refused our credentials, so that nobody tries them again and again."""
+"""`RefusedBrokers`: the brokers that refused our credentials, and are left alone for a while."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ from collections.abc import Callable
 
 from miros_mesh.address import Endpoint
 
+# Long enough that a wrong password fills no log of a broker and locks no account.
+PAUSE_S = 600.0
 REMEMBERED = 4096
 
 
 class RefusedBrokers:
     """Shared by the scouts of a node; safe to call from any thread."""
 
-    def __init__(self, pause_s: float = 600.0, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, pause_s: float = PAUSE_S, now: Callable[[], float] = time.monotonic) -> None:
         self._pause_s = pause_s
         self._now = now
-        self._until: OrderedDict[Endpoint, float] = OrderedDict()
+        # Guards `_until`: until when each broker is left alone.
         self._lock = threading.Lock()
+        self._until: OrderedDict[Endpoint, float] = OrderedDict()
 
     def add(self, endpoint: Endpoint) -> None:
-        """A broker has just refused us."""
+        """Leave a broker alone for `pause_s` from now; of too many the oldest is forgotten."""
         with self._lock:
             self._until[endpoint] = self._now() + self._pause_s
             self._until.move_to_end(endpoint)

@@ -1,27 +1,35 @@
-"""Scouts sent out together: who is still out, who answered what."""
+"""`ScoutBatch`: scouts that are sent out together, and what they answered."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeAlias
 
-from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.signals import AMQPConsumerCheckPayload
 
-# A scout is a chart with a thread; more at once would find nothing sooner.
+# A scout is a chart with a thread; more at once would find nothing sooner, since as many probes run
+# at a time.
 SCOUTS_AT_ONCE = 16
 
-SendScout = Callable[[str, str], RabbitConsumerScoutChart]
-"""Make a scout of a host for a source."""
+
+class Scout(Protocol):
+    """Looks at one host and answers with `AMQP_CONSUMER_CHECK`."""
+
+    def dismiss(self) -> None:
+        """Begin to stop the scout, without waiting."""
+
+
+SendScout: TypeAlias = Callable[[str, str], Scout]
+"""Makes a scout of a host for a source."""
 
 
 class RecceNode(NamedTuple):
-    """One candidate."""
+    """One candidate: waiting (neither searched nor with a scout), being scouted, or searched."""
 
     searched: bool
     result: bool
-    scout: RabbitConsumerScoutChart | None
+    scout: Scout | None
 
 
 class ScoutBatch:
@@ -47,7 +55,7 @@ class ScoutBatch:
         self._send_more()
 
     def heard(self, check: AMQPConsumerCheckPayload) -> bool:
-        """Take a scout's answer; False when it is none that this search waits for."""
+        """Take a scout's answer; False when it is not one that this search waits for."""
         node = self.nodes.get(check.ip_address)
         if node is None or node.searched:
             return False
@@ -58,7 +66,7 @@ class ScoutBatch:
         return True
 
     def forget(self, host: str) -> None:
-        """It was judged, and may be scouted again; a search without an end remembers nobody."""
+        """Forget a host, so that it can be scouted again; keeps a search without an end small."""
         self.nodes.pop(host, None)
 
     @property
@@ -77,7 +85,7 @@ class ScoutBatch:
         return tuple(h for h, node in self.nodes.items() if node.searched and not node.result)
 
     def stop(self) -> None:
-        """Call every scout back and forget what was found."""
+        """Dismiss every scout and forget what was found."""
         for node in self.nodes.values():
             if node.scout:
                 node.scout.dismiss()

@@ -1,8 +1,8 @@
 """The public signals of discovery and their payloads.
 
 miros has one fabric in a process: each chart of each node hears what any of them publishes. So a
-payload carries its `origin`, the token of its node, and a chart takes only those of its own. An
-event without a payload, published by a program, is for every node.
+payload carries its `origin`, the token of its node, and a chart takes only those of its own node.
+An event without a payload, published by a program, is for every node.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ PUBLIC: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class ConnectionDiscoveryPayload:
-    """Who was found. A host is `name`, `name:port`, an address, or `[fd00::1]:port`."""
+    """The brokers found. A host is `name`, `name:port`, an address, or `[fd00::1]:port`."""
 
     hosts: tuple[str, ...]
     amqp_urls: tuple[str, ...]
     dispatcher: str
     dead: tuple[str, ...] = ()
-    """Hosts that the dispatcher knows of and that did not answer as ours."""
+    """Hosts that the dispatcher knows and that did not answer as ours."""
     origin: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
 class CacheReadPayload:
-    """What a JSON file holds; its default when there is none, or none that can be read."""
+    """The content of a JSON file; its default when there is no file, or none that can be read."""
 
     dict: Mapping[str, Any]
     last_modified: float
@@ -58,13 +58,13 @@ class CacheReadPayload:
     expired: bool
     file_name: str
     there: bool = field(default=True, repr=False)
-    """Whether there is a file."""
+    """Whether the file exists."""
     origin: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
 class CacheFileReadPayload:
-    """Which file is wanted."""
+    """A request to read a file, answered with `CACHE`."""
 
     file_name: str
     origin: str = field(default="", repr=False)
@@ -72,7 +72,7 @@ class CacheFileReadPayload:
 
 @dataclass(frozen=True)
 class CacheWritePayload:
-    """What to merge into a file: dictionaries key by key, anything else is replaced."""
+    """A request to merge `dict` into a file: dictionaries key by key, anything else replaced."""
 
     dict: Mapping[str, Any]
     file_name: str
@@ -81,7 +81,7 @@ class CacheWritePayload:
 
 @dataclass(frozen=True)
 class AMQPConsumerCheckPayload:
-    """What a scout found; `result` says whether it is ours."""
+    """What a scout found; `result` is whether the broker is ours."""
 
     ip_address: str
     result: bool
@@ -95,7 +95,7 @@ class AMQPConsumerCheckPayload:
 
 @dataclass(frozen=True)
 class RefactorSearchPayload:
-    """What a scout is to look at next."""
+    """The next address for a scout to look at."""
 
     ip_address: str
     routing_key: str
@@ -105,14 +105,14 @@ class RefactorSearchPayload:
 
 @dataclass(frozen=True)
 class RequestPayload:
-    """`RECCE_LAN` and `EVALUATE_HOSTS_FILE`, from a chart of the node."""
+    """The payload of `RECCE_LAN` and `EVALUATE_HOSTS_FILE` from a chart of the node."""
 
     origin: str
 
 
 @dataclass(frozen=True)
 class RecceCompletePayload:
-    """The end of a search of the local network."""
+    """The result of a search of the local network."""
 
     other_addresses: tuple[str, ...]
     my_address: str

@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from miros_mesh.lookups import Lookups
+from miros_mesh.threads import OwnedThread
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# Probes and look-ups wait for hosts, each in a thread; more at once would find nothing much sooner.
 NETWORK_THREADS = 16
-# A cache is read in no time, whoever waits for a dead host.
+# Files, and calls of the node: apart from the network, so that no dead host holds them up.
 LOCAL_THREADS = 2
 _MANY_ALARMS = 64
 
@@ -40,14 +42,20 @@ class ThreadPool:
     def __init__(self, name: str, size: int) -> None:
         self._name = name
         self._size = size
-        self._jobs: deque[Job] = deque()
-        self._threads: list[threading.Thread] = []
+        # Guards all fields below; notified when there is a job, or at the end.
         self._changed = threading.Condition()
+        self._jobs: deque[Job] = deque()
+        self._threads: list[OwnedThread] = []
+        # Threads that wait for a job, or have started and not looked for one yet. So a job gets a
+        # new thread only if no other is about to take it.
         self._idle = 0
         self._stopped = False
 
     def run(self, work: Callable[[], T], done: Callable[[T | Exception], object]) -> Job:
-        """Call `done` with what `work` returns or raises; neither once the pool has stopped."""
+        """Call `done` on a thread with what `work` returns or raises; from any thread.
+
+        Neither is called once the pool has stopped.
+        """
         job = Job(work, done)
         with self._changed:
             if not self._stopped:
@@ -57,8 +65,8 @@ class ThreadPool:
                 self._changed.notify()
         return job
 
-    def stop(self) -> list[threading.Thread]:
-        """Begin nothing more; the threads that are left to join."""
+    def stop(self) -> list[OwnedThread]:
+        """Begin no other job, and return the threads to join; does not wait for them."""
         with self._changed:
             self._stopped = True
             self._jobs.clear()
@@ -66,8 +74,7 @@ class ThreadPool:
             return list(self._threads)
 
     def _add_thread(self) -> None:
-        name = f"{self._name}-{len(self._threads)}"
-        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        thread = OwnedThread(f"{self._name}-{len(self._threads)}", self._work)
         self._threads.append(thread)
         self._idle += 1
         thread.start()
@@ -80,7 +87,6 @@ class ThreadPool:
                 self._idle += 1
 
     def _next(self) -> Job | None:
-        """Counted as idle from its start until it takes a job, so that no job waits for nothing."""
         with self._changed:
             while not self._jobs and not self._stopped:
                 self._changed.wait()
@@ -91,21 +97,21 @@ class ThreadPool:
 def _outcome(work: Callable[[], Any]) -> Any:
     try:
         return work()
-    except Exception as error:  # noqa: BLE001 - handed to whoever asked for the work
+    except Exception as error:  # noqa: BLE001 - handed to the caller of `run`
         return error
 
 
 def _safely(call: Callable[..., object], *arguments: Any) -> None:
-    """The thread serves others too, whatever one of them has done wrong."""
+    """Call, and log what it raises: the thread goes on to serve others."""
     try:
         call(*arguments)
     except Exception:
-        logger.exception("a call back to discovery raised")
+        logger.exception("a callback of discovery raised; its result is lost")
 
 
 @dataclass(order=True)
 class Alarm:
-    """A call at a later moment, unless cancelled."""
+    """A call at a later moment, unless cancelled. Alarms of one moment are called in order."""
 
     at: float
     order: int
@@ -113,7 +119,7 @@ class Alarm:
     cancelled: bool = field(default=False, compare=False)
 
     def cancel(self) -> None:
-        """Do not call."""
+        """Do not call; from any thread. Does nothing once the call has begun."""
         self.cancelled = True
 
 
@@ -121,45 +127,41 @@ class Timer:
     """One thread for every alarm; miros would start a sleeping thread for each."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        # Guards `_alarms` and `_most_alarms`; notified when an alarm becomes the next one.
+        self._changed = threading.Condition()
         self._alarms: list[Alarm] = []
         self._most_alarms = _MANY_ALARMS
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
         self._count = itertools.count()
-        self._stopped = False
+        self._thread = OwnedThread(name, self._run, self._wake)
 
     def after(self, seconds: float, call: Callable[[], object]) -> Alarm:
         """Call, on the timer's thread, in so many seconds; the call must return at once."""
         alarm = Alarm(time.monotonic() + seconds, next(self._count), call)
         with self._changed:
-            if not self._stopped:
+            if not self._thread.stopping.is_set():
                 self._tidy()
                 heapq.heappush(self._alarms, alarm)
-                self._begin()
+                self._thread.start()
                 if self._alarms[0] is alarm:
                     self._changed.notify()
         return alarm
 
-    def stop(self) -> list[threading.Thread]:
-        """Forget every alarm; the threads that are left to join."""
-        with self._changed:
-            self._stopped = True
-            self._alarms.clear()
-            self._changed.notify()
-            return [self._thread] if self._thread else []
+    def stop(self) -> list[OwnedThread]:
+        """Forget every alarm, and return the thread to join; does not wait for it."""
+        self._thread.stop(timeout_s=0)
+        return [self._thread]
 
     def _tidy(self) -> None:
-        """Drop what was cancelled: a chart puts off again and again what is due in days."""
+        """Drop cancelled alarms, of which a chart leaves many: it puts off what is due in days."""
         if len(self._alarms) >= self._most_alarms:
             self._alarms = [alarm for alarm in self._alarms if not alarm.cancelled]
             heapq.heapify(self._alarms)
             self._most_alarms = 2 * len(self._alarms) + _MANY_ALARMS
 
-    def _begin(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+    def _wake(self) -> None:
+        with self._changed:
+            self._alarms.clear()
+            self._changed.notify()
 
     def _run(self) -> None:
         while alarm := self._due():
@@ -167,8 +169,9 @@ class Timer:
                 _safely(alarm.call)
 
     def _due(self) -> Alarm | None:
+        """Wait for the next alarm; None at the end."""
         with self._changed:
-            while not self._stopped:
+            while not self._thread.stopping.is_set():
                 pause = self._alarms[0].at - time.monotonic() if self._alarms else None
                 if pause is not None and pause <= 0:
                     return heapq.heappop(self._alarms)
@@ -177,7 +180,7 @@ class Timer:
 
 
 class DiscoveryThreads:
-    """Everything that runs for one node's discovery beside its charts; `stop` joins it all."""
+    """Every thread of one node's discovery; `stop` joins them."""
 
     def __init__(self, node: str) -> None:
         self.prefix = f"mesh-{node}-discovery"
@@ -185,44 +188,47 @@ class DiscoveryThreads:
         self.local = ThreadPool(f"{self.prefix}-local", LOCAL_THREADS)
         self.timer = Timer(f"{self.prefix}-timer")
         self.lookups = Lookups(f"{self.prefix}-lookup")
-        self._charts: set[threading.Thread] = set()
+        # Guards `_charts`: charts make further charts on their own threads.
+        self._enlisting = threading.Lock()
+        self._charts: list[threading.Thread] = []
 
     def enlist(self, chart: threading.Thread) -> None:
         """Join this thread of a chart too."""
-        self._charts.add(chart)
+        with self._enlisting:
+            self._charts = [thread for thread in self._charts if thread.is_alive()]
+            self._charts.append(chart)
 
     def aside(self, work: Callable[[], T], done: Callable[[T | Exception], object]) -> None:
-        """Let a thread of its own do what nobody can end; `stop` does not wait for it."""
+        """Run what cannot be ended in a thread of its own, for which `stop` does not wait."""
         run = threading.Thread(
             target=lambda: _safely(done, _outcome(work)), name=f"{self.prefix}-aside", daemon=True
         )
         run.start()
 
-    def discharge(self, chart: threading.Thread) -> None:
-        """The thread is at its end."""
-        self._charts.discard(chart)
-
     def stop(self, timeout_s: float = 5.0) -> None:
-        """End every thread, and say which one does not within `timeout_s`.
+        """End every thread, and log each one that still runs after `timeout_s`.
 
-        Those of `lookups` and `aside` end by themselves.
+        Those of `lookups` and `aside` are not waited for: they end by themselves.
         """
         self.lookups.stop()
-        ending = [*self.timer.stop(), *self.local.stop(), *self.network.stop(), *self._charts]
         until = time.monotonic() + timeout_s
-        for thread in ending:
-            if thread is not threading.current_thread():
-                thread.join(max(until - time.monotonic(), 0))
-        for thread in ending:
-            if thread.is_alive() and thread is not threading.current_thread():
-                logger.error("%s still runs after %g s", thread.name, timeout_s)
+        owned = [*self.timer.stop(), *self.local.stop(), *self.network.stop()]
+        for thread in owned:
+            thread.join(until - time.monotonic())
+        charts = [each for each in self._charts if each is not threading.current_thread()]
+        for chart in charts:
+            chart.join(max(until - time.monotonic(), 0))
+        late = [each.name for each in owned if each.alive and not each.is_current]
+        late += [each.name for each in charts if each.is_alive()]
+        for name in late:
+            logger.error("thread %s still runs after %g s", name, timeout_s)
 
 
 def between(shortest_s: float, longest_s: float) -> float:
-    """A random pause; it guards nothing, so any generator will do."""
-    return random.uniform(shortest_s, longest_s)  # noqa: S311
+    """Return a random pause, so that many nodes do not act at the same moment."""
+    return random.uniform(shortest_s, longest_s)  # noqa: S311 - it guards nothing
 
 
 def about(seconds: float) -> float:
-    """A pause of so many seconds, up to a tenth more or less."""
+    """Return a pause of so many seconds, up to a tenth more or less."""
     return seconds * between(0.9, 1.1)

@@ -1,4 +1,4 @@
-"""What a look at an address may find."""
+"""The verdicts of a scout."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ class Verdict(StrEnum):
     OURS = "ours"
     """A broker that takes our credentials, with our mesh."""
     NOTHING = "nothing"
-    """Nobody answers, or one takes the connection and stays silent, or the name does not exist."""
+    """No answer, or a connection without a word on it, or a name that does not exist."""
     NOT_AMQP = "not_amqp"
-    """Somebody answers and does not speak AMQP."""
+    """A server that does not speak AMQP."""
     CERTIFICATE = "certificate"
-    """Somebody whose TLS certificate nobody vouches for, or is for another host."""
+    """A TLS certificate that no trusted authority has signed, or that is for another host."""
     NO_TLS = "no_tls"
-    """Somebody answers, and the TLS handshake fails for another reason."""
+    """A server with which the TLS handshake fails for another reason."""
     CREDENTIALS = "credentials"
     """A broker that refuses our user or password."""
     NO_MESH = "no_mesh"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
+from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.errors import ChartNameTakenError, MeshError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
@@ -27,7 +28,9 @@ from miros_mesh.networks.snoop.node_status import StatusNetwork
 from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork
 from miros_mesh.node import network_specs as specs
-from miros_mesh.node.discovery_bridge import Search, marks_of
+from miros_mesh.node.discovery_bridge import DiscoveryBridge
+from miros_mesh.node.discovery_settings import refusals_of, settings_of
+from miros_mesh.node.link_probe import LinkProbe, marks_of
 from miros_mesh.node.peer_signals import PeerSignals
 from miros_mesh.node.queues import NodeQueues
 from miros_mesh.node.registry import Ending, Registry
@@ -55,9 +58,6 @@ class Node(Host):
     The constructor builds every part and connects nothing; `started` gives a node that runs.
     """
 
-    search: Search | None
-    """Its discovery; None where the settings name no source."""
-
     def __init__(self, config: MeshConfig) -> None:
         """Build the parts. Raises `ConfigError` or `EmbeddedStoreError` for a folder of no use."""
         self.config = config
@@ -80,6 +80,7 @@ class Node(Host):
             ],
         )
         self.subscriber = self._link.subscriber(self.home, name_lock=self.queues.name_lock)
+        self._discovery = self._build_discovery()
         self._sessions: dict[str, Session] = {}
         # What each chart has sent under, also of charts that have left.
         self._topics: dict[str, str] = {}
@@ -122,9 +123,9 @@ class Node(Host):
 
         A call that was interrupted can be made again; another one after the end changes nothing.
         """
-        if self.search:
-            # First, so that no broker is found while the rest ends.
-            self.search.stop(_JOIN_TIMEOUT_S)
+        if self._discovery:
+            # First, so that no broker is found while the others are given up.
+            self._discovery.stop(_JOIN_TIMEOUT_S)
         self.repair.stop(_JOIN_TIMEOUT_S)
         if self.recorder.runs:
             self.recorder.stop(_JOIN_TIMEOUT_S)
@@ -140,7 +141,6 @@ class Node(Host):
     def abandon(self) -> None:
         """Let go, in a forked child, of what belongs to the parent."""
         self.forked = True
-        self.search = None
         self._link.abandon()
 
     def health(self) -> Health:
@@ -233,8 +233,8 @@ class Node(Host):
         config = self.config
         self.peer_signals = PeerSignals(self.name, specs.MESH.name, self.home.name)
         self._vitals = Vitals(self.home.name)
-        self.search: Search | None = Search(config, self.name) if config.discovery_sources else None
-        searching = (self.search,) if self.search else ()
+        self._bridge = DiscoveryBridge(config) if config.discovery_sources else None
+        searching = (self._bridge,) if self._bridge else ()
         self.observer = Observers(self._vitals, self.peer_signals, *searching, *config.observers)
         self.tracer = next((each for each in config.observers if isinstance(each, Tracer)), None)
 
@@ -278,6 +278,19 @@ class Node(Host):
         self.recorder = Recorder(self.name, dropped=not_recorded, send_status=self._send_status)
         self.console = Console(self.name, self.identity.incarnation, dropped=not_shown)
 
+    def _build_discovery(self) -> Discovery | None:
+        if self._bridge is None:
+            return None
+        discovery = Discovery(
+            settings_of(self.config, self.name),
+            probe=LinkProbe(self.config, self._link),
+            sink=self._bridge,
+            observer=self.observer,
+            refusals=refusals_of(self.config),
+        )
+        self._bridge.attach(discovery, self.peers, self.mesh)
+        return discovery
+
     def _start(self) -> None:
         self.subscriber.start()
         publisher = self.peers.add(self.home)
@@ -286,8 +299,8 @@ class Node(Host):
         asked = self.queues.of_repair(specs.REPAIR.name, self.repair.routing_key)
         self.subscriber.add(asked, self.repair.receive, self._add_timeout_s)
         self.repair.start()
-        if self.search:
-            self.search.start(self._link, self.peers, self.mesh, self.observer)
+        if self._discovery:
+            self._discovery.start()
 
     def _inboxes(self) -> list[Inbox]:
         return [each.inbox for each in list(self._sessions.values()) if not each.silent]

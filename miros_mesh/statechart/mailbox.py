@@ -1,117 +1,65 @@
-"""A chart's place in miros: a queue that many threads may post to, subscriptions that end."""
+"""The queue of a chart: any thread may post to it."""
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Mapping
 from typing import Any
 
-from miros import Event
-from miros.activeobject import ActiveFabricSource, LockingDeque
-from miros.hsm import HsmWithQueues
-
-logger = logging.getLogger(__name__)
+from miros.activeobject import LockingDeque
 
 
 class Mailbox(LockingDeque):
-    """A chart's FIFO. Events of another node's charts never enter it, and never wake the chart."""
+    """miros' queue with a lock, since miros' own mixes up the order when two threads post at once.
 
-    def __init__(self, chart: str, origin: str) -> None:
+    `locking_queue` holds one token for each event in `deque`; the chart's thread takes the token
+    first, then the event. So it never wakes for nothing, and a token always finds a place.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
-        self._chart = chart
-        self._origin = origin
-        # miros' own mixes up the order when two threads post at once, and may lose its count.
+        # Guards `deque`, the tokens of `locking_queue`, which must match it, and `_closed`.
         self._changing = threading.Lock()
-        self._overflowed = False
         self._closed = False
 
-    def append(self, item: Event) -> None:
-        """Post at the end."""
+    def append(self, item: Any) -> None:
+        """Post an event at the end (miros' `post_fifo`); in a full mailbox it is lost."""
         self.put(item)
 
-    def put(self, item: Event) -> bool:
-        """Post at the end; whether it was taken."""
-        if origin_of(item) not in (None, self._origin):
-            return False
+    def put(self, item: Any, *, displace: bool = False) -> Any | None:
+        """Post an event at the end, and return the event that has no place; None when all have.
+
+        In a full mailbox that is `item` itself, or with `displace` the newest event, whose place
+        `item` takes. In a closed one it is `item`.
+        """
         with self._changing:
-            taken = self._room() and not self._closed
-            if taken:
+            if self._has_place():
                 self.deque.append(item)
                 self.locking_queue.put_nowait("ready")
-            return taken
+                return None
+            if self._closed or not displace:
+                return item
+            lost, self.deque[-1] = self.deque[-1], item
+            return lost
 
-    def close(self) -> list[Event]:
-        """Take nothing more; what nobody will handle."""
+    def appendleft(self, item: Any) -> None:
+        """Post an event at the front (miros' `post_lifo`); in a full mailbox it is lost."""
+        with self._changing:
+            if self._has_place():
+                self.deque.appendleft(item)
+                self.locking_queue.put_nowait("ready")
+
+    def popleft(self) -> Any:
+        """Take the next event (miros calls it on the chart's thread)."""
+        with self._changing:
+            return self.deque.popleft()
+
+    def close(self) -> list[Any]:
+        """Take no event any more, and return those that were not handled."""
         with self._changing:
             self._closed = True
             left = list(self.deque)
             self.deque.clear()
             return left
 
-    def appendleft(self, item: Event) -> None:
-        """Post at the front."""
-        with self._changing:
-            if self._room():
-                self.deque.appendleft(item)
-                self.locking_queue.put_nowait("ready")
-
-    def popleft(self) -> Event:
-        """Take the next event."""
-        with self._changing:
-            return super().popleft()
-
-    def _room(self) -> bool:
-        if len(self.deque) < HsmWithQueues.QUEUE_SIZE:
-            return True
-        if not self._overflowed:
-            self._overflowed = True
-            logger.warning(
-                "%s is flooded with events; it drops what it has no room for; said once",
-                self._chart,
-            )
-        return False
-
-
-def origin_of(event: Event) -> str | None:
-    """Which node an event is of; None when it is for every node."""
-    payload = event.payload
-    if isinstance(payload, Mapping):
-        return payload.get("origin")
-    return getattr(payload, "origin", None) or None
-
-
-class _Nobody:
-    """Keeps the place of a chart that has gone."""
-
-    def append(self, item: Event) -> None:
-        """Nobody hears it."""
-
-
-_NOBODY = _Nobody()
-_changing = threading.Lock()
-
-
-def subscribe(fabric: ActiveFabricSource, box: Mailbox, signal: str) -> None:
-    """Let a mailbox hear a signal from now on; miros would begin only with the chart's thread."""
-    with _changing:
-        listeners: list[Any] = fabric.fifo_subscriptions.setdefault(signal, [])
-        if not any(listener is box for listener in listeners):
-            free = next((i for i, each in enumerate(listeners) if each is _NOBODY), None)
-            if free is None:
-                listeners.append(box)
-            else:
-                listeners[free] = box
-
-
-def unsubscribe(fabric: ActiveFabricSource, box: Mailbox) -> None:
-    """Let a mailbox hear nothing more. miros itself keeps every queue for ever.
-
-    The place stays and is used again: taking it out while the fabric walks along the list would
-    hide an event from the next chart.
-    """
-    with _changing:
-        for listeners in list(fabric.fifo_subscriptions.values()):
-            for place, listener in enumerate(listeners):
-                if listener is box:
-                    listeners[place] = _NOBODY
+    def _has_place(self) -> bool:
+        return not self._closed and len(self.deque) != self.deque.maxlen

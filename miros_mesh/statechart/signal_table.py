@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 
 from miros import signals
 
+# Guards the table against two new names at once, which would get the same number.
+_naming = threading.Lock()
+
 
 def guard() -> None:
-    """Let `signals.items()` give a snapshot; docs/decisions/signal-table.md says why.
+    """Make the process's signal table safe for threads; a second call does nothing.
 
-    miros' `Event` iterates over the live table in Python, and a chart that does so while another
-    thread adds a name dies of a RuntimeError.
+    Replaces two methods on the one table, `items` and `append`; docs/decisions/signal-table.md
+    says why.
     """
     vars(signals).setdefault("items", _snapshot)
+    vars(signals).setdefault("append", _append)
 
 
 def enter(names: Iterable[str]) -> None:
-    """Give the names their numbers, where they have none yet."""
+    """Give each name that is new its number, in this order."""
     for name in names:
-        signals.append(name)
+        _append(name)
+
+
+def number(name: str) -> int:
+    """Return the number of a signal; a new name gets one."""
+    _append(name)
+    return signals[name]
+
+
+def _append(name: str) -> None:
+    # miros calls it for each event that is made by name: a known name must not cost a lock.
+    if name not in signals:
+        with _naming:
+            type(signals).append(signals, name)
 
 
 def _snapshot() -> list[tuple[str, int]]:
@@ -28,5 +46,5 @@ def _snapshot() -> list[tuple[str, int]]:
         try:
             return list(OrderedDict.items(signals))
         except RuntimeError:
-            # The garbage collector let another thread in between two items.
+            # The garbage collector let another thread add a name between two items.
             continue

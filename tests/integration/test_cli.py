@@ -308,7 +308,7 @@ def test_discover_shows_what_is_at_each_listed_host(
         [dead, "manual", "nothing"],
     ]
     assert found.lines[-1].startswith("1 of our mesh, 2 looked at in ")
-    assert "MIROS_MESH_LAN=off: the local network is not looked at" in found.err
+    assert "MIROS_MESH_LAN=off: the local network is not searched" in found.err
     assert f"manual  {live:22} ours" in found.err
 
 

@@ -156,7 +156,7 @@ def discover(broker: Broker, url: str, hosts: Path, **environment: str) -> dict[
     return {each["address"]: each["verdict"] for each in json.loads(done.stdout)["addresses"]}
 
 
-def test_discover_names_a_certificate_that_nobody_vouches_for(
+def test_discover_names_a_certificate_that_no_authority_has_signed(
     broker: Broker, tmp_path: Path
 ) -> None:
     hosts = listing(tmp_path, broker.home, broker.plain)
@@ -173,7 +173,7 @@ def test_without_tls_a_port_that_wants_it_is_no_broker(
     plain = broker.url("amqp", broker.plain)
     launch("alice", MeshConfig(broker_url=plain, mesh_encryption_key=KEY))
     hosts = listing(tmp_path, broker.plain, broker.plain_ipv6, broker.home)
-    # When somebody looks over IPv4, IPv6, and at a port with TLS, then the mesh is seen over both
+    # When a search looks over IPv4, IPv6, and at a port with TLS, then the mesh is seen over both
     found = discover(broker, plain, hosts)
     assert found.pop(broker.home) in ("nothing", "not_amqp")
     assert found == {broker.plain: "own", broker.plain_ipv6: "ours"}

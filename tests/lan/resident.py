@@ -190,7 +190,7 @@ class Resident:
 
 
 def main() -> None:
-    """Do as told until nobody is there to tell."""
+    """Do as told until the test closes the pipe."""
     resident = Resident()
     say("", "ready")
     for line in sys.stdin:

@@ -53,7 +53,7 @@ def test_a_warm_start_from_the_cache_sends_no_scan(street: Street) -> None:
     all_hear_each_other([again, *others])
     sent = street.sniffed(A)
 
-    # Then it has spoken to those in the cache, and asked for nobody else
+    # Then it has spoken to those in the cache, and asked for no other
     assert asked(sent) == street.addresses(B, C)
     assert again.facts("cache_read", hit=True)
     assert not again.facts("searched", source="lan")

@@ -1,4 +1,4 @@
-"""Hosts that somebody listed by hand, alive and dead."""
+"""Hosts that are listed by hand, alive and dead."""
 
 from __future__ import annotations
 

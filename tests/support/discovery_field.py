@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,18 +15,43 @@ from miros import ActiveObject, Event, return_status, signals, spy_on
 from miros_mesh.address import Endpoint
 from miros_mesh.discovery import producer_factory
 from miros_mesh.discovery.chart import DiscoveryChart
-from miros_mesh.discovery.ports import DiscoveryObserver
+from miros_mesh.discovery.mailbox import DiscoveryMailbox
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.scout_batch import SendScout
-from miros_mesh.discovery.sources import aliens
+from miros_mesh.discovery.settings import DiscoverySettings
+from miros_mesh.discovery.sources import alien_gate
 from miros_mesh.discovery.threads import DiscoveryThreads
 from miros_mesh.discovery.verdict import Verdict
-from miros_mesh.statechart.mailbox import Mailbox, subscribe, unsubscribe
+from miros_mesh.observer import Observer
+from miros_mesh.statechart.fabric import subscribe, unsubscribe
 from support.waiting import wait_until
 
 ROUTING_KEY = "heya.man"
 EXCHANGE = "miros.mesh.exchange"
 ORIGIN = "this-node"
+
+
+def settings(**given: Any) -> DiscoverySettings:
+    """Settings that look nowhere; what a node's settings would say is as a test gives it."""
+    defaults: dict[str, Any] = {
+        "node": "node",
+        "routing_key": ROUTING_KEY,
+        "exchange_name": EXCHANGE,
+        "sources": (),
+        "port": 5672,
+        "home": (),
+        "scope": "",
+        "hosts_files": (),
+        "cache_path": Path("cache.json"),
+        "cache_max_age_s": 1800.0,
+        "ipv6": False,
+        "dns_names": (),
+        "peer_forget_after_s": 3600.0,
+        "aliens": "adopt",
+        "live_trace": False,
+        "live_spy": False,
+    }
+    return DiscoverySettings(**{**defaults, **given})
 
 
 class Brokers:
@@ -111,7 +137,7 @@ class Network:
             self.hold.set()
 
 
-class Diary(DiscoveryObserver):
+class Diary(Observer):
     """What discovery tells of itself."""
 
     def __init__(self) -> None:
@@ -121,8 +147,8 @@ class Diary(DiscoveryObserver):
         self.aliens: list[str] = []
         self.deaths: list[str] = []
 
-    def scouted(self, *, source: str, host: str, verdict: Verdict, seconds: float) -> None:
-        self.scouts.append((source, host, str(verdict)))
+    def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
+        self.scouts.append((source, host, verdict))
 
     def searched(self, *, source: str, found: int, seconds: float) -> None:
         self.searches.append((source, found))
@@ -152,7 +178,7 @@ class Ears(ActiveObject):
     def __init__(self) -> None:
         super().__init__("ears")
         self.heard: list[tuple[str, Any]] = []
-        self.queue = self.locking_deque = Mailbox("ears", ORIGIN)
+        self.queue = self.locking_deque = DiscoveryMailbox("ears", ORIGIN)
 
     def of(self, signal: str) -> list[Any]:
         return [payload for name, payload in self.heard if name == signal]
@@ -187,7 +213,7 @@ def threads(name: str = "test") -> Iterator[DiscoveryThreads]:
         made.stop()
 
 
-_crews_of_scouts: list[DiscoveryThreads] = []
+_threads_of_scouts: list[DiscoveryThreads] = []
 
 
 @contextmanager
@@ -198,14 +224,14 @@ def running(*charts: Any) -> Iterator[Any]:
     finally:
         for chart in charts:
             chart.stop()
-        while _crews_of_scouts:
-            _crews_of_scouts.pop().stop()
+        while _threads_of_scouts:
+            _threads_of_scouts.pop().stop()
 
 
 def scouts(brokers: Brokers, **common: Any) -> SendScout:
     """What sends scouts to these brokers; `running` ends them."""
-    common["threads"] = DiscoveryThreads("scouts")
-    _crews_of_scouts.append(common["threads"])
+    common = {"timeout_s": 2.0, **common, "threads": DiscoveryThreads("scouts")}
+    _threads_of_scouts.append(common["threads"])
 
     def send(host: str, source: str) -> RabbitConsumerScoutChart:
         return RabbitConsumerScoutChart(
@@ -234,5 +260,5 @@ def publish(chart: DiscoveryChart, signal: str, payload: Any = None) -> None:
 
 def switch_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the charts believe in a local network; its candidates and the brokers are a test's."""
-    for module in (aliens, producer_factory):
+    for module in (alien_gate, producer_factory):
         monkeypatch.setattr(module, "lan_is_off", lambda: False)

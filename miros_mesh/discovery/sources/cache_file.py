@@ -25,12 +25,14 @@ from miros_mesh.discovery.sources.json_file import (
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_FILE: Final = ".miros_mesh_cache.json"
 LOCK_TIMEOUT_S: Final = 30.0
 
 
 class CacheFileChart(DiscoveryChart):
-    """Reads and writes one JSON file on request; a write waits for its lock, the chart does not."""
+    """Reads and writes one JSON file on request.
+
+    Where a write has to wait for the file's lock a thread waits, the chart does not.
+    """
 
     NEST = (
         ("file_access_waiting", None),
@@ -43,7 +45,7 @@ class CacheFileChart(DiscoveryChart):
 
     def __init__(
         self,
-        file_path: Path | str = DEFAULT_FILE,
+        file_path: Path | str,
         *,
         default_json: str = "",
         ours: Callable[[Object], bool] = anything,
@@ -63,13 +65,16 @@ class CacheFileChart(DiscoveryChart):
             foreign=foreign,
         )
         self._lock_timeout_s = lock_timeout_s
+        # Requests to read since the last read began; `_reading`: `file_read` is posted for them.
         self._reads = 0
+        self._reading = False
+        # What the next write has to merge, and what the present one does.
         self._updates: Object = {}
         self._written: Object = {}
-        self._reading = False
+        # `_waiting`: a write wants the lock, for the `_waits`-th time. `_queued`: a thread waits
+        # for it, which cannot be ended and may outlast the write.
         self._waiting = False
         self._waits = 0
-        # A thread waits for the lock, though perhaps nobody any more for the thread.
         self._queued = False
         self._lock: Lock | None = None
         self._complained = False
@@ -91,7 +96,7 @@ class CacheFileChart(DiscoveryChart):
     @on("file_access_waiting", CACHE_FILE_WRITE)
     def ask_to_write(self, event: Event) -> None:
         if self._meant(event.payload):
-            # What waits goes in one write, and the newer value wins as it would in two.
+            # All that waits is one write; the newer value wins, as it would in two.
             self._updates = merged(self._updates, _content_of(event.payload))
             if not self._waiting:
                 self._waiting = True
@@ -109,18 +114,18 @@ class CacheFileChart(DiscoveryChart):
             self._give_up(got)
         elif self._waiting:
             self._waiting = False
-            self.cancel("patience_at_an_end")
+            self.cancel("lock_overdue")
             self._lock = got
             return "file_write"
         else:
             got.release()
         return None
 
-    @on("file_access_waiting", "patience_at_an_end")
-    def patience_at_an_end(self, event: Event) -> None:
+    @on("file_access_waiting", "lock_overdue")
+    def lock_overdue(self, event: Event) -> None:
         if self._waiting and event.payload == self._waits:
             limit_s = self._lock_timeout_s
-            self._give_up(TimeoutError(f"somebody has had its lock for more than {limit_s:g} s"))
+            self._give_up(TimeoutError(f"its lock was not free within {limit_s:g} s"))
 
     @on("file_accessed", "file_read")
     @on("file_accessed", "file_write")
@@ -160,7 +165,7 @@ class CacheFileChart(DiscoveryChart):
         return "file_access_waiting"
 
     def _write(self, update: Object, lock: Lock | None) -> None:
-        # Released at once, not by the chart: hundreds of processes may wait for it.
+        # Released here and not later by the chart: hundreds of processes may wait for it.
         try:
             self._file.merge(update)
         finally:
@@ -186,7 +191,7 @@ class CacheFileChart(DiscoveryChart):
             self._queued = True
             self.threads.aside(self._file.lock, self._got_lock)
         self._waits += 1
-        self.later("patience_at_an_end", self._lock_timeout_s, self._waits)
+        self.later("lock_overdue", self._lock_timeout_s, self._waits)
 
     def _got_lock(self, got: Lock | Exception) -> None:
         if not self.tell("file_write", got) and isinstance(got, Lock):
@@ -198,7 +203,7 @@ class CacheFileChart(DiscoveryChart):
             self._lock = None
 
     def _give_up(self, error: Exception) -> None:
-        """Live without the file rather than not at all."""
+        """Drop the updates, log the error once, and go on without the file."""
         self._waiting = False
         self._updates = {}
         self._complain(error)
@@ -212,7 +217,11 @@ class CacheFileChart(DiscoveryChart):
     def _complain(self, error: Exception) -> None:
         if not self._complained:
             self._complained = True
-            logger.error("%s cannot be used; said once: %s", self._file.path, error)
+            logger.error(
+                "%s cannot be used, the node goes on without it; said once: %s",
+                self._file.path,
+                error,
+            )
 
     def _publish_cache(self, content: Content) -> None:
         payload = CacheReadPayload(
@@ -233,7 +242,7 @@ def _content_of(payload: Any) -> Mapping[str, Any]:
 
 
 def _expired(content: Content) -> bool:
-    """Whether the file is older than it says that it may become."""
+    """Return whether the file is older than its own `time_out_in_minutes` allows."""
     minutes = content.data.get("time_out_in_minutes", 0)
     if isinstance(minutes, bool) or not isinstance(minutes, int | float):
         return True

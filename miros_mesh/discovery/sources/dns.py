@@ -1,4 +1,4 @@
-"""`DnsChart`: names that are looked up again and again, such as a Kubernetes headless service."""
+"""`DnsChart`: looks names up at intervals, such as that of a Kubernetes headless service."""
 
 from __future__ import annotations
 
@@ -16,22 +16,20 @@ from miros_mesh.discovery.scout_batch import ScoutBatch, SendScout
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
     CONNECTION_DISCOVERY,
-    ConnectionDiscoveryPayload,
 )
-from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S, SystemNames
+from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S
 from miros_mesh.discovery.threads import about
 
 logger = logging.getLogger(__name__)
 
 NAME: Final = "dns_chart"
-INTERVAL_S: Final = 15.0
-# A login of each node at each broker: with many nodes the brokers would notice every 15 seconds.
+# A scout is a login of each node at each broker: of many nodes, too many for every look-up.
 RECHECK_S: Final = 60.0
 MOST_HOSTS: Final = 1024
 
 
 class DnsChart(DiscoveryChart):
-    """Looks names up, scouts what they stand for, and tells the live ones."""
+    """Looks names up, scouts what they stand for, and publishes the brokers that are ours."""
 
     NEST = (
         ("watch_names", None),
@@ -48,9 +46,9 @@ class DnsChart(DiscoveryChart):
         *,
         names: Sequence[str],
         send_scout: SendScout,
-        name_service: NameService | None = None,
+        name_service: NameService,
+        interval_s: float,
         port: int = DEFAULT_PORTS["amqp"],
-        interval_s: float = INTERVAL_S,
         recheck_s: float = RECHECK_S,
         **common: Any,
     ) -> None:
@@ -58,15 +56,19 @@ class DnsChart(DiscoveryChart):
         self.routing_key = routing_key
         self.exchange_name = exchange_name
         self._names = tuple(names)
-        self._name_service = name_service or SystemNames()
+        self._name_service = name_service
         self._batch = ScoutBatch(send_scout, "dns")
         self._port = port
         self._interval_s = interval_s
         self._recheck_s = recheck_s
+        # When each host was found to be ours; within `recheck_s` it is not scouted again.
         self._ours_at: dict[str, float] = {}
+        # The hosts of each name in the present round; None while its look-up runs.
         self._answers: dict[str, tuple[str, ...] | None] = {}
         self._known: tuple[str, ...] = ()
+        # Hosts of earlier answers that are in none now: they are told as dead.
         self._vanished: tuple[str, ...] = ()
+        # Names whose failure has been logged.
         self._silent: set[str] = set()
         self._began_at = 0.0
         self.begin()
@@ -120,13 +122,13 @@ class DnsChart(DiscoveryChart):
         if self._batch.complete:
             self.post_fifo(Event(signal="network_evaluated"))
         elif event.payload.result:
-            self._publish_discovery((event.payload.ip_address,))
+            self.publish_brokers((event.payload.ip_address,), port=self._port)
 
     @on("scout_addresses", "network_evaluated", to="watch_names")
     def network_evaluated(self, _: Event) -> str:
         self._ours_at |= dict.fromkeys(self._batch.live, time.monotonic())
         live = tuple(self._ours_at)
-        self._publish_discovery(live, (*self._batch.dead, *self._vanished))
+        self.publish_brokers(live, (*self._batch.dead, *self._vanished), port=self._port)
         seconds = time.monotonic() - self._began_at
         self.observer.searched(source="dns", found=len(live), seconds=seconds)
         self.later("look_up", about(self._interval_s))
@@ -149,15 +151,5 @@ class DnsChart(DiscoveryChart):
             return tuple(map(str, found))
         if name not in self._silent:
             self._silent.add(name)
-            logger.warning("%s cannot be looked up; it is tried again: %s", name, found)
+            logger.warning("the look-up of %s failed; it is tried again: %s", name, found)
         return ()
-
-    def _publish_discovery(self, live: tuple[str, ...], dead: tuple[str, ...] = ()) -> None:
-        payload = ConnectionDiscoveryPayload(
-            hosts=live,
-            amqp_urls=tuple(Endpoint.parse(host, self._port).url for host in live),
-            dispatcher=NAME,
-            dead=dead,
-            origin=self.origin,
-        )
-        self.publish(Event(signal=CONNECTION_DISCOVERY, payload=payload))

@@ -1,7 +1,8 @@
 """One JSON object in a file that thousands of processes read and write at once.
 
-No read is torn and no update lost. Content is replaced in one piece, so a reader needs no lock; a
-writer has an advisory lock on a file beside it, for which the kernel lets writers queue.
+A reader gets a whole content and no update is lost. Content is replaced in one piece, so a reader
+needs no lock; a writer holds an advisory lock on a file beside it, for which writers queue in the
+kernel.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ Object = dict[str, Any]
 
 
 class ForeignFileError(Exception):
-    """The file holds something else than we write."""
+    """The file holds something else than this library writes."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """What was read, and the file's times; zeros where there is no file."""
+    """The content of a file and its times; zeros where there is no file."""
 
     data: Object
     modified_at: float = 0.0
@@ -39,14 +40,17 @@ class Content:
 
 
 class Lock:
-    """A writer's lock, held until `release`, or until nobody knows it any more."""
+    """A writer's lock, held until `release`, or until it is garbage."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
         self._process = os.getpid()
 
     def release(self) -> None:
-        """Let others in; once is enough. In a forked child it is the parent's, and stays."""
+        """Let the next writer in; a second call does nothing.
+
+        In a forked child the lock is the parent's, and stays locked.
+        """
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             # A process forked meanwhile has the descriptor too; closing ours is not enough.
@@ -59,12 +63,16 @@ class Lock:
 
 
 def anything(_: Object) -> bool:
-    """Every JSON object will do."""
+    """Accept every JSON object."""
     return True
 
 
 class JsonFile:
-    """A file of one JSON object. `ours` judges what was read; what it refuses is `foreign`."""
+    """A file of one JSON object.
+
+    `ours` accepts or refuses what was read; `foreign` is the log's word for what it refuses. `tidy`
+    is applied to what is written.
+    """
 
     def __init__(
         self,
@@ -84,11 +92,11 @@ class JsonFile:
 
     @property
     def default(self) -> Object:
-        """What stands for a file that is not there."""
+        """The content where there is no file."""
         return dict(self._default)
 
     def lock(self) -> Lock:
-        """Wait for the lock. That has no limit, and nobody can end it."""
+        """Wait for the lock. The wait has no limit and cannot be ended: use a thread of its own."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(f"{self.path}.lock", flags, _OWNER_ONLY)
@@ -100,7 +108,7 @@ class JsonFile:
         return Lock(descriptor)
 
     def read(self) -> Content:
-        """What the file holds; the default when there is no file, or none that is ours."""
+        """Return the content; the default for no file, or a foreign one, which is logged."""
         try:
             return self._load()
         except FileNotFoundError:
@@ -108,11 +116,14 @@ class JsonFile:
         except ForeignFileError as error:
             if self._said != str(error):
                 self._said = str(error)
-                logger.warning("%s is of no use: %s", self.path, error)
+                logger.warning("%s is ignored: %s", self.path, error)
             return Content(self.default)
 
     def merge(self, update: Mapping[str, Any]) -> Object:
-        """Put an update over what the file holds; the caller has the lock."""
+        """Merge an update into the file, and return the new content; the caller holds the lock.
+
+        A foreign file is renamed to `.set-aside` first. Raises `OSError`.
+        """
         try:
             data = self._load().data
         except FileNotFoundError:
@@ -148,24 +159,26 @@ class JsonFile:
     def _set_aside(self, error: ForeignFileError) -> None:
         aside = self.path.with_name(f"{self.path.name}.set-aside")
         self.path.replace(aside)
-        # Whoever has read it has said what is wrong.
+        # A warning, unless the reader has logged the same already.
         level = logging.INFO if self._said == str(error) else logging.WARNING
-        logger.log(level, "%s was of no use (%s); it is now %s", self.path, error, aside.name)
+        logger.log(
+            level, "%s is replaced (%s); its old content is in %s", self.path, error, aside.name
+        )
 
     def _replace(self, raw: bytes) -> None:
-        # Only one process has the lock, so one name is enough, and a killed one leaves no litter.
+        # The lock makes one name enough, so that killed processes leave one such file at most.
         new = f"{self.path}.new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(new, flags, _OWNER_ONLY)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, _OWNER_ONLY)
-            # Not forced to the disk: a cache that a power failure spoils is found out and redone.
+            # Not forced to the disk: what a power failure spoils is foreign then, and made anew.
             file.write(raw)
         os.replace(new, self.path)  # noqa: PTH105 - the name is a text, to be one with its lock
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object:
-    """Both dictionaries as one, the newer value winning, dictionaries inside merged likewise."""
+    """Return both as one: the newer value wins, dictionaries inside are merged likewise."""
     result = dict(old)
     for key, value in new.items():
         before = result.get(key)

@@ -1,4 +1,4 @@
-"""`LanChart`: the brokers of the local network, from the cache or by a search."""
+"""`LanChart`: finds the brokers of the local network, in the cache or by a search."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from miros_mesh.discovery.signals import (
     CacheFileReadPayload,
     CacheReadPayload,
     CacheWritePayload,
-    ConnectionDiscoveryPayload,
     RequestPayload,
 )
 from miros_mesh.discovery.sources.cache_file import CacheFileChart
@@ -31,16 +30,14 @@ from miros_mesh.discovery.sources.lan_recce import LanRecceChart
 from miros_mesh.discovery.threads import between
 
 NAME: Final = "lan_chart"
-DEFAULT_FILE: Final = ".miros_mesh_lan_cache.json"
 DEFAULT_JSON: Final = '{"searches": {}}'
-TIME_OUT_MINUTES: Final = 30.0
 SEARCHES_KEPT: Final = 50
-# Whoever is there is connected by then.
+# A broker of the cache that is alive is connected by then.
 DOUBT_AFTER_S: Final = (5.0, 7.5)
 
 
 class LanChart(DiscoveryChart):
-    """Tells the brokers of the local network in `CONNECTION_DISCOVERY`, again when they are old."""
+    """Publishes the brokers of the local network, and finds them again when the cache is old."""
 
     NEST = (
         ("read_or_discover_network_details", None),
@@ -55,10 +52,10 @@ class LanChart(DiscoveryChart):
         exchange_name: str,
         *,
         send_scout: SendScout,
-        time_out_in_minutes: float = TIME_OUT_MINUTES,
-        cache_file_path: Path | str = DEFAULT_FILE,
+        time_out_in_minutes: float,
+        cache_file_path: Path | str,
+        scanner: AddressScanner,
         scope: str = "",
-        scanner: AddressScanner | None = None,
         port: int = DEFAULT_PORTS["amqp"],
         is_connected: Callable[[Endpoint], bool] = lambda _: True,
         **common: Any,
@@ -83,23 +80,19 @@ class LanChart(DiscoveryChart):
 
     @on("read_or_discover_network_details", ENTRY)
     def read_or_discover_network_details_entry(self, _: Event) -> None:
-        common: dict[str, Any] = {
-            "threads": self.threads,
-            "origin": self.origin,
-            "observer": self.observer,
-            "live_trace": self.live_trace,
-            "live_spy": self.live_spy,
-        }
         self._cache = CacheFileChart(
-            self._cache_file_path, default_json=DEFAULT_JSON, ours=is_cache, tidy=newest, **common
+            self._cache_file_path,
+            default_json=DEFAULT_JSON,
+            ours=is_cache,
+            tidy=newest,
+            **self.common,
         )
         self._recce = LanRecceChart(
             self.routing_key,
             self.exchange_name,
             send_scout=self._send_scout,
             scanner=self._scanner,
-            port=self._port,
-            **common,
+            **self.common,
         )
         self._read_cache()
 
@@ -121,23 +114,17 @@ class LanChart(DiscoveryChart):
 
     @on("read_or_discover_network_details", "connections_discovered")
     def connections_discovered(self, _: Event) -> None:
-        payload = ConnectionDiscoveryPayload(
-            hosts=self.addresses,
-            amqp_urls=tuple(Endpoint.parse(each, self._port).url for each in self.addresses),
-            dispatcher=NAME,
-            origin=self.origin,
-        )
-        self.publish(Event(signal=CONNECTION_DISCOVERY, payload=payload))
+        self.publish_brokers(self.addresses, port=self._port)
         self.later("cache_outdated", self._until_outdated_s())
 
     @on("read_or_discover_network_details", "cache_outdated")
     def cache_outdated(self, _: Event) -> None:
-        """Another process may have searched meanwhile, so the cache comes first again."""
+        # The cache first: another process may have searched meanwhile.
         self._read_cache()
 
     @on("read_or_discover_network_details", "cache_doubted")
     def cache_doubted(self, _: Event) -> None:
-        """Nobody whom the cache names is there: what it says of them is not asked again."""
+        # The node is connected to no broker of the cache: that entry is not used a second time.
         if not any(self._is_connected(Endpoint.parse(e, self._port)) for e in self.addresses):
             self._doubted = self._found_at
             self._read_cache()
@@ -172,7 +159,7 @@ class LanChart(DiscoveryChart):
         self.publish(Event(signal=CACHE_FILE_READ, payload=payload))
 
     def _young(self, cache: CacheReadPayload) -> tuple[tuple[str, ...], float] | None:
-        """What the cache says of our mesh, if it is young enough."""
+        """Return our mesh's addresses in the cache and when they were found, if young enough."""
         search = cache.dict.get("searches", {}).get(self._scope)
         if not search:
             return None
@@ -184,24 +171,24 @@ class LanChart(DiscoveryChart):
         return tuple(search["addresses"]), search["found_at"]
 
     def _lifetime_s(self, addresses: Collection[str]) -> float:
-        """Whoever found nobody may have looked before the network was up."""
+        """Return a tenth of the time for a search without result: the network may not be up yet."""
         lifetime_s = self.time_out_in_minutes * 60
         return lifetime_s if addresses else lifetime_s / 10
 
     def _until_outdated_s(self) -> float:
-        """Not all at the same moment: the first one to search spares the others the search."""
+        """Return a random time, so that one process searches and the others use its result."""
         left = self._found_at + self._lifetime_s(self.addresses) - time.time()
         return max(left, 1.0) * between(1.0, 1.1)
 
 
 def is_cache(data: Mapping[str, Any]) -> bool:
-    """Whether a JSON object is what this chart writes; nothing else is taken from a file."""
+    """Return whether a JSON object is what this chart writes; a file with another is not used."""
     searches = data.get("searches")
     return isinstance(searches, dict) and all(_is_search(each) for each in searches.values())
 
 
 def newest(data: dict[str, Any]) -> dict[str, Any]:
-    """The cache without the oldest searches, so that it does not grow for ever."""
+    """Return the cache without the oldest searches, `SEARCHES_KEPT` at most."""
     searches: dict[str, Any] = data["searches"]
     order = sorted(searches, key=lambda scope: searches[scope]["found_at"], reverse=True)
     return {**data, "searches": {scope: searches[scope] for scope in order[:SEARCHES_KEPT]}}

@@ -1,4 +1,4 @@
-"""`LanRecceChart`: finds candidate addresses on the local network and scouts them all."""
+"""`LanRecceChart`: scans the local network and scouts every address that answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from miros import Event
 
-from miros_mesh.address import DEFAULT_PORTS
 from miros_mesh.discovery.addresses import own_addresses, working_address
 from miros_mesh.discovery.chart import ENTRY, EXIT, INIT, DiscoveryChart, on
 from miros_mesh.discovery.ports import AddressScanner
@@ -19,12 +18,11 @@ from miros_mesh.discovery.signals import (
     RECCE_LAN,
     RecceCompletePayload,
 )
-from miros_mesh.discovery.sources.tcp_scanner import TcpScanner
 
 logger = logging.getLogger(__name__)
 
 NAME: Final = "lan_recce_chart"
-# A network of 1,024 addresses takes less than half of it.
+# Twice what 1,024 addresses take, the largest scan.
 ARP_TIME_S: Final = 10.0
 
 
@@ -47,15 +45,14 @@ class LanRecceChart(DiscoveryChart):
         exchange_name: str,
         *,
         send_scout: SendScout,
-        scanner: AddressScanner | None = None,
-        port: int = DEFAULT_PORTS["amqp"],
+        scanner: AddressScanner,
         arp_time_sec: float = ARP_TIME_S,
         **common: Any,
     ) -> None:
         super().__init__(NAME, **common)
         self.routing_key = routing_key
         self.exchange_name = exchange_name
-        self._scanner = scanner or TcpScanner(port)
+        self._scanner = scanner
         self._arp_time_s = arp_time_sec
         self._batch = ScoutBatch(send_scout, "lan")
         self._search = 0
@@ -82,14 +79,14 @@ class LanRecceChart(DiscoveryChart):
 
     @on("lan_recce", RECCE_LAN)
     def lan_recce_recce_lan(self, event: Event) -> None:
-        # Whoever asks during a search gets the next one; more than one would find the same.
+        # Requests during a search are answered by one search after it; more would find the same.
         if not self.defer_queue:
             self.defer(event)
 
     @on("lan_recce", "recce_lan")
     @on("lan_recce", "arp_time_out")
     def lan_recce_too_late(self, _: Event) -> None:
-        """The end of a scan that nobody waits for any more."""
+        """Ignore the end of a scan that was not waited for."""
 
     @on("lan_recce", EXIT)
     def lan_recce_exit(self, _: Event) -> None:
@@ -98,7 +95,7 @@ class LanRecceChart(DiscoveryChart):
 
     @on("fill_arp_table", ENTRY)
     def fill_arp_table_entry(self, _: Event) -> None:
-        """Connecting to an address fills the kernel's table of neighbours, as a ping would."""
+        # Connecting to an address fills the kernel's table of neighbours, as a ping would.
         self._search += 1
         self._began_at = time.monotonic()
         self._answered = ()
@@ -114,7 +111,7 @@ class LanRecceChart(DiscoveryChart):
         if search != self._search:
             return None
         if isinstance(found, Exception):
-            logger.error("the local network cannot be searched", exc_info=found)
+            logger.error("the search of the local network failed", exc_info=found)
             found = ()
         self._answered = tuple(found)
         return "identify_all_ip_addresses"

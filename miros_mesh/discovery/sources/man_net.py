@@ -1,4 +1,4 @@
-"""`ManNetChart`: the hosts that somebody wrote into a file."""
+"""`ManNetChart`: the hosts that are listed in a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from miros_mesh.discovery.signals import (
     CONNECTION_DISCOVERY,
     EVALUATE_HOSTS_FILE,
     CacheFileReadPayload,
-    ConnectionDiscoveryPayload,
 )
 from miros_mesh.discovery.sources.cache_file import CacheFileChart
 from miros_mesh.discovery.threads import about
@@ -29,17 +28,13 @@ from miros_mesh.errors import AddressError
 logger = logging.getLogger(__name__)
 
 NAME: Final = "man_net_chart"
-HOSTS_FILE: Final = ".miros_mesh_hosts.json"
-ANCESTORS_HOSTS_FILE: Final = ".miros_rabbitmq_hosts.json"
 DEFAULT_JSON: Final = '{"hosts": []}'
 NO_LIST: Final = 'there is no list under "hosts"'
 MOST_HOSTS: Final = 1024
-SOON_S: Final = 2.0
-SELDOM_S: Final = 60.0
 
 
 class ManNetChart(DiscoveryChart):
-    """Scouts the hosts of the hosts files, tells the live ones, and looks again by itself."""
+    """Scouts the hosts of the hosts files, publishes the live ones, and looks again by itself."""
 
     NEST = (
         ("read_and_evaluate_network_details", None),
@@ -54,15 +49,16 @@ class ManNetChart(DiscoveryChart):
         exchange_name: str,
         *,
         send_scout: SendScout,
-        cache_file_path: Path | str | Sequence[Path | str] = (HOSTS_FILE, ANCESTORS_HOSTS_FILE),
+        cache_file_path: Path | str | Sequence[Path | str],
+        look_again_s: tuple[float, float],
         port: int = DEFAULT_PORTS["amqp"],
-        look_again_s: tuple[float, float] = (SOON_S, SELDOM_S),
         **common: Any,
     ) -> None:
         super().__init__(NAME, **common)
         self.routing_key = routing_key
         self.exchange_name = exchange_name
         paths = (cache_file_path,) if isinstance(cache_file_path, Path | str) else cache_file_path
+        # The hosts of each file; None while it is read.
         self._hosts_of: dict[str, tuple[str, ...] | None] = {str(path): None for path in paths}
         self._there: dict[str, bool] = {}
         self._no_file_said = False
@@ -84,7 +80,7 @@ class ManNetChart(DiscoveryChart):
 
     @property
     def dead_hosts(self) -> tuple[str, ...]:
-        """The listed hosts that did not."""
+        """The listed hosts that did not answer as ours in it."""
         return self._batch.dead
 
     @on("read_and_evaluate_network_details", ENTRY)
@@ -94,10 +90,7 @@ class ManNetChart(DiscoveryChart):
                 path,
                 default_json=DEFAULT_JSON,
                 foreign=NO_LIST,
-                threads=self.threads,
-                origin=self.origin,
-                live_trace=self.live_trace,
-                live_spy=self.live_spy,
+                **self.common,
             )
             for path in self._hosts_of
         ]
@@ -121,7 +114,7 @@ class ManNetChart(DiscoveryChart):
     @on("read_and_evaluate_network_details", EVALUATE_HOSTS_FILE)
     @on("read_and_evaluate_network_details", "evaluate_again")
     def evaluate_hosts_file(self, _: Event) -> None:
-        # An evaluation under way ends first: asked often enough, it would never.
+        # An evaluation under way ends first: begun anew at each request, it might never end.
         if None in self._hosts_of.values() or not self._batch.complete:
             self.later("evaluate_again", self._soon_s)
         else:
@@ -129,7 +122,7 @@ class ManNetChart(DiscoveryChart):
 
     @on("read_and_evaluate_network_details", "network_evaluated")
     def network_evaluated(self, _: Event) -> None:
-        self._publish_discovery(self.live_hosts, self.dead_hosts)
+        self.publish_brokers(self.live_hosts, self.dead_hosts, port=self._port)
         seconds = time.monotonic() - self._began_at
         self.observer.searched(source="manual", found=len(self.live_hosts), seconds=seconds)
         self._look_again_later()
@@ -148,9 +141,9 @@ class ManNetChart(DiscoveryChart):
         if self._batch.complete:
             self.post_fifo(Event(signal="network_evaluated"))
         elif event.payload.result:
-            # Nobody waits for a dead host to be found dead. It alone: all of them, each time that
-            # one of many answers, would be more work than looking at them.
-            self._publish_discovery((event.payload.ip_address,))
+            # A live host is told at once, not when the last dead one is found dead. It alone: to
+            # tell all of them at each answer would be more work than looking at them.
+            self.publish_brokers((event.payload.ip_address,), port=self._port)
 
     def stop_children(self) -> None:
         self._batch.stop()
@@ -166,7 +159,7 @@ class ManNetChart(DiscoveryChart):
 
     def _listed(self, name: str, hosts: Any) -> tuple[str, ...]:
         if not isinstance(hosts, list):
-            self._name_wrong(f"{name} is of no use", NO_LIST)
+            self._name_wrong(f"{name} is ignored", NO_LIST)
             return ()
         return tuple(
             host.strip()
@@ -195,18 +188,8 @@ class ManNetChart(DiscoveryChart):
             logger.info("no hosts file: looked for %s", ", ".join(self._hosts_of))
         self._no_file_said = missing
 
-    def _publish_discovery(self, live: tuple[str, ...], dead: tuple[str, ...] = ()) -> None:
-        payload = ConnectionDiscoveryPayload(
-            hosts=live,
-            amqp_urls=tuple(Endpoint.parse(host, self._port).url for host in live),
-            dispatcher=NAME,
-            dead=dead,
-            origin=self.origin,
-        )
-        self.publish(Event(signal=CONNECTION_DISCOVERY, payload=payload))
-
     def _look_again_later(self) -> None:
-        """Soon after something changed, then less and less often."""
+        """Look again soon after something changed, then at pauses that double up to the longest."""
         changed = self.dead_hosts != self._dead_before
         self._dead_before = self.dead_hosts
         self._pause_s = self._soon_s if changed else min(self._pause_s * 2, self._seldom_s)

@@ -1,4 +1,4 @@
-"""Names to endpoints: A and AAAA through the system's resolver, SRV through dnspython."""
+"""Looks names up: A and AAAA through the system's resolver, SRV through dnspython."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ NO_DNSPYTHON: Final = (
 
 
 def is_srv(name: str) -> bool:
-    """Whether a name is that of a service: `_amqp._tcp.example.org`."""
+    """Return whether a name is that of a service: `_amqp._tcp.example.org`."""
     return name.startswith("_") and "._" in name
 
 
 class SystemNames:
-    """The `NameService` of this host. `resolver` is a dnspython resolver, for SRV."""
+    """The `NameService` of this host; for SRV with a dnspython `resolver`, or the system's one."""
 
     def __init__(self, resolver: Any = None) -> None:
         self._resolver = resolver
 
     def endpoints(self, name: str, default_port: int) -> Sequence[Endpoint]:
-        """Every endpoint of a name, sorted; raises `OSError` when it cannot be known now."""
+        """Return every endpoint of a name, sorted. Raises `OSError` when the look-up fails."""
         if is_srv(name):
             return self._services(name)
         named = Endpoint.parse(name, default_port)

@@ -1,4 +1,4 @@
-"""`TcpScanner`: at which of many addresses somebody answers at the broker's port."""
+"""`TcpScanner`: which of many addresses have an open port of a broker."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from miros_mesh.discovery.addresses import MOST_CANDIDATES, lan_candidates, lan_is_off
+from miros_mesh.discovery.addresses import MOST_CANDIDATES, lan_is_off
 
 logger = logging.getLogger(__name__)
 
-# A packet or an ARP request that is lost is sent again by the kernel after a second.
+# Longer than a second, after which the kernel repeats a packet or an ARP request that was lost.
 CONNECT_TIMEOUT_S = 1.05
 # The kernel asks for 3 s for an address that does not answer, and has room for 1,024 such entries
-# in all; beyond those it loses packets without a word. With these two numbers it never has more
-# than 768 of ours.
+# in all; beyond those it drops packets and reports no error. With these two numbers it never has
+# more than 768 of ours: 256 at once, each for 1.05 s, and their entries for 3 s.
 AT_ONCE = 256
 PER_SECOND = 1000.0
+# Charts that ask for a search soon after one get its result.
 LEAST_PAUSE_S = 10.0
-# A wait may end late; what was missed meanwhile is made up for, up to so many at once.
+# When a wait ends late, so many connections that were due are begun at once.
 _MADE_UP_FOR = 10
 
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EAGAIN})
@@ -34,7 +35,7 @@ _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EAGAIN})
 
 @dataclass
 class _Sweep:
-    """One pass over the addresses."""
+    """One pass over the addresses: those to come, open connections with deadline, and answers."""
 
     waiting: deque[str]
     open: dict[socket.socket, tuple[str, float]] = field(default_factory=dict)
@@ -44,14 +45,14 @@ class _Sweep:
 class TcpScanner:
     """Connects to the broker's port of each candidate and hangs up; sends no byte of its own.
 
-    One thread, a bounded number of connections at once, so many attempts a second, and a pause
-    between two scans, in which the last result stands.
+    One thread, `at_once` connections at a time, `per_second` attempts a second. For `pause_s` after
+    a scan its result stands.
     """
 
     def __init__(
         self,
         port: int,
-        candidates: Callable[[], Sequence[str]] = lan_candidates,
+        candidates: Callable[[], Sequence[str]],
         *,
         at_once: int = AT_ONCE,
         per_second: float = PER_SECOND,
@@ -65,12 +66,13 @@ class TcpScanner:
         self._timeout_s = connect_timeout_s
         self._pause_s = pause_s
         self._last: tuple[float, list[str]] | None = None
+        # Held during a scan, so a second caller waits and gets the same result. Guards `_last`.
         self._scanning = threading.Lock()
         self._stopped = threading.Event()
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def scan(self) -> list[str]:
-        """The candidates that answer; none once the scanner has stopped."""
+        """Return the candidates that answer; takes seconds. None once the scanner has stopped."""
         with self._scanning:
             if self._last and time.monotonic() < self._last[0] + self._pause_s:
                 return list(self._last[1])
@@ -106,7 +108,7 @@ class TcpScanner:
         while sweep.waiting and len(sweep.open) < self._at_once and next_at <= now:
             if not self._dial(sweep, selector, sweep.waiting.popleft(), now):
                 return now + self._timeout_s
-            # What was not used up a while ago is not saved for a burst.
+            # Time that was not used is not saved for a burst.
             next_at = max(next_at + self._interval_s, now - _MADE_UP_FOR * self._interval_s)
         return next_at
 
@@ -161,7 +163,7 @@ def _hang_up(sweep: _Sweep, selector: selectors.BaseSelector, connection: socket
 
 
 def _connect(connection: socket.socket, address: str, port: int) -> int:
-    """What `connect` says; an address that the kernel has no way to is like a closed port."""
+    """Begin to connect, and return the error number; without a route to the address too."""
     try:
         if "%" in address:
             host, _, interface = address.partition("%")
@@ -172,7 +174,7 @@ def _connect(connection: socket.socket, address: str, port: int) -> int:
 
 
 def _allowed(addresses: Sequence[str]) -> list[str]:
-    """At most so many; and where the local network is switched off, none but our own host's."""
+    """Bound the addresses; where the local network is switched off, only loopback ones are left."""
     if lan_is_off():
         addresses = [each for each in addresses if ip_address(each).is_loopback]
     return list(addresses[:MOST_CANDIDATES])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from miros_mesh.address import Endpoint
-from miros_mesh.discovery import known_brokers as roster_module
+from miros_mesh.discovery import known_brokers as known_brokers_module
 from miros_mesh.discovery.known_brokers import KnownBrokers
 
 HOME = Endpoint("127.0.0.1", 5672)
@@ -71,7 +71,7 @@ def test_a_broker_that_answers_again_is_not_lost() -> None:
     assert known.next_end() is None
 
 
-def test_whoever_is_connected_knows_better_than_a_scout() -> None:
+def test_a_connection_counts_more_than_a_scout() -> None:
     known = known_brokers()
     known.alive(FIRST, addresses("10.0.0.1"))
     known.connected(FIRST)
@@ -98,7 +98,7 @@ def test_a_broker_that_is_struck_out_may_be_found_again() -> None:
 
 
 def test_the_number_of_brokers_has_a_bound(monkeypatch) -> None:
-    monkeypatch.setattr(roster_module, "MOST_PEERS", 1)
+    monkeypatch.setattr(known_brokers_module, "MOST_PEERS", 1)
     known = known_brokers()
     assert known.alive(FIRST, addresses("10.0.0.1"))
     assert not known.alive(SECOND, addresses("10.0.0.2"))

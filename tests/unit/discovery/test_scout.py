@@ -7,7 +7,6 @@ import threading
 import pytest
 from miros import Event
 
-from miros_mesh.address import Endpoint
 from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.signals import (
@@ -39,11 +38,11 @@ NOT_FOUND = (
 
 
 def scout(brokers: Brokers, address: str = ADDRESS, **settings) -> RabbitConsumerScoutChart:
-    settings = {"origin": ORIGIN, **settings}
+    settings = {"origin": ORIGIN, "timeout_s": 2.0, **settings}
     return RabbitConsumerScoutChart(address, ROUTING_KEY, EXCHANGE, probe=brokers, **settings)
 
 
-def test_nobody_at_the_address_gives_the_trace_of_the_ancestor() -> None:
+def test_no_answer_at_the_address_gives_the_trace_of_the_ancestor() -> None:
     with running(scout(Brokers())) as chart:
         wait_for_trace(
             chart,
@@ -136,26 +135,16 @@ def test_a_broker_that_refused_our_credentials_is_not_asked_again() -> None:
     assert brokers.asked == [ADDRESS]
 
 
-def test_a_refusal_is_forgotten_after_its_time() -> None:
-    now = [100.0]
-    refusals = RefusedBrokers(pause_s=60, now=lambda: now[0])
-    endpoint = Endpoint(ADDRESS, 5672)
-    refusals.add(endpoint)
-    assert endpoint in refusals
-    now[0] += 60
-    assert endpoint not in refusals
-
-
 def test_a_probe_that_raises_is_a_verdict_and_not_the_end_of_the_chart(caplog) -> None:
     brokers = Brokers()
     brokers.at[ADDRESS] = RuntimeError("the probe has a fault")
     with ears(AMQP_CONSUMER_CHECK) as heard, running(scout(brokers)) as chart:
         assert heard.wait_for(AMQP_CONSUMER_CHECK).verdict is Verdict.FAILED
         assert chart.thread.is_alive()
-    assert "the probe of 192.168.1.77:5672 failed" in caplog.text
+    assert "the probe of 192.168.1.77:5672 raised" in caplog.text
 
 
-def test_a_text_that_is_no_address_is_nobody_there_and_is_not_quoted(caplog) -> None:
+def test_a_text_that_is_no_address_counts_as_no_answer_and_is_not_quoted(caplog) -> None:
     brokers = Brokers()
     with (
         ears(AMQP_CONSUMER_CHECK) as heard,
@@ -191,7 +180,7 @@ def test_a_probe_that_waits_for_a_free_thread_is_not_given_up(monkeypatch) -> No
     with ears(AMQP_CONSUMER_CHECK) as heard, threads() as team:
         team.network.run(lambda: free.wait(10), lambda _: None)
         with running(scout(brokers, threads=team, timeout_s=0.02)) as chart:
-            wait_until(lambda: "patience_at_an_end:producer_post_and_wait" in chart.spy())
+            wait_until(lambda: "probe_overdue:producer_post_and_wait" in chart.spy())
             # How quick it is then is another matter.
             chart._timeout_s = 10.0
             free.set()

@@ -113,11 +113,11 @@ def test_a_thread_that_does_not_end_is_said(caplog) -> None:
     assert "mesh-test-discovery-network-0 still runs" in caplog.text
 
 
-def test_an_answer_that_nobody_can_take_ends_no_thread(caplog) -> None:
+def test_a_callback_that_raises_ends_no_thread(caplog) -> None:
     results: list[object] = []
 
     def refuse(_: object = None) -> None:
-        raise LookupError("nobody takes it")
+        raise LookupError("it is not taken")
 
     with threads() as team:
         for _ in range(LOCAL_THREADS + 1):
@@ -127,5 +127,5 @@ def test_an_answer_that_nobody_can_take_ends_no_thread(caplog) -> None:
         team.timer.after(0, lambda: results.append("rung"))
         team.local.run(lambda: "done", results.append)
         wait_until(lambda: sorted(map(str, results)) == ["done", "rung"])
-    said = "a call back to discovery raised"
+    said = "a callback of discovery raised; its result is lost"
     wait_until(lambda: caplog.messages.count(said) == LOCAL_THREADS + 3)

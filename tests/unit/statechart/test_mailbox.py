@@ -1,49 +1,53 @@
-"""Mailboxes: what enters them, and what they leave behind on miros' fabric."""
+"""The queue of a chart, with many threads that post to it."""
 
 from __future__ import annotations
 
 import threading
-from types import SimpleNamespace
 
-from miros import ActiveObject, Event
+from miros import Event
 
-from miros_mesh.statechart.mailbox import Mailbox, subscribe, unsubscribe
+from miros_mesh.statechart.mailbox import Mailbox
 
-SIGNAL = "CONNECTION_DISCOVERY"
-
-
-def event(origin: str | None = None) -> Event:
-    return Event(signal=SIGNAL, payload=SimpleNamespace(origin=origin))
+PLACES = 500
 
 
-def test_events_of_other_nodes_do_not_enter() -> None:
-    box = Mailbox("chart", "mine")
-    box.append(event("yours"))
-    box.append(Event(signal=SIGNAL, payload={"origin": "yours"}))
-    assert len(box) == 0
-
-
-def test_events_of_this_node_and_of_nobody_enter_in_order() -> None:
-    box = Mailbox("chart", "mine")
-    events = [event("mine"), event(), Event(signal=SIGNAL), Event(signal=SIGNAL, payload={})]
+def full() -> tuple[Mailbox, list[Event]]:
+    box, events = Mailbox(), [event(number) for number in range(PLACES)]
     for each in events:
+        assert box.put(each) is None
+    return box, events
+
+
+def event(number: int = 0) -> Event:
+    return Event(signal="POSTED", payload=number)
+
+
+def test_events_come_out_in_the_order_in_which_they_were_posted() -> None:
+    box, events = Mailbox(), [event(number) for number in range(4)]
+    for each in events[1:]:
         box.append(each)
-    assert [box.popleft() for _ in range(4)] == events
+    box.appendleft(events[0])
+    assert [box.popleft() for _ in events] == events
 
 
-def test_a_full_mailbox_drops_the_newest_and_says_so_once(caplog) -> None:
-    box = Mailbox("chart", "mine")
-    first = event()
-    box.append(first)
-    for _ in range(600):
-        box.append(event())
-    assert len(box) == 500
-    assert box.popleft() is first
-    assert caplog.text.count("chart is flooded") == 1
+def test_a_full_mailbox_gives_back_what_it_has_no_place_for() -> None:
+    box, events = full()
+    late = event(-1)
+    assert box.put(late) is late
+    box.append(late)
+    box.appendleft(late)
+    assert list(box.deque) == events
 
 
-def test_what_many_threads_post_is_all_there() -> None:
-    box = Mailbox("chart", "mine")
+def test_an_event_may_take_the_place_of_the_newest_one() -> None:
+    box, events = full()
+    late = event(-1)
+    assert box.put(late, displace=True) is events[-1]
+    assert list(box.deque) == [*events[:-1], late]
+
+
+def test_what_many_threads_post_is_all_there_and_wakes_the_chart_as_often() -> None:
+    box = Mailbox()
     threads = [
         threading.Thread(target=lambda: [box.put(event()) for _ in range(100)]) for _ in range(4)
     ]
@@ -54,35 +58,27 @@ def test_what_many_threads_post_is_all_there() -> None:
     assert len(box) == box.qsize() == 400
 
 
+def test_a_place_that_becomes_free_while_the_chart_is_woken_keeps_the_order() -> None:
+    # Given a full mailbox of which the chart's thread has taken a token and no event yet
+    box, events = full()
+    box.wait()
+    box.popleft()
+    # When two more come
+    late = [event(-1), event(-2)]
+    box.append(late[0])
+    box.wait()
+    box.popleft()
+    box.append(late[1])
+    # Then they are the last ones, each with a token
+    assert list(box.deque) == [*events[2:], *late]
+    assert box.qsize() == PLACES
+
+
 def test_a_closed_mailbox_gives_back_what_it_held_and_takes_nothing() -> None:
-    box = Mailbox("chart", "mine")
-    held = event()
+    box, held, late = Mailbox(), event(), event()
     box.append(held)
     assert box.close() == [held]
-    assert not box.put(event())
-
-
-def test_a_mailbox_that_has_gone_leaves_its_place_to_the_next() -> None:
-    fabric = ActiveObject("any").fabric
-    signal = "A_SIGNAL_OF_THIS_TEST"
-    for _ in range(20):
-        boxes = [Mailbox(f"chart {number}", "mine") for number in range(3)]
-        for box in boxes:
-            subscribe(fabric, box, signal)
-            subscribe(fabric, box, signal)
-        for box in boxes:
-            unsubscribe(fabric, box)
-    assert len(fabric.fifo_subscriptions[signal]) == 3
-
-
-def test_a_program_that_subscribes_meanwhile_keeps_its_place() -> None:
-    fabric = ActiveObject("any").fabric
-    signal = "ANOTHER_SIGNAL_OF_THIS_TEST"
-    ours, theirs = Mailbox("ours", "mine"), Mailbox("theirs", "mine")
-    subscribe(fabric, ours, signal)
-    listeners = fabric.fifo_subscriptions[signal]
-    listeners.append(theirs)
-    walk = iter(listeners)
-    next(walk)
-    unsubscribe(fabric, ours)
-    assert next(walk) is theirs
+    assert box.put(late) is late
+    assert box.put(late, displace=True) is late
+    box.appendleft(late)
+    assert len(box) == 0

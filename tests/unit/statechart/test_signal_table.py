@@ -7,17 +7,19 @@ from collections.abc import Iterator
 
 import pytest
 from miros import Event, signals
+from miros.event import SignalSource
 
 from miros_mesh.statechart import signal_table
 
 
 @pytest.fixture(autouse=True)
 def _guarded() -> Iterator[None]:
-    before = vars(signals).get("items")
+    before = dict(vars(signals))
     signal_table.guard()
     yield
-    if before is None:
-        vars(signals).pop("items", None)
+    for name in ("items", "append"):
+        if name not in before:
+            vars(signals).pop(name, None)
 
 
 def test_an_event_can_be_made_while_other_threads_add_names() -> None:
@@ -43,8 +45,41 @@ def test_a_guarded_table_lists_what_it_held() -> None:
 
 
 def test_the_table_is_guarded_once() -> None:
-    first = vars(signals)["items"]
+    first = dict(vars(signals))
 
     signal_table.guard()
 
-    assert vars(signals)["items"] is first
+    assert vars(signals) == first
+
+
+def test_names_that_come_at_once_get_numbers_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given that other threads get in between the two steps in which miros adds a name
+    pause, start = threading.Event(), threading.Barrier(4)
+
+    def append(table: SignalSource, name: str) -> None:
+        number = len(table) + 1
+        pause.wait(0.01)
+        table[name] = number
+
+    monkeypatch.setattr(type(signals), "append", append)
+
+    def name(who: int) -> None:
+        start.wait(10)
+        Event(signal=f"named_at_once_{who}")
+
+    # When several threads make events with new names at once
+    threads = [threading.Thread(target=name, args=(who,)) for who in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    # Then no two names have one number
+    numbers = list(signals.values())
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_a_name_keeps_the_number_that_it_got() -> None:
+    number = signal_table.number("counted_here")
+    signal_table.enter(["counted_here", "counted_later"])
+    assert signal_table.number("counted_here") == signals.counted_here == number
+    assert signals.counted_later == signals["counted_later"]

@@ -1,4 +1,4 @@
-"""One JSON file: locks, merges, and files that somebody else wrote."""
+"""One JSON file: locks, merges, and files that another program wrote."""
 
 from __future__ import annotations
 
@@ -135,15 +135,15 @@ def test_a_corrupt_or_foreign_file_is_set_aside_said_and_rebuilt(
     assert path.with_name("cache.json.set-aside").read_bytes() == content
     # Who warned of it once need not be warned again
     assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.INFO]
-    assert "it is now cache.json.set-aside" in caplog.text
+    assert "its old content is in cache.json.set-aside" in caplog.text
 
 
-def test_a_file_that_nobody_read_before_it_is_set_aside_is_warned_of(path: Path, caplog) -> None:
+def test_a_foreign_file_that_was_never_read_is_warned_of_when_set_aside(path: Path, caplog) -> None:
     path.write_bytes(b"{")
     json_file(path).merge({"searches": {}})
     [record] = caplog.records
     assert record.levelno == logging.WARNING
-    assert "it is now cache.json.set-aside" in record.getMessage()
+    assert "its old content is in cache.json.set-aside" in record.getMessage()
 
 
 def test_a_file_that_stays_of_no_use_is_said_once(path: Path, caplog) -> None:
@@ -151,7 +151,7 @@ def test_a_file_that_stays_of_no_use_is_said_once(path: Path, caplog) -> None:
     for content in ("{", "{", "[]", "[]"):
         path.write_text(content)
         file.read()
-    assert caplog.text.count("is of no use") == 2
+    assert caplog.text.count("is ignored") == 2
 
 
 def test_tidying_has_the_last_word(path: Path) -> None:

@@ -45,7 +45,7 @@ def lan(path: Path, brokers: Brokers, network: Network, **settings) -> LanChart:
         cache_file_path=path,
         scanner=network,
         origin=origin,
-        **settings,
+        **{"time_out_in_minutes": 30, **settings},
     )
 
 
@@ -126,7 +126,7 @@ def test_an_old_cache_is_searched_anew(path: Path, age_s: float) -> None:
         wait_until(lambda: searches(path)[SCOPE]["addresses"] == [FOUND])
 
 
-def test_a_search_that_found_nobody_is_old_sooner(path: Path) -> None:
+def test_a_search_without_result_is_old_sooner(path: Path) -> None:
     remember(path, 181)
     network = Network()
     with ears(CONNECTION_DISCOVERY) as heard, running(lan(path, Brokers(), network)) as chart:
@@ -152,7 +152,7 @@ def test_the_cache_of_another_mesh_is_left_as_it_is(path: Path) -> None:
     ["{", '{"amqp_urls": ["amqp://bob:dobbs@192.168.1.75"]}', '{"searches": {"a": {}}}'],
     ids=["torn", "the ancestor's", "of another shape"],
 )
-def test_a_cache_that_is_of_no_use_is_set_aside_and_made_anew(path: Path, content: str) -> None:
+def test_a_foreign_cache_is_set_aside_and_made_anew(path: Path, content: str) -> None:
     path.write_text(content)
     with ears(CONNECTION_DISCOVERY) as heard, running(lan(path, Brokers(), Network())):
         heard.wait_for(CONNECTION_DISCOVERY)
@@ -175,7 +175,7 @@ def test_once_the_cache_is_old_the_network_is_searched_again(path: Path) -> None
     assert network.scans == 1
 
 
-def test_a_cache_of_which_nobody_is_there_is_not_waited_out(path: Path) -> None:
+def test_a_cache_without_a_broker_that_answers_is_not_waited_out(path: Path) -> None:
     # Given a young cache whose only broker is gone, while another one is there
     remember(path, 60, "192.168.1.80")
     brokers, network = Brokers(), Network(FOUND)
@@ -198,7 +198,7 @@ def test_a_cache_of_which_nobody_is_there_is_not_waited_out(path: Path) -> None:
     assert network.scans == 1
 
 
-def test_a_cache_of_which_anybody_is_there_is_believed(path: Path) -> None:
+def test_a_cache_with_a_broker_that_answers_is_kept(path: Path) -> None:
     remember(path, 60, "192.168.1.80", FOUND)
     network = Network()
     with (

@@ -70,7 +70,7 @@ def test_a_search_gives_the_trace_of_the_ancestor_and_tells_who_is_ours() -> Non
     assert diary.searches == [("lan", 2)]
 
 
-def test_a_network_without_anybody_completes_too() -> None:
+def test_a_network_without_a_host_completes_too() -> None:
     with (
         ears(LAN_RECCE_COMPLETE) as heard,
         running(recce(Brokers(), Network())) as chart,
@@ -121,13 +121,13 @@ def test_a_scan_that_takes_too_long_is_not_waited_for() -> None:
     assert brokers.asked == []
 
 
-def test_a_scan_that_fails_is_said_and_finds_nobody(caplog) -> None:
+def test_a_scan_that_fails_is_logged_and_finds_no_host(caplog) -> None:
     network = Network("192.168.1.75")
     network.error = OSError("no network")
     with ears(LAN_RECCE_COMPLETE) as heard, running(recce(Brokers(), network)) as chart:
         publish(chart, RECCE_LAN)
         assert heard.wait_for(LAN_RECCE_COMPLETE).other_addresses == ()
-    assert "cannot be searched" in caplog.text
+    assert "the search of the local network failed" in caplog.text
 
 
 def test_all_candidates_are_scouted_side_by_side_in_bounded_number() -> None:
@@ -142,7 +142,7 @@ def test_all_candidates_are_scouted_side_by_side_in_bounded_number() -> None:
         assert len(heard.wait_for(LAN_RECCE_COMPLETE).other_addresses) == len(hosts)
 
 
-def test_answers_that_nobody_waits_for_change_nothing() -> None:
+def test_answers_that_are_not_waited_for_change_nothing() -> None:
     brokers, gate = Brokers(), threading.Event()
     brokers.hold["192.168.1.75"] = gate
     with (
@@ -151,8 +151,8 @@ def test_answers_that_nobody_waits_for_change_nothing() -> None:
     ):
         publish(chart, RECCE_LAN)
         wait_until(lambda: brokers.asked)
-        stranger = AMQPConsumerCheckPayload("192.168.1.99", True, ROUTING_KEY, EXCHANGE)
-        publish(chart, AMQP_CONSUMER_CHECK, stranger)
+        unasked = AMQPConsumerCheckPayload("192.168.1.99", True, ROUTING_KEY, EXCHANGE)
+        publish(chart, AMQP_CONSUMER_CHECK, unasked)
         gate.set()
         assert heard.wait_for(LAN_RECCE_COMPLETE).other_addresses == ()
 

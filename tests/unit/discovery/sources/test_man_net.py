@@ -94,7 +94,7 @@ def test_the_file_of_the_ancestor_is_read_too(path: Path, tmp_path: Path) -> Non
     assert sorted(brokers.asked) == [LIVE, "192.168.1.76", DEAD]
 
 
-def test_without_any_file_nobody_is_found_and_no_file_is_made(path: Path) -> None:
+def test_without_any_file_no_host_is_found_and_no_file_is_made(path: Path) -> None:
     with ears(CONNECTION_DISCOVERY) as heard, running(man_net(Brokers(), path)):
         assert heard.wait_for(CONNECTION_DISCOVERY).hosts == ()
     assert not path.exists()
@@ -156,7 +156,7 @@ def test_a_file_without_a_list_of_hosts_is_said_in_the_same_words(
     with ears(CONNECTION_DISCOVERY) as heard, running(man_net(Brokers(), path)):
         heard.wait_for(CONNECTION_DISCOVERY)
     [record] = caplog.records
-    assert record.getMessage() == f'{path} is of no use: there is no list under "hosts"'
+    assert record.getMessage() == f'{path} is ignored: there is no list under "hosts"'
 
 
 def test_that_there_is_no_hosts_file_is_said_once(path: Path, tmp_path: Path, caplog) -> None:

@@ -33,7 +33,7 @@ def listening(*addresses: str, backlog: int = 50) -> Iterator[int]:
 
 @contextmanager
 def black_hole() -> Iterator[int]:
-    """A port at 127.0.0.1 that answers nobody: its queue is full and nobody accepts."""
+    """A port at 127.0.0.1 that does not answer: its queue is full and no connection is accepted."""
     with ExitStack() as stack:
         server = stack.enter_context(socket.socket())
         server.bind(("127.0.0.1", 0))

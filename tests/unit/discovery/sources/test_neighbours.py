@@ -1,18 +1,42 @@
-"""The kernel's answer about IPv6 neighbours; the question goes to the kernel only."""
+"""The kernel's tables of neighbours; the question goes to the kernel only."""
 
 from __future__ import annotations
 
 import socket
 import struct
 from ipaddress import IPv6Address
+from pathlib import Path
 
 import pytest
 
-from miros_mesh.discovery.addresses import _is_local_ipv6
-from miros_mesh.discovery.neighbours import ipv6_neighbours, parse_neighbour
+from miros_mesh.discovery.sources.candidates import _is_local_ipv6
+from miros_mesh.discovery.sources.neighbours import (
+    ipv4_neighbours,
+    ipv6_neighbours,
+    parse_neighbour,
+)
 
 REACHABLE, FAILED = 0x02, 0x20
 LOOPBACK = socket.if_nametoindex("lo")
+
+ARP = """\
+IP address       HW type     Flags       HW address            Mask     Device
+192.168.1.75     0x1         0x2         02:fc:00:00:00:05     *        eth0
+192.168.1.76     0x1         0x0         00:00:00:00:00:00     *        eth0
+8.8.8.8          0x1         0x2         02:fc:00:00:00:06     *        eth0
+rubbish
+10.1.2.3         0x1         0x6         02:fc:00:00:00:07     *        eth1
+"""
+
+
+def test_neighbours_are_those_that_answered_from_private_ranges(tmp_path: Path) -> None:
+    table = tmp_path / "arp"
+    table.write_text(ARP)
+    assert list(map(str, ipv4_neighbours(table))) == ["192.168.1.75", "10.1.2.3"]
+
+
+def test_a_host_without_a_table_of_neighbours_has_none(tmp_path: Path) -> None:
+    assert ipv4_neighbours(tmp_path / "nothing") == []
 
 
 def entry(address: str, state: int = REACHABLE) -> bytes:

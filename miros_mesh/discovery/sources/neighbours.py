@@ -1,4 +1,7 @@
-"""The kernel's table of IPv6 neighbours, which no file in /proc shows. Asked over netlink."""
+"""The kernel's tables of neighbours: the hosts of the local network that it has spoken with.
+
+Nothing is sent to the network. The IPv4 table is a file; the IPv6 one is asked for over netlink.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,17 @@ import contextlib
 import socket
 import struct
 from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Final
 
+from miros_mesh.discovery.addresses import is_rfc_1918
+
+ARP_TABLE: Final = Path("/proc/net/arp")
+# An entry of that table whose hardware address is known.
+_COMPLETE: Final = 0x2
+
+# From linux/rtnetlink.h, linux/netlink.h and linux/neighbour.h.
 _RTM_NEWNEIGH: Final = 28
 _RTM_GETNEIGH: Final = 30
 _NLMSG_ERROR: Final = 2
@@ -26,10 +38,30 @@ _BUFFER_BYTES: Final = 65_536
 _TIMEOUT_S: Final = 1.0
 
 
-def ipv6_neighbours() -> list[str]:
-    """The IPv6 hosts that the kernel has spoken with lately, link-local ones with their interface.
+def ipv4_neighbours(table: Path = ARP_TABLE) -> list[IPv4Address]:
+    """Return the IPv4 hosts that the kernel has spoken with lately; private ranges only.
 
-    Nothing is sent but a question to the kernel. None where it does not answer.
+    None where the table cannot be read.
+    """
+    try:
+        lines = table.read_text().splitlines()[1:]
+    except OSError:
+        return []
+    return [address for line in lines if (address := _neighbour(line.split()))]
+
+
+def _neighbour(fields: list[str]) -> IPv4Address | None:
+    try:
+        address, flags = IPv4Address(fields[0]), int(fields[2], 16)
+    except (IndexError, ValueError):
+        return None
+    return address if flags & _COMPLETE and is_rfc_1918(address) else None
+
+
+def ipv6_neighbours() -> list[str]:
+    """Return the IPv6 hosts that the kernel has spoken with lately.
+
+    Link-local ones carry their interface: `fe80::7%eth0`. None where the kernel does not answer.
     """
     with contextlib.suppress(OSError, struct.error):
         return list(dict.fromkeys(_ask()))
@@ -61,7 +93,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def parse_neighbour(message: bytes) -> Iterator[str]:
-    """The address of one entry of the kernel's table, if its host has answered."""
+    """Yield the address in one entry of the kernel's table, if its host has answered."""
     _, _, _, interface, state, _, _ = _NEIGHBOUR.unpack_from(message)
     rest = message[_NEIGHBOUR.size :]
     while len(rest) >= _ATTRIBUTE.size:
