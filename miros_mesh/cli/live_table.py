@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from miros_mesh.observe.snoop.overview import ChartView, NodeView
+from miros_mesh.observe.snoop.views import ChartView, NodeView
 from miros_mesh.text import printable
 
 EVERY_S = 1.0

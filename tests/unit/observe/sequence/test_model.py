@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from miros_mesh.errors import TraceError
 from miros_mesh.observe.sequence import mermaid, page, plantuml, svg, text
+from miros_mesh.observe.sequence.diagram import diagram
 from miros_mesh.observe.sequence.mermaid import MAX_CHARACTERS
-from miros_mesh.observe.sequence.model import Diagram, diagram
+from miros_mesh.observe.sequence.model import Diagram
 from miros_mesh.observe.sequence.names import shown
 from miros_mesh.observe.snoop.selection import Selection
 from miros_mesh.wire.envelope import SnoopRecord
