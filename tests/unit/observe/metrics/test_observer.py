@@ -11,7 +11,8 @@ from prometheus_client.samples import Sample
 
 from miros_mesh import NetworkedActiveObject
 from miros_mesh.errors import MetricNamesTakenError
-from miros_mesh.observe.metrics.observer import LOSSES, NETWORKS, SECONDS, MetricsObserver
+from miros_mesh.observe.metrics.observer import MetricsObserver
+from miros_mesh.observe.metrics.table import LOSSES, NETWORKS, SECONDS
 from miros_mesh.observer import STOPPED, Observer, Observers
 from miros_mesh.testing.memory import MemoryMesh
 from support.charts_at_work import Heard, alone
