@@ -46,17 +46,17 @@ found beside our own, 1 if not.
 
 What is sent: manual logs in at each host of the hosts file; lan opens a TCP connection to the
 broker's port at up to 1,024 addresses of this host's own private networks, whatever the cache says,
-and logs in where somebody answers; dns asks the name server, and logs in at what it names. A login
-without TLS shows user and password to whoever listens there. MIROS_MESH_LAN=off switches lan off,
+and logs in where a port answers; dns asks the name server, and logs in at what it names. A login
+without TLS shows user and password to what listens there. MIROS_MESH_LAN=off switches lan off,
 whatever is asked for here.
 
 Verdicts, and what to do:
   ours         a broker with our mesh: nothing to do
   own          the broker of these settings: nothing to do; it is not counted
-  nothing      nobody answers there: is the broker up, the port open, the address right?
+  nothing      nothing answers there: is the broker up, the port open, the address right?
   not_amqp     something else listens there: correct the port
-  certificate  its TLS certificate is not for this address, or nobody vouches for it: renew it, or
-               give the authority that signed it
+  certificate  its TLS certificate is not for this address, or no known authority signed it: renew
+               it, or give the authority
   no_tls       it speaks no TLS at this port: use its TLS port, mostly 5671
   credentials  it refuses user or password: make the user there, or correct the settings
   no_mesh      a broker without our mesh: start a node there, allow the user the virtual host

@@ -28,11 +28,9 @@ class Talker(Protocol):
     ledger: Ledger
     thread: threading.Thread | None
 
-    def begin(self) -> None:
-        """Start."""
+    def begin(self) -> None: ...
 
-    def stop(self) -> object:
-        """Stop."""
+    def stop(self) -> object: ...
 
 
 class PlayerError(Exception):

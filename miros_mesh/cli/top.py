@@ -83,6 +83,7 @@ def _look(overview: Overview) -> tuple[Sequence[NodeView], Sequence[str]]:
 
 
 def _drawing() -> ModuleType:
+    """Return the module that draws; raise `MissingExtraError` without rich."""
     try:
         from miros_mesh.cli import live_table  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:

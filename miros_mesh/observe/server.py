@@ -99,21 +99,21 @@ class MetricsServer:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The TCP port that it listens at, also when 0 was asked for."""
         return self._server.server_port
 
     @property
     def url(self) -> str:
-        """Where it is reached, if it listens at one address."""
+        """The address of its root; of one that listens at all addresses, 0.0.0.0 stands in it."""
         host = str(self._server.server_address[0])
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def stop(self) -> None:
         """Close the socket, break off what is being answered, and end every thread.
 
-        A second call does nothing, and so does one in a forked child, which has no such thread.
+        A second call does nothing.
         """
-        # `shutdown` would wait for ever for a thread that is not there.
+        # A forked child has no such thread, and `shutdown` would wait for it without an end.
         if self._thread.alive:
             self._thread.stop(STOP_LIMIT_S)
         self._server.server_close()

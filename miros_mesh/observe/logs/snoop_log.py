@@ -18,7 +18,7 @@ GAP_DATASET = "miros_mesh.snoop_gap"
 
 @dataclass(frozen=True)
 class SnoopLog:
-    """The snoop records of a file."""
+    """The snoop records that a file holds."""
 
     records: list[tuple[str, SnoopRecord]]
     """Each with the network that it came by, in the file's order."""

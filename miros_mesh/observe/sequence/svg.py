@@ -40,7 +40,12 @@ def bounded(diagram: Diagram) -> Diagram:
 
 
 class _Picture:
-    """Lifelines in columns, transitions in rows."""
+    """Lifelines in columns, transitions in rows.
+
+    From the top: title, notes, a box for each chart, a row for each transition. From the left: the
+    times, then the words of the first lifeline's arrows, if they come from the right, then the
+    lifelines at equal distances, as wide as the longest words beside one.
+    """
 
     def __init__(self, diagram: Diagram) -> None:
         self._diagram = diagram
@@ -79,7 +84,7 @@ class _Picture:
         return max(words, default=0.0)
 
     def lines(self) -> Iterator[str]:
-        """The elements of the file."""
+        """Yield the elements of the file, line by line."""
         yield (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{self._width}" '
             f'height="{self._height}" viewBox="0 0 {self._width} {self._height}" '

@@ -1,4 +1,4 @@
-"""Which records to show."""
+"""Which records to show, by shell patterns."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class NodeView:
 
     name: str
     silent_s: float
-    """How long ago that is."""
+    """How many seconds ago that was."""
     consuming: bool
     outbox_events: int
     peers: Mapping[str, str]
