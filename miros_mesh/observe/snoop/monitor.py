@@ -207,8 +207,8 @@ class SnoopMonitor:
             # The time does not matter: nothing here waits for it.
             admission, items = streams.admit(sender, record.sequence, record, 0.0)
             if admission is Admission.NEW and not items:
-                # The stream holds the record back behind missing ones. No one is asked to repair a
-                # snoop stream, and a broker keeps the order: they will not come.
+                # The stream holds the record back behind missing ones, which is of no use here: no
+                # node is asked to send a snoop record again. One that comes late is shown late.
                 passed = streams.skip(sender, record.sequence - 1)
                 items = passed.items
                 if selection.has_sender(node, chart):
