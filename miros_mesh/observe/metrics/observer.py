@@ -15,7 +15,7 @@ from miros_mesh.observe.metrics.labels import Label, Presence
 from miros_mesh.observe.metrics.states import NodeStates
 from miros_mesh.observe.metrics.table import (
     COUNTERS,
-    FRAME_BYTES,
+    HISTOGRAMS,
     LOSSES,
     NETWORKS,
     PREFIX,
@@ -63,38 +63,19 @@ class MetricsObserver(Observer):
         self._source = Label(MAX_SOURCES)
         self._word = Label(MAX_REASONS)
         self._counters = {name: counter(name) for name in COUNTERS}
-        self._confirm_seconds = histogram(
-            "confirm_seconds", "From publishing a frame to its confirm.", "network"
-        )
-        self._delivery_seconds = histogram(
-            "delivery_seconds", "From transmit, by the sender's clock, to the FIFO."
-        )
-        self._frame_bytes = histogram(
-            *("frame_bytes", "Sealed frames, confirmed or received.", "network", "direction"),
-            buckets=FRAME_BYTES,
-        )
-        self._scout_seconds = histogram(
-            "scout_seconds", "A look of discovery at one address.", "source"
-        )
-        self._search_seconds = histogram(
-            "search_seconds", "A run of discovery: all candidates of one source.", "source"
-        )
-        connected = gauge("peer_connected", "1 while a peer is connected.", "peer")
-        blocked = gauge("peer_blocked", "1 while a peer is short of memory or disk.", "peer")
-        consuming = gauge("subscribed", "1 while the node consumes.", "broker")
+        self._histograms = {name: histogram(name) for name in HISTOGRAMS}
+        connected, blocked, consuming = map(gauge, ("peer_connected", "peer_blocked", "subscribed"))
         self._peers = Presence(connected, self._broker)
         self._blocked = Presence(blocked, self._broker)
         self._home = Presence(consuming, self._broker)
-        # Peers that were lost and are not back. Set operations are atomic, and a peer's hooks come
-        # from one thread.
+        # Peers that were lost and are not back. Without a lock: each operation on a set is atomic.
         self._broken: set[str] = set()
         self._max_broken = max_brokers
         _register(
             registry,
             [
                 *self._counters.values(),
-                *(self._confirm_seconds, self._delivery_seconds, self._frame_bytes),
-                *(self._scout_seconds, self._search_seconds),
+                *self._histograms.values(),
                 *(connected, blocked, consuming, build_info()),
                 NodeStates(self._nodes, self._broker),
             ],
@@ -113,20 +94,20 @@ class MetricsObserver(Observer):
         self._count("confirmed_frames", 1, *labels)
         self._count("confirmed_events", events, *labels)
         self._count("confirmed_bytes", size_bytes, *labels)
-        self._confirm_seconds.labels(labels[0]).observe(seconds)
-        self._frame_bytes.labels(labels[0], "confirmed").observe(size_bytes)
+        self._observe("confirm_seconds", seconds, labels[0])
+        self._observe("frame_bytes", size_bytes, labels[0], "confirmed")
 
     def received(self, *, network: str, events: int, size_bytes: int) -> None:
         label = self._network(network)
         self._count("received_frames", 1, label)
         self._count("received_events", events, label)
         self._count("received_bytes", size_bytes, label)
-        self._frame_bytes.labels(label, "received").observe(size_bytes)
+        self._observe("frame_bytes", size_bytes, label, "received")
 
     def handed_over(self, *, chart: str, seconds: float) -> None:
         self._count("handed_over_events", 1, self._chart(chart))
         # A sender's clock that is ahead of ours must not make the sum of the histogram fall.
-        self._delivery_seconds.observe(max(0.0, seconds))
+        self._observe("delivery_seconds", max(0.0, seconds))
 
     def dropped(self, *, network: str, reason: str, events: int) -> None:
         self._count("dropped_events", events, self._network(network), self._reason(reason))
@@ -173,10 +154,10 @@ class MetricsObserver(Observer):
     def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
         label = self._source(source)
         self._count("scouts", 1, label, self._word(verdict))
-        self._scout_seconds.labels(label).observe(seconds)
+        self._observe("scout_seconds", seconds, label)
 
     def searched(self, *, source: str, found: int, seconds: float) -> None:
-        self._search_seconds.labels(self._source(source)).observe(seconds)
+        self._observe("search_seconds", seconds, self._source(source))
 
     def cache_read(self, *, hit: bool) -> None:
         self._count("cache_reads", 1, "hit" if hit else "miss")
@@ -193,6 +174,10 @@ class MetricsObserver(Observer):
     def _count(self, name: str, amount: int, *labels: str) -> None:
         counter = self._counters[name]
         (counter.labels(*labels) if labels else counter).inc(amount)
+
+    def _observe(self, name: str, value: float, *labels: str) -> None:
+        own = self._histograms[name]
+        (own.labels(*labels) if labels else own).observe(value)
 
 
 def _register(registry: CollectorRegistry, collectors: Iterable[Collector]) -> None:

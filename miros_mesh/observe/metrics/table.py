@@ -31,8 +31,8 @@ SECONDS: Final = (
 # From one event, 256 bytes, to 16 MiB; larger frames are rare and share the last bucket.
 FRAME_BYTES: Final = tuple(256 * 4**power for power in range(9))
 
+# Of each table: the name without its prefix, what it says, its labels.
 COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    # name without prefix and `_total`: what it counts, its labels
     "transmitted_events": ("Events and records put into an outbox.", ("network", "chart")),
     "confirmed_frames": ("Frames that a peer confirmed.", ("network", "peer")),
     "confirmed_events": ("Events and records that a peer confirmed.", ("network", "peer")),
@@ -61,6 +61,30 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 }
 
 
+HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = {
+    "confirm_seconds": ("From publishing a frame to its confirm.", ("network",), SECONDS),
+    "delivery_seconds": ("From transmit, by the sender's clock, to the FIFO.", (), SECONDS),
+    "frame_bytes": (
+        "Sealed frames, confirmed or received.",
+        ("network", "direction"),
+        FRAME_BYTES,
+    ),
+    "scout_seconds": ("A look of discovery at one address.", ("source",), SECONDS),
+    "search_seconds": (
+        "A run of discovery: all candidates of one source.",
+        ("source",),
+        SECONDS,
+    ),
+}
+
+GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "peer_connected": ("1 while a peer is connected.", ("peer",)),
+    "peer_blocked": ("1 while a peer is short of memory or disk.", ("peer",)),
+    "subscribed": ("1 while the node consumes.", ("broker",)),
+    "build_info": ("Always 1; the labels say what runs.", ("version", "python")),
+}
+
+
 def counter(name: str) -> Counter:
     """Make a counter of the table, in no registry; series that are known beforehand begin at 0."""
     text, labels = COUNTERS[name]
@@ -79,21 +103,21 @@ def _known_beforehand(name: str, labels: tuple[str, ...]) -> Iterator[tuple[str,
         yield from ((network, reason) for network in LOSSES for reason in LOSSES[network])
 
 
-def histogram(
-    name: str, text: str, *labels: str, buckets: tuple[float, ...] = SECONDS
-) -> Histogram:
-    """Make a histogram, in no registry."""
+def histogram(name: str) -> Histogram:
+    """Make a histogram of the table, in no registry."""
+    text, labels, buckets = HISTOGRAMS[name]
     return Histogram(PREFIX + name, text, labels, registry=None, buckets=buckets)
 
 
-def gauge(name: str, text: str, *labels: str) -> Gauge:
-    """Make a gauge, in no registry; several processes' values are added up."""
+def gauge(name: str) -> Gauge:
+    """Make a gauge of the table, in no registry; several processes' values are added up."""
+    text, labels = GAUGES[name]
     return Gauge(PREFIX + name, text, labels, registry=None, multiprocess_mode="livesum")
 
 
 def build_info() -> Gauge:
     """Make the gauge that says which versions run."""
     # No Info of prometheus_client's, which is silent in multiprocess mode.
-    info = gauge("build_info", "Always 1; the labels say what runs.", "version", "python")
+    info = gauge("build_info")
     info.labels(version(), platform.python_version()).set(1)
     return info
