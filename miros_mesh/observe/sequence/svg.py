@@ -74,7 +74,7 @@ class _Picture:
         return arrow.sender is not None and self._left[arrow.sender] > self._left[arrow.target]
 
     def _words_at_the_left(self) -> float:
-        """What the words of the first lifeline need, which stand on the far side of the arrow."""
+        """Return the room of the first lifeline's words, on the far side of their arrows."""
         first = self._diagram.lifelines[0]
         words = (
             _words_width(arrow)
@@ -139,7 +139,7 @@ class _Picture:
         )
 
     def _start(self, arrow: Arrow) -> int:
-        """Where the arrow leaves its sender: at the transition that caused it, if that is near."""
+        """Return where the arrow leaves its sender: at the transition that caused it, if near."""
         row = self._row[arrow.number]
         cause = self._arrow.get(arrow.cause or 0)
         if cause and cause.target == arrow.sender:

@@ -140,7 +140,7 @@ def _view(heard: Sequence[Heard], now: float) -> NodeView:
 
 
 def _rate(before: int | None, handled: int, seconds: float) -> float | None:
-    """None for a chart that is new, or whose count or clock went back."""
+    """Return events per second; None for a chart that is new, or whose count or clock went back."""
     if before is None or handled < before or seconds <= 0:
         return None
     return (handled - before) / seconds
