@@ -1,7 +1,9 @@
-"""`miros-mesh check`: one line a finding."""
+"""`miros-mesh check`: are the settings good, and does an event get through?"""
 
 from __future__ import annotations
 
+import argparse
+import os
 import secrets
 import sys
 import threading
@@ -9,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import get_args
 
+from miros_mesh.cli.options import Commands, add_broker
 from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.discovery.addresses import own_networks
 from miros_mesh.errors import ConfigError, MeshError
@@ -19,10 +22,27 @@ from miros_mesh.wire.keyring import fingerprint
 ROUND_TRIP_LIMIT_S = 5.0
 
 Finding = tuple[bool, str]
+"""Whether it is good, and a sentence that says what it is."""
+
+
+def add(commands: Commands) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "check",
+        help="do the settings make sense, and does an event get through?",
+        description="Read the settings from the environment, connect, and send an event around. "
+        "One line a finding; exit code 1 if one of them is bad.",
+    )
+    add_broker(parser, "check this broker instead")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    return check(os.environ, broker_url=options.broker)
 
 
 def check(environ: Mapping[str, str], *, broker_url: str | None) -> int:
-    """Print what is found; 0 when all of it is good."""
+    """Print what is found, a line each; return 0 when all of it is good, else 1."""
     good = True
     for ok, text in _findings(environ, broker_url):
         good = good and ok
@@ -40,7 +60,7 @@ def _findings(environ: Mapping[str, str], broker_url: str | None) -> Iterator[Fi
     yield True, f"settings: {_where(config)}"
     yield from _keys(config)
     yield True, f"this host: {_own_addresses()}"
-    # It asks about one broker, and searches for no other.
+    # The question is of one broker, so nothing is searched for.
     try:
         node = Node.started(config.overridden(discovery=(), discovery_dns_names=()))
     except MeshError as error:
@@ -78,7 +98,8 @@ def _keys(config: MeshConfig) -> Iterator[Finding]:
 
 
 def _round_trip(node: Node) -> Finding:
-    """Send an event to ourselves by way of the broker, under a topic that nobody else hears."""
+    """Send an event to ourselves by way of the broker, and wait for it."""
+    # A topic that no other chart hears.
     topic = f"check.{secrets.token_hex(8)}"
     arrived = threading.Event()
 

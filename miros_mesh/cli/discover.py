@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -11,9 +13,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from miros_mesh.address import Endpoint
-from miros_mesh.config.settings import MeshConfig
+from miros_mesh.cli.options import Commands, add_broker, seconds_up_to
+from miros_mesh.config.settings import DiscoverySource, MeshConfig
 from miros_mesh.discovery import addresses
 from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S, SystemNames
@@ -28,9 +32,77 @@ from miros_mesh.observer import Observer
 
 NODE = "discover"
 OWN = "own"
-"""The word in place of `ours` for the broker that the settings name."""
+"""What stands for `ours` at the broker of the settings themselves."""
+LONGEST_S = 600
 _STOP_LIMIT_S = 5.0
 _HEADER = ("address", "found by", "verdict", "ms")
+
+_HELP = """\
+Look for the brokers of other hosts, as a node with these settings would, and say what is there.
+Nothing is joined and nothing is declared. Progress goes to standard error (with --json only if that
+is a terminal), the table or the JSON to standard output. Exit code 0 if a broker of our mesh was
+found beside our own, 1 if not.
+
+What is sent: manual logs in at each host of the hosts file; lan opens a TCP connection to the
+broker's port at up to 1,024 addresses of this host's own private networks, whatever the cache says,
+and logs in where a port answers; dns asks the name server, and logs in at what it names. A login
+without TLS shows user and password to what listens there. MIROS_MESH_LAN=off switches lan off,
+whatever is asked for here.
+
+Verdicts, and what to do:
+  ours         a broker with our mesh: nothing to do
+  own          the broker of these settings: nothing to do; it is not counted
+  nothing      nothing answers there: is the broker up, the port open, the address right?
+  not_amqp     something else listens there: correct the port
+  certificate  its TLS certificate is not for this address, or no known authority signed it: renew
+               it, or give the authority
+  no_tls       it speaks no TLS at this port: use its TLS port, mostly 5671
+  credentials  it refuses user or password: make the user there, or correct the settings
+  no_mesh      a broker without our mesh: start a node there, allow the user the virtual host
+  other_key    a mesh of another key: give both the same MIROS_MESH_ENCRYPTION_KEY
+  failed       the look itself failed: try again, the log says why
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "discover",
+        help="which brokers of other hosts would a node find, and what are the others?",
+        description=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_broker(parser, "the credentials to look with")
+    parser.add_argument(
+        "--sources", type=_sources, metavar="manual,lan,dns", help="default: those of the settings"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=seconds_up_to(LONGEST_S),
+        default=30.0,
+        metavar="SECONDS",
+        help=f"how long at most, 1 to {LONGEST_S} (default %(default)g)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.set_defaults(run=_run)
+
+
+def _sources(text: str) -> list[str]:
+    words = [word.strip() for word in text.split(",")]
+    known = get_args(DiscoverySource)
+    if wrong := [word for word in words if word not in known]:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is no source; known: {', '.join(known)}")
+    return words
+
+
+def _run(options: argparse.Namespace) -> int:
+    return discover(
+        os.environ,
+        broker_url=options.broker,
+        sources=options.sources,
+        timeout_s=options.timeout,
+        as_json=options.json,
+    )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from miros_mesh.cli.ledger import Ledger
 Chart = Any
 Handler = Callable[[Chart, Event], Any]
 
+# Of a timer: long enough to follow by eye.
 SHORTEST_S, LONGEST_S = 2, 7
 
 
@@ -27,7 +28,7 @@ class ErgodicActiveObject(NetworkedActiveObject):
     ledger: Ledger
 
     def begin(self) -> None:
-        """Start in `outer`."""
+        """Start the chart in its state `outer`."""
         self.start_at(outer)
 
 
@@ -53,43 +54,43 @@ class ErgodicFactory(NetworkedFactory):
 
 
 def outer_init(chart: Chart, _: Event) -> Any:
-    """Be drawn in after some seconds, and ask the other chart to come out."""
+    """Go in after some seconds, and ask the other chart to come out."""
     _later(chart, "to_inner")
     _send(chart, "other_to_outer")
     return return_status.HANDLED
 
 
 def inner_entry(chart: Chart, _: Event) -> Any:
-    """Be driven out after some seconds, and ask the other chart to come in."""
+    """Go out after some seconds, and ask the other chart to come in."""
     _later(chart, "to_outer")
     _send(chart, "other_to_inner")
     return return_status.HANDLED
 
 
 def inner_exit(chart: Chart, _: Event) -> Any:
-    """Be driven out no more."""
+    """Cancel the timer that would lead out."""
     chart.cancel_events(Event(signal=signals.to_outer))
     return return_status.HANDLED
 
 
 def to_inner(chart: Chart, _: Event) -> Any:
-    """Go in."""
+    """Go into `inner`, and cancel the timer that would."""
     chart.cancel_events(Event(signal=signals.to_inner))
     return chart.trans(_state_of(chart, "inner"))
 
 
 def to_outer(chart: Chart, _: Event) -> Any:
-    """Go out."""
+    """Go out to `outer`, whichever chart asked for it."""
     return chart.trans(_state_of(chart, "outer"))
 
 
 def stay(_: Chart, __: Event) -> Any:
-    """Be where one is asked to be."""
+    """Handle an event that asks for the state that the chart is in."""
     return return_status.HANDLED
 
 
 def received(then: Handler) -> Handler:
-    """The handler of an event of the other chart."""
+    """Make a handler that enters an event of the other chart in the books, and then does `then`."""
 
     def handler(chart: Chart, event: Event) -> Any:
         chart.ledger.received(event.payload)
@@ -116,13 +117,13 @@ INNER: dict[str, Handler] = {
 
 @spy_on
 def outer(chart: Chart, event: Event) -> Any:
-    """The outer state."""
+    """The state `outer`, as a flat function."""
     return _dispatch(chart, event, OUTER, chart.top)
 
 
 @spy_on
 def inner(chart: Chart, event: Event) -> Any:
-    """The inner state."""
+    """The state `inner`, as a flat function."""
     return _dispatch(chart, event, INNER, outer)
 
 

@@ -14,16 +14,18 @@ class Ledger:
 
     name: str
     sent_at: dict[int, float] = field(default_factory=dict)
+    """When each event was sent, by its number."""
     handled: list[tuple[int, float]] = field(default_factory=list)
+    """The numbers of the other chart's events, with the seconds that each was under way."""
 
     def sent(self) -> dict[str, Any]:
-        """The payload of the next event to send."""
+        """Enter one more event as sent; return its payload."""
         number, now = len(self.sent_at) + 1, time.time()
         self.sent_at[number] = now
         return {"from": self.name, "number": number, "sent_at": now}
 
     def received(self, payload: dict[str, Any]) -> None:
-        """An event of the other chart was handled."""
+        """Enter an event of the other chart as handled."""
         self.handled.append((payload["number"], time.time() - payload["sent_at"]))
 
 
@@ -57,7 +59,7 @@ class Account:
 
 
 def table(accounts: list[Account]) -> str:
-    """The accounts side by side."""
+    """Write the accounts side by side, a column each."""
     columns = [
         ["", *(f"{a.sender} -> {a.receiver}" for a in accounts)],
         ["transmitted", *(str(a.transmitted) for a in accounts)],

@@ -6,15 +6,21 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice, pairwise
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
+from miros_mesh.cli.options import LONGEST_S, Commands, add_broker, seconds_up_to
+from miros_mesh.cli.trace_log import read_log
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import TraceError
-from miros_mesh.observe.sequence import mermaid, page, plantuml, svg, text
-from miros_mesh.observe.sequence.lines import read
-from miros_mesh.observe.sequence.model import Diagram, diagram
+from miros_mesh.observe.sequence.diagram import diagram
+from miros_mesh.observe.sequence.mermaid import mermaid
+from miros_mesh.observe.sequence.model import Diagram
+from miros_mesh.observe.sequence.page import page
+from miros_mesh.observe.sequence.plantuml import plantuml
+from miros_mesh.observe.sequence.svg import svg
+from miros_mesh.observe.sequence.text import text
 from miros_mesh.observe.snoop.monitor import SnoopMonitor
 from miros_mesh.observe.snoop.selection import Selection
 from miros_mesh.observe.snoop.watch import Watch
@@ -28,8 +34,7 @@ FORMATS: dict[str, Callable[[Diagram], str]] = {
     "svg": svg,
     "html": page,
 }
-LONGEST_S = 3600
-# Of the longest live talk; more transitions than anybody looks at.
+# Bounds the memory of a long watch; a diagram of so many transitions has no reader.
 MAX_RECORDS = 100_000
 _SUFFIXES = {
     "": "text",
@@ -40,7 +45,6 @@ _SUFFIXES = {
     ".html": "html",
     ".htm": "html",
 }
-_RANGES = 10
 
 _HELP = """\
 Draw the transitions of all charts, numbered in the order of cause and effect.
@@ -61,8 +65,8 @@ cause is an event that a chart handled without a transition, only the spy stream
 """
 
 
-def add_sequence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command's options."""
+def add(commands: Commands) -> None:
+    """Add the command and its options."""
     parser = commands.add_parser(
         "sequence",
         help="a sequence diagram, with numbers, of a log or of the mesh at work",
@@ -74,8 +78,10 @@ def add_sequence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--format", choices=FORMATS, help="default: as --output ends (.svg, .mmd, ...), else text"
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
-    parser.add_argument("--seconds", type=_seconds, help="watch the mesh instead of reading a log")
-    parser.add_argument("--broker", metavar="URL", help="with --seconds: the mesh at this broker")
+    parser.add_argument(
+        "--seconds", type=seconds_up_to(LONGEST_S), help="watch the mesh instead of reading a log"
+    )
+    add_broker(parser, "with --seconds: the mesh at this broker")
     parser.add_argument(
         "--chart",
         action="append",
@@ -86,10 +92,30 @@ def add_sequence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--node", action="append", default=[], metavar="PATTERN", help="likewise the nodes"
     )
-    parser.set_defaults(run=lambda options: _run(parser, options))
+    parser.set_defaults(run=_run)
 
 
-def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
+    form = _form(options)
+    if options.seconds:
+        records = _heard(options.seconds, options.broker)
+    else:
+        records = read_log(options.file, _say)
+    drawing = diagram(records, Selection(charts=tuple(options.chart), nodes=tuple(options.node)))
+    drawn = FORMATS[form](drawing)
+    if options.output is None:
+        # A page says that it is UTF-8, whatever the terminal's encoding.
+        sys.stdout.buffer.write(drawn.encode())
+        sys.stdout.flush()
+    else:
+        _write(options.output, drawn)
+        _say(f"{drawing.title}: {options.output}")
+    return 0
+
+
+def _form(options: argparse.Namespace) -> str:
+    """Return the form to draw; exit with the usage for options that do not go together."""
+    parser: argparse.ArgumentParser = options.parser
     if options.seconds and options.file:
         parser.error("give a FILE or --seconds, not both")
     if options.broker and not options.seconds:
@@ -103,54 +129,18 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
             f"--output ends in {printable(suffix)}, which is no known form: "
             f"take one of {known}, or say --format"
         )
-    records = _heard(options.seconds, options.broker) if options.seconds else _logged(options.file)
-    drawing = diagram(records, Selection(charts=tuple(options.chart), nodes=tuple(options.node)))
-    drawn = FORMATS[options.format or _SUFFIXES[suffix]](drawing)
-    if options.output is None:
-        # A page says that it is UTF-8, whatever the terminal's encoding.
-        sys.stdout.buffer.write(drawn.encode())
-        sys.stdout.flush()
-    else:
-        _write(options.output, drawn)
-        _say(f"{drawing.title}: {options.output}")
-    return 0
-
-
-def _logged(file: str | None) -> list[SnoopRecord]:
-    name = "standard input" if file in (None, "-") else printable(str(file))
-    try:
-        trace = read(_lines(file))
-    except OSError as error:
-        raise TraceError(f"{name} cannot be read: {error.strerror}") from None
-    if not trace.lines:
-        raise TraceError(f"{name} is empty; it should hold the trace of a mesh")
-    if trace.unreadable:
-        _say(
-            f"skipped {len(trace.unreadable)} of {trace.lines} lines of {name}, which hold no "
-            f"whole snoop record: {_ranges(trace.unreadable)}"
-        )
-    if not trace.records:
-        raise TraceError(
-            f"{name} holds no snoop record; it should be the log of a snoop stream: JSON lines, "
-            "or lines such as [+t] [2026-01-31 12:00:00.000000] [chart] e->signal() here->there"
-        )
-    return trace.records
-
-
-def _lines(file: str | None) -> Iterator[bytes]:
-    if file is None or file == "-":
-        yield from sys.stdin.buffer
-        return
-    with Path(file).open("rb") as log:
-        yield from log
+    return options.format or _SUFFIXES[suffix]
 
 
 def _heard(seconds: float, broker: str | None) -> list[SnoopRecord]:
-    """What the charts of the mesh tell meanwhile."""
+    """Return the records of the next `seconds`; Ctrl-C ends it early.
+
+    Raises `TraceError` when no transition was among them.
+    """
     records: list[SnoopRecord] = []
     config = MeshConfig.from_env(os.environ, broker_url=broker)
     monitor = SnoopMonitor(config)
-    # Before the start, or the first records would come before anybody read.
+    # Before the start, or the first records would come while nothing reads them.
     watch = monitor.watch()
     with monitor:
         watch.limit(seconds)
@@ -172,14 +162,14 @@ def _heard(seconds: float, broker: str | None) -> list[SnoopRecord]:
 
 
 def _until(end: float, watch: Watch) -> Iterator[SnoopRecord]:
-    for record in islice(_telling(watch), MAX_RECORDS):
+    for record in islice(_needed(watch), MAX_RECORDS):
         yield record
         if time.monotonic() > end:
             return
 
 
-def _telling(watch: Watch) -> Iterator[SnoopRecord]:
-    """The trace, and of the spy one record for each event that tells what caused it."""
+def _needed(watch: Watch) -> Iterator[SnoopRecord]:
+    """Leave out what no diagram needs: of the spy all but one record an event that has a cause."""
     handled: set[tuple[str, str, str | None]] = set()
     for item in watch:
         if isinstance(item, SnoopRecord):
@@ -198,28 +188,6 @@ def _write(path: Path, drawn: str) -> None:
         raise TraceError(f"{printable(str(path))} cannot be written: {error.strerror}") from None
 
 
-def _ranges(numbers: Sequence[int]) -> str:
-    """1-3, 7 for 1, 2, 3, 7; at most so many."""
-    starts = [0, *(place for place, (a, b) in enumerate(pairwise(numbers), 1) if b > a + 1)]
-    ends = [*starts[1:], len(numbers)]
-    runs = [
-        f"{numbers[start]}-{numbers[end - 1]}" if end - start > 1 else f"{numbers[start]}"
-        for start, end in zip(starts, ends, strict=True)
-    ]
-    more = len(runs) - _RANGES
-    return ", ".join(runs[:_RANGES]) + (f" and {more} more places" if more > 0 else "")
-
-
 def _say(words: str) -> None:
     sys.stderr.write(f"miros-mesh sequence: {printable(words)}\n")
     sys.stderr.flush()
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 1 <= value <= LONGEST_S:
-        raise argparse.ArgumentTypeError(f"a number from 1 to {LONGEST_S} is needed")
-    return value

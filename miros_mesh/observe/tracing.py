@@ -38,11 +38,12 @@ Attributes = Mapping[str, str | int]
 
 
 class OpenTelemetryTracer(Tracer):
-    """Follows events from `transmit` to the handler, across processes.
+    """Makes a span for each `transmit` and for each handling of an event, across processes.
 
     The span of the handler is linked to that of `transmit` and begins a trace of its own, since
     charts that answer each other would make one trace that never ends. With `continue_traces` it
-    is a part of the sender's.
+    is a part of the sender's. Its hooks raise nothing: an event whose span fails is sent all the
+    same.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class OpenTelemetryTracer(Tracer):
         return _Followed(span, self._try, token=token)
 
     def _try(self, call: Callable[[], Span]) -> Span:
-        """A sampler or a processor of the application that raises costs a span and no event."""
+        """Call what may run a sampler or a processor of the application; log the first error."""
         try:
             return call()
         except Exception:
@@ -104,7 +105,7 @@ class OpenTelemetryTracer(Tracer):
 
 
 class _Followed(Span):
-    """A span of OpenTelemetry; with a token it is the current one until it ends."""
+    """A span of OpenTelemetry; with a token it is the thread's current span until it ends."""
 
     def __init__(
         self,
@@ -131,7 +132,7 @@ class _Followed(Span):
         if message_id is not None:
             self._span.set_attributes(_message(message_id, size_bytes or 0))
         if error is not None:
-            # Its class and not its words, which may hold what is nobody's business.
+            # Its class and not its words, which may hold a payload or a secret.
             kind = type(error).__qualname__
             self._span.set_attribute("error.type", kind)
             self._span.set_status(Status(StatusCode.ERROR, kind))
@@ -154,7 +155,7 @@ def _attributes(operation: str, node: str, chart: str, signal: str) -> dict[str,
 
 
 def _destination(topic: str) -> dict[str, str | int]:
-    """A pattern is no destination, but what many of them have in common."""
+    """Name where an event goes; a pattern is, by the conventions, a template of destinations."""
     word = "template" if _WILDCARDS & set(topic) else "name"
     return {f"messaging.destination.{word}": topic}
 

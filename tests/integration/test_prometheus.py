@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from miros_mesh.observe.metrics.observer import LOSSES
+from miros_mesh.observe.metrics.table import LOSSES
 from support import doc_tables
 from support.prometheus_server import LIMIT_S, Prometheus, PrometheusError, find_program
 from support.rabbitmq_server import HOST, PASSWORD, USER, RabbitServer, free_ports

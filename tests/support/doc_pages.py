@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +20,14 @@ _BLOCK = re.compile(
 def fragments(page: Path) -> list[str]:
     """The Python of a page that shows a part of a program."""
     return [block["code"] for block in _BLOCK.finditer(page.read_text()) if not block["title"]]
+
+
+def imports(page: Path) -> Iterator[str]:
+    """Every import statement in the Python of a page, in whole programs and in parts of one."""
+    for block in _BLOCK.finditer(page.read_text()):
+        for node in ast.walk(ast.parse(block["code"])):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                yield ast.unparse(node)
 
 
 def program(page: str, title: str) -> str:

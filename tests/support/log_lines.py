@@ -46,6 +46,18 @@ def logging_as_it_was() -> Iterator[None]:
         structlog.reset_defaults()
 
 
+def written(stream: io.StringIO) -> str:
+    """What a stream holds when all that was logged is written."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    return stream.getvalue()
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    """The lines that were logged to a stream."""
+    return [json.loads(line) for line in written(stream).splitlines()]
+
+
 def lines_of_every_kind() -> list[dict[str, Any]]:
     """A transition, and an error of the library in an application that adds what it knows."""
     stream = io.StringIO()

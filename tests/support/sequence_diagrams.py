@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from miros_mesh.observe.sequence import mermaid, page, plantuml, svg, text
+from miros_mesh.observe.sequence.diagram import diagram
 from miros_mesh.observe.sequence.lines import read
-from miros_mesh.observe.sequence.model import Diagram, diagram
+from miros_mesh.observe.sequence.model import Diagram
 
 FOLDER = Path(__file__).parents[1] / "unit" / "observe" / "sequence" / "diagrams"
 FORMS: dict[str, Callable[[Diagram], str]] = {

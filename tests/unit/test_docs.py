@@ -11,7 +11,7 @@ import pytest
 import miros_mesh
 from miros_mesh import NetworkedActiveObject, Observer
 from support import architecture, doc_tables, sequence_diagrams
-from support.doc_pages import PAGES, ROOT, fragments
+from support.doc_pages import PAGES, ROOT, fragments, imports
 
 PACKAGE = Path(miros_mesh.__file__).parent
 OBSERVABILITY = (ROOT / "docs" / "observability.md").read_text()
@@ -84,6 +84,12 @@ def test_every_argument_of_a_chart_is_in_the_comparison_with_the_ancestor() -> N
 def test_python_that_is_shown_can_be_compiled(page: Path) -> None:
     for number, code in enumerate(fragments(page)):
         compile(code, f"{page.name}, fragment {number}", "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_every_import_that_is_shown_works(page: Path) -> None:
+    for statement in imports(page):
+        exec(statement, {})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)

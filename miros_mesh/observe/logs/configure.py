@@ -40,7 +40,8 @@ def configure_json(
     """Write each log record from `level` up as one line of JSON to a stream or a file's end.
 
     For applications: it sets the root logger's level and configures structlog for the process.
-    Called again, it replaces what it did before. The arguments are those of `json_handler`.
+    Called again, it replaces what it did before. The other arguments, and what it raises, are those
+    of `json_handler`.
     """
     handler = json_handler(target, service=service, rotate_bytes=rotate_bytes, keep=keep)
     _install(handler, level)
@@ -63,7 +64,7 @@ def json_handler(
     rotate_bytes: int = 0,
     keep: int | None = None,
 ) -> QueuedHandler:
-    """A handler that writes such lines, for a logger of the application's choice.
+    """Make a handler that writes such lines, for a logger of the application's choice.
 
     Args:
         target: a stream, or the path of a file to append to; None is standard error. A file that

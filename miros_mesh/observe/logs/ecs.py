@@ -17,6 +17,7 @@ MODULE: Final = "miros_mesh"
 DATASET: Final = "miros_mesh.snoop"
 """The logger and the `event.dataset` of snoop records."""
 
+# In the order of the record's own fields, which is the one that `msgspec.convert` wants.
 _FIELDS: Final = {
     "node": "service.node.name",
     "chart": "miros_mesh.chart",
@@ -36,7 +37,7 @@ _PLACE: Final = re.compile(r" - at `\$\[(\d+)\]`")
 
 
 def to_ecs(record: SnoopRecord) -> dict[str, object]:
-    """The record as a nested ECS object of plain JSON; times are UTC, to the microsecond.
+    """Return the record as a nested ECS object of plain JSON; times are UTC, to the microsecond.
 
     `event.id` is the record's own, unique for its kind; `miros_mesh.event_id` is that of the event
     which the chart handled. A field of the record that is None is left out.
@@ -70,7 +71,7 @@ def to_ecs(record: SnoopRecord) -> dict[str, object]:
 
 
 def from_ecs(fields: Mapping[str, object]) -> SnoopRecord:
-    """The record that an ECS object holds, its fields nested or with dots in their names.
+    """Return the record that an ECS object holds, its fields nested or with dots in their names.
 
     Raises `SnoopRecordError`, which names the fields that are missing or wrong.
     """
@@ -92,7 +93,7 @@ def from_ecs(fields: Mapping[str, object]) -> SnoopRecord:
 
 
 def iso_utc(epoch_seconds: float) -> str:
-    """The moment as ISO 8601 in UTC, to the microsecond."""
+    """Write a moment as ISO 8601 in UTC, to the microsecond."""
     moment = datetime.fromtimestamp(epoch_seconds, UTC)
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
@@ -118,7 +119,7 @@ def _epoch_seconds(text: object) -> float:
 
 
 def _named(error: msgspec.ValidationError) -> str:
-    """What msgspec says, with the name of the field for its place."""
+    """Return what msgspec says, with the name of the field in place of its number."""
     text = str(error)
     if place := _PLACE.search(text):
         path = list(_FIELDS.values())[int(place[1])]

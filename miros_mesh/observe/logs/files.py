@@ -1,6 +1,7 @@
 """Where log lines go: a stream, a file that others rotate, or one that rotates itself.
 
-Unlike those of `logging` they raise what goes wrong, and a full disk leaves no torn line.
+Unlike those of `logging` they raise what goes wrong, so that the thread that writes can count it,
+and a full disk leaves no torn line.
 """
 
 from __future__ import annotations
@@ -15,19 +16,24 @@ from typing import TextIO, cast
 
 
 class WholeLines(io.TextIOBase):
-    """The end of a file. A line of which the disk took a part is finished before the next one."""
+    """The end of a file. A line of which the disk took a part is finished before the next one.
+
+    Without a buffer: on a full disk that of `open` would keep lines that are counted as lost.
+    """
 
     def __init__(self, path: str) -> None:
         self._file = io.FileIO(path, "a")
+        # What is still to be written of the last line.
         self._rest = b""
 
     def write(self, text: str, /) -> int:
-        """Write the text. Raises the `OSError` for which nothing of it was written."""
+        """Write the text. Raises the `OSError` because of which nothing of it was written."""
         self._finish()
         data = self._rest = text.encode("utf-8", "backslashreplace")
         try:
             self._finish()
         except OSError:
+            # When the disk took a part, the text counts as written: the rest goes first next time.
             if self._rest is data:
                 self._rest = b""
                 raise
@@ -54,14 +60,14 @@ class WholeLines(io.TextIOBase):
 
 
 class LineStream(logging.StreamHandler[TextIO]):
-    """Lines to a stream that somebody else owns."""
+    """Writes lines to a stream of the application's."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        _raise_it()
+        _raise_again()
 
 
 class WatchedFile(logging.handlers.WatchedFileHandler):
-    """Lines to a file that logrotate may move away."""
+    """Writes lines to a file that logrotate may move away."""
 
     def __init__(self, path: Path | str) -> None:
         super().__init__(path)
@@ -70,11 +76,11 @@ class WatchedFile(logging.handlers.WatchedFileHandler):
         return cast("io.TextIOWrapper", WholeLines(self.baseFilename))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        _raise_it()
+        _raise_again()
 
 
 class RotatingFile(logging.handlers.RotatingFileHandler):
-    """Lines to a file that is renamed to `.1`, `.2` and so on before it grows too large."""
+    """Writes lines to a file that is renamed to `.1`, `.2` and so on before it grows too large."""
 
     def __init__(self, path: Path | str, *, max_bytes: int, keep: int) -> None:
         super().__init__(path, maxBytes=max_bytes, backupCount=keep)
@@ -83,9 +89,9 @@ class RotatingFile(logging.handlers.RotatingFileHandler):
         return cast("io.TextIOWrapper", WholeLines(self.baseFilename))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        _raise_it()
+        _raise_again()
 
 
-def _raise_it() -> None:
+def _raise_again() -> None:
     if error := sys.exception():
         raise error

@@ -1,4 +1,4 @@
-"""A log that costs the threads which write into it no more than its text."""
+"""A log whose lines are written by a thread of its own, so that those that log never wait."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import logging
 import os
 import queue
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 from miros_mesh.observe.logs.redaction import redact, text_of
+from miros_mesh.threads import OwnedThread
 
+# About a second of what the thread can write; some MB.
 LINES: Final = 10_000
 LIMIT_S: Final = 3.0
 """How long the end of a program waits for a log that is stuck."""
@@ -23,11 +24,15 @@ Say = Callable[[str], None]
 
 
 class QueuedHandler(logging.Handler):
-    """Formats a record where it is logged; a thread of its own writes it.
+    """Formats a record on the thread that logs it; a thread of its own writes the line.
 
-    Lines wait in a bounded queue; when it is full new ones go. What is lost so, or to a full disk,
-    is counted, and said in the log as soon as that takes lines again. That it cannot be written is
-    said on standard error, once.
+    Lines wait in a bounded queue; while it is full, new ones are dropped. What is lost so, or to a
+    full disk, is counted, and said in the log as soon as that takes lines again. That it cannot be
+    written is said on standard error, once.
+
+    It has no lock of its own: `logging` calls `emit` under the handler's, and the queue has its
+    own. `_dropped` changes under the first alone; `_failed`, `_told` and `_broken` on the writing
+    thread alone.
     """
 
     def __init__(self, inner: logging.Handler, *, capacity: int = LINES, say: Say | None = None):
@@ -40,7 +45,7 @@ class QueuedHandler(logging.Handler):
 
     @property
     def dropped(self) -> int:
-        """How many records went because the queue was full."""
+        """How many records were dropped because the queue was full."""
         return self._dropped
 
     @property
@@ -50,7 +55,7 @@ class QueuedHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._process != os.getpid():
-            # A forked child has neither the thread nor what waited for it.
+            # A forked child has no such thread, and what waits is for the parent to write.
             self._begin()
         try:
             line = self.format(record)
@@ -62,7 +67,7 @@ class QueuedHandler(logging.Handler):
             self._dropped += 1
 
     def flush(self) -> None:
-        """Wait until everything is written, or until it takes too long."""
+        """Wait until everything is written, for `LIMIT_S` at most."""
         if self._process != os.getpid():
             return
         lines = self._lines
@@ -71,19 +76,18 @@ class QueuedHandler(logging.Handler):
         self._stuck = not done
 
     def close(self) -> None:
-        """Write what waits, and end; what a stuck log did not take is counted on standard error."""
+        """Write what waits and end, within `LIMIT_S`; say on standard error what is left over."""
         if not self._ended and self._process == os.getpid():
             self._ended = True
-            # At the end of a program `flush` has waited already.
+            # At the end of a program `logging` calls `flush` first, which has waited already.
             limit_s = 0.0 if self._stuck else LIMIT_S
             end = time.monotonic() + limit_s
             with suppress(queue.Full):
                 self._lines.put(None, timeout=limit_s)
-            self._thread.join(max(0.0, end - time.monotonic()))
-            if self._thread.is_alive():
-                self._say(f"{self._place} is stuck: {self._lines.qsize()} records were not written")
-            else:
+            if self._thread.join(end - time.monotonic()):
                 self._inner.close()
+            else:
+                self._say(f"{self._place} is stuck: {self._lines.qsize()} records were not written")
         super().close()
 
     @property
@@ -95,11 +99,12 @@ class QueuedHandler(logging.Handler):
         self._lines: queue.Queue[str | None] = queue.Queue(self._capacity)
         self._dropped = self._failed = self._told = 0
         self._broken = self._stuck = False
-        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._thread = OwnedThread(THREAD_NAME, self._run)
         self._thread.start()
 
     def _run(self) -> None:
         lines = self._lines
+        # The end of the lines is a None among them, so that all before it are written.
         while (line := lines.get()) is not None:
             self._write(line)
             lines.task_done()

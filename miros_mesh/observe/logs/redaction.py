@@ -1,4 +1,4 @@
-"""Keys and passwords never reach a log line, whichever way they came."""
+"""Keys and passwords masked before they reach a log line, whichever way they came."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from structlog.typing import EventDict, WrappedLogger
 
 MASK = "***"
+# A record that contains itself must have an end.
 MAX_DEPTH = 8
 
 # Every run of key characters that is long enough, so that a character glued to a key hides nothing.
@@ -41,8 +42,8 @@ _BEARER = re.compile(
 
 
 def redact(text: str) -> str:
-    """The text without Fernet keys, passwords, tokens, and what authorizes a request."""
-    # Most texts have nothing that a secret needs, and a stream of records has many texts.
+    """Return the text with `***` for Fernet keys, passwords, tokens, and authorizations."""
+    # Most texts lack what a secret needs: looking for that first is far cheaper.
     if "@" in text:
         text = _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
     if "=" in text or ":" in text:
@@ -57,7 +58,7 @@ def redact(text: str) -> str:
 
 
 def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Mask the secrets of a record; what it returns is plain JSON with nothing left to render."""
+    """Return a record with its secrets masked, as plain JSON with nothing left to render."""
     return _masked(event, MAX_DEPTH)
 
 
@@ -72,7 +73,7 @@ def _masked(fields: Mapping[Any, Any], depth: int) -> dict[str, Any]:
 # The same few names come again and again.
 @lru_cache(maxsize=1024)
 def _name(name: str) -> tuple[str, bool]:
-    """A field's name without secrets, and whether its value is one."""
+    """Return a field's name without secrets, and whether its value is one."""
     return redact(text_of(name)), bool(_SECRET_FIELD.search(name))
 
 
@@ -95,7 +96,7 @@ def _is_plain(value: object) -> bool:
 
 
 def text_of(value: object) -> str:
-    """The value as a text that can be encoded; an object without a working repr has one too."""
+    """Return the value as a text that can be encoded, also of an object whose repr raises."""
     if type(value) is str and value.isascii():
         return value
     try:
@@ -104,5 +105,5 @@ def text_of(value: object) -> str:
         return f"<{type(value).__name__} without a repr>"
     if text.isascii():
         return text
-    # Half of a surrogate pair, as in the name of a file, is refused by whoever reads the log.
+    # Half of a surrogate pair, as in the name of a file, is refused by readers of the log.
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Snoop records out of a file that holds one ECS object a line."""
+"""Snoop records read from a file that holds one ECS object a line."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from miros_mesh.text import printable
 from miros_mesh.wire.envelope import SnoopRecord
 
 GAP_DATASET = "miros_mesh.snoop_gap"
+"""The `event.dataset` of a gap, which `snoop --json` writes too; it is made anew when read."""
 
 
 @dataclass(frozen=True)
 class SnoopLog:
-    """What a file has."""
+    """The snoop records that a file holds."""
 
     records: list[tuple[str, SnoopRecord]]
-    """Each with the network that it was told on, in the file's order."""
+    """Each with the network that it came by, in the file's order."""
     torn: int
     """How many lines are no snoop records."""
 
 
 def read_snoop_log(path: Path) -> SnoopLog:
-    """Read what `miros-mesh snoop --json` wrote. Raises `SnoopLogError` when it cannot be read."""
+    """Read what `miros-mesh snoop --json` wrote; a torn line is counted and skipped.
+
+    Raises `SnoopLogError` for a file that cannot be read.
+    """
     records, torn = list[SnoopRecord](), 0
     try:
         with path.open("rb") as lines:
@@ -50,7 +54,7 @@ def _is_gap(fields: object) -> bool:
 
 
 def _with_networks(records: list[SnoopRecord]) -> list[tuple[str, SnoopRecord]]:
-    """A scribble is told on the trace network, unless its chart takes part in spy alone."""
+    """Name each record's network: a scribble goes by trace, or by spy if its chart has no trace."""
     kinds: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for record in records:
         kinds[record.incarnation, record.chart].add(record.kind)

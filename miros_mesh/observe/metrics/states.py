@@ -1,18 +1,17 @@
-"""What Prometheus learns of the nodes by looking at them at the moment of a scrape."""
+"""Gauges of the nodes, which are looked at when Prometheus asks."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from threading import Lock
 from typing import Final
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from miros_mesh.node.node import Node
+from miros_mesh.observe.metrics.labels import Label
 
-OTHER: Final = "other"
 MAX_NODES: Final = 10
 STATES: Final = ("up", "down", "blocked")
 
@@ -27,25 +26,8 @@ _GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 }
 
 
-class Label:
-    """A label that takes a limited number of values."""
-
-    def __init__(self, limit: int, known: Iterable[str] = ()) -> None:
-        self._limit = limit
-        self._known = set(known)
-        self._learning = Lock()
-
-    def __call__(self, value: str) -> str:
-        if value in self._known:
-            return value
-        with self._learning:
-            if len(self._known) < self._limit:
-                self._known.add(value)
-        return value if value in self._known else OTHER
-
-
 class NodeStates(Collector):
-    """Gauges that no hook has to keep up to date."""
+    """Gauges of the nodes that `nodes` names at the moment of a scrape: no hook keeps them."""
 
     def __init__(self, nodes: Callable[[], Iterable[Node]], broker: Label) -> None:
         self._nodes = nodes
@@ -53,11 +35,11 @@ class NodeStates(Collector):
         self._node = Label(MAX_NODES)
 
     def describe(self) -> Iterable[Metric]:
-        """The names, for a registry that asks."""
+        """Return the gauges without values, for a registry that asks for their names."""
         return [_gauge(name) for name in _GAUGES]
 
     def collect(self) -> Iterable[Metric]:
-        """The gauges of this moment; none but zeros without a node."""
+        """Return the gauges of this moment; without a node all of them are zero."""
         nodes = list(self._nodes())
         states = dict.fromkeys(STATES, 0)
         outboxes: Counter[str] = Counter()

@@ -7,12 +7,12 @@ from miros_mesh.observe.sequence.names import escaped, shown
 
 MAX_ARROWS = 300
 MAX_LIFELINES = 30
-# Mermaid itself refuses texts of more than 50,000.
+# Mermaid refuses texts of more than 50,000 characters, and a page may add some.
 MAX_CHARACTERS = 45_000
 
 
 def mermaid(diagram: Diagram) -> str:
-    """A `sequenceDiagram`; a note says what was cut from a large one."""
+    """Write a `sequenceDiagram`; a note says what was cut from a large one."""
     cut = diagram.first(MAX_ARROWS, MAX_LIFELINES)
     while len(source := _source(cut)) > MAX_CHARACTERS:
         cut = cut.first(len(cut.arrows) * MAX_CHARACTERS // (len(source) + 1000), MAX_LIFELINES)

@@ -10,7 +10,7 @@ MAX_LIFELINES = 30
 
 
 def plantuml(diagram: Diagram) -> str:
-    """A sequence diagram; a note says what was cut from a large one."""
+    """Write a sequence diagram; a note says what was cut from a large one."""
     cut = diagram.first(MAX_ARROWS, MAX_LIFELINES)
     names = {line: f"c{place}" for place, line in enumerate(cut.lifelines, 1)}
     lines = ["@startuml"]

@@ -1,4 +1,4 @@
-"""A place on the mesh for whoever watches it: a node without a chart."""
+"""A place on the mesh for a program that watches: a node without a chart."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from miros_mesh.observer import Observer
 
 
 class ListenerNode:
-    """A node of its own with the settings' broker and keys; it speaks to nobody."""
+    """A node of its own with the settings' broker and keys, which sends nothing.
+
+    No chart shares it, since its observer is in the settings by which charts find their node. It
+    has no node name, which one process alone may have, and searches for no broker.
+    """
 
     def __init__(self, config: MeshConfig, role: str, observer: Observer) -> None:
         self.name = f"{role}-{secrets.token_hex(4)}"
-        # A node name is one process's, and whoever only listens has nobody to find. The observer
-        # is nobody else's either, so no chart with the same settings shares this node.
         self._config = replace(
             config,
             node_name=None,
@@ -28,9 +30,12 @@ class ListenerNode:
         )
 
     def enter(self, stop: Callable[[], object]) -> Node:
-        """The started node; `stop` is called at interpreter exit. Raises what `Node.start` does."""
+        """Start the node and return it; `stop` is called at the end of the program.
+
+        Raises what `Node.start` does.
+        """
         return NODES.enter(self._config, self.name, Ending(lambda: None, stop))
 
     def leave(self, node: Node) -> None:
-        """Stop the node."""
+        """Stop the node that `enter` returned."""
         NODES.leave(node, self.name)

@@ -1,39 +1,31 @@
-"""One place for all charts: what every chart of the mesh does, without a chart of one's own."""
+"""What every chart of the mesh does, in one place that has no chart itself."""
 
 from __future__ import annotations
 
-import fnmatch
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 from weakref import WeakSet
 
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.errors import LifecycleError, NotStartedError, SelectionError, UnknownChartError
-from miros_mesh.networks.snoop.records import render
+from miros_mesh.errors import LifecycleError, NotStartedError, UnknownChartError
 from miros_mesh.networks.streams import Admission, Streams
 from miros_mesh.node.node import Node
-from miros_mesh.observe.snoop.foreign import ForeignChart
+from miros_mesh.observe.snoop.foreign import ForeignChart, ForeignCharts
 from miros_mesh.observe.snoop.listener_node import ListenerNode
+from miros_mesh.observe.snoop.networks import SNOOP_NETWORKS, SnoopNetwork, check_kinds, known
 from miros_mesh.observe.snoop.selection import Selection
 from miros_mesh.observe.snoop.watch import SnoopGap, Watch
 from miros_mesh.observer import Observer
 from miros_mesh.text import printable
 from miros_mesh.wire.envelope import SnoopRecord
 
-SnoopNetwork = Literal["snoop_trace", "snoop_spy"]
-SNOOP_NETWORKS: tuple[SnoopNetwork, ...] = ("snoop_trace", "snoop_spy")
-# What comes by them; of a chart that takes part in spy alone, scribbles as well.
-_KINDS: Mapping[SnoopNetwork, tuple[str, ...]] = {
-    "snoop_trace": ("trace", "scribble"),
-    "snoop_spy": ("spy", "scribble"),
-}
+# Bounds the memory that a slow reader costs: a record has some hundred bytes.
 MAX_ITEMS = 20_000
 MAX_CHARTS = 1_000
-_TRACE_MARK = " [+t] "
 
 
 class SnoopMonitor:
@@ -77,24 +69,27 @@ class SnoopMonitor:
             ConfigError: settings that cannot work; `SelectionError`, which is one, for a network
                 that does not exist, or a kind that never comes by the networks.
         """
-        self.networks = _known(networks)
+        self.networks = known(networks)
         self.selection = Selection.of(
             nodes=nodes, charts=charts, kinds=kinds, signals=signals, states=states
         )
-        _check(self.selection, self.networks)
+        check_kinds(self.selection.kinds, self.networks)
         self._max_items = max_items
-        self._max_charts = max_charts
         self._tally = _Tally()
         self._config = config or MeshConfig.from_env()
         self._listener = ListenerNode(self._config, "monitor", self._tally)
         self._node: Node | None = None
-        self._began = self._ended = False
+        self._began = False
+        # Guards all below, and keeps the items of one chart in their order for every watch. The
+        # lock of a watch is taken while it is held, never the other way round.
+        self._taking = threading.Lock()
+        self._ended = False
         self._streams: dict[str, Streams[SnoopRecord]] = {
             network: Streams(self._config.dedup_window) for network in self.networks
         }
-        self._charts: OrderedDict[tuple[str, str], ForeignChart] = OrderedDict()
+        self._charts = ForeignCharts(max_charts)
+        # Weak, so that a reader which is given up takes no more items.
         self._watches: WeakSet[Watch] = WeakSet()
-        self._taking = threading.Lock()
 
     def start(self) -> Self:
         """Connect and listen.
@@ -115,7 +110,7 @@ class SnoopMonitor:
         return self
 
     def stop(self) -> None:
-        """Disconnect; every iteration ends after what waits for it. Again: does nothing."""
+        """Disconnect; each iteration ends after what waits for it. A second call does nothing."""
         node, self._node = self._node, None
         if node:
             self._listener.leave(node)
@@ -138,9 +133,9 @@ class SnoopMonitor:
         return self.watch()
 
     def watch(self, *, limit_s: float | None = None) -> Watch:
-        """A new reader of what comes from now on; it ends with the monitor, or after `limit_s`.
+        """Return a new reader of what comes from now on; it ends with the monitor, or at `limit_s`.
 
-        One that is made before `start` misses nothing, and has nothing until then.
+        One that is made before `start` misses nothing, and gets nothing until then.
         """
         watch = Watch(self._max_items)
         if limit_s is not None:
@@ -158,17 +153,17 @@ class SnoopMonitor:
         Each is a miros `ForeignHsm`: `spy()` and `trace()` give its last 500 lines.
         """
         with self._taking:
-            return dict(self._charts)
+            return self._charts.copy()
 
     def chart(self, name: str, *, node: str | None = None) -> ForeignChart:
-        """A chart by its name; of several nodes' the one that spoke last.
+        """Return a chart by its name; of those of several nodes the one that was heard last.
 
         Raises `UnknownChartError` when no such chart has been seen.
         """
         charts = self.charts
-        for known_node, known in reversed(list(charts)):
-            if known == name and node in (None, known_node):
-                return charts[known_node, known]
+        for place, seen_name in reversed(list(charts)):
+            if seen_name == name and node in (None, place):
+                return charts[place, seen_name]
         seen = ", ".join(sorted({printable(chart) for _, chart in charts})) or "none yet"
         raise UnknownChartError(
             f"no record of a chart {name!r} has come; charts that were seen: {seen}"
@@ -180,9 +175,9 @@ class SnoopMonitor:
         return dict(self._tally.refused)
 
     def replay(self, records: Iterable[tuple[str, SnoopRecord]]) -> list[SnoopRecord | SnoopGap]:
-        """Take records of the past, each with its network; what a reader would have got of them.
+        """Take records of the past, each with its network; return what a reader gets of them.
 
-        What then comes a second time is not shown again, and what is missing in between is a gap.
+        A record that comes again later is not shown again, and what is missing in between is a gap.
         """
         items: list[SnoopRecord | SnoopGap] = []
         for network, record in records:
@@ -196,7 +191,7 @@ class SnoopMonitor:
         with self._taking:
             items = list(self._in_turn(network, records))
             for item in items:
-                self._remember(network, item)
+                self._charts.remember(network, item)
             for watch in list(self._watches):
                 watch.take(network, items)
         return items
@@ -204,40 +199,21 @@ class SnoopMonitor:
     def _in_turn(
         self, network: SnoopNetwork, records: Iterable[SnoopRecord]
     ) -> Iterator[SnoopRecord | SnoopGap]:
-        """What is new and wanted of the records, and what is missing before them."""
+        """Yield what is new and wanted of the records, each after the gap before it."""
         streams, selection = self._streams[network], self.selection
         for record in records:
             node, chart, incarnation = record.node, record.chart, record.incarnation
             sender = incarnation, chart
-            verdict, items = streams.admit(sender, record.sequence, record, 0.0)
-            if verdict is Admission.NEW and not items:
-                # Nobody repairs a snoop stream: what is not here now has no reason to come.
+            # The time does not matter: nothing here waits for it.
+            admission, items = streams.admit(sender, record.sequence, record, 0.0)
+            if admission is Admission.NEW and not items:
+                # The stream holds the record back behind missing ones, which is of no use here: no
+                # node is asked to send a snoop record again. One that comes late is shown late.
                 passed = streams.skip(sender, record.sequence - 1)
                 items = passed.items
                 if selection.has_sender(node, chart):
                     yield SnoopGap(network, node, chart, incarnation, passed.missing, "lost")
             yield from filter(selection.has, items)
-
-    def _remember(self, network: SnoopNetwork, item: SnoopRecord | SnoopGap) -> None:
-        chart = self._chart_of(item.node, item.chart)
-        if isinstance(item, SnoopGap):
-            line = f"# missing: {item.missing}"
-            (chart.append_to_spy if network == "snoop_spy" else chart.append_to_trace)(line)
-        elif item.kind == "spy":
-            chart.append_to_spy(printable(item.text))
-        else:
-            # A scribble is a line of trace, whichever network brought it.
-            chart.append_to_trace(render(item).removeprefix(_TRACE_MARK))
-
-    def _chart_of(self, node: str, name: str) -> ForeignChart:
-        key = node, name
-        chart = self._charts.get(key)
-        if chart is None:
-            chart = self._charts[key] = ForeignChart(node, name)
-            if len(self._charts) > self._max_charts:
-                self._charts.popitem(last=False)
-        self._charts.move_to_end(key)
-        return chart
 
 
 class _Tally(Observer):
@@ -249,27 +225,3 @@ class _Tally(Observer):
     def dropped(self, *, network: str, reason: str, events: int) -> None:
         if network in SNOOP_NETWORKS:
             self.refused[reason] += events
-
-
-def _known(networks: Iterable[SnoopNetwork]) -> tuple[SnoopNetwork, ...]:
-    given = tuple(networks)
-    wrong = [each for each in given if each not in SNOOP_NETWORKS]
-    if wrong or not given:
-        raise SelectionError(
-            (f"networks must be some of {', '.join(SNOOP_NETWORKS)}, and not {wrong or 'none'}",)
-        )
-    return given
-
-
-def _check(selection: Selection, networks: Sequence[SnoopNetwork]) -> None:
-    """Refuse patterns of kinds by which nothing would ever be shown."""
-    every = dict.fromkeys(kind for kinds in _KINDS.values() for kind in kinds)
-    problems = []
-    for pattern in selection.kinds:
-        fitting = set(fnmatch.filter(every, pattern))
-        if not fitting:
-            problems.append(f"no record is of kind {pattern!r}; kinds are {', '.join(every)}")
-        elif fitting.isdisjoint(kind for network in networks for kind in _KINDS[network]):
-            problems.append(f"no record of kind {pattern!r} comes by {' or '.join(networks)} alone")
-    if problems:
-        raise SelectionError(tuple(problems))

@@ -1,76 +1,58 @@
-"""How the nodes of the mesh are, as each of them tells it once a second."""
+"""How the nodes of the mesh are, by the status that each of them sends once a second."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import LifecycleError
-from miros_mesh.health import PeerState
 from miros_mesh.node.node import Node
 from miros_mesh.observe.snoop.listener_node import ListenerNode
+from miros_mesh.observe.snoop.views import ChartView, NodeView
 from miros_mesh.observer import Observer
 from miros_mesh.wire.envelope import NodeStatus
 
 MAX_NODES = 1_000
-# A node that is silent this long has died, or is cut off; later it is shown no more.
-SILENT_S = 3.5
+# Long enough to see in a table that a node is silent, and to find out why.
 GONE_S = 60.0
-# Rates are over this many pulses, which come a second apart.
-_PULSES = 4
+# A rate is over the last three seconds: four statuses, which come a second apart.
+_KEPT = 4
 
-
-@dataclass(frozen=True, slots=True)
-class ChartView:
-    """A chart, when its node was heard of last."""
-
-    name: str
-    state: str
-    events_per_s: float | None
-    """None until its node was heard of twice."""
-    last_signal: str
-    handled: int
-    dead: bool
-
-
-@dataclass(frozen=True, slots=True)
-class NodeView:
-    """A node that takes part in a snoop network, when it was heard of last."""
-
-    name: str
-    silent_s: float
-    """How long ago that is."""
-    consuming: bool
-    outbox_events: int
-    peers: Mapping[str, PeerState]
-    charts: Sequence[ChartView]
-
-    @property
-    def silent(self) -> bool:
-        """Whether it should have been heard of since."""
-        return self.silent_s > SILENT_S
+Heard = tuple[float, NodeStatus]
+"""When it came, by the monotonic clock, and what the node said."""
 
 
 class Overview(Observer):
-    """Joins the mesh without a chart and listens to the pulses of all nodes."""
+    """Joins the mesh without a chart and keeps the last statuses of all nodes.
+
+        with Overview(config) as overview:
+            print(overview.nodes)
+
+    `nodes` and `refused` may be read from any thread; `start` and `stop` are for its owner.
+    """
 
     def __init__(self, config: MeshConfig | None = None, *, max_nodes: int = MAX_NODES) -> None:
         self._listener = ListenerNode(config or MeshConfig.from_env(), "overview", self)
         self._max_nodes = max_nodes
         self._node: Node | None = None
         self._began = False
-        self._heard: OrderedDict[str, deque[tuple[float, NodeStatus]]] = OrderedDict()
-        self._refused = 0
+        # Guards `_heard`, which a thread of the node fills. Nothing is called while it is held.
         self._changing = threading.Lock()
+        # By node name, the longest silent first; of each at most `_KEPT`, the oldest first.
+        self._heard: OrderedDict[str, deque[Heard]] = OrderedDict()
+        # Only the thread that opens frames counts: this node sends nothing that could be dropped.
+        self._refused = 0
 
     def start(self) -> Self:
-        """Connect and listen; raises the `LinkError` that prevents it."""
+        """Connect and listen.
+
+        Raises the `LinkError` that prevents it, or `LifecycleError` the second time.
+        """
         if self._began:
             raise LifecycleError("an Overview starts once; make a new one")
         self._began = True
@@ -98,7 +80,7 @@ class Overview(Observer):
 
     @property
     def nodes(self) -> list[NodeView]:
-        """The nodes by name, without those that left or have been silent for a minute."""
+        """The nodes by name, without those that left or were silent for `GONE_S`."""
         now = time.monotonic()
         with self._changing:
             for name in [n for n, heard in self._heard.items() if now - heard[-1][0] > GONE_S]:
@@ -117,28 +99,28 @@ class Overview(Observer):
     def _take(self, statuses: Sequence[NodeStatus]) -> None:
         now = time.monotonic()
         with self._changing:
-            for pulse in statuses:
-                self._note(now, pulse)
+            for status in statuses:
+                self._note(now, status)
 
-    def _note(self, now: float, pulse: NodeStatus) -> None:
-        heard = self._heard.get(pulse.node)
-        if heard and heard[-1][1].incarnation != pulse.incarnation:
-            # It was started anew, and counts from the beginning.
+    def _note(self, now: float, status: NodeStatus) -> None:
+        heard = self._heard.get(status.node)
+        if heard and heard[-1][1].incarnation != status.incarnation:
+            # The node was started again, and its counts with it.
             heard = None
-        if pulse.leaving:
-            self._heard.pop(pulse.node, None)
+        if status.leaving:
+            self._heard.pop(status.node, None)
             return
         if heard is None:
-            heard = self._heard[pulse.node] = deque(maxlen=_PULSES)
-        elif pulse.sequence <= heard[-1][1].sequence:
+            heard = self._heard[status.node] = deque(maxlen=_KEPT)
+        elif status.sequence <= heard[-1][1].sequence:
             return
-        heard.append((now, pulse))
-        self._heard.move_to_end(pulse.node)
+        heard.append((now, status))
+        self._heard.move_to_end(status.node)
         if len(self._heard) > self._max_nodes:
             self._heard.popitem(last=False)
 
 
-def _view(heard: Sequence[tuple[float, NodeStatus]], now: float) -> NodeView:
+def _view(heard: Sequence[Heard], now: float) -> NodeView:
     (_, first), (at, last) = heard[0], heard[-1]
     before = {chart.name: chart.handled for chart in first.charts}
     seconds = last.time - first.time
@@ -146,10 +128,7 @@ def _view(heard: Sequence[tuple[float, NodeStatus]], now: float) -> NodeView:
         ChartView(
             chart.name,
             chart.state,
-            # A clock that was set back, or a chart that is new, gives no rate.
-            (chart.handled - before[chart.name]) / seconds
-            if seconds > 0 and before.get(chart.name, chart.handled + 1) <= chart.handled
-            else None,
+            _rate(before.get(chart.name), chart.handled, seconds),
             chart.last_signal,
             chart.handled,
             chart.dead,
@@ -158,3 +137,10 @@ def _view(heard: Sequence[tuple[float, NodeStatus]], now: float) -> NodeView:
     ]
     peers = {peer.name: peer.state for peer in last.peers}
     return NodeView(last.node, now - at, last.consuming, last.outbox_events, peers, charts)
+
+
+def _rate(before: int | None, handled: int, seconds: float) -> float | None:
+    """Return events per second; None for a chart that is new, or whose count or clock went back."""
+    if before is None or handled < before or seconds <= 0:
+        return None
+    return (handled - before) / seconds

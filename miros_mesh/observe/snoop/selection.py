@@ -1,4 +1,4 @@
-"""Which records somebody wants to see."""
+"""Which records to show, by shell patterns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ Patterns = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Selection:
-    """Shell patterns (`*`, `?`, `[ab]`) by what they are compared with; none of a kind: all."""
+    """Shell patterns (`*`, `?`, `[ab]`) by what they are compared with; no pattern takes all.
+
+    A record must fit one pattern of each field that has any.
+    """
 
     nodes: Patterns = ()
     charts: Patterns = ()
@@ -23,11 +26,11 @@ class Selection:
 
     @classmethod
     def of(cls, **patterns: str | Iterable[str]) -> Selection:
-        """Each of them one pattern, or several."""
+        """Make a selection of single patterns, or of several each."""
         return cls(**{name: _patterns(given) for name, given in patterns.items()})
 
     def has(self, record: SnoopRecord) -> bool:
-        """Whether the record is wanted."""
+        """Tell whether to show the record."""
         return (
             self.has_sender(record.node, record.chart)
             and _matches(self.kinds, record.kind)
@@ -36,12 +39,12 @@ class Selection:
         )
 
     def has_sender(self, node: str, chart: str) -> bool:
-        """Whether anything of this chart may be wanted."""
+        """Tell whether there may be records of this chart to show."""
         return _matches(self.nodes, node) and _matches(self.charts, chart)
 
 
 def signal_of(record: SnoopRecord) -> str:
-    """The signal; a line of spy has it before its colon. Empty when there is none."""
+    """Return the record's signal, empty if it has none; a line of spy has it before its colon."""
     if record.kind == "spy" and record.signal is None:
         signal, colon, _ = record.text.rpartition(":")
         return signal if colon else ""
@@ -49,7 +52,7 @@ def signal_of(record: SnoopRecord) -> str:
 
 
 def states_of(record: SnoopRecord) -> tuple[str, ...]:
-    """The states that it names: from, to; or the one of a line of spy."""
+    """Return the states that the record names: from and to, or the one of a line of spy."""
     if record.kind == "spy" and record.from_state is None:
         _, colon, state = record.text.rpartition(":")
         return (state,) if colon else ()

@@ -1,4 +1,4 @@
-"""What one reader of a monitor gets: every record in turn, and a gap for every one it does not."""
+"""What one reader of a monitor gets: each record in turn, and a gap in place of those it misses."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Literal, Self
 from miros_mesh.wire.envelope import SnoopRecord
 
 StreamKey = tuple[str, str, str, str]
-"""Network, node, chart, incarnation: what is numbered for itself."""
+"""Network, node, chart, incarnation: what has a numbering of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class SnoopGap:
-    """Records of one chart that were told and are not shown."""
+    """Records that a chart sent and that are not shown."""
 
     network: str
     """`snoop_trace` or `snoop_spy`."""
@@ -26,24 +26,32 @@ class SnoopGap:
     chart: str
     incarnation: str
     missing: int
-    """How many; when the monitor selects, not all of those lost need have been wanted."""
+    """How many. Of a monitor that selects, some of those lost may not have been selected."""
     reason: Literal["lost", "slow_reader"]
     """They never arrived, or this reader's queue was full."""
 
 
 class Watch:
-    """Iterate it: a bounded queue of its own, that ends with its monitor, or at its limit."""
+    """A bounded queue of a monitor's items, to iterate over; ends with the monitor, or at a limit.
+
+    The monitor's threads put items in, one thread takes them out. When the queue is full the newest
+    items are not kept but counted, a gap for each stream, which stands behind what was kept.
+    """
 
     def __init__(self, max_items: int) -> None:
         self._max_items = max_items
+        # Of the reader's thread alone, by the monotonic clock.
         self._deadline = math.inf
+        # Guards all below. It is the innermost lock: nothing is called while it is held.
+        self._changed = threading.Condition(threading.Lock())
         self._items: deque[SnoopRecord | SnoopGap] = deque()
+        # What did not fit in; goes behind the items as soon as there is room for one more.
         self._overflow: dict[StreamKey, SnoopGap] = {}
         self._ended = False
+        # Whether the reader waits: `notify` for each item would cost more than the item.
         self._waits = False
-        self._changed = threading.Condition(threading.Lock())
         self.missed = 0
-        """How many records did not fit in, since it was too slow."""
+        """How many records did not fit in, because the reader was too slow."""
 
     def __iter__(self) -> Self:
         return self
@@ -60,7 +68,7 @@ class Watch:
         return (self._ended or self._left_s() <= 0) and not (self._items or self._overflow)
 
     def get(self, timeout_s: float | None = 0.0) -> SnoopRecord | SnoopGap | None:
-        """The next item; None after so many seconds without one, or at the end. None: no limit."""
+        """Return the next item, or None: at the end, and after `timeout_s` (None: no limit)."""
         limit = self._left_s() if timeout_s is None else min(timeout_s, self._left_s())
         with self._changed:
             if not self._ready():
@@ -72,11 +80,11 @@ class Watch:
             return self._overflow.pop(next(iter(self._overflow))) if self._overflow else None
 
     def limit(self, seconds: float) -> None:
-        """End it after so many seconds from now; for the thread that reads it."""
+        """End it so many seconds from now; for the thread that reads it."""
         self._deadline = time.monotonic() + seconds
 
     def waiting(self, most: int) -> list[SnoopRecord | SnoopGap]:
-        """What waits at this moment, but so many items at most."""
+        """Take what waits at this moment, but so many items at most."""
         with self._changed:
             items = [self._items.popleft() for _ in range(min(most, len(self._items)))]
             if not self._items:
@@ -85,13 +93,13 @@ class Watch:
             return items
 
     def close(self) -> None:
-        """End it; what waits in it can still be read."""
+        """End the watch; what waits in it can still be read."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     def take(self, network: str, items: Iterable[SnoopRecord | SnoopGap]) -> None:
-        """Take items of a network; never waits."""
+        """Put items of a network in; never waits for the reader."""
         with self._changed:
             if self._ended:
                 return

@@ -15,13 +15,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from miros_mesh.observe.logs import queue as log_queue
 from miros_mesh.observe.logs.configure import json_handler
-from miros_mesh.observe.logs.files import LineStream, WatchedFile, WholeLines
+from miros_mesh.observe.logs.files import LineStream, WatchedFile
 from miros_mesh.observe.logs.queue import QueuedHandler
 from support.waiting import wait_until
 
@@ -52,23 +51,6 @@ def terminal() -> Iterator[Terminal]:
     terminal = Terminal()
     yield terminal
     terminal.moving.set()
-
-
-@pytest.fixture
-def attach() -> Iterator[Attach]:
-    """A logger with this handler and no other; the handler is closed after the test."""
-    logger = logging.getLogger("unit.log_queue")
-    logger.propagate = False
-    logger.setLevel(logging.INFO)
-
-    def add(handler: QueuedHandler) -> logging.Logger:
-        logger.addHandler(handler)
-        return logger
-
-    yield add
-    for handler in logger.handlers[:]:
-        logger.removeHandler(handler)
-        handler.close()
 
 
 def messages(text: str) -> list[str]:
@@ -204,36 +186,6 @@ def test_a_forked_child_logs_too(tmp_path: Path, attach: Attach) -> None:
     assert sorted(messages(path.read_text())) == ["child", "parent"]
 
 
-def test_a_file_that_was_moved_away_is_opened_anew(tmp_path: Path, attach: Attach) -> None:
-    path, moved = tmp_path / "log.json", tmp_path / "log.json.1"
-    handler = json_handler(path)
-    logger = attach(handler)
-
-    logger.info("before")
-    handler.flush()
-    path.rename(moved)
-    logger.info("after")
-    handler.flush()
-
-    assert (messages(moved.read_text()), messages(path.read_text())) == (["before"], ["after"])
-
-
-def test_a_file_rotates_itself_and_keeps_whole_lines(tmp_path: Path, attach: Attach) -> None:
-    path = tmp_path / "log.json"
-    handler = json_handler(path, rotate_bytes=2_000, keep=3)
-    logger = attach(handler)
-
-    for number in range(40):
-        logger.info("line %d", number)
-    handler.flush()
-
-    files = [tmp_path / f"log.json.{n}" for n in (3, 2, 1)]
-    kept = [message for file in [*files, path] for message in messages(file.read_text())]
-    assert kept == [f"line {n}" for n in range(40 - len(kept), 40)]
-    assert all(file.stat().st_size <= 2_000 for file in [*files, path])
-    assert not (tmp_path / "log.json.4").exists()
-
-
 def test_a_folder_that_vanished_is_said_and_the_log_goes_on_when_it_is_back(
     tmp_path: Path, attach: Attach
 ) -> None:
@@ -254,21 +206,6 @@ def test_a_folder_that_vanished_is_said_and_the_log_goes_on_when_it_is_back(
     assert (folder / "log").read_text().startswith("found\n1 log records are missing here")
 
 
-def test_a_line_of_which_the_disk_took_a_part_is_finished_first(tmp_path: Path) -> None:
-    file = WholeLines(str(tmp_path / "log"))
-    disk = file._file = _SmallDisk(file._file, room=7)  # type: ignore[assignment]
-
-    file.write("first\n")
-    file.write("second\n")
-    with pytest.raises(OSError, match="No space"):
-        file.write("lost\n")
-    disk.room = 100
-    file.write("third\n")
-    file.close()
-
-    assert (tmp_path / "log").read_text() == "first\nsecond\nthird\n"
-
-
 def test_device_full_is_said_once_with_its_path(attach: Attach) -> None:
     said: list[str] = []
     handler = QueuedHandler(WatchedFile("/dev/full"), say=said.append)
@@ -280,20 +217,3 @@ def test_device_full_is_said_once_with_its_path(attach: Attach) -> None:
 
     assert len(said) == 1
     assert "/dev/full cannot be written: [Errno 28]" in said[0]
-
-
-class _SmallDisk:
-    """A file on a disk with little room, which takes as much of a line as it can."""
-
-    def __init__(self, file: io.FileIO, room: int) -> None:
-        self._file, self.room = file, room
-
-    def write(self, data: bytes) -> int:
-        if not self.room:
-            raise FULL
-        taken = self._file.write(data[: self.room])
-        self.room -= taken
-        return taken
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)

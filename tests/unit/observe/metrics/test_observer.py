@@ -6,33 +6,13 @@ import inspect
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
 
-from miros_mesh import NetworkedActiveObject
 from miros_mesh.errors import MetricNamesTakenError
-from miros_mesh.observe.metrics.observer import LOSSES, NETWORKS, SECONDS, MetricsObserver
+from miros_mesh.observe.metrics.observer import MetricsObserver
 from miros_mesh.observer import STOPPED, Observer, Observers
-from miros_mesh.testing.memory import MemoryMesh
-from support.charts_at_work import Heard, alone
+from support.scraped import scraped
 
 PEER = "amqp://peter@192.0.2.7:5672//"
-
-
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
-
-
-@pytest.fixture
-def observer(registry: CollectorRegistry) -> MetricsObserver:
-    return MetricsObserver(registry)
-
-
-def scraped(registry: CollectorRegistry) -> dict[str, float]:
-    """Every sample by its name and label values, in the order of the labels' names."""
-    families = text_string_to_metric_families(generate_latest(registry).decode())
-    return {_path(sample): sample.value for family in families for sample in family.samples}
 
 
 def test_every_name_has_the_prefix_and_every_hook_is_counted(registry: CollectorRegistry) -> None:
@@ -178,21 +158,6 @@ def test_a_chart_that_said_goodbye_is_counted_without_its_name(
     assert b"window" not in generate_latest(registry)
 
 
-def test_the_build_is_named(registry: CollectorRegistry, observer: MetricsObserver) -> None:
-    [build] = [name for name in scraped(registry) if name.startswith("build_info/")]
-
-    assert scraped(registry)[build] == 1
-    assert len(build.split("/")) == 3
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("name", ["received_events", "gaps", "missing_events"])
-def test_what_is_counted_by_network_alone_starts_at_zero(
-    name: str, network: str, registry: CollectorRegistry, observer: MetricsObserver
-) -> None:
-    assert scraped(registry)[f"{name}_total/{network}"] == 0
-
-
 def test_values_from_outside_cannot_grow_the_number_of_series(registry: CollectorRegistry) -> None:
     observer = MetricsObserver(registry, max_charts=5, max_brokers=5)
 
@@ -206,46 +171,10 @@ def test_values_from_outside_cannot_grow_the_number_of_series(registry: Collecto
     assert sizes[0] < 1500
 
 
-def test_later_charts_are_counted_together_and_none_is_lost(registry: CollectorRegistry) -> None:
-    observer = MetricsObserver(registry, max_charts=2)
-
-    for chart in ("a", "b", "c", "d", "a"):
-        observer.transmitted(network="mesh", chart=chart)
-
-    samples = scraped(registry)
-    assert samples["transmitted_events_total/a/mesh"] == 2
-    assert samples["transmitted_events_total/b/mesh"] == 1
-    assert samples["transmitted_events_total/other/mesh"] == 2
-
-
-def test_the_gauge_of_the_other_peers_says_how_many_are_connected(
-    registry: CollectorRegistry,
-) -> None:
-    observer = MetricsObserver(registry, max_brokers=1)
-
-    for peer in ("first", "second", "third"):
-        observer.peer_up(peer=peer)
-    observer.peer_down(peer="third", reason="closed")
-
-    samples = scraped(registry)
-    assert samples["peer_connected/first"] == 1
-    assert samples["peer_connected/other"] == 1
-
-
-def test_buckets_reach_from_half_a_millisecond_to_minutes() -> None:
-    assert list(SECONDS) == sorted(SECONDS)
-    assert (SECONDS[0], SECONDS[-1]) == (0.0005, 300)
-
-
 def test_it_works_among_other_observers(registry: CollectorRegistry) -> None:
     _everything(Observers(Observer(), MetricsObserver(registry)), "x")
 
     assert scraped(registry)["handed_over_events_total/x"] == 1
-
-
-def _path(sample: Sample) -> str:
-    values = (sample.labels[name] for name in sorted(sample.labels))
-    return "/".join([sample.name.removeprefix("miros_mesh_"), *values])
 
 
 def _everything(observer: Observer, text: str) -> None:
@@ -323,34 +252,3 @@ def test_each_block_is_counted(registry: CollectorRegistry, observer: MetricsObs
         observer.unblocked(peer=PEER)
 
     assert scraped(registry)[f"peer_blocks_total/{PEER}"] == 2
-
-
-def test_the_losses_that_alerts_ask_for_begin_at_zero(
-    registry: CollectorRegistry, observer: MetricsObserver
-) -> None:
-    samples = scraped(registry)
-    for network, reasons in LOSSES.items():
-        for reason in reasons:
-            assert samples[f"dropped_events_total/{network}/{reason}"] == 0
-
-
-def test_the_states_of_a_node_are_looked_at_when_prometheus_asks(
-    registry: CollectorRegistry, observer: MetricsObserver
-) -> None:
-    assert scraped(registry)["ready"] == 0
-    config = MemoryMesh().config(node_name="one", observers=(observer,), outbox_events=500)
-    charts = [NetworkedActiveObject(name, config=config) for name in ("door", "bell")]
-    elsewhere = NetworkedActiveObject("elsewhere", config=MemoryMesh().config())
-    for chart in (*charts, elsewhere):
-        chart.start_at(alone(Heard()))
-    try:
-        samples = scraped(registry)
-        assert (samples["ready"], samples["node_info/one"]) == (1, 1)
-        assert (samples["charts"], samples["dead_charts"]) == (2, 0)
-        assert (samples["peers/up"], samples["peers/down"], samples["peers/blocked"]) == (1, 0, 0)
-        assert samples["outbox_limit_events"] == 500
-        assert [v for name, v in samples.items() if name.startswith("outbox_events/")] == [0]
-    finally:
-        for chart in (*charts, elsewhere):
-            chart.stop()
-    assert scraped(registry)["ready"] == 0
