@@ -83,7 +83,7 @@ def _say_missing_files(config: MeshConfig, report: Report) -> None:
 
 def _look(config: MeshConfig, report: Report, timeout_s: float) -> bool:
     """Whether every source has looked once."""
-    link = amqp_link(LinkSettings(node=NODE, exchanges=(), observer=Observer()))
+    link = amqp_link(_link_settings(config))
     with tempfile.TemporaryDirectory("", "mesh-discover-", ignore_cleanup_errors=True) as folder:
         # The nodes' cache would only repeat what was found before; strangers do not speak to us.
         settings = replace(
@@ -99,6 +99,21 @@ def _look(config: MeshConfig, report: Report, timeout_s: float) -> bool:
         finally:
             search.stop(_STOP_LIMIT_S)
             link.close()
+
+
+def _link_settings(config: MeshConfig) -> LinkSettings:
+    return LinkSettings(
+        node=NODE,
+        exchanges=(),
+        observer=Observer(),
+        attempts=config.connection_attempts,
+        connect_timeout_s=config.connect_timeout_s,
+        heartbeat_interval_s=config.heartbeat_interval_s,
+        confirm_timeout_s=config.confirm_timeout_s,
+        confirm_window=config.confirm_window,
+        outbox_events=config.outbox_events,
+        outbox_bytes=config.outbox_bytes,
+    )
 
 
 class Home:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import amqp
 import kombu
 
 from miros_mesh.address import BrokerAddress
 from miros_mesh.embedded.memory import MemoryStore, MemoryTransport
 from miros_mesh.embedded.transport import EmbeddedTransport
-from miros_mesh.errors import AddressError, NoMeshError, OtherKeyError
+from miros_mesh.errors import AddressError
 from miros_mesh.link.connections import ConnectionPools, Dial
+from miros_mesh.link.looks import Looks
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, LinkSettings
 from miros_mesh.link.publisher import BrokerPublisher
@@ -33,10 +33,11 @@ class KombuLink:
     def __init__(self, settings: LinkSettings, dial: Dial) -> None:
         self._settings = settings
         self._pools = ConnectionPools(dial)
+        self._looks = Looks(dial)
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
     def publisher(self, broker: Broker, *, patient: bool = False) -> BrokerPublisher:
-        """A new publisher for one broker; a patient one never ends for want of a connection."""
+        """Make a publisher for one broker; a patient one tries to connect until it is stopped."""
         settings = self._settings
         publisher = BrokerPublisher(
             name=f"mesh-{settings.node}-publisher-{broker.name}",
@@ -72,16 +73,12 @@ class KombuLink:
     def look(
         self, broker: Broker, *, exchange: str, marks: Sequence[str], timeout_s: float
     ) -> None:
-        """Connect once, and see whether our mesh is there; declares nothing."""
-        with self._pools.apart(broker, timeout_s) as connection:
-            if not _has(connection, exchange):
-                raise NoMeshError(f"{broker.name} has no mesh; does a node use this virtual host?")
-            if not any(_has(connection, mark) for mark in marks):
-                raise OtherKeyError(f"the mesh at {broker.name} has none of our keys")
+        """See whether our mesh is at a broker's first address; `Looks.look` says how."""
+        self._looks.look(broker, exchange=exchange, marks=marks, timeout_s=timeout_s)
 
     def stop_looking(self) -> None:
         """End every look at once, from any thread; no other begins."""
-        self._pools.end_apart()
+        self._looks.stop()
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -91,6 +88,7 @@ class KombuLink:
         """In a forked child: let go of what belongs to the parent, which notices nothing."""
         for worker in list(self._workers):
             worker.abandon()
+        self._looks.abandon()
         self._pools.abandon()
 
 
@@ -134,17 +132,6 @@ def memory_link(settings: LinkSettings, store: MemoryStore) -> KombuLink:
         return kombu.Connection(transport=MemoryTransport, transport_options={"store": store})
 
     return KombuLink(settings, dial)
-
-
-def _has(connection: kombu.Connection, exchange: str) -> bool:
-    # A channel of its own: the broker closes it when there is no such exchange.
-    channel = connection.channel()
-    try:
-        channel.exchange_declare(exchange=exchange, type="topic", passive=True)
-    except amqp.NotFound:
-        return False
-    channel.close()
-    return True
 
 
 def _amqp_options(settings: LinkSettings) -> dict[str, Any]:

@@ -15,10 +15,11 @@ import amqp
 import kombu
 
 from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkError, MeshError
-from miros_mesh.link.connections import ConnectionPools, translated
+from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.ports import Broker, Handler, QueueSpec
 from miros_mesh.link.rabbitmq.name_lock import NameLock
 from miros_mesh.link.rabbitmq.queues import dead_letters, prefetch_of, queue_of
+from miros_mesh.link.translation import translated
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
 

@@ -34,10 +34,11 @@ from miros_mesh.errors import (
     TlsError,
     VirtualHostError,
 )
-from miros_mesh.link.connections import CONNECTIONS_PER_ADDRESS, translated
+from miros_mesh.link.connections import CONNECTIONS_PER_ADDRESS
 from miros_mesh.link.kombu_link import KombuLink, amqp_link
 from miros_mesh.link.ports import Broker, Delivery
 from miros_mesh.link.rabbitmq.queues import DEAD_LETTERS
+from miros_mesh.link.translation import translated
 from support.post_office import (
     EXCHANGE,
     LIMIT_S,
@@ -496,7 +497,7 @@ def test_a_queue_that_is_full_slows_its_publisher_and_loses_nothing(
     assert notes.published_events == 1_000
     assert notes.drops == {}
     assert (notes.ups, notes.downs) == (1, ["stopped"])
-    assert caplog.text.count("refused to store") == 1
+    assert caplog.text.count("did not store") == 1
     office.close()
 
 
