@@ -1,4 +1,4 @@
-"""The Kombu link: RabbitMQ through py-amqp, and the two transports that need no server."""
+"""The link over any transport of Kombu: to RabbitMQ, and to the embedded broker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import kombu
 
 from miros_mesh.address import BrokerAddress
-from miros_mesh.embedded.memory import MemoryStore, MemoryTransport
 from miros_mesh.embedded.transport import EmbeddedTransport
 from miros_mesh.errors import AddressError
 from miros_mesh.link.connections import ConnectionPools, Dial
@@ -23,7 +22,7 @@ from miros_mesh.link.rabbitmq.transport import RabbitTransport
 from miros_mesh.link.subscriber import BrokerSubscriber
 from miros_mesh.link.worker import Worker
 
-# py-amqp's own second is shorter than many a hiccup of a network that then goes on.
+# py-amqp's own, one second, is shorter than many an interruption that a network recovers from.
 TCP_USER_TIMEOUT_MS = 15_000
 
 
@@ -93,7 +92,7 @@ class KombuLink:
 
 
 def amqp_link(settings: LinkSettings) -> KombuLink:
-    """A link to RabbitMQ brokers."""
+    """Make a link to RabbitMQ brokers."""
 
     def dial(address: BrokerAddress | None) -> kombu.Connection:
         if address is None:
@@ -115,21 +114,12 @@ def amqp_link(settings: LinkSettings) -> KombuLink:
 
 
 def embedded_link(settings: LinkSettings, folder: Path) -> KombuLink:
-    """A link between processes of one machine, through a folder that only their user may read."""
+    """Make a link between processes of one machine, through a folder of their user's alone."""
 
     def dial(_: BrokerAddress | None) -> kombu.Connection:
         return kombu.Connection(
             transport=EmbeddedTransport, transport_options={"folder": str(folder)}
         )
-
-    return KombuLink(settings, dial)
-
-
-def memory_link(settings: LinkSettings, store: MemoryStore) -> KombuLink:
-    """A link between nodes of one process, for tests of applications."""
-
-    def dial(_: BrokerAddress | None) -> kombu.Connection:
-        return kombu.Connection(transport=MemoryTransport, transport_options={"store": store})
 
     return KombuLink(settings, dial)
 

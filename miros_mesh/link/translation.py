@@ -6,7 +6,6 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import amqp
 import kombu
@@ -59,8 +58,8 @@ def _translate(error: Exception, where: str, connecting: bool) -> LinkError:
 
 def _brief(error: Exception) -> str:
     """What the broker replied, else what the exception says, else its name."""
-    reply: Any = getattr(error, "reply_text", None)
-    return str(reply or error or type(error).__name__)
+    reply: str | None = getattr(error, "reply_text", None)
+    return reply or str(error) or type(error).__name__
 
 
 def _refused_credentials(where: str, _: Exception) -> LinkError:
