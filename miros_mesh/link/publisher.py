@@ -99,10 +99,10 @@ class BrokerPublisher(Worker):
     def _lost(self, error: LinkError | None) -> None:
         self._producer = None
         self._unblock()
-        reason = error.reason if error else STOPPED
-        self._observer.peer_down(peer=self.broker.name, reason=reason)
         if error and not self._stopping.is_set():
             logger.warning("publisher reconnects: %s", error)
+        reason = error.reason if error else STOPPED
+        self._observer.peer_down(peer=self.broker.name, reason=reason)
 
     def _heed_alarms(self, transport: Any) -> None:
         """Hear of memory and disk alarms: the broker then reads nothing from who publishes."""

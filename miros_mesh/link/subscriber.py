@@ -1,4 +1,4 @@
-"""One worker a node: declare, receive, hand over, acknowledge what was handled."""
+"""One worker for each node: declares queues, hands out what comes, acknowledges it."""
 
 from __future__ import annotations
 
@@ -51,8 +51,7 @@ class BrokerSubscriber(Worker):
     RabbitMQ allows 2,047 channels on a connection by default (`channel_max`). The queue for which
     there is none left is refused with `ChannelLimitError`; the others go on.
 
-    Other threads post tasks; `_queues` and everything of the connection belong to the worker's
-    thread. `stop` only reads the names in `_queues`.
+    Other threads post tasks; only the worker's thread changes `_queues` and touches the connection.
     """
 
     def __init__(

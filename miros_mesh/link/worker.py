@@ -53,8 +53,8 @@ class Worker:
     Without a number of `attempts` it tries to connect until it is stopped.
 
     Only the worker's own thread touches the connection, since neither kombu nor py-amqp is
-    thread-safe; all private methods but `_end` run on it. Other threads leave their wishes in a
-    deque or in the outbox, and `wake` it. It holds no lock while it waits.
+    thread-safe; all hooks run on it. Other threads leave tasks in a deque or parcels in the outbox,
+    and `wake` it. It holds no lock while it waits.
     """
 
     def __init__(
@@ -187,8 +187,10 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - a worker outlives whatever breaks a connection
             loss = self._as_link_error(error)
         finally:
-            self._lost(loss)
-            self._pools.give_back(connection, broken=loss is not None)
+            try:
+                self._lost(loss)
+            finally:
+                self._pools.give_back(connection, broken=loss is not None)
 
     def _connect(self) -> kombu.Connection:
         connection = self._pools.open(self.broker)
@@ -196,7 +198,7 @@ class Worker:
             self._connected_to = connection.host
         try:
             with translated(self.broker.name):
-                _bound(connection)
+                _limit_calls(connection)
                 self._opened(connection)
         except LinkError:
             self._pools.give_back(connection, broken=True)
@@ -256,7 +258,7 @@ def _streams(connection: kombu.Connection) -> bool:
     return hasattr(_transport(connection), "sock")
 
 
-def _bound(connection: kombu.Connection) -> None:
+def _limit_calls(connection: kombu.Connection) -> None:
     """Limit how long an unanswered call or a full buffer holds up the worker."""
     if _streams(connection):
         _transport(connection).sock.settimeout(connection.connect_timeout)
