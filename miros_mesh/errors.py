@@ -182,6 +182,12 @@ class BrokerConflictError(LinkError):
     reason = "conflict"
 
 
+class ChannelLimitError(LinkError):
+    """The broker allows no more channels on the connection that consumes: one for each queue."""
+
+    reason = "channel_limit"
+
+
 class PermissionDeniedError(LinkError):
     """The user may not configure, write or read what the mesh needs."""
 

@@ -58,10 +58,10 @@ class Observer:
         """A publisher lost its peer; `reason` is `STOPPED` or that of a `LinkError`."""
 
     def blocked(self, *, peer: str) -> None:
-        """A peer takes nothing for now: it is short of memory or disk."""
+        """A peer reports a memory or disk alarm: events for it wait until `unblocked`."""
 
     def unblocked(self, *, peer: str) -> None:
-        """A blocked peer takes events again, or its connection is gone."""
+        """The alarm of a blocked peer has ended, or its connection is gone."""
 
     def subscribed(self, *, broker: str) -> None:
         """The node consumes from its home broker."""

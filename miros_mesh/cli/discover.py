@@ -24,10 +24,10 @@ from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S, SystemNa
 from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.errors import ConfigError
 from miros_mesh.link.kombu_link import amqp_link
-from miros_mesh.link.ports import LinkSettings
 from miros_mesh.lookups import Lookups
 from miros_mesh.node.discovery_settings import settings_of
 from miros_mesh.node.link_probe import LinkProbe
+from miros_mesh.node.link_settings import link_settings
 from miros_mesh.observer import Observer
 
 NODE = "discover"
@@ -157,7 +157,7 @@ def _say_missing_files(config: MeshConfig, report: Report) -> None:
 
 def _look(config: MeshConfig, report: Report, timeout_s: float) -> bool:
     """Search until every source has looked once; whether they have within `timeout_s`."""
-    link = amqp_link(LinkSettings(node=NODE, exchanges=(), observer=Observer()))
+    link = amqp_link(link_settings(config, node=NODE, exchanges=(), observer=Observer()))
     with tempfile.TemporaryDirectory("", "mesh-discover-", ignore_cleanup_errors=True) as folder:
         # The nodes' cache would repeat what was found before. No node speaks to this program.
         settings = replace(

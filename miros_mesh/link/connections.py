@@ -1,44 +1,24 @@
-"""The Kombu connection pools of one node, and the one place where foreign errors are translated."""
+"""The connections of one node: a pool for each address, and what is done with a single one."""
 
 from __future__ import annotations
 
-import socket
-import ssl
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
 
 import amqp
 import kombu
 from kombu.connection import ConnectionPool
 
 from miros_mesh.address import BrokerAddress
-from miros_mesh.errors import (
-    BrokerConflictError,
-    BrokerUnreachableError,
-    CertificateError,
-    ConnectionLostError,
-    CredentialsRefusedError,
-    LinkError,
-    MeshError,
-    NotAmqpError,
-    PermissionDeniedError,
-    TlsError,
-    VirtualHostError,
-)
+from miros_mesh.errors import LinkError
 from miros_mesh.link.ports import Broker
-from miros_mesh.link.rabbitmq.deadline import Deadline
-from miros_mesh.lookups import Lookups
+from miros_mesh.link.translation import translated
 
 Dial = Callable[[BrokerAddress | None], kombu.Connection]
+"""Makes a connection that is not yet established."""
 
-_FOREIGN: tuple[type[Exception], ...] = (
-    amqp.AMQPError,
-    kombu.exceptions.KombuError,
-    OSError,
-)
 # A publisher, a subscriber and a probe at once, and one to spare while a dead one is replaced.
 CONNECTIONS_PER_ADDRESS = 4
 # Closing politely waits for the peer's answer, which a dead peer never gives.
@@ -57,14 +37,12 @@ class ConnectionPools:
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
         self._pools: dict[BrokerAddress | None, ConnectionPool] = {}
-        self._connections: weakref.WeakSet[kombu.Connection] = weakref.WeakSet()
-        self._lookups = Lookups("mesh-lookup")
-        self._looks: set[Deadline] = set()
-        self._looking = True
+        self._opened: weakref.WeakSet[kombu.Connection] = weakref.WeakSet()
         self._lock = threading.Lock()
+        """Guards `_pools`; nothing is connected or closed under it."""
 
     def open(self, broker: Broker) -> kombu.Connection:
-        """An established connection to the first address that answers.
+        """Lend an established connection to the first address that answers.
 
         Raises one error that tells of all addresses when none does; it is retryable if one of them
         may answer later.
@@ -83,72 +61,13 @@ class ConnectionPools:
     def give_back(self, connection: kombu.Connection, *, broken: bool) -> None:
         """End a loan. A broken connection is dropped without a word to its peer."""
         if broken:
-            connection.collect(_CLOSE_TIMEOUT_S)
+            drop(connection)
         else:
-            _hurry(connection)
+            limit_close(connection)
         try:
             connection._pool.replace(connection)  # noqa: SLF001 - a pooled connection knows its pool
         except (amqp.AMQPError, OSError):
-            connection.collect(_CLOSE_TIMEOUT_S)
-
-    @contextmanager
-    def apart(self, broker: Broker, timeout_s: float) -> Iterator[kombu.Connection]:
-        """A connection outside of the pools, to the first address alone; cut after `timeout_s`.
-
-        Raises what `open` raises.
-        """
-        address = next(iter(broker.addresses), None)
-        with self._deadline(broker, timeout_s) as deadline:
-            connection = self._dial(address)
-            connection.connect_timeout = timeout_s
-            connection.transport_options = {
-                **connection.transport_options,
-                "deadline": deadline,
-                "lookups": self._lookups,
-            }
-            self._connections.add(connection)
-            try:
-                with self._in_time(broker, deadline):
-                    with translated(broker.name, connecting=True):
-                        _establish(connection)
-                    with translated(broker.name):
-                        yield connection
-                _hurry(connection)
-                connection.release()
-            finally:
-                # Says nothing to the peer any more; after an orderly end there is nothing left.
-                connection.collect(_CLOSE_TIMEOUT_S)
-
-    def end_apart(self) -> None:
-        """Cut every connection that is apart from the pools, and let none begin."""
-        self._lookups.stop()
-        with self._lock:
-            self._looking = False
-            for deadline in self._looks:
-                deadline.cut()
-
-    @contextmanager
-    def _deadline(self, broker: Broker, timeout_s: float) -> Iterator[Deadline]:
-        with Deadline(timeout_s, f"mesh-deadline-{broker.name}") as deadline:
-            with self._lock:
-                if not self._looking:
-                    raise BrokerUnreachableError(f"{broker.name} is not looked at any more")
-                self._looks.add(deadline)
-            try:
-                yield deadline
-            finally:
-                with self._lock:
-                    self._looks.discard(deadline)
-
-    @contextmanager
-    def _in_time(self, broker: Broker, deadline: Deadline) -> Iterator[None]:
-        """What breaks since it was cut is no word of the broker's."""
-        try:
-            yield
-        except LinkError as error:
-            if not deadline.passed:
-                raise
-            raise BrokerUnreachableError(f"{broker.name} does not answer in time") from error
+            drop(connection)
 
     def close(self) -> None:
         """Close every connection, lent or not."""
@@ -162,17 +81,17 @@ class ConnectionPools:
         # A thread of the parent may have held the lock when the process forked.
         self._lock = threading.Lock()
         self._pools = {}
-        for connection in list(self._connections):
-            _let_go(connection)
+        for connection in list(self._opened):
+            close_here(connection)
 
     def _open(self, name: str, address: BrokerAddress | None) -> kombu.Connection:
         where = address.redacted if address else name
         with translated(where, connecting=True):
             connection = self._pool(address).acquire(block=False)
-        self._connections.add(connection)
+        self._opened.add(connection)
         try:
             with translated(where, connecting=True):
-                _establish(connection)
+                establish(connection)
         except BaseException:
             self.give_back(connection, broken=True)
             raise
@@ -185,128 +104,29 @@ class ConnectionPools:
             return self._pools[address]
 
 
-def _establish(connection: kombu.Connection) -> None:
+def establish(connection: kombu.Connection) -> None:
+    """Connect, once; raises what amqp, kombu or the socket raise."""
     connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
 
 
-def _hurry(connection: kombu.Connection) -> None:
+def limit_close(connection: kombu.Connection) -> None:
+    """Let an orderly close wait for its answer for a second at most."""
     if sock := getattr(connection.connection, "sock", None):
         sock.settimeout(_CLOSE_TIMEOUT_S)
 
 
-def _let_go(connection: kombu.Connection) -> None:
-    """Without py-amqp's `shutdown`, which would end the connection for the parent, too.
+def drop(connection: kombu.Connection) -> None:
+    """Close without a word to the peer; after an orderly end there is nothing left to do."""
+    connection.collect(_CLOSE_TIMEOUT_S)
 
-    From then on it finds a closed socket and can do no harm, whoever closes or forgets it.
+
+def close_here(connection: kombu.Connection) -> None:
+    """In a forked child: close our descriptor, without py-amqp's `shutdown`.
+
+    That would end the connection for the parent, too. From then on py-amqp finds a closed socket
+    and does no harm, whoever closes or forgets the connection.
     """
     # The public attribute would connect anew.
     with suppress(amqp.AMQPError):
         if sock := getattr(connection._connection, "sock", None):  # noqa: SLF001
             sock.close()
-
-
-@contextmanager
-def translated(where: str, *, connecting: bool = False) -> Iterator[None]:
-    """Raise every error of kombu, amqp and the socket as one of ours, naming the broker."""
-    # py-amqp stumbles over a first answer that is no AMQP in many ways.
-    foreign = Exception if connecting else _FOREIGN
-    try:
-        yield
-    except MeshError:
-        raise
-    except foreign as error:
-        raise _translate(error, where, connecting) from error
-
-
-def _translate(error: Exception, where: str, connecting: bool) -> LinkError:
-    for kind, make in _CONNECTING if connecting else _CONNECTED:
-        if isinstance(error, kind):
-            return make(where, error)
-    return ConnectionLostError(f"the connection to {where} broke: {_brief(error)}")
-
-
-def _brief(error: Exception) -> str:
-    reply: Any = getattr(error, "reply_text", None)
-    return str(reply or error or type(error).__name__)
-
-
-def _refused_credentials(where: str, _: Exception) -> LinkError:
-    return CredentialsRefusedError(
-        f"{where} refused the user or the password; check them in your settings, and on the broker "
-        "with: rabbitmqctl authenticate_user USER PASSWORD"
-    )
-
-
-def _no_virtual_host(where: str, error: Exception) -> LinkError:
-    return VirtualHostError(
-        f"{where}: the virtual host does not exist or the user may not enter it "
-        f"({_brief(error)}); see: rabbitmqctl list_vhosts, rabbitmqctl set_permissions"
-    )
-
-
-def _certificate(where: str, error: Exception) -> LinkError:
-    return CertificateError(
-        f"{where}: the TLS handshake failed ({_brief(error)}); the certificate has to name this "
-        "host, and its authority has to be known here: SSL_CERT_FILE names a file of authorities"
-    )
-
-
-def _tls(where: str, error: Exception) -> LinkError:
-    return TlsError(f"{where}: the TLS handshake failed ({_brief(error)})")
-
-
-def _unknown_host(where: str, _: Exception) -> LinkError:
-    return BrokerUnreachableError(f"{where}: no such host name; check the address")
-
-
-def _unreachable(where: str, error: Exception) -> LinkError:
-    return BrokerUnreachableError(
-        f"nobody answers at {where} ({_brief(error)}); does the broker run, and is the port right?"
-    )
-
-
-def _too_many(where: str, _: Exception) -> LinkError:
-    return BrokerUnreachableError(
-        f"{where}: this node has {CONNECTIONS_PER_ADDRESS} connections there already; "
-        "try again when one is free"
-    )
-
-
-def _no_amqp(where: str, error: Exception) -> LinkError:
-    return NotAmqpError(
-        f"what answers at {where} does not speak AMQP ({type(error).__name__}); is the port right?"
-    )
-
-
-def _denied(where: str, error: Exception) -> LinkError:
-    return PermissionDeniedError(
-        f"{where}: the user lacks a permission ({_brief(error)}); the mesh needs to configure, "
-        "write and read names that begin with miros_mesh."
-    )
-
-
-def _conflict(where: str, error: Exception) -> LinkError:
-    return BrokerConflictError(
-        f"{where} holds something of our name declared in another way ({_brief(error)}); "
-        "delete it, or give this mesh a virtual host of its own"
-    )
-
-
-Make = Callable[[str, Exception], LinkError]
-Kinds = tuple[tuple[tuple[type[Exception], ...], Make], ...]
-
-_CONNECTING: Kinds = (
-    ((amqp.AccessRefused,), _refused_credentials),
-    ((amqp.NotAllowed,), _no_virtual_host),
-    ((ssl.SSLCertVerificationError,), _certificate),
-    ((ssl.SSLError,), _tls),
-    ((socket.gaierror,), _unknown_host),
-    ((kombu.exceptions.ConnectionLimitExceeded,), _too_many),
-    ((amqp.FrameSyntaxError, amqp.UnexpectedFrame), _no_amqp),
-    (_FOREIGN, _unreachable),
-    ((Exception,), _no_amqp),
-)
-_CONNECTED: Kinds = (
-    ((amqp.AccessRefused,), _denied),
-    ((amqp.PreconditionFailed, amqp.ResourceLocked), _conflict),
-)

@@ -1,4 +1,4 @@
-"""The Kombu link: RabbitMQ through py-amqp, and the two transports that need no server."""
+"""The link over any transport of Kombu: to RabbitMQ, and to the embedded broker."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import amqp
 import kombu
 
 from miros_mesh.address import BrokerAddress
-from miros_mesh.embedded.memory import MemoryStore, MemoryTransport
 from miros_mesh.embedded.transport import EmbeddedTransport
-from miros_mesh.errors import AddressError, NoMeshError, OtherKeyError
+from miros_mesh.errors import AddressError
 from miros_mesh.link.connections import ConnectionPools, Dial
+from miros_mesh.link.looks import Looks
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, LinkSettings
 from miros_mesh.link.publisher import BrokerPublisher
@@ -23,7 +22,7 @@ from miros_mesh.link.rabbitmq.transport import RabbitTransport
 from miros_mesh.link.subscriber import BrokerSubscriber
 from miros_mesh.link.worker import Worker
 
-# py-amqp's own second is shorter than many a hiccup of a network that then goes on.
+# py-amqp's own, one second, is shorter than many an interruption that a network recovers from.
 TCP_USER_TIMEOUT_MS = 15_000
 
 
@@ -33,10 +32,11 @@ class KombuLink:
     def __init__(self, settings: LinkSettings, dial: Dial) -> None:
         self._settings = settings
         self._pools = ConnectionPools(dial)
+        self._looks = Looks(dial)
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
     def publisher(self, broker: Broker, *, patient: bool = False) -> BrokerPublisher:
-        """A new publisher for one broker; a patient one never ends for want of a connection."""
+        """Make a publisher for one broker; a patient one tries to connect until it is stopped."""
         settings = self._settings
         publisher = BrokerPublisher(
             name=f"mesh-{settings.node}-publisher-{broker.name}",
@@ -72,16 +72,12 @@ class KombuLink:
     def look(
         self, broker: Broker, *, exchange: str, marks: Sequence[str], timeout_s: float
     ) -> None:
-        """Connect once, and see whether our mesh is there; declares nothing."""
-        with self._pools.apart(broker, timeout_s) as connection:
-            if not _has(connection, exchange):
-                raise NoMeshError(f"{broker.name} has no mesh; does a node use this virtual host?")
-            if not any(_has(connection, mark) for mark in marks):
-                raise OtherKeyError(f"the mesh at {broker.name} has none of our keys")
+        """See whether our mesh is at a broker's first address; `Looks.look` says how."""
+        self._looks.look(broker, exchange=exchange, marks=marks, timeout_s=timeout_s)
 
     def stop_looking(self) -> None:
         """End every look at once, from any thread; no other begins."""
-        self._pools.end_apart()
+        self._looks.stop()
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -91,11 +87,12 @@ class KombuLink:
         """In a forked child: let go of what belongs to the parent, which notices nothing."""
         for worker in list(self._workers):
             worker.abandon()
+        self._looks.abandon()
         self._pools.abandon()
 
 
 def amqp_link(settings: LinkSettings) -> KombuLink:
-    """A link to RabbitMQ brokers."""
+    """Make a link to RabbitMQ brokers."""
 
     def dial(address: BrokerAddress | None) -> kombu.Connection:
         if address is None:
@@ -117,7 +114,7 @@ def amqp_link(settings: LinkSettings) -> KombuLink:
 
 
 def embedded_link(settings: LinkSettings, folder: Path) -> KombuLink:
-    """A link between processes of one machine, through a folder that only their user may read."""
+    """Make a link between processes of one machine, through a folder of their user's alone."""
 
     def dial(_: BrokerAddress | None) -> kombu.Connection:
         return kombu.Connection(
@@ -125,26 +122,6 @@ def embedded_link(settings: LinkSettings, folder: Path) -> KombuLink:
         )
 
     return KombuLink(settings, dial)
-
-
-def memory_link(settings: LinkSettings, store: MemoryStore) -> KombuLink:
-    """A link between nodes of one process, for tests of applications."""
-
-    def dial(_: BrokerAddress | None) -> kombu.Connection:
-        return kombu.Connection(transport=MemoryTransport, transport_options={"store": store})
-
-    return KombuLink(settings, dial)
-
-
-def _has(connection: kombu.Connection, exchange: str) -> bool:
-    # A channel of its own: the broker closes it when there is no such exchange.
-    channel = connection.channel()
-    try:
-        channel.exchange_declare(exchange=exchange, type="topic", passive=True)
-    except amqp.NotFound:
-        return False
-    channel.close()
-    return True
 
 
 def _amqp_options(settings: LinkSettings) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A broker that refuses to store (a nack), mostly since a queue is full: wait, and go on gently."""
+"""The pauses after a nack: the broker did not store a message, mostly since a queue is full."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import time
 from miros_mesh.throttle import Throttle
 
 _FIRST_PAUSE_S = 0.05
+# A queue that has room again is noticed within this time.
 _LONGEST_PAUSE_S = 1.0
-# Of several parcels on their way a later one may find the room that an earlier one did not find.
+# Of several parcels on their way a later one may find the room that an earlier one did not find,
+# and overtake it. One at a time cannot, until the queue has had room for a while.
 _ONE_BY_ONE_S = 10.0
 _COMPLAIN_EVERY_S = 30.0
 
@@ -17,7 +19,10 @@ logger = logging.getLogger(__name__)
 
 
 class NackBackoff:
-    """The pauses of one publisher: longer with each refusal, short again after a confirm."""
+    """The pauses of one publisher: twice as long after each nack, short again after a confirm.
+
+    For the publisher's thread alone.
+    """
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -29,7 +34,7 @@ class NackBackoff:
 
     @property
     def pausing(self) -> bool:
-        """Whether to leave the broker in peace for now."""
+        """Whether to publish nothing for now."""
         return time.monotonic() < self.resume_at
 
     @property
@@ -37,19 +42,20 @@ class NackBackoff:
         """Whether each parcel has to wait for the confirm of the one before."""
         return time.monotonic() < self._one_by_one_until
 
-    def refused(self, parcels: int) -> None:
-        """So many were refused: a pause begins."""
+    def nacked(self, parcels: int) -> None:
+        """Begin a pause, since the broker did not store so many parcels."""
         now = time.monotonic()
         self.resume_at = now + self._pause_s
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         self._one_by_one_until = now + _ONE_BY_ONE_S
         if count := self._complaints.due(self._where, parcels):
             logger.warning(
-                "%s refused to store %d messages, a queue may be full; they are sent again",
+                "publisher waits: %s did not store %d messages, a queue may be full; "
+                "they are sent again",
                 self._where,
                 count,
             )
 
     def confirmed(self) -> None:
-        """The broker has stored something."""
+        """Make the next pause a short one: the broker has stored something."""
         self._pause_s = _FIRST_PAUSE_S

@@ -1,4 +1,4 @@
-"""One worker a broker: outbox -> confirmed publish, and again after a reconnect."""
+"""One worker for each peer: takes parcels from the outbox and publishes them until confirmed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,16 @@ from miros_mesh.report import StopReport
 
 logger = logging.getLogger(__name__)
 
+# Then the connection is read: confirms must not wait behind a backlog.
 _PUBLISHES_PER_TURN = 32
 
 
 class BrokerPublisher(Worker):
-    """Keeps each parcel until the broker has confirmed it; `window` parcels may be on their way."""
+    """Keeps each parcel until the broker has confirmed it; `window` parcels may be on their way.
+
+    A new connection publishes again, in order, what the last one left unconfirmed. Any thread may
+    `put`; the outbox has a lock of its own, and everything else belongs to the worker's thread.
+    """
 
     def __init__(
         self,
@@ -52,17 +57,17 @@ class BrokerPublisher(Worker):
         self._blocked = False
 
     def put(self, parcel: Parcel) -> Sequence[Parcel]:
-        """Queue a parcel; never waits. Returns what had to go because the outbox was full."""
+        """Queue a parcel; returns what the outbox dropped to make room. Never waits."""
         dropped = self._outbox.put(parcel)
         self.wake()
         return dropped
 
     def grown(self, parcel: Parcel, size_bytes: int, events: int = 1) -> Sequence[Parcel]:
-        """A queued parcel took more events of that size in all; returns what had to go."""
+        """Count events that a queued parcel took since; returns what was dropped for them."""
         return self._outbox.grown(parcel, size_bytes, events)
 
     def report(self) -> StopReport:
-        """What has become until now of the events put here."""
+        """Say what has become until now of the events put here."""
         return self._outbox.report()
 
     def stop(self, drain_timeout_s: float) -> StopReport:
@@ -89,24 +94,28 @@ class BrokerPublisher(Worker):
 
     def _unreached(self, error: LinkError) -> None:
         self._observer.peer_down(peer=self.broker.name, reason=error.reason)
-        logger.warning("publisher goes on trying: %s", error)
+        logger.warning("publisher cannot connect yet, and keeps trying: %s", error)
 
     def _lost(self, error: LinkError | None) -> None:
         self._producer = None
         self._unblock()
-        reason = error.reason if error else STOPPED
-        self._observer.peer_down(peer=self.broker.name, reason=reason)
         if error and not self._stopping.is_set():
             logger.warning("publisher reconnects: %s", error)
+        reason = error.reason if error else STOPPED
+        self._observer.peer_down(peer=self.broker.name, reason=reason)
 
     def _heed_alarms(self, transport: Any) -> None:
-        """A broker short of memory or disk says so to who publishes, and reads no more of it."""
+        """Hear of memory and disk alarms: the broker then reads nothing from who publishes."""
         if hasattr(transport, "on_blocked"):
             transport.on_blocked, transport.on_unblocked = self._block, self._unblock
 
     def _block(self, _: str) -> None:
         self._blocked = True
-        logger.warning("%s takes nothing: it is short of memory or disk", self.broker.name)
+        logger.warning(
+            "publisher blocked: %s reports a memory or disk alarm; "
+            "events wait in the outbox until it ends",
+            self.broker.name,
+        )
         self._observer.blocked(peer=self.broker.name)
 
     def _unblock(self) -> None:
@@ -119,13 +128,13 @@ class BrokerPublisher(Worker):
         if self._blocked:
             return False
         self._confirms.check(self._confirm_timeout_s, self.broker.name)
-        if self._confirms.refused:
+        if self._confirms.nacked:
             self._retreat()
         producer = self._producer
         if producer is None or self._nacks.pausing:
             return False
         for _ in range(_PUBLISHES_PER_TURN):
-            if len(self._confirms) >= self._room:
+            if len(self._confirms) >= self._allowed:
                 return False
             parcel = self._outbox.take()
             if parcel is None:
@@ -134,9 +143,9 @@ class BrokerPublisher(Worker):
         return True
 
     def _retreat(self) -> None:
-        """Once everything on its way was answered, send what was refused again, in its order."""
+        """Once everything on its way was answered, pause, and send what was nacked again."""
         if not self._confirms:
-            self._nacks.refused(self._confirms.refused)
+            self._nacks.nacked(self._confirms.nacked)
             self._confirms.start_over()
             self._outbox.rewind()
 
@@ -144,10 +153,13 @@ class BrokerPublisher(Worker):
         return self._nacks.resume_at if self._nacks.pausing else math.inf
 
     @property
-    def _room(self) -> int:
-        if self._confirms.refused:
+    def _allowed(self) -> int:
+        """How many parcels may be on their way at once."""
+        if self._confirms.nacked:
             return 0
-        # A blocked broker says so at the first publication; a second would fill its socket.
+        # One until the first confirm: a broker with an alarm reads nothing from who publishes, and
+        # says so only after the first publication; more of them would fill the socket, and a full
+        # socket would hold up this thread.
         return self._window if self._confirms.proven and not self._nacks.one_by_one else 1
 
     def _publish(self, producer: kombu.Producer, parcel: Parcel) -> None:
@@ -177,7 +189,7 @@ class BrokerPublisher(Worker):
         )
 
     def _unroutable(self, parcel: Parcel) -> None:
-        # A pulse that nobody listens to is no loss, and would be told every second.
+        # A node status that no queue takes is no loss, and would be counted every second.
         if parcel.events:
             self._observer.dropped(
                 network=parcel.network, reason="unroutable", events=parcel.events

@@ -1,4 +1,4 @@
-"""One worker a node: declare, receive, hand over, acknowledge what was handled."""
+"""One worker for each node: declares queues, hands out what comes, acknowledges it."""
 
 from __future__ import annotations
 
@@ -15,33 +15,44 @@ import amqp
 import kombu
 
 from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkError, MeshError
-from miros_mesh.link.connections import ConnectionPools, translated
+from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.ports import Broker, Handler, QueueSpec
+from miros_mesh.link.rabbitmq.binder import Binder
 from miros_mesh.link.rabbitmq.name_lock import NameLock
 from miros_mesh.link.rabbitmq.queues import dead_letters, prefetch_of, queue_of
+from miros_mesh.link.translation import translated
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
 
-# How long a chart stays deaf after somebody deleted its exchange.
-_MEND_EVERY_S = 2.0
+# How long a queue of the first hundred stays unbound after its exchange was deleted.
+_CHECK_EVERY_S = 2.0
+# For transports without a heartbeat.
 _RETRY_EVERY_S = 10.0
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class _Consumption:
-    """A queue we want, and what the present connection made of it."""
+class _ConsumedQueue:
+    """A queue to consume, and what the present connection made of it."""
 
     spec: QueueSpec
     handler: Handler
     settled: threading.Event = field(default_factory=threading.Event)
+    """Set once the broker has given or refused it; `add` waits for that."""
     failure: MeshError | None = None
     consumer: kombu.Consumer | None = None
+    """None while there is no connection, and while the broker refuses the queue."""
 
 
 class BrokerSubscriber(Worker):
-    """Each queue has a channel of its own, so trouble with one leaves the others alone."""
+    """Consumes queues, each on a channel of its own: a refusal closes a channel, and no other.
+
+    RabbitMQ allows 2,047 channels on a connection by default (`channel_max`). The queue for which
+    there is none left is refused with `ChannelLimitError`; the others go on.
+
+    Other threads post tasks; only the worker's thread changes `_queues` and touches the connection.
+    """
 
     def __init__(
         self,
@@ -56,11 +67,12 @@ class BrokerSubscriber(Worker):
         super().__init__(name=name, broker=broker, pools=pools, attempts=attempts)
         self._observer = observer
         self._name_lock = NameLock(name_lock, broker.name) if name_lock else None
-        self._queues: dict[str, _Consumption] = {}
+        self._queues: dict[str, _ConsumedQueue] = {}
         self._tasks: deque[Callable[[kombu.Connection], None]] = deque()
-        self._mend_at = 0.0
+        self._check_at = 0.0
         self._retry_at = 0.0
-        self._binder: Any = None
+        self._binder: Binder | None = None
+        """None for transports of ours, where nothing is deleted behind our back."""
         self._tried_dead_letters = False
 
     def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> None:
@@ -70,7 +82,7 @@ class BrokerSubscriber(Worker):
         """
         if not self.alive:
             raise ConnectionLostError(f"the subscriber of {self.broker.name} has ended")
-        consumed = _Consumption(spec, handler)
+        consumed = _ConsumedQueue(spec, handler)
         self._post(lambda connection: self._consume(connection, consumed))
         if not consumed.settled.wait(timeout_s):
             self.remove(spec.name)
@@ -95,15 +107,17 @@ class BrokerSubscriber(Worker):
         self.wake()
 
     def _opened(self, connection: kombu.Connection) -> None:
-        self._binder = connection.channel() if connection.heartbeat else None
+        self._binder = Binder(connection) if connection.heartbeat else None
         self._tried_dead_letters = False
         if self._name_lock:
-            # The first connection is refused; later ones must not keep charts waiting.
-            first = not self._settled.is_set()
-            self._name_lock.take(connection) if first else self._name_lock.take_back(connection)
+            # A taken name ends a first connection; later ones must not keep charts waiting.
+            if self._settled.is_set():
+                self._name_lock.take_back(connection)
+            else:
+                self._name_lock.take(connection)
         for consumed in list(self._queues.values()):
             self._consume(connection, consumed)
-        self._mend_at = _next_mending(connection)
+        self._check_at = _next_check(connection)
         self._retry_at = time.monotonic() + (connection.heartbeat or _RETRY_EVERY_S)
         self._observer.subscribed(broker=self.broker.name)
 
@@ -121,46 +135,36 @@ class BrokerSubscriber(Worker):
     def _turn(self, connection: kombu.Connection) -> bool:
         for _ in range(len(self._tasks)):
             self._tasks.popleft()(connection)
-        if time.monotonic() >= self._mend_at:
-            self._mend(connection)
+        if time.monotonic() >= self._check_at:
+            self._check(connection)
         return bool(self._tasks)
 
     def _due(self) -> float:
-        return self._mend_at
+        return self._check_at
 
-    def _mend(self, connection: kombu.Connection) -> None:
-        """Put right what others may have broken, or would not give us before."""
-        self._mend_at = _next_mending(connection)
+    def _check(self, connection: kombu.Connection) -> None:
+        """Make again what was deleted at the broker, and ask again for what it did not give."""
+        self._check_at = _next_check(connection)
         if self._binder:
-            self._bind(self._binder)
+            consumed = [each.consumer for each in self._queues.values() if each.consumer]
+            self._binder.bind_some([consumer.queues[0] for consumer in consumed])
         if self._name_lock and not self._name_lock.held:
             self._name_lock.take_back(connection)
         if time.monotonic() >= self._retry_at:
             self._retry(connection)
 
     def _retry(self, connection: kombu.Connection) -> None:
-        """What the broker refused at the last reconnect a person may have mended since."""
+        """Ask again for queues that the broker refused: an administrator may have helped since."""
         self._retry_at = time.monotonic() + (connection.heartbeat or _RETRY_EVERY_S)
         refused = [each for each in self._queues.values() if not each.consumer]
-        self._tried_dead_letters &= not refused
+        if refused:
+            self._tried_dead_letters = False
         for consumed in refused:
             self._consume(connection, consumed)
 
-    def _bind(self, channel: Any) -> None:
-        """Whoever deletes an exchange deletes our bindings too, and no broker tells us.
-
-        Nobody waits for the answers: there are none, unless something is refused, and then reading
-        raises it. One channel carries all, so that no binding overtakes its exchange.
-        """
-        bound = [each.consumer.queues[0] for each in self._queues.values() if each.consumer]
-        for exchange in {queue.exchange.name: queue.exchange for queue in bound}.values():
-            exchange.declare(nowait=True, channel=channel)
-        for queue in bound:
-            queue.queue_bind(nowait=True, channel=channel)
-
-    def _consume(self, connection: kombu.Connection, consumed: _Consumption) -> None:
+    def _consume(self, connection: kombu.Connection, consumed: _ConsumedQueue) -> None:
         self._queues[consumed.spec.name] = consumed
-        # One of a connection that broke before all queues were declared is none.
+        # The last connection may have broken while its queues were declared, before `_lost`.
         consumed.consumer = None
         try:
             with translated(self.broker.name):
@@ -171,34 +175,39 @@ class BrokerSubscriber(Worker):
             if not consumed.settled.is_set():
                 self._queues.pop(consumed.spec.name, None)
                 consumed.failure = error
-            logger.error("cannot consume %s: %s", consumed.spec.name, error)  # noqa: TRY400
+            logger.error("subscriber cannot consume %s: %s", consumed.spec.name, error)  # noqa: TRY400
         consumed.settled.set()
 
-    def _declare(self, connection: kombu.Connection, consumed: _Consumption) -> None:
+    def _declare(self, connection: kombu.Connection, consumed: _ConsumedQueue) -> None:
         if consumed.spec.dead_letters:
             self._keep_dead_letters(connection)
         channel = connection.channel()
         try:
             self._start(channel, consumed)
         except amqp.ChannelError:
-            # py-amqp has opened it again; with every try there would be one more.
+            # py-amqp has opened it again; without this every try would leave one more.
             channel.close()
             raise
 
-    def _start(self, channel: Any, consumed: _Consumption) -> None:
-        spec = consumed.spec
-        consumer = kombu.Consumer(channel, [queue_of(spec)], prefetch_count=prefetch_of(spec))
+    def _start(self, channel: Any, consumed: _ConsumedQueue) -> None:
+        # The broker obeys a channel in order. So nothing waits for the exchange, the queue and the
+        # binding: if one is refused, the first answer that is waited for raises it.
+        spec, queue = consumed.spec, queue_of(consumed.spec)(channel)
+        queue.declare(nowait=True)
+        consumer = kombu.Consumer(
+            channel, [queue], auto_declare=False, prefetch_count=prefetch_of(spec)
+        )
 
         def deliver(message: Any, _: object = None) -> None:
-            consumed.handler(_Received(self, consumed, consumer, message))
+            consumed.handler(_KombuDelivery(self, consumed, consumer, message))
 
-        # A message that kombu cannot make sense of is a stranger's, and refused like any other.
+        # A message that kombu cannot decode is not from a node; the handler refuses it as such.
         consumer.on_message = consumer.on_decode_error = deliver
         consumer.consume()
         consumed.consumer = consumer
 
     def _keep_dead_letters(self, connection: kombu.Connection) -> None:
-        """Once a connection. A chart works without them, so a refusal is only logged."""
+        """Declare them, once a connection. Charts work without, so a refusal is only logged."""
         if self._tried_dead_letters:
             return
         self._tried_dead_letters = True
@@ -206,7 +215,11 @@ class BrokerSubscriber(Worker):
             with connection.channel() as channel:
                 dead_letters()(channel).declare()
         except amqp.ChannelError as error:
-            logger.error("rejected frames are not kept: %s", error)  # noqa: TRY400
+            logger.error(  # noqa: TRY400 - the error says no more than this
+                "rejected frames are not kept: %s refuses the queue for them: %s",
+                self.broker.name,
+                error,
+            )
 
     def _cancel(self, queue: str) -> None:
         consumed = self._queues.pop(queue, None)
@@ -215,32 +228,34 @@ class BrokerSubscriber(Worker):
         consumer, consumed.consumer = consumed.consumer, None
         if consumed.spec.delete_on_stop:
             consumer.cancel()
-            # Behind the bindings that the binder may have sent, or those would find no queue.
-            (self._binder or consumer.channel).queue_delete(queue)
+            if self._binder:
+                self._binder.delete(queue)
+            else:
+                consumer.channel.queue_delete(queue)
         # A quorum queue gives what a cancelled consumer has not acknowledged to the next one late,
         # behind newer frames; what a closed channel has not, it gives first.
         consumer.channel.close()
 
-    def settle(self, received: _Received, settle: Callable[[], None]) -> None:
-        """Acknowledge on the worker's thread; forgotten when its channel is no more."""
+    def settle(self, delivery: _KombuDelivery, settle: Callable[[], None]) -> None:
+        """Acknowledge on the worker's thread; ignored once the delivery's channel is gone."""
 
         def task(_: kombu.Connection) -> None:
-            if received.consumed.consumer is received.consumer:
+            if delivery.consumed.consumer is delivery.consumer:
                 settle()
 
         self._post(task)
 
 
-def _next_mending(connection: kombu.Connection) -> float:
-    return time.monotonic() + min(_MEND_EVERY_S, connection.heartbeat or math.inf)
+def _next_check(connection: kombu.Connection) -> float:
+    return time.monotonic() + min(_CHECK_EVERY_S, connection.heartbeat or math.inf)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Received:
-    """A kombu message behind the `Delivery` port."""
+class _KombuDelivery:
+    """A received kombu message, as the `Delivery` of the port."""
 
     subscriber: BrokerSubscriber
-    consumed: _Consumption
+    consumed: _ConsumedQueue
     consumer: kombu.Consumer
     message: Any
 

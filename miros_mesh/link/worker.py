@@ -1,4 +1,16 @@
-"""A thread that owns one broker connection: connect, serve, reconnect, until told to stop."""
+"""A thread that owns one broker connection: connect, serve, reconnect, until told to stop.
+
+| state        | what the thread does                         | and then                        |
+| ------------ | -------------------------------------------- | ------------------------------- |
+| connecting   | dials, a few times; `_opened` declares       | serving; ended if all fail      |
+| serving      | turns, waits for input or a wake, reads      | reconnecting if anything breaks |
+| reconnecting | `_lost`; pauses; dials until it succeeds     | serving                         |
+| stopping     | turns and reads without waiting              | `_lost` once `_finished`; ended |
+
+`stop` leads from serving to stopping; in the other states the thread ends once the attempt under
+way is over. `wait_ready` returns when connecting is over. A patient worker (one without a number of
+attempts) connects as one that reconnects does, and calls `_unreached` after the first failure.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +28,33 @@ import kombu
 import tenacity
 
 from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkError
-from miros_mesh.link.connections import ConnectionPools, translated
+from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.ports import Broker
 from miros_mesh.link.retry import connect_policy, reconnect_policy
+from miros_mesh.link.translation import translated
+from miros_mesh.threads import OwnedThread
 
 logger = logging.getLogger(__name__)
 
 # py-amqp wants its heartbeat looked after about once a second, however busy the connection is.
 TICK_S = 1.0
+# A broker that drops each connection soon after it was made is left alone for longer each time.
 _SHORT_LIFE_S = 5.0
 _LONGEST_PAUSE_S = 2.0
 # Acknowledgements and stopping must not wait behind a backlog.
 _READ_FOR_S = 0.02
+# For the rest of a frame of which the first bytes have come.
 _READ_TIMEOUT_S = 0.5
 
 
 class Worker:
     """Subclasses say what to do on a new connection, at each turn, and when it is gone.
 
-    Without a number of `attempts` it never ends for want of a first connection.
+    Without a number of `attempts` it tries to connect until it is stopped.
 
-    Only the worker's own thread touches the connection: neither kombu nor py-amqp is thread-safe.
+    Only the worker's own thread touches the connection, since neither kombu nor py-amqp is
+    thread-safe; all hooks run on it. Other threads leave tasks in a deque or parcels in the outbox,
+    and `wake` it. It holds no lock while it waits.
     """
 
     def __init__(
@@ -45,17 +63,19 @@ class Worker:
         self.broker = broker
         self._pools = pools
         self._attempts = attempts
-        self._stopping = threading.Event()
+        self._thread = OwnedThread(name, self._run, wake=self.wake)
+        self._stopping = self._thread.stopping
         self._settled = threading.Event()
+        """Set when connecting is over; `_failure` says whether it failed."""
         self._failure: LinkError | None = None
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
         self._woken = False
+        """Whether a byte is on its way through the pair, so that many wakes cost one."""
         self._since = 0.0
         self._connected_to = broker.name
         self._short_lives = 0
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin to connect; returns at once."""
@@ -80,13 +100,13 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether the thread still runs."""
-        return self._thread.is_alive()
+        return self._thread.alive
 
     def wake(self) -> None:
         """End the current wait of the worker; cheap, from any thread."""
         if not self._woken:
             self._woken = True
-            # A full buffer wakes as well as one more byte; a closed one has nobody to wake.
+            # A full buffer wakes as well as one more byte; a closed one belongs to no thread.
             with contextlib.suppress(OSError):
                 self._wake_writer.send(b"!")
 
@@ -95,12 +115,12 @@ class Worker:
         self._close_wake()
 
     def _end(self, timeout_s: float) -> None:
-        self._stopping.set()
-        self.wake()
-        # A callback of the application may stop its chart on this very thread.
-        if self._thread.ident not in (None, threading.get_ident()):
-            self._thread.join(timeout_s)
-        if not self._thread.is_alive():
+        """Stop the thread, and wait for it for `timeout_s` at most.
+
+        A callback of the application may stop its chart on this very thread, which then closes
+        the socket pair itself, at its end.
+        """
+        if self._thread.stop(timeout_s):
             self._close_wake()
 
     def _close_wake(self) -> None:
@@ -108,21 +128,21 @@ class Worker:
         self._wake_writer.close()
 
     def _opened(self, connection: kombu.Connection) -> None:
-        """A new connection: declare what is needed."""
+        """Declare on a new connection what this worker needs there."""
 
     def _turn(self, connection: kombu.Connection) -> bool:
         """Do what can be done without waiting; True asks for another turn at once."""
         raise NotImplementedError
 
     def _due(self) -> float:
-        """When (`time.monotonic`) it wants a turn, even if nothing happens until then."""
+        """Return when (`time.monotonic`) a turn is due, even if nothing happens until then."""
         return math.inf
 
     def _lost(self, error: LinkError | None) -> None:
-        """The connection is gone; None at the end of an orderly stop."""
+        """Forget the connection, which is gone; the error is None after an orderly stop."""
 
     def _unreached(self, error: LinkError) -> None:
-        """The first attempt failed of a worker that goes on trying."""
+        """Report that the first attempt of a patient worker failed."""
 
     def _finished(self) -> bool:
         """Whether a stopping worker has nothing left to do."""
@@ -139,8 +159,8 @@ class Worker:
         except LinkError as error:
             self._failure = error
         except Exception:
-            logger.exception("%s ended by an error of its own", self._thread.name)
-            self._failure = LinkError(f"{self._thread.name} ended by an error; see the log")
+            logger.exception("%s ended: unexpected error; please report it", self._thread.name)
+            self._failure = LinkError(f"{self._thread.name} ended: unexpected error; see the log")
         finally:
             self._settled.set()
             if self._stopping.is_set():
@@ -167,8 +187,10 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - a worker outlives whatever breaks a connection
             loss = self._as_link_error(error)
         finally:
-            self._lost(loss)
-            self._pools.give_back(connection, broken=loss is not None)
+            try:
+                self._lost(loss)
+            finally:
+                self._pools.give_back(connection, broken=loss is not None)
 
     def _connect(self) -> kombu.Connection:
         connection = self._pools.open(self.broker)
@@ -176,7 +198,7 @@ class Worker:
             self._connected_to = connection.host
         try:
             with translated(self.broker.name):
-                _bound(connection)
+                _limit_calls(connection)
                 self._opened(connection)
         except LinkError:
             self._pools.give_back(connection, broken=True)
@@ -187,10 +209,10 @@ class Worker:
         return connection
 
     def _as_link_error(self, error: Exception) -> LinkError:
-        """py-amqp also raises AttributeError and the like when a connection breaks under it."""
+        """Also take AttributeError and the like, which py-amqp raises over a broken connection."""
         if isinstance(error, LinkError):
             return error
-        logger.error("%s connects again: unexpected error", self._thread.name, exc_info=error)
+        logger.error("%s reconnects: unexpected error", self._thread.name, exc_info=error)
         return ConnectionLostError(f"{self.broker.name}: unexpected {type(error).__name__}")
 
     def _serve(self, connection: kombu.Connection) -> None:
@@ -213,7 +235,8 @@ class Worker:
             timeout_s = 0
         woken = self._wake_reader.fileno()
         if woken in _readable((_fileno(connection), woken), timeout_s):
-            # Forget first, then let the next turn look: a wake in between costs a turn, no event.
+            # The next turn looks for work after this, so a wake that finds it still set is not
+            # lost, and one that finds it reset costs one more turn.
             self._wake_reader.recv(64)
             self._woken = False
 
@@ -231,12 +254,12 @@ def _transport(connection: kombu.Connection) -> Any:
 
 
 def _streams(connection: kombu.Connection) -> bool:
-    """py-amqp reads a stream; our own transports know at once whether a message is there."""
+    """Tell py-amqp, which reads a stream, from our own transports, which never wait for more."""
     return hasattr(_transport(connection), "sock")
 
 
-def _bound(connection: kombu.Connection) -> None:
-    """No unanswered call and no full buffer stops a worker for longer than connecting may take."""
+def _limit_calls(connection: kombu.Connection) -> None:
+    """Limit how long an unanswered call or a full buffer holds up the worker."""
     if _streams(connection):
         _transport(connection).sock.settimeout(connection.connect_timeout)
 
@@ -247,7 +270,7 @@ def _fileno(connection: kombu.Connection) -> int:
 
 
 def _buffered(connection: kombu.Connection) -> bool:
-    """TLS may hold decrypted bytes that no select can see."""
+    """Whether TLS holds decrypted bytes, which no poll can see."""
     sock = getattr(_transport(connection), "sock", None)
     return bool(getattr(sock, "pending", int)())
 
@@ -259,7 +282,7 @@ def _has_input(connection: kombu.Connection) -> bool:
 
 
 def _readable(descriptors: Iterable[int], timeout_s: float) -> set[int]:
-    """Those with something to read; poll, since select knows no descriptor above 1,023."""
+    """Return those with something to read; poll, as select knows no descriptor above 1,023."""
     poller = select.poll()
     for descriptor in descriptors:
         poller.register(descriptor, select.POLLIN)

@@ -15,7 +15,7 @@ from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.errors import ChartNameTakenError, MeshError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
-from miros_mesh.link.ports import Broker, Link, LinkSettings
+from miros_mesh.link.ports import Broker, Link
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
@@ -31,6 +31,7 @@ from miros_mesh.node import network_specs as specs
 from miros_mesh.node.discovery_bridge import DiscoveryBridge
 from miros_mesh.node.discovery_settings import refusals_of, settings_of
 from miros_mesh.node.link_probe import LinkProbe, marks_of
+from miros_mesh.node.link_settings import link_settings
 from miros_mesh.node.peer_signals import PeerSignals
 from miros_mesh.node.queues import NodeQueues
 from miros_mesh.node.registry import Ending, Registry
@@ -71,7 +72,7 @@ class Node(Host):
         self._build_observers()
         self._build_networks()
         self._build_snoop()
-        self._link = _link(config, self._link_settings())
+        self._link = self._build_link()
         self.peers = Peers(
             self._link,
             [
@@ -278,6 +279,22 @@ class Node(Host):
         self.recorder = Recorder(self.name, dropped=not_recorded, send_status=self._send_status)
         self.console = Console(self.name, self.identity.incarnation, dropped=not_shown)
 
+    def _build_link(self) -> Link:
+        config = self.config
+        marks = marks_of(config) if config.brokers else ()
+        settings = link_settings(
+            config,
+            node=self.name,
+            exchanges=(*map(exchange_of, specs.NAMES), *marks),
+            observer=self.observer,
+        )
+        if config.link_factory:
+            link: Link = config.link_factory(settings)
+            return link
+        if config.brokers:
+            return amqp_link(settings)
+        return embedded_link(settings, prepare_home(config.home_folder))
+
     def _build_discovery(self) -> Discovery | None:
         if self._bridge is None:
             return None
@@ -317,24 +334,6 @@ class Node(Host):
             self._complained = True
             logger.error("node %s stopped with %d events undelivered", self.name, left_over)
             self.observer.dropped(network=specs.MESH.name, reason="stopped", events=left_over)
-
-    def _link_settings(self) -> LinkSettings:
-        config = self.config
-        return LinkSettings(
-            node=self.name,
-            exchanges=(
-                *map(exchange_of, specs.NAMES),
-                *(marks_of(config) if config.brokers else ()),
-            ),
-            observer=self.observer,
-            attempts=config.connection_attempts,
-            connect_timeout_s=config.connect_timeout_s,
-            heartbeat_interval_s=config.heartbeat_interval_s,
-            confirm_timeout_s=config.confirm_timeout_s,
-            confirm_window=config.confirm_window,
-            outbox_events=config.outbox_events,
-            outbox_bytes=config.outbox_bytes,
-        )
 
     @property
     def _start_timeout_s(self) -> float:
@@ -380,15 +379,6 @@ def home_broker(config: MeshConfig) -> Broker:
     if not config.brokers:
         return Broker(f"embedded:{config.home_folder}")
     return Broker(config.brokers[0].redacted, config.brokers)
-
-
-def _link(config: MeshConfig, settings: LinkSettings) -> Link:
-    if config.link_factory:
-        link: Link = config.link_factory(settings)
-        return link
-    if config.brokers:
-        return amqp_link(settings)
-    return embedded_link(settings, prepare_home(config.home_folder))
 
 
 def _keys(config: MeshConfig) -> Callable[[NetworkName], Iterable[bytes]]:

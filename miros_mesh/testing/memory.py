@@ -6,7 +6,8 @@ from typing import Any
 
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.embedded.memory import MemoryStore
-from miros_mesh.link.kombu_link import KombuLink, memory_link
+from miros_mesh.link.kombu_link import KombuLink
+from miros_mesh.link.memory_link import memory_link
 from miros_mesh.link.ports import LinkSettings
 from miros_mesh.wire.keyring import generate_key
 

@@ -108,7 +108,7 @@ def test_a_look_under_way_ends_when_the_search_stops(
     # Given a look that waits for an answer
     ends: list[LinkError] = []
     thread = looking(link, at(HOST, request.getfixturevalue(where)), ends)
-    wait_until(lambda: any(deadline._socket() for deadline in link._pools._looks))
+    wait_until(lambda: any(deadline._socket() for deadline in link._looks._under_way))
     # When all looks are to end
     link.stop_looking()
     # Then it does, and no other begins
@@ -175,7 +175,7 @@ def test_discovery_stops_while_its_scouts_and_its_names_wait(
     )
     discovery = Discovery(chosen, probe=LinkProbe(config, link), sink=Deaf())
     discovery.start()
-    wait_until(lambda: len(link._pools._looks) == 2)
+    wait_until(lambda: len(link._looks._under_way) == 2)
     assert slow_names.wait(LIMIT_S)
     # When it stops
     began = time.monotonic()

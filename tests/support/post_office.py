@@ -22,8 +22,18 @@ EXCHANGE = "miros_mesh.v1.test"
 LIMIT_S = 10.0
 
 SETTINGS = LinkSettings(
-    node="test", exchanges=(EXCHANGE,), observer=Observer(), connect_timeout_s=2.0
+    node="test",
+    exchanges=(EXCHANGE,),
+    observer=Observer(),
+    attempts=3,
+    connect_timeout_s=2.0,
+    heartbeat_interval_s=5.0,
+    confirm_timeout_s=10.0,
+    confirm_window=100,
+    outbox_events=100_000,
+    outbox_bytes=64 * 1024 * 1024,
 )
+"""What a test changes with `replace`, or through the office."""
 
 MakeLink = Callable[[LinkSettings], KombuLink]
 

@@ -1,7 +1,7 @@
 """A moment at which a connection is cut, whatever it waits for.
 
-py-amqp has time limits for single reads, so that a stranger who sends a byte now and then, or a
-name with many dead addresses, could hold a thread for as long as he likes.
+py-amqp has time limits for single reads, so that a peer that sends a byte now and then, or a name
+with many dead addresses, could hold a thread for as long as it likes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
+
+from miros_mesh.threads import OwnedThread
 
 # A host with several addresses gets a new socket for each.
 _AGAIN_S = 0.05
@@ -24,17 +26,16 @@ class Deadline:
         self._seconds = seconds
         self._socket: Callable[[], Any] = lambda: None
         self._due = threading.Event()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = OwnedThread(name, self._run, wake=self._due.set)
         self.passed = False
-        """Whether the time was not enough."""
+        """Whether the time was not enough, or `cut` was called."""
 
     def watch(self, find_socket: Callable[[], Any]) -> None:
-        """Cut this one; it may not be there yet."""
+        """Cut the socket that `find_socket` returns at that moment; it may return None."""
         self._socket = find_socket
 
     def cut(self) -> None:
-        """Do not wait for the moment; from any thread."""
+        """Cut at once instead of at the deadline; from any thread."""
         self._due.set()
 
     def __enter__(self) -> Self:
@@ -47,16 +48,14 @@ class Deadline:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._over.set()
-        self._due.set()
-        self._thread.join()
+        self._thread.stop(threading.TIMEOUT_MAX)
 
     def _run(self) -> None:
         self._due.wait(self._seconds)
         pause = 0.0
-        while not self._over.wait(pause):
+        while not self._thread.stopping.wait(pause):
             self.passed, pause = True, _AGAIN_S
             if sock := self._socket():
-                # Closing it would give its number to somebody else while it is still in use.
+                # Closing it would give its number to another socket while it is still in use.
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)

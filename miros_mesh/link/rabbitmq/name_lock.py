@@ -1,4 +1,4 @@
-"""A name that one live process may hold at a broker: an exclusive queue on its connection."""
+"""The name lock: a node name that one live process holds at a broker, by an exclusive queue."""
 
 from __future__ import annotations
 
@@ -11,23 +11,28 @@ import kombu
 from miros_mesh.errors import NodeNameTakenError
 
 _COMPLAIN_EVERY_S = 60.0
-# A broker needs two heartbeats to notice that a connection is dead.
+# A broker needs two heartbeats to notice that a connection is dead: until then it may be our own
+# that still holds the name. The third is for a broker that is slow.
 _PATIENCE_HEARTBEATS = 3
 
 logger = logging.getLogger(__name__)
 
 
 class NameLock:
-    """Held as long as the connection that took it lives; the broker forgets it with that."""
+    """Held as long as the connection that took it lives; the broker frees it with that.
+
+    For the subscriber's thread alone.
+    """
 
     def __init__(self, name: str, where: str) -> None:
         self._name = name
         self._where = where
         self._complain_at = 0.0
         self.held = False
+        """Whether the present connection holds it."""
 
     def take(self, connection: kombu.Connection) -> None:
-        """Raises `NodeNameTakenError` while another live connection holds it."""
+        """Hold the name; raises `NodeNameTakenError` while another live connection holds it."""
         try:
             self._declare(connection)
         except amqp.ResourceLocked as error:
@@ -38,9 +43,10 @@ class NameLock:
             ) from error
 
     def take_back(self, connection: kombu.Connection) -> None:
-        """Try after a reconnect, when it may be our own dead connection that still holds it.
+        """Try to hold the name after a reconnect; `held` tells whether that worked.
 
-        Refused, it is worth another try later; `held` tells.
+        Raises nothing when it is taken: it may be our own dead connection that still holds it, and
+        the charts of a node at work need not wait for that. Try again later.
         """
         now = time.monotonic()
         if self.held:
@@ -52,7 +58,8 @@ class NameLock:
             if now >= self._complain_at:
                 self._complain_at = now + _COMPLAIN_EVERY_S
                 logger.error(  # noqa: TRY400 - the error says no more than this
-                    "%s gives us %s no more: does another process use this node_name? (%s)",
+                    "node name lost: %s does not give us %s again (%s); give each process a "
+                    "node_name of its own",
                     self._where,
                     self._name,
                     error,

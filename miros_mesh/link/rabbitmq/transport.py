@@ -1,26 +1,45 @@
-"""Kombu's py-amqp transport, made fit for brokers that hang and for ports where none is."""
+"""Kombu's py-amqp transport, made fit for brokers that hang, ports where none is, and strangers.
+
+What py-amqp gets to read of a delivered message is its body, and nothing else that a sender wrote:
+py-amqp raises at a routing key or a property that is no UTF-8, at each redelivery again, and kombu
+decompresses what a header calls compressed. Anyone who may publish could silence us without a key.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from amqp.method_framing import frame_handler
+from amqp.spec import Basic
 from kombu.transport import pyamqp
 
 from miros_mesh.link.rabbitmq.deadline import Deadline
-from miros_mesh.link.rabbitmq.frames import cautious_frame_handler
 from miros_mesh.lookups import Lookups
 
+AmqpFrame = tuple[int, int, bytes]
+"""Kind, channel and payload."""
+
+# Kinds of AMQP frames.
 _METHOD: Final = 1
+_HEADER: Final = 2
+_HEARTBEAT: Final = 8
 # A server's greeting tells its properties, and has less than a thousand bytes.
 _LARGEST_GREETING_BYTES: Final = 64 * 1024
+# The payload of a method begins with its class and its number, each of two bytes.
+_DELIVER: Final = bytes((0, Basic.Deliver[0], 0, Basic.Deliver[1]))
+# The payload of a header is class, weight and body size; then the properties follow.
+_HEADER_BYTES: Final = 12
+_NO_PROPERTIES: Final = b"\0\0"
+_NO_ROUTING_KEY: Final = b"\0"
+_DELIVERY_TAG_AND_REDELIVERED: Final = 9
 
 
 class CautiousConnection(pyamqp.Connection):
-    """A py-amqp connection that believes nobody and leaves nothing open.
+    """A py-amqp connection that trusts no peer and leaves no socket open.
 
     With a `deadline` it is cut at that moment, whatever it is doing; with `lookups` it waits no
     longer for the address of a name than for a connection.
@@ -44,7 +63,7 @@ class CautiousConnection(pyamqp.Connection):
             raise
 
     def Transport(self, *arguments: Any, **options: Any) -> Any:  # noqa: N802 - py-amqp's name
-        """The socket, with an eye on what it reads first."""
+        """Make the socket; its first read is checked to be a greeting of AMQP."""
         transport = super().Transport(*arguments, **options)
         read = transport._read  # noqa: SLF001 - the one place that both kinds of socket share
 
@@ -54,7 +73,7 @@ class CautiousConnection(pyamqp.Connection):
                 return data
             transport._read = read  # noqa: SLF001
             kind, channel, greeting_bytes = struct.unpack(">BHI", data)
-            # py-amqp would wait for as many bytes as a stranger's first words happen to say.
+            # py-amqp would wait for as many bytes as the first words of another program say.
             if (kind, channel) != (_METHOD, 0) or greeting_bytes > _LARGEST_GREETING_BYTES:
                 raise ValueError("the first words are no greeting of AMQP")
             return data
@@ -65,7 +84,7 @@ class CautiousConnection(pyamqp.Connection):
         return transport
 
     def _dialler(self, transport: Any, lookups: Lookups) -> Any:
-        """What connects in place of py-amqp's own, which waits for a resolver without a limit."""
+        """Replace py-amqp's own `_connect`, which waits for a resolver without a limit."""
 
         def connect(host: str, port: int, timeout_s: float) -> None:
             error: OSError = TimeoutError(f"{host} has no address")
@@ -86,6 +105,34 @@ class CautiousConnection(pyamqp.Connection):
         return connect
 
 
+def cautious_frame_handler(
+    connection: Any, dispatch: Callable[..., None]
+) -> Callable[[AmqpFrame], bool]:
+    """Make the argument `frame_handler` of `amqp.Connection`.
+
+    A heartbeat ends the wait for input, as any other word of the broker does: py-amqp would go on
+    waiting, and an event that is transmitted meanwhile would wait as well.
+    """
+    handle: Callable[[AmqpFrame], bool] = frame_handler(connection, dispatch)
+
+    def on_frame(frame: AmqpFrame) -> bool:
+        kind, channel, payload = frame
+        if kind == _HEADER:
+            payload = payload[:_HEADER_BYTES] + _NO_PROPERTIES
+        elif kind == _METHOD and payload[:4] == _DELIVER:
+            payload = payload[: _routing_key_at(payload)] + _NO_ROUTING_KEY
+        return handle((kind, channel, payload)) or kind == _HEARTBEAT
+
+    return on_frame
+
+
+def _routing_key_at(deliver: bytes) -> int:
+    # Consumer tag, exchange and routing key are each a byte of length and so many bytes.
+    consumer_tag_at = len(_DELIVER)
+    exchange_at = consumer_tag_at + 1 + deliver[consumer_tag_at] + _DELIVERY_TAG_AND_REDELIVERED
+    return exchange_at + 1 + deliver[exchange_at]
+
+
 def _addresses(lookups: Lookups, host: str, port: int, timeout_s: float) -> Sequence[Any]:
     with contextlib.suppress(socket.gaierror):
         return _resolved(host, port, socket.AI_NUMERICHOST)
@@ -97,6 +144,6 @@ def _resolved(host: str, port: int, flags: int = 0) -> Sequence[Any]:
 
 
 class RabbitTransport(pyamqp.Transport):
-    """`kombu.Connection(transport=RabbitTransport, ...)`."""
+    """What `kombu.Connection(transport=...)` takes for a RabbitMQ."""
 
     Connection = CautiousConnection

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.errors import EventTooLargeError, PayloadError
-from miros_mesh.link.kombu_link import memory_link
+from miros_mesh.link.memory_link import memory_link
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.networks.history import History

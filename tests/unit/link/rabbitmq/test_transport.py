@@ -12,7 +12,7 @@ from amqp.spec import Basic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.link.rabbitmq.frames import Frame, cautious_frame_handler
+from miros_mesh.link.rabbitmq.transport import AmqpFrame, cautious_frame_handler
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 CHANNEL = 7
@@ -20,7 +20,7 @@ names = st.text(st.characters(codec="ascii"), max_size=60)
 any_word = st.binary(max_size=255)
 
 
-def received(*frames: Frame) -> list[tuple[Any, ...]]:
+def received(*frames: AmqpFrame) -> list[tuple[Any, ...]]:
     """What py-amqp dispatches of these frames: channel, method, arguments, message."""
     dispatched: list[tuple[Any, ...]] = []
     handle = cautious_frame_handler(
@@ -31,7 +31,7 @@ def received(*frames: Frame) -> list[tuple[Any, ...]]:
     return dispatched
 
 
-def method(signature: tuple[int, int], arguments: bytes) -> Frame:
+def method(signature: tuple[int, int], arguments: bytes) -> AmqpFrame:
     return METHOD, CHANNEL, struct.pack(">HH", *signature) + arguments
 
 
@@ -39,7 +39,7 @@ def shortstr(word: bytes) -> bytes:
     return bytes([len(word)]) + word
 
 
-def header(body: bytes, properties: bytes) -> Frame:
+def header(body: bytes, properties: bytes) -> AmqpFrame:
     return HEADER, CHANNEL, struct.pack(">HxxQ", Basic.CLASS_ID, len(body)) + properties
 
 
