@@ -1,4 +1,4 @@
-"""The half of a channel that carries messages: publish, consume, acknowledge."""
+"""A channel of the embedded broker: declare, publish, consume, acknowledge."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from amqp.exceptions import AMQPNotImplementedError, ChannelError, ConsumerCancelled, NotAllowed
+from amqp.exceptions import (
+    AMQPNotImplementedError,
+    ChannelError,
+    ConsumerCancelled,
+    NotAllowed,
+    RecoverableConnectionError,
+)
+from amqp.protocol import queue_declare_ok_t
 from kombu.message import Message
+from kombu.transport import virtual
+from kombu.transport.base import to_rabbitmq_queue_arguments
 from kombu.utils.uuid import uuid
 
-from miros_mesh.embedded.declaring import DeclaringChannel
-from miros_mesh.embedded.deliveries import Deliveries
-from miros_mesh.embedded.message import delivered, stored_body, stored_properties
-from miros_mesh.embedded.prefetch import Reader
+from miros_mesh.embedded import definitions
+from miros_mesh.embedded.message import Place, delivered, stored_body, stored_properties
+from miros_mesh.embedded.prefetch import Deliveries, Reader
+from miros_mesh.embedded.store import Store
 
 NO_ROUTE: Final = 312
 
@@ -43,8 +52,11 @@ class Subscription:
         self.on_cancel(self.tag)
 
 
-class Channel(DeclaringChannel):
-    """One conversation on a connection; the prefetch limit is each consumer's own."""
+class Channel(virtual.Channel):
+    """One conversation on a connection; the prefetch limit is each consumer's own.
+
+    Exchanges, queues and bindings live in the store, where Kombu keeps them in the process.
+    """
 
     def __init__(self, connection: Any, **kwargs: Any) -> None:
         super().__init__(connection, **kwargs)
@@ -55,6 +67,91 @@ class Channel(DeclaringChannel):
         self._deliveries = Deliveries()
         self._readers: dict[str, Reader] = {}
         self._subscriptions: dict[str, Subscription] = {}
+
+    @property
+    def transport(self) -> Any:
+        """The connection; raises when the channel is closed."""
+        if self.connection is None:
+            raise RecoverableConnectionError("the channel is closed")
+        return self.connection
+
+    @property
+    def store(self) -> Store:
+        """The store of the connection."""
+        store: Store = self.transport.store
+        return store
+
+    def prepare_queue_arguments(self, arguments: dict[str, Any], **options: Any) -> Any:
+        """Kombu's own names for queue arguments become RabbitMQ's."""
+        return to_rabbitmq_queue_arguments(arguments, **options)
+
+    def exchange_declare(
+        self,
+        exchange: str,
+        type: str = "direct",  # noqa: A002
+        durable: bool = False,
+        auto_delete: bool = False,
+        arguments: dict[str, Any] | None = None,
+        nowait: bool = False,
+        passive: bool = False,
+    ) -> None:
+        """Declare an exchange, or with `passive` only ask for it."""
+        if passive:
+            self.store.ask(definitions.require_exchange, exchange)
+            return
+        traits = definitions.Traits(
+            durable=durable, auto_delete=auto_delete, arguments=arguments or {}
+        )
+        self.store.change(definitions.declare_exchange, exchange, type or "direct", traits)
+
+    def exchange_delete(self, exchange: str, if_unused: bool = False, **_: Any) -> None:
+        """Delete an exchange; unlike Kombu's virtual ones, leave its queues alone."""
+        self.store.change(definitions.delete_exchange, exchange, if_unused=if_unused)
+
+    def queue_declare(
+        self,
+        queue: str | None = None,
+        passive: bool = False,
+        durable: bool = False,
+        exclusive: bool = False,
+        auto_delete: bool = False,
+        arguments: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> queue_declare_ok_t:
+        """Declare a queue, or with `passive` only ask for it."""
+        self.store.keep_up(at_once=True)
+        if passive:
+            return queue_declare_ok_t(*self.store.ask(definitions.queue_state, queue or ""))
+        traits = definitions.Traits(
+            durable=durable,
+            auto_delete=auto_delete,
+            exclusive=exclusive,
+            arguments=arguments or {},
+        )
+        state = self.store.declare_queue(queue or f"amq.gen-{uuid()}", traits)
+        return queue_declare_ok_t(*state)
+
+    def queue_bind(self, queue: str, exchange: str, routing_key: str = "", **_: Any) -> None:
+        """Bind a queue to an exchange."""
+        self.store.change(definitions.bind, queue, exchange, routing_key)
+
+    def queue_unbind(self, queue: str, exchange: str, routing_key: str = "", **_: Any) -> None:
+        """End a binding."""
+        self.store.change(definitions.unbind, queue, exchange, routing_key)
+
+    def queue_delete(
+        self, queue: str, if_unused: bool = False, if_empty: bool = False, **_: Any
+    ) -> int:
+        """Delete a queue; returns how many messages went with it."""
+        return self.store.delete_queue(queue, if_unused=if_unused, if_empty=if_empty)
+
+    def queue_purge(self, queue: str, **_: Any) -> int:
+        """Remove all messages of a queue; returns how many."""
+        return self.store.change(definitions.purge, queue)
+
+    def list_bindings(self) -> list[tuple[str, str, str]]:
+        """All bindings: queue, exchange, routing key."""
+        return self.store.ask(definitions.bindings)
 
     def message_to_python(self, raw_message: Message) -> Message:
         """Ours are made ready to use."""
@@ -95,7 +192,7 @@ class Channel(DeclaringChannel):
         tag = consumer_tag or f"amq.ctag-{uuid()}"
         if tag in self._subscriptions:
             raise NotAllowed(f"NOT_ALLOWED - the consumer tag {tag!r} is in use")
-        reader = self._claim(queue, self._prefetch)
+        reader = self._reader(queue, self._prefetch)
         subscription = Subscription(self, tag, queue, reader, callback, on_cancel, no_ack)
         self._subscriptions[tag] = subscription
         if no_ack:
@@ -111,9 +208,9 @@ class Channel(DeclaringChannel):
 
     def basic_get(self, queue: str, no_ack: bool = False, **_: Any) -> Message | None:
         """One message, if there is one; until the channel closes no other may consume there."""
-        reader = self._readers.get(queue) or self._claim(queue, 0)
+        reader = self._readers.get(queue) or self._reader(queue, 0)
         self.transport.acknowledgements.flush()
-        reader.refill(self.store)
+        reader.refill(self.store.fetch)
         if not reader.ready:
             return None
         message = self._take(reader, None)
@@ -166,10 +263,13 @@ class Channel(DeclaringChannel):
             if self.connection is not None:
                 self.connection.close_channel(self)
 
-    def _claim(self, queue: str, prefetch: int) -> Reader:
+    def _size(self, queue: str) -> int:
+        return self.store.ask(definitions.queue_state, queue).messages
+
+    def _reader(self, queue: str, prefetch: int) -> Reader:
         held = self._readers.get(queue)
         taken = any(queue == known.queue for known in self._subscriptions.values())
-        number = held.queue if held and not taken else self.store.claim(queue, prefetch)
+        number = held.queue if held and not taken else self.store.consume(queue, prefetch)
         reader = Reader(number, prefetch, self._deliveries.unsettled(number))
         self._readers[queue] = reader
         return reader
@@ -183,7 +283,7 @@ class Channel(DeclaringChannel):
         tag = self._deliveries.add(reader.queue, entry.message)
         return delivered(entry, tag, self, consumer_tag)
 
-    def _give_back(self, places: list[tuple[int, int]]) -> None:
+    def _give_back(self, places: list[Place]) -> None:
         by_queue = defaultdict(list)
         for queue, message in places:
             by_queue[queue].append(message)

@@ -32,7 +32,8 @@ def _always(_: str, __: str) -> bool:
     return True
 
 
-MATCHES: Final[dict[str, Callable[[str, str], bool]]] = {
+# Each kind that `definitions.EXCHANGE_KINDS` allows.
+_MATCHES: Final[dict[str, Callable[[str, str], bool]]] = {
     "direct": _equal,
     "topic": topic_matches,
     "fanout": _always,
@@ -75,7 +76,7 @@ class Routes:
             return {self._queues[routing_key]} if routing_key in self._queues else set()
         if exchange not in self._kinds:
             raise NotFound(f"NOT_FOUND - no exchange {exchange!r}")
-        matches = MATCHES[self._kinds[exchange]]
+        matches = _MATCHES[self._kinds[exchange]]
         bound = self._bindings.get(exchange, ())
         return {queue for pattern, queue in bound if matches(pattern, routing_key)}
 

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import amqp
+import kombu
 from amqp.exceptions import RecoverableChannelError, RecoverableConnectionError
 from kombu.transport import virtual
 
+from miros_mesh.embedded import definitions
 from miros_mesh.embedded.channel import Channel, Subscription
-from miros_mesh.embedded.deliveries import Acknowledgements
-from miros_mesh.embedded.opening import open_file
-from miros_mesh.embedded.store import Place, Store
-from miros_mesh.embedded.streets import FolderStreet
+from miros_mesh.embedded.doorbell import FolderDoorbells
+from miros_mesh.embedded.message import Place
+from miros_mesh.embedded.prefetch import Acknowledgements
+from miros_mesh.embedded.schema import open_file
+from miros_mesh.embedded.store import Store
 from miros_mesh.errors import EmbeddedStoreError
 from miros_mesh.private_files import prepare_home
 
@@ -69,7 +72,7 @@ class StoreTransport(virtual.Transport):
         """Open the store; the transport is the connection."""
         self._collect(self)
         self._store = self.open_store()
-        self._acknowledgements = Acknowledgements(self._store)
+        self._acknowledgements = Acknowledgements(self._store.settle)
         self._store.keep_up()
         return self
 
@@ -131,9 +134,9 @@ class StoreTransport(virtual.Transport):
         store.doorbell.silence()
         self.acknowledgements.flush()
         store.keep_up()
-        self._check_claims()
+        self._tell_the_cancelled()
         for subscription in tuple(self._subscriptions):
-            subscription.reader.refill(store)
+            subscription.reader.refill(store.fetch)
         if any(subscription.reader.ready for subscription in self._subscriptions):
             # More may be ready than this call delivers, and a caller may select before the next.
             store.doorbell.ring()
@@ -149,13 +152,13 @@ class StoreTransport(virtual.Transport):
                 return True
         return False
 
-    def _check_claims(self) -> None:
+    def _tell_the_cancelled(self) -> None:
         """Tell the consumers whose queue was deleted."""
-        version = self.store.definitions.version()
+        version = self.store.ask(definitions.version)
         if version != self._version:
-            claimed = self.store.claimed()
+            consumed = self.store.consumed()
             for subscription in tuple(self._subscriptions):
-                if subscription.reader.queue not in claimed:
+                if subscription.reader.queue not in consumed:
                     subscription.cancelled()
             self._version = version
 
@@ -182,10 +185,15 @@ class EmbeddedTransport(StoreTransport):
     def open_store(self) -> Store:
         """The store in the folder, which every process of the user may share."""
         folder = prepare_home(Path(self.client.transport_options["folder"]))
-        database, street = open_file(folder), FolderStreet(folder)
+        database, doorbells = open_file(folder), FolderDoorbells(folder)
 
         def leave() -> None:
-            street.close()
+            doorbells.close()
             database.close()
 
-        return Store(database, street, leave)
+        return Store(database, doorbells, leave)
+
+
+def dial(folder: Path) -> kombu.Connection:
+    """Return an unconnected connection to the embedded broker in a folder."""
+    return kombu.Connection(transport=EmbeddedTransport, transport_options={"folder": str(folder)})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 from miros_mesh.embedded.database import Database
 from miros_mesh.embedded.definitions import bump, drop_queue, mark_redelivered
-from miros_mesh.embedded.doorbell import Street
 
 PERIOD_S: Final = 1.0
 
@@ -54,9 +54,9 @@ class _Queue(NamedTuple):
 class Upkeep:
     """Any connection does it for all, as a by-product of its work."""
 
-    def __init__(self, database: Database, street: Street) -> None:
+    def __init__(self, database: Database, answers: Callable[[str], bool]) -> None:
         self._database = database
-        self._street = street
+        self._answers = answers
         self._next = 0.0
 
     def run(self, *, at_once: bool) -> None:
@@ -75,7 +75,7 @@ class Upkeep:
     def _dead(self) -> set[str]:
         queues = _mortal(self._database.read(_MORTAL))
         known = {name for queue in queues for name in (queue.owner, queue.consumer) if name}
-        return {doorbell for doorbell in known if not self._street.answers(doorbell)}
+        return {doorbell for doorbell in known if not self._answers(doorbell)}
 
     def _forget_the_old(self) -> None:
         """Messages that outlived the time that their queue gives them."""

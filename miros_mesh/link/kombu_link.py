@@ -1,4 +1,4 @@
-"""The Kombu link: RabbitMQ through py-amqp, and the two transports that need no server."""
+"""The Kombu link: RabbitMQ through py-amqp, or the embedded broker."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import amqp
 import kombu
 
 from miros_mesh.address import BrokerAddress
-from miros_mesh.embedded.memory import MemoryStore, MemoryTransport
-from miros_mesh.embedded.transport import EmbeddedTransport
+from miros_mesh.embedded import transport as embedded
 from miros_mesh.errors import AddressError, NoMeshError, OtherKeyError
 from miros_mesh.link.connections import ConnectionPools, Dial
 from miros_mesh.link.outbox import Outbox
@@ -118,22 +117,7 @@ def amqp_link(settings: LinkSettings) -> KombuLink:
 
 def embedded_link(settings: LinkSettings, folder: Path) -> KombuLink:
     """A link between processes of one machine, through a folder that only their user may read."""
-
-    def dial(_: BrokerAddress | None) -> kombu.Connection:
-        return kombu.Connection(
-            transport=EmbeddedTransport, transport_options={"folder": str(folder)}
-        )
-
-    return KombuLink(settings, dial)
-
-
-def memory_link(settings: LinkSettings, store: MemoryStore) -> KombuLink:
-    """A link between nodes of one process, for tests of applications."""
-
-    def dial(_: BrokerAddress | None) -> kombu.Connection:
-        return kombu.Connection(transport=MemoryTransport, transport_options={"store": store})
-
-    return KombuLink(settings, dial)
+    return KombuLink(settings, lambda _: embedded.dial(folder))
 
 
 def _has(connection: kombu.Connection, exchange: str) -> bool:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import kombu
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from miros_mesh.embedded.memory import MemoryStore, MemoryTransport
+from miros_mesh.embedded.memory import MemoryStore
 from support.kombu_peer import Peer, text
 
 QUEUE = "queue"
@@ -30,8 +29,7 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize(prefetch=st.integers(0, 4))
     def connect(self, prefetch: int) -> None:
         self.prefetch = prefetch
-        options = {"store": self.store}
-        self.peer = Peer(kombu.Connection(transport=MemoryTransport, transport_options=options))
+        self.peer = Peer(self.store.dial())
         self.consumer = self.peer.consume(QUEUE, prefetch=prefetch)
 
     @rule()

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.errors import EventTooLargeError, PayloadError
-from miros_mesh.link.kombu_link import memory_link
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.networks.network import Network
 from miros_mesh.observer import Observers
+from miros_mesh.testing.memory import memory_link
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.keyring import KeyRing, generate_key
