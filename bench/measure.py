@@ -71,7 +71,7 @@ class Child:
             self._process.join()
         self._connection.close()
 
-    def tell(self, task: Task) -> None:
+    def tell(self, task: object) -> None:
         """Give it something to do."""
         self._connection.send(task)
 
