@@ -153,6 +153,11 @@ class Channel(virtual.Channel):
         """All bindings: queue, exchange, routing key."""
         return self.store.ask(definitions.bindings)
 
+    def _get_free_channel_id(self) -> int:
+        # Kombu searches one that is free, in a time that grows with the square of the channels.
+        number: int = next(self.transport.channel_ids)
+        return number
+
     def message_to_python(self, raw_message: Message) -> Message:
         """Ours are made ready to use."""
         return raw_message
@@ -214,6 +219,7 @@ class Channel(virtual.Channel):
         if not reader.ready:
             return None
         message = self._take(reader, None)
+        self.transport.attend(reader.queue)
         if no_ack:
             self.basic_ack(message.delivery_tag)
         return message
@@ -292,7 +298,7 @@ class Channel(virtual.Channel):
             for reader in self._readers.values():
                 if reader.queue == queue:
                     reader.give_back(messages)
-        self.store.doorbell.ring()
+            self.transport.attend(queue)
 
     def _return(self, message: dict[str, Any], exchange: str, routing_key: str) -> None:
         error = ChannelError("NO_ROUTE", (50, 60), "Basic.return", NO_ROUTE)

@@ -86,14 +86,19 @@ class QueueState(NamedTuple):
     consumers: int
 
 
-def version(run: sqlite3.Connection) -> int:
-    """Return a number that grows with every change of the topology."""
-    return int(run.execute("SELECT version FROM topology").fetchone()[0])
-
-
 def bump(run: sqlite3.Connection) -> None:
     """Let every process read its routes again."""
     run.execute("UPDATE topology SET version = version + 1")
+
+
+def bump_losses(run: sqlite3.Connection) -> None:
+    """Let every consumer look which of its queues it still has."""
+    run.execute("UPDATE topology SET losses = losses + 1")
+
+
+def know_doorbell(run: sqlite3.Connection, address: str) -> None:
+    """Have the upkeep look after the queues that this doorbell owns or consumes."""
+    run.execute("INSERT OR IGNORE INTO doorbells VALUES (?)", (address,))
 
 
 # Exchanges
@@ -144,6 +149,8 @@ def declare_queue(
         (name, traits, expires_s, max_length, max_bytes, ttl_s, dead_letters,
         auto_delete, owner, used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
     row = (name, str(traits), *astuple(limits), traits.auto_delete, owner, time.monotonic())
+    if owner is not None:
+        know_doorbell(run, owner)
     if run.execute(insert, row).rowcount:
         bump(run)
         return QueueState(name, 0, 0)
@@ -199,7 +206,9 @@ def drop_queue(run: sqlite3.Connection, queue: int) -> None:
     """Remove a queue with all that belongs to it."""
     run.execute("DELETE FROM entries WHERE queue = ?", (queue,))
     run.execute("DELETE FROM bindings WHERE queue = ?", (queue,))
-    run.execute("DELETE FROM queues WHERE id = ?", (queue,))
+    delete = "DELETE FROM queues WHERE id = ? RETURNING consumer"
+    if any(consumer for (consumer,) in run.execute(delete, (queue,)).fetchall()):
+        bump_losses(run)
     bump(run)
 
 

@@ -40,20 +40,25 @@ class Reader:
         self.ready: deque[Entry] = deque()
         self.unsettled = unsettled
         self._prefetch = prefetch or sys.maxsize
+        # All up to here was fetched, if it is not in `unsettled`.
         self._last = 0
-        self.held_back = False
+        self.more = True
+        """Whether messages may be stored behind those that were fetched."""
+
+    @property
+    def wants_refill(self) -> bool:
+        """Whether a `refill` may find something: there may be more, and the prefetch allows it."""
+        return self.more and not self.ready and len(self.unsettled) < self._prefetch
 
     def refill(self, fetch: Fetch) -> None:
-        """Fetch if there is nothing left to hand out; `held_back` when the prefetch limits it."""
-        window = self._prefetch - len(self.unsettled)
-        if self.ready or window <= 0:
-            self.held_back = window <= 0
+        """Fetch if there is nothing left to hand out and the prefetch allows it."""
+        room = min(self._prefetch - len(self.unsettled), _AT_A_TIME)
+        if self.ready or room <= 0:
             return
-        room = min(window, _AT_A_TIME)
         passed_over = sum(message > self._last for message in self.unsettled)
         entries = fetch(self.queue, self._last, room + passed_over)
+        self.more = len(entries) == room + passed_over
         self.ready.extend([e for e in entries if e.message not in self.unsettled][:room])
-        self.held_back = len(self.ready) == window
         if self.ready:
             self._last = self.ready[-1].message
 
@@ -69,6 +74,7 @@ class Reader:
         fetched = [entry.message for entry in self.ready]
         self._last = min([self._last + 1, *messages, *fetched]) - 1
         self.ready.clear()
+        self.more = True
 
 
 class Deliveries:

@@ -23,12 +23,15 @@ _WAL_KEPT_BYTES: Final = 32 * 1024 * 1024
 
 # Told apart from the databases of other programs by this mark: "miro" in ASCII.
 APPLICATION_ID: Final = 0x6D69726F
-VERSION: Final = 2
+VERSION: Final = 3
 
 _TABLES: Final = (
-    # Raised by whatever changes who gets a message, so that publishers can cache their routes.
-    "CREATE TABLE topology (version INTEGER NOT NULL)",
-    "INSERT INTO topology VALUES (1)",
+    # version: raised by whatever changes who gets a message, so that publishers can cache routes.
+    # losses: raised when a queue is taken from its consumer, who then looks which it has left.
+    "CREATE TABLE topology (version INTEGER NOT NULL, losses INTEGER NOT NULL)",
+    "INSERT INTO topology VALUES (1, 0)",
+    # Those that own or consume a queue, so that the dead are found without reading all queues.
+    "CREATE TABLE doorbells (address TEXT PRIMARY KEY) WITHOUT ROWID",
     """CREATE TABLE exchanges (
         name TEXT PRIMARY KEY,
         kind TEXT NOT NULL,
@@ -36,8 +39,8 @@ _TABLES: Final = (
     ) WITHOUT ROWID""",
     """INSERT INTO exchanges VALUES
         ('amq.direct', 'direct', ''), ('amq.topic', 'topic', ''), ('amq.fanout', 'fanout', '')""",
-    # owner and consumer are doorbells: whoever answers there is alive. An id is never used twice,
-    # or a reader that overslept a deletion would read a stranger's queue.
+    # owner and consumer are addresses of doorbells. used_at is of time.monotonic. An id is never
+    # used twice, or a reader that overslept a deletion would read another queue.
     """CREATE TABLE queues (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE,
@@ -54,12 +57,21 @@ _TABLES: Final = (
         used_at REAL NOT NULL,
         length INTEGER NOT NULL DEFAULT 0
     )""",
+    # For the upkeep, which must not read queues that need none.
+    "CREATE INDEX queues_of_owner ON queues (owner) WHERE owner IS NOT NULL",
+    "CREATE INDEX queues_of_consumer ON queues (consumer) WHERE consumer IS NOT NULL",
+    """CREATE INDEX queues_that_expire ON queues (used_at + expires_s)
+        WHERE consumer IS NULL AND expires_s IS NOT NULL""",
+    """CREATE INDEX queues_not_in_use ON queues (used_at)
+        WHERE consumer IS NULL AND expires_s IS NOT NULL""",
+    "CREATE INDEX queues_of_mayflies ON queues (ttl_s) WHERE ttl_s IS NOT NULL",
     """CREATE TABLE bindings (
         exchange TEXT NOT NULL,
         pattern TEXT NOT NULL,
         queue INTEGER NOT NULL,
         PRIMARY KEY (exchange, pattern, queue)
     ) WITHOUT ROWID""",
+    "CREATE INDEX bindings_of_queue ON bindings (queue)",
     # Writers take turns, so ids are in the order of commits and a reader may remember the last.
     """CREATE TABLE messages (
         id INTEGER PRIMARY KEY AUTOINCREMENT,

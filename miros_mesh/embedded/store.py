@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 from amqp.exceptions import NotFound, ResourceLocked
 
@@ -21,6 +21,11 @@ _FETCH: Final = """
     FROM entries e JOIN messages m ON m.id = e.message
     WHERE e.queue = ? AND e.message > ? ORDER BY e.message LIMIT ?"""
 
+# By the index of messages, not of queues: what is older was seen, and is not read again.
+_NEWS: Final = """
+    SELECT queue, max(message) FROM entries INDEXED BY entries_of_message
+    WHERE message > ? GROUP BY queue"""
+
 _DEAD: Final = """
     SELECT q.name, q.dead_letters, m.exchange, m.routing_key, m.properties, m.body
     FROM entries e JOIN queues q ON q.id = e.queue JOIN messages m ON m.id = e.message
@@ -32,9 +37,20 @@ _OVERSIZE: Final = """
             FROM entries e JOIN messages m ON m.id = e.message WHERE e.queue = ?1)
         WHERE bytes > ?2)"""
 
+_NEWEST: Final = "SELECT coalesce(max(message), 0) FROM entries"
+
 Asked = ParamSpec("Asked")
 Result = TypeVar("Result")
 Step = Callable[Concatenate[sqlite3.Connection, Asked], Result]
+
+
+class News(NamedTuple):
+    """What a consumer has to know of the broker."""
+
+    losses: int
+    """A number that grows when queues are taken from their consumers."""
+    queues: list[int]
+    """The numbers of the queues, of all consumers, that got messages."""
 
 
 class Store:
@@ -46,6 +62,9 @@ class Store:
         self._leave = leave
         self._routes = Routes()
         self._doorbell: Doorbell | None = None
+        # The newest message that `news` has told of: writers take turns, so any later one has a
+        # higher number, and a message is never listed in a queue after it was stored.
+        self._seen: int | None = None
         self._upkeep = Upkeep(database, doorbells.answers)
 
     @property
@@ -115,6 +134,8 @@ class Store:
                 if self._doorbells.answers(consumer):
                     raise ResourceLocked(f"RESOURCE_LOCKED - queue {name!r} has a consumer already")
                 definitions.mark_redelivered(run, queue, its_prefetch)
+                definitions.bump_losses(run)
+            definitions.know_doorbell(run, self.doorbell.address)
             run.execute(
                 "UPDATE queues SET consumer = ?, prefetch = ?, used_at = ? WHERE id = ?",
                 (self.doorbell.address, prefetch, time.monotonic(), queue),
@@ -129,18 +150,33 @@ class Store:
             mine = (queue, self.doorbell.address)
             query = "SELECT auto_delete FROM queues WHERE id = ? AND consumer = ?"
             for (auto_delete,) in run.execute(query, mine).fetchall():
-                if auto_delete:
-                    definitions.drop_queue(run, queue)
                 run.execute(
                     "UPDATE queues SET consumer = NULL, used_at = ? WHERE id = ?",
                     (time.monotonic(), queue),
                 )
                 definitions.bump(run)
+                if auto_delete:
+                    definitions.drop_queue(run, queue)
 
     def consumed(self) -> set[int]:
         """Return the numbers of the queues that are ours to consume."""
         query = "SELECT id FROM queues WHERE consumer = ?"
         return {queue for (queue,) in self._database.read(query, self.doorbell.address)}
+
+    def news(self) -> News:
+        """Tell what happened since the last call, from one look that costs as much as is new.
+
+        The first call only marks the beginning.
+        """
+        losses, rows = self._database.ask(self._news)
+        self._seen = max([self._seen or 0, *(last for _, last in rows)])
+        return News(losses, [queue for queue, _ in rows])
+
+    def _news(self, run: sqlite3.Connection) -> tuple[int, list[tuple[int, int]]]:
+        ((losses,),) = run.execute("SELECT losses FROM topology")
+        if self._seen is None:
+            return losses, [(0, run.execute(_NEWEST).fetchone()[0])]
+        return losses, run.execute(_NEWS, (self._seen,)).fetchall()
 
     def fetch(self, queue: int, after: int, limit: int) -> list[Entry]:
         """Return the next messages of a queue; they stay there until they are settled."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections import deque
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,6 @@ import kombu
 from amqp.exceptions import RecoverableChannelError, RecoverableConnectionError
 from kombu.transport import virtual
 
-from miros_mesh.embedded import definitions
 from miros_mesh.embedded.channel import Channel, Subscription
 from miros_mesh.embedded.doorbell import FolderDoorbells
 from miros_mesh.embedded.message import Place
@@ -47,8 +47,15 @@ class StoreTransport(virtual.Transport):
         super().__init__(client, **kwargs)
         self._store: Store | None = None
         self._acknowledgements: Acknowledgements | None = None
-        self._subscriptions: deque[Subscription] = deque()
-        self._version = 0
+        self.channel_ids = itertools.count(1)
+        # By the number of the queue: all; in the order of their turns those with messages to hand
+        # out; those whose reader may find some. A subscription that is in none of the latter two
+        # waits for news, or for its prefetch.
+        self._subscriptions: dict[int, Subscription] = {}
+        self._ready: OrderedDict[Subscription, None] = OrderedDict()
+        self._hungry: dict[Subscription, None] = {}
+        # Of the last look; see `News`.
+        self._losses: int | None = None
 
     def open_store(self) -> Store:
         """Connect to the broker that the transport options name."""
@@ -102,65 +109,101 @@ class StoreTransport(virtual.Transport):
             self._wait(deadline)
 
     def enlist(self, subscription: Subscription) -> None:
-        """Deliver to one more."""
-        self._version = 0
-        self._subscriptions.append(subscription)
-        self.store.doorbell.ring()
+        """Deliver to one more, first of all what is stored already."""
+        self._subscriptions[subscription.reader.queue] = subscription
+        self.attend(subscription.reader.queue)
 
     def discharge(self, subscription: Subscription) -> None:
         """Deliver to one less."""
-        if subscription in self._subscriptions:
-            self._subscriptions.remove(subscription)
+        if self._is_enlisted(subscription):
+            del self._subscriptions[subscription.reader.queue]
+            self._ready.pop(subscription, None)
+            self._hungry.pop(subscription, None)
 
     def settle(self, places: list[Place]) -> None:
         """These are handled; if that makes work for a drain, see to it that one follows."""
         self.acknowledgements.add(places)
-        self._let_more_come()
+        self._go_on(places)
 
     def refuse(self, places: list[Place]) -> None:
         """These are rejected for good, as `settle` sees to those that are handled."""
         self.store.refuse(places)
-        self._let_more_come()
+        self._go_on(places)
 
-    def _let_more_come(self) -> None:
-        if self._acknowledgements or any(s.reader.held_back for s in self._subscriptions):
+    def attend(self, queue: int) -> None:
+        """Something changed for the reader of a queue; if that makes work, a drain follows."""
+        if (subscription := self._subscriptions.get(queue)) and self._sort(subscription):
             self.store.doorbell.ring()
+
+    def _go_on(self, places: list[Place]) -> None:
+        for queue in {queue for queue, _ in places}:
+            self.attend(queue)
+        if self._acknowledgements:
+            self.store.doorbell.ring()
+
+    def _sort(self, subscription: Subscription) -> bool:
+        """Put a subscription among those that it belongs to; whether it needs a drain."""
+        if not self._is_enlisted(subscription):
+            return False
+        if subscription.reader.ready:
+            self._ready[subscription] = None
+        elif subscription.reader.wants_refill:
+            self._hungry[subscription] = None
+        else:
+            return False
+        return True
 
     def _deliver_one(self) -> bool:
         if self._hand_out():
             return True
+        # Silence first: a publisher that commits after our look rings again.
+        self.store.doorbell.silence()
+        self._look()
+        if self._ready:
+            # More may be ready than this call delivers, and a caller may select before the next.
+            self.store.doorbell.ring()
+        return self._hand_out()
+
+    def _look(self) -> None:
+        """Fetch for the subscriptions that have news, are new themselves, or may go on."""
         store = self.store
-        # Silence first: whoever publishes after our look rings again.
-        store.doorbell.silence()
         self.acknowledgements.flush()
         store.keep_up()
-        self._tell_the_cancelled()
-        for subscription in tuple(self._subscriptions):
+        news = store.news()
+        for queue in news.queues:
+            if subscription := self._subscriptions.get(queue):
+                subscription.reader.more = True
+                self._sort(subscription)
+        if news.losses != self._losses:
+            # Raises for a consumer that cannot be told otherwise; the news are noted by then.
+            self._cancel_lost()
+            self._losses = news.losses
+        for subscription in list(self._hungry):
             subscription.reader.refill(store.fetch)
-        if any(subscription.reader.ready for subscription in self._subscriptions):
-            # More may be ready than this call delivers, and a caller may select before the next.
-            store.doorbell.ring()
-        return self._hand_out()
+            del self._hungry[subscription]
+            self._sort(subscription)
 
     def _hand_out(self) -> bool:
         """Serve the consumers in turn."""
-        for _ in range(len(self._subscriptions)):
-            subscription = self._subscriptions[0]
-            self._subscriptions.rotate(-1)
+        while self._ready:
+            subscription, _ = self._ready.popitem(last=False)
             if subscription.reader.ready:
-                subscription.deliver()
+                try:
+                    subscription.deliver()
+                finally:
+                    self._sort(subscription)
                 return True
         return False
 
-    def _tell_the_cancelled(self) -> None:
-        """Tell the consumers whose queue was deleted."""
-        version = self.store.ask(definitions.version)
-        if version != self._version:
-            consumed = self.store.consumed()
-            for subscription in tuple(self._subscriptions):
-                if subscription.reader.queue not in consumed:
-                    subscription.cancelled()
-            self._version = version
+    def _is_enlisted(self, subscription: Subscription) -> bool:
+        return self._subscriptions.get(subscription.reader.queue) is subscription
+
+    def _cancel_lost(self) -> None:
+        """Tell the consumers whose queue was deleted or taken over."""
+        consumed = self.store.consumed()
+        for queue, subscription in list(self._subscriptions.items()):
+            if queue not in consumed:
+                subscription.cancelled()
 
     def _wait(self, deadline: float | None) -> None:
         left = _LONGEST_WAIT_S if deadline is None else deadline - time.monotonic()
@@ -171,7 +214,8 @@ class StoreTransport(virtual.Transport):
     def _collect(self, connection: object) -> None:
         """Let go without touching the store: it may be another process's, or broken."""
         store, self._store, self._acknowledgements = self._store, None, None
-        self._subscriptions.clear()
+        for known in (self._subscriptions, self._ready, self._hungry):
+            known.clear()
         for channel in list(self.channels):
             channel.closed = True
             self.close_channel(channel)

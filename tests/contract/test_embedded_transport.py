@@ -495,10 +495,10 @@ def test_the_database_of_another_program_is_refused_and_left_alone(folder: Path)
 def test_a_database_of_a_newer_version_is_refused(folder: Path) -> None:
     Peer(embedded(folder)).close()
     with sqlite3.connect(folder / schema.DATABASE_FILE) as newer:
-        newer.execute("PRAGMA user_version = 3")
+        newer.execute("PRAGMA user_version = 4")
     newer.close()
 
-    with pytest.raises(EmbeddedStoreError, match="version 3") as caught:
+    with pytest.raises(EmbeddedStoreError, match="version 4") as caught:
         embedded(folder).connect()
     assert "MIROS_MESH_HOME" in str(caught.value)
 
