@@ -26,6 +26,8 @@ COMMAND = "charts"
 COUNTS = (1, 100, 1_000)
 WARM_UP = 50
 LIMIT_S = 110.0
+# On a machine that others use as well.
+START_LIMIT_S = 300.0
 _HANDLING_LIMIT_S = 60.0
 NOTES = """\
 x is the ratio to the process with one chart. CPU is that of the sending and the receiving process;
@@ -63,7 +65,7 @@ class Talk:
         topic = f"bench.{secrets.token_hex(4)}"
         self.crowd = Crowd(broker.title, charts)
         self.receiver = stack.enter_context(Child(be_a_crowd, broker.config, topic, charts))
-        self.crowd.start_s, self.crowd.start_cpu_s = self.receiver.answer()
+        self.crowd.start_s, self.crowd.start_cpu_s = self.receiver.answer(START_LIMIT_S)
         self._sender = stack.enter_context(Child(speak, broker.config, topic))
         self._sender.answer()
 

@@ -75,11 +75,11 @@ class Child:
         """Give it something to do."""
         self._connection.send(task)
 
-    def answer(self) -> Any:
+    def answer(self, limit_s: float = ANSWER_LIMIT_S) -> Any:
         """What it says next."""
         try:
-            if not self._connection.poll(ANSWER_LIMIT_S):
-                raise MeasureError(f"{self._name} did not answer within {ANSWER_LIMIT_S:g} s")
+            if not self._connection.poll(limit_s):
+                raise MeasureError(f"{self._name} did not answer within {limit_s:g} s")
             answer = self._connection.recv()
         except EOFError:
             raise MeasureError(f"the process of {self._name} died") from None
