@@ -30,7 +30,7 @@ NO_ROUTE: Final = 312
 
 @dataclass(eq=False)
 class Subscription:
-    """A consumer: the callback that wants what a reader reads."""
+    """A consumer of one queue: what its reader reads goes to the callback."""
 
     channel: Channel
     tag: str
@@ -45,7 +45,7 @@ class Subscription:
         self.channel.deliver(self)
 
     def cancelled(self) -> None:
-        """The queue is gone or has another consumer now: say so as py-amqp does."""
+        """Tell that the queue is gone or has another consumer, in the way of py-amqp."""
         self.channel.forget(self)
         if self.on_cancel is None:
             raise ConsumerCancelled(f"the queue {self.queue} is not ours any more: {self.tag}")
@@ -70,19 +70,19 @@ class Channel(virtual.Channel):
 
     @property
     def transport(self) -> Any:
-        """The connection; raises when the channel is closed."""
+        """The connection; `RecoverableConnectionError` when the channel is closed."""
         if self.connection is None:
             raise RecoverableConnectionError("the channel is closed")
         return self.connection
 
     @property
     def store(self) -> Store:
-        """The store of the connection."""
+        """The store; `RecoverableConnectionError` when channel or connection is closed."""
         store: Store = self.transport.store
         return store
 
     def prepare_queue_arguments(self, arguments: dict[str, Any], **options: Any) -> Any:
-        """Kombu's own names for queue arguments become RabbitMQ's."""
+        """Turn Kombu's own names for queue arguments into RabbitMQ's."""
         return to_rabbitmq_queue_arguments(arguments, **options)
 
     def exchange_declare(
@@ -150,7 +150,7 @@ class Channel(virtual.Channel):
         return self.store.change(definitions.purge, queue)
 
     def list_bindings(self) -> list[tuple[str, str, str]]:
-        """All bindings: queue, exchange, routing key."""
+        """List all bindings: queue, exchange, routing key."""
         return self.store.ask(definitions.bindings)
 
     def _get_free_channel_id(self) -> int:
@@ -159,7 +159,7 @@ class Channel(virtual.Channel):
         return number
 
     def message_to_python(self, raw_message: Message) -> Message:
-        """Ours are made ready to use."""
+        """Return it as it is: ours are made ready to use."""
         return raw_message
 
     def basic_publish(
@@ -212,7 +212,7 @@ class Channel(virtual.Channel):
             self._release(subscription.reader)
 
     def basic_get(self, queue: str, no_ack: bool = False, **_: Any) -> Message | None:
-        """One message, if there is one; until the channel closes no other may consume there."""
+        """Return a message or None; until the channel closes no other one may consume there."""
         reader = self._readers.get(queue) or self._reader(queue, 0)
         self.transport.acknowledgements.flush()
         reader.refill(self.store.fetch)
@@ -225,11 +225,11 @@ class Channel(virtual.Channel):
         return message
 
     def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None:
-        """Handled: the queue forgets it."""
+        """Remove a handled message from its queue."""
         self.transport.settle(self._deliveries.take(delivery_tag, multiple=multiple))
 
     def basic_reject(self, delivery_tag: int, requeue: bool = False) -> None:
-        """Not handled: back to its place in the queue, or forgotten, or among the dead letters."""
+        """Put a message back to its place, or send it where its queue sends dead letters."""
         places = self._deliveries.take(delivery_tag)
         if requeue:
             self._give_back(places)
@@ -237,7 +237,7 @@ class Channel(virtual.Channel):
             self.transport.refuse(places)
 
     def basic_recover(self, requeue: bool = False) -> None:
-        """Everything unsettled goes back to its place."""
+        """Put everything unsettled back to its place, whatever `requeue` says."""
         self._give_back(self._deliveries.take(0, multiple=True))
 
     def deliver(self, subscription: Subscription) -> None:
@@ -248,7 +248,7 @@ class Channel(virtual.Channel):
             self.basic_ack(message.delivery_tag)
 
     def forget(self, subscription: Subscription) -> None:
-        """Know a subscription no more."""
+        """Drop a subscription; its queue stays consumed."""
         self._subscriptions.pop(subscription.tag, None)
         self._readers.pop(subscription.queue, None)
         self.no_ack_consumers.discard(subscription.tag)

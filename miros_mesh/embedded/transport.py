@@ -22,12 +22,12 @@ from miros_mesh.embedded.store import Store
 from miros_mesh.errors import EmbeddedStoreError
 from miros_mesh.private_files import prepare_home
 
-# A doorbell never fails to ring, but somebody may clear the folder under our feet.
+# Against a doorbell that was removed from the folder, and for the upkeep.
 _LONGEST_WAIT_S: Final = 1.0
 
 
 class StoreTransport(virtual.Transport):
-    """Everything but where the store is. One thread at a time may use a connection.
+    """A connection, whatever its store is. One thread at a time may use it.
 
     `fileno()` is readable whenever `drain_events` has something to do.
     """
@@ -63,14 +63,14 @@ class StoreTransport(virtual.Transport):
 
     @property
     def store(self) -> Store:
-        """The open store; raises when the connection is closed."""
+        """The open store; `RecoverableConnectionError` when the connection is closed."""
         if self._store is None:
             raise RecoverableConnectionError("the connection is closed")
         return self._store
 
     @property
     def acknowledgements(self) -> Acknowledgements:
-        """Those of all channels, stored together."""
+        """What waits to be stored, of all channels."""
         if self._acknowledgements is None:
             raise RecoverableConnectionError("the connection is closed")
         return self._acknowledgements
@@ -84,7 +84,7 @@ class StoreTransport(virtual.Transport):
         return self
 
     def verify_connection(self, connection: object) -> bool:
-        """Whether it is open, and opened by this process."""
+        """Tell whether it is open, and was opened by this process."""
         return self._store is not None and not self._store.inherited
 
     def close_connection(self, connection: object) -> None:
@@ -99,7 +99,7 @@ class StoreTransport(virtual.Transport):
             self._collect(self)
 
     def fileno(self) -> int:
-        """Readable while there may be something to deliver or to store."""
+        """Return a descriptor that is readable while there may be something to deliver or store."""
         return self.store.doorbell.fileno()
 
     def drain_events(self, connection: object, timeout: float | None = None, **_: Any) -> None:
@@ -109,40 +109,40 @@ class StoreTransport(virtual.Transport):
             self._wait(deadline)
 
     def enlist(self, subscription: Subscription) -> None:
-        """Deliver to one more, first of all what is stored already."""
+        """Begin to deliver to a subscription, first what is stored already."""
         self._subscriptions[subscription.reader.queue] = subscription
         self.attend(subscription.reader.queue)
 
     def discharge(self, subscription: Subscription) -> None:
-        """Deliver to one less."""
+        """Deliver nothing more to a subscription."""
         if self._is_enlisted(subscription):
             del self._subscriptions[subscription.reader.queue]
             self._ready.pop(subscription, None)
             self._hungry.pop(subscription, None)
 
     def settle(self, places: list[Place]) -> None:
-        """These are handled; if that makes work for a drain, see to it that one follows."""
+        """Acknowledge handled messages; has a drain follow if that made work for one."""
         self.acknowledgements.add(places)
-        self._go_on(places)
+        self._drain_follows(places)
 
     def refuse(self, places: list[Place]) -> None:
-        """These are rejected for good, as `settle` sees to those that are handled."""
+        """Reject messages for good; has a drain follow if that made work for one."""
         self.store.refuse(places)
-        self._go_on(places)
+        self._drain_follows(places)
 
     def attend(self, queue: int) -> None:
-        """Something changed for the reader of a queue; if that makes work, a drain follows."""
+        """Look at the reader of a queue again; has a drain follow if there is work for one."""
         if (subscription := self._subscriptions.get(queue)) and self._sort(subscription):
             self.store.doorbell.ring()
 
-    def _go_on(self, places: list[Place]) -> None:
+    def _drain_follows(self, places: list[Place]) -> None:
         for queue in {queue for queue, _ in places}:
             self.attend(queue)
         if self._acknowledgements:
             self.store.doorbell.ring()
 
     def _sort(self, subscription: Subscription) -> bool:
-        """Put a subscription among those that it belongs to; whether it needs a drain."""
+        """Put a subscription where it belongs; returns whether it needs a drain."""
         if not self._is_enlisted(subscription):
             return False
         if subscription.reader.ready:
@@ -212,8 +212,9 @@ class StoreTransport(virtual.Transport):
         self.store.doorbell.wait(min(left, _LONGEST_WAIT_S))
 
     def _collect(self, connection: object) -> None:
-        """Let go without touching the store: it may be another process's, or broken."""
+        """Let go without touching the store, which may be another process's, or broken."""
         store, self._store, self._acknowledgements = self._store, None, None
+        self._losses = None
         for known in (self._subscriptions, self._ready, self._hungry):
             known.clear()
         for channel in list(self.channels):
@@ -227,7 +228,7 @@ class EmbeddedTransport(StoreTransport):
     """`kombu.Connection(transport=EmbeddedTransport, transport_options={"folder": "..."})`."""
 
     def open_store(self) -> Store:
-        """The store in the folder, which every process of the user may share."""
+        """Open the store in the folder, which every process of the user may share."""
         folder = prepare_home(Path(self.client.transport_options["folder"]))
         database, doorbells = open_file(folder), FolderDoorbells(folder)
 
