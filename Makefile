@@ -57,7 +57,7 @@ types: $(VENV)/.dev  ## check the types
 docs: $(VENV)/.dev  ## build the documentation into .build/site
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
-bench: $(VENV)/.dev rabbitmq iproute2  ## measure throughput and latency; ARGS=discovery: how soon brokers are found
+bench: $(VENV)/.dev rabbitmq iproute2  ## measure throughput and latency; ARGS=discovery, ARGS=charts: other figures
 	$(VENV)/bin/python bench $(ARGS)
 
 chaos: $(VENV)/.dev rabbitmq iproute2  ## put random faults on two meshes; ARGS="--seconds 60 --seed 7"

@@ -151,8 +151,10 @@ class MeshConfig:
 
     def overridden(self, **overrides: Any) -> MeshConfig:
         """Return the same settings but for the overrides that are not None."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
         given = {name: value for name, value in overrides.items() if value is not None}
+        if not given:
+            return self
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
         return type(self)(**merge(own, given))
 
     @property

@@ -1,4 +1,4 @@
-"""The half of a channel that carries messages: publish, consume, acknowledge."""
+"""A channel of the embedded broker: declare, publish, consume, acknowledge."""
 
 from __future__ import annotations
 
@@ -7,21 +7,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from amqp.exceptions import AMQPNotImplementedError, ChannelError, ConsumerCancelled, NotAllowed
+from amqp.exceptions import (
+    AMQPNotImplementedError,
+    ChannelError,
+    ConsumerCancelled,
+    NotAllowed,
+    RecoverableConnectionError,
+)
+from amqp.protocol import queue_declare_ok_t
 from kombu.message import Message
+from kombu.transport import virtual
+from kombu.transport.base import to_rabbitmq_queue_arguments
 from kombu.utils.uuid import uuid
 
-from miros_mesh.embedded.declaring import DeclaringChannel
-from miros_mesh.embedded.deliveries import Deliveries
-from miros_mesh.embedded.message import delivered, stored_body, stored_properties
-from miros_mesh.embedded.prefetch import Reader
+from miros_mesh.embedded import definitions
+from miros_mesh.embedded.message import Place, delivered, stored_body, stored_properties
+from miros_mesh.embedded.prefetch import Deliveries, Reader
+from miros_mesh.embedded.store import Store
 
 NO_ROUTE: Final = 312
 
 
 @dataclass(eq=False)
 class Subscription:
-    """A consumer: the callback that wants what a reader reads."""
+    """A consumer of one queue: what its reader reads goes to the callback."""
 
     channel: Channel
     tag: str
@@ -36,15 +45,18 @@ class Subscription:
         self.channel.deliver(self)
 
     def cancelled(self) -> None:
-        """The queue is gone or has another consumer now: say so as py-amqp does."""
+        """Tell that the queue is gone or has another consumer, in the way of py-amqp."""
         self.channel.forget(self)
         if self.on_cancel is None:
             raise ConsumerCancelled(f"the queue {self.queue} is not ours any more: {self.tag}")
         self.on_cancel(self.tag)
 
 
-class Channel(DeclaringChannel):
-    """One conversation on a connection; the prefetch limit is each consumer's own."""
+class Channel(virtual.Channel):
+    """One conversation on a connection; the prefetch limit is each consumer's own.
+
+    Exchanges, queues and bindings live in the store, where Kombu keeps them in the process.
+    """
 
     def __init__(self, connection: Any, **kwargs: Any) -> None:
         super().__init__(connection, **kwargs)
@@ -56,8 +68,98 @@ class Channel(DeclaringChannel):
         self._readers: dict[str, Reader] = {}
         self._subscriptions: dict[str, Subscription] = {}
 
+    @property
+    def transport(self) -> Any:
+        """The connection; `RecoverableConnectionError` when the channel is closed."""
+        if self.connection is None:
+            raise RecoverableConnectionError("the channel is closed")
+        return self.connection
+
+    @property
+    def store(self) -> Store:
+        """The store; `RecoverableConnectionError` when channel or connection is closed."""
+        store: Store = self.transport.store
+        return store
+
+    def prepare_queue_arguments(self, arguments: dict[str, Any], **options: Any) -> Any:
+        """Turn Kombu's own names for queue arguments into RabbitMQ's."""
+        return to_rabbitmq_queue_arguments(arguments, **options)
+
+    def exchange_declare(
+        self,
+        exchange: str,
+        type: str = "direct",  # noqa: A002
+        durable: bool = False,
+        auto_delete: bool = False,
+        arguments: dict[str, Any] | None = None,
+        nowait: bool = False,
+        passive: bool = False,
+    ) -> None:
+        """Declare an exchange, or with `passive` only ask for it."""
+        if passive:
+            self.store.ask(definitions.require_exchange, exchange)
+            return
+        traits = definitions.Traits(
+            durable=durable, auto_delete=auto_delete, arguments=arguments or {}
+        )
+        self.store.change(definitions.declare_exchange, exchange, type or "direct", traits)
+
+    def exchange_delete(self, exchange: str, if_unused: bool = False, **_: Any) -> None:
+        """Delete an exchange; unlike Kombu's virtual ones, leave its queues alone."""
+        self.store.change(definitions.delete_exchange, exchange, if_unused=if_unused)
+
+    def queue_declare(
+        self,
+        queue: str | None = None,
+        passive: bool = False,
+        durable: bool = False,
+        exclusive: bool = False,
+        auto_delete: bool = False,
+        arguments: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> queue_declare_ok_t:
+        """Declare a queue, or with `passive` only ask for it."""
+        self.store.keep_up(at_once=True)
+        if passive:
+            return queue_declare_ok_t(*self.store.ask(definitions.queue_state, queue or ""))
+        traits = definitions.Traits(
+            durable=durable,
+            auto_delete=auto_delete,
+            exclusive=exclusive,
+            arguments=arguments or {},
+        )
+        state = self.store.declare_queue(queue or f"amq.gen-{uuid()}", traits)
+        return queue_declare_ok_t(*state)
+
+    def queue_bind(self, queue: str, exchange: str, routing_key: str = "", **_: Any) -> None:
+        """Bind a queue to an exchange."""
+        self.store.change(definitions.bind, queue, exchange, routing_key)
+
+    def queue_unbind(self, queue: str, exchange: str, routing_key: str = "", **_: Any) -> None:
+        """End a binding."""
+        self.store.change(definitions.unbind, queue, exchange, routing_key)
+
+    def queue_delete(
+        self, queue: str, if_unused: bool = False, if_empty: bool = False, **_: Any
+    ) -> int:
+        """Delete a queue; returns how many messages went with it."""
+        return self.store.delete_queue(queue, if_unused=if_unused, if_empty=if_empty)
+
+    def queue_purge(self, queue: str, **_: Any) -> int:
+        """Remove all messages of a queue; returns how many."""
+        return self.store.change(definitions.purge, queue)
+
+    def list_bindings(self) -> list[tuple[str, str, str]]:
+        """List all bindings: queue, exchange, routing key."""
+        return self.store.ask(definitions.bindings)
+
+    def _get_free_channel_id(self) -> int:
+        # Kombu searches one that is free, in a time that grows with the square of the channels.
+        number: int = next(self.transport.channel_ids)
+        return number
+
     def message_to_python(self, raw_message: Message) -> Message:
-        """Ours are made ready to use."""
+        """Return it as it is: ours are made ready to use."""
         return raw_message
 
     def basic_publish(
@@ -95,7 +197,7 @@ class Channel(DeclaringChannel):
         tag = consumer_tag or f"amq.ctag-{uuid()}"
         if tag in self._subscriptions:
             raise NotAllowed(f"NOT_ALLOWED - the consumer tag {tag!r} is in use")
-        reader = self._claim(queue, self._prefetch)
+        reader = self._reader(queue, self._prefetch)
         subscription = Subscription(self, tag, queue, reader, callback, on_cancel, no_ack)
         self._subscriptions[tag] = subscription
         if no_ack:
@@ -110,23 +212,24 @@ class Channel(DeclaringChannel):
             self._release(subscription.reader)
 
     def basic_get(self, queue: str, no_ack: bool = False, **_: Any) -> Message | None:
-        """One message, if there is one; until the channel closes no other may consume there."""
-        reader = self._readers.get(queue) or self._claim(queue, 0)
+        """Return a message or None; until the channel closes no other one may consume there."""
+        reader = self._readers.get(queue) or self._reader(queue, 0)
         self.transport.acknowledgements.flush()
-        reader.refill(self.store)
+        reader.refill(self.store.fetch)
         if not reader.ready:
             return None
         message = self._take(reader, None)
+        self.transport.attend(reader.queue)
         if no_ack:
             self.basic_ack(message.delivery_tag)
         return message
 
     def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None:
-        """Handled: the queue forgets it."""
+        """Remove a handled message from its queue."""
         self.transport.settle(self._deliveries.take(delivery_tag, multiple=multiple))
 
     def basic_reject(self, delivery_tag: int, requeue: bool = False) -> None:
-        """Not handled: back to its place in the queue, or forgotten, or among the dead letters."""
+        """Put a message back to its place, or send it where its queue sends dead letters."""
         places = self._deliveries.take(delivery_tag)
         if requeue:
             self._give_back(places)
@@ -134,7 +237,7 @@ class Channel(DeclaringChannel):
             self.transport.refuse(places)
 
     def basic_recover(self, requeue: bool = False) -> None:
-        """Everything unsettled goes back to its place."""
+        """Put everything unsettled back to its place, whatever `requeue` says."""
         self._give_back(self._deliveries.take(0, multiple=True))
 
     def deliver(self, subscription: Subscription) -> None:
@@ -145,7 +248,7 @@ class Channel(DeclaringChannel):
             self.basic_ack(message.delivery_tag)
 
     def forget(self, subscription: Subscription) -> None:
-        """Know a subscription no more."""
+        """Drop a subscription; its queue stays consumed."""
         self._subscriptions.pop(subscription.tag, None)
         self._readers.pop(subscription.queue, None)
         self.no_ack_consumers.discard(subscription.tag)
@@ -166,10 +269,13 @@ class Channel(DeclaringChannel):
             if self.connection is not None:
                 self.connection.close_channel(self)
 
-    def _claim(self, queue: str, prefetch: int) -> Reader:
+    def _size(self, queue: str) -> int:
+        return self.store.ask(definitions.queue_state, queue).messages
+
+    def _reader(self, queue: str, prefetch: int) -> Reader:
         held = self._readers.get(queue)
         taken = any(queue == known.queue for known in self._subscriptions.values())
-        number = held.queue if held and not taken else self.store.claim(queue, prefetch)
+        number = held.queue if held and not taken else self.store.consume(queue, prefetch)
         reader = Reader(number, prefetch, self._deliveries.unsettled(number))
         self._readers[queue] = reader
         return reader
@@ -183,7 +289,7 @@ class Channel(DeclaringChannel):
         tag = self._deliveries.add(reader.queue, entry.message)
         return delivered(entry, tag, self, consumer_tag)
 
-    def _give_back(self, places: list[tuple[int, int]]) -> None:
+    def _give_back(self, places: list[Place]) -> None:
         by_queue = defaultdict(list)
         for queue, message in places:
             by_queue[queue].append(message)
@@ -192,7 +298,7 @@ class Channel(DeclaringChannel):
             for reader in self._readers.values():
                 if reader.queue == queue:
                     reader.give_back(messages)
-        self.store.doorbell.ring()
+            self.transport.attend(queue)
 
     def _return(self, message: dict[str, Any], exchange: str, routing_key: str) -> None:
         error = ChannelError("NO_ROUTE", (50, 60), "Basic.return", NO_ROUTE)

@@ -51,9 +51,13 @@ class Database:
         return os.getpid() != self._pid
 
     def read(self, query: str, *parameters: object) -> list[Any]:
-        """All rows of one query, from one consistent moment."""
+        """Return all rows of one query, from one consistent moment."""
+        return self.ask(lambda run: run.execute(query, parameters).fetchall())
+
+    def ask(self, question: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Return the answer of a function that only reads; it may be called more than once."""
         with self._translated(), inside_sqlite(), self._lock:
-            return self._patiently(lambda: self._connection.execute(query, parameters).fetchall())
+            return self._patiently(lambda: question(self._connection))
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:

@@ -1,12 +1,14 @@
-"""The same broker inside one process: for tests, and for charts that never leave home."""
+"""The same broker inside one process: for tests, and for charts whose process is alone."""
 
 from __future__ import annotations
 
 import weakref
 
-from miros_mesh.embedded.opening import open_memory
+import kombu
+
+from miros_mesh.embedded.doorbell import LocalDoorbells
+from miros_mesh.embedded.schema import open_memory
 from miros_mesh.embedded.store import Store
-from miros_mesh.embedded.streets import LocalStreet
 from miros_mesh.embedded.transport import StoreTransport
 
 
@@ -15,12 +17,16 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._database = open_memory()
-        self._street = LocalStreet()
+        self._doorbells = LocalDoorbells()
         weakref.finalize(self, self._database.close)
 
+    def dial(self) -> kombu.Connection:
+        """Return an unconnected connection to this broker."""
+        return kombu.Connection(transport=MemoryTransport, transport_options={"store": self})
+
     def open(self) -> Store:
-        """What one connection sees of it."""
-        return Store(self._database, self._street, leave=lambda: None)
+        """Return what one connection can do with this broker."""
+        return Store(self._database, self._doorbells, leave=lambda: None)
 
 
 class MemoryTransport(StoreTransport):
@@ -29,6 +35,6 @@ class MemoryTransport(StoreTransport):
     driver_type = "memory"
 
     def open_store(self) -> Store:
-        """The store that the options hold."""
+        """Open the store that the options hold."""
         store: MemoryStore = self.client.transport_options["store"]
         return store.open()

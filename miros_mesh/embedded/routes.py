@@ -1,10 +1,9 @@
-"""Which queues get a message: the bindings of all exchanges, read once a change."""
+"""Which queues get a message: looked up once for each exchange and key, until bindings change."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from amqp.exceptions import NotFound
@@ -13,6 +12,13 @@ from miros_mesh.address import topic_matches
 
 DEFAULT_EXCHANGE: Final = ""
 _REMEMBERED: Final = 10_000
+
+_NAMED: Final = "SELECT id, consumer, max_bytes FROM queues WHERE name = ?"
+_BOUND: Final = """
+    SELECT q.id, q.consumer, q.max_bytes FROM bindings b JOIN queues q ON q.id = b.queue
+    WHERE b.exchange = ? AND b.pattern = ?"""
+
+_Queue = tuple[int, str | None, int | None]
 
 
 class Route(NamedTuple):
@@ -32,7 +38,8 @@ def _always(_: str, __: str) -> bool:
     return True
 
 
-MATCHES: Final[dict[str, Callable[[str, str], bool]]] = {
+# Each kind that `definitions.EXCHANGE_KINDS` allows.
+_MATCHES: Final[dict[str, Callable[[str, str], bool]]] = {
     "direct": _equal,
     "topic": topic_matches,
     "fanout": _always,
@@ -44,49 +51,43 @@ class Routes:
 
     def __init__(self) -> None:
         self._version = 0
-        self._kinds: dict[str, str] = {}
-        self._bindings: dict[str, list[tuple[str, int]]] = {}
-        self._queues: dict[str, int] = {}
-        self._consumers: dict[int, str] = {}
-        self._max_bytes: dict[int, int] = {}
         self._found: dict[tuple[str, str], Route] = {}
 
     def find(self, run: sqlite3.Connection, exchange: str, routing_key: str) -> Route:
-        """The route at this moment of the transaction `run`."""
+        """Return the route at this moment of the transaction `run`; `NotFound` has no exchange."""
         (version,) = run.execute("SELECT version FROM topology").fetchone()
-        if version != self._version:
-            self._load(run)
-            self._version = version
-        found = self._found.get((exchange, routing_key))
-        return found or self._search(exchange, routing_key)
-
-    def _search(self, exchange: str, routing_key: str) -> Route:
-        queues = self._matching(exchange, routing_key)
-        consumers = {self._consumers[queue] for queue in queues if queue in self._consumers}
-        if len(self._found) >= _REMEMBERED:
+        if version != self._version or len(self._found) >= _REMEMBERED:
             self._found.clear()
-        sized = [(queue, self._max_bytes[queue]) for queue in queues if queue in self._max_bytes]
-        route = Route(tuple(sorted(queues)), tuple(sorted(consumers)), tuple(sorted(sized)))
-        self._found[exchange, routing_key] = route
+            self._version = version
+        route = self._found.get((exchange, routing_key))
+        if route is None:
+            route = _route(_matching(run, exchange, routing_key))
+            self._found[exchange, routing_key] = route
         return route
 
-    def _matching(self, exchange: str, routing_key: str) -> set[int]:
-        if exchange == DEFAULT_EXCHANGE:
-            return {self._queues[routing_key]} if routing_key in self._queues else set()
-        if exchange not in self._kinds:
-            raise NotFound(f"NOT_FOUND - no exchange {exchange!r}")
-        matches = MATCHES[self._kinds[exchange]]
-        bound = self._bindings.get(exchange, ())
-        return {queue for pattern, queue in bound if matches(pattern, routing_key)}
 
-    def _load(self, run: sqlite3.Connection) -> None:
-        self._found.clear()
-        self._kinds = dict(run.execute("SELECT name, kind FROM exchanges"))
-        self._queues = dict(run.execute("SELECT name, id FROM queues"))
-        consumed = "SELECT id, consumer FROM queues WHERE consumer IS NOT NULL"
-        self._consumers = dict(run.execute(consumed))
-        limited = "SELECT id, max_bytes FROM queues WHERE max_bytes IS NOT NULL"
-        self._max_bytes = dict(run.execute(limited))
-        self._bindings = defaultdict(list)
-        for exchange, pattern, queue in run.execute("SELECT * FROM bindings"):
-            self._bindings[exchange].append((pattern, queue))
+def _route(queues: Iterable[_Queue]) -> Route:
+    """Order them, and take one that has two matching bindings once."""
+    known = sorted(set(queues), key=lambda queue: queue[0])
+    return Route(
+        queues=tuple(number for number, _, _ in known),
+        consumers=tuple(sorted({consumer for _, consumer, _ in known if consumer})),
+        sized=tuple((number, max_bytes) for number, _, max_bytes in known if max_bytes is not None),
+    )
+
+
+def _matching(run: sqlite3.Connection, exchange: str, routing_key: str) -> Iterable[_Queue]:
+    if exchange == DEFAULT_EXCHANGE:
+        return run.execute(_NAMED, (routing_key,)).fetchall()
+    kind = run.execute("SELECT kind FROM exchanges WHERE name = ?", (exchange,)).fetchone()
+    if kind is None:
+        raise NotFound(f"NOT_FOUND - no exchange {exchange!r}")
+    matches = _MATCHES[kind[0]]
+    query = "SELECT DISTINCT pattern FROM bindings WHERE exchange = ?"
+    patterns = [pattern for (pattern,) in run.execute(query, (exchange,)).fetchall()]
+    return [
+        queue
+        for pattern in patterns
+        if matches(pattern, routing_key)
+        for queue in run.execute(_BOUND, (exchange, pattern)).fetchall()
+    ]

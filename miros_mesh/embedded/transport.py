@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections import deque
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Final
 
 import amqp
+import kombu
 from amqp.exceptions import RecoverableChannelError, RecoverableConnectionError
 from kombu.transport import virtual
 
 from miros_mesh.embedded.channel import Channel, Subscription
-from miros_mesh.embedded.deliveries import Acknowledgements
-from miros_mesh.embedded.opening import open_file
-from miros_mesh.embedded.store import Place, Store
-from miros_mesh.embedded.streets import FolderStreet
+from miros_mesh.embedded.doorbell import FolderDoorbells
+from miros_mesh.embedded.message import Place
+from miros_mesh.embedded.prefetch import Acknowledgements
+from miros_mesh.embedded.schema import open_file
+from miros_mesh.embedded.store import Store
 from miros_mesh.errors import EmbeddedStoreError
 from miros_mesh.private_files import prepare_home
 
-# A doorbell never fails to ring, but somebody may clear the folder under our feet.
+# Against a doorbell that was removed from the folder, and for the upkeep.
 _LONGEST_WAIT_S: Final = 1.0
 
 
 class StoreTransport(virtual.Transport):
-    """Everything but where the store is. One thread at a time may use a connection.
+    """A connection, whatever its store is. One thread at a time may use it.
 
     `fileno()` is readable whenever `drain_events` has something to do.
     """
@@ -44,8 +47,15 @@ class StoreTransport(virtual.Transport):
         super().__init__(client, **kwargs)
         self._store: Store | None = None
         self._acknowledgements: Acknowledgements | None = None
-        self._subscriptions: deque[Subscription] = deque()
-        self._version = 0
+        self.channel_ids = itertools.count(1)
+        # By the number of the queue: all; in the order of their turns those with messages to hand
+        # out; those whose reader may find some. A subscription that is in none of the latter two
+        # waits for news, or for its prefetch.
+        self._subscriptions: dict[int, Subscription] = {}
+        self._ready: OrderedDict[Subscription, None] = OrderedDict()
+        self._hungry: dict[Subscription, None] = {}
+        # Of the last look; see `News`.
+        self._losses: int | None = None
 
     def open_store(self) -> Store:
         """Connect to the broker that the transport options name."""
@@ -53,14 +63,14 @@ class StoreTransport(virtual.Transport):
 
     @property
     def store(self) -> Store:
-        """The open store; raises when the connection is closed."""
+        """The open store; `RecoverableConnectionError` when the connection is closed."""
         if self._store is None:
             raise RecoverableConnectionError("the connection is closed")
         return self._store
 
     @property
     def acknowledgements(self) -> Acknowledgements:
-        """Those of all channels, stored together."""
+        """What waits to be stored, of all channels."""
         if self._acknowledgements is None:
             raise RecoverableConnectionError("the connection is closed")
         return self._acknowledgements
@@ -69,12 +79,12 @@ class StoreTransport(virtual.Transport):
         """Open the store; the transport is the connection."""
         self._collect(self)
         self._store = self.open_store()
-        self._acknowledgements = Acknowledgements(self._store)
+        self._acknowledgements = Acknowledgements(self._store.settle)
         self._store.keep_up()
         return self
 
     def verify_connection(self, connection: object) -> bool:
-        """Whether it is open, and opened by this process."""
+        """Tell whether it is open, and was opened by this process."""
         return self._store is not None and not self._store.inherited
 
     def close_connection(self, connection: object) -> None:
@@ -89,7 +99,7 @@ class StoreTransport(virtual.Transport):
             self._collect(self)
 
     def fileno(self) -> int:
-        """Readable while there may be something to deliver or to store."""
+        """Return a descriptor that is readable while there may be something to deliver or store."""
         return self.store.doorbell.fileno()
 
     def drain_events(self, connection: object, timeout: float | None = None, **_: Any) -> None:
@@ -99,65 +109,101 @@ class StoreTransport(virtual.Transport):
             self._wait(deadline)
 
     def enlist(self, subscription: Subscription) -> None:
-        """Deliver to one more."""
-        self._version = 0
-        self._subscriptions.append(subscription)
-        self.store.doorbell.ring()
+        """Begin to deliver to a subscription, first what is stored already."""
+        self._subscriptions[subscription.reader.queue] = subscription
+        self.attend(subscription.reader.queue)
 
     def discharge(self, subscription: Subscription) -> None:
-        """Deliver to one less."""
-        if subscription in self._subscriptions:
-            self._subscriptions.remove(subscription)
+        """Deliver nothing more to a subscription."""
+        if self._is_enlisted(subscription):
+            del self._subscriptions[subscription.reader.queue]
+            self._ready.pop(subscription, None)
+            self._hungry.pop(subscription, None)
 
     def settle(self, places: list[Place]) -> None:
-        """These are handled; if that makes work for a drain, see to it that one follows."""
+        """Acknowledge handled messages; has a drain follow if that made work for one."""
         self.acknowledgements.add(places)
-        self._let_more_come()
+        self._drain_follows(places)
 
     def refuse(self, places: list[Place]) -> None:
-        """These are rejected for good, as `settle` sees to those that are handled."""
+        """Reject messages for good; has a drain follow if that made work for one."""
         self.store.refuse(places)
-        self._let_more_come()
+        self._drain_follows(places)
 
-    def _let_more_come(self) -> None:
-        if self._acknowledgements or any(s.reader.held_back for s in self._subscriptions):
+    def attend(self, queue: int) -> None:
+        """Look at the reader of a queue again; has a drain follow if there is work for one."""
+        if (subscription := self._subscriptions.get(queue)) and self._sort(subscription):
             self.store.doorbell.ring()
+
+    def _drain_follows(self, places: list[Place]) -> None:
+        for queue in {queue for queue, _ in places}:
+            self.attend(queue)
+        if self._acknowledgements:
+            self.store.doorbell.ring()
+
+    def _sort(self, subscription: Subscription) -> bool:
+        """Put a subscription where it belongs; returns whether it needs a drain."""
+        if not self._is_enlisted(subscription):
+            return False
+        if subscription.reader.ready:
+            self._ready[subscription] = None
+        elif subscription.reader.wants_refill:
+            self._hungry[subscription] = None
+        else:
+            return False
+        return True
 
     def _deliver_one(self) -> bool:
         if self._hand_out():
             return True
+        # Silence first: a publisher that commits after our look rings again.
+        self.store.doorbell.silence()
+        self._look()
+        if self._ready:
+            # More may be ready than this call delivers, and a caller may select before the next.
+            self.store.doorbell.ring()
+        return self._hand_out()
+
+    def _look(self) -> None:
+        """Fetch for the subscriptions that have news, are new themselves, or may go on."""
         store = self.store
-        # Silence first: whoever publishes after our look rings again.
-        store.doorbell.silence()
         self.acknowledgements.flush()
         store.keep_up()
-        self._check_claims()
-        for subscription in tuple(self._subscriptions):
-            subscription.reader.refill(store)
-        if any(subscription.reader.ready for subscription in self._subscriptions):
-            # More may be ready than this call delivers, and a caller may select before the next.
-            store.doorbell.ring()
-        return self._hand_out()
+        news = store.news()
+        for queue in news.queues:
+            if subscription := self._subscriptions.get(queue):
+                subscription.reader.more = True
+                self._sort(subscription)
+        if news.losses != self._losses:
+            # Raises for a consumer that cannot be told otherwise; the news are noted by then.
+            self._cancel_lost()
+            self._losses = news.losses
+        for subscription in list(self._hungry):
+            subscription.reader.refill(store.fetch)
+            del self._hungry[subscription]
+            self._sort(subscription)
 
     def _hand_out(self) -> bool:
         """Serve the consumers in turn."""
-        for _ in range(len(self._subscriptions)):
-            subscription = self._subscriptions[0]
-            self._subscriptions.rotate(-1)
+        while self._ready:
+            subscription, _ = self._ready.popitem(last=False)
             if subscription.reader.ready:
-                subscription.deliver()
+                try:
+                    subscription.deliver()
+                finally:
+                    self._sort(subscription)
                 return True
         return False
 
-    def _check_claims(self) -> None:
-        """Tell the consumers whose queue was deleted."""
-        version = self.store.definitions.version()
-        if version != self._version:
-            claimed = self.store.claimed()
-            for subscription in tuple(self._subscriptions):
-                if subscription.reader.queue not in claimed:
-                    subscription.cancelled()
-            self._version = version
+    def _is_enlisted(self, subscription: Subscription) -> bool:
+        return self._subscriptions.get(subscription.reader.queue) is subscription
+
+    def _cancel_lost(self) -> None:
+        """Tell the consumers whose queue was deleted or taken over."""
+        consumed = self.store.consumed()
+        for queue, subscription in list(self._subscriptions.items()):
+            if queue not in consumed:
+                subscription.cancelled()
 
     def _wait(self, deadline: float | None) -> None:
         left = _LONGEST_WAIT_S if deadline is None else deadline - time.monotonic()
@@ -166,9 +212,11 @@ class StoreTransport(virtual.Transport):
         self.store.doorbell.wait(min(left, _LONGEST_WAIT_S))
 
     def _collect(self, connection: object) -> None:
-        """Let go without touching the store: it may be another process's, or broken."""
+        """Let go without touching the store, which may be another process's, or broken."""
         store, self._store, self._acknowledgements = self._store, None, None
-        self._subscriptions.clear()
+        self._losses = None
+        for known in (self._subscriptions, self._ready, self._hungry):
+            known.clear()
         for channel in list(self.channels):
             channel.closed = True
             self.close_channel(channel)
@@ -180,12 +228,17 @@ class EmbeddedTransport(StoreTransport):
     """`kombu.Connection(transport=EmbeddedTransport, transport_options={"folder": "..."})`."""
 
     def open_store(self) -> Store:
-        """The store in the folder, which every process of the user may share."""
+        """Open the store in the folder, which every process of the user may share."""
         folder = prepare_home(Path(self.client.transport_options["folder"]))
-        database, street = open_file(folder), FolderStreet(folder)
+        database, doorbells = open_file(folder), FolderDoorbells(folder)
 
         def leave() -> None:
-            street.close()
+            doorbells.close()
             database.close()
 
-        return Store(database, street, leave)
+        return Store(database, doorbells, leave)
+
+
+def dial(folder: Path) -> kombu.Connection:
+    """Return an unconnected connection to the embedded broker in a folder."""
+    return kombu.Connection(transport=EmbeddedTransport, transport_options={"folder": str(folder)})

@@ -11,7 +11,7 @@ from typing import Any
 import kombu
 
 from miros_mesh.address import BrokerAddress
-from miros_mesh.embedded.transport import EmbeddedTransport
+from miros_mesh.embedded import transport as embedded
 from miros_mesh.errors import AddressError
 from miros_mesh.link.connections import ConnectionPools, Dial
 from miros_mesh.link.looks import Looks
@@ -115,13 +115,7 @@ def amqp_link(settings: LinkSettings) -> KombuLink:
 
 def embedded_link(settings: LinkSettings, folder: Path) -> KombuLink:
     """Make a link between processes of one machine, through a folder of their user's alone."""
-
-    def dial(_: BrokerAddress | None) -> kombu.Connection:
-        return kombu.Connection(
-            transport=EmbeddedTransport, transport_options={"folder": str(folder)}
-        )
-
-    return KombuLink(settings, dial)
+    return KombuLink(settings, lambda _: embedded.dial(folder))
 
 
 def _amqp_options(settings: LinkSettings) -> dict[str, Any]:

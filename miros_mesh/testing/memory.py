@@ -7,7 +7,6 @@ from typing import Any
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.link.kombu_link import KombuLink
-from miros_mesh.link.memory_link import memory_link
 from miros_mesh.link.ports import LinkSettings
 from miros_mesh.wire.keyring import generate_key
 
@@ -33,3 +32,8 @@ class MemoryMesh:
     def __call__(self, settings: LinkSettings) -> KombuLink:
         """Make a node's link."""
         return memory_link(settings, self._store)
+
+
+def memory_link(settings: LinkSettings, store: MemoryStore) -> KombuLink:
+    """Make a link between nodes of one process."""
+    return KombuLink(settings, lambda _: store.dial())

@@ -18,10 +18,11 @@ import amqp
 import kombu
 import pytest
 
-from miros_mesh.embedded import database, opening, streets
+from miros_mesh.embedded import database, doorbell, schema
+from miros_mesh.embedded.transport import dial as embedded
 from miros_mesh.errors import EmbeddedStoreError
 from support.actor import Actor
-from support.kombu_peer import EXCHANGE, Peer, embedded
+from support.kombu_peer import EXCHANGE, Peer
 from support.waiting import wait_until
 
 SCRIPT = Path(__file__).with_name("embedded_actor.py")
@@ -467,7 +468,7 @@ def test_a_database_that_is_damaged_later_is_named(folder: Path) -> None:
     sender = Peer(embedded(folder))
     sender.declare("queue")
     sender.close()
-    file = folder / opening.DATABASE_FILE
+    file = folder / schema.DATABASE_FILE
     content = file.read_bytes()
     file.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
 
@@ -493,17 +494,17 @@ def test_the_database_of_another_program_is_refused_and_left_alone(folder: Path)
 
 def test_a_database_of_a_newer_version_is_refused(folder: Path) -> None:
     Peer(embedded(folder)).close()
-    with sqlite3.connect(folder / opening.DATABASE_FILE) as newer:
-        newer.execute("PRAGMA user_version = 3")
+    with sqlite3.connect(folder / schema.DATABASE_FILE) as newer:
+        newer.execute("PRAGMA user_version = 4")
     newer.close()
 
-    with pytest.raises(EmbeddedStoreError, match="version 3") as caught:
+    with pytest.raises(EmbeddedStoreError, match="version 4") as caught:
         embedded(folder).connect()
     assert "MIROS_MESH_HOME" in str(caught.value)
 
 
 def test_a_store_that_was_removed_under_its_users_is_noticed(folder: Path, peer: Peer) -> None:
-    (folder / opening.DATABASE_FILE).unlink()
+    (folder / schema.DATABASE_FILE).unlink()
 
     with pytest.raises(amqp.RecoverableConnectionError, match="removed or replaced"):
         wait_until(lambda: peer.publish("to nobody"), timeout_s=5)
@@ -540,7 +541,7 @@ def test_a_folder_deeper_than_socket_names_reach_works_as_well(tmp_path: Path) -
 def test_a_deep_folder_on_a_system_without_descriptors_as_paths_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streets, "_DESCRIPTORS", tmp_path / "not there")
+    monkeypatch.setattr(doorbell, "_DESCRIPTORS", tmp_path / "not there")
     deep = tmp_path / "/".join(["deep" * 20] * 3) / "broker"
     listener = Peer(embedded(deep))
 
@@ -565,7 +566,7 @@ def test_closing_leaves_only_the_database(folder: Path, peer: Peer) -> None:
     peer.consume("queue")
     peer.close()
 
-    assert [path.name for path in folder.iterdir()] == [opening.DATABASE_FILE]
+    assert [path.name for path in folder.iterdir()] == [schema.DATABASE_FILE]
 
 
 def test_a_connection_can_be_reopened_and_shown(folder: Path) -> None:
@@ -584,7 +585,7 @@ def test_a_connection_can_be_reopened_and_shown(folder: Path) -> None:
 
 def _plant(folder: Path, content: bytes) -> Path:
     folder.mkdir(mode=0o700)
-    file = folder / opening.DATABASE_FILE
+    file = folder / schema.DATABASE_FILE
     file.touch(mode=0o600)
     file.write_bytes(content)
     return file

@@ -18,10 +18,10 @@ from miros_mesh.address import BrokerAddress
 from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.errors import ConnectionLostError, NodeNameTakenError
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
-from miros_mesh.link.memory_link import memory_link
 from miros_mesh.link.ports import Broker, Delivery
 from miros_mesh.link.rabbitmq.queues import DEAD_LETTERS
 from miros_mesh.report import StopReport
+from miros_mesh.testing.memory import memory_link
 from support.post_office import (
     LIMIT_S,
     Letter,

@@ -21,7 +21,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from miros_mesh.discovery.verdict import Verdict
-from miros_mesh.embedded import opening, schema
+from miros_mesh.embedded import schema
 from support.charts_at_work import KEY
 from support.lan_guard import VARIABLE
 from support.rabbitmq_server import HOST, USER, RabbitServer, free_ports
@@ -453,7 +453,7 @@ def demos(
     rabbitmq.start()
     homes = tmp_path_factory.mktemp("homes")
     url = rabbitmq.url(rabbitmq.new_vhost())
-    store = homes / "state" / "miros_mesh" / opening.DATABASE_FILE
+    store = homes / "state" / "miros_mesh" / schema.DATABASE_FILE
     store.parent.mkdir(parents=True, mode=0o700)
     an_older_store(store)
     no_home = {"MIROS_MESH_HOME": "", "XDG_STATE_HOME": str(homes / "state")}
@@ -491,7 +491,7 @@ def test_the_demo_leaves_nothing_of_its_own_embedded_broker(
     homes = tmp_path_factory.getbasetemp() / "homes0"
     assert not [left for left in homes.glob("miros-mesh-demo-*") if left.is_dir()]
     assert [each.name for each in (homes / "state").rglob("*") if each.is_file()] == [
-        opening.DATABASE_FILE
+        schema.DATABASE_FILE
     ]
 
 

@@ -10,10 +10,10 @@ import kombu
 from miros import Event, return_status, signals, spy_on
 
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
+from miros_mesh.embedded.transport import dial as embedded
 from miros_mesh.node.node import Node
 from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.wire.key_file import load_or_create_key
-from support.kombu_peer import embedded
 
 KEY = b"u3Uc-qAi9iiCv3fkBfRUAKrM1gH8w51-nVU8M8A73Jg="
 OTHER_KEY = b"8GPlL8pNEJ1nW0pm2m3hGVtDO2EDcIrSqI10Q9mI2lU="

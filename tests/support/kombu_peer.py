@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import kombu
 
-from miros_mesh.embedded.transport import EmbeddedTransport
-
 EXCHANGE = "test.exchange"
 LIMIT_S = 10.0
 QUIET_S = 0.15
-
-
-def embedded(folder: Path) -> kombu.Connection:
-    """An unconnected connection to the embedded broker in a folder."""
-    return kombu.Connection(transport=EmbeddedTransport, transport_options={"folder": str(folder)})
 
 
 def text(body: bytes | memoryview | str) -> str:

@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import amqp
-import kombu
 import pytest
 
-from miros_mesh.embedded.memory import MemoryStore, MemoryTransport
+from miros_mesh.embedded.memory import MemoryStore
 from support.kombu_peer import Peer
 
 EACH = 1_000
@@ -18,19 +17,15 @@ SENDERS = ("left", "right")
 LIMIT_S = 20.0
 
 
-def memory(store: MemoryStore) -> kombu.Connection:
-    return kombu.Connection(transport=MemoryTransport, transport_options={"store": store})
-
-
 def send(store: MemoryStore, name: str) -> None:
-    peer = Peer(memory(store))
+    peer = Peer(store.dial())
     for number in range(EACH):
         peer.publish(f"{name} {number}")
     peer.close()
 
 
 def receive(store: MemoryStore, queue: str, ready: threading.Barrier) -> list[str]:
-    peer = Peer(memory(store))
+    peer = Peer(store.dial())
     peer.consume(queue, prefetch=0)
     ready.wait(LIMIT_S)
     bodies = peer.drain(len(SENDERS) * EACH)
@@ -54,7 +49,7 @@ def test_threads_that_share_a_store_lose_nothing_and_keep_each_senders_order() -
 
 def test_two_stores_know_nothing_of_each_other() -> None:
     one, other = MemoryStore(), MemoryStore()
-    listener, sender = Peer(memory(one)), Peer(memory(other))
+    listener, sender = Peer(one.dial()), Peer(other.dial())
     listener.consume("queue")
 
     sender.publish("elsewhere")
@@ -66,7 +61,7 @@ def test_two_stores_know_nothing_of_each_other() -> None:
 
 def test_a_forgotten_connection_frees_its_queue() -> None:
     store = MemoryStore()
-    forgotten, heir = Peer(memory(store)), Peer(memory(store))
+    forgotten, heir = Peer(store.dial()), Peer(store.dial())
     forgotten.consume("queue")
     with pytest.raises(amqp.ResourceLocked):
         heir.consume("queue")

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.errors import EventTooLargeError, PayloadError
-from miros_mesh.link.memory_link import memory_link
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.networks.history import History
 from miros_mesh.networks.network import UNNUMBERED, Network
 from miros_mesh.observer import Observers
+from miros_mesh.testing.memory import memory_link
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.keyring import KeyRing, generate_key
