@@ -350,4 +350,4 @@ def test_a_snoop_callback_that_raises_is_logged_once_and_called_again(
     chart.post_fifo(event("work"))
     wait_until(lambda: "work:listening" in called)
     chart.stop()
-    assert len([r for r in caplog.records if "showing a record" in r.getMessage()]) == 1
+    assert len([r for r in caplog.records if "a snoop callback raised" in r.getMessage()]) == 1
