@@ -34,11 +34,19 @@ def event_of(arrival: Arrival) -> Any:
 
 
 class ChartQueue(Mailbox):
-    """miros' queue of an active object.
+    """A mailbox that knows which event is handled, what caused it, and when it is done.
 
-    `finished` hears of each handled event, with its arrival if it was received; `crowded_out` of a
-    received event that had to give its place to one of the chart's own. `follow` gives the span in
-    which a received event is handled.
+    `finished` is called after each handled event, with its arrival if it was received;
+    `crowded_out` with a received event whose place one of the chart's own has taken. `follow`
+    begins the span in which a received event is handled.
+
+    | miros calls, on the chart's thread | `current` is |
+    | --- | --- |
+    | `begin`, from the thread that starts the chart | the start |
+    | `popleft` | the event that was taken |
+    | `task_done`, after its run to completion | none |
+
+    Other threads only post. What is set on the chart's thread needs no lock: it alone reads it.
     """
 
     def __init__(
@@ -61,27 +69,27 @@ class ChartQueue(Mailbox):
 
     @property
     def room(self) -> int:
-        """How many received events fit in now."""
+        """How many received events fit in at this moment; below zero when they are too many."""
         return HIGH_WATER - len(self)
 
     @property
     def handled(self) -> int:
-        """How many events were taken from it."""
+        """How many events the chart has taken since it was made."""
         return self._handled
 
     @property
     def current(self) -> Mark | None:
-        """The event that the calling thread is handling."""
+        """The event that the calling thread handles; None on any other thread than the chart's."""
         return self._current if threading.get_ident() == self._thread else None
 
     def begin(self, prefix: str) -> None:
-        """The calling thread starts the chart; `prefix` makes event ids unique on the mesh."""
+        """Begin the chart's start on the calling thread; `prefix` makes its event ids unique."""
         self._prefix = prefix
         self._thread = threading.get_ident()
         self._current = Mark(f"{prefix}/start")
 
     def end_of_start(self) -> None:
-        """The chart has started."""
+        """End what `begin` has begun: events cause events from now on."""
         self._current = None
 
     def popleft(self) -> Any:
@@ -109,14 +117,14 @@ class ChartQueue(Mailbox):
         super().appendleft(self._caused(item))
 
     def task_done(self) -> None:
-        """The event was run to completion (miros calls it on the chart's thread)."""
+        """Settle the event that was run to completion (miros calls it on the chart's thread)."""
         current, self._current = self._current, None
         self._end_span()
         super().task_done()
         self._finished(current.arrival if current else None)
 
     def broken_off(self, error: BaseException) -> None:
-        """The handler of the event raised, and nothing is handled any more."""
+        """End the span of the event whose handler raised; no event is handled after it."""
         self._end_span(error)
 
     def _end_span(self, error: BaseException | None = None) -> None:
@@ -127,7 +135,8 @@ class ChartQueue(Mailbox):
         return Mark(f"{self._prefix}/local-{self._handled}", vars(event).get("mesh_cause"))
 
     def _caused(self, item: Any) -> Any:
-        """An event that a handler posts carries the id of the event that is being handled."""
+        """Return the event with the id of the one that is being handled, which has caused it."""
+        # A copy, since a program may post one event object as often as it likes.
         current = self.current
         if current is None or isinstance(item, Arrival):
             return item

@@ -46,7 +46,17 @@ _HALT_S = 0.5
 
 
 class _Networked(SafeChart):
-    """What both kinds of chart share."""
+    """What both kinds of chart share.
+
+    | `_session` | `_stopped` | the chart is |
+    | --- | --- | --- |
+    | None | no | new, or it failed to start: `start_at` |
+    | set | no | on the mesh: `transmit`, `stop` |
+    | set | yes | stopping, in this thread or another |
+    | None | yes | stopped, for good |
+
+    Locks: `_ending` first, then those of the registry, the node and its parts.
+    """
 
     def __init__(
         self,
@@ -102,8 +112,12 @@ class _Networked(SafeChart):
         self._session: Session | None = None
         self._stopped = False
         self._report = StopReport()
+        # When (`time.monotonic`) a chart that stops has to be at its end; 0 before it stops.
         self._end_by = 0.0
+        # Held while the chart stops, and for the last step of its start, so that neither is half
+        # done when the other comes. Reentrant: a handler may stop its chart while it starts.
         self._ending = threading.RLock()
+        # Set once the start is recorded; the chart's thread waits for it.
         self._begin = threading.Event()
         self._notices = Notices(self)
         self._intake = Intake(self, on_mesh_rx, self._notices)
@@ -114,12 +128,12 @@ class _Networked(SafeChart):
 
     @property
     def tx_routing_key(self) -> str:
-        """The topic it sends under, for life: who heard half a stream would ask for the rest."""
+        """The topic that it sends under; it never changes, since receivers count its events."""
         return self._tx_routing_key
 
     @property
     def rx_routing_key(self) -> str:
-        """The pattern of the topics that it hears."""
+        """The pattern of the topics that it hears: `*` is one word, `#` any number."""
         return self._rx_routing_key
 
     def start_at(self, initial_state: Any) -> None:
@@ -185,7 +199,7 @@ class _Networked(SafeChart):
         """
         self._refuse_fork("stop")
         self._stopped = True
-        # Whoever stops it from elsewhere may be waiting for this very thread.
+        # A thread that stops it from elsewhere may be waiting for this one.
         within = self._runs_here() or self._intake.calling
         if not self._ending.acquire(blocking=not within):
             return session.report() if (session := self._session) else self._report
@@ -209,26 +223,26 @@ class _Networked(SafeChart):
         return self._report
 
     def health(self) -> Health:
-        """How the chart's node is at this moment.
+        """Say how the chart's node is at this moment.
 
         Raises `NotStartedError`, `StoppedError` or `ForkedError` outside the chart's life.
         """
         return self._live("health").health()
 
     def enable_snoop_trace(self) -> None:
-        """Send this chart's transitions to the trace network and print everybody's, in colours."""
+        """Send this chart's transitions to the trace network; print all charts', in colours."""
         self._enable("trace", color=True)
 
     def enable_snoop_trace_no_color(self) -> None:
-        """As `enable_snoop_trace`, without colours."""
+        """Do as `enable_snoop_trace`, without colours."""
         self._enable("trace", color=False)
 
     def enable_snoop_spy(self) -> None:
-        """Send every step of this chart to the spy network and print everybody's, in colours."""
+        """Send this chart's every step to the spy network; print all charts', in colours."""
         self._enable("spy", color=True)
 
     def enable_snoop_spy_no_color(self) -> None:
-        """As `enable_snoop_spy`, without colours."""
+        """Do as `enable_snoop_spy`, without colours."""
         self._enable("spy", color=False)
 
     def snoop_scribble(self, text: str) -> None:
@@ -246,7 +260,7 @@ class _Networked(SafeChart):
         super().run_event(task_event, fabric_task_event, queue)
 
     def next_rtc(self) -> bool:
-        """Run one event to completion (miros calls it), then tell the snoop networks."""
+        """Run one event to completion (miros calls it), then record what it did."""
         taken = super().next_rtc()
         self._snoop.record_steps(self.queue.current)
         return taken
@@ -320,7 +334,7 @@ class _Networked(SafeChart):
         return not self.thread.is_alive()
 
     def _wind_down(self) -> None:
-        """Begin to stop: nothing new comes in, and the chart's thread ends after the rest."""
+        """Take nothing new, and let the chart's thread end after the rest; does not wait."""
         if not self._end_by:
             self._end_by = time.monotonic() + self._config.drain_timeout_s
             self._intake.finish(self._post_stop)

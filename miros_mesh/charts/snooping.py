@@ -1,4 +1,4 @@
-"""What a chart tells the snoop networks, and how it shows what the others tell."""
+"""A chart's part in the snoop networks: what it records, and where it shows the others' records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from miros_mesh.wire.envelope import ChartStatus
 
 
 class ChartSnoop:
-    """The snoop streams that one chart takes part in."""
+    """Records the steps of one chart, in the streams that are enabled; from any thread."""
 
     def __init__(
         self,
@@ -43,17 +43,17 @@ class ChartSnoop:
             self._watch(session, stream)
 
     def leave(self) -> None:
-        """Record nothing more."""
+        """Stop recording: the chart has left its node."""
         self._session = None
 
     def scribble(self, text: str, mark: Mark | None) -> None:
-        """A note into the trace stream, or the spy stream when only that one is enabled."""
+        """Record a note in the trace stream, or in the spy stream when only that one is enabled."""
         if self._colors:
             stream: Stream = "trace" if "trace" in self._colors else "spy"
             self._record(stream, 1, _scribble, text, time.time(), mark)
 
     def record_steps(self, mark: Mark | None) -> None:
-        """What the last run to completion did."""
+        """Record what the last run to completion did; called on the chart's thread."""
         if not self._colors or not self._chart.instrumented:
             return
         if "spy" in self._colors:

@@ -30,7 +30,7 @@ class AddressScanner(Protocol):
 
 
 class NameService(Protocol):
-    """Looks names up."""
+    """Looks up the addresses of host names."""
 
     def endpoints(self, name: str, default_port: int) -> Sequence[Endpoint]:
         """Return every endpoint of a name. Raises `OSError` when it cannot be looked up now.

@@ -47,7 +47,7 @@ class ScoutBatch:
         self.add(hosts)
 
     def add(self, hosts: Iterable[str]) -> None:
-        """Scout these hosts too."""
+        """Scout these hosts beside those of before."""
         for host in hosts:
             if host not in self.nodes:
                 self.nodes[host] = RecceNode(searched=False, result=False, scout=None)

@@ -48,7 +48,7 @@ class Frame:
 
     @property
     def size_bytes(self) -> int:
-        """Their size before sealing."""
+        """How large its messages are in bytes, before sealing."""
         return self._size_bytes
 
     def add(self, encoded: bytes) -> bool:
@@ -76,7 +76,7 @@ class Frame:
             return self._events - before
 
     def close(self) -> None:
-        """Take no further message."""
+        """Take no further message; a second call does nothing."""
         with self._lock:
             self._open = False
 

@@ -184,7 +184,7 @@ class Streams(Generic[T]):
         return verdict
 
     def wants(self, sender: tuple[str, str], sequence: int) -> bool:
-        """As `Stream.wants`."""
+        """Whether a number is missing in a sender's stream, as `Stream.wants`."""
         stream = self._waiting.get(sender)
         return stream is not None and stream.wants(sequence)
 
@@ -193,7 +193,7 @@ class Streams(Generic[T]):
         return {sender: stream.holes() for sender, stream in self._waiting.items()}
 
     def skip(self, sender: tuple[str, str], last: int) -> Passed[T]:
-        """As `Stream.skip`."""
+        """Give up numbers of a sender's stream, as `Stream.skip`."""
         stream = self._waiting.get(sender)
         if stream is None:
             return Passed(0, ())

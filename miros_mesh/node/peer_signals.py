@@ -1,4 +1,4 @@
-"""What befalls a node's peers, told to its charts."""
+"""The public signals: what happens to a node's peers, posted into its charts."""
 
 from __future__ import annotations
 
@@ -35,18 +35,22 @@ class PeerSignals(Observer):
         self._thread_name = f"mesh-{node}-signals"
         self._network = network
         self._home = home
-        self._posts: dict[str, Post] = {}
-        # A dictionary, because it keeps the order.
+        # A dictionary, because it keeps the order of connecting.
         self._up: dict[str, None] = {}
-        # What a chart is told of a peer, at its start and later, has one order.
-        self._telling = threading.RLock()
-        self._overflow = Throttle(OVERFLOW_EVERY_S)
+        # Guards `_up`, and is held while a signal of a peer is posted, so that each chart gets
+        # those of its start and the later ones in their order. Reentrant: a chart that is posted to
+        # may start another one. Taken before `_lock`, never inside it.
+        self._ordering = threading.RLock()
+        # Replaced as a whole, so that posting needs no lock.
+        self._posts: dict[str, Post] = {}
         self._timer: threading.Timer | None = None
+        # Guards the two above.
         self._lock = threading.Lock()
+        self._overflow = Throttle(OVERFLOW_EVERY_S)
 
     def subscribe(self, chart: str, post: Post) -> None:
-        """The chart has started; `post` is told of the peers that are up, but for home."""
-        with self._telling:
+        """Post to a chart that has started, first the peers that are up, but for home."""
+        with self._ordering:
             with self._lock:
                 self._posts = {**self._posts, chart: post}
             for peer in self._up:
@@ -54,12 +58,12 @@ class PeerSignals(Observer):
                     post(PEER_UP, PeerChange(peer, CONNECTED))
 
     def unsubscribe(self, chart: str) -> None:
-        """The chart ends."""
+        """Post nothing more to a chart, which ends."""
         with self._lock:
             self._posts = {name: post for name, post in self._posts.items() if name != chart}
 
     def close(self) -> None:
-        """Tell nothing more."""
+        """Post nothing more to any chart, and end the timer."""
         with self._lock:
             self._posts = {}
             timer, self._timer = self._timer, None
@@ -69,43 +73,43 @@ class PeerSignals(Observer):
                 timer.join()
 
     def peer_up(self, *, peer: str) -> None:
-        with self._telling:
+        with self._ordering:
             self._up[peer] = None
             self._post(PEER_UP, PeerChange(peer, CONNECTED))
 
     def peer_down(self, *, peer: str, reason: str) -> None:
-        with self._telling:
+        with self._ordering:
             if peer in self._up and reason != STOPPED:
                 self._post(PEER_DOWN, PeerChange(peer, reason))
             self._up.pop(peer, None)
 
     def overflowed(self, *, peer: str, network: str, events: int) -> None:
         if network == self._network:
-            self._tell_overflow(peer, events)
+            self._post_overflow(peer, events)
 
-    def _tell_overflow(self, peer: str, events: int) -> None:
+    def _post_overflow(self, peer: str, events: int) -> None:
         if due := self._overflow.due(peer, events):
             self._post(OUTBOX_OVERFLOW, OutboxOverflow(peer, due))
         else:
-            self._tell_later()
+            self._post_later()
 
-    def _tell_later(self) -> None:
-        """What came too soon may be the last for long, and would stay untold."""
+    def _post_later(self) -> None:
+        """Post what came too soon after the last signal: it may be the last overflow for long."""
         with self._lock:
             if self._timer or not self._posts:
                 return
-            timer = threading.Timer(OVERFLOW_EVERY_S, self._tell_rest)
+            timer = threading.Timer(OVERFLOW_EVERY_S, self._post_rest)
             timer.name, timer.daemon = self._thread_name, True
-            # No thread can be started any more while the interpreter ends.
+            # While the interpreter ends no thread can be started.
             with contextlib.suppress(RuntimeError):
                 timer.start()
                 self._timer = timer
 
-    def _tell_rest(self) -> None:
+    def _post_rest(self) -> None:
         with self._lock:
             self._timer = None
         for peer in self._overflow.waiting:
-            self._tell_overflow(peer, 0)
+            self._post_overflow(peer, 0)
 
     def _post(self, signal: str, payload: object) -> None:
         for post in self._posts.values():

@@ -10,7 +10,7 @@ from miros_mesh.link.ports import QueueSpec
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.wire.identity import Identity
 
-# Whoever stopped reading the snoop stream loses its oldest records, not the broker its memory.
+# A watcher that stopped reading loses the oldest records; the broker does not lose its memory.
 SNOOP_QUEUE_FRAMES = 10_000
 # With full frames these would be gigabytes, and a broker short of memory takes no events either.
 SNOOP_QUEUE_BYTES = 64 * 1024 * 1024
@@ -18,7 +18,7 @@ SNOOP_QUEUE_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class NodeQueues:
-    """The queues of one node."""
+    """Names and describes the queues that one node declares."""
 
     config: MeshConfig
     identity: Identity
@@ -34,7 +34,7 @@ class NodeQueues:
         return exchange_of(f"name.{self.config.node_name}") if self.lasting else None
 
     def of_chart(self, chart: str, rx_routing_key: str) -> QueueSpec:
-        """Where a chart's events wait."""
+        """Return the queue in which a chart's events wait."""
         return QueueSpec(
             name=chart_queue(self.identity.node, chart, rx_routing_key),
             exchange=exchange_of("mesh"),
@@ -47,7 +47,7 @@ class NodeQueues:
         )
 
     def of_repair(self, network: str, routing_key: str) -> QueueSpec:
-        """Where questions for missing events wait, and their answers."""
+        """Return the queue of what other nodes ask for again, and of answers to this one."""
         return QueueSpec(
             name=self._private(network),
             exchange=exchange_of(network),
@@ -57,7 +57,7 @@ class NodeQueues:
         )
 
     def of_watchers(self, network: str) -> QueueSpec:
-        """Where a snoop network's records wait for the node's watchers."""
+        """Return the queue in which a snoop network's records wait for the node's watchers."""
         return QueueSpec(
             name=self._private(network),
             exchange=exchange_of(network),

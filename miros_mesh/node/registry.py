@@ -25,7 +25,7 @@ class Member(Protocol):
         """The settings that it was made of."""
 
     def leave(self, chart: str) -> None:
-        """Forget a chart."""
+        """Forget a chart, which is not delivered to any more."""
 
     def report(self) -> StopReport:
         """Say what has become until now of the events of its charts."""

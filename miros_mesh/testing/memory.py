@@ -30,7 +30,7 @@ class MemoryMesh:
         return MeshConfig(**{"mesh_encryption_key": self._key, "link_factory": self, **settings})
 
     def __call__(self, settings: LinkSettings) -> KombuLink:
-        """Make a node's link."""
+        """Make the link of a node on this mesh."""
         return memory_link(settings, self._store)
 
 

@@ -135,7 +135,7 @@ STEPS = (
     ),
     Step(
         SUBSCRIBER,
-        "charts.delivery:Intake.post",
+        "charts.intake:Intake.post",
         "posts into the FIFO",
         f"Arrivals are posted while fewer than {HIGH_WATER} events wait in the chart's FIFO. That "
         "of miros holds 500 and overwrites without a word when it is full. (Behind a slow chart "

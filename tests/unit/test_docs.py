@@ -39,7 +39,6 @@ def test_every_thread_of_a_node_is_in_the_table_of_threads() -> None:
     assert named == architecture.thread_roles()
 
 
-@pytest.mark.xfail(strict=False, reason="some rooms get their modules in other branches")
 def test_every_module_that_the_page_on_the_architecture_names_is_there() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     named = re.findall(r"`((?:\w+/)*\w+(?:\.py|/))`", page)

@@ -63,7 +63,7 @@ class Lock:
 
 
 def anything(_: Object) -> bool:
-    """Accept every JSON object."""
+    """Accept any JSON object as a file's content."""
     return True
 
 
