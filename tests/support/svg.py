@@ -4,34 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
+from string import Template
 from textwrap import wrap
 
 # How wide a character of each size is, generously: fonts differ from one reader to the next.
 CHARACTER = {"name": 8.0, "small": 6.6}
 LINE = 16
 
-_STYLE = """
-svg { --paper: #ffffff; --ink: #1b1f24; --faint: #57606a; --line: #8c96a1; --box: #e8eef7;
-  --edge: #3f5f8a; --back: #b44d12; }
-@media (prefers-color-scheme: dark) {
-  svg { --paper: #0d1117; --ink: #e6edf3; --faint: #a5aeb8; --line: #59636e; --box: #1a2433;
-    --edge: #7fa3d6; --back: #f0955a; }
+_LIGHT = {
+    "paper": "#ffffff",
+    "ink": "#1b1f24",
+    "faint": "#57606a",
+    "line": "#8c96a1",
+    "box": "#e8eef7",
+    "edge": "#3f5f8a",
+    "back": "#b44d12",
 }
-text { font: 12px sans-serif; fill: var(--faint); dominant-baseline: central; }
-.name { font-size: 14px; font-weight: 600; fill: var(--ink); }
-.code { font-weight: 600; fill: var(--ink); }
+_DARK = {
+    "paper": "#0d1117",
+    "ink": "#e6edf3",
+    "faint": "#a5aeb8",
+    "line": "#59636e",
+    "box": "#1a2433",
+    "edge": "#7fa3d6",
+    "back": "#f0955a",
+}
+_SHAPES = """
+text { font: 12px sans-serif; dominant-baseline: central; }
+.name { font-size: 14px; font-weight: 600; }
+.code { font-weight: 600; }
 .end { text-anchor: end; }
 .middle { text-anchor: middle; }
-.paper { fill: var(--paper); }
-.box { fill: var(--box); stroke: var(--edge); }
-.frame { fill: none; stroke: var(--line); }
-.life { fill: none; stroke: var(--line); stroke-dasharray: 2 4; }
-.line { fill: none; stroke: var(--edge); stroke-width: 1.5; marker-end: url(#tip); }
-.back { fill: none; stroke: var(--back); stroke-width: 1.5; stroke-dasharray: 5 3;
-  marker-end: url(#backtip); }
-.tip { fill: var(--edge); }
-.backtip { fill: var(--back); }
+.frame, .life, .line, .back { fill: none; }
+.life { stroke-dasharray: 2 4; }
+.line { stroke-width: 1.5; marker-end: url(#tip); }
+.back { stroke-width: 1.5; stroke-dasharray: 5 3; marker-end: url(#backtip); }
 """.strip()
+# Spelt out for each, since not every program that shows SVG knows variables.
+_COLOURS = """
+text { fill: $faint; }
+.name, .code { fill: $ink; }
+.paper { fill: $paper; }
+.box { fill: $box; stroke: $edge; }
+.frame, .life { stroke: $line; }
+.line { stroke: $edge; }
+.back { stroke: $back; }
+.tip { fill: $edge; }
+.backtip { fill: $back; }
+""".strip()
+_STYLE = "\n".join(
+    [
+        _SHAPES,
+        Template(_COLOURS).substitute(_LIGHT),
+        "@media (prefers-color-scheme: dark) {",
+        Template(_COLOURS).substitute(_DARK),
+        "}",
+    ]
+)
 _TIP = """<marker id="{0}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7"
  orient="auto"><path class="{0}" d="M0 0L8 4L0 8z"/></marker>"""
 
