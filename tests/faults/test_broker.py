@@ -17,8 +17,6 @@ from support.charts_at_work import Heard, Launch, event
 from support.rabbitmq_server import RabbitServer
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(60)
-
 FROZEN_S = 4.0
 ALARM_S = 3.0
 LARGE = 2_000

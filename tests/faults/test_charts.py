@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 
-import pytest
 from miros import Event
 
 from faults.conftest import settings
@@ -20,7 +19,6 @@ OF_THE_OTHER = 1_000_000
 EACH = 3_000
 
 
-@pytest.mark.timeout(300)
 def test_slow_chart(vhost_url: str, launch: Launch) -> None:
     handled = Handled(pause_s=SLOW_S)
     launch("receiver", settings(vhost_url), handled)
@@ -33,7 +31,6 @@ def test_slow_chart(vhost_url: str, launch: Launch) -> None:
     assert account.perfect, account
 
 
-@pytest.mark.timeout(60)
 def test_stuck_chart_beside_a_healthy_one(vhost_url: str, launch: Launch) -> None:
     freed, stuck, healthy = threading.Event(), Handled(), Handled()
 
@@ -57,7 +54,6 @@ def test_stuck_chart_beside_a_healthy_one(vhost_url: str, launch: Launch) -> Non
     assert after.perfect, after
 
 
-@pytest.mark.timeout(60)
 def test_two_senders_and_two_receivers_at_once(vhost_url: str, launch: Launch) -> None:
     receivers = [Handled(), Handled()]
     for number, handled in enumerate(receivers):

@@ -21,8 +21,6 @@ from miros_mesh.wire.serializer import MsgpackSerializer
 from support.charts_at_work import KEY, Heard, Launch
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(60)
-
 SEED = 20_261_121
 FRAMES = 300
 YEAR_S = 365 * 86_400.0

@@ -15,8 +15,6 @@ from support.charts_at_work import Heard, Launch, event
 from support.rabbitmq_server import RabbitServer
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(60)
-
 HOLE_S = 4.0
 REFUSED_S = 2.0
 DRAIN_S = 1.0

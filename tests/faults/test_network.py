@@ -23,8 +23,6 @@ from support.namespaces import Host, Network, Toll
 from support.rabbitmq_server import RabbitServer
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(120)
-
 STEADY = Path(__file__).with_name("steady.py")
 PER_S = 200
 LONG_S = 20.0

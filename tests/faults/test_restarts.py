@@ -15,8 +15,6 @@ from support.actor import Actor
 from support.charts_at_work import Heard, Launch
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(60)
-
 ROLES = Path(__file__).parent / "roles.py"
 FEW = 200
 MANY = 5_000

@@ -21,8 +21,6 @@ from support.charts_at_work import Heard, Launch, event
 from support.rabbitmq_server import RabbitServer
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(60)
-
 QUEUE = chart_queue("receiver", "receiver", DEFAULT_ROUTING_KEY)
 LAST = 100
 SHORT = 20

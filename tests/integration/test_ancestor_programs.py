@@ -24,8 +24,6 @@ import pytest
 from support.rabbitmq_server import USER, RabbitServer
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(90)
-
 ANCESTOR = Path(__file__).parent / "ancestor"
 TIMER_LIMIT_S = 12.0
 END_LIMIT_S = 30.0

@@ -54,8 +54,6 @@ from support.charts_at_work import (
 from support.rabbitmq_server import HOST, USER, RabbitServer, free_ports
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(30)
-
 PASSWORD = "hush-4711-pass"
 NO_KEY = "hush-4711-this-is-no-fernet-key"
 SECRETS = ("hush-4711", KEY.decode(), OTHER_KEY.decode(), "rabbit:rabbit")

@@ -27,8 +27,6 @@ from support.charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, Record
 from support.rabbitmq_server import PASSWORD, USER, RabbitServer
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(60)
-
 BURST = 5000
 HANDLER_S = 0.0005
 FIFO_PLACES = 500

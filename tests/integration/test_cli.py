@@ -27,8 +27,6 @@ from support.lan_guard import VARIABLE
 from support.rabbitmq_server import HOST, USER, RabbitServer, free_ports
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(60)
-
 COMMAND = str(Path(sys.executable).with_name("miros-mesh"))
 PASSWORD = "hush-4711-pass"
 SECRETS = ("hush-4711", KEY.decode(), "peter:rabbit", ":rabbit@")

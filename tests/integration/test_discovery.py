@@ -23,8 +23,6 @@ from support.name_server import name_server
 from support.rabbitmq_server import PASSWORD, USER, Loopback, RabbitServer, free_ports
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(120)
-
 
 class Diary(Observer):
     """What discovery and the publishers told."""

@@ -19,8 +19,6 @@ from support.rabbitmq_server import HOST, PASSWORD, USER, RabbitServer, free_por
 from support.tls import Files, certificates
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(90)
-
 COMMAND = str(Path(sys.executable).with_name("miros-mesh"))
 OTHER_HOST, UNNAMED_HOST, IPV6 = "127.0.0.2", "127.0.0.3", "::1"
 

@@ -12,8 +12,6 @@ from support.actor import Actor
 from support.charts_at_work import KEY, Launch, Recorder, event
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(90)
-
 PROGRAM = Path(__file__).parent / "programs" / "forking.py"
 
 

@@ -22,8 +22,6 @@ from support.charts_at_work import KEY, Ground, Heard, Launch, event, node_of
 from support.rabbitmq_server import RabbitServer
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(60)
-
 DYING = Path(__file__).with_name("programs") / "dying.py"
 
 Ask = Callable[[str], tuple[int, list[str]]]

@@ -27,8 +27,6 @@ from support.charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, alone,
 from support.rabbitmq_server import free_ports
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(60)
-
 LIMIT_S = 15.0
 
 

@@ -23,8 +23,6 @@ from support.prometheus_server import LIMIT_S, Prometheus, PrometheusError, find
 from support.rabbitmq_server import HOST, PASSWORD, USER, RabbitServer, free_ports
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(120)
-
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "miros_mesh.rules.yml"
 DASHBOARD = json.loads((DEPLOY / "grafana" / "miros_mesh.json").read_text())

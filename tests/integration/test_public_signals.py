@@ -29,8 +29,6 @@ from support.charts_at_work import KEY, Heard, Launch, Recorder, event, node_of
 from support.rabbitmq_server import RabbitServer
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(90)
-
 HEARTBEAT_S = 2.0
 BACK_LIMIT_S = 30.0
 QUICK = {"heartbeat_interval_s": HEARTBEAT_S, "connect_timeout_s": 1.0}

@@ -23,8 +23,6 @@ from miros_mesh.wire.keyring import KeyRing
 from support.charts_at_work import KEY, Ground, Heard, Recorder, alone, event, node_of, publish
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(60)
-
 QUEUE = chart_queue("receiver", "receiver", DEFAULT_ROUTING_KEY)
 FEW = 20
 # Above the largest frame of a node of these settings, if all of it went in one.

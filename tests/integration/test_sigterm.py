@@ -16,8 +16,6 @@ from support.actor import Actor
 from support.charts_at_work import KEY, Heard, Launch, Recorder
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(120)
-
 PROGRAM = Path(__file__).parent / "programs" / "until_sigterm.py"
 END_LIMIT_S = 30.0
 

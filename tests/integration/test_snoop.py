@@ -32,8 +32,6 @@ from support.charts_at_work import (
 )
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(60)
-
 PROGRAM = Path(__file__).parent / "programs" / "outer_inner.py"
 OWN, OTHER, RESET = "\x1b[94m", "\x1b[95m", "\x1b[0m"
 STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}")

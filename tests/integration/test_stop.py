@@ -20,8 +20,6 @@ from support.charts_at_work import KEY, Ground, Heard, Launch, Recorder, event, 
 from support.ports_in_hand import Shelf
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def held(chart: NetworkedActiveObject) -> Any:
     """The publisher of a chart that has sent something; it sends nothing more from now on."""

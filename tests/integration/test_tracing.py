@@ -23,8 +23,6 @@ from miros_mesh.testing.memory import MemoryMesh
 from support.charts_at_work import Ground, Heard, Launch, event, node_of
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(60)
-
 
 class Spans:
     """What was ended, by name."""

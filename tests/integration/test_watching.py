@@ -40,8 +40,6 @@ from support.charts_at_work import (
 from support.rabbitmq_server import RabbitServer
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(90)
-
 COMMAND = str(Path(sys.executable).with_name("miros-mesh"))
 LIMIT_S = 30.0
 OTHER, RESET = "\x1b[95m", "\x1b[0m"

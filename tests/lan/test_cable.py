@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from lan.hosts import LIMIT_S, A, B, C, Node, Street
 from support.waiting import wait_until
-
-pytestmark = pytest.mark.timeout(90)
 
 PER_S = 200
 # Two missed heartbeats and a dead attempt to connect need not take a minute.

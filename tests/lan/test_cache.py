@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 import time
 
-import pytest
-
 from lan.hosts import LIMIT_S, A, B, C, Node, Street, all_hear_each_other
 from support.waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
 
 # Of the 253 other addresses of a /24.
 MOST_OF_THEM = 200

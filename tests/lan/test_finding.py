@@ -22,8 +22,6 @@ from lan.hosts import (
 from lan.resident import ANCESTOR, TIMER
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(60)
-
 END = "time.sleep(20)"
 # A host that starts alone hears no other until all are found; and timers that fire at once collide.
 SOON = "random.uniform(1, 4)"

@@ -10,8 +10,6 @@ import pytest
 from lan.hosts import LINK_LOCAL, RFC_4193, A, B, Street, hear
 from support.namespaces import INTERFACE
 
-pytestmark = pytest.mark.timeout(60)
-
 SPEAK = "import socket, sys; socket.create_connection((sys.argv[1], 5672), 5).close()"
 
 

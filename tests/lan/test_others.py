@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-
 from lan.hosts import (
     LIMIT_S,
     OTHER_PASSWORD,
@@ -22,8 +20,6 @@ from lan.hosts import (
 from miros_mesh.wire.keyring import generate_key
 from support.rabbitmq_server import PASSWORD, USER
 from support.waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
 
 WEB_SERVER = """
 import socket
