@@ -102,7 +102,9 @@ class Channel(virtual.Channel):
         traits = definitions.Traits(
             durable=durable, auto_delete=auto_delete, arguments=arguments or {}
         )
-        self.store.change(definitions.declare_exchange, exchange, type or "direct", traits)
+        wanted = (exchange, type or "direct", traits)
+        if not self.store.ask(definitions.has_exchange, *wanted):
+            self.store.change(definitions.declare_exchange, *wanted)
 
     def exchange_delete(self, exchange: str, if_unused: bool = False, **_: Any) -> None:
         """Delete an exchange; unlike Kombu's virtual ones, leave its queues alone."""

@@ -117,6 +117,12 @@ def declare_exchange(run: sqlite3.Connection, name: str, kind: str, traits: Trai
         raise _differs("exchange", name)
 
 
+def has_exchange(run: sqlite3.Connection, name: str, kind: str, traits: Traits) -> bool:
+    """Tell whether there is just this exchange, so that no transaction is needed to declare it."""
+    query = "SELECT 1 FROM exchanges WHERE name = ? AND kind = ? AND traits = ?"
+    return run.execute(query, (name, kind, str(traits))).fetchone() is not None
+
+
 def require_exchange(run: sqlite3.Connection, name: str) -> None:
     """Raise `NotFound` if there is none of this name."""
     if not run.execute("SELECT 1 FROM exchanges WHERE name = ?", (name,)).fetchone():

@@ -54,7 +54,8 @@ class _ForkBarrier:
         if not self._depth.value:
             with self._changed:
                 self._inside -= 1
-                self._changed.notify_all()
+                if self._closing:
+                    self._changed.notify_all()
 
     def close(self) -> None:
         with self._changed:

@@ -54,6 +54,8 @@ class StoreTransport(virtual.Transport):
         self._subscriptions: dict[int, Subscription] = {}
         self._ready: OrderedDict[Subscription, None] = OrderedDict()
         self._hungry: dict[Subscription, None] = {}
+        # Whether this connection has rung its own doorbell since it was silenced.
+        self._rung = False
         # Of the last look; see `News`.
         self._losses: int | None = None
 
@@ -123,22 +125,27 @@ class StoreTransport(virtual.Transport):
     def settle(self, places: list[Place]) -> None:
         """Acknowledge handled messages; has a drain follow if that made work for one."""
         self.acknowledgements.add(places)
-        self._drain_follows(places)
+        self._go_on(places)
 
     def refuse(self, places: list[Place]) -> None:
         """Reject messages for good; has a drain follow if that made work for one."""
         self.store.refuse(places)
-        self._drain_follows(places)
+        self._go_on(places)
 
     def attend(self, queue: int) -> None:
         """Look at the reader of a queue again; has a drain follow if there is work for one."""
         if (subscription := self._subscriptions.get(queue)) and self._sort(subscription):
-            self.store.doorbell.ring()
+            self._have_a_drain_follow()
 
-    def _drain_follows(self, places: list[Place]) -> None:
+    def _go_on(self, places: list[Place]) -> None:
         for queue in {queue for queue, _ in places}:
             self.attend(queue)
         if self._acknowledgements:
+            self._have_a_drain_follow()
+
+    def _have_a_drain_follow(self) -> None:
+        if not self._rung:
+            self._rung = True
             self.store.doorbell.ring()
 
     def _sort(self, subscription: Subscription) -> bool:
@@ -158,10 +165,11 @@ class StoreTransport(virtual.Transport):
             return True
         # Silence first: a publisher that commits after our look rings again.
         self.store.doorbell.silence()
+        self._rung = False
         self._look()
         if self._ready:
             # More may be ready than this call delivers, and a caller may select before the next.
-            self.store.doorbell.ring()
+            self._have_a_drain_follow()
         return self._hand_out()
 
     def _look(self) -> None:
@@ -214,7 +222,7 @@ class StoreTransport(virtual.Transport):
     def _collect(self, connection: object) -> None:
         """Let go without touching the store, which may be another process's, or broken."""
         store, self._store, self._acknowledgements = self._store, None, None
-        self._losses = None
+        self._losses, self._rung = None, False
         for known in (self._subscriptions, self._ready, self._hungry):
             known.clear()
         for channel in list(self.channels):

@@ -51,9 +51,14 @@ class Upkeep:
         if at_once or now >= self._next:
             self._next = now + PERIOD_S
             self._database.require_place()
-            self._bury_the_dead()
-            self._drop_the_expired()
-            self._forget_the_old()
+            doorbells, overdue = self._database.ask(_state)
+            for doorbell in doorbells:
+                if not self._answers(doorbell):
+                    self.bury(doorbell)
+            if overdue:
+                with self._database.write() as run:
+                    _drop_the_expired(run)
+                    run.execute(_FORGET, (time.time(),))
 
     def bury(self, doorbell: str) -> None:
         """Drop what a doorbell owns, and free what it consumes: its connection is closed or dead.
@@ -65,28 +70,21 @@ class Upkeep:
                 _drop_owned(run, doorbell)
                 _free_consumed(run, doorbell)
 
-    def _bury_the_dead(self) -> None:
-        for (doorbell,) in self._database.read("SELECT address FROM doorbells"):
-            if not self._answers(doorbell):
-                self.bury(doorbell)
 
-    def _drop_the_expired(self) -> None:
-        now = time.monotonic()
-        if self._database.read(_FROM_BEFORE_A_RESTART, now):
-            with self._database.write() as run:
-                for (queue,) in run.execute(_FROM_BEFORE_A_RESTART, (now,)).fetchall():
-                    run.execute("UPDATE queues SET used_at = ? WHERE id = ?", (now, queue))
-        if self._database.read(_EXPIRED, now):
-            with self._database.write() as run:
-                for (queue,) in run.execute(_EXPIRED, (now,)).fetchall():
-                    drop_queue(run, queue)
+def _state(run: sqlite3.Connection) -> tuple[list[str], bool]:
+    """Read all doorbells, and whether a queue or a message has outlived its time."""
+    doorbells = [address for (address,) in run.execute("SELECT address FROM doorbells")]
+    now = time.monotonic()
+    questions = ((_EXPIRED, now), (_FROM_BEFORE_A_RESTART, now), (_ANY_OLD, time.time()))
+    return doorbells, any(run.execute(query, (at,)).fetchone() for query, at in questions)
 
-    def _forget_the_old(self) -> None:
-        """Remove messages that are older than their queue allows."""
-        now = time.time()
-        if self._database.read(_ANY_OLD, now):
-            with self._database.write() as run:
-                run.execute(_FORGET, (now,))
+
+def _drop_the_expired(run: sqlite3.Connection) -> None:
+    now = time.monotonic()
+    for (queue,) in run.execute(_FROM_BEFORE_A_RESTART, (now,)).fetchall():
+        run.execute("UPDATE queues SET used_at = ? WHERE id = ?", (now, queue))
+    for (queue,) in run.execute(_EXPIRED, (now,)).fetchall():
+        drop_queue(run, queue)
 
 
 def _drop_owned(run: sqlite3.Connection, doorbell: str) -> None:
