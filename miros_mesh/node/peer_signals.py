@@ -41,7 +41,6 @@ class PeerSignals(Observer):
         # those of its start and the later ones in their order. Reentrant: a chart that is posted to
         # may start another one. Taken before `_lock`, never inside it.
         self._ordering = threading.RLock()
-        # Replaced as a whole, so that posting needs no lock.
         self._posts: dict[str, Post] = {}
         self._timer: threading.Timer | None = None
         # Guards the two above.
@@ -52,7 +51,7 @@ class PeerSignals(Observer):
         """Post to a chart that has started, first the peers that are up, but for home."""
         with self._ordering:
             with self._lock:
-                self._posts = {**self._posts, chart: post}
+                self._posts[chart] = post
             for peer in self._up:
                 if peer != self._home:
                     post(PEER_UP, PeerChange(peer, CONNECTED))
@@ -60,12 +59,12 @@ class PeerSignals(Observer):
     def unsubscribe(self, chart: str) -> None:
         """Post nothing more to a chart, which ends."""
         with self._lock:
-            self._posts = {name: post for name, post in self._posts.items() if name != chart}
+            self._posts.pop(chart, None)
 
     def close(self) -> None:
         """Post nothing more to any chart, and end the timer."""
         with self._lock:
-            self._posts = {}
+            self._posts.clear()
             timer, self._timer = self._timer, None
         if timer:
             timer.cancel()
@@ -112,5 +111,8 @@ class PeerSignals(Observer):
             self._post_overflow(peer, 0)
 
     def _post(self, signal: str, payload: object) -> None:
-        for post in self._posts.values():
+        # A copy: what is posted to may start or stop a chart.
+        with self._lock:
+            posts = list(self._posts.values())
+        for post in posts:
             post(signal, payload)
