@@ -1,10 +1,12 @@
 """Statecharts that find brokers and never connect to one: `Discovery` starts and stops them.
 
 Each chart runs on a thread of its own, handles one event at a time and waits for nothing: what
-blocks runs on `threads` and comes back as an event. So a chart needs no lock for its fields. Locks
-are in what several threads share: `threads`, `refused_brokers`, `sources.alien_gate`,
-`sources.tcp_scanner`. None of these locks is taken while another of them is held; that of the gate
-is held while a hook of the observer runs.
+blocks runs on `threads` and comes back as an event. So a chart needs no lock for its fields. (Only
+the entry of its first state runs on the thread that makes it, before its own begins.)
+
+Locks are in what several threads share: each mailbox, `threads`, `refused_brokers`,
+`sources.alien_gate`, `sources.tcp_scanner`. None of these is taken while another of them is held;
+that of the gate is held while a hook of the observer runs.
 """
 
 from miros_mesh.address import Endpoint

@@ -18,7 +18,8 @@ from typing import Final
 
 import netifaces
 
-# What a search of the local network looks at; the kernel has places for as many neighbours.
+# What a search of the local network looks at; the kernel has places for as many neighbours
+# (`net.ipv4.neigh.default.gc_thresh3`, unless the host sets another number).
 MOST_CANDIDATES: Final = 1024
 LAN_VARIABLE: Final = "MIROS_MESH_LAN"
 
@@ -35,12 +36,14 @@ def lan_is_off(environ: Mapping[str, str] = os.environ) -> bool:
 
     An unknown word forbids it too: a misspelt `off` must send nothing.
     """
+    # Read at each call, not at import: what a program or a test sets later counts.
     return environ.get(LAN_VARIABLE, "").strip().lower() not in _ON
 
 
 def own_networks() -> dict[str, tuple[IPv4Interface, ...]]:
     """Return this host's IPv4 addresses with their networks, by interface, loopback included."""
     return {
+        # The kernel is asked at each call: a host may join a network while a node runs.
         interface: found
         for interface in netifaces.interfaces()
         if (found := _addresses(netifaces.ifaddresses(interface)))
@@ -61,6 +64,7 @@ def own_addresses() -> frozenset[str]:
 
 def with_own(addresses: frozenset[str], own: frozenset[str]) -> frozenset[str]:
     """Return a broker's addresses; if one is of this host, with all others that this host has."""
+    # So a broker that is listed at loopback and found at this host's address is one.
     here = any(each in own or is_loopback(each) for each in addresses)
     return addresses | own if here else addresses
 
@@ -80,6 +84,7 @@ def working_address() -> str:
     """
     own = [IPv4Address(each.ip) for found in own_networks().values() for each in found]
     outside = [ip for ip in own if not ip.is_loopback]
+    # A private one first: other nodes look at no other that this one claims.
     best = [ip for ip in outside if is_rfc_1918(ip)] + outside
     return str(best[0]) if best else "127.0.0.1"
 
@@ -117,6 +122,7 @@ def is_rfc_1918(address: IPv4Address) -> bool:
 
 def _addresses(families: Mapping[int, list[dict[str, str]]]) -> tuple[IPv4Interface, ...]:
     return tuple(
+        # An entry without a netmask names no network that could be searched.
         IPv4Interface(f"{entry['addr']}/{entry['netmask']}")
         for entry in families.get(netifaces.AF_INET, ())
         if "addr" in entry and "netmask" in entry
@@ -124,5 +130,7 @@ def _addresses(families: Mapping[int, list[dict[str, str]]]) -> tuple[IPv4Interf
 
 
 def _ipv6(entry: Mapping[str, str]) -> IPv6Interface:
+    # netifaces writes `ffff:ffff:ffff:ffff::/64`, and the interface behind the address:
+    # `fe80::1%eth0`. Without a netmask the address is a network of its own.
     prefix = entry.get("netmask", "").rpartition("/")[2] or "128"
     return IPv6Interface(f"{entry['addr'].partition('%')[0]}/{prefix}")

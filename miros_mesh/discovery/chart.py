@@ -24,6 +24,8 @@ EXIT: Final = "EXIT_SIGNAL"
 
 # A handler returns at once, so a chart that takes longer hangs.
 JOIN_TIMEOUT_S = 5.0
+# miros' default. Its fabric keeps no order among events of one priority (a heap of them), so no
+# chart may rely on the order of two publications.
 _PUBLISH_PRIORITY = 1000
 
 Handler = TypeVar("Handler", bound=Callable[..., str | None])
@@ -43,6 +45,7 @@ def on(state: str, signal: str, *, to: str | tuple[str, ...] = ()) -> Callable[[
     targets = (to,) if isinstance(to, str) else to
 
     def declare(handler: Handler) -> Handler:
+        # Python applies the innermost decorator first; in front, they stand as they are written.
         vars(handler).setdefault("reactions", []).insert(0, Reaction(state, signal, targets))
         return handler
 
@@ -84,10 +87,14 @@ class DiscoveryChart(SafeChart, Factory):
         self.live_trace = live_trace
         self.live_spy = live_spy
         self.threads = threads or DiscoveryThreads(self.origin)
+        # A chart made alone, as in a test or a program, has threads of its own and ends them.
         self._owns_threads = threads is None
-        # The alarm of each signal that `later` posts; changed on the chart's thread.
+        # The alarm of each signal that `later` posts. Changed on the chart's thread; `dismiss`, on
+        # any thread, copies it in one step.
         self._alarms: dict[str, Alarm] = {}
+        # Lines for the live trace that the present step has noted; the chart's thread only.
         self._notes: list[str] = []
+        # miros has made one queue under these two names; ours takes the place of both.
         self.queue = self.locking_deque = DiscoveryMailbox(name, self.origin)
 
     @property
@@ -116,9 +123,14 @@ class DiscoveryChart(SafeChart, Factory):
         for state, parent in self.NEST:
             around = self.states[parent].state_method if parent else None
             self.nest(self.states[state].state_method, parent=around)
+        # Before the start: the first entry makes charts and asks them, and they may answer before
+        # this chart's thread runs.
         for signal in self.HEARS:
             self.subscribe(Event(signal=signal))
+        # Runs the entry of the first state in here, on the caller's thread, and only then starts
+        # the chart's own. So a constructor sets every field before it calls this.
         self.start_at(self.states[self.NEST[0][0]].state_method)
+        # miros names it after the chart alone; two nodes have charts of the same names.
         if self.thread:
             self.thread.name = f"{self.threads.prefix}-{self.name}"
             self.threads.enlist(self.thread)
@@ -135,6 +147,8 @@ class DiscoveryChart(SafeChart, Factory):
         """Publish a signal to every chart that hears it. Raises `ValueError` for any other."""
         if event.signal_name not in self.PUBLISHES:
             raise ValueError(f"{type(self).__name__} does not declare {event.signal_name}")
+        # The line that miros' own `publish` writes into the spy. That one publishes nothing from a
+        # chart that is not instrumented, and during `start_at` waits for the chart's thread.
         self.scribble(f"PUBLISH:({event.signal_name}, PRIORITY:{priority or _PUBLISH_PRIORITY})")
         self.fabric.publish(event, priority or _PUBLISH_PRIORITY)
 
@@ -151,10 +165,14 @@ class DiscoveryChart(SafeChart, Factory):
 
     def tell(self, signal: str, payload: Any = None) -> bool:
         """Post an event, from any thread; False when the chart has stopped, or is flooded."""
+        # Straight into the mailbox: what a thread found out is for this one chart, and the fabric
+        # would not keep its order.
         return self.queue.put(Event(signal=signal, payload=payload)) is None
 
     def later(self, signal: str, seconds: float, payload: Any = None) -> None:
         """Post an event in so many seconds, in place of one that waits under the same signal."""
+        # The one before may have been posted a moment ago, in spite of this: a handler has to bear
+        # an alarm that is outdated.
         self.cancel(signal)
         self._alarms[signal] = self.threads.timer.after(seconds, lambda: self.tell(signal, payload))
 
@@ -169,7 +187,10 @@ class DiscoveryChart(SafeChart, Factory):
             self._notes.append(str(content))
 
     def dismiss(self) -> None:
-        """Begin to stop, without waiting: the chart handles no further event."""
+        """Begin to stop, without waiting: the chart handles one more event at most."""
+        # In this order: nothing comes from the fabric, no alarm is added, miros' loop finds its
+        # flag cleared, and an event wakes it to look. Where a full mailbox loses that event, there
+        # are others to wake for.
         fabric.unsubscribe(self.fabric, self.queue)
         for alarm in list(self._alarms.values()):
             alarm.cancel()
@@ -179,10 +200,13 @@ class DiscoveryChart(SafeChart, Factory):
     def stop(self) -> None:
         """Stop the chart, its alarms, and the charts that it made; from any thread, also again."""
         self.dismiss()
+        # Not for itself: a handler that stops its own chart would wait for its own end.
         if self.thread and self.thread is not threading.current_thread():
             self.thread.join(JOIN_TIMEOUT_S)
+        # After the join. What is posted from here on is returned to the caller, which releases it.
         for event in self.queue.close():
             self.left_unhandled(event)
+        # Last: until its thread has ended, the chart may have made further ones.
         self.stop_children()
         if self._owns_threads:
             self.threads.stop()
@@ -195,11 +219,13 @@ class DiscoveryChart(SafeChart, Factory):
 
     def _died(self, error: BaseException) -> None:
         fabric.unsubscribe(self.fabric, self.queue)
+        # The charts that it made go on until `stop`; what they publish is no longer heard here.
         self.observer.chart_died(chart=self.name, error=error)
 
     def next_rtc(self) -> bool:
         """Run one event to completion (miros calls it)."""
         taken = super().next_rtc()
+        # Only now: miros prints the line of a step when the step has ended.
         notes, self._notes = self._notes, []
         for line in notes:
             self.live_trace_callback(line)
@@ -210,6 +236,7 @@ def _problems(chart: type[DiscoveryChart]) -> Iterator[str]:
     """Yield what is wrong with the declarations of a kind of chart."""
     states: list[str] = []
     for state, parent in chart.NEST:
+        # Named before, so no state is inside itself, and the first one is inside none.
         if parent is not None and parent not in states:
             yield f"NEST puts {state!r} into {parent!r}, which it does not name before"
         states.append(state)
@@ -233,6 +260,7 @@ def _answer(
         if target is None:
             return return_status.HANDLED
         if target not in reaction.to:
+            # Ends the chart: what is declared is what docs/discovery.md and the tests show.
             raise ValueError(f"{handler.__name__} does not declare that it leads to {target}")
         return chart.trans(chart.states[target].state_method)
 

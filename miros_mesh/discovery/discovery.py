@@ -44,7 +44,10 @@ class Discovery:
         self._scanner = scanner
         self._name_service = name_service
         self._refusals = refusals
+        # Made here and handed to the chart, so that `stop` joins them even if `start` failed.
         self._threads = DiscoveryThreads(settings.node)
+        # Set once, by `start`. Other threads read it; what they say before that is dropped, and no
+        # broker is found so early: the chart's own thread begins last.
         self._chart: ProducerFactoryChart | None = None
 
     @property
@@ -74,6 +77,7 @@ class Discovery:
             self._chart.stop()
         # After the charts: no chart takes a probe that is ended here for a verdict.
         self._probe.stop()
+        # Last: what its threads wait for has been ended above, so they can be joined.
         self._threads.stop(timeout_s)
 
     def peer_up(self, endpoint: Endpoint) -> None:
@@ -91,11 +95,13 @@ class Discovery:
 
         May be called for each of its frames: it is cheap and bounded.
         """
+        # There is no such chart where the policy is to ignore them.
         if self._chart and self._chart.aliens:
             self._chart.aliens.spoke(claim)
 
     def evaluate_hosts_file(self) -> None:
         """Read the hosts files and scout their hosts now."""
         if self._chart:
+            # A signal of programs: no chart declares that it publishes it.
             event = Event(signal=EVALUATE_HOSTS_FILE, payload=RequestPayload(self.settings.origin))
             self._chart.fabric.publish(event)

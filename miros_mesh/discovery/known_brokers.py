@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from miros_mesh.address import Endpoint
 
+# Each costs the node a publisher: a thread, a connection, an outbox.
 MOST_PEERS = 1024
 
 
@@ -47,6 +48,7 @@ class KnownBrokers:
 
     def __init__(self, home: Iterable[Endpoint], forget_after_s: float) -> None:
         self._home = [Known(endpoint, {endpoint: frozenset({endpoint.host})}) for endpoint in home]
+        # Other threads read both without a lock: this list is replaced, or grows at its end.
         self._known: list[Known] = []
         self._forget_after_s = forget_after_s
 
@@ -58,6 +60,7 @@ class KnownBrokers:
     def at_home(self, addresses: Mapping[Endpoint, frozenset[str]]) -> None:
         """Note every address of the home brokers."""
         for known in self._home:
+            # One that was not looked up keeps the addresses that it had.
             known.seen(known.endpoint, addresses.get(known.endpoint, frozenset()))
 
     def strike(self, endpoint: Endpoint) -> None:
@@ -77,6 +80,7 @@ class KnownBrokers:
         """Note that a broker was found; whether it is a new one."""
         seen = frozenset(addresses) or frozenset({endpoint.host})
         known = self._find(endpoint, seen)
+        # One too many is not noted, and is new again when the next search finds it.
         if known is None and len(self._known) < MOST_PEERS:
             self._known.append(Known(endpoint, {endpoint: seen}))
             return True
@@ -87,6 +91,7 @@ class KnownBrokers:
 
     def dead(self, endpoint: Endpoint, now: float) -> None:
         """Note that a search got no answer; ignored while the node is connected to the broker."""
+        # By its text alone: a host without an answer is not looked up.
         known = self._find(endpoint, frozenset({endpoint.host}))
         if known and known.dead_since is None and not known.connected:
             known.dead_since = now
@@ -101,6 +106,7 @@ class KnownBrokers:
         """Note that the node's connection to a broker broke: it is dead from now on."""
         if known := self._find(endpoint, frozenset({endpoint.host})):
             known.connected = False
+            # The first moment stands: a search may have found it dead before.
             known.dead_since = now if known.dead_since is None else known.dead_since
 
     def forget_dead(self, now: float) -> list[Endpoint]:
@@ -110,6 +116,7 @@ class KnownBrokers:
             for known in self._known
             if known.dead_since is not None and known.dead_since + self._forget_after_s <= now
         ]
+        # A new list: one that shrinks would hide a broker from a thread that walks along it.
         self._known = [known for known in self._known if known not in lost]
         return [known.endpoint for known in lost]
 
@@ -124,6 +131,7 @@ class KnownBrokers:
         for known in all_known:
             if known.endpoint == endpoint:
                 return known
+        # Then by address; two brokers of one host are told apart by their ports.
         for known in all_known:
             if known.endpoint.port == endpoint.port and known.addresses & addresses:
                 return known

@@ -25,6 +25,7 @@ class DiscoveryMailbox(Mailbox):
 
     def put(self, item: Any, *, displace: bool = False) -> Any | None:
         """Post an event at the end, and return it if it has no place or is another node's."""
+        # Before the lock is taken: the fabric offers every event of every node of the process.
         if origin_of(item) not in (None, self._origin):
             return item
         return super().put(item, displace=displace)
@@ -32,6 +33,7 @@ class DiscoveryMailbox(Mailbox):
     def _has_place(self) -> bool:
         has_place = super()._has_place()
         if not (has_place or self._closed or self._overflowed):
+            # Set once, so that the log is written only once while the lock is held.
             self._overflowed = True
             logger.warning(
                 "chart %s of discovery is flooded: further events are lost; said once", self._chart
@@ -42,6 +44,7 @@ class DiscoveryMailbox(Mailbox):
 def origin_of(event: Event) -> str | None:
     """Return the token of the node that an event is for; None when it is for every node."""
     payload = event.payload
+    # The ancestor's programs publish dictionaries.
     if isinstance(payload, Mapping):
         return payload.get("origin")
     return getattr(payload, "origin", None) or None

@@ -76,12 +76,15 @@ class ProducerFactoryChart(DiscoveryChart):
         self._names = name_service or SystemNames()
         self._resolver = Resolver(self._names, self.threads.lookups, settings.port, settings.home)
         self._refusals = RefusedBrokers() if refusals is None else refusals
+        # Changed on this chart's thread; `is_known` and `is_connected` are called on others.
         self._known = KnownBrokers(settings.home, settings.peer_forget_after_s)
         self._gate = AlienGate(settings.port, is_known=self._known.is_known, observer=self.observer)
+        # In the order in which they happened. The node is told a copy, on another thread.
         self._changes: list[Change] = []
         self._tries = 0
         # Whether `ips_discovered` is posted: a second one would tell the node the same again.
         self._announced = False
+        # Both are filled by the first entry, before this chart's own thread starts.
         self.children: list[DiscoveryChart] = []
         self.aliens: AlienChart | None = None
         self.begin()
@@ -102,6 +105,8 @@ class ProducerFactoryChart(DiscoveryChart):
         if problem := payload_problem(event.payload):
             logger.error("a CONNECTION_DISCOVERY is ignored: %s", problem)
         else:
+            # A name may take seconds. Two of them may end in either order: the next search of the
+            # source puts right what that mixes up.
             self._look_up(event.payload)
 
     def _look_up(self, discovery: ConnectionDiscoveryPayload) -> None:
@@ -116,6 +121,7 @@ class ProducerFactoryChart(DiscoveryChart):
         if isinstance(resolved, Exception):
             logger.error("a CONNECTION_DISCOVERY is ignored: its look-up failed", exc_info=resolved)
             return
+        # First: what is home under another name is then recognised, and is no peer.
         self._known.at_home(resolved.home)
         for endpoint, addresses in resolved.hosts.items():
             if self._known.alive(endpoint, addresses):
@@ -127,6 +133,8 @@ class ProducerFactoryChart(DiscoveryChart):
 
     @on("producer_discovery", "peer_up")
     def peer_up(self, event: Event) -> None:
+        # Not deferred while the node is told: the publisher that `found` has just made says it, and
+        # it changes nothing that the node is being told.
         self._known.connected(event.payload)
         self._expect_losses()
 
@@ -138,6 +146,7 @@ class ProducerFactoryChart(DiscoveryChart):
     @on("producer_discovery", "forget_dead")
     def forget_dead(self, _: Event) -> None:
         for endpoint in self._known.forget_dead(time.monotonic()):
+            # It may have been adopted; the node that claimed it may claim it again.
             self._gate.lost(endpoint)
             self._changes.append(Change(endpoint, found=False))
         self._expect_losses()
@@ -151,10 +160,12 @@ class ProducerFactoryChart(DiscoveryChart):
     @on("post_to_queue", "hosts_resolved")
     @on("post_to_queue", "forget_dead")
     def not_while_busy(self, event: Event) -> None:
+        # They lead to changes, and `node_told` puts what the node has not taken in their place.
         self.defer(event)
 
     @on("post_to_queue", EXIT)
     def post_to_queue_exit(self, _: Event) -> None:
+        # `recall` posts at the end of the mailbox, so they keep their order.
         while self.defer_queue:
             self.recall()
 
@@ -168,8 +179,11 @@ class ProducerFactoryChart(DiscoveryChart):
 
     @on("refactor_producers", ENTRY)
     def refactor_producers_entry(self, _: Event) -> None:
+        # What is told now is all that `_changes` has: a later change is announced anew.
         self._announced = False
         changes = tuple(self._changes)
+        # One call at a time, as `PeerSink` promises: the next one is begun after `node_told` only.
+        # And apart from the network's threads, which dead hosts may hold.
         self.threads.local.run(
             lambda: self._tell_node(changes), lambda left: self.tell("node_told", left)
         )
@@ -180,6 +194,7 @@ class ProducerFactoryChart(DiscoveryChart):
         self._tries = self._tries + 1 if self._changes else 0
         if self._tries >= MOST_TRIES:
             self._give_up()
+        # A retry enters the state anew, with what is left.
         if self._changes:
             self.later("ips_discovered", between(*RETRY_S))
         else:
@@ -193,6 +208,7 @@ class ProducerFactoryChart(DiscoveryChart):
         wanted = self.settings.sources
         if "manual" in wanted:
             self.children.append(self._manual())
+        # MIROS_MESH_LAN is stronger than any setting.
         if "lan" in wanted and not lan_is_off():
             self.children.append(self._lan())
         if "dns" in wanted:
@@ -220,6 +236,7 @@ class ProducerFactoryChart(DiscoveryChart):
 
     def _lan(self) -> LanChart:
         settings = self.settings
+        # Candidates are asked for at each scan: networks and neighbours change.
         scanner = self._scanner or TcpScanner(
             settings.port, lambda: lan_candidates(ipv6=settings.ipv6)
         )
@@ -266,6 +283,7 @@ class ProducerFactoryChart(DiscoveryChart):
         left: list[Change] = []
         for change in changes:
             try:
+                # Found, then lost, then found: for one broker the order is what counts.
                 if all(change.endpoint != each.endpoint for each in left):
                     (self._sink.found if change.found else self._sink.lost)(change.endpoint)
                 else:
@@ -282,6 +300,8 @@ class ProducerFactoryChart(DiscoveryChart):
                 change.endpoint,
                 MOST_TRIES,
             )
+            # Else the next search would find it known, and the node would never hear of it. One
+            # that was lost is struck already.
             self._known.strike(change.endpoint)
         self._changes = []
         self._tries = 0
@@ -292,6 +312,7 @@ class ProducerFactoryChart(DiscoveryChart):
             self.post_fifo(Event(signal="ips_discovered"))
 
     def _expect_losses(self) -> None:
+        # One alarm for all, for the first that will be lost; set anew whenever that may change.
         end = self._known.next_end()
         if end is None:
             self.cancel("forget_dead")

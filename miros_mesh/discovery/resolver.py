@@ -46,9 +46,12 @@ class Resolver:
         """Look every name up, for some seconds at most; an entry that is no host is logged."""
         own = own_addresses()
         found, home = tuple(self._parsed(discovery, "hosts")), self._home
+        # Home each time too: its name may stand for another address by now.
         addresses = self._addresses_of((*found, *home))
         return Resolved(
             hosts={endpoint: addresses[endpoint] for endpoint in found},
+            # Not looked up: they are known by the name under which they were found, and a dead name
+            # could cost the whole wait.
             dead=tuple(self._parsed(discovery, "dead")),
             home={endpoint: with_own(addresses[endpoint], own) for endpoint in home},
         )
@@ -73,10 +76,12 @@ class Resolver:
         """Return each host with its addresses; a name whose look-up fails stands for itself."""
         known = {endpoint: frozenset({endpoint.host}) for endpoint in endpoints}
         names = {str(endpoint): endpoint for endpoint in known if not endpoint.ip}
+        # Side by side within one limit: a dead name server costs it once, not for each name.
         calls = {name: partial(self._names.endpoints, name, names[name].port) for name in names}
         for name, found in self._lookups.results(calls, LOOKUP_TIMEOUT_S).items():
             if not isinstance(found, Exception):
                 known[names[name]] |= {each.host for each in found}
+            # By an `OSError`, such as a time-out, a name service says that it does not know now.
             elif not isinstance(found, OSError):
                 logger.error("the look-up of %s failed", name, exc_info=found)
         return known

@@ -81,6 +81,7 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         self._refusals = RefusedBrokers() if refusals is None else refusals
         self._source = source
         self._timeout_s = timeout_s
+        # These three belong to the chart's thread; what runs in the pool gets copies.
         self._attempt = Attempt(0, None, 0.0)
         self._verdict = Verdict.FAILED
         self._job: Job | None = None
@@ -93,6 +94,7 @@ class RabbitConsumerScoutChart(DiscoveryChart):
     @on("search", REFACTOR_SEARCH, to="producer_thread_engaged")
     def search_refactor_search(self, event: Event) -> str:
         search = event.payload
+        # A program may publish a dictionary, as with the ancestor.
         if not isinstance(search, Mapping):
             search = vars(search)
         self.ip_address = str(search["ip_address"])
@@ -102,12 +104,16 @@ class RabbitConsumerScoutChart(DiscoveryChart):
 
     @on("producer_thread_engaged", ENTRY)
     def producer_thread_engaged_entry(self, _: Event) -> None:
+        # A new number each time: the answer of a probe that is still under way must not be taken
+        # for one about the new address.
         self._attempt = Attempt(self._attempt.number + 1, self._endpoint(), time.monotonic())
         if self._attempt.endpoint is None:
             self._come_back(Verdict.NOTHING)
+        # Not asked again with the same password; the verdict is what it was.
         elif self._attempt.endpoint in self._refusals:
             self._come_back(Verdict.CREDENTIALS)
         else:
+            # An event, and no direct transition: an entry action of miros cannot make one.
             self.post_fifo(Event(signal="try_to_connect_to_consumer"))
 
     @on("producer_thread_engaged", "try_to_connect_to_consumer", to="producer_post_and_wait")
@@ -121,6 +127,7 @@ class RabbitConsumerScoutChart(DiscoveryChart):
     )
     def consumer_test_complete(self, event: Event) -> str | None:
         outcome: Outcome = event.payload
+        # The answer about an address that was given up, or that `REFACTOR_SEARCH` has replaced.
         if outcome.number != self._attempt.number:
             return None
         self._verdict = outcome.verdict
@@ -133,6 +140,7 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         number, endpoint = self._attempt.number, self._attempt.endpoint
         if endpoint is None:
             return
+        # Taken now: when the job gets a thread, the fields may be those of another attempt.
         exchange, timeout_s = self.exchange_name, self._timeout_s
         self._job = self.threads.network.run(
             lambda: self._probe.probe(endpoint, exchange, timeout_s),
@@ -146,6 +154,7 @@ class RabbitConsumerScoutChart(DiscoveryChart):
     def probe_overdue(self, _: Event) -> None:
         # The time of a probe begins when it gets a thread.
         allowed = self._timeout_s + _GRACE_S
+        # Written by the thread of the pool that takes the job; None while it waits for one.
         started = self._job.started_at if self._job else 0.0
         left = allowed if started is None else started + allowed - time.monotonic()
         if left > 0:
@@ -193,6 +202,7 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         if isinstance(result, Exception):
             logger.warning("the probe of %s raised: it counts as failed", endpoint, exc_info=result)
             return Verdict.FAILED
+        # On a thread of the pool, and also when the answer comes too late for the chart.
         if result is Verdict.CREDENTIALS:
             self._refusals.add(endpoint)
         return result

@@ -38,6 +38,7 @@ class ScoutBatch:
     def __init__(self, send: SendScout, source: str) -> None:
         self._send = send
         self._source = source
+        # Hosts without a scout yet, in order. One may have been answered meanwhile: see `heard`.
         self._waiting: deque[str] = deque()
         self.nodes: dict[str, RecceNode] = {}
 
@@ -56,11 +57,13 @@ class ScoutBatch:
 
     def heard(self, check: AMQPConsumerCheckPayload) -> bool:
         """Take a scout's answer; False when it is not one that this search waits for."""
+        # From any scout of the node: every source hears all answers, and another's is as good.
         node = self.nodes.get(check.ip_address)
         if node is None or node.searched:
             return False
         self.nodes[check.ip_address] = RecceNode(True, check.result, None)
         if node.scout:
+            # Not stopped, which would wait for its thread; `DiscoveryThreads.stop` joins that.
             node.scout.dismiss()
         self._send_more()
         return True
@@ -93,6 +96,7 @@ class ScoutBatch:
         self._waiting.clear()
 
     def _send_more(self) -> None:
+        # Called after each answer, so that the place of one scout goes to the next host.
         out = sum(1 for node in self.nodes.values() if node.scout)
         while self._waiting and out < SCOUTS_AT_ONCE:
             host = self._waiting.popleft()

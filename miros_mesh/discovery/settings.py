@@ -31,7 +31,7 @@ class DiscoverySettings:
     exchange_name: str
     """The exchange by which a broker shows that it is one of a mesh."""
     sources: tuple[Source, ...]
-    """Where to look."""
+    """Where to look, one word for each source."""
     port: int
     """The brokers' port, where a host is listed without one."""
     home: tuple[Endpoint, ...]
@@ -57,6 +57,7 @@ class DiscoverySettings:
     live_spy: bool
     """Whether each chart prints its every step."""
 
+    # `MeshConfig` has none of these three; tests make them shorter.
     dns_interval_s: float = 15.0
     """The pause between two look-ups of the DNS names."""
     look_again_s: tuple[float, float] = (2.0, 60.0)

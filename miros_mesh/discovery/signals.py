@@ -36,15 +36,18 @@ PUBLIC: Final[Mapping[str, str]] = {
 }
 
 
+# All are frozen: one event is handed to several charts, each on a thread of its own.
 @dataclass(frozen=True)
 class ConnectionDiscoveryPayload:
     """The brokers found. A host is `name`, `name:port`, an address, or `[fd00::1]:port`."""
 
     hosts: tuple[str, ...]
+    # For programs, as the ancestor's payload; this library reads `hosts` alone.
     amqp_urls: tuple[str, ...]
     dispatcher: str
     dead: tuple[str, ...] = ()
     """Hosts that the dispatcher knows and that did not answer as ours."""
+    # Empty in what a program publishes: then it is for every node. Not shown in a trace.
     origin: str = field(default="", repr=False)
 
 
@@ -58,7 +61,7 @@ class CacheReadPayload:
     expired: bool
     file_name: str
     there: bool = field(default=True, repr=False)
-    """Whether the file exists."""
+    """Whether the file exists, whatever is in it."""
     origin: str = field(default="", repr=False)
 
 

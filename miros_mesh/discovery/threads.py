@@ -24,6 +24,7 @@ T = TypeVar("T")
 NETWORK_THREADS = 16
 # Files, and calls of the node: apart from the network, so that no dead host holds them up.
 LOCAL_THREADS = 2
+# Alarms below this number are not worth tidying.
 _MANY_ALARMS = 64
 
 
@@ -33,6 +34,7 @@ class Job:
 
     work: Callable[[], Any]
     done: Callable[[Any], object]
+    # Written by the thread that takes it, read by the scout that waits for it.
     started_at: float | None = None
 
 
@@ -58,6 +60,7 @@ class ThreadPool:
         """
         job = Job(work, done)
         with self._changed:
+            # Under the lock: a job is either refused here, or seen and forgotten by `stop`.
             if not self._stopped:
                 self._jobs.append(job)
                 if self._idle < len(self._jobs) and len(self._threads) < self._size:
@@ -69,11 +72,13 @@ class ThreadPool:
         """Begin no other job, and return the threads to join; does not wait for them."""
         with self._changed:
             self._stopped = True
+            # What is under way ends once what it waits for is ended: probe, scan, look-up.
             self._jobs.clear()
             self._changed.notify_all()
             return list(self._threads)
 
     def _add_thread(self) -> None:
+        # With the lock held, which the new thread takes first of all.
         thread = OwnedThread(f"{self._name}-{len(self._threads)}", self._work)
         self._threads.append(thread)
         self._idle += 1
@@ -82,12 +87,15 @@ class ThreadPool:
     def _work(self) -> None:
         while job := self._next():
             job.started_at = time.monotonic()
+            # Without the lock. `done` posts to a chart and returns at once.
             _safely(job.done, _outcome(job.work))
             with self._changed:
+                # Free again: `run` leaves its next job to this thread, and starts none.
                 self._idle += 1
 
     def _next(self) -> Job | None:
         with self._changed:
+            # In a loop: another thread may have taken the job that this one was woken for.
             while not self._jobs and not self._stopped:
                 self._changed.wait()
             self._idle -= 1
@@ -120,6 +128,7 @@ class Alarm:
 
     def cancel(self) -> None:
         """Do not call; from any thread. Does nothing once the call has begun."""
+        # Without the lock: the timer reads it just before it calls.
         self.cancelled = True
 
 
@@ -131,23 +140,29 @@ class Timer:
         self._changed = threading.Condition()
         self._alarms: list[Alarm] = []
         self._most_alarms = _MANY_ALARMS
+        # Orders alarms of one moment. Used without the lock: its `next` is one step under the GIL.
         self._count = itertools.count()
+        # Started by the first alarm, and not at all where there is none.
         self._thread = OwnedThread(name, self._run, self._wake)
 
     def after(self, seconds: float, call: Callable[[], object]) -> Alarm:
         """Call, on the timer's thread, in so many seconds; the call must return at once."""
         alarm = Alarm(time.monotonic() + seconds, next(self._count), call)
         with self._changed:
+            # `stop` sets it without the lock, and then takes the lock to clear the alarms: one that
+            # slips in between is cleared with them.
             if not self._thread.stopping.is_set():
                 self._tidy()
                 heapq.heappush(self._alarms, alarm)
                 self._thread.start()
+                # Else it wakes early enough, for the one that was next before.
                 if self._alarms[0] is alarm:
                     self._changed.notify()
         return alarm
 
     def stop(self) -> list[OwnedThread]:
         """Forget every alarm, and return the thread to join; does not wait for it."""
+        # `DiscoveryThreads.stop` joins it, within one limit for all threads.
         self._thread.stop(timeout_s=0)
         return [self._thread]
 
@@ -166,6 +181,7 @@ class Timer:
     def _run(self) -> None:
         while alarm := self._due():
             if not alarm.cancelled:
+                # Without the lock: the call posts to a chart, which may set an alarm meanwhile.
                 _safely(alarm.call)
 
     def _due(self) -> Alarm | None:
@@ -175,6 +191,8 @@ class Timer:
                 pause = self._alarms[0].at - time.monotonic() if self._alarms else None
                 if pause is not None and pause <= 0:
                     return heapq.heappop(self._alarms)
+                # Ends early for a nearer alarm, or at the end. A moment of `monotonic`: a clock
+                # that is set does not matter.
                 self._changed.wait(pause)
             return None
 
@@ -190,16 +208,19 @@ class DiscoveryThreads:
         self.lookups = Lookups(f"{self.prefix}-lookup")
         # Guards `_charts`: charts make further charts on their own threads.
         self._enlisting = threading.Lock()
+        # `stop` reads it without: by then the charts have been stopped, and make no further ones.
         self._charts: list[threading.Thread] = []
 
     def enlist(self, chart: threading.Thread) -> None:
         """Join this thread of a chart too."""
         with self._enlisting:
+            # Without those that have ended: the search of a network makes hundreds of scouts.
             self._charts = [thread for thread in self._charts if thread.is_alive()]
             self._charts.append(chart)
 
     def aside(self, work: Callable[[], T], done: Callable[[T | Exception], object]) -> None:
         """Run what cannot be ended in a thread of its own, for which `stop` does not wait."""
+        # No `OwnedThread`: it waits in the kernel, where no flag and no call ends it.
         run = threading.Thread(
             target=lambda: _safely(done, _outcome(work)), name=f"{self.prefix}-aside", daemon=True
         )
@@ -210,8 +231,10 @@ class DiscoveryThreads:
 
         Those of `lookups` and `aside` are not waited for: they end by themselves.
         """
+        # First: threads of the pool wait for look-ups, and could not be joined.
         self.lookups.stop()
         until = time.monotonic() + timeout_s
+        # All are asked to end before the first is waited for, so they end side by side.
         owned = [*self.timer.stop(), *self.local.stop(), *self.network.stop()]
         for thread in owned:
             thread.join(until - time.monotonic())

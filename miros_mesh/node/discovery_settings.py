@@ -21,6 +21,7 @@ _ANY_TOPIC: Final = "#"
 def settings_of(config: MeshConfig, node: str) -> DiscoverySettings:
     """Return the settings of a node's discovery; the node's settings name a RabbitMQ."""
     first = config.brokers[0]
+    # The primary key. Only its fingerprint, a digest, gets into the file.
     key = (config.keys_for("mesh") or (b"",))[0]
     exchange = exchange_of("mesh")
     return DiscoverySettings(
@@ -29,6 +30,7 @@ def settings_of(config: MeshConfig, node: str) -> DiscoverySettings:
         exchange_name=exchange,
         sources=config.discovery_sources,
         port=first.port,
+        # Every broker of a cluster: the node may be connected to any of them next.
         home=tuple(Endpoint(each.host, each.port) for each in config.brokers),
         scope=f"{exchange} {first.virtual_host} {first.port} {fingerprint(key)}",
         hosts_files=_hosts_files(config),
@@ -52,6 +54,7 @@ def refusals_of(config: MeshConfig) -> RefusedBrokers:
     return _refusals(first.user, first.password)
 
 
+# By user and password: others are tried at once. Bounded, since a program may use ever new ones.
 @lru_cache(maxsize=64)
 def _refusals(_user: str, _password: str) -> RefusedBrokers:
     return RefusedBrokers()

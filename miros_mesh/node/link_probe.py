@@ -46,7 +46,9 @@ class LinkProbe:
 
     def __init__(self, config: MeshConfig, link: Link) -> None:
         self._link = link
+        # It looks with what the node itself would connect with: a verdict is about these settings.
         self._like = config.brokers[0]
+        # Of older keys too: the nodes there may not have changed theirs yet.
         self._marks = marks_of(config)
 
     def probe(self, endpoint: Endpoint, exchange_name: str, timeout_s: float) -> Verdict:
@@ -55,6 +57,7 @@ class LinkProbe:
         try:
             self._link.look(broker, exchange=exchange_name, marks=self._marks, timeout_s=timeout_s)
         except LinkError as error:
+            # Only for debugging: most addresses of a search are not ours.
             logger.debug("%s is not ours: %s", endpoint, error)
             return verdict_of(error)
         return Verdict.OURS
@@ -66,6 +69,7 @@ class LinkProbe:
 
 def verdict_of(error: LinkError) -> Verdict:
     """Return what an error of `Link.look` says about an address."""
+    # An error that is none of these says nothing about the broker: the look itself failed.
     return next((word for kind, word in _VERDICTS if isinstance(error, kind)), Verdict.FAILED)
 
 
@@ -77,5 +81,6 @@ def marks_of(config: MeshConfig) -> tuple[str, ...]:
 
 def broker_at(endpoint: Endpoint, like: BrokerAddress) -> Broker:
     """Return a broker at an endpoint, with the credentials, virtual host and TLS of another one."""
+    # The password is in the address and not in the name, which is what logs and metrics show.
     address = replace(like, host=endpoint.host, port=endpoint.port)
     return Broker(address.redacted, (address,))

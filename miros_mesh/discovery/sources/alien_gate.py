@@ -14,9 +14,11 @@ from miros_mesh.discovery.addresses import RFC_4193, is_rfc_1918, lan_is_off
 from miros_mesh.errors import AddressError
 from miros_mesh.observer import Observer
 
+# Any holder of our key can claim what it likes; each adopted broker costs a publisher.
 MOST_ADOPTED: Final = 64
 # Claims whose time is kept, so that false ones cost a bounded memory.
 REMEMBERED: Final = 1024
+# The same claim comes with each hello and each beat of a node.
 AGAIN_AFTER_S: Final = 60.0
 MOST_WAITING: Final = 64
 # A scout logs in with our credentials: one a second, after a burst that suits a small mesh's start.
@@ -30,6 +32,7 @@ def private_address(address: IPv4Address | IPv6Address) -> bool:
     Private ones only (RFC 1918, RFC 4193); where the local network is switched off, loopback only.
     """
     if lan_is_off():
+        # Only this host: several brokers on it, as in a test, still find each other.
         return address.is_loopback
     if isinstance(address, IPv4Address):
         return is_rfc_1918(address)
@@ -61,8 +64,11 @@ class AlienGate:
         self._most_adopted = most_adopted
         # Guards all fields below.
         self._lock = threading.Lock()
+        # When each claim was last looked at, by its text, the oldest first.
         self._seen: OrderedDict[str, float] = OrderedDict()
+        # Adopted and not lost. Scouts under way may bring it above `most_adopted`.
         self._adopted: set[Endpoint] = set()
+        # Claims that came too early, in order and each once.
         self._waiting: OrderedDict[Endpoint, None] = OrderedDict()
         # Whether the chart has been asked to call `turn`, and has not yet.
         self._turn_due = False
@@ -71,6 +77,8 @@ class AlienGate:
 
     def admit(self, claim: str) -> Endpoint | None:
         """Return the endpoint to scout; None when this claim is not worth it, or not now."""
+        # The lock is taken twice, and not held in between: one broker claimed in two spellings may
+        # pass twice, and the batch scouts it once.
         if not self._is_news(claim):
             return None
         endpoint = self._checked(claim)
@@ -82,6 +90,7 @@ class AlienGate:
         """Return whether claims wait and the caller is to see that `turn` is called."""
         with self._lock:
             needed = bool(self._waiting) and not self._turn_due
+            # Of all threads that ask at once, one posts the event that sets the alarm.
             self._turn_due |= needed
             return needed
 
@@ -89,6 +98,7 @@ class AlienGate:
         """Return the endpoint of a claim that has waited; None while it is too early for one."""
         with self._lock:
             self._turn_due = False
+            # Found by another source while it waited: it costs no turn.
             for endpoint in [each for each in self._waiting if self._is_known(each)]:
                 del self._waiting[endpoint]
             if not self._waiting or not self._afford():
@@ -106,6 +116,7 @@ class AlienGate:
         """Give the place of a lost broker to another; every claim counts as new again."""
         with self._lock:
             self._adopted.discard(endpoint)
+            # They are kept by text, of which the endpoint tells only one spelling.
             self._seen.clear()
 
     def _in_turn(self, endpoint: Endpoint) -> Endpoint | None:
@@ -140,6 +151,7 @@ class AlienGate:
         return endpoint if allowed and endpoint.port == self._port else None
 
     def _afford(self) -> bool:
+        # A bucket of `BURST` tokens that gets `PER_SECOND` of them; the caller holds the lock.
         now = self._now()
         self._budget = min(self._budget + (now - self._filled_at) * PER_SECOND, float(BURST))
         self._filled_at = now
@@ -149,5 +161,6 @@ class AlienGate:
         return True
 
     def _refused(self, outcome: str) -> Endpoint | None:
+        # The lock may be held: a hook has to return at once, and must not bring a claim itself.
         self._observer.alien(outcome=outcome)
         return None

@@ -44,11 +44,13 @@ class AlienChart(DiscoveryChart):
         self._policy = policy
         self._turn_s = turn_s
         self._port = port
+        # It never ends: hosts are added while others are out, and forgotten when judged.
         self._batch = ScoutBatch(send_scout, "alien")
         self.begin()
 
     def spoke(self, claim: str) -> None:
         """Take the claim of an unknown node that its broker is at `claim`; from any thread."""
+        # On the subscriber's thread, for each claim: only what passes the gate costs an event.
         if endpoint := self._gate.admit(claim):
             self.tell("alien_spoke", str(endpoint))
         elif self._gate.needs_turn():
@@ -56,6 +58,7 @@ class AlienChart(DiscoveryChart):
 
     @on("aliens_awaited", "aliens_wait")
     def aliens_wait(self, _: Event) -> None:
+        # One alarm at a time: the gate asks for a turn only when none is due.
         self.later("next_alien", self._turn_s)
 
     @on("aliens_awaited", "next_alien")
@@ -79,6 +82,7 @@ class AlienChart(DiscoveryChart):
         check = event.payload
         if not self._batch.heard(check):
             return
+        # Before it is judged, so that a later claim of the same host is scouted anew.
         self._batch.forget(check.ip_address)
         if not check.result:
             self.observer.alien(outcome=check.verdict)
@@ -96,12 +100,14 @@ class AlienChart(DiscoveryChart):
 
     @on("aliens_scouted", "aliens_judged", to="aliens_awaited")
     def aliens_judged(self, _: Event) -> str | None:
+        # Another host may have been added since that event was posted.
         return "aliens_awaited" if self._batch.complete else None
 
     def stop_children(self) -> None:
         self._batch.stop()
 
     def _adopt(self, host: str) -> None:
+        # Before the others hear of it: claims that come meanwhile see the limit.
         self._gate.adopt(Endpoint.parse(host, self._port))
         self.observer.alien(outcome="adopted")
         self.publish_brokers((host,), port=self._port)

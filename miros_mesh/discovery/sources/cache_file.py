@@ -25,6 +25,7 @@ from miros_mesh.discovery.sources.json_file import (
 
 logger = logging.getLogger(__name__)
 
+# Hundreds of processes may write before this one; if that takes longer, one of them hangs.
 LOCK_TIMEOUT_S: Final = 30.0
 
 
@@ -76,6 +77,7 @@ class CacheFileChart(DiscoveryChart):
         self._waiting = False
         self._waits = 0
         self._queued = False
+        # From `file_write_wanted` to the entry of `file_write`, in one step of the chart.
         self._lock: Lock | None = None
         self._complained = False
         self.begin()
@@ -88,6 +90,7 @@ class CacheFileChart(DiscoveryChart):
     @on("file_access_waiting", CACHE_FILE_READ)
     def ask_to_read(self, event: Event) -> None:
         if self._meant(event.payload):
+            # One read answers all requests that came before it began.
             self._reads += 1
             if not self._reading:
                 self._reading = True
@@ -109,6 +112,7 @@ class CacheFileChart(DiscoveryChart):
     @on("file_access_waiting", "file_write", to="file_write")
     def file_write_wanted(self, event: Event) -> str | None:
         got: Lock | Exception = event.payload
+        # That thread has ended, whether its lock is still wanted or not.
         self._queued = False
         if isinstance(got, Exception):
             self._give_up(got)
@@ -118,11 +122,13 @@ class CacheFileChart(DiscoveryChart):
             self._lock = got
             return "file_write"
         else:
+            # The write that wanted it has been given up meanwhile.
             got.release()
         return None
 
     @on("file_access_waiting", "lock_overdue")
     def lock_overdue(self, event: Event) -> None:
+        # The number tells an alarm of an earlier wait, which was posted just before its end.
         if self._waiting and event.payload == self._waits:
             limit_s = self._lock_timeout_s
             self._give_up(TimeoutError(f"its lock was not free within {limit_s:g} s"))
@@ -134,6 +140,7 @@ class CacheFileChart(DiscoveryChart):
 
     @on("file_accessed", EXIT)
     def file_accessed_exit(self, _: Event) -> None:
+        # Nothing is held here as a rule: `_write` releases it on its thread.
         self._release()
         while self.defer_queue:
             self.recall()
@@ -150,6 +157,7 @@ class CacheFileChart(DiscoveryChart):
 
     @on("file_write", ENTRY)
     def file_write_entry(self, _: Event) -> None:
+        # What is asked for from here on is merged by the next write.
         update, self._updates = self._updates, {}
         self._written = update
         lock, self._lock = self._lock, None
@@ -159,6 +167,7 @@ class CacheFileChart(DiscoveryChart):
 
     @on("file_write", "write_successful", to="file_access_waiting")
     def write_successful(self, event: Event) -> str:
+        # Also after an error: the content is a cache, and a write is not repeated.
         self._written = {}
         if isinstance(event.payload, Exception):
             self._complain(event.payload)
@@ -173,10 +182,12 @@ class CacheFileChart(DiscoveryChart):
                 lock.release()
 
     def left_unhandled(self, event: Event) -> None:
+        # Else other processes would wait until this object is garbage.
         if isinstance(event.payload, Lock):
             event.payload.release()
 
     def stop_children(self) -> None:
+        # Such an event may hold a lock too, which came during a read.
         for event in self.defer_queue:
             self.left_unhandled(event)
         self._release()
@@ -184,9 +195,11 @@ class CacheFileChart(DiscoveryChart):
     def _meant(self, payload: Any) -> bool:
         wanted = payload.get("file_name") if isinstance(payload, Mapping) else payload
         wanted = getattr(wanted, "file_name", wanted)
+        # A program may give the path or the name alone; without any it means every file.
         return wanted in (None, self.file_name, self.name)
 
     def _wait_for_lock(self) -> None:
+        # One such thread at most, however many writes have been given up meanwhile.
         if not self._queued:
             self._queued = True
             self.threads.aside(self._file.lock, self._got_lock)
@@ -194,6 +207,7 @@ class CacheFileChart(DiscoveryChart):
         self.later("lock_overdue", self._lock_timeout_s, self._waits)
 
     def _got_lock(self, got: Lock | Exception) -> None:
+        # On the thread that waited. A chart that has stopped takes nothing any more.
         if not self.tell("file_write", got) and isinstance(got, Lock):
             got.release()
 
@@ -243,6 +257,7 @@ def _content_of(payload: Any) -> Mapping[str, Any]:
 
 def _expired(content: Content) -> bool:
     """Return whether the file is older than its own `time_out_in_minutes` allows."""
+    # `bool` is a kind of `int`, and no number of minutes. Without the field a file is expired.
     minutes = content.data.get("time_out_in_minutes", 0)
     if isinstance(minutes, bool) or not isinstance(minutes, int | float):
         return True

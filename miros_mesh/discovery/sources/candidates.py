@@ -46,6 +46,7 @@ def candidates(
     own = {network.ip for network in local}
     edges = {edge for network in local for edge in _edges(network.network)}
     left_out = own | edges
+    # A dictionary for its order: each address once, where it came first.
     found: dict[IPv4Address, None] = {}
     for address in chain(_inside(known, local), _outward(local)):
         if len(found) >= most:
@@ -58,6 +59,7 @@ def candidates(
 
 def _inside(addresses: Iterable[IPv4Address], local: list[IPv4Interface]) -> Iterator[IPv4Address]:
     for address in addresses:
+        # What is promised is that only this host's own networks are looked at.
         if any(address in network.network for network in local):
             yield address
 
@@ -71,6 +73,7 @@ def _edges(network: IPv4Network) -> Iterator[IPv4Address]:
 
 def _outward(local: list[IPv4Interface]) -> Iterator[IPv4Address]:
     """Go through all networks at the same pace, so that a large one keeps no small one out."""
+    # Generators: of a /8 only the steps up to the limit are ever made.
     walks = [_around(network) for network in sorted(local, key=lambda n: n.network.num_addresses)]
     while walks:
         for walk in list(walks):

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 NAME: Final = "dns_chart"
 # A scout is a login of each node at each broker: of many nodes, too many for every look-up.
 RECHECK_S: Final = 60.0
+# A name server that is not ours decides how many there are.
 MOST_HOSTS: Final = 1024
 
 
@@ -65,6 +66,7 @@ class DnsChart(DiscoveryChart):
         self._ours_at: dict[str, float] = {}
         # The hosts of each name in the present round; None while its look-up runs.
         self._answers: dict[str, tuple[str, ...] | None] = {}
+        # The hosts of the last round, whether ours or not.
         self._known: tuple[str, ...] = ()
         # Hosts of earlier answers that are in none now: they are told as dead.
         self._vanished: tuple[str, ...] = ()
@@ -75,6 +77,7 @@ class DnsChart(DiscoveryChart):
 
     @on("watch_names", ENTRY)
     def watch_names_entry(self, _: Event) -> None:
+        # Once, at the start: the way back from an inner state does not enter this one again.
         self.post_fifo(Event(signal="look_up"))
 
     @on("watch_names", "look_up", to="look_up_names")
@@ -85,6 +88,8 @@ class DnsChart(DiscoveryChart):
     def look_up_names_entry(self, _: Event) -> None:
         self._began_at = time.monotonic()
         self._answers = dict.fromkeys(self._names)
+        # Each by itself: `name_resolved` comes once for each of them, found or failed, within the
+        # limit of a look-up.
         for name in self._names:
             self._ask(name)
         if not self._names:
@@ -104,13 +109,17 @@ class DnsChart(DiscoveryChart):
     @on("scout_addresses", ENTRY)
     def scout_addresses_entry(self, _: Event) -> None:
         hosts = dict.fromkeys(host for each in self._answers.values() for host in each or ())
+        # A name whose look-up failed has no hosts now: they count as vanished and dead, which a
+        # connected broker survives.
         now = tuple(hosts)[:MOST_HOSTS]
         gone = (*self._vanished, *self._known)
         self._vanished = tuple(host for host in dict.fromkeys(gone) if host not in hosts)
+        # The newest; the older ones have long been told as dead.
         self._vanished = self._vanished[-MOST_HOSTS:]
         self._known = now
         recent = time.monotonic() - self._recheck_s
         self._ours_at = {h: at for h, at in self._ours_at.items() if h in hosts and at > recent}
+        # Those that were ours a moment ago are not asked to log in once more.
         self._batch.begin(host for host in now if host not in self._ours_at)
         if self._batch.complete:
             self.post_fifo(Event(signal="network_evaluated"))
@@ -121,12 +130,14 @@ class DnsChart(DiscoveryChart):
             return
         if self._batch.complete:
             self.post_fifo(Event(signal="network_evaluated"))
+        # At once: the last host of many may take long to be found dead.
         elif event.payload.result:
             self.publish_brokers((event.payload.ip_address,), port=self._port)
 
     @on("scout_addresses", "network_evaluated", to="watch_names")
     def network_evaluated(self, _: Event) -> str:
         self._ours_at |= dict.fromkeys(self._batch.live, time.monotonic())
+        # Also those not scouted in this round, or they would be told neither live nor dead.
         live = tuple(self._ours_at)
         self.publish_brokers(live, (*self._batch.dead, *self._vanished), port=self._port)
         seconds = time.monotonic() - self._began_at

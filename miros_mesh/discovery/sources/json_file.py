@@ -18,6 +18,7 @@ from typing import Any, Final
 
 logger = logging.getLogger(__name__)
 
+# Read into memory as a whole; what a chart writes has a fraction of it.
 LARGEST_BYTES: Final = 4 * 1024 * 1024
 FOREIGN: Final = "it is JSON, but not what is written there"
 _OWNER_ONLY: Final = 0o600
@@ -44,6 +45,7 @@ class Lock:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
+        # To know a forked child, which inherits this object and the descriptor.
         self._process = os.getpid()
 
     def release(self) -> None:
@@ -51,6 +53,7 @@ class Lock:
 
         In a forked child the lock is the parent's, and stays locked.
         """
+        # Taken out before it is closed, so that a second call finds none.
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             # A process forked meanwhile has the descriptor too; closing ours is not enough.
@@ -59,6 +62,7 @@ class Lock:
             os.close(descriptor)
 
     def __del__(self) -> None:
+        # Last resort: an event with a lock may be dropped on the way to its chart.
         self.release()
 
 
@@ -88,6 +92,7 @@ class JsonFile:
         self._default = default
         self._ours = ours
         self._tidy = tidy
+        # Written and read on the threads of the pool, one job of a chart at a time.
         self._said = ""
 
     @property
@@ -98,9 +103,13 @@ class JsonFile:
     def lock(self) -> Lock:
         """Wait for the lock. The wait has no limit and cannot be ended: use a thread of its own."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A file of its own, never replaced or removed: a lock on the content's file would be on the
+        # old one after the next write. No link is followed, which another user may have put there.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(f"{self.path}.lock", flags, _OWNER_ONLY)
         try:
+            # Given back by the kernel when this process has ended, however it ended, and each child
+            # that has inherited the descriptor: see flock(2).
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except BaseException:
             os.close(descriptor)
@@ -137,7 +146,9 @@ class JsonFile:
 
     def _load(self) -> Content:
         with self.path.open("rb") as file:
+            # Of the open file: the name may stand for a newer one already.
             about = os.fstat(file.fileno())
+            # One byte more tells a file that is too large, without reading all of it.
             raw = file.read(LARGEST_BYTES + 1)
         if not raw.strip():
             return Content(self.default, about.st_mtime, about.st_ctime)
@@ -150,6 +161,7 @@ class JsonFile:
             data = json.loads(raw)
         except json.JSONDecodeError as error:
             raise ForeignFileError(f"line {error.lineno}: {error.msg}") from None
+        # `ValueError`: bytes that are not UTF-8, or too many digits in a number.
         except (ValueError, RecursionError) as error:
             raise ForeignFileError(f"it is no JSON ({type(error).__name__})") from None
         if not isinstance(data, dict) or not self._ours(data):
@@ -171,9 +183,11 @@ class JsonFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(new, flags, _OWNER_ONLY)
         with os.fdopen(descriptor, "wb") as file:
+            # The file may be left over from a killed process, with another mode.
             os.fchmod(descriptor, _OWNER_ONLY)
             # Not forced to the disk: what a power failure spoils is foreign then, and made anew.
             file.write(raw)
+        # Within one folder a rename is atomic: a reader gets the old content or the new one.
         os.replace(new, self.path)  # noqa: PTH105 - the name is a text, to be one with its lock
 
 

@@ -31,6 +31,7 @@ from miros_mesh.discovery.threads import between
 
 NAME: Final = "lan_chart"
 DEFAULT_JSON: Final = '{"searches": {}}'
+# One for each mesh of this user's programs, which share the file.
 SEARCHES_KEPT: Final = 50
 # A broker of the cache that is alive is connected by then.
 DOUBT_AFTER_S: Final = (5.0, 7.5)
@@ -73,13 +74,16 @@ class LanChart(DiscoveryChart):
         self._cache: CacheFileChart | None = None
         self._recce: LanRecceChart | None = None
         self._is_connected = is_connected
+        # By `time.time`, as in the file, which other processes read. `_asked_at` is monotonic.
         self._found_at = 0.0
+        # When the entry of the cache was found that proved wrong; a newer one is believed.
         self._doubted = 0.0
         self._asked_at = 0.0
         self.begin()
 
     @on("read_or_discover_network_details", ENTRY)
     def read_or_discover_network_details_entry(self, _: Event) -> None:
+        # Both hear their signals from here on; asked before that, they would not answer.
         self._cache = CacheFileChart(
             self._cache_file_path,
             default_json=DEFAULT_JSON,
@@ -98,6 +102,7 @@ class LanChart(DiscoveryChart):
 
     @on("read_or_discover_network_details", CACHE, to="discover_network")
     def cache_heard(self, event: Event) -> str | None:
+        # Every JSON file of the node is published as `CACHE`, those of hosts too.
         if event.payload.file_name != self._cache_file_path:
             return None
         young = self._young(event.payload)
@@ -109,6 +114,7 @@ class LanChart(DiscoveryChart):
         self.observer.searched(source="cache", found=len(self.addresses), seconds=seconds)
         self.post_fifo(Event(signal="connections_discovered"))
         if self.addresses:
+            # The cache is believed without a probe; whether it was right shows in the connections.
             self.later("cache_doubted", between(*DOUBT_AFTER_S))
         return None
 
@@ -138,6 +144,7 @@ class LanChart(DiscoveryChart):
         self.addresses = tuple(event.payload.other_addresses)
         self._found_at = time.time()
         self.post_fifo(Event(signal="connections_discovered"))
+        # Also when nothing was found: another process need not search for it again at once.
         search = {
             "addresses": list(self.addresses),
             "found_at": self._found_at,
@@ -164,6 +171,7 @@ class LanChart(DiscoveryChart):
         if not search:
             return None
         age_s = time.time() - search["found_at"]
+        # A moment in the future is that of a clock that was set back, or of a wrong file.
         if search["found_at"] == self._doubted or not 0 <= age_s < self._lifetime_s(
             search["addresses"]
         ):
@@ -177,6 +185,7 @@ class LanChart(DiscoveryChart):
 
     def _until_outdated_s(self) -> float:
         """Return a random time, so that one process searches and the others use its result."""
+        # All processes of a host read the same file: they would all search at one moment.
         left = self._found_at + self._lifetime_s(self.addresses) - time.time()
         return max(left, 1.0) * between(1.0, 1.1)
 

@@ -55,6 +55,7 @@ class LanRecceChart(DiscoveryChart):
         self._scanner = scanner
         self._arp_time_s = arp_time_sec
         self._batch = ScoutBatch(send_scout, "lan")
+        # The number of the present search, which tells a late result of an earlier scan.
         self._search = 0
         self._began_at = 0.0
         self._answered: tuple[str, ...] = ()
@@ -63,6 +64,7 @@ class LanRecceChart(DiscoveryChart):
 
     @on("private_search", ENTRY)
     def private_search_entry(self, _: Event) -> None:
+        # Once: a transition from an inner state to the one around it does not enter that again.
         self.my_address = working_address()
 
     @on("private_search", RECCE_LAN)
@@ -86,11 +88,13 @@ class LanRecceChart(DiscoveryChart):
     @on("lan_recce", "recce_lan")
     @on("lan_recce", "arp_time_out")
     def lan_recce_too_late(self, _: Event) -> None:
-        """Ignore the end of a scan that was not waited for."""
+        """Ignore the late end of a scan, and a request that came before this search began."""
 
     @on("lan_recce", EXIT)
     def lan_recce_exit(self, _: Event) -> None:
+        # For the next search. None of its scouts is out by now.
         self._batch.stop()
+        # A request that came during the search; the mailbox gets it again.
         self.recall()
 
     @on("fill_arp_table", ENTRY)
@@ -99,10 +103,13 @@ class LanRecceChart(DiscoveryChart):
         self._search += 1
         self._began_at = time.monotonic()
         self._answered = ()
+        # Taken for the thread of the pool: the field may be another search's by then.
         search = self._search
         self.threads.network.run(
             self._scanner.scan, lambda found: self.tell("arp_time_out", (search, found))
         )
+        # Under the same signal as the result: whichever comes first ends the wait, the other one
+        # finds the state left or the number changed.
         self.later("arp_time_out", self._arp_time_s, (search, ()))
 
     @on("fill_arp_table", "arp_time_out", to="identify_all_ip_addresses")
@@ -122,6 +129,7 @@ class LanRecceChart(DiscoveryChart):
 
     @on("identify_all_ip_addresses", ENTRY)
     def identify_all_ip_addresses_entry(self, _: Event) -> None:
+        # Asked again here: this host may have got an address during the scan.
         own = own_addresses()
         self._answered = tuple(each for each in self._answered if each not in own)
         self.post_fifo(Event(signal="ip_addresses_found"))
@@ -145,6 +153,7 @@ class LanRecceChart(DiscoveryChart):
         return "private_search"
 
     def stop(self) -> None:
+        # First, since a scan takes seconds and a thread of the pool waits for it.
         self._scanner.stop()
         super().stop()
 
@@ -159,4 +168,5 @@ class LanRecceChart(DiscoveryChart):
         self.observer.searched(source="lan", found=len(found), seconds=seconds)
         payload = RecceCompletePayload(found, self.my_address, self.origin)
         self.publish(Event(signal=LAN_RECCE_COMPLETE, payload=payload))
+        # After the result was published: the batch is emptied on the way out.
         self.post_fifo(Event(signal="lan_recce_complete"))

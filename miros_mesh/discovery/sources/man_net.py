@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 NAME: Final = "man_net_chart"
 DEFAULT_JSON: Final = '{"hosts": []}'
 NO_LIST: Final = 'there is no list under "hosts"'
+# As many as are ever kept as peers.
 MOST_HOSTS: Final = 1024
 
 
@@ -60,6 +61,7 @@ class ManNetChart(DiscoveryChart):
         paths = (cache_file_path,) if isinstance(cache_file_path, Path | str) else cache_file_path
         # The hosts of each file; None while it is read.
         self._hosts_of: dict[str, tuple[str, ...] | None] = {str(path): None for path in paths}
+        # Whether each of the files exists, for one line in the log where none does.
         self._there: dict[str, bool] = {}
         self._no_file_said = False
         self._files: list[CacheFileChart] = []
@@ -67,9 +69,12 @@ class ManNetChart(DiscoveryChart):
         self._port = port
         self._soon_s, self._seldom_s = look_again_s
         self._pause_s = self._soon_s
+        # A change of these is what makes the chart look again soon.
         self._dead_before: tuple[str, ...] = ()
         self._began_at = 0.0
+        # Each fault of the files is logged once, and not at every look.
         self._named_wrong: set[str] = set()
+        # What all files list, each host once, in order.
         self.hosts: tuple[str, ...] = ()
         self.begin()
 
@@ -104,6 +109,7 @@ class ManNetChart(DiscoveryChart):
         self._hosts_of[name] = self._listed(name, event.payload.dict.get("hosts"))
         self._there[name] = event.payload.there
         lists = list(self._hosts_of.values())
+        # The last file to be read begins the evaluation, of all of them.
         if None in lists:
             return None
         self.hosts = tuple(dict.fromkeys(host for hosts in lists for host in hosts or ()))
@@ -130,6 +136,7 @@ class ManNetChart(DiscoveryChart):
     @on("evaluate_network", ENTRY)
     def evaluate_network_entry(self, _: Event) -> None:
         self._began_at = time.monotonic()
+        # Begun anew each time: a host that was ours may be dead by now, and the reverse.
         self._batch.begin(self.hosts)
         if self._batch.complete:
             self.post_fifo(Event(signal="network_evaluated"))
@@ -192,5 +199,7 @@ class ManNetChart(DiscoveryChart):
         """Look again soon after something changed, then at pauses that double up to the longest."""
         changed = self.dead_hosts != self._dead_before
         self._dead_before = self.dead_hosts
+        # Doubled, since each look is a login at each listed host; varied by `about`, so that nodes
+        # that were started together do not stay together.
         self._pause_s = self._soon_s if changed else min(self._pause_s * 2, self._seldom_s)
         self.later("evaluate_again", about(self._pause_s))

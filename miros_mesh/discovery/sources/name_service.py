@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from miros_mesh.address import Endpoint
 
+# As long as one try of glibc's resolver (`timeout` of resolv.conf(5)); with its second try and a
+# second server it may take four times that, on a thread that is not waited for.
 LOOKUP_TIMEOUT_S: Final = 5.0
 NO_DNSPYTHON: Final = (
     "SRV records need dnspython, which the standard library cannot replace: "
@@ -32,16 +34,19 @@ class SystemNames:
         if is_srv(name):
             return self._services(name)
         named = Endpoint.parse(name, default_port)
+        # With a type, since each address would come once for each of three types otherwise.
         found = socket.getaddrinfo(named.host, named.port, type=socket.SOCK_STREAM)
         return sorted({Endpoint(str(address[0]), named.port) for *_, address in found})
 
     def _services(self, name: str) -> list[Endpoint]:
         resolver = self._resolver or _system_resolver()
+        # dnspython is an extra, imported only where a name asks for SRV records.
         exception = importlib.import_module("dns.exception").DNSException
         try:
             answer = resolver.resolve(name, "SRV", lifetime=LOOKUP_TIMEOUT_S)
         except exception as error:
             raise OSError(f"no SRV records of {name}: {type(error).__name__}") from error
+        # Priority and weight are not used: a node publishes to every broker of its mesh.
         targets = {Endpoint(str(each.target).rstrip("."), each.port) for each in answer}
         return sorted({found for each in targets for found in self.endpoints(str(each), each.port)})
 

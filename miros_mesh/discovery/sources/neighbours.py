@@ -16,7 +16,7 @@ from typing import Final
 from miros_mesh.discovery.addresses import is_rfc_1918
 
 ARP_TABLE: Final = Path("/proc/net/arp")
-# An entry of that table whose hardware address is known.
+# An entry of that table whose hardware address is known: `ATF_COM` of linux/if_arp.h.
 _COMPLETE: Final = 0x2
 
 # From linux/rtnetlink.h, linux/netlink.h and linux/neighbour.h.
@@ -24,17 +24,21 @@ _RTM_NEWNEIGH: Final = 28
 _RTM_GETNEIGH: Final = 30
 _NLMSG_ERROR: Final = 2
 _NLMSG_DONE: Final = 3
+# `NLM_F_REQUEST | NLM_F_DUMP`: the whole table, in as many messages as it takes.
 _REQUEST_DUMP: Final = 0x1 | 0x300
+# The attribute with the neighbour's own address.
 _NDA_DST: Final = 1
 # Those that have answered: reachable, stale, delay, probe, permanent.
 _ANSWERED: Final = 0x02 | 0x04 | 0x08 | 0x10 | 0x80
 _NETLINK_ROUTE: Final = 0
 
+# `nlmsghdr`, `ndmsg` and `rtattr`, in the byte order of this host.
 _HEADER: Final = struct.Struct("=IHHII")
 _NEIGHBOUR: Final = struct.Struct("=BBHiHBB")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _IPV6_BYTES: Final = 16
 _BUFFER_BYTES: Final = 65_536
+# Where the kernel answers, it does so before `send` returns.
 _TIMEOUT_S: Final = 1.0
 
 
@@ -52,6 +56,7 @@ def ipv4_neighbours(table: Path = ARP_TABLE) -> list[IPv4Address]:
 
 def _neighbour(fields: list[str]) -> IPv4Address | None:
     try:
+        # The columns are address, hardware type, flags, and what is not needed here.
         address, flags = IPv4Address(fields[0]), int(fields[2], 16)
     except (IndexError, ValueError):
         return None
@@ -71,6 +76,7 @@ def ipv6_neighbours() -> list[str]:
 def _ask() -> Iterator[str]:
     body = _NEIGHBOUR.pack(socket.AF_INET6, 0, 0, 0, 0, 0, 0)
     question = _HEADER.pack(_HEADER.size + len(body), _RTM_GETNEIGH, _REQUEST_DUMP, 1, 0) + body
+    # Asking for this table needs no privilege; changing it would.
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_ROUTE) as kernel:
         kernel.settimeout(_TIMEOUT_S)
         kernel.bind((0, 0))
@@ -86,6 +92,7 @@ def _ask() -> Iterator[str]:
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
     while len(data) >= _HEADER.size:
         length, kind, *_ = _HEADER.unpack_from(data)
+        # A length that is wrong would never let the loop end.
         if length < _HEADER.size:
             return
         yield kind, data[_HEADER.size : length]
@@ -108,10 +115,13 @@ def parse_neighbour(message: bytes) -> Iterator[str]:
 
 def _text(raw: bytes, interface: int) -> str:
     address = socket.inet_ntop(socket.AF_INET6, raw)
+    # Link-local addresses begin with fe80::/64 (RFC 4291). Without the interface such an address
+    # cannot be connected to.
     if address.startswith("fe8"):
         return f"{address}%{socket.if_indextoname(interface)}"
     return address
 
 
 def _aligned(length: int) -> int:
+    # `NLMSG_ALIGN` and `RTA_ALIGN`: both round up to 4 bytes.
     return (length + 3) & ~3

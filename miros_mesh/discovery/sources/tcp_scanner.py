@@ -18,7 +18,8 @@ from miros_mesh.discovery.addresses import MOST_CANDIDATES, lan_is_off
 
 logger = logging.getLogger(__name__)
 
-# Longer than a second, after which the kernel repeats a packet or an ARP request that was lost.
+# Longer than a second, after which the kernel repeats a packet (RFC 6298) or an ARP request
+# (`retrans_time_ms`) that was lost.
 CONNECT_TIMEOUT_S = 1.05
 # The kernel asks for 3 s for an address that does not answer, and has room for 1,024 such entries
 # in all; beyond those it drops packets and reports no error. With these two numbers it never has
@@ -30,6 +31,7 @@ LEAST_PAUSE_S = 10.0
 # When a wait ends late, so many connections that were due are begun at once.
 _MADE_UP_FOR = 10
 
+# A limit of the process or the host, which closing a connection may end.
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EAGAIN})
 
 
@@ -68,7 +70,9 @@ class TcpScanner:
         self._last: tuple[float, list[str]] | None = None
         # Held during a scan, so a second caller waits and gets the same result. Guards `_last`.
         self._scanning = threading.Lock()
+        # Set by `stop` without the lock, which a scan holds: it is what ends the scan.
         self._stopped = threading.Event()
+        # Ends the wait of the selector, which no event can. Closed by `stop`.
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def scan(self) -> list[str]:
@@ -85,6 +89,7 @@ class TcpScanner:
         if not self._stopped.is_set():
             self._stopped.set()
             os.write(self._wake_writer, b"!")
+            # After the scan, whose selector still has the pipe.
             with self._scanning:
                 os.close(self._wake_reader)
                 os.close(self._wake_writer)
@@ -107,6 +112,7 @@ class TcpScanner:
         now = time.monotonic()
         while sweep.waiting and len(sweep.open) < self._at_once and next_at <= now:
             if not self._dial(sweep, selector, sweep.waiting.popleft(), now):
+                # By then a connection that is open now has ended and left its room.
                 return now + self._timeout_s
             # Time that was not used is not saved for a burst.
             next_at = max(next_at + self._interval_s, now - _MADE_UP_FOR * self._interval_s)
@@ -127,6 +133,7 @@ class TcpScanner:
             sweep.waiting.clear()
             return True
         outcome = _connect(connection, address, self._port)
+        # Any other number ends it here: connected at once, refused, or no route.
         if outcome == errno.EINPROGRESS:
             sweep.open[connection] = address, now + self._timeout_s
             selector.register(connection, selectors.EVENT_WRITE)
@@ -139,6 +146,7 @@ class TcpScanner:
     def _listen(self, sweep: _Sweep, selector: selectors.BaseSelector, next_at: float) -> None:
         for key, _ in selector.select(self._pause(sweep, next_at)):
             if isinstance(key.fileobj, socket.socket):
+                # Writable means decided, see connect(2): the error number tells how.
                 if key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
                     sweep.answered.append(sweep.open[key.fileobj][0])
                 _hang_up(sweep, selector, key.fileobj)
