@@ -18,6 +18,7 @@ from miros_mesh.cli import check, demo, discover, keygen, sequence, snoop, top
 from miros_mesh.errors import MeshError
 from miros_mesh.text import printable
 
+# The last two as a shell reports them: 128 and the number of the signal, SIGINT and SIGPIPE.
 FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 128 + signal.SIGPIPE
 # In the order of the help: what a newcomer tries first stands first.
 COMMANDS = (demo, keygen, check, discover, snoop, top, sequence)
@@ -35,6 +36,7 @@ Secrets may be given as files: MIROS_MESH_BROKER_URL_FILE, MIROS_MESH_ENCRYPTION
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 when all is well, 1 when not, 2 for wrong usage."""
+    # `parse_args` would show the usage of miros-mesh in place of the command's.
     options, unknown = _parser().parse_known_args(arguments)
     if unknown:
         _refuse(options.parser, unknown)

@@ -26,10 +26,14 @@ _URL: Final = re.compile(
     r"(?::(?P<port>[^/?#]*))?"
     r"(?:/(?P<virtual_host>[^?#@]*))?"
 )
+# Wider than DNS: `_` and letters beyond ASCII pass, and the resolver decides.
 _HOST_NAME: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
+# With a zone, as in fe80::1%eth0; whether the digits make an address the resolver decides.
 _IPV6: Final = re.compile(r"(?=.*:.*:)[0-9a-fA-F:.]+(%[\w.-]+)?")
+# unquote leaves such a one as it is, and a password would be another one than was meant.
 _STRAY_PERCENT: Final = re.compile(r"%(?![0-9a-fA-F]{2})")
 _WHITE_OR_CONTROL: Final = re.compile(r"[\s\x00-\x1f\x7f]")
+# No name of DNS is longer (RFC 1035).
 _LONGEST_HOST: Final = 255
 _SHAPE: Final = "amqp://user:password@host:5672/virtual_host"
 
@@ -46,6 +50,7 @@ class BrokerAddress:
     password: str = field(default="guest", repr=False)
 
     def __post_init__(self) -> None:
+        # Upper case makes no other host, and equal addresses share connections.
         object.__setattr__(self, "host", self.host.lower())
         problem = next(_address_problems(self), None)
         if problem:
@@ -54,11 +59,13 @@ class BrokerAddress:
     @classmethod
     def parse(cls, url: str) -> BrokerAddress:
         """Read an AMQP URL; what it leaves out is as RabbitMQ's defaults (guest, `/`, 5672)."""
+        # The first problem is the cause, the others mostly follow from it.
         problem = _type_problem(url) or next(_url_problems(url), None)
         if problem:
             raise AddressError(f"the broker URL {problem}")
         parts = cast(re.Match[str], _URL.fullmatch(url))
         scheme = cast(Scheme, parts["scheme"].lower())
+        # Both or none: `_url_problems` has refused a user without a password.
         signed_in = parts["user"] is not None
         return cls(
             scheme=scheme,
@@ -72,6 +79,7 @@ class BrokerAddress:
     @property
     def redacted(self) -> str:
         """The address as a URL with its user and without its password."""
+        # In a URL the % before a zone is written %25 (RFC 6874).
         host = f"[{self.host.replace('%', '%25')}]" if ":" in self.host else self.host
         user, virtual_host = quote(self.user, safe=""), quote(self.virtual_host)
         return f"{self.scheme}://{user}@{host}:{self.port}/{virtual_host}"
@@ -91,7 +99,8 @@ class Endpoint:
     port: int
 
     def __post_init__(self) -> None:
-        # The rules for hosts and ports are those of every other broker address.
+        # The rules for hosts and ports are those of every other broker address. The length is
+        # checked here, since hosts also come from other nodes, which may write what they like.
         if len(self.host) > _LONGEST_HOST:
             raise AddressError(f"a host has at most {_LONGEST_HOST} characters")
         object.__setattr__(self, "host", BrokerAddress("amqp", self.host, self.port).host)
@@ -127,6 +136,7 @@ class Endpoint:
 
 def is_port(port: object) -> bool:
     """Whether `port` is a whole number that TCP has."""
+    # `type`, since True is an int, too.
     return type(port) is int and 1 <= port <= LARGEST_PORT
 
 
@@ -142,6 +152,7 @@ def _url_problems(url: str) -> Iterator[str]:
         yield f"begins with neither amqp:// nor amqps://; it looks like {_SHAPE}"
     if _STRAY_PERCENT.search(url):
         yield "holds a '%' without two hexadecimal digits after it; write a plain '%' as %25"
+    # What unquote puts in place of bytes that are not UTF-8.
     if "\ufffd" in unquote(url):
         yield "has percent-encoded bytes that are not UTF-8"
     parts = _URL.fullmatch(url)
@@ -176,6 +187,7 @@ def _host_and_port(text: str) -> tuple[str, str]:
     if text.startswith("["):
         host, closed, port = text[1:].partition("]")
         return (host if closed else ""), port.removeprefix(":")
+    # More than one colon without brackets is a bare IPv6 address; a port cannot be told from it.
     if text.count(":") == 1:
         host, _, port = text.partition(":")
         return host, port
@@ -196,6 +208,7 @@ def validate_routing_key(key: str) -> str:
 def validate_routing_pattern(pattern: str) -> str:
     """Return `pattern` if a queue can be bound with it, else raise `RoutingKeyError`."""
     _refuse_what_amqp_refuses("routing pattern", pattern)
+    # RabbitMQ takes such a word literally, and `validate_routing_key` refuses it in every key.
     for word in pattern.split("."):
         if len(word) > 1 and ("*" in word or "#" in word):
             raise RoutingKeyError(
@@ -248,6 +261,7 @@ def _words_match(pattern: list[str], words: list[str]) -> bool:
     after_hash, retry_from = -1, 0  # the same two for going back; -1 before the first `#`
     while read < len(words):
         wanted = pattern[at] if at < len(pattern) else None
+        # It takes nothing at first; from here on a mismatch has a place to go back to.
         if wanted == "#":
             at += 1
             after_hash, retry_from = at, read

@@ -12,6 +12,7 @@ from typing import ClassVar
 class MeshError(Exception):
     """The root of every error that miros_mesh raises on purpose."""
 
+    # Read by `link.retry` and the subscriber. A program that tries again may read it, too.
     retryable: ClassVar[bool] = False
 
 
@@ -29,6 +30,7 @@ class ConfigError(MeshError, ValueError):
         return f"{len(self.problems)} {noun} attention:\n{lines}"
 
 
+# Said by a monitor to who calls it, so without the heading about settings.
 class SelectionError(ConfigError):
     """Arguments of a monitor that select nothing: what it is to show can never come."""
 
@@ -36,6 +38,7 @@ class SelectionError(ConfigError):
         return "\n".join(self.problems)
 
 
+# Where Python has an error of its own for the case, ours is one of those as well.
 class AddressError(MeshError, ValueError):
     """A broker URL that cannot be understood. The message never holds its password."""
 
@@ -72,6 +75,7 @@ class TraceError(MeshError, ValueError):
     """A trace that no sequence diagram can be drawn of; the message says what it lacks."""
 
 
+# Raised where a frame is opened; `Network.open` counts it and rejects the delivery.
 class FrameError(MeshError):
     """A received frame that is refused; `reason` is one of few words, fit for a metric label."""
 
@@ -108,6 +112,8 @@ class OversizeFrameError(FrameError):
     reason = "oversize"
 
 
+# Most are made of foreign errors, in `link.translation`. `reason` is a label of metrics and log
+# lines, so changing one breaks dashboards.
 class LinkError(MeshError):
     """A broker could not be used. The message names its address without credentials.
 
@@ -148,6 +154,7 @@ class NodeNameTakenError(LinkError):
     """Another live process has the node name; one that was killed may hold it a moment longer."""
 
     reason = "name_taken"
+    # The broker frees the name of a process that was killed after about two heartbeats.
     retryable = True
 
 
@@ -167,6 +174,7 @@ class NoMeshError(LinkError):
     """The broker takes our credentials, and no node of a mesh has been there."""
 
     reason = "no_mesh"
+    # A node may come there at any time.
     retryable = True
 
 
@@ -185,6 +193,7 @@ class BrokerConflictError(LinkError):
 class ChannelLimitError(LinkError):
     """The broker allows no more channels on the connection that consumes: one for each queue."""
 
+    # Not retryable: the queues that the node has keep their channels.
     reason = "channel_limit"
 
 
@@ -200,6 +209,7 @@ class TlsError(LinkError):
     reason = "tls"
 
 
+# Apart from other failures of TLS, since the remedy is another: trust, or the name of the host.
 class CertificateError(TlsError):
     """The broker's certificate has no issuer that is trusted here, or is for another host."""
 
@@ -212,6 +222,7 @@ class EmbeddedStoreError(LinkError):
     reason = "store"
 
 
+# Faults of the program's order of calls.
 class LifecycleError(MeshError, RuntimeError):
     """A call that is not possible at this moment of a chart's or a node's life."""
 

@@ -32,6 +32,7 @@ class Health:
     @property
     def connected(self) -> bool:
         """Whether it has a connection to send to its home broker, blocked or not."""
+        # Blocked counts: events wait in the outbox until the alarm ends.
         return self.peers.get(self.home, "down") != "down"
 
     @property
@@ -69,6 +70,9 @@ class Vitals(Observer):
         self.consuming = False
         self.whole_since: float | None = None
         """Since when (monotonic) it both consumes from its home broker and can send to it."""
+        # `_up` and `_blocked` are written by publishers' threads, `_dead` by charts' and by `left`,
+        # `consuming` by the subscriber's; `node.health` reads them from any. One step of a set or a
+        # dictionary needs no lock.
         self._home = home
         self._up: set[str] = set()
         self._blocked: set[str] = set()
@@ -84,6 +88,7 @@ class Vitals(Observer):
         """What the last hooks said of a peer; `down` for one that is unknown."""
         if peer not in self._up:
             return "down"
+        # A peer that is down is unblocked by its publisher, so the two sets say nothing contrary.
         return "blocked" if peer in self._blocked else "up"
 
     def left(self, chart: str) -> None:
@@ -115,6 +120,7 @@ class Vitals(Observer):
         self._look()
 
     def _look(self) -> None:
+        # Blocked does not count here: repair asks other nodes, and its question would wait as well.
         if not (self.consuming and self.state_of(self._home) == "up"):
             self.whole_since = None
         elif self.whole_since is None:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
+# Threads of one owner: a resolver that hangs may hold each of them for minutes.
 MOST_AT_ONCE: Final = 64
 # Half of it: one long list of hosts leaves threads for the other callers of a node.
 MOST_OF_ONE: Final = 32
@@ -53,11 +54,13 @@ class Lookups:
         begun: dict[str, Future[Any]] = {}
         pending: set[Future[Any]] = set()
         while waiting or pending:
+            # Refilled as answers come, so that a long list is asked for in full within the time.
             while waiting and len(pending) < MOST_OF_ONE:
                 key = next(iter(waiting))
                 begun[key] = self._begin(key, waiting.pop(key))
                 pending.add(begun[key])
             left = until - monotonic()
+            # What is under way goes on: the next call for the same key takes its answer.
             if self._stopped.done() or left <= 0:
                 break
             done, _ = wait({*pending, self._stopped}, left, FIRST_COMPLETED)
@@ -82,6 +85,7 @@ class Lookups:
                         TimeoutError(f"{key} is not looked up: {MOST_AT_ONCE} others wait")
                     )
                 else:
+                    # Put there before its thread runs, which takes it out again.
                     self._under_way[key] = future
                     run = threading.Thread(
                         target=self._run, args=(key, call, future), name=self._name, daemon=True
@@ -93,6 +97,7 @@ class Lookups:
         try:
             outcome = call()
         except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            # Out of the table first: a call from now on asks anew and gets no answer of before.
             self._end(key)
             future.set_exception(error)
         else:

@@ -146,10 +146,12 @@ class Observers(Observer):
                 setattr(self, hook, calls[0] if len(calls) == 1 else _all(calls))
 
 
+# Taken from the class, so that a new hook needs no second list.
 _HOOKS = tuple(name for name in vars(Observer) if not name.startswith("_"))
 
 
 def _overrides(observer: Observer, hook: str) -> bool:
+    # A hook may also be set on the instance; then it is a plain function without `__func__`.
     own = getattr(observer, hook)
     return getattr(own, "__func__", own) is not getattr(Observer, hook)
 
@@ -158,16 +160,19 @@ def _guarded(observer: Observer, hook: str) -> Callable[..., None]:
     own = getattr(observer, hook)
     # The threads that are in this hook now; each adds and removes itself only, so no lock.
     inside: set[int] = set()
+    # Several threads may set it: at worst an error is logged twice.
     failed = False
 
     def call(**facts: Any) -> None:
         nonlocal failed
         thread = threading.get_ident()
+        # Its `transmit` calls hooks again, on this thread: without this it would never end.
         if thread in inside:
             return
         inside.add(thread)
         try:
             own(**facts)
+        # A worker or a chart must not end because of what watches it.
         except Exception:
             if not failed:
                 failed = True

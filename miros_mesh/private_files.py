@@ -14,6 +14,7 @@ from miros_mesh.errors import EmbeddedStoreError
 
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
+# Any right of the group or of others.
 _OTHERS: Final = 0o077
 
 
@@ -21,6 +22,7 @@ def prepare_home(folder: Path) -> Path:
     """Make the folder if it is missing; refuse one that another user could read or replace."""
     folder = Path(folder).expanduser().absolute()
     with explained(folder, "be made"):
+        # The umask can only take bits away. A folder that exists stays as it is: see below.
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     status = _status(folder)
     if stat.S_ISLNK(status.st_mode):
@@ -29,6 +31,7 @@ def prepare_home(folder: Path) -> Path:
             f"{os.path.realpath(folder)}"
         )
     _refuse_strangers(folder, status, f"chmod 700 {folder}")
+    # A user's own folder may still lack a right, and a file system may be read-only.
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise EmbeddedStoreError(
             f"the folder {folder} cannot be written; run: chmod 700 {folder}, "
@@ -39,6 +42,7 @@ def prepare_home(folder: Path) -> Path:
 
 def make_once(file: Path, content: bytes) -> None:
     """Make `file` with its whole content in one step, unless another process made it first."""
+    # In the same folder, since a link cannot lead to another file system.
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     with explained(file, "be made"):
         try:
@@ -59,19 +63,23 @@ def require_private(file: Path) -> None:
 
 
 def _write_private(file: Path, content: bytes) -> None:
+    # O_EXCL also refuses a link that was put there under the same name.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with os.fdopen(os.open(file, flags, FILE_MODE), "wb") as draft:
         draft.write(content)
+        # Before the link, or a power cut could leave the name of a file without its content.
         draft.flush()
         os.fsync(draft.fileno())
 
 
 def _status(path: Path) -> os.stat_result:
+    # lstat: a link could lead to a place of another user's choice.
     with explained(path, "be examined"):
         return path.lstat()
 
 
 def _refuse_strangers(path: Path, status: os.stat_result, remedy: str) -> None:
+    # The effective user is the one as whom files are made.
     if status.st_uid != os.geteuid():
         raise EmbeddedStoreError(
             f"{path} belongs to another user (uid {status.st_uid}, this is {os.geteuid()}); "

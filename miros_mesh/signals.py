@@ -15,6 +15,7 @@ PEER_DOWN: Final = "PEER_DOWN"
 OUTBOX_OVERFLOW: Final = "OUTBOX_OVERFLOW"
 """Events of this node will not reach a broker's charts; the payload is an `OutboxOverflow`."""
 
+# Entered into the signal table of miros before a chart starts, and reserved on the wire.
 PUBLIC_SIGNALS: Final = frozenset({PEER_UP, PEER_DOWN, OUTBOX_OVERFLOW})
 
 CONNECTED: Final = "connected"

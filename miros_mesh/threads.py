@@ -16,6 +16,7 @@ class OwnedThread:
     def __init__(
         self, name: str, run: Callable[[], object], wake: Callable[[], object] = lambda: None
     ) -> None:
+        # A daemon: one that hangs in a call of the system must not keep the program from ending.
         self._thread = threading.Thread(target=run, name=name, daemon=True)
         self._wake = wake
         # Guards the test-and-start of `start`, which two threads may call.
@@ -41,6 +42,7 @@ class OwnedThread:
     def start(self) -> None:
         """Start it; a second call does nothing."""
         with self._starting:
+            # Set before `Thread.start` returns, and kept after the end: it cannot be started again.
             if self._thread.ident is None:
                 self._thread.start()
 
@@ -49,12 +51,14 @@ class OwnedThread:
 
         Called on the thread itself, as by a callback that stops its own chart, it does not wait.
         """
+        # In this order: a thread that is woken first could look, find nothing, and wait again.
         self.stopping.set()
         self._wake()
         return self.join(timeout_s)
 
     def join(self, timeout_s: float) -> bool:
         """Wait for its end, `timeout_s` at most and never for itself; whether it has ended."""
+        # Python refuses to join the current thread or one that was not started.
         if self.alive and not self.is_current:
             self._thread.join(max(timeout_s, 0))
         return not self.alive

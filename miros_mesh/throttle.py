@@ -17,6 +17,7 @@ class Throttle:
     def __init__(self, every_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._every_s = every_s
         self._clock = clock
+        # Both grow with the number of keys, so a key must not hold what a stranger may choose.
         self._next: dict[str, float] = {}
         self._untold: Counter[str] = Counter()
         # Guards `_next` and `_untold`, which change together.
@@ -33,6 +34,7 @@ class Throttle:
         with self._lock:
             self._untold[key] += amount
             now = self._clock()
+            # With an amount of 0 it asks for what waits: then there may be nothing.
             if now < self._next.get(key, 0) or not self._untold[key]:
                 return 0
             self._next[key] = now + self._every_s

@@ -12,6 +12,7 @@ from typing import Any, Final
 from miros_mesh.errors import ConfigError
 
 PREFIX: Final = "MIROS_MESH_"
+# Each may be given as a file, by a variable of the same name with _FILE behind it.
 SECRETS: Final = frozenset(
     {
         "broker_url",
@@ -21,7 +22,9 @@ SECRETS: Final = frozenset(
         "snoop_spy_encryption_key",
     }
 )
+# Besides the long name, which is MIROS_MESH_ and the setting in capitals.
 SHORT_NAMES: Final = {"mesh_encryption_key": f"{PREFIX}ENCRYPTION_KEY"}
+# Those of miros-rabbitmq, which have no prefix: a layer of its own, since any of ours wins over it.
 ANCESTOR_NAMES: Final = {
     "rabbit_user": "RABBIT_USER",
     "rabbit_password": "RABBIT_PASSWORD",
@@ -66,6 +69,7 @@ class Found:
 
     def by_variable(self, problems: Iterable[str]) -> Iterator[str]:
         """Yield the problems with variables in place of settings, but for the unreadable ones."""
+        # Whole words: `discovery` is also the beginning of the names of others.
         setting = re.compile(rf"\b({'|'.join(self.variables)})\b")
         for problem in problems:
             if self.unreadable.isdisjoint(setting.findall(problem)):
@@ -86,6 +90,7 @@ def read_environment(
         for name, value in environ.items()
         if value.strip() and not _SERVICE_LINK.fullmatch(f"{name}={value}")
     }
+    # Variables of an overridden setting are known, too, and are simply not read.
     found = Found(problems=list(_unknown_variables(given, defaults)))
     for setting, default in defaults.items():
         if setting not in overridden:
@@ -114,6 +119,7 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 def default_home(environ: Mapping[str, str]) -> Path:
     """Return the folder that a user's processes share when no setting names one."""
+    # Read here as well, for settings that a program made without `from_env`.
     named = environ.get(f"{PREFIX}HOME", "")
     if named.strip():
         if not Path(named).expanduser().is_absolute():
@@ -141,6 +147,7 @@ def _candidates(setting: str) -> list[str]:
     """Return the variables that may hold a setting, the one that wins first."""
     own = [_long_name(setting), *([SHORT_NAMES[setting]] if setting in SHORT_NAMES else [])]
     if setting in SECRETS:
+        # Beside each other, so that a long name in a file wins over a short one without.
         own = [name for variable in own for name in (variable, f"{variable}_FILE")]
     return [*own, *([ANCESTOR_NAMES[setting]] if setting in ANCESTOR_NAMES else [])]
 
@@ -150,6 +157,7 @@ def _read_setting(setting: str, default: Any, given: Mapping[str, str], found: F
     if variable is None:
         return
     found.variables[setting] = variable
+    # Where MIROS_MESH_ and the ancestor's variable are both set, only the first is read.
     layer = found.ancestor if variable == ANCESTOR_NAMES.get(setting) else found.mesh
     try:
         layer[setting] = _as_type_of(default, variable, _text(setting, variable, given))
@@ -162,14 +170,17 @@ def _text(setting: str, variable: str, given: Mapping[str, str]) -> str:
     """Return what a variable says, or a secret's file; the value itself is never quoted."""
     if setting not in SECRETS:
         return given[variable]
+    # Not the first of the two: which one an operator meant cannot be told.
     if f"{variable}_FILE" in given:
         raise ConfigError((f"{variable} and {variable}_FILE are both set; remove one",))
     if not variable.endswith("_FILE"):
         return given[variable]
     try:
+        # Editors and `echo` end a file with a new line; a password may begin or end with a space.
         text = Path(given[variable]).read_bytes().decode(errors="replace").strip("\r\n")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no path"
+        # The path is not quoted: the secret itself may stand in the variable by mistake.
         raise ConfigError((f"{variable} names a file that cannot be read: {reason}",)) from None
     if not text.strip():
         raise ConfigError((f"{variable} names an empty file",))
@@ -209,6 +220,7 @@ def _nearest(name: str, known: Iterable[str]) -> list[str]:
     A name that lacks words is compared by those that it has: a hint that is followed must not
     set the key of another network.
     """
+    # Without the prefix, which all of them share and which would make all of them alike.
     wrong = name.removeprefix(PREFIX)
     scores: dict[str, tuple[float, float]] = {}
     for other in sorted(known):

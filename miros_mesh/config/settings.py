@@ -35,6 +35,8 @@ class MeshConfig:
     Neither a broker URL nor a RabbitMQ user given: the embedded broker of this machine.
     """
 
+    # Not compared: `brokers` is, so that two spellings of one URL are equal. Not shown: it may hold
+    # a password, which `BrokerAddress` hides.
     broker_url: str | tuple[str, ...] | None = field(default=None, repr=False, compare=False)
     """A shared broker: an AMQP URL, or several for fail-over (a tuple, or split by a comma)."""
     rabbit_user: str | None = None
@@ -60,6 +62,7 @@ class MeshConfig:
     home: Path | None = None
     """The embedded broker's folder; `home_folder` says what the default is."""
 
+    # AMQP carries the heartbeat in whole seconds of 16 bits (connection.tune).
     heartbeat_interval_s: float = bounded(5.0, 1, 65_535)
     """A connection to a broker that is silent for about twice as long is given up."""
     connect_timeout_s: float = bounded(5.0, 0.05, 600)
@@ -72,9 +75,11 @@ class MeshConfig:
     """How many frames may be on their way to a broker; with their events, below `dedup_window`."""
     drain_timeout_s: float = bounded(5.0, 0, 3600)
     """How long `stop` lets a chart finish what it has begun; then the outbox may take as long."""
+    # At most 40 days: RabbitMQ takes 2**32 ms, which are a little less than 50.
     queue_expires_s: float = bounded(120.0, 1, 40 * DAY_S)
     """The broker removes a queue that has had no consumer for this long."""
 
+    # 16 bits in AMQP (basic.qos).
     prefetch_frames: int = bounded(200, 1, 65_535)
     """How many frames come ahead of their acknowledgement; 30 at most where `node_name` is set."""
     outbox_events: int = bounded(100_000, 1, 100_000_000)
@@ -85,8 +90,10 @@ class MeshConfig:
     """How many events of a backlog are packed into one frame."""
     frame_bytes: int = bounded(256 * KIB, 1, 64 * MIB)
     """How many bytes of a backlog are packed into one frame; a larger event travels alone."""
+    # A frame is one message at the broker, and RabbitMQ 4 takes 16 MiB by its default.
     max_event_bytes: int = bounded(MIB, 1, 64 * MIB)
     """The largest encoded event that `transmit` takes."""
+    # More than `confirm_window` times `frame_events`, all that one loss makes us send again.
     dedup_window: int = bounded(16_384, 1, 10_000_000)
     """How many of a sender's last events are remembered, to drop duplicates."""
 
@@ -118,6 +125,7 @@ class MeshConfig:
     alien_policy: AlienPolicy = "adopt"
     """What happens to a broker that an unknown node names: `adopt`, `probe` only, or `ignore`."""
 
+    # These three take part in the comparison of settings, so they have to be hashable.
     serializer: PayloadSerializer | None = None
     """How payloads become bytes; the built-in one carries JSON types, bytes and datetimes."""
     observers: tuple[Observer, ...] = ()
@@ -128,6 +136,7 @@ class MeshConfig:
     brokers: tuple[BrokerAddress, ...] = field(default=(), init=False)
     """The brokers that the settings name; none when embedded."""
 
+    # Checked whole, so that an operator sees all problems at once and not one at each start.
     def __post_init__(self) -> None:
         self._normalise()
         brokers, problems = self._read_brokers()
@@ -139,12 +148,14 @@ class MeshConfig:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ, **overrides: Any) -> MeshConfig:
         """Read `MIROS_MESH_*` and the ancestor's variables; overrides that are not None win."""
+        # The layers: the ancestor's variables, ours over them, what the program gives over both.
         given = {name: value for name, value in overrides.items() if value is not None}
         found = read_environment(environ, _scalar_defaults(cls), given)
         try:
             config = cls(**merge(found.ancestor, found.mesh, given))
         except ConfigError as error:
             found.problems += found.by_variable(error.problems)
+        # Also when the settings were fine without what could not be read.
         if found.problems:
             raise ConfigError(tuple(found.problems))
         return config
@@ -175,6 +186,7 @@ class MeshConfig:
     @property
     def home_folder(self) -> Path:
         """`home`, else by `$MIROS_MESH_HOME`, `$XDG_STATE_HOME` or `~/.local/state/miros_mesh`."""
+        # At each use, not in `_normalise`: equal settings are equal in any environment.
         return expanded(self.home or default_home(os.environ))
 
     def keys_for(self, network: NetworkName) -> tuple[bytes, ...] | None:
@@ -184,6 +196,7 @@ class MeshConfig:
 
     def _normalise(self) -> None:
         """Give equal settings one form: charts share a node if their settings compare equal."""
+        # The class is frozen, hence `object`. What is of a wrong type is reported later.
         for setting, normal in _NORMAL_FORMS.items():
             object.__setattr__(self, setting, normal(getattr(self, setting)))
 
@@ -197,12 +210,14 @@ class MeshConfig:
             port=self.rabbit_port,
             virtual_host=self.rabbit_virtual_host,
             user=self.rabbit_user,
+            # Without one there is no address, and `_combination_problems` says what is missing.
             password=self.rabbit_password or "",
         )
 
     def _value_problems(self) -> Iterator[str]:
         for known in fields(self):
             value = getattr(self, known.name)
+            # Made by `bounded`.
             if "range" in known.metadata:
                 yield from validation.number_problems(known, value)
             elif known.name in _CHECKS:
@@ -323,5 +338,6 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
 
 def _scalar_defaults(settings: type[MeshConfig]) -> dict[str, Any]:
     """Return every setting that a variable can hold, with its default."""
+    # No text of a variable can say what these are.
     objects = {"serializer", "observers", "link_factory"}
     return {f.name: f.default for f in fields(settings) if f.init and f.name not in objects}

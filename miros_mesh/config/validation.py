@@ -20,7 +20,9 @@ from miros_mesh.wire.keyring import is_key
 OFF: Final = "off"
 KEYGEN: Final = "make one with: miros-mesh keygen"
 
+# ASCII, and short: the names of queues that it becomes a part of have 255 bytes at most.
 _NODE_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# `_` stands in the names of SRV records: _amqp._tcp.example.org.
 _LOOKED_UP: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?(:[0-9]{1,5})?")
 # Only where another URL begins: a password may hold a comma.
 _BETWEEN_URLS: Final = re.compile(r"\s*[,;\s]\s*(?=amqps?://)", re.IGNORECASE)
@@ -71,6 +73,7 @@ def as_sources(value: Any) -> Any:
 
 
 def _as_bytes(key: Any) -> Any:
+    # Never raises: what is not ASCII becomes something that `key_problems` refuses.
     return key.encode(errors="replace") if isinstance(key, str) else key
 
 
@@ -79,8 +82,10 @@ def number_problems(known: Field[Any], value: Any) -> Iterator[str]:
     low, high = known.metadata["range"]
     whole = isinstance(known.default, int)
     kind = "a whole number" if whole else "a number"
+    # `type` and not isinstance: True is an int, and no number of seconds.
     if type(value) is not int and (whole or type(value) is not float):
         yield f"{known.name} must be {kind}, not of type {type(value).__name__}"
+    # NaN is in no range, so it ends here.
     elif not low <= value <= high:
         yield f"{known.name} is {value}; it must be {kind} from {low:.15g} to {high:.15g}"
 
@@ -123,6 +128,7 @@ def file_problems(setting: str, value: Any) -> Iterator[str]:
         yield f"{setting} must be a path to a file"
         return
     try:
+        # Only to see whether it can be; the path is expanded when it is used.
         value.expanduser()
     except RuntimeError:
         yield f"{setting} begins with the home folder of a user who has none; write it out"
@@ -150,6 +156,7 @@ def key_problems(setting: str, keys: Any) -> Iterator[str]:
         yield f"{setting} must be a Fernet key or a tuple of them, primary first; {KEYGEN}"
         return
     for number, key in enumerate(keys, start=1):
+        # By number: a key that is nearly right would be a secret in a log.
         if not is_key(key):
             yield (
                 f"{setting}{_which(number, keys)} is not a Fernet key "

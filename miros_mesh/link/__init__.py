@@ -11,6 +11,8 @@ Locks, none of which is held while a socket is waited for:
 | outbox          | the parcels of one peer, and their counts | a parcel's own (`close`) |
 | pools           | which pool belongs to which address       | none                     |
 | looks           | the looks under way, whether it was ended | none                     |
+| `Lookups`       | the names that are looked up at present   | none                     |
+| `OwnedThread`   | that a thread is started once             | none                     |
 
 A network calls `Publisher.put` and `grown` under its own lock. So the order is: network, outbox,
 parcel; a parcel's lock is the last, and no observer is called under any of them.

@@ -41,6 +41,7 @@ class Confirms:
     ) -> None:
         self._confirmed = confirmed
         self._unroutable = unroutable
+        # In the order of the tags, of which `_covered` makes use.
         self._pending: OrderedDict[int, tuple[Parcel, int, float]] = OrderedDict()
         """By delivery tag: the parcel, its sealed size in bytes, and when it was published."""
         self._tag = 0
@@ -63,6 +64,7 @@ class Confirms:
 
     def watch(self, channel: Any) -> None:
         """Ask for confirms, and for what no queue takes, where the channel gives them."""
+        # Our own transports have none, and need none.
         if not hasattr(channel, "confirm_select"):
             return
         self._asynchronous = True
@@ -73,6 +75,7 @@ class Confirms:
 
     def expect(self, parcel: Parcel, size_bytes: int) -> None:
         """Wait for an answer to the next publication on the channel, which is this parcel."""
+        # The client counts along: no frame says which number a publication got.
         self._tag += 1
         self._pending[self._tag] = (parcel, size_bytes, time.monotonic())
 
@@ -92,6 +95,8 @@ class Confirms:
 
     def check(self, timeout_s: float, where: str) -> None:
         """Raise `ConfirmTimeoutError` when the oldest waits, and nothing came, for `timeout_s`."""
+        # The oldest alone: RabbitMQ may confirm in any order, but a broker that has answered
+        # anything within the time is alive, however much it still owes.
         if self._pending:
             _, _, since = next(iter(self._pending.values()))
             if time.monotonic() - max(since, self._progress) > timeout_s:
@@ -111,7 +116,8 @@ class Confirms:
             self.nacked += 1
 
     def _returned(self, _: Exception, _exchange: str, _routing_key: str, message: Any) -> None:
-        # What the broker returns it confirms afterwards, so the parcel is still here.
+        # What the broker returns it confirms afterwards, so the parcel is still here. By its bytes,
+        # since a return carries no number; sealed bytes are random, so no two are equal.
         for parcel, _size_bytes, _since in self._pending.values():
             if parcel.seal() == message.body:
                 self._unroutable(parcel)
@@ -123,6 +129,7 @@ class Confirms:
             return [tag] if tag in self._pending else []
         covered = []
         for pending in self._pending:
+            # All further ones are larger.
             if pending > tag:
                 break
             covered.append(pending)

@@ -37,6 +37,7 @@ class ConnectionPools:
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
         self._pools: dict[BrokerAddress | None, ConnectionPool] = {}
+        # For `abandon`, in a child that has one thread; here each connecting thread only adds.
         self._opened: weakref.WeakSet[kombu.Connection] = weakref.WeakSet()
         self._lock = threading.Lock()
         """Guards `_pools`; nothing is connected or closed under it."""
@@ -47,6 +48,8 @@ class ConnectionPools:
         Raises one error that tells of all addresses when none does; it is retryable if one of them
         may answer later.
         """
+        # In the order of the settings at every call: a cluster's first node is asked first again
+        # after a fail-over, and a node that is down costs one attempt.
         errors: list[LinkError] = []
         for address in broker.addresses or (None,):
             try:
@@ -56,6 +59,7 @@ class ConnectionPools:
         first = next((error for error in errors if error.retryable), errors[0])
         if len(errors) == 1:
             raise first
+        # Its class decides about the next attempt, so one that may pass speaks for all.
         raise type(first)("; ".join(map(str, errors))) from first
 
     def give_back(self, connection: kombu.Connection, *, broken: bool) -> None:
@@ -64,6 +68,8 @@ class ConnectionPools:
             drop(connection)
         else:
             limit_close(connection)
+        # Closed, not lent again: kombu's pool lends a dead connection without looking. `replace`
+        # makes its place free for a new one.
         try:
             connection._pool.replace(connection)  # noqa: SLF001 - a pooled connection knows its pool
         except (amqp.AMQPError, OSError):
@@ -80,6 +86,7 @@ class ConnectionPools:
         """In a forked child: close the descriptors of all connections here, and only here."""
         # A thread of the parent may have held the lock when the process forked.
         self._lock = threading.Lock()
+        # Not closed: that would end the connections for the parent, too.
         self._pools = {}
         for connection in list(self._opened):
             close_here(connection)
@@ -87,11 +94,13 @@ class ConnectionPools:
     def _open(self, name: str, address: BrokerAddress | None) -> kombu.Connection:
         where = address.redacted if address else name
         with translated(where, connecting=True):
+            # Never waits for a place: a full pool is an error, and one that is tried again.
             connection = self._pool(address).acquire(block=False)
         self._opened.add(connection)
         try:
             with translated(where, connecting=True):
                 establish(connection)
+        # Of any exception, or its place in the pool would be lost.
         except BaseException:
             self.give_back(connection, broken=True)
             raise
@@ -106,6 +115,7 @@ class ConnectionPools:
 
 def establish(connection: kombu.Connection) -> None:
     """Connect, once; raises what amqp, kombu or the socket raise."""
+    # In kombu 0 means one attempt, and None attempts without end. Pauses are for `link.retry`.
     connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
 
 
@@ -124,7 +134,7 @@ def close_here(connection: kombu.Connection) -> None:
     """In a forked child: close our descriptor, without py-amqp's `shutdown`.
 
     That would end the connection for the parent, too. From then on py-amqp finds a closed socket
-    and does no harm, whoever closes or forgets the connection.
+    and does no harm, no matter what closes or forgets the connection.
     """
     # The public attribute would connect anew.
     with suppress(amqp.AMQPError):

@@ -33,6 +33,7 @@ class KombuLink:
         self._settings = settings
         self._pools = ConnectionPools(dial)
         self._looks = Looks(dial)
+        # For `abandon`. Weak, since discovery makes publishers for as long as the node lives.
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
     def publisher(self, broker: Broker, *, patient: bool = False) -> BrokerPublisher:
@@ -44,6 +45,7 @@ class KombuLink:
             pools=self._pools,
             attempts=None if patient else settings.attempts,
             exchanges=settings.exchanges,
+            # Each peer has an outbox of its own: one that is away must not hold up the others.
             outbox=Outbox(max_events=settings.outbox_events, max_bytes=settings.outbox_bytes),
             window=settings.confirm_window,
             confirm_timeout_s=settings.confirm_timeout_s,
@@ -67,6 +69,7 @@ class KombuLink:
 
     def probe(self, broker: Broker) -> None:
         """Connect once and leave; raises the `LinkError` that says what is wrong."""
+        # From a pool, as a worker would: all addresses are tried, and the same errors come of it.
         self._pools.give_back(self._pools.open(broker), broken=False)
 
     def look(
@@ -85,6 +88,7 @@ class KombuLink:
 
     def abandon(self) -> None:
         """In a forked child: let go of what belongs to the parent, which notices nothing."""
+        # Their socket pairs are shared: a wake from here would wake the parent's threads.
         for worker in list(self._workers):
             worker.abandon()
         self._looks.abandon()
@@ -104,6 +108,7 @@ def amqp_link(settings: LinkSettings) -> KombuLink:
             userid=address.user,
             password=address.password,
             virtual_host=address.virtual_host,
+            # With `ssl=True` py-amqp would check no host name.
             ssl={"server_hostname": address.host} if address.scheme == "amqps" else False,
             connect_timeout=settings.connect_timeout_s,
             heartbeat=settings.heartbeat_interval_s,
@@ -115,11 +120,13 @@ def amqp_link(settings: LinkSettings) -> KombuLink:
 
 def embedded_link(settings: LinkSettings, folder: Path) -> KombuLink:
     """Make a link between processes of one machine, through a folder of their user's alone."""
+    # The address is None: an embedded broker has a folder, and `Broker.addresses` is empty.
     return KombuLink(settings, lambda _: embedded.dial(folder))
 
 
 def _amqp_options(settings: LinkSettings) -> dict[str, Any]:
     return {
+        # RabbitMQ shows it in its list of connections, so that an operator finds the node.
         "client_properties": {"connection_name": f"miros_mesh {settings.node}"},
         "socket_settings": {socket.TCP_USER_TIMEOUT: TCP_USER_TIMEOUT_MS},
     }

@@ -27,6 +27,7 @@ class Looks:
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
         self._lookups = Lookups("mesh-lookup")
+        # For `abandon`, in a child that has one thread; here each look only adds.
         self._opened: weakref.WeakSet[kombu.Connection] = weakref.WeakSet()
         self._under_way: set[Deadline] = set()
         self._stopped = False
@@ -49,9 +50,11 @@ class Looks:
 
     def stop(self) -> None:
         """Cut every look, from any thread; none begins any more."""
+        # Waits for the resolver have no socket yet that a deadline could cut.
         self._lookups.stop()
         with self._lock:
             self._stopped = True
+            # A cut only sets an event, so it may be done under the lock.
             for deadline in self._under_way:
                 deadline.cut()
 
@@ -66,6 +69,8 @@ class Looks:
     def _connection(self, broker: Broker, timeout_s: float) -> Iterator[kombu.Connection]:
         address = next(iter(broker.addresses), None)
         with self._deadline(broker, timeout_s) as deadline, _in_time(broker, deadline):
+            # `connect_timeout` limits a single step, a silent port say; the deadline limits the
+            # whole look, and `CautiousConnection` takes it and the look-ups from the options.
             connection = self._dial(address)
             connection.connect_timeout = timeout_s
             connection.transport_options = {
@@ -79,6 +84,7 @@ class Looks:
                     establish(connection)
                 with translated(broker.name):
                     yield connection
+                    # In order, so that RabbitMQ logs no abrupt end for each look at it.
                     limit_close(connection)
                     connection.release()
             finally:
@@ -110,6 +116,7 @@ def _in_time(broker: Broker, deadline: Deadline) -> Iterator[None]:
 
 
 def _has(connection: kombu.Connection, exchange: str) -> bool:
+    # `passive` asks and declares nothing.
     # A channel of its own: the broker closes it when there is no such exchange.
     channel = connection.channel()
     try:

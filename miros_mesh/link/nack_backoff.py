@@ -28,6 +28,7 @@ class NackBackoff:
         self._where = where
         self._pause_s = _FIRST_PAUSE_S
         self._one_by_one_until = 0.0
+        # Each nack is counted, and the log has one line in half a minute.
         self._complaints = Throttle(_COMPLAIN_EVERY_S)
         self.resume_at = 0.0
         """When (`time.monotonic`) to publish again."""
@@ -47,6 +48,7 @@ class NackBackoff:
         now = time.monotonic()
         self.resume_at = now + self._pause_s
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        # From the last nack on: a queue that is full again and again keeps it at one by one.
         self._one_by_one_until = now + _ONE_BY_ONE_S
         if count := self._complaints.due(self._where, parcels):
             logger.warning(

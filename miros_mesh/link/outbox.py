@@ -14,8 +14,9 @@ class Outbox:
     """Parcels waiting to be sent, then waiting to be confirmed, in order; the expendable ones last.
 
     Overflow rule: when events or bytes exceed their limit the oldest waiting parcels are dropped,
-    expendable ones first, then those without an event, and the newest parcel that is not expendable
-    always stays. `put` and `grown` return what they dropped. Thread-safe; only `wait_empty` waits.
+    expendable ones first, then those without an event. One that is not expendable always stays: the
+    newest with an event, if there is one. `put` and `grown` return what they dropped. Thread-safe;
+    only `wait_empty` waits.
     """
 
     def __init__(self, *, max_events: int, max_bytes: int) -> None:
@@ -23,10 +24,13 @@ class Outbox:
         self._max_bytes = max_bytes
         self._changed = threading.Condition()
         """Its lock guards everything below; notified when the last parcel is confirmed."""
+        # Any thread that transmits puts and grows, under the lock of its network; the publisher's
+        # alone takes, confirms and rewinds. No lock but a parcel's is taken under this one.
         self._waiting: deque[Parcel] = deque()
         self._messages: deque[Parcel] = deque()
         """Those of `_waiting` without an event, in the same order: the library's own messages."""
         self._expendable: deque[Parcel] = deque()
+        # A dictionary, since a confirm would have to search a deque.
         self._unconfirmed: dict[Parcel, None] = {}
         """What `take` gave out, in that order; any of them may be confirmed next."""
         # A parcel is counted in as `put` finds it and `grown` says, and counted out as it is when
@@ -42,6 +46,7 @@ class Outbox:
     @property
     def events(self) -> int:
         """Events and records not yet confirmed."""
+        # One reference, so no lock: a metric may read it at any time.
         return self._events
 
     def report(self) -> StopReport:
@@ -73,6 +78,7 @@ class Outbox:
             if self.idle:
                 return None
             parcel = (self._waiting or self._expendable).popleft()
+            # Both lines have one order, so it is the first of the messages or none of them.
             if self._messages and self._messages[0] is parcel:
                 self._messages.popleft()
             self._unconfirmed[parcel] = None
@@ -81,6 +87,7 @@ class Outbox:
     def confirm(self, parcel: Parcel) -> None:
         """Forget a parcel that the broker has stored; one that is not on its way is ignored."""
         with self._changed:
+            # The answer came twice; or after a `rewind`, and the parcel is sent again.
             if parcel not in self._unconfirmed:
                 return
             del self._unconfirmed[parcel]
@@ -91,6 +98,7 @@ class Outbox:
     def rewind(self) -> None:
         """Let everything that is unconfirmed wait again, before the rest and in its order."""
         with self._changed:
+            # The last one first, each before the one that was put back before it.
             while self._unconfirmed:
                 parcel, _ = self._unconfirmed.popitem()
                 for line in self._lines_of(parcel):
@@ -125,8 +133,11 @@ class Outbox:
 
     def _trim(self) -> list[Parcel]:
         dropped: list[Parcel] = []
+        # What is on its way counts and stays: the broker may have stored it already.
         while self._over() and (self._expendable or len(self._waiting) > 1):
             parcel = self._least_needed()
+            # First, since the count below has to be final. It is closed for all peers: the next
+            # event begins a parcel of its own.
             parcel.close()
             self._dropped += self._count_out(parcel)
             dropped.append(parcel)

@@ -80,10 +80,12 @@ class QueueSpec:
     """Whether rejected messages are kept for people to look at; not for a queue with a limit."""
 
     def __post_init__(self) -> None:
+        # RabbitMQ dead-letters whatever a queue gives up, and a limit makes it give up the oldest.
         if self.dead_letters and not self.max_length is self.max_bytes is None:
             raise ValueError("the broker would keep what a queue of limited length drops, too")
 
 
+# Acknowledged by hand and one by one: what a crash leaves unacknowledged is delivered again.
 class Delivery(Protocol):
     """One received message. `ack` and `reject` may be called once, from any thread."""
 

@@ -52,8 +52,10 @@ class BrokerPublisher(Worker):
         self._confirm_timeout_s = confirm_timeout_s
         self._observer = observer
         self._producer: kombu.Producer | None = None
+        # Replaced with each connection, since a new channel counts its publications from 1 again.
         self._confirms = Confirms(self._confirmed, self._unroutable)
         self._nacks = NackBackoff(broker.name)
+        # Written while the connection is read, so on this thread as all the rest.
         self._blocked = False
 
     def put(self, parcel: Parcel) -> Sequence[Parcel]:
@@ -72,6 +74,7 @@ class BrokerPublisher(Worker):
 
     def stop(self, drain_timeout_s: float) -> StopReport:
         """Drain, end the worker, and say what became of the events put here."""
+        # Without its thread nothing is confirmed any more, and the wait would be for nothing.
         if self.alive:
             self._outbox.wait_empty(drain_timeout_s)
         self._end(drain_timeout_s)
@@ -82,12 +85,17 @@ class BrokerPublisher(Worker):
         self._end(timeout_s)
 
     def _opened(self, connection: kombu.Connection) -> None:
+        # The exchange first: a publication to one that is missing closes the channel, some time
+        # later. Then the confirms, before anything is published: RabbitMQ numbers from
+        # `confirm.select` on.
         channel = connection.channel()
         for exchange in self._exchanges:
             kombu.Exchange(exchange, type="topic", durable=True)(channel).declare()
         self._confirms = Confirms(self._confirmed, self._unroutable)
         self._confirms.watch(channel)
         self._heed_alarms(connection.connection)
+        # What the last connection left unconfirmed may be stored already: it is sent once more, and
+        # receivers drop the second copy by its number.
         self._outbox.rewind()
         self._producer = kombu.Producer(channel, auto_declare=False)
         self._observer.peer_up(peer=self.broker.name)
@@ -98,6 +106,8 @@ class BrokerPublisher(Worker):
 
     def _lost(self, error: LinkError | None) -> None:
         self._producer = None
+        # No broker says `unblocked` on a connection that is gone: `Health` would show it blocked
+        # for ever.
         self._unblock()
         if error and not self._stopping.is_set():
             logger.warning("publisher reconnects: %s", error)
@@ -125,6 +135,7 @@ class BrokerPublisher(Worker):
             self._observer.unblocked(peer=self.broker.name)
 
     def _turn(self, connection: kombu.Connection) -> bool:
+        # The confirm time-out stands still, too: `_unblock` begins it anew.
         if self._blocked:
             return False
         self._confirms.check(self._confirm_timeout_s, self.broker.name)
@@ -144,6 +155,7 @@ class BrokerPublisher(Worker):
 
     def _retreat(self) -> None:
         """Once everything on its way was answered, pause, and send what was nacked again."""
+        # Not before: `rewind` would send again what is still on its way, too.
         if not self._confirms:
             self._nacks.nacked(self._confirms.nacked)
             self._confirms.start_over()
@@ -163,16 +175,22 @@ class BrokerPublisher(Worker):
         return self._window if self._confirms.proven and not self._nacks.one_by_one else 1
 
     def _publish(self, producer: kombu.Producer, parcel: Parcel) -> None:
+        # Expected first: before it writes, py-amqp reads what has come (an alarm, say), so
+        # callbacks of the confirms run inside of `publish`; and our own transports confirm by
+        # returning.
         body = parcel.seal()
         self._confirms.expect(parcel, len(body))
         producer.publish(
             body,
             exchange=parcel.exchange,
             routing_key=parcel.routing_key,
+            # Persistent: a confirm of RabbitMQ then means that it is on disk, or on a majority.
             delivery_mode=2,
             content_type="application/octet-stream",
             content_encoding="binary",
+            # RabbitMQ confirms what no queue takes, too; so it has to return it.
             mandatory=self._confirms.asynchronous,
+            # Kombu's own retry connects anew by itself, behind the back of the confirms.
             retry=False,
         )
         self._confirms.published()

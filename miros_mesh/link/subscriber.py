@@ -67,7 +67,9 @@ class BrokerSubscriber(Worker):
         super().__init__(name=name, broker=broker, pools=pools, attempts=attempts)
         self._observer = observer
         self._name_lock = NameLock(name_lock, broker.name) if name_lock else None
+        # Changed on the worker's thread alone; `stop` copies its keys from another, in one step.
         self._queues: dict[str, _ConsumedQueue] = {}
+        # Any thread appends, the worker's alone takes: both are single steps of a deque.
         self._tasks: deque[Callable[[kombu.Connection], None]] = deque()
         self._check_at = 0.0
         self._retry_at = 0.0
@@ -84,6 +86,7 @@ class BrokerSubscriber(Worker):
             raise ConnectionLostError(f"the subscriber of {self.broker.name} has ended")
         consumed = _ConsumedQueue(spec, handler)
         self._post(lambda connection: self._consume(connection, consumed))
+        # A broker that is slow may still give it: the removal stands behind the task in the line.
         if not consumed.settled.wait(timeout_s):
             self.remove(spec.name)
             raise BrokerUnreachableError(
@@ -98,6 +101,7 @@ class BrokerSubscriber(Worker):
 
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""
+        # Behind the acknowledgements that were posted so far; the worker ends when all are done.
         for queue in list(self._queues):
             self.remove(queue)
         self._end(timeout_s)
@@ -107,6 +111,7 @@ class BrokerSubscriber(Worker):
         self.wake()
 
     def _opened(self, connection: kombu.Connection) -> None:
+        # Of our own transports none has a heartbeat.
         self._binder = Binder(connection) if connection.heartbeat else None
         self._tried_dead_letters = False
         if self._name_lock:
@@ -122,6 +127,7 @@ class BrokerSubscriber(Worker):
         self._observer.subscribed(broker=self.broker.name)
 
     def _lost(self, error: LinkError | None) -> None:
+        # From now on acknowledgements of the old connection are ignored; the broker delivers again.
         for consumed in self._queues.values():
             consumed.consumer = None
         reason = error.reason if error else STOPPED
@@ -133,6 +139,7 @@ class BrokerSubscriber(Worker):
         return not self._tasks
 
     def _turn(self, connection: kombu.Connection) -> bool:
+        # So many and no more: tasks that are posted meanwhile must not keep the connection unread.
         for _ in range(len(self._tasks)):
             self._tasks.popleft()(connection)
         if time.monotonic() >= self._check_at:
@@ -148,6 +155,7 @@ class BrokerSubscriber(Worker):
         if self._binder:
             consumed = [each.consumer for each in self._queues.values() if each.consumer]
             self._binder.bind_some([consumer.queues[0] for consumer in consumed])
+        # Every two seconds, until the broker has noticed that our last connection is dead.
         if self._name_lock and not self._name_lock.held:
             self._name_lock.take_back(connection)
         if time.monotonic() >= self._retry_at:
@@ -170,8 +178,11 @@ class BrokerSubscriber(Worker):
             with translated(self.broker.name):
                 self._declare(connection, consumed)
         except MeshError as error:
+            # The connection is at fault and not the queue: connect anew, and `add` goes on waiting.
             if error.retryable:
                 raise
+            # At the first try the caller of `add` is told, and the queue forgotten; a queue that a
+            # chart already lives on stays, for `_retry`.
             if not consumed.settled.is_set():
                 self._queues.pop(consumed.spec.name, None)
                 consumed.failure = error
@@ -240,6 +251,8 @@ class BrokerSubscriber(Worker):
         """Acknowledge on the worker's thread; ignored once the delivery's channel is gone."""
 
         def task(_: kombu.Connection) -> None:
+            # A delivery tag counts only on the channel that it came by; on another one it would
+            # acknowledge a different message, or close the channel.
             if delivery.consumed.consumer is delivery.consumer:
                 settle()
 

@@ -50,6 +50,7 @@ def translated(where: str, *, connecting: bool = False) -> Iterator[None]:
 
 
 def _translate(error: Exception, where: str, connecting: bool) -> LinkError:
+    # Without a row once connected: whatever broke, a new connection is the way out, and is retried.
     for kinds, make in _CONNECTING if connecting else _CONNECTED:
         if isinstance(error, kinds):
             return make(where, error)
@@ -58,6 +59,7 @@ def _translate(error: Exception, where: str, connecting: bool) -> LinkError:
 
 def _brief(error: Exception) -> str:
     """What the broker replied, else what the exception says, else its name."""
+    # str() of an error of py-amqp puts the method and the code before the reply.
     reply: str | None = getattr(error, "reply_text", None)
     return reply or str(error) or type(error).__name__
 
@@ -98,6 +100,7 @@ def _unreachable(where: str, error: Exception) -> LinkError:
 
 
 def _connection_limit(where: str, error: Exception) -> LinkError:
+    # Raised by the pool of this process and not by the broker.
     # kombu raises it with the limit of the pool as its one argument.
     return BrokerUnreachableError(
         f"{where}: this node has {error} connections there already; try again when one is free"
@@ -144,16 +147,19 @@ _Kinds = tuple[tuple[tuple[type[Exception], ...], _Make], ...]
 _CONNECTING: _Kinds = (
     ((amqp.AccessRefused,), _refused_credentials),
     ((amqp.NotAllowed,), _no_virtual_host),
+    # Both are OSErrors, and the first is the second as well.
     ((ssl.SSLCertVerificationError,), _certificate),
     ((ssl.SSLError,), _tls),
     ((socket.gaierror,), _unknown_host),
     ((kombu.exceptions.ConnectionLimitExceeded,), _connection_limit),
     ((amqp.FrameSyntaxError, amqp.UnexpectedFrame), _no_amqp),
+    # A refused connection, no route, a time-out: OSErrors all of them.
     (_FOREIGN, _unreachable),
     ((Exception,), _no_amqp),
 )
 _CONNECTED: _Kinds = (
     ((amqp.AccessRefused,), _denied),
     ((amqp.PreconditionFailed, amqp.ResourceLocked), _conflict),
+    # py-amqp raises it by itself when all numbers up to the broker's channel_max are in use.
     ((amqp.ResourceError,), _channel_limit),
 )

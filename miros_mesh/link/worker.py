@@ -65,14 +65,18 @@ class Worker:
         self._attempts = attempts
         self._thread = OwnedThread(name, self._run, wake=self.wake)
         self._stopping = self._thread.stopping
+        # `_failure` is written on the thread before `_settled` is set, and read by others after it.
         self._settled = threading.Event()
         """Set when connecting is over; `_failure` says whether it failed."""
         self._failure: LinkError | None = None
+        # A descriptor and no event, so that one poll waits for the broker's bytes and for a wake.
+        # Neither end blocks: `put` wakes the worker under the lock of a network.
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
         self._woken = False
         """Whether a byte is on its way through the pair, so that many wakes cost one."""
+        # From here on the thread's own, but for `_connected_to`, which others read: one reference.
         self._since = 0.0
         self._connected_to = broker.name
         self._short_lives = 0
@@ -88,6 +92,7 @@ class Worker:
                 f"no connection to {self.broker.name} within {timeout_s:g} s"
             )
         if self._failure:
+            # Each caller gets the same object, so the traceback of the one before is taken off.
             # The message says what to do; what happened inside of kombu is for the debug log.
             logger.debug("%s failed", self._thread.name, exc_info=self._failure)
             raise self._failure.with_traceback(None) from None
@@ -150,6 +155,8 @@ class Worker:
 
     def _run(self) -> None:
         try:
+            # What breaks while serving stays inside of `_connected`; what comes out is a failure to
+            # connect, or a fault of this library.
             with self._connected(self._first_policy()) as connection:
                 self._settled.set()
                 self._serve(connection)
@@ -162,7 +169,10 @@ class Worker:
             logger.exception("%s ended: unexpected error; please report it", self._thread.name)
             self._failure = LinkError(f"{self._thread.name} ended: unexpected error; see the log")
         finally:
+            # Again, for a thread that never connected: `wait_ready` then raises `_failure` at once.
             self._settled.set()
+            # One that ended by itself keeps the pair until its `stop`: threads that put parcels
+            # into its outbox go on waking it.
             if self._stopping.is_set():
                 self._close_wake()
 
@@ -175,6 +185,8 @@ class Worker:
         """Seconds before the next connection: more each time one breaks soon after it was made."""
         lived = time.monotonic() - self._since
         self._short_lives = self._short_lives + 1 if lived < _SHORT_LIFE_S else 0
+        # None after the first short life; then 0.2, 0.4, 0.8, 1.6 and 2 s. The policy paces
+        # attempts that fail; these connections were made.
         return min(0.05 * 2**self._short_lives, _LONGEST_PAUSE_S) if self._short_lives > 1 else 0
 
     @contextlib.contextmanager
@@ -187,6 +199,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - a worker outlives whatever breaks a connection
             loss = self._as_link_error(error)
         finally:
+            # The loan ends whatever `_lost` does: else its place in the pool would be gone.
             try:
                 self._lost(loss)
             finally:
@@ -199,6 +212,7 @@ class Worker:
         try:
             with translated(self.broker.name):
                 _limit_calls(connection)
+                # A part of the attempt: a refusal here is tried again by the same policy.
                 self._opened(connection)
         except LinkError:
             self._pools.give_back(connection, broken=True)
@@ -212,6 +226,7 @@ class Worker:
         """Also take AttributeError and the like, which py-amqp raises over a broken connection."""
         if isinstance(error, LinkError):
             return error
+        # With its traceback, since it may be a fault of ours; a lost connection must not hide that.
         logger.error("%s reconnects: unexpected error", self._thread.name, exc_info=error)
         return ConnectionLostError(f"{self.broker.name}: unexpected {type(error).__name__}")
 
@@ -222,11 +237,15 @@ class Worker:
                 if not connection.connected:
                     # Kombu would silently open a new connection without our queues.
                     raise ConnectionLostError(f"the connection to {self.broker.name} is closed")
+                # One that stops waits for nothing to come: it does what is left in its line, and
+                # ends. `_end` limits how long its caller waits for that.
                 hurry = self._turn(connection) or self._stopping.is_set()
                 until = 0.0 if hurry else min(next_tick, self._due())
                 self._wait_for_input(connection, until - time.monotonic())
                 self._read(connection)
                 if time.monotonic() >= next_tick:
+                    # Sends a heartbeat when nothing was sent for half an interval, and raises when
+                    # nothing came for two (py-amqp's `heartbeat_tick`).
                     connection.heartbeat_check()
                     next_tick = time.monotonic() + TICK_S
 
@@ -243,9 +262,11 @@ class Worker:
     def _read(self, connection: kombu.Connection) -> None:
         until = time.monotonic() + _READ_FOR_S
         while time.monotonic() < until and _has_input(connection):
+            # Reads one delivery, answer or heartbeat; handlers and confirms run inside of it.
             try:
                 connection.drain_events(timeout=_READ_TIMEOUT_S if _streams(connection) else 0)
             except TimeoutError:
+                # py-amqp keeps the part of a frame that it has, and goes on with it next time.
                 return
 
 
@@ -255,6 +276,7 @@ def _transport(connection: kombu.Connection) -> Any:
 
 def _streams(connection: kombu.Connection) -> bool:
     """Tell py-amqp, which reads a stream, from our own transports, which never wait for more."""
+    # Ours have a `fileno` of their own: of a doorbell, which rings when a message comes.
     return hasattr(_transport(connection), "sock")
 
 
@@ -286,4 +308,5 @@ def _readable(descriptors: Iterable[int], timeout_s: float) -> set[int]:
     poller = select.poll()
     for descriptor in descriptors:
         poller.register(descriptor, select.POLLIN)
+    # Rounded up: with 0 in place of half a millisecond the worker would spin until it is over.
     return {ready for ready, _ in poller.poll(max(math.ceil(timeout_s * 1000), 0))}

@@ -27,6 +27,7 @@ class MemoryMesh:
 
     def config(self, **settings: Any) -> MeshConfig:
         """Settings of a node on this mesh; any field of `MeshConfig` may be given."""
+        # `link_factory` is compared, so only configs of one mesh can be equal and share a node.
         return MeshConfig(**{"mesh_encryption_key": self._key, "link_factory": self, **settings})
 
     def __call__(self, settings: LinkSettings) -> KombuLink:

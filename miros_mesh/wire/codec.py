@@ -41,6 +41,7 @@ _ARRAY_HEAD = 0x90
 # characters, which is not the program's and must not count against `max_event_bytes`.
 _EXTENSION_BYTES = 64
 _encoder = msgspec.msgpack.Encoder()
+# Raw leaves the messages undecoded until the network's name is known to be ours.
 _frame_decoder = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -94,6 +95,8 @@ class Codec(Generic[T]):
         Raises `PayloadError` for a field, `EventTooLargeError` for the size.
         """
         try:
+            # msgspec checks lengths and ranges only when it decodes, so what was encoded is read
+            # back here. The program hears of it, and not the log of every receiver.
             encoded = _encoder.encode(message)
             self._message_decoder.decode(encoded)
         except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
@@ -113,19 +116,23 @@ class Codec(Generic[T]):
         if not 0 < len(encoded) <= MAX_FRAME_MESSAGES:
             raise ValueError(f"a frame carries 1 to {MAX_FRAME_MESSAGES:,} messages")
         number = self._needed_version(encoded)
+        # Raw is copied as it is: what `encode` has made is not encoded again.
         messages = [msgspec.Raw(message) for message in encoded]
         content = _encoder.encode((self._versions[number].network, messages))
         frame = bytes([number]) + self._keyring.seal(content)
+        # As at the receiver: every node with our settings would reject one that is too large.
         self._check_size(frame)
         return frame
 
     def open(self, frame: bytes) -> list[T]:
         """Return the messages of a frame; raises the `FrameError` that says why it is refused."""
         self._check_size(frame)
+        # Cheap, and before the seal is opened: until then any program may have made these bytes.
         version = self._version_of(frame)
         plain = self._keyring.open(frame[1:])
         try:
             network, messages = _frame_decoder.decode(plain)
+            # All networks may have one key, so a frame of another one opens, too.
             if network != version.network:
                 raise WrongNetworkError(f"a frame of network {network[:MAX_NETWORK_BYTES]!r}")
             return version.decoder.decode(messages)
@@ -138,6 +145,7 @@ class Codec(Generic[T]):
         return FRAME_VERSION
 
     def _is_extended(self, encoded: bytes) -> bool:
+        # Only an extended message has so many fields: `encode` leaves none out.
         return self._extended is not None and encoded[0] == self._extended_head
 
     def _version_of(self, frame: bytes) -> _Version[T]:

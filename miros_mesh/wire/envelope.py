@@ -59,6 +59,7 @@ class Envelope(Origin, frozen=True):
 
     signal: Name
     payload: bytes
+    # By the sender's clock, which may be ahead of ours or behind it.
     sent_at: EpochSeconds
     cause: EventId | None = None
 
@@ -87,6 +88,7 @@ class RepairMessage(Origin, frozen=True):
     brings events as they were first sent.
     """
 
+    # Not a name: a node that was started anew has asked for nothing, and has nothing to send again.
     to: Incarnation
     kind: Literal["ask", "again", "gone"]
     stream: tuple[Incarnation, Name]
@@ -125,6 +127,7 @@ class NodeStatus(Origin, frozen=True):
     outbox_events: Amount
     peers: Annotated[tuple[PeerStatus, ...], Meta(max_length=MAX_LISTED)]
     charts: Annotated[tuple[ChartStatus, ...], Meta(max_length=MAX_LISTED)]
+    # In the last one of a node that ends in order: what watches need not wait for the next.
     leaving: bool = False
 
 

@@ -19,10 +19,13 @@ def load_or_create_key(folder: Path) -> bytes:
     Raises `EmbeddedStoreError` for a file that other users could read or that holds no key.
     """
     file = folder / KEY_FILE
+    # lexists: a link to nowhere counts as a file, and is refused below.
     if not os.path.lexists(file):
         fresh = generate_key()
+        # Another process may be faster: then its key stays, and is the one that is read below.
         make_once(file, fresh + b"\n")
     require_private(file)
+    # Only its user can have changed the file since the check: the folder is closed to others.
     with explained(file, "be read"):
         key = file.read_bytes().strip()
     if not is_key(key):

@@ -14,6 +14,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from miros_mesh.errors import EncryptionKeyError, UndecryptableFrameError
 
 KEY_BYTES = 32
+# 32 bytes in base64: 43 characters and one of padding.
 _FORM = re.compile(rb"[A-Za-z0-9_-]{43}=")
 # Beyond the plain text: version, time, initialisation vector, padding (1 to 16) and HMAC.
 SEAL_OVERHEAD_BYTES = 1 + 8 + 16 + 16 + 32
@@ -57,6 +58,7 @@ class KeyRing:
         """Open frames of this key too; repeatable. Raises `EncryptionKeyError` if it is no key."""
         new = _canonical(key)
         with self._changing:
+            # Last: frames are sealed as before, and opening tries the primary first.
             self._ring = _Ring((*self._ring.keys, new))
 
     def use(self, key: bytes) -> None:
@@ -64,6 +66,7 @@ class KeyRing:
         chosen = _canonical(key)
         with self._changing:
             self._expect(chosen)
+            # A key that is named twice counts once, at its first place.
             self._ring = _Ring((chosen, *self._ring.keys))
 
     def remove(self, key: bytes) -> None:
@@ -82,6 +85,7 @@ class KeyRing:
 
     def seal(self, plain: bytes) -> bytes:
         """Encrypt and sign with the primary key; return a Fernet token without its base64."""
+        # One read of `_ring`: a change in another thread counts for all of this call, or for none.
         return base64.urlsafe_b64decode(self._ring.fernet.encrypt(plain))
 
     def open(self, sealed: bytes) -> bytes:
@@ -125,6 +129,7 @@ def _canonical(key: bytes | str) -> bytes:
 
 def _decoded(key: bytes | str) -> bytes:
     try:
+        # `validate`, or characters that are not of the alphabet would be skipped.
         return base64.b64decode(key, altchars=b"-_", validate=True)
     except (TypeError, ValueError, binascii.Error):
         return b""

@@ -18,9 +18,11 @@ from miros_mesh.errors import PayloadError
 MAX_DEPTH = 64
 # A bound for what a handler may get, whatever a frame of `max_event_bytes` could expand to.
 MAX_VALUES = 2**20
+# What msgpack has: signed and unsigned 64 bits.
 INT_RANGE = range(-(2**63), 2**64)
 SHOWN_KEY_CHARACTERS = 40
 
+# Accepted as they are. Exact types, here and below: a subclass would come back as its base.
 _PLAIN = frozenset({type(None), bool, float, bytes})
 _HINTS = {
     set: "send a sorted list",
@@ -62,6 +64,7 @@ class MsgpackSerializer:
             payload = _decoder.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError) as error:
             raise PayloadError(f"these bytes are no payload: {error}") from None
+        # A sender with our key may still send what our `dumps` would refuse.
         _Inspection().of(payload)
         return payload
 
@@ -83,10 +86,12 @@ class _Inspection:
     """One walk over one payload, at both ends, so that neither is a way around the limits."""
 
     def __init__(self) -> None:
+        # One budget for the whole walk, since the parts of a payload add up.
         self._values_left = MAX_VALUES
 
     def of(self, payload: Any) -> None:
         try:
+            # Recursive, and bounded by the depth, so that a payload that contains itself ends, too.
             self._value(payload, MAX_DEPTH)
         except _RefusedError as refused:
             path = "".join(reversed(refused.steps))

@@ -25,9 +25,11 @@ class Binder:
 
     def bind_some(self, queues: Sequence[kombu.Queue]) -> None:
         """Bind the next `BINDINGS_AT_ONCE` of the queues, and their exchanges; then start over."""
+        # Queues come and go between two calls: one of them may then be bound a round later.
         begin = self._next if self._next < len(queues) else 0
         self._next = begin + BINDINGS_AT_ONCE
         some = queues[begin : self._next]
+        # Both are no change where they exist already, so there is no need to look first.
         for exchange in {queue.exchange.name: queue.exchange for queue in some}.values():
             exchange.declare(nowait=True, channel=self._channel)
         for queue in some:
@@ -35,4 +37,5 @@ class Binder:
 
     def delete(self, queue: str) -> None:
         """Delete a queue behind the bindings that were sent, which would find none otherwise."""
+        # On the channel of the bindings, because a broker keeps an order only within a channel.
         self._channel.queue_delete(queue)

@@ -25,6 +25,7 @@ class Deadline:
     def __init__(self, seconds: float, name: str) -> None:
         self._seconds = seconds
         self._socket: Callable[[], Any] = lambda: None
+        # Ends the first wait early: set by `cut`, by the end of the block, and by no other.
         self._due = threading.Event()
         self._thread = OwnedThread(name, self._run, wake=self._due.set)
         self.passed = False
@@ -48,12 +49,15 @@ class Deadline:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # It ends at once, since `stopping` and `_due` are set: a look leaves no thread behind.
         self._thread.stop(threading.TIMEOUT_MAX)
 
     def _run(self) -> None:
         self._due.wait(self._seconds)
         pause = 0.0
+        # The block may have ended just in time: then `stopping` is set, and nothing is cut.
         while not self._thread.stopping.wait(pause):
+            # `passed` before the cut: the thread that meets the error reads it to know the cause.
             self.passed, pause = True, _AGAIN_S
             if sock := self._socket():
                 # Closing it would give its number to another socket while it is still in use.

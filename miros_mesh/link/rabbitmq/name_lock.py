@@ -51,9 +51,12 @@ class NameLock:
         now = time.monotonic()
         if self.held:
             self.held = False
+            # Once for each loss: only the first try after it finds `held` set.
             self._complain_at = now + _PATIENCE_HEARTBEATS * (connection.heartbeat or 0)
         try:
             self._declare(connection)
+        # More than ResourceLocked: a permission that was taken away costs the name, and not the
+        # charts.
         except amqp.ChannelError as error:
             if now >= self._complain_at:
                 self._complain_at = now + _COMPLAIN_EVERY_S
@@ -66,11 +69,14 @@ class NameLock:
                 )
 
     def _declare(self, connection: kombu.Connection) -> None:
+        # A channel of its own, since a refusal closes it. The queue outlives it: an exclusive queue
+        # belongs to the connection, and RabbitMQ deletes it with that (AMQP 0-9-1, queue.declare).
         with connection.channel() as channel:
             queue = kombu.Queue(
                 self._name,
                 exclusive=True,
                 durable=False,
+                # Where quorum is the default of a virtual host: no quorum queue can be exclusive.
                 queue_arguments={"x-queue-type": "classic"},
             )
             queue(channel).queue_declare()

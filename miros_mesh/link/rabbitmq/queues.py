@@ -16,6 +16,7 @@ _DELIVERY_LIMIT: Final = 1_000_000
 # With 32 commands on their way to a quorum queue, RabbitMQ 3.10 keeps further acknowledgements back
 # in the channel (quorum_commands_soft_limit) and forgets them when it closes; each is a command.
 _QUORUM_PREFETCH: Final = 30
+# Enough to find out what is wrong; what rejects everything must not fill the broker's disk.
 _DEAD_LETTERS_KEPT: Final = 1_000
 _DEAD_LETTERS_KEPT_BYTES: Final = 16 * 1024 * 1024
 _DEAD_LETTERS_KEPT_MS: Final = 7 * 24 * 60 * 60 * 1_000
@@ -27,6 +28,8 @@ def queue_of(spec: QueueSpec) -> kombu.Queue:
         spec.name,
         exchange=kombu.Exchange(spec.exchange, type="topic", durable=True),
         routing_key=spec.routing_pattern,
+        # Durable, so that a restart of the broker loses no frame; `x-expires` removes it in the
+        # end.
         durable=True,
         queue_arguments=_arguments(spec),
     )
@@ -54,7 +57,11 @@ def dead_letters() -> kombu.Queue:
 
 
 def _arguments(spec: QueueSpec) -> dict[str, Any]:
+    # RabbitMQ refuses a queue that exists with other arguments (406), so a change here needs
+    # another name, or queues that were deleted before.
     arguments: dict[str, Any] = {
+        # In milliseconds. Counted while the queue has no consumer: a node that is killed leaves
+        # none for long.
         "x-expires": int(spec.expires_s * 1000),
         # Beside a consumer that is dead without the broker's knowledge, ours would get every other
         # frame now and the rest when the broker finds out.

@@ -35,6 +35,7 @@ _DELIVER: Final = bytes((0, Basic.Deliver[0], 0, Basic.Deliver[1]))
 _HEADER_BYTES: Final = 12
 _NO_PROPERTIES: Final = b"\0\0"
 _NO_ROUTING_KEY: Final = b"\0"
+# A long long and a bit, which takes a byte (AMQP 0-9-1, basic.deliver).
 _DELIVERY_TAG_AND_REDELIVERED: Final = 9
 
 
@@ -48,16 +49,20 @@ class CautiousConnection(pyamqp.Connection):
     def __init__(
         self, *, deadline: Deadline | None = None, lookups: Lookups | None = None, **options: Any
     ) -> None:
+        # kombu hands `transport_options` on to here, which is how a look brings its deadline.
         super().__init__(**options, frame_handler=cautious_frame_handler)
         self._deadline = deadline
         self._lookups = lookups
 
     def connect(self, callback: Any = None) -> Any:
         """Connect; py-amqp itself closes the socket after some errors only."""
+        # Looked up at each cut, since py-amqp makes the socket during `connect`, one for each
+        # address.
         if self._deadline:
             self._deadline.watch(lambda: getattr(self._transport, "sock", None))
         try:
             return super().connect(callback)
+        # Of any kind: py-amqp collects after an OSError, and not after a refused login, say.
         except Exception:
             self.collect()
             raise
@@ -69,6 +74,7 @@ class CautiousConnection(pyamqp.Connection):
 
         def read_first(size: int, initial: bool = False) -> bytes:
             data: bytes = read(size, initial)
+            # The header of a frame is read with `initial`, the rest of it without.
             if not initial:
                 return data
             transport._read = read  # noqa: SLF001
@@ -91,6 +97,7 @@ class CautiousConnection(pyamqp.Connection):
             for family, kind, protocol, _, address in _addresses(lookups, host, port, timeout_s):
                 if self._deadline and self._deadline.passed:
                     break
+                # Where the deadline looks for it, before a connect that may hang.
                 transport.sock = socket.socket(family, kind, protocol)
                 try:
                     transport.sock.settimeout(timeout_s)
@@ -113,6 +120,8 @@ def cautious_frame_handler(
     A heartbeat ends the wait for input, as any other word of the broker does: py-amqp would go on
     waiting, and an event that is transmitted meanwhile would wait as well.
     """
+    # It returns whether a whole method has come, which ends `drain_events`. A header or a body of a
+    # message is none yet.
     handle: Callable[[AmqpFrame], bool] = frame_handler(connection, dispatch)
 
     def on_frame(frame: AmqpFrame) -> bool:
@@ -134,6 +143,7 @@ def _routing_key_at(deliver: bytes) -> int:
 
 
 def _addresses(lookups: Lookups, host: str, port: int, timeout_s: float) -> Sequence[Any]:
+    # An address needs no resolver and no thread.
     with contextlib.suppress(socket.gaierror):
         return _resolved(host, port, socket.AI_NUMERICHOST)
     return lookups.result(f"{host}:{port}", lambda: _resolved(host, port), timeout_s)
