@@ -18,10 +18,12 @@ from miros_mesh.cli import check, demo, discover, keygen, sequence, snoop, top
 from miros_mesh.errors import MeshError
 from miros_mesh.text import printable
 
-# The last two as a shell reports them: 128 and the number of the signal, SIGINT and SIGPIPE.
+# As a shell reports a program that a signal ended: 128 and its number, which is 2 for SIGINT.
 FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 128 + signal.SIGPIPE
 # In the order of the help: what a newcomer tries first stands first.
 COMMANDS = (demo, keygen, check, discover, snoop, top, sequence)
+# No room, no quota, and the largest file that there may be: the user's to mend, without a
+# traceback.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _SETTINGS_HELP = """\
@@ -36,13 +38,16 @@ Secrets may be given as files: MIROS_MESH_BROKER_URL_FILE, MIROS_MESH_ENCRYPTION
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 when all is well, 1 when not, 2 for wrong usage."""
-    # `parse_args` would show the usage of miros-mesh in place of the command's.
+    # Not `parse_args`: that complains with the usage of `miros-mesh`, which names no option of a
+    # command.
     options, unknown = _parser().parse_known_args(arguments)
     if unknown:
         _refuse(options.parser, unknown)
     # The library is silent by default; who runs a command wants its warnings.
     logging.basicConfig(format="%(message)s")
     try:
+        # When one of the errors below arrives here, the command has left the mesh: it joins inside
+        # a `with` or a `try`.
         return int(options.run(options))
     except MeshError as error:
         return _failed(options.command, str(error))
@@ -75,6 +80,7 @@ def _refuse(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> NoReturn
 
 def _give_up_output() -> None:
     """Send what is still buffered nowhere: Python would try again at exit, and complain."""
+    # The descriptor and not `sys.stdout`: what is flushed at exit is in the buffer above it.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -90,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in COMMANDS:
         command.add(commands)
     for own in commands.choices.values():
+        # So that a command can refuse options, after it has compared them, with its own usage.
         own.set_defaults(parser=own)
     return parser
 

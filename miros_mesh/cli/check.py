@@ -109,9 +109,11 @@ def _round_trip(node: Node) -> Finding:
             arrived.set()
         session.inbox.finished(arrival)
 
+    # It is set before anything is posted: that begins with `open`.
     session = node.join("check", topic, topic, room=lambda: 1, post=post)
     session.inbox.open()
     began = time.monotonic()
+    # In the name of another chart: one does not hear what it has sent itself.
     node.mesh.transmit("check-sender", topic, "check", None, None)
     if not arrived.wait(ROUND_TRIP_LIMIT_S):
         return False, f"an event sent out did not come back within {ROUND_TRIP_LIMIT_S:g} s"

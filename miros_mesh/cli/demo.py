@@ -90,10 +90,12 @@ def demo(config: MeshConfig, *, seconds: float, color: bool) -> int:
     # Before the charts begin, so that it misses nothing.
     seen = monitor.watch()
     with monitor:
+        # The parent has a node of its own for the monitor, which sends nothing and is in no books.
         accounts = _talk(parts, seconds)
     if accounts is None:
         return 1
     _say("\n" + table(accounts) + "\n")
+    # The monitor has stopped, so the reader ends after what waits in it.
     _draw(item for item in seen if isinstance(item, SnoopRecord))
     return _conclude(accounts)
 
@@ -118,10 +120,14 @@ def _talk(parts: list[Part], seconds: float) -> list[Account] | None:
     """Return the books of both directions; None, said on standard error, if a chart failed."""
     players = [Player(part.name, partial(_chart, part)) for part in parts]
     try:
+        # What one sent before the other listened is in neither column: no event is promised to a
+        # chart that is not there. One machine, so one clock.
         begin = max(player.ready() for player in players)
         time.sleep(seconds)
         end = time.time()
         time.sleep(SETTLE_S)
+        # One after the other; the second goes on while the first stops, but what it sends is after
+        # `end`.
         ao, fo = (player.books() for player in players)
     except PlayerError as error:
         sys.stdout.flush()
@@ -129,12 +135,14 @@ def _talk(parts: list[Part], seconds: float) -> list[Account] | None:
         return None
     finally:
         for player in players:
+            # Also after a Ctrl-C: the children do not see it, and end when their pipe closes.
             player.close()
     return [Account.between(ao, fo, begin, end), Account.between(fo, ao, begin, end)]
 
 
 def _chart(part: Part) -> ErgodicActiveObject | ErgodicFactory:
     """Make the chart, in the process that plays the part."""
+    # Called in the child: a chart has threads and connections, which no process can pass on.
     make = ErgodicActiveObject if part.kind == "ao" else ErgodicFactory
     chart = make(
         part.name,
@@ -166,6 +174,7 @@ def _draw(records: Iterable[SnoopRecord]) -> None:
     """Write the sequence diagram of the talk and say where; the demo does not fail by it."""
     try:
         drawn = page(diagram(records))
+        # It stays: the user opens it after the demo has ended.
         with tempfile.NamedTemporaryFile(
             "w", prefix="miros-mesh-demo-", suffix=".html", encoding="utf-8", delete=False
         ) as file:
@@ -191,4 +200,5 @@ def _conclude(accounts: list[Account]) -> int:
 
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
+    # A child prints to the same terminal: lines must come in the order in which they are written.
     sys.stdout.flush()

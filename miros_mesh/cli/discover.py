@@ -134,6 +134,7 @@ def discover(
     _say_missing_files(config, report)
     if addresses.lan_is_off() and "lan" in config.discovery_sources:
         report.say(f"{addresses.LAN_VARIABLE}=off: the local network is not searched")
+        # Or the end would be waited for until the time is over: no search reports this source.
         report.searched(source="lan", found=0, seconds=0.0)
     began = time.monotonic()
     complete = _look(config, report, timeout_s)
@@ -157,6 +158,8 @@ def _say_missing_files(config: MeshConfig, report: Report) -> None:
 
 def _look(config: MeshConfig, report: Report, timeout_s: float) -> bool:
     """Search until every source has looked once; whether they have within `timeout_s`."""
+    # No exchange, so nothing is declared at a broker that is only looked at. Its observer hears
+    # nothing: a connection of this program is no connection of a node.
     link = amqp_link(link_settings(config, node=NODE, exchanges=(), observer=Observer()))
     with tempfile.TemporaryDirectory("", "mesh-discover-", ignore_cleanup_errors=True) as folder:
         # The nodes' cache would repeat what was found before. No node speaks to this program.
@@ -171,6 +174,7 @@ def _look(config: MeshConfig, report: Report, timeout_s: float) -> bool:
         try:
             return report.wait(timeout_s)
         finally:
+            # Before the link, through which its scouts look.
             search.stop(_STOP_LIMIT_S)
             link.close()
 
@@ -183,6 +187,8 @@ class Home:
         self._names = SystemNames()
         self._own = addresses.own_addresses()
         self._ports = {each.port for each in brokers}
+        # Made at the first question, since that looks names up. Threads that ask at the same time
+        # may each make it; what they make is the same.
         self._places: set[Endpoint] | None = None
         self._brokers = brokers
 
@@ -224,6 +230,7 @@ class Report(Observer):
         # Guards the fields below: charts of several threads report.
         self._lock = threading.Lock()
         self._missing = set(sources)
+        # By address and source, the latest: an address that two sources name is shown for each.
         self._sightings: dict[tuple[str, str], Sighting] = {}
 
     @property
@@ -245,6 +252,7 @@ class Report(Observer):
 
     def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
         # Only `ours` is replaced: that the own broker refuses us, say, is shown as it is.
+        # Not under the lock: `has` may take seconds.
         own = verdict == Verdict.OURS and self._home.has(host)
         word = OWN if own else str(verdict)
         sighting = Sighting(host, source, word, round(seconds * 1000, 1))
@@ -255,6 +263,8 @@ class Report(Observer):
     def searched(self, *, source: str, found: int, seconds: float) -> None:
         with self._lock:
             own = sum(e.found_by == source and e.verdict == OWN for e in self._sightings.values())
+        # Between the two locks: it may wait for a terminal, and it has to be said before the table,
+        # which is printed as soon as `_all_searched` is set.
         self.say(f"{source:7} done: {found - own} of our mesh in {seconds:.1f} s")
         with self._lock:
             self._missing.discard(source)
@@ -278,6 +288,7 @@ def _config(
         raise ConfigError(
             ("discover needs a RabbitMQ's user and password: RABBIT_USER, or --broker URL",)
         )
+    # Settings without a source are good for a node, which then finds no broker by itself.
     if not config.discovery_sources:
         raise ConfigError(("there is no source to look with; name some: --sources manual,lan",))
     return config
@@ -296,6 +307,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _conclusion(found: Sequence[Sighting], *, complete: bool, seconds: float) -> str:
+    # A set: a broker that two sources found is one.
     ours = {each.address for each in found if each.verdict == Verdict.OURS}
     end = "" if complete else "; the time was too short for all"
     own = ", and our own" if any(each.verdict == OWN for each in found) else ""

@@ -43,6 +43,7 @@ class ErgodicFactory(NetworkedFactory):
         inner_state = self._state("inner", INNER)
         self.nest(outer_state, parent=None)
         self.nest(inner_state, parent=outer_state)
+        # Where `_state_of` finds them: a handler is shared by both kinds of chart, a state is not.
         self.inner_state, self.outer_state = inner_state, outer_state
         self.start_at(outer_state)
 
@@ -100,11 +101,14 @@ def received(then: Handler) -> Handler:
 
 
 OUTER: dict[str, Handler] = {
+    # `outer` acts whenever a transition ends in it, which is when miros sends INIT; `inner` on its
+    # entry.
     "INIT_SIGNAL": outer_init,
     "to_inner": to_inner,
     "other_to_inner": received(to_inner),
     "other_to_outer": received(stay),
 }
+# `to_inner` and `other_to_inner` stay here: passed on to `outer`, they would lead in once more.
 INNER: dict[str, Handler] = {
     "ENTRY_SIGNAL": inner_entry,
     "EXIT_SIGNAL": inner_exit,
@@ -131,6 +135,7 @@ def _dispatch(chart: Chart, event: Event, handlers: dict[str, Handler], parent: 
     handler = handlers.get(event.signal_name)
     if handler:
         return handler(chart, event)
+    # Not passed on to the parent: each of them is for this state alone.
     if event.signal_name in ("ENTRY_SIGNAL", "INIT_SIGNAL", "EXIT_SIGNAL"):
         return return_status.HANDLED
     chart.temp.fun = parent
@@ -144,6 +149,8 @@ def _state_of(chart: Chart, name: str) -> Any:
 
 def _later(chart: Chart, signal: str) -> None:
     period = random.randint(SHORTEST_S, LONGEST_S)  # noqa: S311
+    # `deferred`: the first time after the period, and not at once. miros has a thread for each
+    # timer.
     chart.post_fifo(Event(signal=signal), times=1, period=period, deferred=True)
 
 

@@ -20,12 +20,14 @@ class Ledger:
 
     def sent(self) -> dict[str, Any]:
         """Enter one more event as sent; return its payload."""
+        # The epoch and not the monotonic clock: the other process subtracts it.
         number, now = len(self.sent_at) + 1, time.time()
         self.sent_at[number] = now
         return {"from": self.name, "number": number, "sent_at": now}
 
     def received(self, payload: dict[str, Any]) -> None:
         """Enter an event of the other chart as handled."""
+        # A list and not a dictionary: an event that comes twice must be seen twice.
         self.handled.append((payload["number"], time.time() - payload["sent_at"]))
 
 
@@ -44,6 +46,7 @@ class Account:
     @classmethod
     def between(cls, sender: Ledger, receiver: Ledger, begin: float, end: float) -> Account:
         """Compare the books for the time in which both charts listened."""
+        # What came outside of that time may be received too, but need not be.
         expected = {number for number, at in sender.sent_at.items() if begin <= at <= end}
         numbers = [number for number, _ in receiver.handled]
         latencies = [seconds for number, seconds in receiver.handled if number in expected]

@@ -24,6 +24,7 @@ _FIRST_OF = {60: 3, 90: 4}
 _NUMBERS = ("ev/s", "outbox")
 # Rates from this one up have no decimals: their last events are noise.
 _WHOLE_FROM = 100
+# rich takes 80 where there is no terminal.
 _FILE_WIDTH = 160
 
 
@@ -32,6 +33,7 @@ def console(*, color: bool) -> Console:
     wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(
         no_color=not color,
+        # rich would colour numbers, draw `:smile:` and obey `[red]`; names come from other hosts.
         highlight=False,
         emoji=False,
         markup=False,
@@ -42,6 +44,8 @@ def console(*, color: bool) -> Console:
 def follow(console: Console, look: Callable[[], tuple[Sequence[NodeView], Sequence[str]]]) -> None:
     """Show the nodes and remarks anew each second, on a screen of its own, until interrupted."""
     pause = threading.Event()
+    # The alternate screen, which leaves the terminal as it was. Without rich's own thread: nothing
+    # changes between two looks.
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             nodes, remarks = look()
@@ -104,6 +108,7 @@ def _peers(node: NodeView) -> str:
 
 
 def _style(column: str, node: NodeView, chart: ChartView | None) -> str:
+    # What it said last may be true no more.
     if node.silent:
         return "dim"
     if column == "peers":

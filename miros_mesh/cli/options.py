@@ -38,4 +38,5 @@ def seconds_up_to(longest: int) -> Callable[[str], float]:
 
 def wants_color(options: argparse.Namespace) -> bool:
     """Tell whether to print colours: at a terminal, unless --no-color or NO_COLOR is set."""
+    # NO_COLOR counts unless it is empty (no-color.org).
     return not (options.no_color or os.environ.get("NO_COLOR")) and sys.stdout.isatty()

@@ -47,12 +47,16 @@ class Player:
 
     def __init__(self, name: str, make: Callable[[], Talker]) -> None:
         """Start the process; `make` must be picklable, and is called in the child."""
+        # Not `fork`: the parent runs a node, and a child would inherit locks whose threads it has
+        # not.
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._name = name
+        # `daemon`: multiprocessing terminates it at the latest when the parent ends.
         self._process = context.Process(target=_play, args=(name, make, theirs), daemon=True)
         with _interrupts_held():
             self._process.start()
+        # The child has its own copy. With this one open, the end of the child would not be seen.
         theirs.close()
 
     def ready(self) -> float:
@@ -70,6 +74,7 @@ class Player:
 
     def close(self) -> None:
         """Wait for the end of the process, and kill it after `END_LIMIT_S`."""
+        # The child hears the end of the talk from it, if it has not been told.
         self._connection.close()
         self._process.join(END_LIMIT_S)
         if self._process.is_alive():
@@ -78,6 +83,7 @@ class Player:
 
     def _answer(self, expected: type[T]) -> T:
         try:
+            # The end of the child makes the pipe readable, so a dead one is not waited for.
             answer = self._connection.recv() if self._connection.poll(START_LIMIT_S) else None
         except (EOFError, ConnectionError):
             raise PlayerError(f"the process of {self._name} died") from None
@@ -93,6 +99,8 @@ def _interrupts_held() -> Iterator[None]:
     """Start processes that never see a Ctrl-C: their parent does, and ends them in good order."""
     # The tracker unblocks signals when it is started.
     resource_tracker.ensure_running()
+    # A process inherits the signals that the thread which starts it has blocked, and keeps them
+    # blocked through exec (signal(7)).
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -105,8 +113,10 @@ def _play(name: str, make: Callable[[], Talker], connection: Connection) -> None
     chart = make()
     try:
         chart.begin()
+        # `begin` has returned: its queue is bound, and from here on it misses nothing.
         connection.send(time.time())
         connection.recv()
+        # Before `stop`, which ends the thread of each chart.
         alive = chart.thread is not None and chart.thread.is_alive()
         chart.stop()
         connection.send(chart.ledger if alive else PlayerError(f"chart {name} died"))

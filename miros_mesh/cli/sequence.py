@@ -100,6 +100,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.seconds:
         records = _heard(options.seconds, options.broker)
     else:
+        # All of them, and selected in the diagram: the causes of a chart's transitions are
+        # elsewhere.
         records = read_log(options.file, _say)
     drawing = diagram(records, Selection(charts=tuple(options.chart), nodes=tuple(options.node)))
     drawn = FORMATS[form](drawing)
@@ -120,6 +122,7 @@ def _form(options: argparse.Namespace) -> str:
         parser.error("give a FILE or --seconds, not both")
     if options.broker and not options.seconds:
         parser.error("--broker names the mesh to watch and needs --seconds")
+    # A user who forgot the file would wait for a program that waits for the user.
     if not (options.seconds or options.file) and sys.stdin.isatty():
         parser.error("nothing to read: name a FILE, pipe a log in, or watch with --seconds 20")
     suffix = options.output.suffix.lower() if options.output else ""
@@ -139,6 +142,7 @@ def _heard(seconds: float, broker: str | None) -> list[SnoopRecord]:
     """
     records: list[SnoopRecord] = []
     config = MeshConfig.from_env(os.environ, broker_url=broker)
+    # Both networks: the spy has the causes that made no transition.
     monitor = SnoopMonitor(config)
     # Before the start, or the first records would come while nothing reads them.
     watch = monitor.watch()
@@ -147,6 +151,7 @@ def _heard(seconds: float, broker: str | None) -> list[SnoopRecord]:
         _say(f"watching the mesh for {seconds:g} s")
         try:
             records.extend(_until(time.monotonic() + seconds, watch))
+        # Inside the `with`: what came so far is drawn.
         except KeyboardInterrupt:
             _say("interrupted")
         for reason, frames in monitor.refused.items():
@@ -164,12 +169,14 @@ def _heard(seconds: float, broker: str | None) -> list[SnoopRecord]:
 def _until(end: float, watch: Watch) -> Iterator[SnoopRecord]:
     for record in islice(_needed(watch), MAX_RECORDS):
         yield record
+        # The watch ends at its limit only when nothing waits; charts that never pause would go on.
         if time.monotonic() > end:
             return
 
 
 def _needed(watch: Watch) -> Iterator[SnoopRecord]:
     """Leave out what no diagram needs: of the spy all but one record an event that has a cause."""
+    # A chart makes several lines of spy for one event, all with the same cause.
     handled: set[tuple[str, str, str | None]] = set()
     for item in watch:
         if isinstance(item, SnoopRecord):

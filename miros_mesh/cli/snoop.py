@@ -84,11 +84,14 @@ def _run(options: argparse.Namespace) -> int:
     try:
         monitor = _monitor(config, options)
     except SelectionError as error:
+        # A pattern that fits nothing is wrong usage, with exit code 2.
         parser.error(str(error))
     printer = Printer(as_json=options.json, color=wants_color(options))
+    # Before the node starts, so that a SIGTERM leaves the mesh as Ctrl-C does.
     stop_on_sigterm()
     if options.history:
         _replay(monitor, printer, options.history, options.since or 0.0)
+    # Words for a person: a program that reads the output would not know what to do with them.
     explains = sys.stderr.isatty() and sys.stdout.isatty() and not options.json
     return snoop(config, monitor, printer, seconds=options.seconds, explains=explains)
 
@@ -127,8 +130,11 @@ def snoop(
             if explains:
                 _say(f"watching {' and '.join(monitor.networks)}; Ctrl-C ends")
                 _explain_silence(monitor, watch, printer, config)
+            # Without a limit to its waiting: SIGINT and SIGTERM end it by an exception in this
+            # thread.
             printer.follow(watch)
     finally:
+        # Also after Ctrl-C, which is how this command mostly ends.
         _conclude(monitor.refused)
     return 0
 
@@ -139,6 +145,7 @@ def _replay(monitor: SnoopMonitor, printer: Printer, history: Path, since: float
     if log.torn:
         sys.stderr.write(f"{log.torn} lines of {printable(str(history))} are no snoop records\n")
     items = monitor.replay(log.records)
+    # The monitor took all of the file, also what is too old to be shown: so it knows each number.
     printer.show(item for item in items if isinstance(item, SnoopGap) or item.time >= since)
 
 
@@ -147,6 +154,7 @@ def _explain_silence(
 ) -> None:
     """Show what comes first, or say why nothing does."""
     try:
+        # A second node, for some seconds: a monitor does not hear node status.
         with Overview(config) as overview:
             if first := watch.get(_EXPLAIN_AFTER_S):
                 printer.show((first,))

@@ -30,6 +30,7 @@ class Printer:
 
     def follow(self, watch: Watch) -> None:
         """Print all that comes, until the watch ends."""
+        # `get` may give None before the end, at a limit that has just been reached.
         while not watch.ended:
             if item := watch.get(None):
                 self.show((item, *watch.waiting(_AT_ONCE)))
@@ -58,6 +59,7 @@ def _gap_as_ecs(gap: SnoopGap) -> dict[str, object]:
     facts = asdict(gap)
     node = facts.pop("node")
     return {
+        # When it was seen: when the missing records were made is not known.
         "@timestamp": datetime.now(UTC).isoformat(timespec="microseconds"),
         "ecs": {"version": ECS_VERSION},
         "message": f"{gap.missing} records are missing",

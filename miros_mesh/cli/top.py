@@ -54,12 +54,16 @@ def top(
 ) -> int:
     """Show the table until interrupted, or once; return 1 when there was no node to show."""
     config = MeshConfig.from_env(environ, broker_url=broker_url)
+    # Before the mesh is joined: without rich there is nothing to join it for.
     drawing = None if as_json else _drawing()
+    # SIGTERM then leaves the `with` below as Ctrl-C does, and gives the terminal its screen back.
     stop_on_sigterm()
     with Overview(config) as overview:
         if drawing and sys.stdout.isatty() and not once:
             drawing.follow(drawing.console(color=color), lambda: _look(overview))
+        # After the connection: each node sends its status again within a second.
         threading.Event().wait(LISTEN_S)
+        # Inside the `with`: a node that has left hears nothing more, and its view grows old.
         nodes, remarks = _look(overview)
     if drawing is None:
         sys.stdout.write(json.dumps({"nodes": [asdict(node) for node in nodes]}) + "\n")

@@ -45,6 +45,7 @@ def read_log(file: str | None, say: Callable[[str], None]) -> list[SnoopRecord]:
 
 def _lines(file: str | None) -> Iterator[bytes]:
     if file is None or file == STANDARD_INPUT:
+        # Bytes, as of a file: `read` skips what is no UTF-8 where a text stream would raise.
         yield from sys.stdin.buffer
         return
     with Path(file).open("rb") as log:
@@ -53,6 +54,7 @@ def _lines(file: str | None) -> Iterator[bytes]:
 
 def ranges(numbers: Sequence[int]) -> str:
     """Write 1, 2, 3, 7 as `1-3, 7`, and say how many places there are beyond the first ten."""
+    # The places at which a run of numbers begins; each ends where the next one begins.
     starts = [0, *(place for place, (a, b) in enumerate(pairwise(numbers), 1) if b > a + 1)]
     ends = [*starts[1:], len(numbers)]
     runs = [

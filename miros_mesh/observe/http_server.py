@@ -19,12 +19,15 @@ logger = logging.getLogger(__name__)
 MAX_PORT: Final = 65_535
 # Of one process: Prometheus, the probes of Kubernetes, a browser or two.
 MAX_CONNECTIONS: Final = 32
+# A client that says or takes nothing keeps its thread for so long; `server_close` waits for each
+# thread no longer either.
 CLIENT_TIMEOUT_S: Final = 5.0
 
 
 class Server(WSGIServer):
     """Answers each request on a thread of its own; all of them end with the server."""
 
+    # The kernel's queue of connections that wait for `accept`; the base class has 5.
     request_queue_size = MAX_CONNECTIONS
 
     def __init__(self, place: tuple[str, int], family: socket.AddressFamily) -> None:
@@ -33,7 +36,9 @@ class Server(WSGIServer):
         # while it is held.
         self._changing = threading.Lock()
         # The threads at work, by the socket of their client.
+        # Written by the serving thread (in) and by each request's own (out).
         self._requests: dict[socket.socket, OwnedThread] = {}
+        # Last: it binds the socket, and what raises then leaves nothing to clean up.
         super().__init__(place, _Handler)
 
     def server_bind(self) -> None:
@@ -44,9 +49,13 @@ class Server(WSGIServer):
         self.setup_environ()
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
+        # Without the lock: only this thread, the serving one, adds; that one has just gone costs a
+        # client at most a second try.
         return len(self._requests) < MAX_CONNECTIONS
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        # Not `ThreadingMixIn`: it has no bound, and no way to end a thread that waits for a silent
+        # client.
         thread = OwnedThread(
             f"mesh-metrics-{self.server_port}-request",
             partial(self._answer, request, client_address),
@@ -57,13 +66,16 @@ class Server(WSGIServer):
         thread.start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
+        # The base class prints a traceback on standard error, once for each client that hangs up.
         logger.debug("a client of the metrics server went away")
 
     def server_close(self) -> None:
+        # The serving thread has ended before, so no request is added any more.
         super().server_close()
         with self._changing:
             threads = list(self._requests.values())
         for thread in threads:
+            # Outside the lock: a thread takes it on its way out.
             thread.stop(CLIENT_TIMEOUT_S)
 
     def _answer(self, request: Any, client_address: Any) -> None:
@@ -72,6 +84,8 @@ class Server(WSGIServer):
         except Exception:  # noqa: BLE001 - as the base class does
             self.handle_error(request, client_address)
         finally:
+            # In this order: a request counts until its socket is closed, or `MAX_CONNECTIONS` would
+            # not bound the file descriptors.
             self.shutdown_request(request)
             with self._changing:
                 self._requests.pop(request, None)
@@ -80,15 +94,18 @@ class Server(WSGIServer):
 def _break_off(request: socket.socket) -> None:
     """End a request whose thread waits for its client."""
     try:
+        # And not `close`: a thread that waits in `recv` wakes from a shutdown alone.
         request.shutdown(socket.SHUT_RDWR)
     except OSError:
         logger.debug("a client of the metrics server went away first")
 
 
 class _Handler(WSGIRequestHandler):
+    # `StreamRequestHandler.setup` gives it to the socket.
     timeout = CLIENT_TIMEOUT_S
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
+        # The base class prints each request on standard error.
         logger.debug(format, *args)
 
     def address_string(self) -> str:
@@ -100,6 +117,7 @@ def listen(port: int, address: str) -> Server:
 
     Raises `PortInUseError`, or `ListenError` for a port or an address that cannot be had.
     """
+    # `type`, since True is an `int` as well.
     if type(port) is not int or not 0 <= port <= MAX_PORT:
         raise ListenError(f"{port!r} is no port: take a whole number from 0 to {MAX_PORT}")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

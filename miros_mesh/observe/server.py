@@ -46,6 +46,8 @@ def wsgi_app(
         path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
         try:
             if path == "/metrics":
+                # It makes the whole page before it calls `start_response`, so a collector that
+                # raises still gets its answer of 500 below.
                 return metrics(environ, start_response)
             if path not in states:
                 answer = "404 Not Found", {"paths": ["/metrics", *states]}
@@ -55,6 +57,8 @@ def wsgi_app(
                 answer = states[path](look())
         except Exception:
             logger.exception("%s could not be answered", path)
+            # The words of the error stay in the log: they may hold an address or a secret, and the
+            # page has readers without a password.
             answer = "500 Internal Server Error", {"problems": ["see the log"]}
         return _json(answer, start_response, empty=method == "HEAD")
 
@@ -84,6 +88,7 @@ class MetricsServer:
             partial(self._server.serve_forever, POLL_S),
             wake=self._server.shutdown,
         )
+        # After `set_app`, which a first request needs.
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -120,15 +125,18 @@ class MetricsServer:
 
 
 def _all_nodes() -> Sequence[Health]:
+    # A snapshot, which waits for no node that is just starting: a probe must be answered meanwhile.
     return [node.health() for node in NODES.live]
 
 
 def _live(nodes: Sequence[Health]) -> Answer:
+    # A process without a node is alive: Kubernetes would restart it before its first chart starts.
     problems = [problem for node in nodes for problem in node.unfit]
     return _answer("alive", "dead", problems, nodes)
 
 
 def _ready(nodes: Sequence[Health]) -> Answer:
+    # But it is not ready, since it handles nothing.
     problems = [problem for node in nodes for problem in node.unready] if nodes else [NO_NODE]
     return _answer("ready", "not ready", problems, nodes)
 
@@ -151,4 +159,5 @@ def _json(answer: Answer, start_response: StartResponse, *, empty: bool) -> Iter
         ("Cache-Control", "no-store"),
     ]
     start_response(status, headers)
+    # HEAD has the headers of GET, the length of the body among them (RFC 9110, section 9.3.2).
     return [] if empty else [body]

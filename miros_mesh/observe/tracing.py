@@ -28,8 +28,11 @@ except ModuleNotFoundError:
 
 logger = logging.getLogger(__name__)
 
+# The version of the conventions whose names are used below: a backend translates from it.
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.30.0"
 SYSTEM: Final = "miros_mesh"
+# W3C trace context whatever the application has set globally: `Span.context` travels between
+# programs that may be configured differently, and the wire takes this form alone.
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _HEADER: Final = "traceparent"
 _WILDCARDS: Final = frozenset("*#")
@@ -53,6 +56,8 @@ class OpenTelemetryTracer(Tracer):
             "miros_mesh", version(), tracer_provider, schema_url=SCHEMA_URL
         )
         self._continue = continue_traces
+        # Set by any thread that uses the tracer. Without a lock: two threads at once log twice, no
+        # more.
         self._failed = False
 
     def sending(self, *, node: str, chart: str, topic: str, signal: str) -> Span:
@@ -75,12 +80,16 @@ class OpenTelemetryTracer(Tracer):
         return self._try(lambda: self._handling(f"process {topic}", attributes, context))
 
     def _sending(self, name: str, attributes: Attributes) -> Span:
+        # Its parent is the span that is current on this thread: that of the handler which
+        # transmits.
         span = self._tracer.start_span(name, kind=SpanKind.PRODUCER, attributes=attributes)
         carrier: dict[str, str] = {}
         _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))
         return _Followed(span, self._try, context=carrier.get(_HEADER))
 
     def _handling(self, name: str, attributes: Attributes, context: str | None) -> Span:
+        # From an empty context, not from the current one, which may hold a span of the
+        # application's.
         sender = _PROPAGATOR.extract({_HEADER: context}, Context()) if context else Context()
         sent = trace.get_current_span(sender).get_span_context()
         span = self._tracer.start_span(
@@ -90,6 +99,7 @@ class OpenTelemetryTracer(Tracer):
             attributes=attributes,
             links=[Link(sent)] if sent.is_valid else [],
         )
+        # So that spans which the handler makes, and what it transmits, become children.
         token = contexts.attach(trace.set_span_in_context(span))
         return _Followed(span, self._try, token=token)
 
@@ -128,6 +138,8 @@ class _Followed(Span):
         error: BaseException | None = None,
     ) -> None:
         if self._token:
+            # First, and on the thread that attached: whatever fails below, the next event of the
+            # chart must not begin inside this span. It logs and raises nothing.
             contexts.detach(self._token)
         if message_id is not None:
             self._span.set_attributes(_message(message_id, size_bytes or 0))
@@ -136,6 +148,7 @@ class _Followed(Span):
             kind = type(error).__qualname__
             self._span.set_attribute("error.type", kind)
             self._span.set_status(Status(StatusCode.ERROR, kind))
+        # This runs the application's span processors.
         self._guard(self._end)
 
     def _end(self) -> Span:

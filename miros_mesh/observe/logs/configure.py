@@ -43,11 +43,13 @@ def configure_json(
     Called again, it replaces what it did before. The other arguments, and what it raises, are those
     of `json_handler`.
     """
+    # First: what it raises must leave the application's logging as it was.
     handler = json_handler(target, service=service, rotate_bytes=rotate_bytes, keep=keep)
     _install(handler, level)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            # On the thread that logs, where the live exception is; the formatter sees a text.
             *exception_processors(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -78,6 +80,8 @@ def json_handler(
         ConfigError: rotation of what is no file, or that would keep nothing; `keep` without it.
     """
     handler = QueuedHandler(_inner(target, rotate_bytes, keep))
+    # The formatter is the queue's own, and not of the handler inside, which only writes finished
+    # lines.
     handler.setFormatter(formatter(service))
     return handler
 
@@ -87,11 +91,13 @@ def log_snoop(record: SnoopRecord) -> None:
 
     Fit for `on_trace_rx` and `on_spy_rx`, which call it on a thread of the node's own.
     """
+    # It comes for each record of every chart: what is switched off must cost next to nothing.
     if _snoop_logger.isEnabledFor(logging.INFO):
         _snoop_logger.info(
             "%s %s",
             printable(record.chart),
             printable(record.text),
+            # Other handlers of the application print the message; ours takes the record itself.
             extra={SNOOP_ATTRIBUTE: record},
         )
 
@@ -113,6 +119,7 @@ def _inner(
 
 
 def _problems(rotate_bytes: int, keep: int | None, *, is_file: bool) -> Iterator[str]:
+    # `type`, since True is an `int` as well; so it is with `keep`.
     if type(rotate_bytes) is not int or rotate_bytes < 0:
         yield f"rotate_bytes: a size in bytes, and not {rotate_bytes!r}"
     elif rotate_bytes and not is_file:
@@ -135,6 +142,8 @@ def _cannot_open(path: Path, error: OSError) -> LogFileError:
 def _install(handler: logging.Handler, level: int) -> None:
     root = logging.getLogger()
     root.setLevel(level)
+    # Before the new one writes, since both may write into the same file. What other threads log in
+    # between is in neither.
     for earlier in [known for known in root.handlers if known.get_name() == HANDLER_NAME]:
         root.removeHandler(earlier)
         earlier.close()

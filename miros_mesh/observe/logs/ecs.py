@@ -12,6 +12,7 @@ import msgspec
 from miros_mesh.errors import SnoopRecordError
 from miros_mesh.wire.envelope import SnoopRecord
 
+# What `ecs_logging` writes into the lines of the log, so that all lines of a file agree.
 ECS_VERSION: Final = "1.6.0"
 MODULE: Final = "miros_mesh"
 DATASET: Final = "miros_mesh.snoop"
@@ -32,7 +33,9 @@ _FIELDS: Final = {
     "event_id": "miros_mesh.event_id",
     "cause": "miros_mesh.cause",
 }
+# As in a signature, the fields with a default are the last ones.
 _OPTIONAL: Final = SnoopRecord.__struct_fields__[-len(SnoopRecord.__struct_defaults__) :]
+# How msgspec says which element of an array is wrong.
 _PLACE: Final = re.compile(r" - at `\$\[(\d+)\]`")
 
 
@@ -60,6 +63,7 @@ def to_ecs(record: SnoopRecord) -> dict[str, object]:
             "kind": "event",
             "module": MODULE,
             "dataset": DATASET,
+            # Words that ECS allows in `event.type`; a transition changes a state.
             "type": ["change" if record.kind == "trace" else "info"],
             "id": f"{record.kind}/{record.id}",
             "sequence": record.sequence,
@@ -84,6 +88,8 @@ def from_ecs(fields: Mapping[str, object]) -> SnoopRecord:
             f"no snoop record: {', '.join(missing)} missing; "
             f"one has event.dataset {DATASET} and what to_ecs writes"
         )
+    # A list, since a `SnoopRecord` is an array on the wire; `convert` checks it as a frame is
+    # checked.
     values = [flat.get(path) for path in _FIELDS.values()]
     values[list(_FIELDS).index("time")] = _epoch_seconds(flat["@timestamp"])
     try:
@@ -95,6 +101,7 @@ def from_ecs(fields: Mapping[str, object]) -> SnoopRecord:
 def iso_utc(epoch_seconds: float) -> str:
     """Write a moment as ISO 8601 in UTC, to the microsecond."""
     moment = datetime.fromtimestamp(epoch_seconds, UTC)
+    # `Z` and not `+00:00`, as `ecs_logging` writes a time.
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
@@ -111,6 +118,7 @@ def _epoch_seconds(text: object) -> float:
         moment = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         moment = None
+    # Without a zone it would be read as the reader's, and be wrong by hours on another host.
     if moment is None or moment.tzinfo is None:
         raise SnoopRecordError(
             f"no snoop record: @timestamp is {text!r:.60}, and no time in ISO 8601 with its zone"

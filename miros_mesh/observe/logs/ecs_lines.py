@@ -33,6 +33,8 @@ def formatter(service: str | None = None) -> logging.Formatter:
     """
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
+            # For records of `logging` alone; structlog's come with the chain of `configure_json`
+            # done.
             _set_aside,
             structlog.stdlib.ExtraAdder(),
             _drop_leftovers,
@@ -40,6 +42,8 @@ def formatter(service: str | None = None) -> logging.Formatter:
         ],
         processors=[
             _Facts(service),
+            # After the facts, which hold the message; before the tree, where a structure may become
+            # one text in which no field is seen any more.
             redact_event,
             _one_tree,
             cast("Processor", ecs_logging.StructlogFormatter()),
@@ -64,10 +68,13 @@ class _Facts:
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         record: logging.LogRecord = event.pop("_record")
+        # Left there by `ProcessorFormatter` for its processors.
         event.pop("_from_structlog", None)
         snoop = event.pop(SNOOP_ATTRIBUTE, None)
         text = event.pop(_TEXT) if _TEXT in event else event.pop("event", "")
         if isinstance(snoop, SnoopRecord):
+            # The line is the record, and nothing of the log record that carried it: a reader gets
+            # back from it what was sent.
             fields: dict[str, Any] = to_ecs(snoop)
             # The formatter writes the version itself.
             del fields["ecs"]
@@ -75,6 +82,7 @@ class _Facts:
             fields = _log_fields(record, text)
             _add_error(fields, event)
         if self._service is not None:
+            # A snoop record has `service.node` already.
             fields.setdefault("service", {})["name"] = self._service
         return {"fields": fields, "extra": event}
 
@@ -105,6 +113,7 @@ def _name_error(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
     elif isinstance(given, tuple):
         error = given[1]
     else:
+        # `exc_info=True`: the one that is being handled on this thread.
         error = sys.exc_info()[1] if given else None
     if error is not None:
         event[_ERROR] = {"type": type(error).__name__, "message": _message(error)}
@@ -119,6 +128,7 @@ def _message(error: BaseException) -> str:
 
 
 def _one_tree(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    # The facts first: where both have a name, what the author added becomes a label.
     fields: dict[str, Any] = event["fields"]
     add_all(fields, event["extra"])
     # The formatter wants the text as "event", and the fields of that name with dots.

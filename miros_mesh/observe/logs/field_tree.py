@@ -17,6 +17,8 @@ def add_all(fields: dict[str, Any], extra: Mapping[str, Any]) -> None:
     """
     for name, value in extra.items():
         if "." not in name and not isinstance(value, Mapping):
+            # Each application means something else by `id` or `state`: as a top-level field, two
+            # services that share an index would fight over its type.
             _label(fields, name, value)
             continue
         for path, leaf in _leaves(name, value):
@@ -35,10 +37,13 @@ def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
 def _put(fields: dict[str, Any], path: list[str], leaf: object) -> bool:
     """Put a value at its place; tell whether that was free."""
     *branches, last = path
+    # An empty name, as in `a..b`, is refused by Elasticsearch.
     if not all(path) or branches[0] == LABELS:
         return False
     branch = fields
     for name in branches:
+        # Nothing is left behind when it fails: below a branch that is made here every place is
+        # free, so only one that was there before can be no branch.
         branch = branch.setdefault(name, {})
         if not isinstance(branch, dict):
             return False
@@ -52,8 +57,10 @@ def _label(fields: dict[str, Any], path: str, value: object) -> None:
     """Add a label. A label has no structure: no dot in its name, a scalar or a list of them."""
     labels = fields.setdefault(LABELS, {})
     name = path.removeprefix(f"{LABELS}.").replace(".", "_") or "_"
+    # `a.b` and `a_b` are the same label; neither may cost the other.
     while name in labels:
         name += "_"
+    # ECS maps labels to keywords, and Elasticsearch then refuses a line with an object in one.
     labels[name] = value if _is_flat(value) else json.dumps(value)
 
 

@@ -22,6 +22,7 @@ class WholeLines(io.TextIOBase):
     """
 
     def __init__(self, path: str) -> None:
+        # O_APPEND: each write goes to the end, also when another process writes into the same file.
         self._file = io.FileIO(path, "a")
         # What is still to be written of the last line.
         self._rest = b""
@@ -29,6 +30,7 @@ class WholeLines(io.TextIOBase):
     def write(self, text: str, /) -> int:
         """Write the text. Raises the `OSError` because of which nothing of it was written."""
         self._finish()
+        # Half of a surrogate pair would raise here, and cost the line.
         data = self._rest = text.encode("utf-8", "backslashreplace")
         try:
             self._finish()
@@ -49,6 +51,7 @@ class WholeLines(io.TextIOBase):
         return self._file.fileno()
 
     def close(self) -> None:
+        # The last chance for the rest of a line; where the disk is still full, it stays torn.
         with suppress(OSError):
             self._finish()
         self._file.close()
@@ -56,9 +59,12 @@ class WholeLines(io.TextIOBase):
 
     def _finish(self) -> None:
         while self._rest:
+            # write(2) may take a part and then, called again, say why it took no more.
             self._rest = self._rest[self._file.write(self._rest) :]
 
 
+# Of each class below: used by the writing thread of one `QueuedHandler`. `logging` closes it as
+# well, at the end of the program.
 class LineStream(logging.StreamHandler[TextIO]):
     """Writes lines to a stream of the application's."""
 
@@ -93,5 +99,6 @@ class RotatingFile(logging.handlers.RotatingFileHandler):
 
 
 def _raise_again() -> None:
+    # `handleError` is called where `emit` has caught it; the base class would print it.
     if error := sys.exception():
         raise error

@@ -40,6 +40,7 @@ class QueuedHandler(logging.Handler):
         self._inner = inner
         self._capacity = capacity
         self._say = say or _to_stderr
+        # Whether `close` was called; a second call does nothing.
         self._ended = False
         self._begin()
 
@@ -58,21 +59,28 @@ class QueuedHandler(logging.Handler):
             # A forked child has no such thread, and what waits is for the parent to write.
             self._begin()
         try:
+            # On this thread: the arguments may change as soon as the caller goes on, and an
+            # exception or a context variable is known here alone.
             line = self.format(record)
         except Exception as error:  # noqa: BLE001 - arguments that do not fit cost no line
             line = self.format(_unformatted(record, error))
         try:
             self._lines.put_nowait(line)
         except queue.Full:
+            # Not said here: it could only be logged, and the log is what is full. `_tell` says it
+            # later.
             self._dropped += 1
 
     def flush(self) -> None:
         """Wait until everything is written, for `LIMIT_S` at most."""
+        # In a child the queue counts the parent's lines, which no thread of the child will write.
         if self._process != os.getpid():
             return
         lines = self._lines
         with lines.all_tasks_done:
+            # `Queue.join`, but with a limit, which that has not.
             done = lines.all_tasks_done.wait_for(lambda: not lines.unfinished_tasks, LIMIT_S)
+        # By whichever thread flushes; `close` reads it, at the end of a program on the same thread.
         self._stuck = not done
 
     def close(self) -> None:
@@ -82,9 +90,11 @@ class QueuedHandler(logging.Handler):
             # At the end of a program `logging` calls `flush` first, which has waited already.
             limit_s = 0.0 if self._stuck else LIMIT_S
             end = time.monotonic() + limit_s
+            # Full until the end of the limit: the thread is stuck, and is not told to end.
             with suppress(queue.Full):
                 self._lines.put(None, timeout=limit_s)
             if self._thread.join(end - time.monotonic()):
+                # Only when the thread has ended: it may be inside the handler, and hold its lock.
                 self._inner.close()
             else:
                 self._say(f"{self._place} is stuck: {self._lines.qsize()} records were not written")
@@ -95,6 +105,7 @@ class QueuedHandler(logging.Handler):
         return f"the log {getattr(self._inner, 'baseFilename', 'to a stream')}"
 
     def _begin(self) -> None:
+        # Whose thread and queue these are. A fork leaves both to the parent.
         self._process = os.getpid()
         self._lines: queue.Queue[str | None] = queue.Queue(self._capacity)
         self._dropped = self._failed = self._told = 0
@@ -114,6 +125,7 @@ class QueuedHandler(logging.Handler):
         try:
             self._put(line)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a log ends no program
+            # The line is not tried again: those behind it would wait for the disk.
             self._failed += 1
             if not self._broken:
                 self._broken = True
@@ -123,10 +135,12 @@ class QueuedHandler(logging.Handler):
             self._tell()
 
     def _tell(self) -> None:
+        # `_dropped` may grow meanwhile; what is not counted now is said with the next line.
         lost = self._dropped + self._failed
         if lost > self._told:
             with suppress(Exception):
                 self._put(self.format(_complaint(lost - self._told)))
+                # Behind `_put`: where that raises, the loss is said another time.
                 self._told = lost
 
     def _put(self, line: str) -> None:
@@ -145,10 +159,12 @@ def _complaint(missing: int) -> logging.LogRecord:
 def _unformatted(record: logging.LogRecord, error: Exception) -> logging.LogRecord:
     text = "%s (its arguments do not fit: %s)"
     said = _record(record.levelno, text, text_of(record.msg), text_of(error))
+    # The logger that a reader of the log looks for.
     said.name = record.name
     return said
 
 
 def _to_stderr(text: str) -> None:
+    # Standard error may be a broken pipe, closed, or None (a service without a console).
     with suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"miros_mesh: {text}\n")

@@ -17,6 +17,7 @@ MASK = "***"
 MAX_DEPTH = 8
 
 # Every run of key characters that is long enough, so that a character glued to a key hides nothing.
+# A key has 43 characters of base64 for its 32 bytes, and one `=`.
 _FERNET_KEY = re.compile(r"(?<![\w-])[\w-]{43,}+=", re.ASCII)
 # Up to the last @ of the word, because a password that was not percent-encoded may hold one too.
 _URL_PASSWORD = re.compile(r"(://[^\s:/]*):(?:(?!://)\S)*@")
@@ -49,6 +50,8 @@ def redact(text: str) -> str:
     if "=" in text or ":" in text:
         text = _ASSIGNED_SECRET.sub(rf"\1{MASK}", text)
         text = _FERNET_KEY.sub(MASK, text)
+    # Without its first letter, which may be large or small. Spellings such as `AuThOrIzAtIoN` are
+    # not worth a look in every text.
     if "uthorization" in text or "UTHORIZATION" in text:
         text = _QUOTED_HEADER.sub(rf"\1{MASK}\3", text)
         text = _PLAIN_HEADER.sub(rf"\1{MASK}", text)
@@ -78,6 +81,7 @@ def _name(name: str) -> tuple[str, bool]:
 
 
 def _redacted(value: object, depth: int) -> Any:
+    # Not `isinstance`: an Enum of strings, say, is made a plain text by `text_of` below.
     if type(value) is str:
         return redact(text_of(value))
     if _is_plain(value):
@@ -91,6 +95,7 @@ def _redacted(value: object, depth: int) -> Any:
 
 def _is_plain(value: object) -> bool:
     if isinstance(value, float):
+        # JSON has no NaN and no infinity; readers refuse the line, or the whole file.
         return math.isfinite(value)
     return value is None or isinstance(value, int)
 

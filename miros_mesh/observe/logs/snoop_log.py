@@ -33,6 +33,7 @@ def read_snoop_log(path: Path) -> SnoopLog:
     """
     records, torn = list[SnoopRecord](), 0
     try:
+        # As bytes: a line that is no UTF-8 is one torn line, and ends nothing.
         with path.open("rb") as lines:
             for line in lines:
                 try:
@@ -40,6 +41,8 @@ def read_snoop_log(path: Path) -> SnoopLog:
                     if _is_gap(fields):
                         continue
                     records.append(from_ecs(fields))
+                # Also JSON that is no object. A torn line is usual: the program was killed, or the
+                # disk full.
                 except (ValueError, SnoopRecordError, AttributeError, TypeError):
                     torn += 1
     except OSError as error:
@@ -55,6 +58,8 @@ def _is_gap(fields: object) -> bool:
 
 def _with_networks(records: list[SnoopRecord]) -> list[tuple[str, SnoopRecord]]:
     """Name each record's network: a scribble goes by trace, or by spy if its chart has no trace."""
+    # An ECS object does not name its network, and both networks number a chart's records from 1:
+    # put on the wrong one, a record would be a duplicate of another.
     kinds: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for record in records:
         kinds[record.incarnation, record.chart].add(record.kind)

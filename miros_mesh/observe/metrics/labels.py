@@ -31,6 +31,7 @@ class Label:
         with self._learning:
             if len(self._known) < self._limit:
                 self._known.add(value)
+        # Once more: another thread may have learnt the same value meanwhile.
         return value if value in self._known else OTHER
 
 
@@ -60,4 +61,6 @@ class Presence:
         return was_there
 
     def _show(self, label: str) -> None:
+        # Counted anew each time, since several names may share the label `other`; there are few
+        # names.
         self._gauge.labels(label).set(sum(self._label(name) == label for name in self._present))

@@ -55,11 +55,14 @@ class MetricsObserver(Observer):
         Raises:
             MetricNamesTakenError: the registry has another observer's metrics.
         """
+        # Hooks come from the threads of all nodes at once. Labels, gauges of presence and the
+        # metrics of prometheus_client have their own locks; this object has none.
         self._network = Label(MAX_NETWORKS, NETWORKS)
         self._chart = Label(max_charts)
         self._reason = Label(MAX_REASONS, (reason for own in LOSSES.values() for reason in own))
         self._broker = Label(max_brokers)
         self._source = Label(MAX_SOURCES)
+        # Of verdicts of discovery and of what became of aliens, together.
         self._word = Label(MAX_REASONS)
         self._counters = {name: counter(name) for name in COUNTERS}
         self._histograms = {name: histogram(name) for name in HISTOGRAMS}
@@ -70,6 +73,7 @@ class MetricsObserver(Observer):
         # Peers that were lost and are not back. Without a lock: each operation on a set is atomic.
         self._broken: set[str] = set()
         self._max_broken = max_brokers
+        # Last: from here on a scrape may come at any moment, on a thread of its own.
         _register(
             registry,
             [
@@ -81,6 +85,7 @@ class MetricsObserver(Observer):
         )
 
     def _nodes(self) -> Iterable[Node]:
+        # Two observers with a registry each may live in one process, and each shows its own nodes.
         return [node for node in NODES.live if self in node.config.observers]
 
     def transmitted(self, *, network: str, chart: str) -> None:
@@ -124,6 +129,7 @@ class MetricsObserver(Observer):
 
     def peer_up(self, *, peer: str) -> None:
         self._peers.enter(peer)
+        # A node calls the hooks of one peer on one thread, that of its publisher.
         if peer in self._broken:
             self._broken.discard(peer)
             self._count("peer_reconnects", 1, self._broker(peer))
@@ -132,6 +138,8 @@ class MetricsObserver(Observer):
         was_there = self._peers.leave(peer)
         if reason != STOPPED:
             self._count("peer_losses", 1, self._reason(reason))
+            # A peer that was never connected is no lost one, however often an attempt fails. The
+            # limit bounds the memory: discovery may bring brokers for months that never come back.
             if was_there and len(self._broken) < self._max_broken:
                 self._broken.add(peer)
 
@@ -186,6 +194,7 @@ def _register(registry: CollectorRegistry, collectors: Iterable[Collector]) -> N
         try:
             registry.register(collector)
         except ValueError as error:
+            # What stayed would make the next attempt fail because of this one.
             for each in done:
                 registry.unregister(each)
             raise MetricNamesTakenError(

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from miros_mesh.node.node import Node
 from miros_mesh.observe.metrics.labels import Label
 
+# A process has a node for each set of settings of its charts: mostly one.
 MAX_NODES: Final = 10
 STATES: Final = ("up", "down", "blocked")
 
@@ -40,9 +41,11 @@ class NodeStates(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return the gauges of this moment; without a node all of them are zero."""
+        # On the thread of the scrape. A node that stops meanwhile still answers, with what it was.
         nodes = list(self._nodes())
         states = dict.fromkeys(STATES, 0)
         outboxes: Counter[str] = Counter()
+        # As `/ready` says: without a node the process handles nothing.
         dead, ready = 0, bool(nodes)
         for node in nodes:
             health = node.health()
@@ -51,7 +54,10 @@ class NodeStates(Collector):
             for state in health.peers.values():
                 states[state] += 1
             for peer, events in node.outboxes().items():
+                # A sum: several nodes may send to one peer, and peers beyond the limit of the label
+                # are `other`.
                 outboxes[self._broker(peer)] += events
+        # The largest one is shown; nodes of one process mostly have the same.
         limits = [node.config.outbox_events for node in nodes]
         yield _gauge("miros_mesh_node_info", {self._node(node.name): 1 for node in nodes})
         yield _gauge("miros_mesh_ready", float(ready))
@@ -69,6 +75,7 @@ def _gauge(name: str, values: dict[str, int] | float | None = None) -> GaugeMetr
         for label, value in values.items():
             family.add_metric([label], value)
         return family
+    # prometheus_client refuses a family with both a value and labels.
     return GaugeMetricFamily(
         name, text, value=values, labels=None if values is not None else labels
     )

@@ -95,6 +95,7 @@ def counter(name: str) -> Counter:
 
 
 def _known_beforehand(name: str, labels: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    # With a second label, as `peer`, the values are not known before they come.
     if labels == ("network",):
         yield from ((network,) for network in NETWORKS)
     if name == "cache_reads":
@@ -112,6 +113,8 @@ def histogram(name: str) -> Histogram:
 def gauge(name: str) -> Gauge:
     """Make a gauge of the table, in no registry; several processes' values are added up."""
     text, labels = GAUGES[name]
+    # `livesum`: each process of a server that forks is connected for itself; those that have ended
+    # no longer count. Outside the multiprocess mode of prometheus_client it means nothing.
     return Gauge(PREFIX + name, text, labels, registry=None, multiprocess_mode="livesum")
 
 

@@ -27,6 +27,8 @@ def _transmitted(record: SnoopRecord) -> tuple[Chart, int] | None:
     """Return the other chart, and the place of the event among all that it transmitted."""
     if record.event_id is None:
         return None
+    # `incarnation/chart/number`, as `Origin.id` writes it. The chart's name may hold slashes, so
+    # the number is what follows the last one.
     incarnation, _, rest = record.event_id.partition("/")
     chart, _, last = rest.rpartition("/")
     # Events of the chart's own are called start and local-1, local-2, ...
@@ -43,6 +45,7 @@ class Causes:
         self._transitions: dict[Handled, int] = {}
         for index, record in enumerate(transitions):
             if key := _handled(record):
+                # The first one, where an event led to several.
                 self._transitions.setdefault(key, index)
         # The first record of each event, of the spy too: it has those that made no transition.
         self._records: dict[Handled, SnoopRecord] = {}
@@ -56,6 +59,8 @@ class Causes:
         seen: set[Handled] = set()
         step: SnoopRecord | None = record
         while step is not None and step.cause is not None:
+            # The cause is an event that the transmitting chart handled; of an event of the chart's
+            # own, one that it handled itself.
             handled = (*(sender(step) or _chart(step)), step.cause)
             if handled in self._transitions:
                 return self._transitions[handled]
@@ -79,6 +84,8 @@ def causal_order(records: Sequence[SnoopRecord], causes: Sequence[int | None]) -
     for index, earlier in enumerate(before):
         for cause in earlier:
             after[cause].append(index)
+    # How many of its predecessors are not in the order yet; `before` has sets, so none counts
+    # twice.
     open_causes = [len(earlier) for earlier in before]
     moments = [record.time for record in records]
     ready = [(moments[i], i) for i in range(len(records)) if not open_causes[i]]
@@ -94,6 +101,8 @@ def causal_order(records: Sequence[SnoopRecord], causes: Sequence[int | None]) -
         done[index] = True
         order.append(index)
         for effect in after[index]:
+            # A clock that is behind: its chart's later transitions move up with this one, as they
+            # come after.
             moments[effect] = max(moments[effect], moment)
             open_causes[effect] -= 1
             if not open_causes[effect] and not done[effect]:
@@ -117,6 +126,7 @@ def _predecessors(records: Sequence[SnoopRecord], causes: Sequence[int | None]) 
         if cause is not None and cause != index:
             before[index].add(cause)
     for stream in streams.values():
+        # The index decides between equal numbers, which only a broken log has.
         for earlier, later in pairwise(sorted(stream, key=lambda i: (records[i].sequence, i))):
             before[later].add(earlier)
     for effect, cause in _caused_earlier(records, causes):

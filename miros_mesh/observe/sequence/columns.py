@@ -11,6 +11,7 @@ from miros_mesh.text import printable
 
 # Columns stand at equal distances, as the ancestor's, where a terminal has the room.
 PAGE_WIDTH = 80
+# A longer name would push the columns off any screen.
 _NAME = 40
 
 
@@ -37,13 +38,16 @@ class Columns:
         gaps = [max(1, _between(a, b)) for a, b in pairwise(self._names)]
         for arrow in arrows:
             gap, room = self._needs(arrow)
+            # The gap behind the last state has no state at its other side, and needs no width.
             if gap < len(gaps):
                 gaps[gap] = max(gaps[gap], room)
         widest = max(gaps, default=0)
+        # Otherwise each gap keeps its own width, and long names widen their own gaps alone.
         if sum(gaps, 0) and (widest + 1) * len(gaps) + widest <= PAGE_WIDTH:
             gaps = [widest] * len(gaps)
         self._gaps = gaps
         first = self._names[0]
+        # The first name is centred over its line and must not begin left of the page.
         margin = max(len(first) // 2, gaps[0] // 2 if gaps else 0)
         self._at = [margin]
         for gap in gaps:
@@ -74,12 +78,14 @@ class Columns:
         if source == target:
             yield from self._loop(arrow, self._at[source])
             return
+        # An arrow over several states has its words in the gap next to where it begins.
         gap, _ = self._needs(arrow)
         line, below = self._bars(), self._bars()
         low, high = min(source, target), max(source, target)
         for place in range(low, high):
             line.put(self._at[place], "+" + "-" * self._gaps[place])
         line.put(self._at[high], "|")
+        # Beside the target's line, which stays whole.
         line.put(self._at[target] + (1 if target == low else -1), "<" if target == low else ">")
         self._center(line, gap, call(arrow))
         self._center(below, gap, f"({arrow.number})")
@@ -120,8 +126,10 @@ class _Row:
         self._chars: list[str] = []
 
     def put(self, at: int, words: str) -> None:
+        # No blanks where the row is long enough: a negative number of them is none.
         self._chars += " " * (at + len(words) - len(self._chars))
         self._chars[at : at + len(words)] = words
 
     def __str__(self) -> str:
+        # The names are escaped already; this holds whatever is put in later.
         return printable("".join(self._chars))

@@ -24,13 +24,16 @@ def diagram(records: Iterable[SnoopRecord], selection: Selection = EVERYTHING) -
 
     A record that is there twice counts once. Raises `TraceError` when there is no transition.
     """
+    # A log may hold a record twice, as when two readers wrote into one file.
     stream = list({_key(record): record for record in records}.values())
     transitions = [record for record in stream if _is_transition(record)]
     if not transitions:
         raise TraceError("the trace holds no transition; charts send them after enable_snoop_trace")
     causes = Causes(stream, transitions)
+    # Of all transitions, also of those that are not drawn: these may stand between two that are.
     causing = [causes.of(record) for record in transitions]
     order = causal_order(transitions, causing)
+    # Chosen in the order of all, so that a part of a diagram has the order of the whole.
     chosen = [i for i in order if selection.has(transitions[i])]
     if not chosen:
         raise TraceError(
@@ -38,6 +41,7 @@ def diagram(records: Iterable[SnoopRecord], selection: Selection = EVERYTHING) -
         )
     numbers = {index: number for number, index in enumerate(chosen, 1)}
     lifelines = _Lifelines(stream, [transitions[i] for i in chosen])
+    # Of the whole trace as well: what is not selected is not missing.
     missing = _missing(stream)
     begin = transitions[chosen[0]].time
 
@@ -69,9 +73,12 @@ class _Lifelines:
     """The lifelines of what is drawn: one a chart, however often its node was started."""
 
     def __init__(self, stream: Sequence[SnoopRecord], drawn: Sequence[SnoopRecord]) -> None:
+        # The id of an event has the incarnation of its sender; the name of its node is in records
+        # alone.
         self._nodes = {record.incarnation: record.node for record in stream}
         keys: dict[tuple[str, str], None] = {}
         for record in drawn:
+            # The sender first: it stands at the left of what it causes.
             if origin := sender(record):
                 keys[self._key(origin)] = None
             keys[record.node, record.chart] = None
@@ -119,6 +126,8 @@ def _missing(stream: Sequence[SnoopRecord]) -> dict[RecordKey, int]:
     """Return how many records are missing before a record of the trace network, where any are."""
     last: dict[tuple[str, str, str], int] = {}
     holes = {}
+    # Scribbles count: they are numbered in the stream of the transitions. Printed records have no
+    # numbers of their own.
     for record in sorted(stream, key=lambda r: r.sequence):
         if record.kind != "spy" and record.incarnation:
             chart = record.node, record.incarnation, record.chart

@@ -67,6 +67,7 @@ def _record(line: bytes, number: int) -> SnoopRecord | None:
     """
     if len(line) > LONGEST_LINE:
         raise ValueError("too long")
+    # Some editors begin a file with a byte-order mark.
     text = line.decode("utf-8-sig").strip()
     if text.startswith("{"):
         return _from_json(text)
@@ -101,9 +102,11 @@ def _from_text(text: str, number: int) -> SnoopRecord | None:
             return None
         raise ValueError("no transition")
     signal, called, states = call.partition("() ")
+    # A torn line lacks an end: each part of the pattern must be there.
     before, went, after = states.partition("->")
     if not (chart and signal and called and before and went and after):
         raise ValueError("a torn line")
+    # Written in the local time of the program that printed it, without a zone, and taken for ours.
     time = datetime.fromisoformat(found[1]).astimezone().timestamp()
     if not 0 <= time <= LATEST:
         raise ValueError("no time of a record")

@@ -78,8 +78,10 @@ class Diagram:
         if len(self.arrows) <= arrows and len(self.lifelines) <= lifelines:
             return self
         shown = set(self.lifelines[:lifelines])
+        # Lifelines stand in the order in which they are needed, so the first arrow is always kept.
         kept = [a for a in self.arrows if a.target in shown and (a.sender or a.target) in shown]
         kept = kept[:arrows]
+        # A lifeline without an arrow left would only take room. A None among them does no harm.
         used = {line for arrow in kept for line in (arrow.target, arrow.sender)}
         return replace(
             self,

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from miros_mesh.text import printable
 
 LONGEST = 60
+# What neither Mermaid nor PlantUML takes for syntax.
 _PLAIN = frozenset(" .,()")
+# Single ones are part of names; doubled they are arrows, comments or markup of PlantUML.
 _CONNECTING = frozenset("_-/")
 
 

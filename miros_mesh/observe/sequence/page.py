@@ -26,6 +26,8 @@ th, td { text-align: left; padding: 3px 14px 3px 0; border-bottom: 1px solid #d5
 }
 """.strip()
 _HEADINGS = ("no.", "time", "chart", "node", "signal", "from", "to", "sent by", "caused by")
+# Enough for any name that can be read: the wire takes 255 characters, and escapes may make ten of
+# one.
 _LONGEST = 600
 
 

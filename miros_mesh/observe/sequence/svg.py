@@ -10,6 +10,7 @@ from miros_mesh.observe.sequence.model import Arrow, Diagram, Lifeline
 from miros_mesh.observe.sequence.names import shown
 from miros_mesh.observe.sequence.svg_style import MARKERS, STYLE, text_element
 
+# The picture is 56,000 pixels high then.
 MAX_ARROWS = 1000
 MAX_LIFELINES = 24
 # An arrow that began further up than this starts level with its end.
@@ -54,6 +55,7 @@ class _Picture:
             *(len(shown(line.chart, _LABEL)) * _CHARACTER for line in diagram.lifelines),
         )
         self._column = round(longest) + _LOOP + 34
+        # By lifeline its place from the left, and below its x; by an arrow's number its row.
         self._left = {line: place for place, line in enumerate(diagram.lifelines)}
         gutter = _MARGIN + round(max(len(_time(a)) for a in diagram.arrows) * _CHARACTER) + 28
         first = gutter + max(self._name_width // 2, round(self._words_at_the_left()))
@@ -61,6 +63,7 @@ class _Picture:
         self._row = {arrow.number: row for row, arrow in enumerate(diagram.arrows)}
         self._arrow = {arrow.number: arrow for arrow in diagram.arrows}
         self._width = max(first + len(self._x) * self._column + _MARGIN, 640)
+        # SVG breaks no lines: notes are broken here, by the number of characters that fit.
         columns = int((self._width - 2 * _MARGIN) / _CHARACTER)
         self._notes = [row for note in diagram.notes for row in textwrap.wrap(note, columns)]
         self._top = _MARGIN + 26 + _LINE * len(self._notes) + 12
@@ -79,6 +82,7 @@ class _Picture:
         words = (
             _words_width(arrow)
             for arrow in self._diagram.arrows
+            # Others stand to the right of it, so the words stand at the left of the line.
             if arrow.target == first and arrow.sender is not None
         )
         return max(words, default=0.0)
@@ -132,6 +136,7 @@ class _Picture:
             loop = f"M{x} {y - 7}h{_LOOP - 6}q6 0 6 6v2q0 6 -6 6H{x + 2}"
             return f'<path class="own" d="{loop}" marker-end="url(#own)"/>'
         begin = self._x[arrow.sender]
+        # The arrow's head ends beside the line and not on it.
         edge = x + (2 if begin > x else -2)
         return (
             f'<line class="sent" x1="{begin}" y1="{self._start(arrow)}" x2="{edge}" y2="{y}" '
@@ -141,6 +146,7 @@ class _Picture:
     def _start(self, arrow: Arrow) -> int:
         """Return where the arrow leaves its sender: at the transition that caused it, if near."""
         row = self._row[arrow.number]
+        # A cause that was cut has a number, and no row here.
         cause = self._arrow.get(arrow.cause or 0)
         if cause and cause.target == arrow.sender:
             row_of_cause = self._row[cause.number]

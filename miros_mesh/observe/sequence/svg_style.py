@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
+# The text has an outline in the colour of the paper, so that it can be read where a line crosses
+# it.
 STYLE = """
 svg { --paper: #ffffff; --ink: #1b1f24; --faint: #59636e; --line: #afb8c1; --box: #f3f5f8;
   --own: #57606a; --sent: #0a62c9; background: var(--paper); }

@@ -19,6 +19,8 @@ class ForeignChart(ForeignHsm):
     """A miros `ForeignHsm` whose trace can be read while another thread adds to it."""
 
     def __init__(self, node: str, name: str) -> None:
+        # It makes two deques that keep the last 500 lines each; a full one drops its first in the
+        # same step.
         super().__init__()
         self._place = printable(f"{node}/{name}")
 
@@ -44,12 +46,15 @@ class ForeignCharts:
 
     def copy(self) -> dict[tuple[str, str], ForeignChart]:
         """Return the charts by node and name, the longest silent first."""
+        # A copy, which the caller may iterate over without the monitor's lock. The charts in it are
+        # live.
         return dict(self._charts)
 
     def remember(self, network: SnoopNetwork, item: SnoopRecord | SnoopGap) -> None:
         """Add a record, or a note of those that are missing, to the lines of its chart."""
         chart = self._chart_of(item.node, item.chart)
         if isinstance(item, SnoopGap):
+            # Marked as `render` marks a scribble, so that it is not taken for a step.
             line = f"# missing: {item.missing}"
             (chart.append_to_spy if network == "snoop_spy" else chart.append_to_trace)(line)
         elif item.kind == "spy":
@@ -64,6 +69,8 @@ class ForeignCharts:
         if chart is None:
             chart = self._charts[key] = ForeignChart(node, name)
             if len(self._charts) > self._limit:
+                # Never the new one, which stands last. A reader that holds the forgotten one keeps
+                # what it has.
                 self._charts.popitem(last=False)
         self._charts.move_to_end(key)
         return chart

@@ -20,12 +20,16 @@ class ListenerNode:
     """
 
     def __init__(self, config: MeshConfig, role: str, observer: Observer) -> None:
+        # Stands for a chart's name in the registry of nodes; it never travels.
         self.name = f"{role}-{secrets.token_hex(4)}"
         self._config = replace(
             config,
+            # A name is held at the broker, and one that a running program has would be refused.
             node_name=None,
             discovery=(),
             discovery_dns_names=(),
+            # The registry finds a node by its settings: with an observer that no others have, they
+            # are equal to none, and each monitor gets a node of its own.
             observers=(*config.observers, observer),
         )
 
@@ -34,6 +38,8 @@ class ListenerNode:
 
         Raises what `Node.start` does.
         """
+        # Nothing to do at the beginning of the end, unlike a chart, which then finishes what it has
+        # begun.
         return NODES.enter(self._config, self.name, Ending(lambda: None, stop))
 
     def leave(self, node: Node) -> None:

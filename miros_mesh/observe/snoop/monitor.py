@@ -78,6 +78,7 @@ class SnoopMonitor:
         self._tally = _Tally()
         self._config = config or MeshConfig.from_env()
         self._listener = ListenerNode(self._config, "monitor", self._tally)
+        # This and `_began` are for the owner's thread alone, and for the end of the program.
         self._node: Node | None = None
         self._began = False
         # Guards all below, and keeps the items of one chart in their order for every watch. The
@@ -100,6 +101,7 @@ class SnoopMonitor:
             raise LifecycleError("a SnoopMonitor starts once; make a new one")
         self._began = True
         try:
+            # The node may call `_take` from the first `watch` on, before this method returns.
             self._node = node = self._listener.enter(self.stop)
             for network in self.networks:
                 snoop = node.trace if network == "snoop_trace" else node.spy
@@ -111,6 +113,9 @@ class SnoopMonitor:
 
     def stop(self) -> None:
         """Disconnect; each iteration ends after what waits for it. A second call does nothing."""
+        # First the node, so that nothing comes any more, and then the end of the watches behind all
+        # items. The lock is not held meanwhile: the node's thread may wait for it in `_take`, and
+        # `leave` for that thread.
         node, self._node = self._node, None
         if node:
             self._listener.leave(node)
@@ -137,11 +142,14 @@ class SnoopMonitor:
 
         One that is made before `start` misses nothing, and gets nothing until then.
         """
+        # Before other threads have the watch; its limit has no lock.
         watch = Watch(self._max_items)
         if limit_s is not None:
             watch.limit(limit_s)
         with self._taking:
             self._watches.add(watch)
+            # Under the same lock as `stop`: the watch is in the set before `stop` looks, or sees
+            # that it did.
             if self._ended:
                 watch.close()
         return watch
@@ -161,6 +169,7 @@ class SnoopMonitor:
         Raises `UnknownChartError` when no such chart has been seen.
         """
         charts = self.charts
+        # From the one that was heard last.
         for place, seen_name in reversed(list(charts)):
             if seen_name == name and node in (None, place):
                 return charts[place, seen_name]
@@ -172,6 +181,7 @@ class SnoopMonitor:
     @property
     def refused(self) -> Mapping[str, int]:
         """How many frames could not be read, by reason; `undecryptable`: under another key."""
+        # A copy in one step of the interpreter: the node's thread may count meanwhile.
         return dict(self._tally.refused)
 
     def replay(self, records: Iterable[tuple[str, SnoopRecord]]) -> list[SnoopRecord | SnoopGap]:
@@ -181,6 +191,7 @@ class SnoopMonitor:
         """
         items: list[SnoopRecord | SnoopGap] = []
         for network, record in records:
+            # A file may hold more than this monitor watches.
             if network in self.networks:
                 items += self._take(network, (record,))
         return items
@@ -189,9 +200,14 @@ class SnoopMonitor:
         self, network: SnoopNetwork, records: Sequence[SnoopRecord]
     ) -> list[SnoopRecord | SnoopGap]:
         with self._taking:
+            # Called on the node's thread that receives, and by `replay` on the owner's. No watch
+            # may get a record twice or out of order, so the lock is held until all have it; nothing
+            # waits under it.
             items = list(self._in_turn(network, records))
             for item in items:
                 self._charts.remember(network, item)
+            # A strong reference for the loop: the garbage collector may take one out of the set at
+            # any time.
             for watch in list(self._watches):
                 watch.take(network, items)
         return items
@@ -203,6 +219,7 @@ class SnoopMonitor:
         streams, selection = self._streams[network], self.selection
         for record in records:
             node, chart, incarnation = record.node, record.chart, record.incarnation
+            # By incarnation and not by node: a node that was started again counts from 1.
             sender = incarnation, chart
             # The time does not matter: nothing here waits for it.
             admission, items = streams.admit(sender, record.sequence, record, 0.0)
@@ -211,6 +228,7 @@ class SnoopMonitor:
                 # node is asked to send a snoop record again. One that comes late is shown late.
                 passed = streams.skip(sender, record.sequence - 1)
                 items = passed.items
+                # What is lost was of this sender; its kind, signal and state are not known.
                 if selection.has_sender(node, chart):
                     yield SnoopGap(network, node, chart, incarnation, passed.missing, "lost")
             yield from filter(selection.has, items)
@@ -223,5 +241,7 @@ class _Tally(Observer):
         self.refused: Counter[str] = Counter()
 
     def dropped(self, *, network: str, reason: str, events: int) -> None:
+        # Its node hears the network of repair too, which is not what is watched. Written on the
+        # node's thread that receives, and read by any.
         if network in SNOOP_NETWORKS:
             self.refused[reason] += events

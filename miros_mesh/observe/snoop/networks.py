@@ -21,6 +21,8 @@ def known(networks: Iterable[SnoopNetwork]) -> tuple[SnoopNetwork, ...]:
     """Return the networks. Raises `SelectionError` for none, or for one that does not exist."""
     given = tuple(networks)
     wrong = [each for each in given if each not in SNOOP_NETWORKS]
+    # No network is no wish for both: a program that computes its list would watch more than it
+    # asked.
     if wrong or not given:
         raise SelectionError(
             (f"networks must be some of {', '.join(SNOOP_NETWORKS)}, and not {wrong or 'none'}",)
@@ -35,6 +37,7 @@ def check_kinds(patterns: Iterable[str], networks: Sequence[SnoopNetwork]) -> No
 
 
 def _problems(patterns: Iterable[str], networks: Sequence[SnoopNetwork]) -> Iterator[str]:
+    # A dictionary for its order, in which the message names the kinds.
     every = dict.fromkeys(kind for kinds in _KINDS.values() for kind in kinds)
     coming = {kind for network in networks for kind in _KINDS[network]}
     for pattern in patterns:

@@ -39,6 +39,7 @@ class Overview(Observer):
     def __init__(self, config: MeshConfig | None = None, *, max_nodes: int = MAX_NODES) -> None:
         self._listener = ListenerNode(config or MeshConfig.from_env(), "overview", self)
         self._max_nodes = max_nodes
+        # This and `_began` are for the owner's thread alone, and for the end of the program.
         self._node: Node | None = None
         self._began = False
         # Guards `_heard`, which a thread of the node fills. Nothing is called while it is held.
@@ -56,6 +57,7 @@ class Overview(Observer):
         if self._began:
             raise LifecycleError("an Overview starts once; make a new one")
         self._began = True
+        # Outside the `try`: what fails to start leaves nothing that could be stopped.
         self._node = node = self._listener.enter(self.stop)
         try:
             node.watch(node.statuses, self._listener.name, self._take)
@@ -85,6 +87,7 @@ class Overview(Observer):
         with self._changing:
             for name in [n for n, heard in self._heard.items() if now - heard[-1][0] > GONE_S]:
                 del self._heard[name]
+            # Copies, since the node's thread adds to the deques as soon as the lock is free.
             heard = [list(each) for each in self._heard.values()]
         return sorted((_view(each, now) for each in heard), key=lambda view: view.name)
 
@@ -97,6 +100,7 @@ class Overview(Observer):
         self._refused += events
 
     def _take(self, statuses: Sequence[NodeStatus]) -> None:
+        # By this host's clock: that of the other node may be wrong by hours, and may be set.
         now = time.monotonic()
         with self._changing:
             for status in statuses:
@@ -112,6 +116,8 @@ class Overview(Observer):
             return
         if heard is None:
             heard = self._heard[status.node] = deque(maxlen=_KEPT)
+        # A status that came late or twice, say after a connection that broke: older than what is
+        # shown.
         elif status.sequence <= heard[-1][1].sequence:
             return
         heard.append((now, status))
@@ -121,8 +127,10 @@ class Overview(Observer):
 
 
 def _view(heard: Sequence[Heard], now: float) -> NodeView:
+    # The same status where only one has come: a rate over no time is None.
     (_, first), (at, last) = heard[0], heard[-1]
     before = {chart.name: chart.handled for chart in first.charts}
+    # By the sender's clock: how long a status was under way does not count.
     seconds = last.time - first.time
     charts = [
         ChartView(

@@ -34,6 +34,7 @@ class Selection:
         return (
             self.has_sender(record.node, record.chart)
             and _matches(self.kinds, record.kind)
+            # Asked first, since taking a line of spy apart costs more than a comparison.
             and (not self.signals or _matches(self.signals, signal_of(record)))
             and (not self.states or _matches(self.states, *states_of(record)))
         )
@@ -60,8 +61,11 @@ def states_of(record: SnoopRecord) -> tuple[str, ...]:
 
 
 def _patterns(given: str | Iterable[str]) -> Patterns:
+    # A string is a sequence of strings too: its letters would be the patterns.
     return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _matches(patterns: Patterns, *texts: str) -> bool:
+    # `fnmatchcase`, and not `fnmatch`, which on some systems takes upper and lower case for the
+    # same.
     return not patterns or any(fnmatchcase(text, p) for p in patterns for text in texts)

@@ -65,18 +65,24 @@ class Watch:
     @property
     def ended(self) -> bool:
         """Whether nothing comes any more, now or later."""
+        # Without the lock, for the reader: only it takes items out, and after `_ended` none come
+        # in.
         return (self._ended or self._left_s() <= 0) and not (self._items or self._overflow)
 
     def get(self, timeout_s: float | None = 0.0) -> SnoopRecord | SnoopGap | None:
         """Return the next item, or None: at the end, and after `timeout_s` (None: no limit)."""
         limit = self._left_s() if timeout_s is None else min(timeout_s, self._left_s())
         with self._changed:
+            # At the limit what waits is still given out, so this is looked at before the time.
             if not self._ready():
                 self._waits = True
                 self._changed.wait_for(self._ready, None if limit == math.inf else max(limit, 0))
+                # By the reader in any case, also after its limit: or each `take` would notify for
+                # nothing.
                 self._waits = False
             if self._items:
                 return self._items.popleft()
+            # The items before the gap are gone, so its turn has come although no further item has.
             return self._overflow.pop(next(iter(self._overflow))) if self._overflow else None
 
     def limit(self, seconds: float) -> None:
@@ -87,6 +93,7 @@ class Watch:
         """Take what waits at this moment, but so many items at most."""
         with self._changed:
             items = [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            # A gap is given out when all that was kept before it is.
             if not self._items:
                 items += self._overflow.values()
                 self._overflow.clear()
@@ -101,6 +108,7 @@ class Watch:
     def take(self, network: str, items: Iterable[SnoopRecord | SnoopGap]) -> None:
         """Put items of a network in; never waits for the reader."""
         with self._changed:
+            # A node's thread may be in `_take` while its monitor stops.
             if self._ended:
                 return
             for item in items:
@@ -112,6 +120,8 @@ class Watch:
         if len(self._items) >= self._max_items:
             self._note((network, item.node, item.chart, item.incarnation), item)
             return
+        # Room again: first what was missed, so that each stream's gap stands before its next
+        # record. The queue may grow beyond its limit by a gap for each stream.
         if self._overflow:
             self._items.extend(self._overflow.values())
             self._overflow.clear()
@@ -121,6 +131,7 @@ class Watch:
         amount = item.missing if isinstance(item, SnoopGap) else 1
         self.missed += amount
         known = self._overflow.get(key) or SnoopGap(*key, missing=0, reason="slow_reader")
+        # One gap for each stream, however many records it stands for: that bounds the memory.
         self._overflow[key] = replace(known, missing=known.missing + amount)
 
     def _ready(self) -> bool:
