@@ -49,6 +49,7 @@ class DiscoveryBridge(Observer):
         """Join these; call it before discovery starts."""
         self._peers, self._mesh = peers, mesh
         mesh.claim = self._claim(None)
+        # Called on the subscriber's thread for every hello and beat of other nodes.
         mesh.claimed = discovery.alien_spoke
         self._discovery = discovery
 
@@ -56,14 +57,19 @@ class DiscoveryBridge(Observer):
         """Begin to publish to a broker, and tell the nodes there where the home broker is."""
         broker = broker_at(endpoint, self._like)
         self._endpoints[broker.name] = endpoint
+        # After its endpoint is known, since the publisher may be connected at once. Patient, since
+        # a scout has seen the broker: it is ours, even if it is down by now.
         self._peers.add(broker, patient=True)
         self._mesh.claim = self._claim(endpoint)
+        # After `add`, so that the new peer gets the hello. All peers do, and beats repeat the
+        # claim: a node has one, and it is made for the broker that was found last.
         self._mesh.hello()
 
     def lost(self, endpoint: Endpoint) -> None:
         """Give up a broker and the events that wait for it, which are counted as dropped."""
         broker = broker_at(endpoint, self._like)
         events = self._peers.remove(broker, _ABORT_TIMEOUT_S)
+        # After its publisher has ended, whose last hook still belongs to the endpoint.
         self._endpoints.pop(broker.name, None)
         logger.warning("%s is given up; %d events for it are lost", broker.name, events)
         if events:
@@ -85,6 +91,7 @@ class DiscoveryBridge(Observer):
         home = Endpoint(self._like.host, self._like.port)
         if not _is_loopback(home.host) or (towards and _is_loopback(towards.host)):
             return str(home)
+        # The broker may not listen there. Other nodes scout what is claimed before they use it.
         return str(Endpoint(addresses.address_towards(towards.ip if towards else None), home.port))
 
 

@@ -21,6 +21,7 @@ _ANY_TOPIC: Final = "#"
 def settings_of(config: MeshConfig, node: str) -> DiscoverySettings:
     """Return the settings of a node's discovery; the node's settings name a RabbitMQ."""
     first = config.brokers[0]
+    # The primary one: with another one, what the cache has is of another mesh.
     key = (config.keys_for("mesh") or (b"",))[0]
     exchange = exchange_of("mesh")
     return DiscoverySettings(
@@ -52,6 +53,7 @@ def refusals_of(config: MeshConfig) -> RefusedBrokers:
     return _refusals(first.user, first.password)
 
 
+# By credentials, since other ones may be accepted where these were refused.
 @lru_cache(maxsize=64)
 def _refusals(_user: str, _password: str) -> RefusedBrokers:
     return RefusedBrokers()

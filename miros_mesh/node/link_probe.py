@@ -55,6 +55,7 @@ class LinkProbe:
         try:
             self._link.look(broker, exchange=exchange_name, marks=self._marks, timeout_s=timeout_s)
         except LinkError as error:
+            # No warning: most addresses of a network that is searched have no broker.
             logger.debug("%s is not ours: %s", endpoint, error)
             return verdict_of(error)
         return Verdict.OURS
@@ -78,4 +79,5 @@ def marks_of(config: MeshConfig) -> tuple[str, ...]:
 def broker_at(endpoint: Endpoint, like: BrokerAddress) -> Broker:
     """Return a broker at an endpoint, with the credentials, virtual host and TLS of another one."""
     address = replace(like, host=endpoint.host, port=endpoint.port)
+    # The hooks of its publisher call it by this name, by which the bridge finds the endpoint again.
     return Broker(address.redacted, (address,))
