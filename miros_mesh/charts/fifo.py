@@ -46,7 +46,8 @@ class ChartQueue(Mailbox):
     | `popleft` | the event that was taken |
     | `task_done`, after its run to completion | none |
 
-    Other threads only post. What is set on the chart's thread needs no lock: it alone reads it.
+    Other threads post, and read `room`, `handled` and `last_signal`. What is set on the chart's
+    thread needs no lock: only these are read elsewhere, each in one step.
     """
 
     def __init__(
@@ -61,15 +62,20 @@ class ChartQueue(Mailbox):
         self._follow = follow
         self._span = NO_SPAN
         self._prefix = ""
+        # This and the next are set on the chart's thread, and read on the recorder's.
         self._handled = 0
         self.last_signal = ""
         """Of the event that is or was handled last."""
         self._current: Mark | None = None
+        # The thread that handles `_current`: first the one that starts the chart, for which the
+        # chart's own waits until `end_of_start`.
         self._thread = 0
 
     @property
     def room(self) -> int:
         """How many received events fit in at this moment; below zero when they are too many."""
+        # Without the lock, and so true for the moment only: an inbox asks while it holds its own
+        # lock, and takes back what has found no place.
         return HIGH_WATER - len(self)
 
     @property
@@ -101,6 +107,7 @@ class ChartQueue(Mailbox):
         if isinstance(item, Arrival):
             self._current = Mark(item.envelope.id, item.envelope.cause, item)
             self._span = self._follow(item)
+            # Handlers and the spy never see an Arrival.
             return event_of(item)
         self._current = self._mark_of(item)
         return item
@@ -108,6 +115,8 @@ class ChartQueue(Mailbox):
     def append(self, item: Any) -> None:
         """Post an event at the end (miros' post_fifo)."""
         # miros overwrites the newest event too, and now and then the oldest.
+        # An event of the chart's own that is pushed out is lost, as in miros. A received one goes
+        # back to its inbox.
         lost = self.put(self._caused(item), displace=True)
         if isinstance(lost, Arrival):
             self._crowded_out(lost)
@@ -118,6 +127,7 @@ class ChartQueue(Mailbox):
 
     def task_done(self) -> None:
         """Settle the event that was run to completion (miros calls it on the chart's thread)."""
+        # Before `_finished`: the node's signals that it posts were not caused by this event.
         current, self._current = self._current, None
         self._end_span()
         super().task_done()
@@ -140,6 +150,7 @@ class ChartQueue(Mailbox):
         current = self.current
         if current is None or isinstance(item, Arrival):
             return item
+        # Without `__init__`, which would look the signal up in miros' table once more.
         twin = Event.__new__(Event)
         vars(twin).update(vars(item))
         vars(twin)["mesh_cause"] = current.id

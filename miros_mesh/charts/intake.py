@@ -34,6 +34,8 @@ class Intake:
         self._chart = chart
         self._callback = callback
         self._notices = notices
+        # Set once, before its inbox is opened; read on every thread that feeds. Kept beyond the
+        # chart's stop, because the chart's thread may still settle the event that it handles.
         self._session: Session | None = None
         # The thread that runs the callback at this moment; 0 is none.
         self._calling_on = 0
@@ -65,9 +67,11 @@ class Intake:
             session.observer.dropped(network="mesh", reason=reason, events=1)
             session.inbox.finished(arrival, refused=True)
             return
+        # The sender's clock may be ahead of this one.
         latency_s = max(time.time() - arrival.envelope.sent_at, 0)
         session.observer.handed_over(chart=self._chart.name, seconds=latency_s)
         if self._callback is None:
+            # miros only passes it on; `ChartQueue.popleft` makes the event of it.
             self._chart.post_fifo(cast("Event", arrival))
             return
         self._call(self._callback, arrival)
@@ -79,6 +83,7 @@ class Intake:
 
     def room(self) -> int:
         """Return how many events may be posted now; a callback takes all that comes."""
+        # A callback runs on the thread that feeds, one event after the other: nothing piles up.
         return HIGH_WATER if self._callback else int(self._chart.queue.room)
 
     def finished(self, arrival: Arrival | None) -> None:
@@ -112,9 +117,10 @@ class Intake:
 
 
 def _unwelcome(signal: str) -> str | None:
-    """Why an event with this signal may not enter, in one word; None when it may."""
+    """Return why an event with this signal may not enter, in one word; None when it may."""
     if signal in RESERVED_SIGNALS:
         return "reserved_signal"
+    # Without a lock: charts that are fed at the same moment may exceed it by one name each.
     if signal not in signals and len(signals) >= MOST_SIGNALS:
         return "signal_table_full"
     return None

@@ -39,7 +39,9 @@ logger = logging.getLogger(__name__)
 DEFAULT_ROUTING_KEY = "miros.mesh"
 """What a chart sends under when it is given no `tx_routing_key`."""
 
-# Its queue's name, which AMQP limits to 255 bytes, also holds the node's name and a digest.
+# Its queue's name, which AMQP limits to 255 bytes, also holds the node's name and a digest:
+# `miros_mesh.v1.mesh` (18), at most 77 for a node (a host's name, a process's number, four digits),
+# these 140, a digest of 8, and three dots between them are 246.
 LONGEST_NAME_BYTES = 140
 # A handler that is at its end when the time is up is no reason to complain.
 _HALT_S = 0.5
@@ -98,6 +100,7 @@ class _Networked(SafeChart):
         """
         _refuse_uncallable(on_mesh_rx=on_mesh_rx, on_trace_rx=on_trace_rx, on_spy_rx=on_spy_rx)
         super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])
+        # Sorted, since a set of texts has another order in each process.
         signal_table.enter(sorted(PUBLIC_SIGNALS))
         overrides: dict[str, Any] = {
             "rabbit_user": rabbit_user,
@@ -110,6 +113,8 @@ class _Networked(SafeChart):
         self._tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
         self._rx_routing_key = validate_routing_pattern(rx_routing_key or self._tx_routing_key)
         self._session: Session | None = None
+        # Both are read on any thread, without a lock. `start_at` sets `_session`, and `_leave`
+        # takes it away; `stop` sets `_stopped`, for good.
         self._stopped = False
         self._report = StopReport()
         # When (`time.monotonic`) a chart that stops has to be at its end; 0 before it stops.
@@ -121,6 +126,7 @@ class _Networked(SafeChart):
         self._begin = threading.Event()
         self._notices = Notices(self)
         self._intake = Intake(self, on_mesh_rx, self._notices)
+        # miros knows its queue by both names, and gives it to the chart's thread at the start.
         self.queue = self.locking_deque = ChartQueue(
             self._intake.finished, self._intake.crowded_out, self._intake.follow
         )
@@ -153,8 +159,10 @@ class _Networked(SafeChart):
             raise StoppedError(f"chart {self.name} has stopped; make a new one")
         if self._session:
             raise AlreadyStartedError(f"chart {self.name} runs already; call start_at once")
+        # What the broker brings from here on waits in the inbox, until `_intake.open`.
         self._session = session = self._joined()
         try:
+            # Before the chart starts, so that its first step is recorded too.
             self._snoop.join(session)
             self._start_chart(initial_state, session)
         except BaseException:
@@ -198,6 +206,7 @@ class _Networked(SafeChart):
         the process that has started the chart.
         """
         self._refuse_fork("stop")
+        # Before the lock: `start_at` looks at it once more after it has released the lock.
         self._stopped = True
         # A thread that stops it from elsewhere may be waiting for this one.
         within = self._runs_here() or self._intake.calling
@@ -309,6 +318,7 @@ class _Networked(SafeChart):
             super().start_at(initial_state)
             self._snoop.record_steps(self.queue.current)
         finally:
+            # Also when recording fails: the chart's thread is there, and waits for `_begin`.
             self.queue.end_of_start()
             self._begin.set()
 
@@ -320,6 +330,7 @@ class _Networked(SafeChart):
         if not self._join(_HALT_S):
             limit_s = self._config.drain_timeout_s
             logger.error("a handler of chart %s still runs after %g s", self.name, limit_s)
+        # Each is a thread of miros that posts at intervals; cancelling takes it out of the queue.
         for posted in list(self.posted_events_queue):
             self.cancel_events(posted)
 
@@ -336,11 +347,14 @@ class _Networked(SafeChart):
     def _wind_down(self) -> None:
         """Take nothing new, and let the chart's thread end after the rest; does not wait."""
         if not self._end_by:
+            # Once: at the end of the program all charts begin to stop before the first one is
+            # waited for, and share one time limit.
             self._end_by = time.monotonic() + self._config.drain_timeout_s
             self._intake.finish(self._post_stop)
 
     def _halt(self) -> None:
         """End the chart's thread after the event that it is handling."""
+        # The thread looks at the flag after each event; a thread that waits needs an event for it.
         self.activeobject_task_event.clear()
         self._post_stop()
 

@@ -48,6 +48,8 @@ class Notices:
     def _move(self) -> None:
         while self._has_room():
             with self._lock:
+                # Held for the deque only: a FIFO that is full after all gives a received event
+                # back, and that takes the inbox's lock.
                 if not self._waiting:
                     return
                 signal, payload = self._waiting.popleft()

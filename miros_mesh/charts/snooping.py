@@ -26,8 +26,11 @@ class ChartSnoop:
         self._chart = chart
         self._queue = queue
         self._callbacks = callbacks
+        # Written by the threads of the program that enable a stream, read by the chart's. An entry
+        # is added or replaced, and never taken out.
         self._colors: dict[Stream, bool] = {}
         self._session: Session | None = None
+        # Used on the thread that starts the chart, and after that on the chart's own.
         self._last_trace: object = None
 
     def enable(self, stream: Stream, *, color: bool) -> None:
@@ -57,6 +60,8 @@ class ChartSnoop:
         if not self._colors or not self._chart.instrumented:
             return
         if "spy" in self._colors:
+            # A copy: miros clears it at the next event, and the recorder's thread makes the records
+            # later.
             lines = tuple(self._chart.rtc.spy)
             self._record("spy", len(lines), _spy, lines, time.time(), mark)
         if "trace" in self._colors:
@@ -66,6 +71,8 @@ class ChartSnoop:
         traces = self._chart.full.trace
         if not traces or traces[-1] is self._last_trace:
             return
+        # miros adds none for an event that is ignored, or handled without a transition. A new one
+        # is known by its identity, since a full ring of traces keeps its length.
         self._last_trace = latest = traces[-1]
         self._record("trace", 1, _trace, latest, mark)
 
@@ -75,6 +82,8 @@ class ChartSnoop:
         )
 
     def _status(self) -> ChartStatus:
+        # On the recorder's thread, while the chart works: each value is true for itself, and they
+        # need not be of the same moment.
         chart, queue = self._chart, self._queue
         thread = chart.thread
         # Before its start a chart is in no state.

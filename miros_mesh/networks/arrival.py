@@ -34,6 +34,7 @@ class Ticket:
             self._refused = self._refused or refused
             if self._left:
                 return
+        # Needs no lock: only the call that has counted the last event comes here.
         if self._refused:
             self._delivery.reject()
         else:
@@ -54,6 +55,8 @@ class Arrival:
     envelope: Envelope
     payload: Any = None
     """What the serializer has read, from just before the event enters the FIFO."""
+    # The inbox adds those of copies, under its lock, until the event is finished. After that the
+    # list does not change, and is read without the lock.
     tickets: list[Ticket] = field(default_factory=list)
 
     @property

@@ -27,6 +27,7 @@ class Echoes:
         with self._lock:
             self._sealed[frame[-_MARK_BYTES:]] = messages
             if len(self._sealed) > self._frames:
+                # A dictionary keeps the order in which its keys came.
                 del self._sealed[next(iter(self._sealed))]
 
     def take(self, frame: bytes) -> int:

@@ -44,6 +44,7 @@ class Frame:
     @property
     def events(self) -> int:
         """How many messages it holds; none when they are the library's own words."""
+        # This and `size_bytes` without the lock: an outbox closes a frame before it counts it out.
         return self._events if self.counted else 0
 
     @property
@@ -66,6 +67,7 @@ class Frame:
             before = self._events
             for each in encoded:
                 size_bytes = self._size_bytes + len(each)
+                # The codec has already refused a message that no frame may hold.
                 if self._events and (
                     self._events >= self._max_events or size_bytes > self._max_bytes
                 ):
@@ -84,6 +86,8 @@ class Frame:
         """Close the frame, and return the bytes to send: the same ones at every call."""
         with self._lock:
             self._open = False
+            # Once for all peers: sealed again, the bytes would differ, since Fernet takes a new
+            # initialisation vector each time.
             if self._sealed is None:
                 self._sealed = self._seal(self._messages)
                 self._messages = []

@@ -31,6 +31,7 @@ class History(Generic[T]):
         with self._lock:
             self._sent.append((message, size_bytes))
             self._bytes += size_bytes
+            # A message that alone exceeds the limit is not kept either.
             while len(self._sent) > self._max_events or self._bytes > self._max_bytes:
                 _, forgotten = self._sent.popleft()
                 self._bytes -= forgotten
@@ -43,6 +44,8 @@ class History(Generic[T]):
     def find(self, chart: str, numbers: Sequence[Range]) -> list[T]:
         """Return a chart's messages with these numbers, in the order in which they were sent."""
         with self._lock:
+            # Only copied under the lock, for which charts that transmit wait: a question may name
+            # 1,000 ranges.
             sent = [message for message, _ in self._sent if message.chart == chart]
         ranges = merged(numbers)
         firsts = [first for first, _ in ranges]

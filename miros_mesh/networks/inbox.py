@@ -90,11 +90,15 @@ class Inbox:
         with self._lock:
             self._takes = self._feeds = False
             self._waiting.clear()
+            # `_unfinished` is kept: the event that the chart is handling may still be acknowledged.
             return len(self._unfinished) + self._refused
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery; called on the subscriber's thread."""
+        # Before the lock: a chart that has handled an event must not wait while a frame is
+        # decrypted.
         envelopes = self._mesh.network.open(delivery)
+        # A chart that listens to its own topic gets its own events back.
         heard = [each for each in envelopes if not self._is_echo(each)]
         if not heard:
             if envelopes:
@@ -103,6 +107,7 @@ class Inbox:
         ticket = Ticket(delivery, len(heard))
         with self._lock:
             if not self._takes:
+                # Not acknowledged: it goes to the next inbox of the queue, or away with the queue.
                 self._refused += sum(not _is_word(each) for each in heard)
                 return
             for envelope in heard:
@@ -149,10 +154,7 @@ class Inbox:
                 self._waiting.appendleft(arrival)
 
     def finished(self, arrival: Arrival, *, refused: bool = False) -> None:
-        """Note that the chart has run the event to completion, or refused it.
-
-        Only the first call counts: a handler may post a received event again.
-        """
+        """Note that the chart has run the event to completion, or refused it; once for each."""
         with self._lock:
             if self._unfinished.pop(arrival.envelope.id, None) is None:
                 return
@@ -178,7 +180,8 @@ class Inbox:
         if first is None:
             self._calls.append(partial(copy.done, refused=refused))
         else:
-            # The broker may forget this copy only when the first one has been handled.
+            # The broker may forget this copy only when the first one has been handled. The first
+            # delivery's channel may be gone, and its acknowledgement then counts for nothing.
             first.tickets += copy.tickets
 
     def _enter(self, arrival: Arrival) -> None:
@@ -201,6 +204,7 @@ class Inbox:
         """Call what had to wait until the lock was free, then feed."""
         if self._calls:
             with self._lock:
+                # Those of another thread too, if it has not come to them: it then finds none.
                 calls, self._calls = self._calls, []
             for call in calls:
                 call()
@@ -208,6 +212,7 @@ class Inbox:
 
     def _may_feed(self) -> bool:
         if self._waiting:
+            # Also asked without the lock, by the feed; `_next` asks again with it.
             return self._feeds and self._room() > 0
         return self._all_fed is not None
 
@@ -221,6 +226,7 @@ class Inbox:
             if all_fed:
                 self._all_fed = None
         if all_fed:
+            # Taken under the lock, so that it is called once; called without, since it posts.
             all_fed()
 
     def _next(self) -> Arrival | None:
@@ -234,6 +240,7 @@ class Inbox:
     def _read(self, arrival: Arrival) -> bool:
         """Read the payload; refuse the event when the serializer cannot."""
         try:
+            # No earlier, so that only what the FIFO has room for is decoded.
             arrival.payload = self._mesh.payload_of(arrival.envelope)
         except PayloadError as error:
             self._mesh.network.complain("payload", error)

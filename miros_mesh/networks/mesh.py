@@ -73,6 +73,7 @@ class Mesh:
             span.end(error=error)
             raise
         if span is not NO_SPAN:
+            # As `Origin.id` will have it at the receivers.
             message_id = f"{self.identity.incarnation}/{chart}/{sequence}"
             span.end(message_id=message_id, size_bytes=len(data))
 
@@ -82,6 +83,7 @@ class Mesh:
         except MeshError:
             raise
         except Exception as error:
+            # Only the type of it: its text may quote the payload, which belongs in no log.
             raise PayloadError(
                 f"the serializer {self._serializer.name} cannot write this payload: "
                 f"{type(error).__name__}"
@@ -116,8 +118,10 @@ class Mesh:
 
         Were its last events lost with a queue, nothing else would tell their receivers.
         """
+        # A copy, since charts join and leave meanwhile.
         for chart, known in list(self._charts.items()):
             last = self.network.sequence_of(chart)
+            # `last` is 0 for a chart that has sent nothing: no receiver can miss anything of it.
             if last != known.last:
                 known.last, known.beats = last, 0
             elif last and known.beats < _BEATS:
@@ -126,7 +130,7 @@ class Mesh:
                 known.last = self._say(BEAT, chart, known.routing_key, last) or known.last
 
     def payload_of(self, envelope: Envelope) -> Any:
-        """Raises `PayloadError` when the serializer cannot read it."""
+        """Read an event's payload; raises `PayloadError` when the serializer cannot."""
         try:
             return self._serializer.loads(envelope.payload)
         except PayloadError:
@@ -145,6 +149,8 @@ class Mesh:
             last = self.network.sequence_of(chart)
             if chart not in self._charts:
                 return
+            # 0 when the chart has sent something meanwhile: each further round has cost it a
+            # number.
             said = self._say(HELLO, chart, routing_key, last)
 
     def _say(self, word: str, chart: str, routing_key: str, last: int) -> int:
@@ -170,6 +176,7 @@ class _Chart:
     """A chart that may have fallen silent."""
 
     routing_key: str
+    # This and the next belong to the thread that calls `beat`, which is that of repair.
     last: int = 0
     """Its last number when `beat` looked at it last."""
     beats: int = 0

@@ -83,6 +83,7 @@ class Network(Generic[T]):
         """Send to one more peer from now on."""
         with self._lock:
             self._publishers = (*self._publishers, publisher)
+            # The new publisher does not have that frame.
             self._tail = None
 
     def detach(self, publisher: Publisher) -> None:
@@ -108,9 +109,12 @@ class Network(Generic[T]):
             if after is not None and after != last:
                 return 0
             message = replace(message, sequence=last + 1)
+            # It may refuse the message. No number is used up before: one that is never sent would
+            # be missed by every receiver.
             encoded = self._codec.encode(message)
             self._sequences[chart] = last + 1
             if self._history:
+                # Before the outboxes: a receiver may ask for it as soon as one of them has sent it.
                 self._history.add(message, len(encoded))
             alone = not self._publishers
             overflow = self._pack(routing_key, (encoded,), counted=counted)
@@ -136,6 +140,7 @@ class Network(Generic[T]):
             self._observer.transmitted(network=self.name, chart=message.chart)
         with self._lock:
             alone = not self._publishers
+            # In the order of their numbers, because one thread alone calls this, the recorder's.
             overflow = self._pack(routing_key, encoded, counted=True)
         if alone:
             self._observer.dropped(network=self.name, reason="no_peer", events=len(encoded))
@@ -144,6 +149,8 @@ class Network(Generic[T]):
 
     def sequence_of(self, chart: str) -> int:
         """Return the number of the chart's last message; 0 before the first."""
+        # Without the lock: `send` compares `after` under it. Not by `[]`, which would add the
+        # chart.
         return self._sequences.get(chart, 0)
 
     def is_echo(self, delivery: Delivery) -> bool:
@@ -158,6 +165,7 @@ class Network(Generic[T]):
         try:
             messages = self._codec.open(delivery.body)
         except FrameError as error:
+            # As one event, since its content cannot be read.
             self._observer.dropped(network=self.name, reason=error.reason, events=1)
             self.complain(error.reason, error)
             delivery.reject()
@@ -211,6 +219,8 @@ class Network(Generic[T]):
         """Put a new frame into every outbox; return how many messages it took."""
         frame = self._frame(routing_key, counted=counted)
         taken = frame.add_all(encoded)
+        # A word of the library's own closes the tail as well: an event that follows it must not get
+        # into a frame in front of it.
         self._tail = frame if counted else None
         overflow += [
             (each.broker.name, dropped) for each in self._publishers if (dropped := each.put(frame))
@@ -241,6 +251,7 @@ class Network(Generic[T]):
             lost: Counter[str] = Counter()
             for parcel in parcels:
                 lost[parcel.network] += parcel.events
+            # `+` leaves out the networks that lost only the library's own words.
             for network, events in (+lost).items():
                 self._observer.dropped(network=network, reason="outbox_overflow", events=events)
                 self._observer.overflowed(peer=peer, network=network, events=events)

@@ -51,6 +51,8 @@ class Peers:
                 raise StoppedError(f"{broker.name} is not published to: the node has stopped")
             if broker in self._publishers:
                 return self._publishers[broker]
+            # Under the lock until every network has it: a `remove` or `stop` in between would
+            # detach it from some of them too early.
             publisher = self._publishers[broker] = self._link.publisher(broker, patient=patient)
             publisher.start()
             for network in self._networks:
@@ -70,6 +72,7 @@ class Peers:
             self._leaving.append(publisher)
         for network in self._networks:
             network.detach(publisher)
+        # After it was detached: nothing is put any more that would not be sent.
         publisher.abort(timeout_s)
         with self._lock:
             self._leaving.remove(publisher)
@@ -103,6 +106,7 @@ class Peers:
                 network.detach(publisher)
             ended = publisher.stop(max(deadline - time.monotonic(), _SHORTEST_DRAIN_S))
             with self._lock:
+                # `remove`, or a second call after an interrupted one, may have counted it already.
                 if self._publishers.pop(broker, None):
                     self._ended += ended
         return self._ended

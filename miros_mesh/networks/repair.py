@@ -125,6 +125,7 @@ class Repair:
     def _run(self) -> None:
         beat_at = time.monotonic() + self._interval_s
         while not self._thread.stopping.is_set():
+            # Before the look, so that what is missed during it wakes the thread again.
             self._wake.clear()
             now = time.monotonic()
             missing: Missing = {}
@@ -154,6 +155,8 @@ class Repair:
 
     def _ask(self, missing: Missing, now: float) -> None:
         """Ask each sender whose turn it is, with a pause that doubles while it does not answer."""
+        # Streams that miss nothing any more are left out, and begin with short pauses the next
+        # time.
         self._asking = {
             stream: self._asking.get(stream) or _Asking(now + _FIRST_ASK_S) for stream in missing
         }
@@ -162,6 +165,8 @@ class Repair:
                 asking.at = now + asking.pause_s
                 asking.pause_s = min(asking.pause_s * 2, _LONGEST_PAUSE_S)
                 incarnation, _ = stream
+                # Merged, since several charts may miss the same. What one message has no room for
+                # is asked for later.
                 self._send(incarnation, "ask", stream, merged(missing[stream])[:MAX_RANGES])
 
     def _hear(self, message: RepairMessage) -> None:
@@ -175,6 +180,8 @@ class Repair:
             if message.kind == "again":
                 self._count(inbox.repair(message.events))
             for _, last in message.numbers:
+                # A sender forgets its oldest events first: whatever was missing below `last` is
+                # gone too.
                 inbox.skip(message.stream, last)
 
     def _count(self, events: int) -> None:
@@ -186,9 +193,12 @@ class Repair:
         incarnation, chart = message.stream
         if incarnation != self._identity.incarnation:
             return
+        # `oldest` is asked last: charts that transmit meanwhile push events out of the history, and
+        # what was found and then forgotten is sent before it is called gone.
         found = [_plain(e) for e in self._history.find(chart, message.numbers)[:_EVENTS_PER_ANSWER]]
         for events in self._portions(found):
             self._send(message.incarnation, "again", message.stream, events=events)
+        # When none is kept, everything up to the last number is gone.
         oldest = self._history.oldest(chart) or self._mesh.network.sequence_of(chart) + 1
         gone = [(first, min(last, oldest - 1)) for first, last in message.numbers if first < oldest]
         if gone:
@@ -199,6 +209,7 @@ class Repair:
         portion, size_bytes = list[Envelope](), 0
         for event in events:
             event_bytes = len(event.payload) + _ENVELOPE_BYTES
+            # One event always fits: the network takes `message_bytes` and an envelope more.
             if portion and size_bytes + event_bytes > self._message_bytes:
                 yield tuple(portion)
                 portion, size_bytes = [], 0

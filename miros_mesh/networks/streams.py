@@ -96,6 +96,7 @@ class Stream(Generic[T]):
         if sequence > self._next:
             if sequence in self._held:
                 return Admission.DUPLICATE, ()
+            # Since then, at least, the numbers before it have been missing.
             self._held[sequence] = item, now
             return Admission.NEW, ()
         if sequence < self._next - self._window:
@@ -130,10 +131,12 @@ class Stream(Generic[T]):
 
     def _give_up(self, last: int) -> int:
         """Move `_next` on to the first item held back, but not beyond `last` + 1; how many went."""
+        # Something is held back: `skip` has looked.
         first, self._next = self._next, min(last + 1, *self._held)
         missing = self._next - first
         if missing:
             self._lost.append((first, self._next - 1))
+        # Not needed at every step: `admit` finds what is older stale before it looks here.
         oldest = self._next - self._window
         self._lost = [lost for lost in self._lost if lost[1] >= oldest]
         return missing
@@ -172,9 +175,11 @@ class Streams(Generic[T]):
     def admit(
         self, sender: tuple[str, str], sequence: int, item: T, now: float
     ) -> tuple[Admission, Sequence[T]]:
-        """As `Stream.admit`, for one sender's incarnation and chart."""
+        """Admit an item to the stream of a sender's incarnation and chart, as `Stream.admit`."""
         stream = self._streams.get(sender)
         if stream is None:
+            # It begins with the first number heard: the ones before may have been sent before this
+            # receiver listened.
             stream = self._streams[sender] = Stream(sequence, self._window)
             self._forget_one()
         else:
@@ -202,7 +207,8 @@ class Streams(Generic[T]):
         return passed
 
     def expire(self, before: float) -> Iterator[tuple[tuple[str, str], Passed[T]]]:
-        """As `Stream.expire`, for every sender that has something missing."""
+        """Give up what was missing for too long in every stream, as `Stream.expire`."""
+        # A copy, since `_note` changes it.
         for sender, stream in list(self._waiting.items()):
             passed = stream.expire(before)
             self._note(sender, stream)

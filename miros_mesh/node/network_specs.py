@@ -65,6 +65,7 @@ SNOOP_SPY: Final = NetworkSpec(
     expendable=True,
     least_frame_events=_SNOOP_FRAME_RECORDS,
 )
+# A node that may read the events may have them again.
 REPAIR: Final = NetworkSpec(name="repair", carries=RepairMessage, keys="mesh", brings_events=True)
 # The wire's name for node status. Who may read a node's trace may know how it is.
 STATUS: Final = NetworkSpec(name="pulse", carries=NodeStatus, keys="snoop_trace", expendable=True)
@@ -75,7 +76,7 @@ Keys = Callable[[NetworkName], Iterable[bytes]]
 
 
 def largest_message(config: MeshConfig) -> int:
-    """How many bytes of events one message of these settings may hold."""
+    """Return how many bytes of events one message of these settings may hold."""
     return max(config.frame_bytes, config.max_event_bytes)
 
 
@@ -87,6 +88,7 @@ def network_of(
     history: History[T] | None = None,
 ) -> Network[T]:
     """Make a network by its specification; `history` keeps what is sent for repairs."""
+    # For all networks, so that none refuses a frame that another node of these settings may seal.
     largest = largest_message(config) + _ENVELOPE_BYTES
     codec = Codec(
         spec.name,

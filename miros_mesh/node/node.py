@@ -82,6 +82,9 @@ class Node(Host):
         )
         self.subscriber = self._link.subscriber(self.home, name_lock=self.queues.name_lock)
         self._discovery = self._build_discovery()
+        # `_sessions`, `_topics` and `_probes` are changed by the threads that use charts, one entry
+        # at a time, and no two live charts have one name: they need no lock. Other threads walk
+        # along copies of the first (repair) and the last (recorder).
         self._sessions: dict[str, Session] = {}
         # What each chart has sent under, also of charts that have left.
         self._topics: dict[str, str] = {}
@@ -128,12 +131,18 @@ class Node(Host):
             # First, so that no broker is found while the others are given up.
             self._discovery.stop(_JOIN_TIMEOUT_S)
         self.repair.stop(_JOIN_TIMEOUT_S)
+        # Before the peers end, which send its last records. The last status comes after them: by
+        # then its thread sends none any more.
         if self.recorder.runs:
             self.recorder.stop(_JOIN_TIMEOUT_S)
             self._send_status(leaving=True)
+        # Waits for confirms. The subscriber ends next, with the last acknowledgements; then nothing
+        # more comes for the console.
         report = self.peers.stop(self.config.drain_timeout_s)
         self.subscriber.stop(_JOIN_TIMEOUT_S)
         self.console.stop(_JOIN_TIMEOUT_S)
+        # After the publishers, whose hooks call it. Last the link, to which the workers have given
+        # their connections back.
         self.peer_signals.close()
         self._link.close()
         self._complain_once(report.left_over)
@@ -178,6 +187,8 @@ class Node(Host):
                 f"a chart {chart!r} of this process has sent under {self._topics[chart]!r}; "
                 f"a chart that sends under {tx_routing_key!r} needs another name"
             )
+        # The session is there before the queue: repair has to find the inbox when the first event
+        # arrives, and `leave` undoes both when the queue is refused.
         inbox = Inbox(self.mesh, chart, room=room, post=post, missed=self.repair.look)
         queue = self.queues.of_chart(chart, rx_routing_key)
         session = self._sessions[chart] = Session(
@@ -197,6 +208,7 @@ class Node(Host):
         """Forget a chart: deliver nothing more to it, and send what it has recorded."""
         if session := self._sessions.get(chart):
             session.silence()
+        # While the chart's watchers are there: it sees its own last records.
         self.recorder.flush(_JOIN_TIMEOUT_S)
         self._probes.pop(chart, None)
         for snoop in (self.trace, self.spy):
@@ -211,6 +223,7 @@ class Node(Host):
         watcher: Callable[[Sequence[Any]], object],
     ) -> None:
         """Show a snoop network, or node statuses, to a watcher. Raises `LinkError`."""
+        # First, so that it sees what comes as soon as the queue is there.
         snoop.watch(owner, watcher)
         name = snoop.network.name
         with self._watching:
@@ -227,6 +240,7 @@ class Node(Host):
     def take_part(self, chart: str, probe: Callable[[], ChartStatus]) -> None:
         """Begin to record and to show; the probe says how the chart is, once a second."""
         self._probes[chart] = probe
+        # A node without a chart in a snoop stream has neither thread.
         self.recorder.start()
         self.console.start()
 
@@ -236,6 +250,7 @@ class Node(Host):
         self._vitals = Vitals(self.home.name)
         self._bridge = DiscoveryBridge(config) if config.discovery_sources else None
         searching = (self._bridge,) if self._bridge else ()
+        # Called in this order: a program's hook that asks for the node's health finds the change.
         self.observer = Observers(self._vitals, self.peer_signals, *searching, *config.observers)
         self.tracer = next((each for each in config.observers if isinstance(each, Tracer)), None)
 
@@ -311,12 +326,14 @@ class Node(Host):
     def _start(self) -> None:
         self.subscriber.start()
         publisher = self.peers.add(self.home)
+        # Both connect at the same time, and either may say why there is no broker.
         self.subscriber.wait_ready(self._start_timeout_s)
         publisher.wait_ready(self._start_timeout_s)
         asked = self.queues.of_repair(specs.REPAIR.name, self.repair.routing_key)
         self.subscriber.add(asked, self.repair.receive, self._add_timeout_s)
         self.repair.start()
         if self._discovery:
+            # Last: a node that cannot reach its home broker looks for no other.
             self._discovery.start()
 
     def _inboxes(self) -> list[Inbox]:
@@ -339,6 +356,7 @@ class Node(Host):
     def _start_timeout_s(self) -> float:
         config = self.config
         tries = config.connection_attempts * max(len(config.brokers), 1)
+        # A second is the longest pause between two tries of a first connection (`link.retry`).
         return tries * (config.connect_timeout_s + 1.0)
 
     @property
@@ -384,10 +402,13 @@ def home_broker(config: MeshConfig) -> Broker:
 def _keys(config: MeshConfig) -> Callable[[NetworkName], Iterable[bytes]]:
     def keys(network: NetworkName) -> Iterable[bytes]:
         given = config.keys_for(network)
+        # With a RabbitMQ the settings insist on a key; the embedded broker's lies in its folder,
+        # which only its user can read.
         return given or (load_or_create_key(prepare_home(config.home_folder)),)
 
     return keys
 
 
 def _generated_name() -> str:
+    # A process may have several nodes, and its number may have been another's before.
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"

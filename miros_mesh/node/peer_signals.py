@@ -53,6 +53,7 @@ class PeerSignals(Observer):
             with self._lock:
                 self._posts[chart] = post
             for peer in self._up:
+                # A change that comes meanwhile waits for `_ordering`, and so comes after these.
                 if peer != self._home:
                     post(PEER_UP, PeerChange(peer, CONNECTED))
 
@@ -78,15 +79,18 @@ class PeerSignals(Observer):
 
     def peer_down(self, *, peer: str, reason: str) -> None:
         with self._ordering:
+            # No signal for a peer that never was up, nor at the end that the node itself makes.
             if peer in self._up and reason != STOPPED:
                 self._post(PEER_DOWN, PeerChange(peer, reason))
             self._up.pop(peer, None)
 
     def overflowed(self, *, peer: str, network: str, events: int) -> None:
+        # Records of snoop are expendable, and a program need not react to their loss.
         if network == self._network:
             self._post_overflow(peer, events)
 
     def _post_overflow(self, peer: str, events: int) -> None:
+        # Not under `_ordering`: an overflow has no order with the peers' coming and going.
         if due := self._overflow.due(peer, events):
             self._post(OUTBOX_OVERFLOW, OutboxOverflow(peer, due))
         else:

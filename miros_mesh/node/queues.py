@@ -36,6 +36,7 @@ class NodeQueues:
     def of_chart(self, chart: str, rx_routing_key: str) -> QueueSpec:
         """Return the queue in which a chart's events wait."""
         return QueueSpec(
+            # Without the incarnation: the next process of a node name finds what this one has left.
             name=chart_queue(self.identity.node, chart, rx_routing_key),
             exchange=exchange_of("mesh"),
             routing_pattern=rx_routing_key,
@@ -70,13 +71,15 @@ class NodeQueues:
         )
 
     def _private(self, network: str) -> str:
+        # Of this start of the node alone: what waits for an earlier one is of no use to it.
         return f"{exchange_of(network)}.{self.identity.node}.{self.identity.incarnation}"
 
 
 def chart_queue(node: str, chart: str, rx_routing_key: str) -> str:
-    """The name of a chart's queue.
+    """Return the name of a chart's queue.
 
     AMQP lists no bindings: a chart that comes back for other topics needs a new queue.
     """
+    # Short, as a queue's name has 255 bytes: it tells only the topics of one chart apart.
     digest = hashlib.blake2s(rx_routing_key.encode(), digest_size=4).hexdigest()
     return f"{exchange_of('mesh')}.{node}.{chart}.{digest}"

@@ -81,6 +81,7 @@ class Registry(Generic[N]):
     @property
     def live(self) -> tuple[N, ...]:
         """Those that run at this moment; never waits for one that starts."""
+        # Without the lock: metrics and health ask at any moment, on threads of their own.
         return tuple(place.node for place in list(self._places.values()) if place.node)
 
     def enter(self, config: MeshConfig, chart: str, ending: Ending) -> N:
@@ -91,6 +92,8 @@ class Registry(Generic[N]):
         """
         place = self._place_of(config, chart, ending)
         try:
+            # A second chart waits here while the first one starts the node, and starts one itself
+            # when that has failed.
             with place.starting:
                 if place.node is None:
                     place.node = self._start(config)
@@ -104,8 +107,12 @@ class Registry(Generic[N]):
 
         A call that was interrupted can be made again.
         """
+        # Without the lock, since it takes its time. The name stays taken until `_forget`, so no
+        # other chart of the name joins meanwhile.
         node.leave(chart)
         with self._lock:
+            # A node that stops has no place any more; its settings may have a new one with another
+            # node.
             place = self._places.get(node.config)
             if place and place.node is node and self._forget(node.config, place, chart):
                 self._stopping.add(node)
@@ -113,6 +120,7 @@ class Registry(Generic[N]):
         if not last:
             return node.report()
         report = node.stop()
+        # Not when `stop` was interrupted: the next call, or the end of the program, calls it again.
         self._stopping.discard(node)
         return report
 
@@ -120,12 +128,14 @@ class Registry(Generic[N]):
         """Stop every chart that runs at interpreter exit, all within one time limit."""
         with self._lock:
             endings = [each for p in self._places.values() for each in p.endings.values()]
+        # All begin before the first one is waited for, so that their time limits run side by side.
         for call in (*(each.begin for each in endings), *(each.stop for each in endings)):
             try:
                 call()
             except Exception:
                 logger.exception("a chart could not be stopped at exit")
         with self._lock:
+            # What is left belongs to charts whose stop has failed or was interrupted.
             nodes = {*self.live, *self._stopping}
             self._places = {}
         for node in nodes:
@@ -148,11 +158,13 @@ class Registry(Generic[N]):
         with self._lock:
             place.endings.pop(chart, None)
             last = not place.endings
+            # A second call for the same chart finds the place gone, or that of a later node.
             if last and self._places.get(config) is place:
                 del self._places[config]
             return last
 
     def _watch_process(self) -> None:
+        # With the first chart, since importing the package must do nothing.
         if not self._watching:
             self._watching = True
             atexit.register(self.stop_all)

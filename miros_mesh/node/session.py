@@ -103,6 +103,7 @@ class Session:
 
     def open(self, post: Post) -> None:
         """Say hello, and feed the chart; `post` takes the public signals of the library."""
+        # In this order a chart hears of the peers before it gets the first event of the network.
         self.node.mesh.join(self.chart, self._tx_routing_key)
         self.node.peer_signals.subscribe(self.chart, post)
         self.inbox.open()
@@ -145,9 +146,12 @@ class Session:
             if self.silent:
                 return
             self.silent = True
+        # Out of the lock, as all that follows: observers are called, and may stop the chart.
         unhandled = self.inbox.close()
         if unhandled and not self._lasting:
             self.node.observer.dropped(network="mesh", reason="stopped", events=unhandled)
+        # After the inbox is closed: the removal comes later, on the subscriber's thread, and what
+        # is handed out until then is not taken.
         self.node.subscriber.remove(self._queue)
 
     def health(self) -> Health:
@@ -172,6 +176,7 @@ class Session:
         """
         console = self.node.console
         printing = console.colored if color else console.plain
+        # The console runs before the first record comes.
         self.node.take_part(self.chart, probe)
         self.node.watch(
             self._snoop(stream), self.chart, console.calling(callback) if callback else printing

@@ -37,6 +37,7 @@ def subscribe(fabric: ActiveFabricSource, queue: LockingDeque, signal: str) -> N
             if free is None:
                 listeners.append(queue)
             else:
+                # In one step: a walk that is under way finds the free place, or the queue.
                 listeners[free] = queue
 
 
@@ -47,6 +48,7 @@ def unsubscribe(fabric: ActiveFabricSource, queue: LockingDeque) -> None:
     would hide an event from the queue behind it.
     """
     with _changing:
+        # A copy, since miros' own `subscribe` adds signals without our lock.
         for listeners in list(fabric.fifo_subscriptions.values()):
             for place, listener in enumerate(listeners):
                 if listener is queue:
@@ -60,4 +62,6 @@ def renew_in_children() -> None:
     The parent's threads were waiting at its queues: the first event that the child publishes would
     wake one of them, which the child does not have. It does not have their subscribers either.
     """
+    # The first chart that starts in the child finds miros' two threads dead, and starts new ones at
+    # the new queues.
     os.register_at_fork(after_in_child=lambda: ActiveFabric().clear())

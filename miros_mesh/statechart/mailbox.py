@@ -33,11 +33,13 @@ class Mailbox(LockingDeque):
         """
         with self._changing:
             if self._has_place():
+                # The event first: a thread that has the token looks at `deque` without the lock.
                 self.deque.append(item)
                 self.locking_queue.put_nowait("ready")
                 return None
             if self._closed or not displace:
                 return item
+            # Without a token: the place has one already.
             lost, self.deque[-1] = self.deque[-1], item
             return lost
 
@@ -51,15 +53,18 @@ class Mailbox(LockingDeque):
     def popleft(self) -> Any:
         """Take the next event (miros calls it on the chart's thread)."""
         with self._changing:
+            # Not while `put` looks at the length, and then changes the last place.
             return self.deque.popleft()
 
     def close(self) -> list[Any]:
         """Take no event any more, and return those that were not handled."""
         with self._changing:
             self._closed = True
+            # The tokens stay: the chart's thread takes each of them, and finds no event.
             left = list(self.deque)
             self.deque.clear()
             return left
 
     def _has_place(self) -> bool:
+        # Asked first, because a full deque would drop an event at its other end without a word.
         return not self._closed and len(self.deque) != self.deque.maxlen

@@ -34,6 +34,8 @@ class SafeChart(ActiveObject):
         try:
             super().run_event(task_event, fabric_task_event, queue)
         except BaseException as error:
+            # `BaseException`: a handler's `SystemExit` ends this thread as well, and `threading`
+            # would say nothing of it. Logged before the program's observers are called.
             logger.exception(
                 "chart %s is dead: a handler raised; it gets no more events", self.name
             )
@@ -49,6 +51,8 @@ def _is_written(source: logging.Logger) -> bool:
     """
     if not source.isEnabledFor(logging.ERROR):
         return False
+    # The way of `logging.Logger.callHandlers`: up through the parents, until one does not
+    # propagate.
     place: logging.Logger | None = source
     while place:
         if any(_writes(handler) for handler in place.handlers):
@@ -58,4 +62,5 @@ def _is_written(source: logging.Logger) -> bool:
 
 
 def _writes(handler: logging.Handler) -> bool:
+    # The package has a NullHandler of its own, and so `logging` never falls back on standard error.
     return handler.level <= logging.ERROR and not isinstance(handler, logging.NullHandler)

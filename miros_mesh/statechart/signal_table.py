@@ -18,6 +18,8 @@ def guard() -> None:
     Replaces two methods on the one table, `items` and `append`; docs/decisions/signal-table.md
     says why.
     """
+    # In the table's own `__dict__` they hide the methods of its class, from miros and from programs
+    # that call it too.
     vars(signals).setdefault("items", _snapshot)
     vars(signals).setdefault("append", _append)
 
@@ -38,6 +40,7 @@ def _append(name: str) -> None:
     # miros calls it for each event that is made by name: a known name must not cost a lock.
     if name not in signals:
         with _naming:
+            # miros' method, which looks again, now under the lock, whether the name is new.
             type(signals).append(signals, name)
 
 

@@ -15,6 +15,7 @@ from miros_mesh.wire.envelope import SnoopRecord
 
 logger = logging.getLogger(__name__)
 
+# In all jobs together: a reader that stands still must not fill the memory.
 LINES = 10_000
 Show = Callable[[Sequence[SnoopRecord]], None]
 
@@ -66,6 +67,7 @@ class Console:
 
     def _submit(self, show: Show, records: Sequence[SnoopRecord]) -> None:
         with self._changed:
+            # The newest go, so that what a terminal shows before a gap is whole.
             taken = records[: LINES - self._lines]
             missing = len(records) - len(taken)
             self._missing += missing
@@ -116,6 +118,7 @@ class Console:
 
     def _write(self, lines: Sequence[str]) -> None:
         try:
+            # Looked up each time, since a program may replace it.
             sys.stdout.write("\n".join((*lines, "")))
             sys.stdout.flush()
         except BrokenPipeError:

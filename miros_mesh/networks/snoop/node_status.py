@@ -46,6 +46,7 @@ class StatusNetwork(Watchers[NodeStatus]):
             listed,
             leaving,
         )
+        # Not counted as an event, so that an idle node's outbox counts as empty.
         self.network.send(self._routing_key, status, counted=False)
 
     def receive(self, delivery: Delivery) -> None:

@@ -47,6 +47,7 @@ class Recorder:
     ) -> None:
         self._dropped = dropped
         self._send_status = send_status
+        # Used on the thread alone. The first status is due at once.
         self._status_at = 0.0
         # Entries, and between them an event for each flush, set when its turn has come. A deque
         # needs no lock; that entries are in the order of their numbers is due to `numbering`.
@@ -79,6 +80,7 @@ class Recorder:
         """Have `steps(*facts)` sent, of which it makes that amount; never waits for the network."""
         with snoop.numbering:
             first = snoop.number(chart, amount)
+            # Each network has a lock of its own, so both together may exceed the limit by an entry.
             full = len(self._queue) >= MAX_ENTRIES
             if not full:
                 self._queue.append(_Entry(snoop, chart, first, steps, facts))

@@ -87,6 +87,7 @@ class SnoopNetwork(Watchers[SnoopRecord]):
             return
         records = self.network.open(delivery)
         own = self._identity.incarnation
+        # Also without own records of a frame that `is_echo` has forgotten.
         others = [record for record in records if record.incarnation != own]
         self.show(others)
         for record in others:
@@ -107,6 +108,7 @@ def render(record: SnoopRecord, *, own: bool = False, color: bool = False) -> st
         name = f"{_OWN if own else _OTHER}{name}{_RESET}"
     if record.kind == "spy":
         return f" [+s] {name} {printable(record.text)}"
+    # Never out of range: the codec lets no time through that a datetime cannot hold.
     stamp = datetime.fromtimestamp(record.time).isoformat(" ", "microseconds")  # noqa: DTZ006
     mark = "# " if record.kind == "scribble" else ""
     return f" [+t] [{stamp}] [{name}] {mark}{printable(record.text)}"

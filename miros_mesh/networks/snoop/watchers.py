@@ -36,5 +36,6 @@ class Watchers(Generic[T]):
     def show(self, messages: Sequence[T]) -> None:
         """Call every watcher with these messages; with none, call none."""
         if messages:
+            # Two charts that print share one method of the console, and each line appears once.
             for watcher in set(self._watchers.values()):
                 watcher(messages)
