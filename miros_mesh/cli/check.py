@@ -62,7 +62,8 @@ def _findings(environ: Mapping[str, str], broker_url: str | None) -> Iterator[Fi
     yield True, f"this host: {_own_addresses()}"
     # The question is of one broker, so nothing is searched for.
     try:
-        node = Node.started(config.overridden(discovery=(), discovery_dns_names=()))
+        node = Node(config.overridden(discovery=(), discovery_dns_names=()))
+        node.start()
     except MeshError as error:
         yield False, str(error)
         return

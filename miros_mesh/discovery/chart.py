@@ -219,6 +219,10 @@ class DiscoveryChart(SafeChart, Factory):
 
     def _died(self, error: BaseException) -> None:
         fabric.unsubscribe(self.fabric, self.queue)
+        # Nothing is handled any more: what waits here may hold the lock of a file, which all other
+        # processes wait for.
+        for event in self.queue.close():
+            self.left_unhandled(event)
         # The charts that it made go on until `stop`; what they publish is no longer heard here.
         self.observer.chart_died(chart=self.name, error=error)
 

@@ -182,7 +182,10 @@ class RabbitConsumerScoutChart(DiscoveryChart):
             origin=self.origin,
         )
         self.observer.scouted(
-            source=self._source, host=self.ip_address, verdict=self._verdict, seconds=seconds
+            source=self._source,
+            host=self.ip_address,
+            verdict=self._verdict.value,
+            seconds=seconds,
         )
         self.publish(Event(signal=AMQP_CONSUMER_CHECK, payload=check))
         self.note(check)

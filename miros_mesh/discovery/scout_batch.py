@@ -100,7 +100,10 @@ class ScoutBatch:
         out = sum(1 for node in self.nodes.values() if node.scout)
         while self._waiting and out < SCOUTS_AT_ONCE:
             host = self._waiting.popleft()
-            if not self.nodes[host].searched:
+            # It may have been answered by another source's scout, and even forgotten since, or
+            # forgotten and added again, so that it waits twice.
+            node = self.nodes.get(host)
+            if node and not node.searched and node.scout is None:
                 scout = self._send(host, self._source)
                 self.nodes[host] = RecceNode(searched=False, result=False, scout=scout)
                 out += 1

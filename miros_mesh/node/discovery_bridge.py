@@ -35,7 +35,7 @@ class PeerListener(Protocol):
 class DiscoveryBridge(Observer):
     """Gives each broker that discovery finds a publisher, and tells discovery of its connection.
 
-    A `PeerSink` for discovery, an `Observer` for the publishers. It does nothing before `attach`.
+    A `PeerSink` for discovery, an `Observer` for the publishers. Nothing comes before `attach`.
     """
 
     def __init__(self, config: MeshConfig) -> None:

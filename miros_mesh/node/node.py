@@ -56,7 +56,7 @@ _JOIN_TIMEOUT_S: Final = 5.0
 class Node(Host):
     """One process on the mesh: the parts that all charts of equal settings share.
 
-    The constructor builds every part and connects nothing; `started` gives a node that runs.
+    The constructor builds every part and connects nothing; `start` does, once.
     """
 
     def __init__(self, config: MeshConfig) -> None:
@@ -94,19 +94,16 @@ class Node(Host):
         self._watching = threading.Lock()
         self._complained = False
 
-    @classmethod
-    def started(cls, config: MeshConfig) -> Node:
-        """Build a node and connect it to its home broker.
+    def start(self) -> None:
+        """Connect to the home broker; once.
 
         Raises the `LinkError` or `ConfigError` that prevents it, and then leaves nothing running.
         """
-        node = cls(config)
         try:
-            node._start()
+            self._connect()
         except BaseException:
-            node.stop()
+            self.stop()
             raise
-        return node
 
     @property
     def name(self) -> str:
@@ -151,6 +148,8 @@ class Node(Host):
     def abandon(self) -> None:
         """Let go, in a forked child, of what belongs to the parent."""
         self.forked = True
+        # Its charts and threads are the parent's: nothing here may wait for them.
+        self._discovery = None
         self._link.abandon()
 
     def health(self) -> Health:
@@ -323,7 +322,7 @@ class Node(Host):
         self._bridge.attach(discovery, self.peers, self.mesh)
         return discovery
 
-    def _start(self) -> None:
+    def _connect(self) -> None:
         self.subscriber.start()
         publisher = self.peers.add(self.home)
         # Both connect at the same time, and either may say why there is no broker.
@@ -365,7 +364,7 @@ class Node(Host):
 
 
 # The one process-wide object: charts of equal settings find each other's node by it.
-NODES: Final = Registry(Node.started)
+NODES: Final = Registry(Node)
 
 
 def join(

@@ -18,11 +18,14 @@ logger = logging.getLogger(__name__)
 
 
 class Member(Protocol):
-    """What the registry asks of a node: it runs when it is made, and ends when it is stopped."""
+    """What the registry asks of a node: it has all its parts when it is made, and starts once."""
 
     @property
     def config(self) -> MeshConfig:
         """The settings that it was made of."""
+
+    def start(self) -> None:
+        """Connect. Raises what prevents it, and then leaves nothing running."""
 
     def leave(self, chart: str) -> None:
         """Forget a chart, which is not delivered to any more."""
@@ -52,23 +55,29 @@ class Ending:
 
 @dataclass(eq=False)
 class _Place(Generic[N]):
-    """What belongs to one value of the settings: its charts, and their node once it runs."""
+    """What belongs to one value of the settings: its charts and their node.
+
+    | `node` | `runs` | the node |
+    | --- | --- | --- |
+    | None | no | is not made yet, or failed to start: the next chart makes one |
+    | set | no | starts, and can be seen: it is not ready, and a forked child abandons it |
+    | set | yes | runs |
+    """
 
     endings: dict[str, Ending] = field(default_factory=dict)
     node: N | None = None
-    # Held while the node starts, which takes as long as a connection; other charts of the same
-    # settings wait for it. Taken before the registry's lock or without it, never inside.
+    runs: bool = False
+    # Guards the two above, and is held while the node starts, which takes as long as a connection:
+    # other charts of the same settings wait for it. Taken before the registry's lock or without it,
+    # never inside.
     starting: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Registry(Generic[N]):
-    """The running nodes by their settings, and how their charts are stopped.
+    """The nodes by their settings, and how their charts are stopped; `make` gives a new node."""
 
-    `start` makes a node that runs, or raises what prevents it and leaves nothing behind.
-    """
-
-    def __init__(self, start: Callable[[MeshConfig], N]) -> None:
-        self._start = start
+    def __init__(self, make: Callable[[MeshConfig], N]) -> None:
+        self._make = make
         self._places: dict[MeshConfig, _Place[N]] = {}
         # Those whose stop has begun: it may be interrupted, and is then resumed at exit.
         self._stopping: set[N] = set()
@@ -80,7 +89,7 @@ class Registry(Generic[N]):
 
     @property
     def live(self) -> tuple[N, ...]:
-        """Those that run at this moment; never waits for one that starts."""
+        """Those that run or start at this moment; never waits for one that starts."""
         # Without the lock: metrics and health ask at any moment, on threads of their own.
         return tuple(place.node for place in list(self._places.values()) if place.node)
 
@@ -95,9 +104,7 @@ class Registry(Generic[N]):
             # A second chart waits here while the first one starts the node, and starts one itself
             # when that has failed.
             with place.starting:
-                if place.node is None:
-                    place.node = self._start(config)
-                return place.node
+                return self._running(place, config)
         except BaseException:
             self._forget(config, place, chart)
             raise
@@ -135,11 +142,28 @@ class Registry(Generic[N]):
             except Exception:
                 logger.exception("a chart could not be stopped at exit")
         with self._lock:
-            # What is left belongs to charts whose stop has failed or was interrupted.
-            nodes = {*self.live, *self._stopping}
+            # What is left belongs to charts whose stop has failed or was interrupted, or that start
+            # at this moment.
+            places, stopping = list(self._places.values()), list(self._stopping)
             self._places = {}
-        for node in nodes:
+        for place in places:
+            with place.starting:
+                if place.node:
+                    place.node.stop()
+        for node in stopping:
             node.stop()
+
+    def _running(self, place: _Place[N], config: MeshConfig) -> N:
+        if place.node and place.runs:
+            return place.node
+        place.node = node = self._make(config)
+        try:
+            node.start()
+        except BaseException:
+            place.node = None
+            raise
+        place.runs = True
+        return node
 
     def _place_of(self, config: MeshConfig, chart: str, ending: Ending) -> _Place[N]:
         with self._lock:

@@ -85,7 +85,7 @@ class AlienChart(DiscoveryChart):
         # Before it is judged, so that a later claim of the same host is scouted anew.
         self._batch.forget(check.ip_address)
         if not check.result:
-            self.observer.alien(outcome=check.verdict)
+            self.observer.alien(outcome=check.verdict.value)
         elif self._policy == "adopt":
             self._adopt(check.ip_address)
         else:

@@ -86,3 +86,27 @@ def test_a_stopped_batch_dismisses_its_scouts_and_forgets_its_hosts() -> None:
     assert all(each.dismissed for each in scouts.made)
     assert not batch.heard(answer("a", ours=True))
     assert batch.complete
+
+
+def test_a_host_that_is_answered_and_forgotten_while_it_waits_is_no_trouble() -> None:
+    scouts = Scouts()
+    batch = ScoutBatch(scouts, "test")
+    hosts = [f"host{number}" for number in range(SCOUTS_AT_ONCE + 1)]
+    batch.begin(hosts)
+    batch.heard(answer(hosts[-1], ours=False))
+    batch.forget(hosts[-1])
+    batch.heard(answer(hosts[0], ours=False))
+    assert scouts.hosts == hosts[:-1]
+
+
+def test_a_host_that_waits_twice_gets_one_scout() -> None:
+    scouts = Scouts()
+    batch = ScoutBatch(scouts, "test")
+    hosts = [f"host{number}" for number in range(SCOUTS_AT_ONCE + 1)]
+    batch.begin(hosts)
+    batch.heard(answer(hosts[-1], ours=False))
+    batch.forget(hosts[-1])
+    batch.add([hosts[-1]])
+    for host in hosts[:2]:
+        batch.heard(answer(host, ours=False))
+    assert scouts.hosts == hosts

@@ -50,4 +50,4 @@ def test_a_broker_that_was_found_is_used_as_the_own_one() -> None:
     assert broker.addresses == (
         BrokerAddress("amqp", "192.168.1.75", 5673, "plant", "peter", "rabbit"),
     )
-    assert "rabbit" not in broker.name.replace("rabbit@", "")
+    assert broker.name == "amqp://peter@192.168.1.75:5673/plant"

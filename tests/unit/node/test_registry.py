@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
 
@@ -23,8 +26,11 @@ class Machine:
     def __init__(self, config: MeshConfig) -> None:
         self.config = config
         self.left: list[str] = []
-        self.stops = 0
+        self.starts = self.stops = 0
         self.abandoned = False
+
+    def start(self) -> None:
+        self.starts += 1
 
     def leave(self, chart: str) -> None:
         self.left.append(chart)
@@ -102,64 +108,92 @@ def test_a_stop_that_was_interrupted_is_resumed_by_the_next_call() -> None:
     assert node.stops == 2
 
 
-def test_after_a_failure_a_chart_that_waited_tries_by_itself() -> None:
-    starting, go_on = threading.Event(), threading.Event()
-    attempts: list[MeshConfig] = []
+class Slow(Machine):
+    """A node that starts when it is let go, or fails."""
 
-    def start(config: MeshConfig) -> Machine:
-        attempts.append(config)
-        if len(attempts) == 1:
-            starting.set()
-            go_on.wait(5)
+    made: ClassVar[list[Slow]] = []
+    go_on: ClassVar[threading.Event]
+    failures: ClassVar[int]
+
+    def __init__(self, config: MeshConfig) -> None:
+        super().__init__(config)
+        self.made.append(self)
+
+    def start(self) -> None:
+        super().start()
+        assert self.go_on.wait(5)
+        if len(self.made) <= self.failures:
             raise BrokerUnreachableError("down")
-        return Machine(config)
 
-    registry = Registry(start)
-    failures: list[Exception] = []
 
-    def first() -> None:
-        try:
-            registry.enter(HERE, "first", NO_ENDING)
-        except BrokerUnreachableError as error:
-            failures.append(error)
+@pytest.fixture
+def slow() -> Iterator[Registry[Slow]]:
+    Slow.made, Slow.go_on, Slow.failures = [], threading.Event(), 0
+    made = Registry(Slow)
+    yield made
+    Slow.go_on.set()
+    made.stop_all()
 
-    entered: list[Machine] = []
-    others = [
-        threading.Thread(target=first, daemon=True),
-        threading.Thread(
-            target=lambda: entered.append(registry.enter(HERE, "second", NO_ENDING)), daemon=True
-        ),
-    ]
-    others[0].start()
-    assert starting.wait(5)
-    others[1].start()
-    go_on.set()
-    for each in others:
-        each.join(5)
 
-    assert len(failures) == 1
-    assert registry.live == tuple(entered)
+def entering(registry: Registry[Slow], *charts: str) -> list[Future[Slow]]:
+    """Let charts enter, a thread each; returns when all their names are taken."""
+    pool = ThreadPoolExecutor(len(charts))
+    entered = [pool.submit(registry.enter, HERE, chart, NO_ENDING) for chart in charts]
+    wait_until(lambda: len(registry._places[HERE].endings) == len(charts))
+    pool.shutdown(wait=False)
+    return entered
+
+
+def test_after_a_failure_a_chart_that_waited_tries_by_itself(slow: Registry[Slow]) -> None:
+    Slow.failures = 1
+    entered = entering(slow, "one", "two")
+    Slow.go_on.set()
+
+    outcomes = [each.exception(5) for each in entered]
+
+    assert {type(each) for each in outcomes} == {BrokerUnreachableError, type(None)}
+    _failed, runs = Slow.made
+    assert slow.live == (runs,)
     # The name of the chart that failed is free again.
-    assert registry.enter(HERE, "first", NO_ENDING) is entered[0]
+    free = "one" if outcomes[0] else "two"
+    assert slow.enter(HERE, free, NO_ENDING) is runs
 
 
-def test_charts_that_come_at_once_start_one_node() -> None:
-    attempts: list[MeshConfig] = []
+def test_charts_that_come_at_once_share_one_node_that_starts_once(slow: Registry[Slow]) -> None:
+    entered = entering(slow, *(f"chart {number}" for number in range(20)))
+    Slow.go_on.set()
 
-    def start(config: MeshConfig) -> Machine:
-        attempts.append(config)
-        return Machine(config)
+    assert {each.result(5) for each in entered} == set(Slow.made) == set(slow.live)
+    assert Slow.made[0].starts == 1
 
-    registry = Registry(start)
-    threads = [
-        threading.Thread(target=registry.enter, args=(HERE, f"chart {n}", NO_ENDING), daemon=True)
-        for n in range(20)
-    ]
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: not any(thread.is_alive() for thread in threads))
 
-    assert len(attempts) == len(registry.live) == 1
+def test_a_node_that_starts_can_be_seen_and_one_that_failed_cannot(slow: Registry[Slow]) -> None:
+    Slow.failures = 1
+    (entered,) = entering(slow, "one")
+    wait_until(lambda: slow.live)
+    assert slow.live == tuple(Slow.made)
+
+    Slow.go_on.set()
+
+    assert isinstance(entered.exception(5), BrokerUnreachableError)
+    assert slow.live == ()
+
+
+def test_a_forked_child_abandons_what_its_parent_runs_and_begins_anew(
+    registry: Registry[Machine],
+) -> None:
+    node = registry.enter(HERE, "one", NO_ENDING)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, f"{node.abandoned} {len(registry.live)}".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert os.read(reading, 100) == b"True 0"
+    assert (node.abandoned, registry.live) == (False, (node,))
+    os.close(reading)
+    os.close(writing)
 
 
 def test_at_exit_every_chart_begins_to_stop_before_the_first_one_is_waited_for(
