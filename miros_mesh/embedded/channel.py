@@ -121,7 +121,10 @@ class Channel(virtual.Channel):
         **_: Any,
     ) -> queue_declare_ok_t:
         """Declare a queue, or with `passive` only ask for it."""
-        self.store.keep_up(at_once=True)
+        if queue and self.store.ask(definitions.has_queue, queue):
+            # It may be one that has expired, or whose owner is dead. For a new name there is no
+            # hurry, and a thousand charts declare a thousand of them.
+            self.store.keep_up(at_once=True)
         if passive:
             return queue_declare_ok_t(*self.store.ask(definitions.queue_state, queue or ""))
         traits = definitions.Traits(

@@ -170,6 +170,11 @@ def declare_queue(
     return queue_state(run, name)
 
 
+def has_queue(run: sqlite3.Connection, name: str) -> bool:
+    """Whether there is a queue of this name, expired or not."""
+    return run.execute("SELECT 1 FROM queues WHERE name = ?", (name,)).fetchone() is not None
+
+
 def queue_state(run: sqlite3.Connection, name: str) -> QueueState:
     """Count messages and consumers; raises `NotFound` if there is no such queue."""
     query = "SELECT name, length, consumer IS NOT NULL FROM queues WHERE name = ?"

@@ -165,7 +165,8 @@ def test_a_consumer_killed_in_a_burst_is_succeeded_without_a_gap(folder: Path, p
         sender = play(stack, "send", folder, "left", total, 200)
         sender.heard()
         sender.tell()
-        wait_until(lambda: peer.size("queue") > 100)
+        # Amid the burst: what was received is not all settled.
+        wait_until(lambda: peer.size("queue") > 10)
         doomed.kill()
         left = peer.size("queue")
         peer.consume("queue", prefetch=0)
