@@ -11,11 +11,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
-from importlib.metadata import version
 from typing import NoReturn
 
 from miros_mesh.cli import check, demo, discover, keygen, sequence, snoop, top
 from miros_mesh.errors import MeshError
+from miros_mesh.observe.version import version
 from miros_mesh.text import printable
 
 # As a shell reports a program that a signal ended: 128 and its number, which is 2 for SIGINT.
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_SETTINGS_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('miros-mesh')}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)

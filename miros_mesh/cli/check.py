@@ -93,7 +93,7 @@ def _keys(config: MeshConfig) -> Iterator[Finding]:
         keys = config.keys_for(network)
         if keys is None:
             yield True, f"{network} key: the embedded broker's own"
-            return
+            continue
         older = f", and {len(keys) - 1} older to decrypt with" if len(keys) > 1 else ""
         yield True, f"{network} key: fingerprint {fingerprint(keys[0])}{older}"
 

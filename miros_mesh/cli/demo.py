@@ -16,7 +16,7 @@ from typing import Literal
 
 from miros_mesh.cli.ergodic import ErgodicActiveObject, ErgodicFactory
 from miros_mesh.cli.ledger import Account, Ledger, table
-from miros_mesh.cli.options import LONGEST_S, Commands, add_broker, seconds_up_to, wants_color
+from miros_mesh.cli.options import LONGEST_RUN_S, Commands, add_broker, seconds_up_to, wants_color
 from miros_mesh.cli.player import Player, PlayerError
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import TraceError
@@ -58,7 +58,7 @@ def add(commands: Commands) -> None:
     add_broker(parser, "amqp://user:password@host/vhost; default: embedded")
     parser.add_argument(
         "--seconds",
-        type=seconds_up_to(LONGEST_S),
+        type=seconds_up_to(LONGEST_RUN_S),
         default=20.0,
         help="how long they talk (default %(default)g)",
     )

@@ -33,7 +33,7 @@ from miros_mesh.observer import Observer
 NODE = "discover"
 OWN = "own"
 """What stands for `ours` at the broker of the settings themselves."""
-LONGEST_S = 600
+LONGEST_SEARCH_S = 600
 _STOP_LIMIT_S = 5.0
 _HEADER = ("address", "found by", "verdict", "ms")
 
@@ -78,10 +78,10 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=seconds_up_to(LONGEST_S),
+        type=seconds_up_to(LONGEST_SEARCH_S),
         default=30.0,
         metavar="SECONDS",
-        help=f"how long at most, 1 to {LONGEST_S} (default %(default)g)",
+        help=f"how long at most, 1 to {LONGEST_SEARCH_S} (default %(default)g)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.set_defaults(run=_run)

@@ -18,8 +18,8 @@ from miros_mesh.cli.ledger import Ledger
 Chart = Any
 Handler = Callable[[Chart, Event], Any]
 
-# Of a timer: long enough to follow by eye.
-SHORTEST_S, LONGEST_S = 2, 7
+# Long enough to follow by eye.
+SHORTEST_TIMER_S, LONGEST_TIMER_S = 2, 7
 
 
 class ErgodicActiveObject(NetworkedActiveObject):
@@ -148,7 +148,7 @@ def _state_of(chart: Chart, name: str) -> Any:
 
 
 def _later(chart: Chart, signal: str) -> None:
-    period = random.randint(SHORTEST_S, LONGEST_S)  # noqa: S311
+    period = random.randint(SHORTEST_TIMER_S, LONGEST_TIMER_S)  # noqa: S311
     # `deferred`: the first time after the period, and not at once. miros has a thread for each
     # timer.
     chart.post_fifo(Event(signal=signal), times=1, period=period, deferred=True)

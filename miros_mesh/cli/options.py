@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TypeAlias
 
-LONGEST_S = 3600
+LONGEST_RUN_S = 3600
 """How long a command may be asked to last: an hour."""
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from miros_mesh.cli.options import LONGEST_S, Commands, add_broker, seconds_up_to
+from miros_mesh.cli.options import LONGEST_RUN_S, Commands, add_broker, seconds_up_to
 from miros_mesh.cli.trace_log import read_log
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import TraceError
@@ -79,7 +79,9 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
     parser.add_argument(
-        "--seconds", type=seconds_up_to(LONGEST_S), help="watch the mesh instead of reading a log"
+        "--seconds",
+        type=seconds_up_to(LONGEST_RUN_S),
+        help="watch the mesh instead of reading a log",
     )
     add_broker(parser, "with --seconds: the mesh at this broker")
     parser.add_argument(

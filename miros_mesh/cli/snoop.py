@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from miros_mesh.cli.moment import moment
-from miros_mesh.cli.options import LONGEST_S, Commands, add_broker, seconds_up_to, wants_color
+from miros_mesh.cli.options import LONGEST_RUN_S, Commands, add_broker, seconds_up_to, wants_color
 from miros_mesh.cli.snoop_lines import Printer
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import LinkError, SelectionError
@@ -68,7 +68,7 @@ def add(commands: Commands) -> None:
     option("--since", type=moment, metavar="WHEN", help="of the history: what is younger than that")
     option(
         "--seconds",
-        type=seconds_up_to(LONGEST_S),
+        type=seconds_up_to(LONGEST_RUN_S),
         metavar="N",
         help="end after so long; default: never",
     )

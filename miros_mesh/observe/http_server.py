@@ -6,6 +6,7 @@ import errno
 import logging
 import socket
 import threading
+import time
 from functools import partial
 from socketserver import TCPServer
 from typing import Any, Final
@@ -19,8 +20,8 @@ logger = logging.getLogger(__name__)
 MAX_PORT: Final = 65_535
 # Of one process: Prometheus, the probes of Kubernetes, a browser or two.
 MAX_CONNECTIONS: Final = 32
-# A client that says or takes nothing keeps its thread for so long; `server_close` waits for each
-# thread no longer either.
+# A client that says or takes nothing keeps its thread for so long; `server_close` waits no longer
+# for all of them together.
 CLIENT_TIMEOUT_S: Final = 5.0
 
 
@@ -63,7 +64,17 @@ class Server(WSGIServer):
         )
         with self._changing:
             self._requests[request] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # No thread leaves for it: it would count towards `MAX_CONNECTIONS` for ever.
+            with self._changing:
+                del self._requests[request]
+            self.shutdown_request(request)
+            logger.warning(
+                "metrics server: a request is refused: %s: end some, or raise the limit of threads",
+                error,
+            )
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # The base class prints a traceback on standard error, once for each client that hangs up.
@@ -74,9 +85,19 @@ class Server(WSGIServer):
         super().server_close()
         with self._changing:
             threads = list(self._requests.values())
+        # Outside the lock: a thread takes it on its way out. All are broken off before the first is
+        # waited for, so that they end at the same time.
         for thread in threads:
-            # Outside the lock: a thread takes it on its way out.
-            thread.stop(CLIENT_TIMEOUT_S)
+            thread.stop(0)
+        end = time.monotonic() + CLIENT_TIMEOUT_S
+        left = [thread for thread in threads if not thread.join(end - time.monotonic())]
+        if left:
+            logger.warning(
+                "metrics server: %d requests have not ended within %g s: the app, or a collector "
+                "of its registry, hangs",
+                len(left),
+                CLIENT_TIMEOUT_S,
+            )
 
     def _answer(self, request: Any, client_address: Any) -> None:
         try:
@@ -107,9 +128,6 @@ class _Handler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
         # The base class prints each request on standard error.
         logger.debug(format, *args)
-
-    def address_string(self) -> str:
-        return str(self.client_address[0])
 
 
 def listen(port: int, address: str) -> Server:

@@ -114,9 +114,9 @@ class MetricsServer:
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def stop(self) -> None:
-        """Close the socket, break off what is being answered, and end every thread.
+        """Close the socket, break off what is being answered, and end every thread within 10 s.
 
-        A second call does nothing.
+        A request that hangs longer is left behind, and logged. A second call does nothing.
         """
         # A forked child has no such thread, and `shutdown` would wait for it without an end.
         if self._thread.alive:

@@ -180,6 +180,18 @@ def test_check_finds_a_new_users_machine_in_order(tmp_path: Path) -> None:
     )
 
 
+def test_check_names_the_keys_of_all_networks(tmp_path: Path) -> None:
+    home = str(tmp_path / "home")
+    found = run("check", MIROS_MESH_HOME=home, SNOOP_TRACE_ENCRYPTION_KEY=KEY.decode())
+    keys = [line.removeprefix("ok    ") for line in found.lines if " key: " in line]
+    assert [key.partition(": ")[0] for key in keys] == [
+        "mesh key",
+        "snoop_trace key",
+        "snoop_spy key",
+    ]
+    assert keys[1].startswith("snoop_trace key: fingerprint ")
+
+
 @pytest.mark.parametrize("way", ["environment", "files", "argument", "ancestor"])
 def test_check_finds_a_rabbitmq_in_order(
     rabbitmq: RabbitServer, vhost_url: str, tmp_path: Path, way: str

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
 import pytest
 from cryptography.fernet import Fernet
 
+import miros_mesh
 from miros_mesh.__main__ import COMMANDS, main
 
 
@@ -35,3 +42,20 @@ def test_wrong_usage_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
         main(["snoop", "--histroy", "x"])
     assert ended.value.code == 2
     assert "did you mean --history?" in capsys.readouterr().err
+
+
+def test_a_source_folder_that_is_not_installed_has_the_commands_too(tmp_path: Path) -> None:
+    # All that is installed, and the package without what the installation says of it.
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if not entry.name.startswith("miros_mesh"):
+            (tmp_path / entry.name).symlink_to(entry)
+    (tmp_path / "miros_mesh").symlink_to(Path(miros_mesh.__file__).parent)
+    shown = subprocess.run(
+        [sys.executable, "-S", "-m", "miros_mesh", "--version"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (shown.stdout, shown.stderr) == ("miros-mesh unknown\n", "")

@@ -38,7 +38,7 @@ def _put(fields: dict[str, Any], path: list[str], leaf: object) -> bool:
     """Put a value at its place; tell whether that was free."""
     *branches, last = path
     # An empty name, as in `a..b`, is refused by Elasticsearch.
-    if not all(path) or branches[0] == LABELS:
+    if not all(path) or path[0] == LABELS:
         return False
     branch = fields
     for name in branches:

@@ -41,9 +41,15 @@ def read_snoop_log(path: Path) -> SnoopLog:
                     if _is_gap(fields):
                         continue
                     records.append(from_ecs(fields))
-                # Also JSON that is no object. A torn line is usual: the program was killed, or the
-                # disk full.
-                except (ValueError, SnoopRecordError, AttributeError, TypeError):
+                # Also JSON that is no object, or nested deeper than Python can follow. A torn line
+                # is usual: the program was killed, or the disk full.
+                except (
+                    ValueError,
+                    SnoopRecordError,
+                    AttributeError,
+                    TypeError,
+                    RecursionError,
+                ):
                     torn += 1
     except OSError as error:
         name = printable(str(path))

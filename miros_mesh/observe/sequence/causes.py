@@ -96,8 +96,6 @@ def causal_order(records: Sequence[SnoopRecord], causes: Sequence[int | None]) -
     order: list[int] = []
     while len(order) < len(records):
         moment, index = heapq.heappop(ready) if ready else _next(by_time, moments, done)
-        if done[index]:
-            continue
         done[index] = True
         order.append(index)
         for effect in after[index]:

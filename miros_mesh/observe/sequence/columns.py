@@ -43,7 +43,7 @@ class Columns:
                 gaps[gap] = max(gaps[gap], room)
         widest = max(gaps, default=0)
         # Otherwise each gap keeps its own width, and long names widen their own gaps alone.
-        if sum(gaps, 0) and (widest + 1) * len(gaps) + widest <= PAGE_WIDTH:
+        if (widest + 1) * len(gaps) + widest <= PAGE_WIDTH:
             gaps = [widest] * len(gaps)
         self._gaps = gaps
         first = self._names[0]

@@ -36,7 +36,7 @@ class ListenerNode:
     def enter(self, stop: Callable[[], object]) -> Node:
         """Start the node and return it; `stop` is called at the end of the program.
 
-        Raises what `Node.start` does.
+        Raises what `Registry.enter` raises.
         """
         # Nothing to do at the beginning of the end, unlike a chart, which then finishes what it has
         # begun.

@@ -109,6 +109,10 @@ class Overview(Observer):
     def _note(self, now: float, status: NodeStatus) -> None:
         heard = self._heard.get(status.node)
         if heard and heard[-1][1].incarnation != status.incarnation:
+            # By the node's own clock: a late status of an earlier incarnation. Where that clock was
+            # set back with the restart, the new incarnation is shown once the old one is gone.
+            if status.time < heard[-1][1].time:
+                return
             # The node was started again, and its counts with it.
             heard = None
         if status.leaving:

@@ -10,6 +10,11 @@ from miros_mesh.wire.envelope import SnoopRecord
 
 Patterns = tuple[str, ...]
 
+# As miros writes them: an event that was handled without a transition, and how long the chart's
+# queues are, as in `<- Queued:(0) Deferred:(0)`.
+_HOOK = ":HOOK"
+_QUEUES = "<- Queued:("
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -47,17 +52,27 @@ class Selection:
 def signal_of(record: SnoopRecord) -> str:
     """Return the record's signal, empty if it has none; a line of spy has it before its colon."""
     if record.kind == "spy" and record.signal is None:
-        signal, colon, _ = record.text.rpartition(":")
-        return signal if colon else ""
+        signal, _ = _taken_apart(record.text)
+        return signal
     return record.signal or ""
 
 
 def states_of(record: SnoopRecord) -> tuple[str, ...]:
     """Return the states that the record names: from and to, or the one of a line of spy."""
     if record.kind == "spy" and record.from_state is None:
-        _, colon, state = record.text.rpartition(":")
-        return (state,) if colon else ()
+        _, state = _taken_apart(record.text)
+        return (state,) if state else ()
     return tuple(state for state in (record.from_state, record.to_state) if state)
+
+
+def _taken_apart(line: str) -> tuple[str, str]:
+    """Return signal and state of a line of spy, both empty where it names none."""
+    if line.startswith(_QUEUES):
+        return "", ""
+    handled = line.removesuffix(_HOOK)
+    # `knock:HOOK` is a state of that name.
+    signal, colon, state = (handled if ":" in handled else line).rpartition(":")
+    return (signal, state) if colon else ("", "")
 
 
 def _patterns(given: str | Iterable[str]) -> Patterns:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
 from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 
 from miros_mesh.errors import ListenError, PortInUseError
-from miros_mesh.observe.http_server import listen
+from miros_mesh.observe import http_server
+from miros_mesh.observe.http_server import MAX_CONNECTIONS, listen
+from miros_mesh.observe.server import MetricsServer
 from support.rabbitmq_server import HOST
+from support.waiting import wait_until
+
+# More than there are addresses: the system then starts no thread.
+NO_STACK_HAS_IT = 1 << 47
 
 
 def test_a_port_in_use_is_named_with_what_to_do() -> None:
@@ -38,3 +51,58 @@ def test_a_port_in_use_is_named_with_what_to_do() -> None:
 def test_an_address_that_cannot_be_used_is_named(port: Any, address: str, says: str) -> None:
     with pytest.raises(ListenError, match=says):
         listen(port, address)
+
+
+def _asked(port: int) -> bytes:
+    with socket.create_connection((HOST, port), timeout=10) as client:
+        with suppress(ConnectionError):
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return client.recv(1)
+        return b""
+
+
+def _answer(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", [])
+    return []
+
+
+def test_requests_that_got_no_thread_do_not_count_for_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with MetricsServer(_answer, 0, HOST) as server:
+        usual = threading.stack_size(NO_STACK_HAS_IT)
+        try:
+            refused = [_asked(server.port) for _ in range(MAX_CONNECTIONS)]
+        finally:
+            threading.stack_size(usual)
+        assert not any(refused)
+        assert "a request is refused: can't start new thread" in caplog.text
+        assert _asked(server.port) == b"H"
+
+
+def test_the_end_waits_for_all_hanging_requests_together(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_s, clients = 0.5, 8
+    monkeypatch.setattr(http_server, "CLIENT_TIMEOUT_S", limit_s)
+    at_work, released = threading.Semaphore(0), threading.Event()
+
+    def hang(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        at_work.release()
+        released.wait()
+        return _answer(environ, start_response)
+
+    server = MetricsServer(hang, 0, HOST)
+    with ExitStack() as open_clients, caplog.at_level(logging.WARNING):
+        open_clients.callback(released.set)
+        for _ in range(clients):
+            client = open_clients.enter_context(
+                socket.create_connection((HOST, server.port), timeout=10)
+            )
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert at_work.acquire(timeout=10)
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < limit_s * clients / 2
+    assert f"{clients} requests have not ended within 0.5 s" in caplog.text
+    wait_until(lambda: not [t for t in threading.enumerate() if t.name.endswith("-request")])

@@ -18,6 +18,8 @@ from miros_mesh.observe.logs.field_tree import add_all
         ({"labels": {"floor": 3}}, {"labels": {"floor": 3}}),
         ({"log.level": "loud"}, {"labels": {"log_level": "loud"}}),
         ({"log.level.number": 1}, {"labels": {"log_level_number": 1}}),
+        ({"ctx": {}, "floor": 3}, {"ctx": {}, "labels": {"floor": 3}}),
+        ({"labels": {}}, {"labels": {"labels": "{}"}}),
         ({".": 1}, {"labels": {"_": 1}}),
         ({"labels.c": 2, "c": 3}, {"labels": {"c": 2, "c_": 3}}),
         ({"names": [{"deep": 1}]}, {"labels": {"names": '[{"deep": 1}]'}}),

@@ -28,6 +28,13 @@ def test_what_is_no_record_is_counted_and_a_gap_is_not(tmp_path: Path) -> None:
     assert (log.records, log.torn) == ([("snoop_trace", record())], 3)
 
 
+def test_a_line_nested_too_deep_is_torn(tmp_path: Path) -> None:
+    file = kept(tmp_path, record())
+    file.write_text("[" * 100_000 + "\n" + file.read_text())
+    log = read_snoop_log(file)
+    assert (log.records, log.torn) == ([("snoop_trace", record())], 1)
+
+
 def test_a_scribble_came_by_the_trace_unless_its_chart_takes_part_in_spy_alone(
     tmp_path: Path,
 ) -> None:

@@ -49,9 +49,25 @@ def test_one_pulse_gives_no_rate_and_an_old_one_changes_nothing(overview: Overvi
 
 
 def test_a_node_that_was_started_anew_counts_anew(overview: Overview) -> None:
-    overview._take([pulse(5, 1000), pulse(1, 1, incarnation="an0ther")])
+    overview._take([pulse(5, 1000), pulse(1, 1, incarnation="an0ther", time=200.0)])
     [chart] = overview.nodes[0].charts
     assert (chart.events_per_s, chart.handled) == (None, 1)
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+def test_a_late_pulse_of_an_earlier_incarnation_changes_nothing(
+    overview: Overview, leaving: bool
+) -> None:
+    overview._take(
+        [
+            pulse(5, 1000),
+            pulse(1, 1, time=200.0, incarnation="an0ther"),
+            pulse(6, 1001, leaving=leaving),
+            pulse(2, 3, time=201.0, incarnation="an0ther"),
+        ]
+    )
+    [chart] = overview.nodes[0].charts
+    assert (chart.events_per_s, chart.handled) == (2.0, 3)
 
 
 def test_a_node_that_leaves_is_gone(overview: Overview) -> None:

@@ -33,6 +33,9 @@ def test_a_record_must_fit_a_pattern_of_each_field(patterns: dict[str, Any], fit
         ("knock:closed", "knock", ("closed",)),
         ("a:b:closed", "a:b", ("closed",)),
         ("START", "", ()),
+        ("knock:closed:HOOK", "knock", ("closed",)),
+        ("knock:HOOK", "knock", ("HOOK",)),
+        ("<- Queued:(0) Deferred:(0)", "", ()),
     ],
 )
 def test_a_line_of_spy_names_signal_and_state(
