@@ -81,7 +81,8 @@ class QueueSpec:
 
     def __post_init__(self) -> None:
         # RabbitMQ dead-letters whatever a queue gives up, and a limit makes it give up the oldest.
-        if self.dead_letters and not self.max_length is self.max_bytes is None:
+        limited = self.max_length is not None or self.max_bytes is not None
+        if self.dead_letters and limited:
             raise ValueError("the broker would keep what a queue of limited length drops, too")
 
 
