@@ -220,7 +220,7 @@ class Link(Protocol):
         """End every look at once with a `LinkError`, from any thread; no other begins."""
 
     def close(self) -> None:
-        """Close every pooled connection."""
+        """Close every connection to a broker, also those in use."""
 
     def abandon(self) -> None:
         """In a forked child: let go of what belongs to the parent, which notices nothing.
