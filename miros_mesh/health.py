@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,8 +63,8 @@ class Health:
 class Vitals(Observer):
     """What the hooks say of the node's connections and charts, kept for `Health`.
 
-    Hooks run on the threads of the publishers, of the subscriber and of charts, without a lock:
-    each changes one collection in one step, and every change computes `whole_since` anew.
+    Hooks run on the threads of the publishers, of the subscriber and of charts. Those of
+    connections change one thing, and compute `whole_since` anew.
     """
 
     def __init__(self, home: str) -> None:
@@ -74,6 +75,9 @@ class Vitals(Observer):
         # `consuming` by the subscriber's; `node.health` reads them from any. One step of a set or a
         # dictionary needs no lock.
         self._home = home
+        # Guards a connection's change together with the `whole_since` that follows from it: else a
+        # thread that looked before another one's change could set it after that.
+        self._lock = threading.Lock()
         self._up: set[str] = set()
         self._blocked: set[str] = set()
         # A dictionary for its order; the values say nothing.
@@ -96,30 +100,37 @@ class Vitals(Observer):
         self._dead.pop(chart, None)
 
     def peer_up(self, *, peer: str) -> None:
-        self._up.add(peer)
-        self._look()
+        with self._lock:
+            self._up.add(peer)
+            self._look()
 
     def peer_down(self, *, peer: str, reason: str) -> None:
-        self._up.discard(peer)
-        self._look()
+        with self._lock:
+            self._up.discard(peer)
+            self._look()
 
     def blocked(self, *, peer: str) -> None:
-        self._blocked.add(peer)
-        self._look()
+        with self._lock:
+            self._blocked.add(peer)
+            self._look()
 
     def unblocked(self, *, peer: str) -> None:
-        self._blocked.discard(peer)
-        self._look()
+        with self._lock:
+            self._blocked.discard(peer)
+            self._look()
 
     def subscribed(self, *, broker: str) -> None:
-        self.consuming = True
-        self._look()
+        with self._lock:
+            self.consuming = True
+            self._look()
 
     def unsubscribed(self, *, broker: str, reason: str) -> None:
-        self.consuming = False
-        self._look()
+        with self._lock:
+            self.consuming = False
+            self._look()
 
     def _look(self) -> None:
+        # With the lock held.
         # Blocked does not count here: repair asks other nodes, and its question would wait as well.
         if not (self.consuming and self.state_of(self._home) == "up"):
             self.whole_since = None

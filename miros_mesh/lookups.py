@@ -38,7 +38,8 @@ class Lookups:
     def result(self, key: str, call: Callable[[], T], timeout_s: float) -> T:
         """Return what the call returns, or raise what it raises.
 
-        Raises `TimeoutError` when it takes longer than `timeout_s`, or after `stop`.
+        Raises `TimeoutError` when it takes longer than `timeout_s`, after `stop`, or when no thread
+        can be started for it.
         """
         (outcome,) = self.results({key: call}, timeout_s).values()
         if isinstance(outcome, Exception):
@@ -85,13 +86,21 @@ class Lookups:
                         TimeoutError(f"{key} is not looked up: {MOST_AT_ONCE} others wait")
                     )
                 else:
-                    # Put there before its thread runs, which takes it out again.
-                    self._under_way[key] = future
-                    run = threading.Thread(
-                        target=self._run, args=(key, call, future), name=self._name, daemon=True
-                    )
-                    run.start()
+                    self._start(key, call, future)
             return future
+
+    def _start(self, key: str, call: Callable[[], Any], future: Future[Any]) -> None:
+        run = threading.Thread(
+            target=self._run, args=(key, call, future), name=self._name, daemon=True
+        )
+        try:
+            run.start()
+        except RuntimeError as error:
+            # The process may have no thread more: later calls for the key must try again.
+            future.set_exception(TimeoutError(f"{key} is not looked up: {error}"))
+        else:
+            # In time, since the thread needs the lock to take it out again.
+            self._under_way[key] = future
 
     def _run(self, key: str, call: Callable[[], Any], future: Future[Any]) -> None:
         try:

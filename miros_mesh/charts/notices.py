@@ -36,6 +36,10 @@ class Notices:
         """Hand a signal over; never waits. Of too many that wait the oldest go, which is logged."""
         with self._lock:
             self._append(signal, payload)
+            lost = self._waiting.popleft()[0] if len(self._waiting) > MOST_WAITING else None
+        # Without the lock: a handler of the program's may block, or wait for a thread that posts.
+        if lost is not None:
+            self._complain(lost)
         self._feed.run()
 
     def feed(self) -> None:
@@ -69,13 +73,13 @@ class Notices:
             payload = OutboxOverflow(payload.address, last.events + payload.events)
             self._waiting.pop()
         self._waiting.append((signal, payload))
-        if len(self._waiting) > MOST_WAITING:
-            gone, _ = self._waiting.popleft()
-            if times := self._complaints.due("full"):
-                logger.warning(
-                    "chart %s is too busy for the signals of its node: %d lost, the last one %s; "
-                    "see which handler takes so long",
-                    self._chart.name,
-                    times,
-                    gone,
-                )
+
+    def _complain(self, lost: str) -> None:
+        if times := self._complaints.due("full"):
+            logger.warning(
+                "chart %s is too busy for the signals of its node: %d lost, the last one %s; "
+                "see which handler takes so long",
+                self._chart.name,
+                times,
+                lost,
+            )

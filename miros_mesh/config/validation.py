@@ -131,7 +131,7 @@ def file_problems(setting: str, value: Any) -> Iterator[str]:
         # Only to see whether it can be; the path is expanded when it is used.
         value.expanduser()
     except RuntimeError:
-        yield f"{setting} begins with the home folder of a user who has none; write it out"
+        yield f"{setting} begins with ~ of a user who has no folder; write it out"
 
 
 def names_problems(setting: str, value: Any) -> Iterator[str]:

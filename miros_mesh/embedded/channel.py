@@ -141,7 +141,7 @@ class Channel(virtual.Channel):
         self.store.change(definitions.bind, queue, exchange, routing_key)
 
     def queue_unbind(self, queue: str, exchange: str, routing_key: str = "", **_: Any) -> None:
-        """End a binding."""
+        """End a binding: nothing more is routed by it; none is no error."""
         self.store.change(definitions.unbind, queue, exchange, routing_key)
 
     def queue_delete(

@@ -73,7 +73,7 @@ class Database:
                 raise
 
     def close(self) -> None:
-        """Close; nothing may follow."""
+        """Close the connection, but in a child leave it to the parent; no call may follow."""
         if not self.inherited:
             self._connection.close()
 

@@ -83,7 +83,7 @@ class Doorbells(Protocol):
     """All doorbells of one broker, by their addresses."""
 
     def open(self) -> Doorbell:
-        """Make a new doorbell."""
+        """Make a doorbell with an address of its own."""
 
     def ring(self, addresses: Iterable[str]) -> None:
         """Wake their owners; a dead or a busy one is no error."""
@@ -131,7 +131,7 @@ class FolderDoorbells:
             return caller.connect_ex(path) not in _GONE
 
     def close(self) -> None:
-        """Close the calling end."""
+        """Close the socket that rings; another `ring` makes a new one."""
         if self._caller is not None:
             self._caller.close()
             self._caller = None

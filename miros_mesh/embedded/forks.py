@@ -32,7 +32,7 @@ def disown_in_children(opened: Disownable) -> None:
 class _ForkBarrier:
     """Lets a fork wait until no thread is inside of SQLite.
 
-    A thread that is takes SQLite's own locks with it into the child, where nobody opens them.
+    A thread that is takes SQLite's own locks with it into the child, where no thread releases them.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ _barrier = _ForkBarrier()
 
 @contextlib.contextmanager
 def inside_sqlite() -> Iterator[None]:
-    """No process is forked in here, but for a while that is too long for a transaction."""
+    """Hold up every fork, for five seconds at most: longer than any transaction takes."""
     gate = _barrier
     gate.enter()
     try:

@@ -30,7 +30,7 @@ class MemoryStore:
 
 
 class MemoryTransport(StoreTransport):
-    """`kombu.Connection(transport=MemoryTransport, transport_options={"store": MemoryStore()})`."""
+    """The transport to a broker in this process; `MemoryStore.dial` makes a connection of it."""
 
     driver_type = "memory"
 

@@ -131,7 +131,7 @@ class Acknowledgements:
             self.flush()
 
     def flush(self) -> None:
-        """Store what waits."""
+        """Store at once what waits, in one transaction."""
         if self._waiting:
             self._settle(self._waiting)
             self._waiting = []

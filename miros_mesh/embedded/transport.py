@@ -233,7 +233,7 @@ class StoreTransport(virtual.Transport):
 
 
 class EmbeddedTransport(StoreTransport):
-    """`kombu.Connection(transport=EmbeddedTransport, transport_options={"folder": "..."})`."""
+    """The transport to the broker in a folder; `dial` makes a connection of it."""
 
     def open_store(self) -> Store:
         """Open the store in the folder, which every process of the user may share."""

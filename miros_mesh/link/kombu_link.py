@@ -83,7 +83,7 @@ class KombuLink:
         self._looks.stop()
 
     def close(self) -> None:
-        """Close every pooled connection."""
+        """Close every connection to a broker, also those in use."""
         self._pools.close()
 
     def abandon(self) -> None:

@@ -81,7 +81,8 @@ class QueueSpec:
 
     def __post_init__(self) -> None:
         # RabbitMQ dead-letters whatever a queue gives up, and a limit makes it give up the oldest.
-        if self.dead_letters and not self.max_length is self.max_bytes is None:
+        limited = self.max_length is not None or self.max_bytes is not None
+        if self.dead_letters and limited:
             raise ValueError("the broker would keep what a queue of limited length drops, too")
 
 
@@ -219,7 +220,7 @@ class Link(Protocol):
         """End every look at once with a `LinkError`, from any thread; no other begins."""
 
     def close(self) -> None:
-        """Close every pooled connection."""
+        """Close every connection to a broker, also those in use."""
 
     def abandon(self) -> None:
         """In a forked child: let go of what belongs to the parent, which notices nothing.

@@ -225,7 +225,8 @@ class BrokerSubscriber(Worker):
         try:
             with connection.channel() as channel:
                 dead_letters()(channel).declare()
-        except amqp.ChannelError as error:
+        # ResourceError: the connection has no free channel.
+        except (amqp.ChannelError, amqp.ResourceError) as error:
             logger.error(  # noqa: TRY400 - the error says no more than this
                 "rejected frames are not kept: %s refuses the queue for them: %s",
                 self.broker.name,

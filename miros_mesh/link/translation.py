@@ -95,7 +95,7 @@ def _unknown_host(where: str, _: Exception) -> LinkError:
 
 def _unreachable(where: str, error: Exception) -> LinkError:
     return BrokerUnreachableError(
-        f"nobody answers at {where} ({_brief(error)}); does the broker run, and is the port right?"
+        f"no answer from {where} ({_brief(error)}); does the broker run, and is the port right?"
     )
 
 

@@ -41,6 +41,8 @@ TICK_S = 1.0
 # A broker that drops each connection soon after it was made is left alone for longer each time.
 _SHORT_LIFE_S = 5.0
 _LONGEST_PAUSE_S = 2.0
+# So many reach the longest pause; without a limit the number soon is too large for a float.
+_MOST_DOUBLINGS = 6
 # Acknowledgements and stopping must not wait behind a backlog.
 _READ_FOR_S = 0.02
 # For the rest of a frame of which the first bytes have come.
@@ -187,7 +189,9 @@ class Worker:
         self._short_lives = self._short_lives + 1 if lived < _SHORT_LIFE_S else 0
         # None after the first short life; then 0.2, 0.4, 0.8, 1.6 and 2 s. The policy paces
         # attempts that fail; these connections were made.
-        return min(0.05 * 2**self._short_lives, _LONGEST_PAUSE_S) if self._short_lives > 1 else 0
+        if self._short_lives <= 1:
+            return 0
+        return min(0.05 * 2.0 ** min(self._short_lives, _MOST_DOUBLINGS), _LONGEST_PAUSE_S)
 
     @contextlib.contextmanager
     def _connected(self, policy: tenacity.Retrying) -> Iterator[kombu.Connection]:

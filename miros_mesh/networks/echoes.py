@@ -19,9 +19,6 @@ class Echoes:
         # Guards `_sealed`: publishers' threads add to it, the subscriber's thread takes out.
         self._lock = threading.Lock()
 
-    def __len__(self) -> int:
-        return len(self._sealed)
-
     def expect(self, frame: bytes, messages: int) -> None:
         """Remember a frame that holds so many messages; the oldest one makes room."""
         with self._lock:

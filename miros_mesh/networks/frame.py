@@ -52,10 +52,6 @@ class Frame:
         """How large its messages are in bytes, before sealing."""
         return self._size_bytes
 
-    def add(self, encoded: bytes) -> bool:
-        """Take a message unless the frame is closed or full; return whether it was taken."""
-        return self.add_all((encoded,)) == 1
-
     def add_all(self, encoded: Sequence[bytes]) -> int:
         """Take as many of the messages as fit, in order; return how many.
 

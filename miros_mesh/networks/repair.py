@@ -27,7 +27,13 @@ from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import UNNUMBERED, Network
 from miros_mesh.networks.streams import Admission, Range, Streams, merged
 from miros_mesh.threads import OwnedThread
-from miros_mesh.wire.envelope import MAX_RANGES, Envelope, RepairMessage, TracedEnvelope
+from miros_mesh.wire.envelope import (
+    ENVELOPE_BYTES,
+    MAX_RANGES,
+    Envelope,
+    RepairMessage,
+    TracedEnvelope,
+)
 from miros_mesh.wire.identity import Identity
 
 logger = logging.getLogger(__name__)
@@ -39,8 +45,6 @@ _FIRST_ASK_S = 0.05
 # Longer than an answer takes on a slow line: a sender that is asked twice answers twice.
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 2.0
-# An event's envelope around its payload: names, numbers, ids.
-_ENVELOPE_BYTES = 2048
 # The receiver asks again for the rest; until then events of now have their turn.
 _EVENTS_PER_ANSWER = 20_000
 
@@ -125,8 +129,6 @@ class Repair:
     def _run(self) -> None:
         beat_at = time.monotonic() + self._interval_s
         while not self._thread.stopping.is_set():
-            # Before the look, so that what is missed during it wakes the thread again.
-            self._wake.clear()
             now = time.monotonic()
             missing: Missing = {}
             try:
@@ -138,6 +140,8 @@ class Repair:
             except Exception:
                 logger.exception("%s: an error of the library; it tries again", self._thread.name)
             self._wake.wait(_LOOK_S if missing else max(beat_at - now, _LOOK_S))
+            # Right after the wait: a wake from here on, of `stop` too, ends the next one at once.
+            self._wake.clear()
 
     def _missing(self, now: float) -> Missing:
         """Let inboxes give up what is missing for too long; return what they wait for."""
@@ -208,7 +212,7 @@ class Repair:
         """Split events so that each part fits into one message."""
         portion, size_bytes = list[Envelope](), 0
         for event in events:
-            event_bytes = len(event.payload) + _ENVELOPE_BYTES
+            event_bytes = len(event.payload) + ENVELOPE_BYTES
             # One event always fits: the network takes `message_bytes` and an envelope more.
             if portion and size_bytes + event_bytes > self._message_bytes:
                 yield tuple(portion)

@@ -12,6 +12,7 @@ from miros_mesh.networks.network import Network
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES, Codec
 from miros_mesh.wire.envelope import (
+    ENVELOPE_BYTES,
     Envelope,
     NodeStatus,
     Origin,
@@ -23,8 +24,6 @@ from miros_mesh.wire.keyring import KeyRing
 
 T = TypeVar("T", bound=Origin)
 
-# What an event's envelope adds to its payload: names, numbers, ids.
-_ENVELOPE_BYTES: Final = 2048
 # Records are small, nothing waits for one of them, and each frame costs the chart's process more
 # than what is in it.
 _SNOOP_FRAME_RECORDS: Final = 1_000
@@ -89,7 +88,7 @@ def network_of(
 ) -> Network[T]:
     """Make a network by its specification; `history` keeps what is sent for repairs."""
     # For all networks, so that none refuses a frame that another node of these settings may seal.
-    largest = largest_message(config) + _ENVELOPE_BYTES
+    largest = largest_message(config) + ENVELOPE_BYTES
     codec = Codec(
         spec.name,
         KeyRing(tuple(keys(spec.keys))),

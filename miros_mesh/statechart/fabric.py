@@ -62,6 +62,12 @@ def renew_in_children() -> None:
     The parent's threads were waiting at its queues: the first event that the child publishes would
     wake one of them, which the child does not have. It does not have their subscribers either.
     """
+    os.register_at_fork(after_in_child=_renew)
+
+
+def _renew() -> None:
+    global _changing  # noqa: PLW0603 - a thread of the parent may hold it, and is not here
+    _changing = threading.Lock()
     # The first chart that starts in the child finds miros' two threads dead, and starts new ones at
     # the new queues.
-    os.register_at_fork(after_in_child=lambda: ActiveFabric().clear())
+    ActiveFabric().clear()

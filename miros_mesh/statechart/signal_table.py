@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -13,7 +15,7 @@ _naming = threading.Lock()
 
 
 def guard() -> None:
-    """Make the process's signal table safe for threads; a second call does nothing.
+    """Make the process's signal table safe for threads and forks; a second call does nothing.
 
     Replaces two methods on the one table, `items` and `append`; docs/decisions/signal-table.md
     says why.
@@ -22,6 +24,7 @@ def guard() -> None:
     # that call it too.
     vars(signals).setdefault("items", _snapshot)
     vars(signals).setdefault("append", _append)
+    _renew_in_children()
 
 
 def enter(names: Iterable[str]) -> None:
@@ -34,6 +37,16 @@ def number(name: str) -> int:
     """Return the number of a signal; a new name gets one."""
     _append(name)
     return signals[name]
+
+
+@functools.cache
+def _renew_in_children() -> None:
+    os.register_at_fork(after_in_child=_renew)
+
+
+def _renew() -> None:
+    global _naming  # noqa: PLW0603 - a thread of the parent may hold it, and is not here
+    _naming = threading.Lock()
 
 
 def _append(name: str) -> None:

@@ -19,6 +19,9 @@ MAX_INCARNATION = 64
 MAX_SEQUENCE = 2**63 - 1
 MAX_RANGES = 1000
 MAX_LISTED = 1000
+# What an event's envelope adds to its payload at most: names, numbers, ids. Repair fills messages
+# by it, and each network takes frames that are larger by so much.
+ENVELOPE_BYTES = 2048
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 StateName = Annotated[str, Meta(max_length=MAX_NAME)]

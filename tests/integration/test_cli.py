@@ -234,7 +234,7 @@ def test_check_tells_an_unreachable_broker() -> None:
     found = run("check", MIROS_MESH_BROKER_URL=url, MESH_ENCRYPTION_KEY=KEY.decode())
     assert (found.code, found.err) == (1, "")
     [line] = found.bad
-    assert line.startswith(f"FAIL  nobody answers at amqp://{USER}@{HOST}:{port}/")
+    assert line.startswith(f"FAIL  no answer from amqp://{USER}@{HOST}:{port}/")
 
 
 def test_check_tells_a_wrong_password_and_a_missing_virtual_host(rabbitmq: RabbitServer) -> None:
@@ -564,7 +564,7 @@ def test_the_demo_tells_a_broker_that_is_not_there(tmp_path: Path) -> None:
     shown = run("demo", "--broker", f"amqp://{USER}:{PASSWORD}@{HOST}:{port}//")
     assert shown.code == 1
     [line] = shown.err.splitlines()
-    assert line.startswith(f"miros-mesh demo: nobody answers at amqp://{USER}@{HOST}:{port}/")
+    assert line.startswith(f"miros-mesh demo: no answer from amqp://{USER}@{HOST}:{port}/")
 
 
 def test_the_demo_tells_a_malformed_url() -> None:

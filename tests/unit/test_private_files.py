@@ -11,7 +11,6 @@ import pytest
 from miros_mesh.errors import EmbeddedStoreError
 from miros_mesh.private_files import prepare_home
 
-SCRIPT = Path(__file__).parents[1] / "contract" / "embedded_actor.py"
 STRANGER = 54_321
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

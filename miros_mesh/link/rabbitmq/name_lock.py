@@ -55,9 +55,9 @@ class NameLock:
             self._complain_at = now + _PATIENCE_HEARTBEATS * (connection.heartbeat or 0)
         try:
             self._declare(connection)
-        # More than ResourceLocked: a permission that was taken away costs the name, and not the
-        # charts.
-        except amqp.ChannelError as error:
+        # More than ResourceLocked: a permission that was taken away, or a connection without a free
+        # channel (a ConnectionError to py-amqp), costs the name, and not the charts.
+        except (amqp.ChannelError, amqp.ResourceError) as error:
             if now >= self._complain_at:
                 self._complain_at = now + _COMPLAIN_EVERY_S
                 logger.error(  # noqa: TRY400 - the error says no more than this

@@ -61,7 +61,7 @@ class SnoopNetwork(Watchers[SnoopRecord]):
         # Used on the subscriber's thread alone.
         self._gaps = Gaps()
 
-    def number(self, chart: str, amount: int = 1) -> int:
+    def number(self, chart: str, amount: int) -> int:
         """Use up that many of the chart's next numbers; return the first."""
         first = self._numbers[chart] + 1
         self._numbers[chart] += amount

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 
@@ -80,6 +81,23 @@ def test_of_too_many_that_wait_the_oldest_go_and_it_is_logged_once(
     assert [payload for _, payload in chart.told] == list(range(3, MOST_WAITING + 3))
     (logged,) = caplog.records
     assert "chart busy is too busy for the signals of its node: 1 lost" in logged.getMessage()
+
+
+def test_no_lock_is_held_while_a_loss_is_logged() -> None:
+    notices = Notices(Chart(waiting=NEARLY_FULL))
+    held: list[bool] = []
+
+    class Looking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            held.append(notices._lock.locked())
+
+    logger, handler = logging.getLogger("miros_mesh.charts.notices"), Looking()
+    logger.addHandler(handler)
+    for number in range(MOST_WAITING + 1):
+        notices.post(PEER_UP, number)
+    logger.removeHandler(handler)
+
+    assert held == [False]
 
 
 def test_from_many_threads_each_signal_comes_once_in_the_order_of_its_thread() -> None:

@@ -311,3 +311,10 @@ def test_a_switch_is_on_or_off(word: str, meant: bool) -> None:
 def test_a_switch_that_is_neither_is_told_by_its_variable() -> None:
     problems = problems_of({"MIROS_MESH_DISCOVERY_IPV6": "perhaps"})
     assert problems == ("MIROS_MESH_DISCOVERY_IPV6 must be on or off",)
+
+
+def test_a_file_in_the_folder_of_an_unknown_user_is_told_as_it_is_meant() -> None:
+    [told] = problems_of({"MIROS_MESH_DISCOVERY_CACHE_FILE": "~no-such-user-here/x"})
+    assert told == (
+        "MIROS_MESH_DISCOVERY_CACHE_FILE begins with ~ of a user who has no folder; write it out"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import kombu
@@ -131,6 +132,17 @@ def test_whatever_breaks_a_turn_it_connects_again(
     assert isinstance(lost, ConnectionLostError)
     assert loss in str(lost)
     assert ("mesh-clerk reconnects: unexpected error" in caplog.text) == ("unexpected" in loss)
+
+
+def test_a_broker_that_has_dropped_thousands_of_connections_is_left_alone_for_two_seconds() -> None:
+    clerk = Clerk()
+    clerk._since = time.monotonic()
+
+    pauses = [clerk._pause() for _ in range(2_000)]
+    clerk.stop()
+
+    assert pauses[:7] == [0, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    assert set(pauses[7:]) == {2.0}
 
 
 def test_what_it_does_itself_may_stop_it(clerk: Clerk) -> None:

@@ -38,8 +38,8 @@ def frame(sealer: Sealer | None = None, *, max_events: int = 3, max_bytes: int =
 def test_a_frame_knows_what_it_holds() -> None:
     filled = frame()
 
-    assert filled.add(b"abc")
-    assert filled.add(b"de")
+    assert filled.add_all([b"abc"])
+    assert filled.add_all([b"de"])
 
     assert (filled.events, filled.size_bytes) == (2, 5)
     assert (filled.network, filled.exchange, filled.routing_key) == (
@@ -52,48 +52,48 @@ def test_a_frame_knows_what_it_holds() -> None:
 def test_an_empty_frame_takes_a_message_of_any_size() -> None:
     filled = frame()
 
-    assert filled.add(b"x" * 1_000)
+    assert filled.add_all([b"x" * 1_000])
 
-    assert not filled.add(b"")
+    assert not filled.add_all([b""])
 
 
 @pytest.mark.parametrize("messages", [[b"", b"", b""], [b"12345", b"67890"]])
 def test_a_full_frame_takes_no_more(messages: list[bytes]) -> None:
     full = frame()
-    assert all(full.add(message) for message in messages)
+    assert all(full.add_all([message]) for message in messages)
 
-    assert not full.add(b"y")
+    assert not full.add_all([b"y"])
 
     assert full.events == len(messages)
 
 
 def test_a_closed_frame_takes_no_more() -> None:
     closed = frame()
-    closed.add(b"a")
+    closed.add_all([b"a"])
 
     closed.close()
 
-    assert not closed.add(b"b")
+    assert not closed.add_all([b"b"])
     assert closed.seal() == b"a"
 
 
 def test_a_frame_is_sealed_once_however_many_peers_ask() -> None:
     sealer = Sealer()
     shared = frame(sealer)
-    shared.add(b"a")
-    shared.add(b"b")
+    shared.add_all([b"a"])
+    shared.add_all([b"b"])
 
     first, second = shared.seal(), shared.seal()
 
     assert first == b"a|b"
     assert first is second
     assert sealer.sealed == [[b"a", b"b"]]
-    assert not shared.add(b"c")
+    assert not shared.add_all([b"c"])
 
 
 def test_a_sealed_frame_still_knows_what_it_held() -> None:
     sealed = frame()
-    sealed.add(b"abc")
+    sealed.add_all([b"abc"])
 
     sealed.seal()
 
@@ -108,9 +108,9 @@ def test_packing_keeps_every_message_in_order_and_every_frame_within_its_limits(
     frames: list[Frame] = []
 
     for message in messages:
-        if not (frames and frames[-1].add(message)):
+        if not (frames and frames[-1].add_all([message])):
             frames.append(frame(sealer, max_events=max_events, max_bytes=max_bytes))
-            assert frames[-1].add(message)
+            assert frames[-1].add_all([message])
     for filled in frames:
         filled.seal()
 
@@ -124,7 +124,7 @@ def test_what_was_taken_while_another_thread_seals_is_in_the_frame() -> None:
     for _ in range(50):
         sealer = Sealer()
         shared = frame(sealer, max_events=10_000, max_bytes=10_000)
-        shared.add(b"first")
+        shared.add_all([b"first"])
         begin = threading.Barrier(2)
 
         def seal(shared: Frame = shared, begin: threading.Barrier = begin) -> None:
@@ -135,7 +135,7 @@ def test_what_was_taken_while_another_thread_seals_is_in_the_frame() -> None:
         sealing.start()
         begin.wait()
         taken = 1
-        while shared.add(b"more"):
+        while shared.add_all([b"more"]):
             taken += 1
         sealing.join()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -226,6 +227,23 @@ def test_an_error_of_ours_is_logged_and_the_next_look_comes(
         node.repair.stop(LIMIT_S)
 
     assert "mesh-here-repair: an error of the library" in caplog.text
+
+
+def test_a_stop_that_comes_between_two_looks_ends_the_thread_at_once(node: Node) -> None:
+    class StopsNext(threading.Event):
+        """Is set right after the thread has found that it is not."""
+
+        def is_set(self) -> bool:
+            before = super().is_set()
+            if not before:
+                node.repair.stop(0)
+            return before
+
+    thread = node.repair._thread
+    thread.stopping = StopsNext()
+    node.repair.start()
+
+    assert thread.join(LIMIT_S)
 
 
 # Answering

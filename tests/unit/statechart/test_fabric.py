@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from miros import ActiveObject
 
+from miros_mesh.statechart import fabric as fabrics
 from miros_mesh.statechart.fabric import subscribe, unsubscribe
 from miros_mesh.statechart.mailbox import Mailbox
+from support.forked import succeeds_in_a_child
 
 
 def test_a_queue_that_hears_no_more_leaves_its_place_to_the_next() -> None:
@@ -32,3 +34,15 @@ def test_a_queue_behind_one_that_leaves_misses_nothing() -> None:
     next(walk)
     unsubscribe(fabric, ours)
     assert next(walk) is theirs
+
+
+def test_a_child_forked_during_a_change_can_subscribe_and_unsubscribe() -> None:
+    fabric, box = ActiveObject("any").fabric, Mailbox()
+    fabrics.renew_in_children()
+
+    def change() -> None:
+        subscribe(fabric, box, "A_SIGNAL_OF_THE_CHILD")
+        unsubscribe(fabric, box)
+
+    with fabrics._changing:
+        assert succeeds_in_a_child(change)

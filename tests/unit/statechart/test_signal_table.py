@@ -10,6 +10,7 @@ from miros import Event, signals
 from miros.event import SignalSource
 
 from miros_mesh.statechart import signal_table
+from support.forked import succeeds_in_a_child
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +84,8 @@ def test_a_name_keeps_the_number_that_it_got() -> None:
     signal_table.enter(["counted_here", "counted_later"])
     assert signal_table.number("counted_here") == signals.counted_here == number
     assert signals.counted_later == signals["counted_later"]
+
+
+def test_a_child_forked_while_a_name_is_added_can_add_names() -> None:
+    with signal_table._naming:
+        assert succeeds_in_a_child(lambda: signal_table.number("named_in_a_child"))

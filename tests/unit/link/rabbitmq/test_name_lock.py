@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import kombu
 import pytest
 
 from miros_mesh.embedded.memory import MemoryStore
@@ -43,4 +44,27 @@ def test_a_name_that_is_not_given_back_is_asked_for_again_and_logged_once(
 
         other.release()
         lock.take_back(new)
+        assert lock.held
+
+
+def test_a_connection_without_a_free_channel_costs_the_name_and_not_the_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lock = NameLock(NAME, "memory")
+    # Kombu's own transport, since ours has no limit; it raises the error of py-amqp.
+    with kombu.Connection("memory://") as connection:
+        connection.connect()
+        transport = connection.transport
+        transport.channel_max = len(transport._used_channel_ids)
+        channel = connection.channel()
+
+        lock.take_back(connection)
+        assert not lock.held
+        assert (
+            f"memory does not give us {NAME} again (Channel.open: (506) No free channel"
+            in caplog.text
+        )
+
+        channel.close()
+        lock.take_back(connection)
         assert lock.held

@@ -131,7 +131,7 @@ def test_a_step_is_sent_and_shown_to_the_nodes_own_watchers(snoop: SnoopNetwork)
     snoop.watch("watching", seen.extend)
     step = Step("trace", 1.5, "e->go() a->b", "go", "a", "b", "0urs/talker/local-1", "x/y/1")
 
-    records = snoop.records("talker", snoop.number("talker"), [step])
+    records = snoop.records("talker", snoop.number("talker", 1), [step])
     snoop.show(records)
     snoop.send(records)
 
@@ -237,4 +237,4 @@ def test_a_frame_of_our_own_that_comes_back_is_not_opened() -> None:
     snoop.receive(delivery)
 
     assert (delivery.acks, observer.events) == (1, 2)
-    assert not network._echoes
+    assert not network.is_echo(delivery), "a frame comes back once"
