@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,18 +23,38 @@ _WIDTH, _MARGIN, _GAP, _PAD = 880, 16, 8, 8
 def tree() -> str:
     """Every folder of the package, and every module beside them, in the order of the layers."""
     rooms = [each for layer in _layers() for name in layer for each in _folders(name)]
-    rows = [f"{_in_tree(name):22}{_count(name):>3}  {purpose(name)}" for name in (_PACKAGE, *rooms)]
+    rows = [f"{_in_tree(name):22}{_own(name):>3}  {purpose(name)}" for name in (_PACKAGE, *rooms)]
     return "\n".join(["```text", *rows, "```"])
 
 
+def every_module() -> str:
+    """Every module with the first line of its docstring, folder by folder."""
+    folders: dict[str, list[str]] = defaultdict(list)
+    for name in imports.modules():
+        if not is_folder(name):
+            folders[name.rpartition(".")[0]].append(name)
+    return "\n\n".join(
+        "\n".join(
+            [
+                f"**`{folder.replace('.', '/')}/`** {purpose(folder)}",
+                "",
+                "| module | what it is for |",
+                "| --- | --- |",
+                *(f"| `{name.rpartition('.')[2]}` | {purpose(name)} |" for name in names),
+            ]
+        )
+        for folder, names in sorted(folders.items())
+    )
+
+
 def layers() -> str:
-    """The layers from top to bottom; two of one layer stand in one frame."""
+    """The layers from top to bottom; two of one layer stand in one row."""
     shapes, y = [], _MARGIN
     for layer in _layers():
         drawn, height = _frame(layer, y)
         shapes += drawn
         y += height + _GAP
-    words = "A module imports only from the frames below its own. The number counts modules."
+    words = "A module imports only from the rows below its own. The number counts modules."
     shapes.append(svg.text(_WIDTH / 2, y + 12, words, "middle"))
     return svg.drawing("The layers of miros_mesh", _WIDTH, y + 28, shapes)
 
@@ -58,6 +79,13 @@ def thread_roles() -> set[str]:
 def _in_tree(name: str) -> str:
     *above, own = name.split(".")
     return "  " * len(above) + own + ("/" if is_folder(name) else "")
+
+
+def _own(name: str) -> str:
+    """How many modules stand in a folder itself, as the limit of a test counts them."""
+    folder = imports.modules()[name].parent
+    own = [path for path in imports.modules().values() if path.parent == folder]
+    return str(len(own)) if is_folder(name) else ""
 
 
 def _count(name: str) -> str:

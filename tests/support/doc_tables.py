@@ -65,6 +65,7 @@ def reasons() -> set[str]:
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "architecture.md": {"tree": architecture.tree, "steps": event_steps.table},
+    "modules.md": {"modules": architecture.every_module},
     "configuration.md": {"settings": settings},
     "observability.md": {"metrics": metrics},
 }
