@@ -22,7 +22,7 @@ from miros_mesh.text import printable
 FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 128 + signal.SIGPIPE
 # In the order of the help: what a newcomer tries first stands first.
 COMMANDS = (demo, keygen, check, discover, snoop, top, sequence)
-# No room, no quota, and the largest file that there may be: the user's to repair, without a
+# No room, no quota, and the largest file that there may be: for the user to put right, without a
 # traceback.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -19,7 +19,7 @@ from miros_mesh.errors import ConfigError, LogFileError
 from miros_mesh.observe.logs.ecs import DATASET
 from miros_mesh.observe.logs.ecs_lines import SNOOP_ATTRIBUTE, exception_processors, formatter
 from miros_mesh.observe.logs.files import LineStream, RotatingFile, WatchedFile
-from miros_mesh.observe.logs.queue import QueuedHandler
+from miros_mesh.observe.logs.queue import QueuedHandler, Sink
 from miros_mesh.text import printable
 from miros_mesh.wire.envelope import SnoopRecord
 
@@ -79,9 +79,7 @@ def json_handler(
         LogFileError: the file cannot be opened.
         ConfigError: rotation of what is no file, or that would keep nothing; `keep` without it.
     """
-    handler = QueuedHandler(_inner(target, rotate_bytes, keep))
-    # The formatter is the queue's own, and not of the handler inside, which only writes finished
-    # lines.
+    handler = QueuedHandler(_sink(target, rotate_bytes, keep))
     handler.setFormatter(formatter(service))
     return handler
 
@@ -102,9 +100,7 @@ def log_snoop(record: SnoopRecord) -> None:
         )
 
 
-def _inner(
-    target: TextIO | Path | str | None, rotate_bytes: int, keep: int | None
-) -> logging.Handler:
+def _sink(target: TextIO | Path | str | None, rotate_bytes: int, keep: int | None) -> Sink:
     is_file = isinstance(target, Path | str)
     if problems := tuple(_problems(rotate_bytes, keep, is_file=is_file)):
         raise ConfigError(problems)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import select
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol, TextIO
 
 from miros_mesh.observe.logs.redaction import redact, text_of
 from miros_mesh.threads import OwnedThread
@@ -23,6 +24,24 @@ THREAD_NAME: Final = "mesh-log"
 Say = Callable[[str], None]
 
 
+class Sink(Protocol):
+    """Takes finished lines, from one thread at a time.
+
+    It is no handler of `logging`: that would flush and close it at the end of a program, and wait
+    for ever for one that is stuck.
+    """
+
+    @property
+    def place(self) -> str:
+        """Where it writes, as words that follow "the log"."""
+
+    def write(self, line: str) -> None:
+        """Write the line; raise what prevents it."""
+
+    def close(self) -> None:
+        """Let go of what it holds open."""
+
+
 class QueuedHandler(logging.Handler):
     """Formats a record on the thread that logs it; a thread of its own writes the line.
 
@@ -31,13 +50,13 @@ class QueuedHandler(logging.Handler):
     written is said on standard error, once.
 
     It has no lock of its own: `logging` calls `emit` under the handler's, and the queue has its
-    own. `_dropped` changes under the first alone; `_failed`, `_told` and `_broken` on the writing
-    thread alone.
+    own. `_dropped` changes under the first alone; `_failed`, `_reported` and `_broken` on the
+    writing thread alone.
     """
 
-    def __init__(self, inner: logging.Handler, *, capacity: int = LINES, say: Say | None = None):
+    def __init__(self, sink: Sink, *, capacity: int = LINES, say: Say | None = None):
         super().__init__()
-        self._inner = inner
+        self._sink = sink
         self._capacity = capacity
         self._say = say or _to_stderr
         # Whether `close` was called; a second call does nothing.
@@ -67,8 +86,8 @@ class QueuedHandler(logging.Handler):
         try:
             self._lines.put_nowait(line)
         except queue.Full:
-            # Not said here: it could only be logged, and the log is what is full. `_tell` says it
-            # later.
+            # Not said here: it could only be logged, and the log is what is full. `_report_lost`
+            # says it later.
             self._dropped += 1
 
     def flush(self) -> None:
@@ -94,21 +113,21 @@ class QueuedHandler(logging.Handler):
             with suppress(queue.Full):
                 self._lines.put(None, timeout=limit_s)
             if self._thread.join(end - time.monotonic()):
-                # Only when the thread has ended: it may be inside the handler, and hold its lock.
-                self._inner.close()
+                # Only when the thread has ended: it may be inside the sink.
+                self._sink.close()
             else:
                 self._say(f"{self._place} is stuck: {self._lines.qsize()} records were not written")
         super().close()
 
     @property
     def _place(self) -> str:
-        return f"the log {getattr(self._inner, 'baseFilename', 'to a stream')}"
+        return f"the log {self._sink.place}"
 
     def _begin(self) -> None:
         # Whose thread and queue these are. A fork leaves both to the parent.
         self._process = os.getpid()
         self._lines: queue.Queue[str | None] = queue.Queue(self._capacity)
-        self._dropped = self._failed = self._told = 0
+        self._dropped = self._failed = self._reported = 0
         self._broken = self._stuck = False
         self._thread = OwnedThread(THREAD_NAME, self._run)
         self._thread.start()
@@ -123,7 +142,7 @@ class QueuedHandler(logging.Handler):
 
     def _write(self, line: str) -> None:
         try:
-            self._put(line)
+            self._sink.write(line)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a log ends no program
             # The line is not tried again: those behind it would wait for the disk.
             self._failed += 1
@@ -132,19 +151,16 @@ class QueuedHandler(logging.Handler):
                 self._say(f"{self._place} cannot be written: {redact(str(error))}; said once")
         else:
             self._broken = False
-            self._tell()
+            self._report_lost()
 
-    def _tell(self) -> None:
+    def _report_lost(self) -> None:
         # `_dropped` may grow meanwhile; what is not counted now is said with the next line.
         lost = self._dropped + self._failed
-        if lost > self._told:
+        if lost > self._reported:
             with suppress(Exception):
-                self._put(self.format(_complaint(lost - self._told)))
-                # Behind `_put`: where that raises, the loss is said another time.
-                self._told = lost
-
-    def _put(self, line: str) -> None:
-        self._inner.handle(_record(logging.INFO, line))
+                self._sink.write(self.format(_complaint(lost - self._reported)))
+                # Behind `write`: where that raises, the loss is said another time.
+                self._reported = lost
 
 
 def _record(level: int, text: str, *arguments: object) -> logging.LogRecord:
@@ -167,4 +183,14 @@ def _unformatted(record: logging.LogRecord, error: Exception) -> logging.LogReco
 def _to_stderr(text: str) -> None:
     # Standard error may be a broken pipe, closed, or None (a service without a console).
     with suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"miros_mesh: {text}\n")
+        if _takes_text(sys.stderr):
+            sys.stderr.write(f"miros_mesh: {text}\n")
+
+
+def _takes_text(stream: TextIO) -> bool:
+    """Tell whether a short text is taken at once; a full pipe would keep the writer waiting."""
+    try:
+        return bool(select.select([], [stream], [], 0)[1])
+    except (OSError, ValueError):
+        # It has no file descriptor, as a stream in memory, or one that `select` cannot ask.
+        return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import gzip
 import io
 import json
 import logging
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from miros_mesh.observe.logs.configure import json_handler
-from miros_mesh.observe.logs.files import WholeLines
+from miros_mesh.observe.logs.files import LineStream, WholeLines
 from miros_mesh.observe.logs.queue import QueuedHandler
 
 Attach = Callable[[QueuedHandler], logging.Logger]
@@ -61,18 +63,44 @@ def test_a_file_rotates_itself_and_keeps_whole_lines(tmp_path: Path, attach: Att
 
 
 def test_a_line_of_which_the_disk_took_a_part_is_finished_first(tmp_path: Path) -> None:
-    file = WholeLines(str(tmp_path / "log"))
+    file = WholeLines(io.FileIO(tmp_path / "log", "a"))
     disk = file._file = _SmallDisk(file._file, room=7)  # type: ignore[assignment]
 
-    file.write("first\n")
-    file.write("second\n")
+    file.write(b"first\n")
+    file.write(b"second\n")
     with pytest.raises(OSError, match="No space"):
-        file.write("lost\n")
+        file.write(b"lost\n")
     disk.room = 100
-    file.write("third\n")
+    file.write(b"third\n")
     file.close()
 
     assert (tmp_path / "log").read_text() == "first\nsecond\nthird\n"
+
+
+def test_a_line_stands_behind_what_the_application_has_printed(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with path.open("w", encoding="latin-1") as stream:
+        stream.write("printed\n")
+        LineStream(stream).write("fäll")
+        assert path.read_bytes() == b"printed\nf\xe4ll\n"
+
+
+def test_a_stream_that_compresses_has_the_lines_compressed(tmp_path: Path) -> None:
+    path = tmp_path / "out.gz"
+    with gzip.open(path, "wt") as stream:
+        LineStream(stream).write("line")  # type: ignore[arg-type]
+    assert gzip.decompress(path.read_bytes()) == b"line\n"
+
+
+def test_a_full_pipe_that_does_not_block_refuses_a_line() -> None:
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, PAGE)
+    os.set_blocking(write_end, False)
+    with os.fdopen(read_end, "rb"), os.fdopen(write_end, "w") as stream:
+        lines = LineStream(stream)
+        lines.write("x" * PAGE)
+        with pytest.raises(BlockingIOError):
+            lines.write("lost")
 
 
 class _SmallDisk:

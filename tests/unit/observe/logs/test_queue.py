@@ -124,6 +124,36 @@ def test_a_stuck_log_does_not_keep_a_program_from_its_end(
     terminal.moving.set()
 
 
+FLOOD = """
+import logging, sys
+from miros_mesh.observe.logs import configure_json
+configure_json(sys.argv[1] if sys.argv[1:] else None)
+for number in range(20):
+    logging.info("x" * 1000)
+"""
+
+
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_program_whose_log_is_a_full_pipe_ends(tmp_path: Path, is_file: bool) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    # For both ends, so that opening it waits for neither.
+    end = os.open(pipe, os.O_RDWR)
+    fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, PAGE)
+    try:
+        command = [sys.executable, "-c", FLOOD, *([str(pipe)] if is_file else [])]
+        done = subprocess.run(
+            command,
+            stderr=subprocess.PIPE if is_file else end,
+            timeout=log_queue.LIMIT_S + 30,
+            check=True,
+        )
+    finally:
+        os.close(end)
+    if is_file:
+        assert b"is stuck" in done.stderr
+
+
 def test_a_program_that_ends_has_written_everything(tmp_path: Path) -> None:
     program = """
 import logging, sys
