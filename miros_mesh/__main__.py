@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
-from miros_mesh.cli import check, demo, discover, keygen, sequence, snoop, top
+from miros_mesh.cli import check, discover, keygen, sequence, snoop, top
+from miros_mesh.cli.demo import command as demo
 from miros_mesh.errors import MeshError
 from miros_mesh.observe.version import version
 from miros_mesh.text import printable

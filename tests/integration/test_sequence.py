@@ -17,7 +17,7 @@ import pytest
 from miros import Event, return_status, signals, spy_on
 
 from miros_mesh import NetworkedActiveObject
-from miros_mesh.cli import demo
+from miros_mesh.cli.demo import command as demo
 from miros_mesh.observe.sequence.lines import read
 from support import sequence_diagrams
 from support.charts_at_work import State

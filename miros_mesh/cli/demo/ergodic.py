@@ -13,7 +13,7 @@ from typing import Any
 from miros import Event, return_status, signals, spy_on
 
 from miros_mesh.charts.networked import NetworkedActiveObject, NetworkedFactory
-from miros_mesh.cli.ledger import Ledger
+from miros_mesh.cli.demo.ledger import Ledger
 
 Chart = Any
 Handler = Callable[[Chart, Event], Any]

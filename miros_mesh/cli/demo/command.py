@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from miros_mesh.cli.ergodic import ErgodicActiveObject, ErgodicFactory
-from miros_mesh.cli.ledger import Account, Ledger, table
+from miros_mesh.cli.demo.ergodic import ErgodicActiveObject, ErgodicFactory
+from miros_mesh.cli.demo.ledger import Account, Ledger, table
+from miros_mesh.cli.demo.player import Player, PlayerError
 from miros_mesh.cli.options import LONGEST_RUN_S, Commands, add_broker, seconds_up_to, wants_color
-from miros_mesh.cli.player import Player, PlayerError
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import TraceError
 from miros_mesh.observe.sequence.diagram import diagram

@@ -12,7 +12,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Protocol, TypeVar
 
-from miros_mesh.cli.ledger import Ledger
+from miros_mesh.cli.demo.ledger import Ledger
 from miros_mesh.errors import MeshError
 
 # Starting an interpreter on a busy machine takes seconds; a broker that does not answer, longer.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from miros_mesh.cli.ledger import Account, Ledger, table
+from miros_mesh.cli.demo.ledger import Account, Ledger, table
 
 
 def test_an_event_is_entered_by_both_sides() -> None:
