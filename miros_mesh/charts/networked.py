@@ -384,8 +384,12 @@ def _refuse_uncallable(**callbacks: object) -> None:
 
 
 def _checked(name: str) -> str:
-    if not name.isprintable() or len(name.encode()) > LONGEST_NAME_BYTES:
-        problem = f"a chart's name must be printable text of at most {LONGEST_NAME_BYTES} bytes"
+    problem, size = "", len(name.encode(errors="replace"))
+    if not name.isprintable():
+        problem = f"the chart's name {name[:40]!r} holds what cannot be printed; use plain text"
+    elif size > LONGEST_NAME_BYTES:
+        problem = f"the chart's name has {size} bytes; {LONGEST_NAME_BYTES} are the most"
+    if problem:
         raise ConfigError((problem,))
     return name
 

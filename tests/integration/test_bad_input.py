@@ -213,10 +213,18 @@ def test_every_wrong_setting_is_told_in_one_error() -> None:
         assert setting in message
 
 
-@pytest.mark.parametrize("name", ["\x1b[2Jevil", "two\nlines", "n" * 151])
-def test_a_name_that_no_queue_and_no_terminal_could_bear_is_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("\x1b[2Jevil", r"'\x1b[2Jevil' holds what cannot be printed"),
+        ("two\nlines", r"'two\nlines' holds what cannot be printed"),
+        ("n" * 151, "has 151 bytes; 140 are the most"),
+    ],
+)
+def test_a_name_that_no_queue_and_no_terminal_could_bear_is_refused(name: str, why: str) -> None:
     message = refused(ConfigError, lambda: NetworkedActiveObject(name, config=MeshConfig()))
-    assert "a chart's name must be printable" in message
+    assert f"the chart's name {why}" in message
+    assert "\x1b" not in message
 
 
 @pytest.mark.parametrize("kind", [NetworkedActiveObject, NetworkedFactory])
