@@ -150,8 +150,9 @@ def _heard(seconds: float, broker: str | None) -> list[SnoopRecord]:
     watch = monitor.watch()
     with monitor:
         watch.limit(seconds)
-        _say(f"watching the mesh for {seconds:g} s")
         try:
+            # Inside too: a user may be quick with Ctrl-C.
+            _say(f"watching the mesh for {seconds:g} s")
             records.extend(_until(time.monotonic() + seconds, watch))
         # Inside the `with`: what came so far is drawn.
         except KeyboardInterrupt:
