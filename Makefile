@@ -20,7 +20,7 @@ export MIROS_MESH_LAN := off
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format types docs bench chaos coverage wheel programs \
+.PHONY: help venv demo test lint format types docs bench chaos coverage drawings wheel programs \
   rabbitmq iproute2 rsyslog prometheus python clean
 
 help:  ## show this list
@@ -57,11 +57,15 @@ types: $(VENV)/.dev  ## check the types
 docs: $(VENV)/.dev  ## build the documentation into .build/site
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
-bench: $(VENV)/.dev rabbitmq iproute2  ## measure throughput and latency; ARGS=discovery: how soon brokers are found
+bench: $(VENV)/.dev rabbitmq iproute2  ## measure throughput and latency; ARGS=discovery, ARGS=charts: other figures
 	$(VENV)/bin/python bench $(ARGS)
 
 chaos: $(VENV)/.dev rabbitmq iproute2  ## put random faults on two meshes; ARGS="--seconds 60 --seed 7"
 	PYTHONPATH=tests $(VENV)/bin/python -m chaos $(ARGS)
+
+drawings: $(VENV)/.dev  ## make anew the tables, diagrams and pictures that are made from the code
+	for each in doc_tables discovery_diagrams sequence_diagrams; do \
+	  PYTHONPATH=tests $(VENV)/bin/python -m support.$$each || exit 1; done
 
 wheel: $(WHEELS)/.built  ## build the wheel into .build/wheel
 

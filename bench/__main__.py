@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import crowd
 import discovery
 import report
 import snoop
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == [discovery.COMMAND]:
             return discovery.main(arguments[1:])
+        if arguments[:1] == [crowd.COMMAND]:
+            return crowd.main(arguments[1:])
         options = _parser().parse_args(arguments)
         with ExitStack() as stack:
             return _compare(stack, options, Sizes(options.events, options.samples))

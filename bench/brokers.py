@@ -13,7 +13,7 @@ from pathlib import Path
 import kombu
 
 from miros_mesh import MeshConfig
-from miros_mesh.wire import generate_key
+from miros_mesh.wire.keyring import generate_key
 
 ROOT = Path(__file__).parents[1]
 # On the disk of the checkout, as a home folder is: a temporary folder may be in memory.
@@ -21,7 +21,7 @@ SCRATCH = ROOT / ".build"
 CONNECT_LIMIT_S = 5.0
 
 sys.path.append(str(ROOT / "tests"))
-from rabbitmq_server import RabbitServer, RabbitServerError, find_programs  # noqa: E402
+from support.rabbitmq_server import RabbitServer, RabbitServerError, find_programs  # noqa: E402
 
 
 class BrokerError(Exception):

@@ -20,10 +20,10 @@ from measure import MeasureError
 
 # The folder of the tests is on the path since `brokers` is imported.
 # isort: split
-import namespaces
 from lan.hosts import HOME_24, SITE_22, A, B, C, Lan, Node, Street
-from rabbitmq_server import find_programs
-from waiting import wait_until
+from support import namespaces
+from support.rabbitmq_server import find_programs
+from support.waiting import wait_until
 
 COMMAND = "discovery"
 NEWCOMER = Path(__file__).with_name("newcomer.py")

@@ -71,15 +71,15 @@ class Child:
             self._process.join()
         self._connection.close()
 
-    def tell(self, task: Task) -> None:
+    def tell(self, task: object) -> None:
         """Give it something to do."""
         self._connection.send(task)
 
-    def answer(self) -> Any:
+    def answer(self, limit_s: float = ANSWER_LIMIT_S) -> Any:
         """What it says next."""
         try:
-            if not self._connection.poll(ANSWER_LIMIT_S):
-                raise MeasureError(f"{self._name} did not answer within {ANSWER_LIMIT_S:g} s")
+            if not self._connection.poll(limit_s):
+                raise MeasureError(f"{self._name} did not answer within {limit_s:g} s")
             answer = self._connection.recv()
         except EOFError:
             raise MeasureError(f"the process of {self._name} died") from None

@@ -15,7 +15,7 @@ from miros import Event
 from chart import silent
 from measure import Child
 from miros_mesh import MeshConfig, NetworkedActiveObject
-from miros_mesh.observe.metrics import MetricsObserver
+from miros_mesh.observe.metrics.observer import MetricsObserver
 from miros_mesh.observe.server import start_metrics_server
 
 HOST = "127.0.0.1"

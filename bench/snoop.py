@@ -133,7 +133,7 @@ def _follow(config: MeshConfig) -> Iterator[Followed]:
         child.answer()
         for rate in RATES:
             watch = monitor.watch(limit_s=_LIMIT_S)
-            child.tell(rate)  # type: ignore[arg-type]
+            child.tell(rate)
             seen, missing, delays = 0, 0, list[float]()
             for item in watch:
                 if isinstance(item, SnoopGap):

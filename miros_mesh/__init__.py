@@ -3,23 +3,18 @@
 import logging
 
 from miros_mesh.address import BrokerAddress
-from miros_mesh.charts import DEFAULT_ROUTING_KEY, NetworkedActiveObject, NetworkedFactory
-from miros_mesh.config import MeshConfig, PayloadSerializer
+from miros_mesh.charts.networked import DEFAULT_ROUTING_KEY, NetworkedActiveObject, NetworkedFactory
+from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import ConfigError, LinkError, MeshError
 from miros_mesh.health import Health
-from miros_mesh.observe.monitor import SnoopMonitor
-from miros_mesh.observe.watch import SnoopGap
+from miros_mesh.observe.snoop.monitor import SnoopMonitor
+from miros_mesh.observe.snoop.watch import SnoopGap
 from miros_mesh.observer import Observer
 from miros_mesh.report import StopReport
-from miros_mesh.signals import (
-    OUTBOX_OVERFLOW,
-    PEER_DOWN,
-    PEER_UP,
-    OutboxOverflow,
-    PeerChange,
-)
+from miros_mesh.signals import OUTBOX_OVERFLOW, PEER_DOWN, PEER_UP, OutboxOverflow, PeerChange
 from miros_mesh.sigterm import stop_on_sigterm
-from miros_mesh.wire import SnoopRecord
+from miros_mesh.wire.envelope import SnoopRecord
+from miros_mesh.wire.serializer import PayloadSerializer
 
 __all__ = [
     # charts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Literal, cast, get_args
 from urllib.parse import quote, unquote
 
@@ -13,6 +14,7 @@ from miros_mesh.errors import AddressError, RoutingKeyError
 Scheme = Literal["amqp", "amqps"]
 
 DEFAULT_PORTS: Final[dict[Scheme, int]] = {"amqp": 5672, "amqps": 5671}
+# What AMQP calls a short string: routing keys, and names of queues, exchanges, virtual hosts.
 SHORT_STRING_BYTES: Final = 255
 LARGEST_PORT: Final = 65_535
 
@@ -24,10 +26,15 @@ _URL: Final = re.compile(
     r"(?::(?P<port>[^/?#]*))?"
     r"(?:/(?P<virtual_host>[^?#@]*))?"
 )
+# Wider than DNS: `_` and letters beyond ASCII pass, and the resolver decides.
 _HOST_NAME: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
+# With a zone, as in fe80::1%eth0; whether the digits make an address the resolver decides.
 _IPV6: Final = re.compile(r"(?=.*:.*:)[0-9a-fA-F:.]+(%[\w.-]+)?")
+# unquote leaves such a one as it is, and a password would be another one than was meant.
 _STRAY_PERCENT: Final = re.compile(r"%(?![0-9a-fA-F]{2})")
 _WHITE_OR_CONTROL: Final = re.compile(r"[\s\x00-\x1f\x7f]")
+# No name of DNS is longer (RFC 1035).
+_LONGEST_HOST: Final = 255
 _SHAPE: Final = "amqp://user:password@host:5672/virtual_host"
 
 
@@ -43,6 +50,7 @@ class BrokerAddress:
     password: str = field(default="guest", repr=False)
 
     def __post_init__(self) -> None:
+        # Upper case makes no other host, and equal addresses share connections.
         object.__setattr__(self, "host", self.host.lower())
         problem = next(_address_problems(self), None)
         if problem:
@@ -51,11 +59,13 @@ class BrokerAddress:
     @classmethod
     def parse(cls, url: str) -> BrokerAddress:
         """Read an AMQP URL; what it leaves out is as RabbitMQ's defaults (guest, `/`, 5672)."""
+        # The first problem is the cause, the others mostly follow from it.
         problem = _type_problem(url) or next(_url_problems(url), None)
         if problem:
             raise AddressError(f"the broker URL {problem}")
         parts = cast(re.Match[str], _URL.fullmatch(url))
         scheme = cast(Scheme, parts["scheme"].lower())
+        # Both or none: `_url_problems` has refused a user without a password.
         signed_in = parts["user"] is not None
         return cls(
             scheme=scheme,
@@ -69,6 +79,7 @@ class BrokerAddress:
     @property
     def redacted(self) -> str:
         """The address as a URL with its user and without its password."""
+        # In a URL the % before a zone is written %25 (RFC 6874).
         host = f"[{self.host.replace('%', '%25')}]" if ":" in self.host else self.host
         user, virtual_host = quote(self.user, safe=""), quote(self.virtual_host)
         return f"{self.scheme}://{user}@{host}:{self.port}/{virtual_host}"
@@ -80,8 +91,52 @@ class BrokerAddress:
         return f"BrokerAddress({self.redacted})"
 
 
+@dataclass(frozen=True, order=True)
+class Endpoint:
+    """A host, by name or address, and the port at which its broker listens."""
+
+    host: str
+    port: int
+
+    def __post_init__(self) -> None:
+        # The rules for hosts and ports are those of every other broker address. The length is
+        # checked here, since hosts also come from other nodes, which may write what they like.
+        if len(self.host) > _LONGEST_HOST:
+            raise AddressError(f"a host has at most {_LONGEST_HOST} characters")
+        object.__setattr__(self, "host", BrokerAddress("amqp", self.host, self.port).host)
+
+    @classmethod
+    def parse(cls, text: object, default_port: int) -> Endpoint:
+        """Read `host`, `host:port`, `fd00::1` or `[fd00::1]:port`; raises `AddressError`."""
+        if not isinstance(text, str):
+            raise AddressError(f"a host is a text, not {type(text).__name__}")
+        host, port = _host_and_port(text.strip())
+        if port and not (port.isascii() and port.isdigit() and is_port(int(port))):
+            # Not quoted: what stands there may be a URL with a password.
+            raise AddressError("a host has a port that is no number from 1 to 65535")
+        return cls(host, int(port) if port else default_port)
+
+    @property
+    def ip(self) -> IPv4Address | IPv6Address | None:
+        """The host as an address; None for a name."""
+        try:
+            return ip_address(self.host)
+        except ValueError:
+            return None
+
+    @property
+    def url(self) -> str:
+        """The endpoint as an AMQP URL without user and password."""
+        return f"amqp://{self}"
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
 def is_port(port: object) -> bool:
     """Whether `port` is a whole number that TCP has."""
+    # `type`, since True is an int, too.
     return type(port) is int and 1 <= port <= LARGEST_PORT
 
 
@@ -97,6 +152,7 @@ def _url_problems(url: str) -> Iterator[str]:
         yield f"begins with neither amqp:// nor amqps://; it looks like {_SHAPE}"
     if _STRAY_PERCENT.search(url):
         yield "holds a '%' without two hexadecimal digits after it; write a plain '%' as %25"
+    # What unquote puts in place of bytes that are not UTF-8.
     if "\ufffd" in unquote(url):
         yield "has percent-encoded bytes that are not UTF-8"
     parts = _URL.fullmatch(url)
@@ -127,6 +183,17 @@ def _address_problems(address: BrokerAddress) -> Iterator[str]:
         yield "a broker address needs a user"
 
 
+def _host_and_port(text: str) -> tuple[str, str]:
+    if text.startswith("["):
+        host, closed, port = text[1:].partition("]")
+        return (host if closed else ""), port.removeprefix(":")
+    # More than one colon without brackets is a bare IPv6 address; a port cannot be told from it.
+    if text.count(":") == 1:
+        host, _, port = text.partition(":")
+        return host, port
+    return text, ""
+
+
 def validate_routing_key(key: str) -> str:
     """Return `key` if a message can travel under it, else raise `RoutingKeyError`."""
     _refuse_what_amqp_refuses("routing key", key)
@@ -141,6 +208,7 @@ def validate_routing_key(key: str) -> str:
 def validate_routing_pattern(pattern: str) -> str:
     """Return `pattern` if a queue can be bound with it, else raise `RoutingKeyError`."""
     _refuse_what_amqp_refuses("routing pattern", pattern)
+    # RabbitMQ takes such a word literally, and `validate_routing_key` refuses it in every key.
     for word in pattern.split("."):
         if len(word) > 1 and ("*" in word or "#" in word):
             raise RoutingKeyError(
@@ -184,11 +252,16 @@ def _words(text: str) -> list[str]:
 
 
 def _words_match(pattern: list[str], words: list[str]) -> bool:
-    """Let each `#` take as little as it can, and only the last one met take more on a mismatch."""
-    at, read = 0, 0
-    after_hash, retry_from = -1, 0
+    """Match word by word; at a mismatch go back to the last `#` and let that take one word more.
+
+    Each `#` begins with no word. An earlier one than the last need not be tried again: what it
+    could take, the last one can take as well. So the time is bounded by the product of the lengths.
+    """
+    at, read = 0, 0  # the next word of the pattern, and of the key
+    after_hash, retry_from = -1, 0  # the same two for going back; -1 before the first `#`
     while read < len(words):
         wanted = pattern[at] if at < len(pattern) else None
+        # It takes nothing at first; from here on a mismatch has a place to go back to.
         if wanted == "#":
             at += 1
             after_hash, retry_from = at, read

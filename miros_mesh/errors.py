@@ -1,7 +1,7 @@
 """Every error of the library: one tree under `MeshError`.
 
-`retryable` is a property of the class: whether the same call may succeed later without anybody
-changing a setting. Retry policies read nothing else.
+`retryable` is a property of the class: whether the same call may succeed later with the
+same settings. Retry policies read nothing else.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import ClassVar
 class MeshError(Exception):
     """The root of every error that miros_mesh raises on purpose."""
 
+    # Read by `link.retry` and the subscriber. A program that tries again may read it, too.
     retryable: ClassVar[bool] = False
 
 
@@ -29,13 +30,15 @@ class ConfigError(MeshError, ValueError):
         return f"{len(self.problems)} {noun} attention:\n{lines}"
 
 
+# Said by a monitor to who calls it, so without the heading about settings.
 class SelectionError(ConfigError):
-    """What a monitor is to show can never come: arguments of a call, and no settings."""
+    """Arguments of a monitor that select nothing: what it is to show can never come."""
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
 
 
+# Where Python has an error of its own for the case, ours is one of those as well.
 class AddressError(MeshError, ValueError):
     """A broker URL that cannot be understood. The message never holds its password."""
 
@@ -72,6 +75,7 @@ class TraceError(MeshError, ValueError):
     """A trace that no sequence diagram can be drawn of; the message says what it lacks."""
 
 
+# Raised where a frame is opened; `Network.open` counts it and rejects the delivery.
 class FrameError(MeshError):
     """A received frame that is refused; `reason` is one of few words, fit for a metric label."""
 
@@ -108,6 +112,8 @@ class OversizeFrameError(FrameError):
     reason = "oversize"
 
 
+# Most are made of foreign errors, in `link.translation`. `reason` is a label of metrics and log
+# lines, so changing one breaks dashboards.
 class LinkError(MeshError):
     """A broker could not be used. The message names its address without credentials.
 
@@ -118,20 +124,20 @@ class LinkError(MeshError):
 
 
 class BrokerUnreachableError(LinkError):
-    """Nobody answers at the broker's address, or not in time."""
+    """No answer comes from the broker's address, or none in time."""
 
     reason = "unreachable"
     retryable = True
 
 
 class NotAmqpError(BrokerUnreachableError):
-    """Somebody answers at the broker's address, and does not speak AMQP."""
+    """What answers at the broker's address does not speak AMQP."""
 
     reason = "not_amqp"
 
 
 class ConnectionLostError(LinkError):
-    """An established connection broke."""
+    """An established connection broke; the link connects anew by itself."""
 
     reason = "connection_lost"
     retryable = True
@@ -148,6 +154,7 @@ class NodeNameTakenError(LinkError):
     """Another live process has the node name; one that was killed may hold it a moment longer."""
 
     reason = "name_taken"
+    # The broker frees the name of a process that was killed after about two heartbeats.
     retryable = True
 
 
@@ -167,6 +174,7 @@ class NoMeshError(LinkError):
     """The broker takes our credentials, and no node of a mesh has been there."""
 
     reason = "no_mesh"
+    # A node may come there at any time.
     retryable = True
 
 
@@ -182,6 +190,13 @@ class BrokerConflictError(LinkError):
     reason = "conflict"
 
 
+class ChannelLimitError(LinkError):
+    """The broker allows no more channels on the connection that consumes: one for each queue."""
+
+    # Not retryable: the queues that the node has keep their channels.
+    reason = "channel_limit"
+
+
 class PermissionDeniedError(LinkError):
     """The user may not configure, write or read what the mesh needs."""
 
@@ -194,8 +209,9 @@ class TlsError(LinkError):
     reason = "tls"
 
 
+# Apart from other failures of TLS, since the remedy is another: trust, or the name of the host.
 class CertificateError(TlsError):
-    """Nobody whom we trust vouches for the broker's certificate, or it is for another host."""
+    """The broker's certificate has no issuer that is trusted here, or is for another host."""
 
     reason = "certificate"
 
@@ -206,8 +222,9 @@ class EmbeddedStoreError(LinkError):
     reason = "store"
 
 
+# Faults of the program's order of calls.
 class LifecycleError(MeshError, RuntimeError):
-    """A call at a moment of a chart's or node's life when it makes no sense."""
+    """A call that is not possible at this moment of a chart's or a node's life."""
 
 
 class NotStartedError(LifecycleError):
@@ -215,11 +232,11 @@ class NotStartedError(LifecycleError):
 
 
 class AlreadyStartedError(LifecycleError):
-    """`start_at` for the second time."""
+    """`start_at` on a chart that was started before."""
 
 
 class StoppedError(LifecycleError):
-    """Use after `stop`."""
+    """A call on a chart or a node that has stopped; make a new one."""
 
 
 class ForkedError(LifecycleError):
@@ -243,7 +260,7 @@ class ListenError(MeshError):
 
 
 class PortInUseError(ListenError):
-    """Somebody listens on the port already."""
+    """Another socket listens on the port already."""
 
 
 class MissingExtraError(MeshError, ImportError):

@@ -1,4 +1,8 @@
-"""Calls that nobody can end, such as the system's look-up of a name: waited for within a limit."""
+"""Calls that cannot be cancelled, such as the system's look-up of a name, with a limit to waiting.
+
+Each runs on a daemon thread of its own. After the limit its caller goes on, and the thread ends
+whenever the system answers.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,14 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
+# Threads of one owner: a resolver that hangs may hold each of them for minutes.
 MOST_AT_ONCE: Final = 64
-# Whoever asks for more at a time leaves room for others.
+# Half of it: one long list of hosts leaves threads for the other callers of a node.
 MOST_OF_ONE: Final = 32
 
 
 class Lookups:
-    """What one owner waits for. `stop` ends every wait; a call that hangs ends when it likes.
+    """The look-ups of one owner. `stop` ends every wait; a call that hangs outlives it.
 
     The same key is asked for once at a time, so that a dead resolver holds no more threads than
     there are names, and never more than `MOST_AT_ONCE`.
@@ -25,11 +30,17 @@ class Lookups:
     def __init__(self, name: str) -> None:
         self._name = name
         self._under_way: dict[str, Future[Any]] = {}
+        # A future and no event, so that one `wait` hears of it and of the answers.
         self._stopped: Future[None] = Future()
+        # Guards `_under_way` and the one change of `_stopped`. Never held during a call.
         self._lock = threading.Lock()
 
     def result(self, key: str, call: Callable[[], T], timeout_s: float) -> T:
-        """What the call returns or raises; `TimeoutError` when it takes longer, or after `stop`."""
+        """Return what the call returns, or raise what it raises.
+
+        Raises `TimeoutError` when it takes longer than `timeout_s`, after `stop`, or when no thread
+        can be started for it.
+        """
         (outcome,) = self.results({key: call}, timeout_s).values()
         if isinstance(outcome, Exception):
             raise outcome
@@ -38,17 +49,19 @@ class Lookups:
     def results(
         self, calls: Mapping[str, Callable[[], T]], timeout_s: float
     ) -> dict[str, T | Exception]:
-        """The same for several calls side by side, all within `timeout_s`; raises nothing."""
+        """Run several calls side by side, all within `timeout_s`; return errors and raise none."""
         until = monotonic() + timeout_s
         waiting = dict(calls)
         begun: dict[str, Future[Any]] = {}
         pending: set[Future[Any]] = set()
         while waiting or pending:
+            # Refilled as answers come, so that a long list is asked for in full within the time.
             while waiting and len(pending) < MOST_OF_ONE:
                 key = next(iter(waiting))
                 begun[key] = self._begin(key, waiting.pop(key))
                 pending.add(begun[key])
             left = until - monotonic()
+            # What is under way goes on: the next call for the same key takes its answer.
             if self._stopped.done() or left <= 0:
                 break
             done, _ = wait({*pending, self._stopped}, left, FIRST_COMPLETED)
@@ -56,7 +69,7 @@ class Lookups:
         return {key: _outcome(begun.get(key), key, timeout_s) for key in calls}
 
     def stop(self) -> None:
-        """End every wait, and let none begin; from any thread, as often as you like."""
+        """End every wait with a `TimeoutError`, and refuse new ones; repeatable."""
         with self._lock:
             if not self._stopped.done():
                 self._stopped.set_result(None)
@@ -73,17 +86,27 @@ class Lookups:
                         TimeoutError(f"{key} is not looked up: {MOST_AT_ONCE} others wait")
                     )
                 else:
-                    self._under_way[key] = future
-                    run = threading.Thread(
-                        target=self._run, args=(key, call, future), name=self._name, daemon=True
-                    )
-                    run.start()
+                    self._start(key, call, future)
             return future
+
+    def _start(self, key: str, call: Callable[[], Any], future: Future[Any]) -> None:
+        run = threading.Thread(
+            target=self._run, args=(key, call, future), name=self._name, daemon=True
+        )
+        try:
+            run.start()
+        except RuntimeError as error:
+            # The process may have no thread more: later calls for the key must try again.
+            future.set_exception(TimeoutError(f"{key} is not looked up: {error}"))
+        else:
+            # In time, since the thread needs the lock to take it out again.
+            self._under_way[key] = future
 
     def _run(self, key: str, call: Callable[[], Any], future: Future[Any]) -> None:
         try:
             outcome = call()
-        except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            # Out of the table first: a call from now on asks anew and gets no answer of before.
             self._end(key)
             future.set_exception(error)
         else:

@@ -2,7 +2,7 @@
 
 Hooks are called from worker threads and from charts' threads. A hook must return quickly and must
 not raise; one that raises is logged once and its exception goes no further. A hook may transmit: it
-is not told again of what it causes itself, on its own thread; all other observers are.
+is not called again, on its own thread, for what it causes itself; all other observers are.
 """
 
 from __future__ import annotations
@@ -44,29 +44,30 @@ class Observer:
     def gap(self, *, network: str, sender: str, missing: int) -> None:
         """Sequence numbers are missing from one sender's stream, for good.
 
-        Whoever watches a snoop network is told at once of what did not come in its turn.
+        On the mesh this is called when repair has given them up; on a snoop network, which has no
+        repair, at the first later record.
         """
 
     def repaired(self, *, network: str, events: int) -> None:
-        """Missing events came after all, since their sender was asked for them."""
+        """Missing events came after all: their sender was asked for them."""
 
     def peer_up(self, *, peer: str) -> None:
         """A publisher is connected to a peer (its redacted address)."""
 
     def peer_down(self, *, peer: str, reason: str) -> None:
-        """A publisher lost its peer."""
+        """A publisher lost its peer; `reason` is `STOPPED` or that of a `LinkError`."""
 
     def blocked(self, *, peer: str) -> None:
-        """A peer takes nothing for now: it is short of memory or disk."""
+        """A peer reports a memory or disk alarm: events for it wait until `unblocked`."""
 
     def unblocked(self, *, peer: str) -> None:
-        """A blocked peer takes events again, or its connection is gone."""
+        """The alarm of a blocked peer has ended, or its connection is gone."""
 
     def subscribed(self, *, broker: str) -> None:
         """The node consumes from its home broker."""
 
     def unsubscribed(self, *, broker: str, reason: str) -> None:
-        """The node lost its home broker."""
+        """The node lost its home broker; `reason` is `STOPPED` or that of a `LinkError`."""
 
     def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
         """Discovery has looked at an address; `verdict` is one of few words."""
@@ -88,7 +89,7 @@ class Observer:
 
 
 class Span:
-    """One event on its way out of a chart or through one; this one follows nothing."""
+    """One event on its way out of a chart or through one. This base follows nothing."""
 
     context: str | None = None
     """What travels with the event: a W3C `traceparent`."""
@@ -100,7 +101,7 @@ class Span:
         size_bytes: int | None = None,
         error: BaseException | None = None,
     ) -> None:
-        """It is sent, or handled, or an error was in the way."""
+        """End the span: the event was sent or handled, or `error` prevented that."""
 
 
 NO_SPAN = Span()
@@ -145,27 +146,33 @@ class Observers(Observer):
                 setattr(self, hook, calls[0] if len(calls) == 1 else _all(calls))
 
 
+# Taken from the class, so that a new hook needs no second list.
 _HOOKS = tuple(name for name in vars(Observer) if not name.startswith("_"))
 
 
 def _overrides(observer: Observer, hook: str) -> bool:
+    # A hook may also be set on the instance; then it is a plain function without `__func__`.
     own = getattr(observer, hook)
     return getattr(own, "__func__", own) is not getattr(Observer, hook)
 
 
 def _guarded(observer: Observer, hook: str) -> Callable[..., None]:
     own = getattr(observer, hook)
+    # The threads that are in this hook now; each adds and removes itself only, so no lock.
     inside: set[int] = set()
+    # Several threads may set it: at worst an error is logged twice.
     failed = False
 
     def call(**facts: Any) -> None:
         nonlocal failed
         thread = threading.get_ident()
+        # Its `transmit` calls hooks again, on this thread: without this it would never end.
         if thread in inside:
             return
         inside.add(thread)
         try:
             own(**facts)
+        # A worker or a chart must not end because of what watches it.
         except Exception:
             if not failed:
                 failed = True

@@ -25,6 +25,7 @@ class StopReport:
     @property
     def all_confirmed(self) -> bool:
         """Whether every event was confirmed by every peer that it was for."""
+        # True as well when nothing was sent.
         return self.confirmed == self.sent
 
     def __add__(self, other: StopReport) -> StopReport:

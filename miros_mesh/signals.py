@@ -1,6 +1,6 @@
 """What the library itself posts into a program's charts: names of signals, and their payloads.
 
-They never travel: `transmit` refuses them, and so does the reception of another node.
+They never travel: `transmit` refuses them, and so does the intake of a chart that receives them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ PEER_DOWN: Final = "PEER_DOWN"
 OUTBOX_OVERFLOW: Final = "OUTBOX_OVERFLOW"
 """Events of this node will not reach a broker's charts; the payload is an `OutboxOverflow`."""
 
+# Entered into the signal table of miros before a chart starts, and reserved on the wire.
 PUBLIC_SIGNALS: Final = frozenset({PEER_UP, PEER_DOWN, OUTBOX_OVERFLOW})
 
 CONNECTED: Final = "connected"

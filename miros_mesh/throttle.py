@@ -1,4 +1,4 @@
-"""Saying a thing once in a while, and then how often it has happened."""
+"""Reports at intervals, each with the number of what has happened since the last one."""
 
 from __future__ import annotations
 
@@ -9,29 +9,32 @@ from collections.abc import Callable
 
 
 class Throttle:
-    """Counts what happens under each key, and lets it be told at intervals. Thread-safe.
+    """Counts what happens under each key, and says when to report it. Thread-safe.
 
-    What happens first is told at once. What comes too soon after it is kept for the next telling.
+    The first is reported at once; what follows within `every_s` waits for the next report.
     """
 
     def __init__(self, every_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._every_s = every_s
         self._clock = clock
+        # Both grow with the number of keys, so a key must not hold what a stranger may choose.
         self._next: dict[str, float] = {}
         self._untold: Counter[str] = Counter()
+        # Guards `_next` and `_untold`, which change together.
         self._lock = threading.Lock()
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """The keys under which something waits to be told."""
+        """The keys under which something waits to be reported."""
         with self._lock:
             return tuple(key for key, amount in self._untold.items() if amount)
 
     def due(self, key: str, amount: int = 1) -> int:
-        """Count, and take all that was not told under this key; 0 while it is too early to tell."""
+        """Count `amount`; return all that is unreported under the key, or 0 if it is too early."""
         with self._lock:
             self._untold[key] += amount
             now = self._clock()
+            # With an amount of 0 it asks for what waits: then there may be nothing.
             if now < self._next.get(key, 0) or not self._untold[key]:
                 return 0
             self._next[key] = now + self._every_s

@@ -12,11 +12,9 @@ from typing import NoReturn
 import pytest
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
-import lan_guard
-import namespaces
-import rsyslog_shipper
-from rabbitmq_server import RabbitServer, find_programs
-from waiting import wait_until
+from support import lan_guard, namespaces, rsyslog_shipper
+from support.rabbitmq_server import RabbitServer, find_programs
+from support.waiting import wait_until
 
 # Before anything of the library is imported, let alone started.
 lan_guard.install()
@@ -24,7 +22,7 @@ lan_guard.install()
 # What a shell starts in the background ignores Ctrl-C, and so would every program of a test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["tables"]
+pytest_plugins = ["support.tables"]
 THREAD_END_LIMIT_S = 5.0
 LAN = "tests/lan/"
 SETTINGS = ("MIROS_MESH_", "RABBIT_", "MESH_", "SNOOP_", "CONNECTION_ATTEMPTS")

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from miros import Event, signals
-from miros.activeobject import LockingDeque
-from miros.hsm import HsmWithQueues
 
-from miros_mesh.networks import Arrival
+from miros_mesh.networks.arrival import Arrival
 from miros_mesh.observer import NO_SPAN, Span
 from miros_mesh.signals import PUBLIC_SIGNALS
+from miros_mesh.statechart.mailbox import Mailbox
 
 # Received events wait in the inbox once this many events wait in the FIFO: the rest of miros'
 # 500 places are for the chart's own, and a full FIFO overwrites its newest event.
@@ -29,27 +28,26 @@ class Mark:
     arrival: Arrival | None = None
 
 
-class Received:
-    """A received event in the FIFO; the chart's own thread makes the miros event of it."""
-
-    signal = 0
-
-    def __init__(self, arrival: Arrival) -> None:
-        self.arrival = arrival
-        self.signal_name = arrival.envelope.signal
-        self.payload = arrival.payload
-
-    def event(self) -> Any:
-        """The miros event."""
-        return Event(signal=self.signal_name, payload=self.payload)
+def event_of(arrival: Arrival) -> Any:
+    """Make the miros event of a received one."""
+    return Event(signal=arrival.signal_name, payload=arrival.payload)
 
 
-class ChartQueue(LockingDeque):
-    """miros' queue of an active object.
+class ChartQueue(Mailbox):
+    """A mailbox that knows which event is handled, what caused it, and when it is done.
 
-    `finished` hears of each handled event, with its arrival if it was received; `crowded_out` of a
-    received event that had to give its place to one of the chart's own. `follow` gives the span in
-    which a received event is handled.
+    `finished` is called after each handled event, with its arrival if it was received;
+    `crowded_out` with a received event whose place one of the chart's own has taken. `follow`
+    begins the span in which a received event is handled.
+
+    | miros calls, on the chart's thread | `current` is |
+    | --- | --- |
+    | `begin`, from the thread that starts the chart | the start |
+    | `popleft` | the event that was taken |
+    | `task_done`, after its run to completion | none |
+
+    Other threads post, and read `room`, `handled` and `last_signal`. What is set on the chart's
+    thread needs no lock: only these are read elsewhere, each in one step.
     """
 
     def __init__(
@@ -64,83 +62,79 @@ class ChartQueue(LockingDeque):
         self._follow = follow
         self._span = NO_SPAN
         self._prefix = ""
+        # This and the next are set on the chart's thread, and read on the recorder's.
         self._handled = 0
         self.last_signal = ""
         """Of the event that is or was handled last."""
         self._current: Mark | None = None
+        # The thread that handles `_current`: first the one that starts the chart, for which the
+        # chart's own waits until `end_of_start`.
         self._thread = 0
-        # miros' queue mixes up the order when two threads post to it at once.
-        self._changing = threading.Lock()
 
     @property
     def room(self) -> int:
-        """How many received events fit in now."""
+        """How many received events fit in at this moment; below zero when they are too many."""
+        # Without the lock, and so true for the moment only: an inbox asks while it holds its own
+        # lock, and takes back what has found no place.
         return HIGH_WATER - len(self)
 
     @property
     def handled(self) -> int:
-        """How many events were taken from it."""
+        """How many events the chart has taken since it was made."""
         return self._handled
 
     @property
     def current(self) -> Mark | None:
-        """The event that the calling thread is handling."""
+        """The event that the calling thread handles; None on any other thread than the chart's."""
         return self._current if threading.get_ident() == self._thread else None
 
     def begin(self, prefix: str) -> None:
-        """The calling thread starts the chart; `prefix` makes event ids unique on the mesh."""
+        """Begin the chart's start on the calling thread; `prefix` makes its event ids unique."""
         self._prefix = prefix
         self._thread = threading.get_ident()
         self._current = Mark(f"{prefix}/start")
 
     def end_of_start(self) -> None:
-        """The chart has started."""
+        """End what `begin` has begun: events cause events from now on."""
         self._current = None
 
     def popleft(self) -> Any:
         """Take the next event to handle (miros calls it on the chart's thread)."""
-        with self._changing:
-            item = super().popleft()
+        item = super().popleft()
         self._thread = threading.get_ident()
         self._handled += 1
         self.last_signal = item.signal_name
-        if isinstance(item, Received):
-            envelope = item.arrival.envelope
-            self._current = Mark(envelope.id, envelope.cause, item.arrival)
-            self._span = self._follow(item.arrival)
-            return item.event()
+        if isinstance(item, Arrival):
+            self._current = Mark(item.envelope.id, item.envelope.cause, item)
+            self._span = self._follow(item)
+            # Handlers and the spy never see an Arrival.
+            return event_of(item)
         self._current = self._mark_of(item)
         return item
 
     def append(self, item: Any) -> None:
         """Post an event at the end (miros' post_fifo)."""
-        caused, lost = self._caused(item), None
-        with self._changing:
-            if len(self.deque) == self.deque.maxlen:
-                # miros overwrites the newest event too, and now and then the oldest.
-                lost, self.deque[-1] = self.deque[-1], caused
-            else:
-                super().append(caused)
-        if isinstance(lost, Received):
-            self._crowded_out(lost.arrival)
+        # miros overwrites the newest event too, and now and then the oldest.
+        # An event of the chart's own that is pushed out is lost, as in miros. A received one goes
+        # back to its inbox.
+        lost = self.put(self._caused(item), displace=True)
+        if isinstance(lost, Arrival):
+            self._crowded_out(lost)
 
     def appendleft(self, item: Any) -> None:
         """Post an event at the front (miros' post_lifo)."""
-        caused = self._caused(item)
-        with self._changing:
-            # miros ignores the event as well, or pushes out one at the other end.
-            if len(self.deque) < HsmWithQueues.QUEUE_SIZE:
-                super().appendleft(caused)
+        super().appendleft(self._caused(item))
 
     def task_done(self) -> None:
-        """The event was run to completion (miros calls it on the chart's thread)."""
+        """Settle the event that was run to completion (miros calls it on the chart's thread)."""
+        # Before `_finished`: the node's signals that it posts were not caused by this event.
         current, self._current = self._current, None
         self._end_span()
         super().task_done()
         self._finished(current.arrival if current else None)
 
     def broken_off(self, error: BaseException) -> None:
-        """The handler of the event raised, and nothing is handled any more."""
+        """End the span of the event whose handler raised; no event is handled after it."""
         self._end_span(error)
 
     def _end_span(self, error: BaseException | None = None) -> None:
@@ -151,10 +145,12 @@ class ChartQueue(LockingDeque):
         return Mark(f"{self._prefix}/local-{self._handled}", vars(event).get("mesh_cause"))
 
     def _caused(self, item: Any) -> Any:
-        """An event that a handler posts carries the id of the event that is being handled."""
+        """Return the event with the id of the one that is being handled, which has caused it."""
+        # A copy, since a program may post one event object as often as it likes.
         current = self.current
-        if current is None or isinstance(item, Received):
+        if current is None or isinstance(item, Arrival):
             return item
+        # Without `__init__`, which would look the signal up in miros' table once more.
         twin = Event.__new__(Event)
         vars(twin).update(vars(item))
         vars(twin)["mesh_cause"] = current.id

@@ -8,15 +8,14 @@ import time
 import uuid
 from typing import Any
 
-from miros import ActiveObject, Event, Factory, signals
+from miros import Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
-from miros_mesh.charts import deaths, fabric, signal_table
 from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
+from miros_mesh.charts.intake import Intake, MeshCallback
 from miros_mesh.charts.notices import Notices
-from miros_mesh.charts.reception import MeshCallback, Reception
-from miros_mesh.charts.snooping import ChartSnoop, SnoopCallback, Stream
-from miros_mesh.config import EncryptionKeys, MeshConfig
+from miros_mesh.charts.snooping import ChartSnoop
+from miros_mesh.config.settings import EncryptionKeys, MeshConfig
 from miros_mesh.errors import (
     AlreadyStartedError,
     ConfigError,
@@ -26,25 +25,40 @@ from miros_mesh.errors import (
     StoppedError,
 )
 from miros_mesh.health import Health
-from miros_mesh.networks import RESERVED_PREFIX
-from miros_mesh.node import Node
-from miros_mesh.nodes import NODES, Ending
+from miros_mesh.networks.mesh import RESERVED_PREFIX
+from miros_mesh.node.node import join
+from miros_mesh.node.registry import Ending
+from miros_mesh.node.session import Session, SnoopCallback, Stream
 from miros_mesh.report import StopReport
 from miros_mesh.signals import PUBLIC_SIGNALS
+from miros_mesh.statechart import signal_table
+from miros_mesh.statechart.safe_chart import SafeChart
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_ROUTING_KEY = "miros.mesh"
 """What a chart sends under when it is given no `tx_routing_key`."""
 
-# Its queue's name, which AMQP limits to 255 bytes, also holds the node's name and a digest.
+# Its queue's name, which AMQP limits to 255 bytes, also holds the node's name and a digest:
+# `miros_mesh.v1.mesh` (18), at most 77 for a node (a host's name, a process's number, four digits),
+# these 140, a digest of 8, and three dots between them are 246.
 LONGEST_NAME_BYTES = 140
 # A handler that is at its end when the time is up is no reason to complain.
 _HALT_S = 0.5
 
 
-class _Networked(ActiveObject):
-    """What both kinds of chart share."""
+class _Networked(SafeChart):
+    """What both kinds of chart share.
+
+    | `_session` | `_stopped` | the chart is |
+    | --- | --- | --- |
+    | None | no | new, or it failed to start: `start_at` |
+    | set | no | on the mesh: `transmit`, `stop` |
+    | set | yes | stopping, in this thread or another |
+    | None | yes | stopped, for good |
+
+    Locks: `_ending` first, then those of the registry, the node and its parts.
+    """
 
     def __init__(
         self,
@@ -85,10 +99,9 @@ class _Networked(ActiveObject):
             RoutingKeyError: a routing key that AMQP refuses.
         """
         _refuse_uncallable(on_mesh_rx=on_mesh_rx, on_trace_rx=on_trace_rx, on_spy_rx=on_spy_rx)
-        fabric.renew_in_children()
-        signal_table.guard()
-        signal_table.enter(sorted(PUBLIC_SIGNALS))
         super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])
+        # Sorted, since a set of texts has another order in each process.
+        signal_table.enter(sorted(PUBLIC_SIGNALS))
         overrides: dict[str, Any] = {
             "rabbit_user": rabbit_user,
             "rabbit_password": rabbit_password,
@@ -99,27 +112,34 @@ class _Networked(ActiveObject):
         self._config = (config.overridden if config else MeshConfig.from_env)(**overrides)
         self._tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
         self._rx_routing_key = validate_routing_pattern(rx_routing_key or self._tx_routing_key)
-        self._node: Node | None = None
+        self._session: Session | None = None
+        # Both are read on any thread, without a lock. `start_at` sets `_session`, and `_leave`
+        # takes it away; `stop` sets `_stopped`, for good.
         self._stopped = False
         self._report = StopReport()
+        # When (`time.monotonic`) a chart that stops has to be at its end; 0 before it stops.
         self._end_by = 0.0
+        # Held while the chart stops, and for the last step of its start, so that neither is half
+        # done when the other comes. Reentrant: a handler may stop its chart while it starts.
         self._ending = threading.RLock()
+        # Set once the start is recorded; the chart's thread waits for it.
         self._begin = threading.Event()
         self._notices = Notices(self)
-        self._reception = Reception(self, on_mesh_rx, self._notices)
+        self._intake = Intake(self, on_mesh_rx, self._notices)
+        # miros knows its queue by both names, and gives it to the chart's thread at the start.
         self.queue = self.locking_deque = ChartQueue(
-            self._reception.finished, self._reception.crowded_out, self._reception.follow
+            self._intake.finished, self._intake.crowded_out, self._intake.follow
         )
         self._snoop = ChartSnoop(self, self.queue, {"trace": on_trace_rx, "spy": on_spy_rx})
 
     @property
     def tx_routing_key(self) -> str:
-        """The topic it sends under, for life: who heard half a stream would ask for the rest."""
+        """The topic that it sends under; it never changes, since receivers count its events."""
         return self._tx_routing_key
 
     @property
     def rx_routing_key(self) -> str:
-        """The pattern of the topics that it hears."""
+        """The pattern of the topics that it hears: `*` is one word, `#` any number."""
         return self._rx_routing_key
 
     def start_at(self, initial_state: Any) -> None:
@@ -137,30 +157,22 @@ class _Networked(ActiveObject):
         self._refuse_fork("start_at")
         if self._stopped:
             raise StoppedError(f"chart {self.name} has stopped; make a new one")
-        if self._node:
+        if self._session:
             raise AlreadyStartedError(f"chart {self.name} runs already; call start_at once")
-        node = NODES.enter(self._config, self.name, Ending(self._wind_down, self.stop))
+        # What the broker brings from here on waits in the inbox, until `_intake.open`.
+        self._session = session = self._joined()
         try:
-            self._node = node
-            inbox = node.join(
-                self.name,
-                self.tx_routing_key,
-                self.rx_routing_key,
-                room=self._reception.room,
-                post=self._reception.post,
-            )
-            self._snoop.join(node)
-            self._start_chart(initial_state, node)
+            # Before the chart starts, so that its first step is recorded too.
+            self._snoop.join(session)
+            self._start_chart(initial_state, session)
         except BaseException:
             self._leave()
             raise
         with self._ending:
-            if self._node is None:
+            if self._session is None:
                 # A handler stopped it meanwhile, perhaps that of its own start.
                 return
-            node.mesh.join(self.name, self.tx_routing_key)
-            node.bulletin.subscribe(self.name, self._notices.post)
-            self._reception.open(inbox, node, self.rx_routing_key)
+            self._intake.open(session)
         if self._stopped:
             # By a handler on the chart's thread, which does not wait for this one.
             self.stop()
@@ -174,15 +186,13 @@ class _Networked(ActiveObject):
             PayloadError: the payload cannot travel.
             EventTooLargeError: the event is larger than `max_event_bytes`.
         """
-        node = self._live("transmit")
+        session = self._live("transmit")
         if event.signal_name in RESERVED_SIGNALS or event.signal_name.startswith(RESERVED_PREFIX):
             raise SignalError(
                 f"{event.signal_name} belongs to miros or to miros_mesh and cannot be transmitted; "
                 "send an event with a signal of your own"
             )
-        node.mesh.transmit(
-            self.name, self.tx_routing_key, event.signal_name, event.payload, self._cause()
-        )
+        session.transmit(event.signal_name, event.payload, self._cause())
 
     def stop(self) -> StopReport:
         """Stop the chart and say goodbye; with the node's last chart, drain and disconnect.
@@ -196,23 +206,24 @@ class _Networked(ActiveObject):
         the process that has started the chart.
         """
         self._refuse_fork("stop")
+        # Before the lock: `start_at` looks at it once more after it has released the lock.
         self._stopped = True
-        # Whoever stops it from elsewhere may be waiting for this very thread.
-        within = self._runs_here() or self._reception.calling
+        # A thread that stops it from elsewhere may be waiting for this one.
+        within = self._runs_here() or self._intake.calling
         if not self._ending.acquire(blocking=not within):
-            return node.report() if (node := self._node) else self._report
+            return session.report() if (session := self._session) else self._report
         try:
             return self._stop()
         finally:
             self._ending.release()
 
     def _stop(self) -> StopReport:
-        node = self._node
-        if node is None:
+        session = self._session
+        if session is None:
             return self._report
         try:
             self._stop_chart()
-            node.mesh.goodbye(self.name, self.tx_routing_key)
+            session.goodbye()
         except Exception:
             self._leave()
             raise
@@ -221,26 +232,26 @@ class _Networked(ActiveObject):
         return self._report
 
     def health(self) -> Health:
-        """How the chart's node is at this moment.
+        """Say how the chart's node is at this moment.
 
         Raises `NotStartedError`, `StoppedError` or `ForkedError` outside the chart's life.
         """
         return self._live("health").health()
 
     def enable_snoop_trace(self) -> None:
-        """Send this chart's transitions to the trace network and print everybody's, in colours."""
+        """Send this chart's transitions to the trace network; print all charts', in colours."""
         self._enable("trace", color=True)
 
     def enable_snoop_trace_no_color(self) -> None:
-        """As `enable_snoop_trace`, without colours."""
+        """Do as `enable_snoop_trace`, without colours."""
         self._enable("trace", color=False)
 
     def enable_snoop_spy(self) -> None:
-        """Send every step of this chart to the spy network and print everybody's, in colours."""
+        """Send this chart's every step to the spy network; print all charts', in colours."""
         self._enable("spy", color=True)
 
     def enable_snoop_spy_no_color(self) -> None:
-        """As `enable_snoop_spy`, without colours."""
+        """Do as `enable_snoop_spy`, without colours."""
         self._enable("spy", color=False)
 
     def snoop_scribble(self, text: str) -> None:
@@ -252,28 +263,22 @@ class _Networked(ActiveObject):
         self._snoop.scribble(text, self.queue.current)
 
     def run_event(self, task_event: Any, fabric_task_event: Any, queue: Any) -> None:
-        """The chart's thread (miros calls it); a handler that raises does not end it silently."""
-        # The start is told to the snoop networks before the first event is handled.
+        """Handle events once the chart has started (miros' main of the chart's thread)."""
+        # The start is recorded for the snoop networks before the first event is handled.
         self._begin.wait()
-        try:
-            super().run_event(task_event, fabric_task_event, queue)
-        except BaseException as error:
-            self.queue.broken_off(error)
-            self._died(error)
-            if not deaths.told(logger):
-                raise
+        super().run_event(task_event, fabric_task_event, queue)
 
     def next_rtc(self) -> bool:
-        """Run one event to completion (miros calls it), then tell the snoop networks."""
+        """Run one event to completion (miros calls it), then record what it did."""
         taken = super().next_rtc()
-        self._snoop.tell_steps(self.queue.current)
+        self._snoop.record_steps(self.queue.current)
         return taken
 
-    def _live(self, call: str) -> Node:
-        if node := self._node:
-            if node.forked:
+    def _live(self, call: str) -> Session:
+        if session := self._session:
+            if session.forked:
                 self._refuse_fork(call)
-            return node
+            return session
         if self._stopped:
             raise StoppedError(f"{call} after stop: chart {self.name} has left the mesh")
         raise NotStartedError(
@@ -281,7 +286,7 @@ class _Networked(ActiveObject):
         )
 
     def _refuse_fork(self, call: str) -> None:
-        if self._node and self._node.forked:
+        if self._session and self._session.forked:
             raise ForkedError(
                 f"{call} in a forked child: chart {self.name} belongs to the parent, since threads "
                 "and connections do not survive a fork. Make charts after the fork, or let "
@@ -296,23 +301,36 @@ class _Networked(ActiveObject):
         current = self.queue.current
         return current.id if current else None
 
-    def _start_chart(self, initial_state: Any, node: Node) -> None:
-        self.queue.begin(f"{node.identity.incarnation}/{self.name}")
+    def _joined(self) -> Session:
+        return join(
+            self._config,
+            self.name,
+            Ending(self._wind_down, self.stop),
+            self.tx_routing_key,
+            self.rx_routing_key,
+            room=self._intake.room,
+            post=self._intake.post,
+        )
+
+    def _start_chart(self, initial_state: Any, session: Session) -> None:
+        self.queue.begin(session.prefix)
         try:
             super().start_at(initial_state)
-            self._snoop.tell_steps(self.queue.current)
+            self._snoop.record_steps(self.queue.current)
         finally:
+            # Also when recording fails: the chart's thread is there, and waits for `_begin`.
             self.queue.end_of_start()
             self._begin.set()
 
     def _stop_chart(self) -> None:
-        if not (self._runs_here() or self._reception.calling):
+        if not (self._runs_here() or self._intake.calling):
             self._wind_down()
             self._join(self._end_by - time.monotonic())
         self._halt()
         if not self._join(_HALT_S):
             limit_s = self._config.drain_timeout_s
             logger.error("a handler of chart %s still runs after %g s", self.name, limit_s)
+        # Each is a thread of miros that posts at intervals; cancelling takes it out of the queue.
         for posted in list(self.posted_events_queue):
             self.cancel_events(posted)
 
@@ -327,13 +345,16 @@ class _Networked(ActiveObject):
         return not self.thread.is_alive()
 
     def _wind_down(self) -> None:
-        """Begin to stop: nothing new comes in, and the chart's thread ends after the rest."""
+        """Take nothing new, and let the chart's thread end after the rest; does not wait."""
         if not self._end_by:
+            # Once: at the end of the program all charts begin to stop before the first one is
+            # waited for, and share one time limit.
             self._end_by = time.monotonic() + self._config.drain_timeout_s
-            self._reception.finish(self._post_stop)
+            self._intake.finish(self._post_stop)
 
     def _halt(self) -> None:
         """End the chart's thread after the event that it is handling."""
+        # The thread looks at the flag after each event; a thread that waits needs an event for it.
         self.activeobject_task_event.clear()
         self._post_stop()
 
@@ -341,18 +362,16 @@ class _Networked(ActiveObject):
         self.queue.append(Event(signal=signals.STOP_ACTIVE_OBJECT_SIGNAL))
 
     def _leave(self) -> StopReport:
-        node, self._node = self._node, None
+        session, self._session = self._session, None
         self._snoop.leave()
-        return NODES.leave(node, self.name) if node else self._report
+        return session.leave() if session else self._report
 
     def _died(self, error: BaseException) -> None:
-        logger.error(
-            "chart %s is dead: a handler raised; it gets no more events", self.name, exc_info=error
-        )
+        """End the span of the event whose handler raised, and tell the node."""
+        self.queue.broken_off(error)
         # An observer may stop the chart.
-        if (node := self._node) and not node.forked:
-            node.silence(self.name)
-            node.observer.chart_died(chart=self.name, error=error)
+        if (session := self._session) and not session.forked:
+            session.died(error)
 
 
 def _refuse_uncallable(**callbacks: object) -> None:
@@ -365,8 +384,12 @@ def _refuse_uncallable(**callbacks: object) -> None:
 
 
 def _checked(name: str) -> str:
-    if not name.isprintable() or len(name.encode()) > LONGEST_NAME_BYTES:
-        problem = f"a chart's name must be printable text of at most {LONGEST_NAME_BYTES} bytes"
+    problem, size = "", len(name.encode(errors="replace"))
+    if not name.isprintable():
+        problem = f"the chart's name {name[:40]!r} holds what cannot be printed; use plain text"
+    elif size > LONGEST_NAME_BYTES:
+        problem = f"the chart's name has {size} bytes; {LONGEST_NAME_BYTES} are the most"
+    if problem:
         raise ConfigError((problem,))
     return name
 

@@ -8,6 +8,7 @@ from collections import deque
 
 from miros import ActiveObject, Event
 
+from miros_mesh.networks.feed import Feed
 from miros_mesh.signals import OutboxOverflow
 from miros_mesh.throttle import Throttle
 
@@ -15,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 # Of miros' 500 places the last ones are for the chart's own events.
 NEARLY_FULL = 400
+# A chart that is behind by so many learns more from what came last.
 MOST_WAITING = 100
 COMPLAIN_EVERY_S = 10.0
 
@@ -25,30 +27,33 @@ class Notices:
     def __init__(self, chart: ActiveObject) -> None:
         self._chart = chart
         self._waiting: deque[tuple[str, object]] = deque()
-        self._changing = threading.Lock()
-        self._feeding = threading.Lock()
+        # Guards `_waiting`; not held while the chart's FIFO takes a signal.
+        self._lock = threading.Lock()
+        self._feed = Feed(self._ready, self._move)
         self._complaints = Throttle(COMPLAIN_EVERY_S)
 
     def post(self, signal: str, payload: object) -> None:
         """Hand a signal over; never waits. Of too many that wait the oldest go, which is logged."""
-        with self._changing:
+        with self._lock:
             self._append(signal, payload)
-        self.feed()
+            lost = self._waiting.popleft()[0] if len(self._waiting) > MOST_WAITING else None
+        # Without the lock: a handler of the program's may block, or wait for a thread that posts.
+        if lost is not None:
+            self._complain(lost)
+        self._feed.run()
 
     def feed(self) -> None:
         """Move what waits into the FIFO while that has places to spare."""
-        while self._waiting and self._has_room():
-            # Nobody waits for this lock: whoever has it looks again after its release.
-            if not self._feeding.acquire(blocking=False):
-                return
-            try:
-                self._feed()
-            finally:
-                self._feeding.release()
+        self._feed.run()
 
-    def _feed(self) -> None:
+    def _ready(self) -> bool:
+        return bool(self._waiting) and self._has_room()
+
+    def _move(self) -> None:
         while self._has_room():
-            with self._changing:
+            with self._lock:
+                # Held for the deque only: a FIFO that is full after all gives a received event
+                # back, and that takes the inbox's lock.
                 if not self._waiting:
                     return
                 signal, payload = self._waiting.popleft()
@@ -58,6 +63,7 @@ class Notices:
         return len(self._chart.queue) < NEARLY_FULL
 
     def _append(self, signal: str, payload: object) -> None:
+        """Add a signal; an overflow adds to one of the same peer that waits right before it."""
         last = self._waiting[-1][1] if self._waiting else None
         if (
             isinstance(payload, OutboxOverflow)
@@ -67,12 +73,13 @@ class Notices:
             payload = OutboxOverflow(payload.address, last.events + payload.events)
             self._waiting.pop()
         self._waiting.append((signal, payload))
-        if len(self._waiting) > MOST_WAITING:
-            gone, _ = self._waiting.popleft()
-            if times := self._complaints.due("full"):
-                logger.warning(
-                    "chart %s is too busy for the signals of its node: %d lost, the last one %s",
-                    self._chart.name,
-                    times,
-                    gone,
-                )
+
+    def _complain(self, lost: str) -> None:
+        if times := self._complaints.due("full"):
+            logger.warning(
+                "chart %s is too busy for the signals of its node: %d lost, the last one %s; "
+                "see which handler takes so long",
+                self._chart.name,
+                times,
+                lost,
+            )

@@ -1,24 +1,21 @@
-"""What a chart tells the snoop networks, and how it shows what the others tell."""
+"""A chart's part in the snoop networks: what it records, and where it shows the others' records."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from miros import ActiveObject
 
 from miros_mesh.charts.fifo import ChartQueue, Mark
-from miros_mesh.networks import Snoop, Step
-from miros_mesh.node import Node
-from miros_mesh.wire import ChartPulse, SnoopRecord
-
-Stream = Literal["trace", "spy"]
-SnoopCallback = Callable[[SnoopRecord], None]
+from miros_mesh.networks.snoop.records import Step
+from miros_mesh.node.session import Session, SnoopCallback, Stream
+from miros_mesh.wire.envelope import ChartStatus
 
 
 class ChartSnoop:
-    """The snoop streams that one chart takes part in."""
+    """Records the steps of one chart, in the streams that are enabled; from any thread."""
 
     def __init__(
         self,
@@ -29,62 +26,69 @@ class ChartSnoop:
         self._chart = chart
         self._queue = queue
         self._callbacks = callbacks
+        # Written by the threads of the program that enable a stream, read by the chart's. An entry
+        # is added or replaced, and never taken out.
         self._colors: dict[Stream, bool] = {}
-        self._node: Node | None = None
+        self._session: Session | None = None
+        # Used on the thread that starts the chart, and after that on the chart's own.
         self._last_trace: object = None
 
     def enable(self, stream: Stream, *, color: bool) -> None:
         """Take part in a stream; at once when the chart has started."""
         self._colors[stream] = color
-        if self._node:
-            self._watch(self._node, stream)
+        if session := self._session:
+            self._watch(session, stream)
 
-    def join(self, node: Node) -> None:
-        """The chart starts on this node. Raises the `LinkError` that keeps it from listening."""
-        self._node = node
+    def join(self, session: Session) -> None:
+        """Take part in the streams that are enabled. Raises the `LinkError` that prevents it."""
+        self._session = session
         for stream in self._colors:
-            self._watch(node, stream)
+            self._watch(session, stream)
 
     def leave(self) -> None:
-        """The chart has stopped."""
-        self._node = None
+        """Stop recording: the chart has left its node."""
+        self._session = None
 
     def scribble(self, text: str, mark: Mark | None) -> None:
-        """A note into the trace stream, or the spy stream when only that one is enabled."""
+        """Record a note in the trace stream, or in the spy stream when only that one is enabled."""
         if self._colors:
             stream: Stream = "trace" if "trace" in self._colors else "spy"
-            self._tell(stream, 1, _scribble, text, time.time(), mark)
+            self._record(stream, 1, _scribble, text, time.time(), mark)
 
-    def tell_steps(self, mark: Mark | None) -> None:
-        """What the last run to completion did."""
+    def record_steps(self, mark: Mark | None) -> None:
+        """Record what the last run to completion did; called on the chart's thread."""
         if not self._colors or not self._chart.instrumented:
             return
         if "spy" in self._colors:
+            # A copy: miros clears it at the next event, and the recorder's thread makes the records
+            # later.
             lines = tuple(self._chart.rtc.spy)
-            self._tell("spy", len(lines), _spy, lines, time.time(), mark)
+            self._record("spy", len(lines), _spy, lines, time.time(), mark)
         if "trace" in self._colors:
-            self._tell_trace(mark)
+            self._record_trace(mark)
 
-    def _tell_trace(self, mark: Mark | None) -> None:
+    def _record_trace(self, mark: Mark | None) -> None:
         traces = self._chart.full.trace
         if not traces or traces[-1] is self._last_trace:
             return
+        # miros adds none for an event that is ignored, or handled without a transition. A new one
+        # is known by its identity, since a full ring of traces keeps its length.
         self._last_trace = latest = traces[-1]
-        self._tell("trace", 1, _trace, latest, mark)
+        self._record("trace", 1, _trace, latest, mark)
 
-    def _watch(self, node: Node, stream: Stream) -> None:
-        callback = self._callbacks[stream]
-        printing = node.screen.colored if self._colors[stream] else node.screen.plain
-        watcher = node.screen.calling(callback) if callback else printing
-        node.take_part(self._chart.name, self._pulse)
-        node.watch(_snoop(node, stream), self._chart.name, watcher)
+    def _watch(self, session: Session, stream: Stream) -> None:
+        session.watch(
+            stream, self._status, color=self._colors[stream], callback=self._callbacks[stream]
+        )
 
-    def _pulse(self) -> ChartPulse:
+    def _status(self) -> ChartStatus:
+        # On the recorder's thread, while the chart works: each value is true for itself, and they
+        # need not be of the same moment.
         chart, queue = self._chart, self._queue
         thread = chart.thread
         # Before its start a chart is in no state.
         state = getattr(chart.state, "fun", None)
-        return ChartPulse(
+        return ChartStatus(
             chart.name,
             getattr(state, "__name__", ""),
             queue.handled,
@@ -92,16 +96,12 @@ class ChartSnoop:
             dead=thread is not None and not thread.is_alive(),
         )
 
-    def _tell(
+    def _record(
         self, stream: Stream, amount: int, steps: Callable[..., list[Step]], *facts: Any
     ) -> None:
         # Another thread may stop the chart meanwhile.
-        if node := self._node:
-            node.teller.tell(_snoop(node, stream), self._chart.name, amount, steps, *facts)
-
-
-def _snoop(node: Node, stream: Stream) -> Snoop:
-    return node.trace if stream == "trace" else node.spy
+        if session := self._session:
+            session.record(stream, amount, steps, *facts)
 
 
 def _scribble(text: str, now: float, mark: Mark | None) -> list[Step]:

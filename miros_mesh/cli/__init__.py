@@ -1,5 +1,1 @@
-"""The command `miros-mesh`."""
-
-from miros_mesh.cli.command import main
-
-__all__ = ["main"]
+"""The commands of `miros-mesh`, a module each; `miros_mesh.__main__` runs them."""

@@ -1,27 +1,48 @@
-"""`miros-mesh check`: one line a finding."""
+"""`miros-mesh check`: are the settings good, and does an event get through?"""
 
 from __future__ import annotations
 
+import argparse
+import os
 import secrets
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from typing import get_args
 
-from miros_mesh.config import MeshConfig
-from miros_mesh.discovery import own_networks
+from miros_mesh.cli.options import Commands, add_broker
+from miros_mesh.config.settings import MeshConfig, NetworkName
+from miros_mesh.discovery.addresses import own_networks
 from miros_mesh.errors import ConfigError, MeshError
-from miros_mesh.networks import Arrival
-from miros_mesh.node import NETWORKS, Node
-from miros_mesh.wire import fingerprint
+from miros_mesh.networks.arrival import Arrival
+from miros_mesh.node.node import Node
+from miros_mesh.wire.keyring import fingerprint
 
 ROUND_TRIP_LIMIT_S = 5.0
 
 Finding = tuple[bool, str]
+"""Whether it is good, and a sentence that says what it is."""
+
+
+def add(commands: Commands) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "check",
+        help="do the settings make sense, and does an event get through?",
+        description="Read the settings from the environment, connect, and send an event around. "
+        "One line a finding; exit code 1 if one of them is bad.",
+    )
+    add_broker(parser, "check this broker instead")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    return check(os.environ, broker_url=options.broker)
 
 
 def check(environ: Mapping[str, str], *, broker_url: str | None) -> int:
-    """Print what is found; 0 when all of it is good."""
+    """Print what is found, a line each; return 0 when all of it is good, else 1."""
     good = True
     for ok, text in _findings(environ, broker_url):
         good = good and ok
@@ -39,10 +60,14 @@ def _findings(environ: Mapping[str, str], broker_url: str | None) -> Iterator[Fi
     yield True, f"settings: {_where(config)}"
     yield from _keys(config)
     yield True, f"this host: {_own_addresses()}"
-    # It asks about one broker, and searches for no other.
-    node = Node(config.overridden(discovery=(), discovery_dns_names=()))
+    # The question is of one broker, so nothing is searched for.
     try:
+        node = Node(config.overridden(discovery=(), discovery_dns_names=()))
         node.start()
+    except MeshError as error:
+        yield False, str(error)
+        return
+    try:
         yield True, f"connected to {node.subscriber.connected_to}"
         yield _round_trip(node)
     except MeshError as error:
@@ -64,30 +89,32 @@ def _own_addresses() -> str:
 
 
 def _keys(config: MeshConfig) -> Iterator[Finding]:
-    for network in NETWORKS:
+    for network in get_args(NetworkName):
         keys = config.keys_for(network)
         if keys is None:
             yield True, f"{network} key: the embedded broker's own"
-            return
+            continue
         older = f", and {len(keys) - 1} older to decrypt with" if len(keys) > 1 else ""
         yield True, f"{network} key: fingerprint {fingerprint(keys[0])}{older}"
 
 
 def _round_trip(node: Node) -> Finding:
-    """Send an event to ourselves by way of the broker, under a topic that nobody else hears."""
+    """Send an event to ourselves by way of the broker, and wait for it."""
+    # A topic that no other chart hears.
     topic = f"check.{secrets.token_hex(8)}"
     arrived = threading.Event()
-    node.reserve("check")
 
     def post(arrival: Arrival) -> None:
         # A node with a name has a lasting queue, where an earlier check may have left something.
         if arrival.envelope.incarnation == node.identity.incarnation:
             arrived.set()
-        inbox.finished(arrival)
+        session.inbox.finished(arrival)
 
-    inbox = node.join("check", topic, topic, room=lambda: 1, post=post)
-    inbox.open()
+    # It is set before anything is posted: that begins with `open`.
+    session = node.join("check", topic, topic, room=lambda: 1, post=post)
+    session.inbox.open()
     began = time.monotonic()
+    # In the name of another chart: one does not hear what it has sent itself.
     node.mesh.transmit("check-sender", topic, "check", None, None)
     if not arrived.wait(ROUND_TRIP_LIMIT_S):
         return False, f"an event sent out did not come back within {ROUND_TRIP_LIMIT_S:g} s"

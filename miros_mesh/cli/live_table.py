@@ -14,23 +14,26 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from miros_mesh.networks import printable
-from miros_mesh.observe.overview import ChartView, NodeView
+from miros_mesh.observe.snoop.views import ChartView, NodeView
+from miros_mesh.text import printable
 
 EVERY_S = 1.0
 _COLUMNS = ("chart", "state", "ev/s", "last event", "node", "outbox", "peers")
-# How many of them a terminal has room for that is narrower than so many characters.
+# A terminal narrower than 60 characters has room for the first 3 columns, below 90 for 4.
 _FIRST_OF = {60: 3, 90: 4}
 _NUMBERS = ("ev/s", "outbox")
+# Rates from this one up have no decimals: their last events are noise.
 _WHOLE_FROM = 100
+# rich takes 80 where there is no terminal.
 _FILE_WIDTH = 160
 
 
 def console(*, color: bool) -> Console:
-    """Standard output; a file has room for all columns."""
+    """Make a console on standard output; a file or a pipe has room for all columns."""
     wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(
         no_color=not color,
+        # rich would colour numbers, draw `:smile:` and obey `[red]`; names come from other hosts.
         highlight=False,
         emoji=False,
         markup=False,
@@ -38,19 +41,21 @@ def console(*, color: bool) -> Console:
     )
 
 
-def follow(screen: Console, look: Callable[[], tuple[Sequence[NodeView], Sequence[str]]]) -> None:
-    """Show the nodes and remarks of every second, on a screen of its own, until interrupted."""
+def follow(console: Console, look: Callable[[], tuple[Sequence[NodeView], Sequence[str]]]) -> None:
+    """Show the nodes and remarks anew each second, on a screen of its own, until interrupted."""
     pause = threading.Event()
-    with Live(console=screen, screen=True, auto_refresh=False) as live:
+    # The alternate screen, which leaves the terminal as it was. Without rich's own thread: nothing
+    # changes between two looks.
+    with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             nodes, remarks = look()
             below = [Text(line, "dim") for line in (*remarks, _summary(nodes))]
-            live.update(Group(table(nodes, screen.width), *below), refresh=True)
+            live.update(Group(table(nodes, console.width), *below), refresh=True)
             pause.wait(EVERY_S)
 
 
 def table(nodes: Sequence[NodeView], width: int) -> Table:
-    """One row a chart; a narrow terminal gets fewer columns, and long names are cut."""
+    """Draw a row for each chart; a narrow terminal gets fewer columns, and long names are cut."""
     room = next((first for limit, first in _FIRST_OF.items() if width < limit), len(_COLUMNS))
     shown = _COLUMNS[:room]
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -63,7 +68,7 @@ def table(nodes: Sequence[NodeView], width: int) -> Table:
 
 
 def _cut(text: str, style: str = "") -> Text:
-    """One line, whatever is in it: a name may look like rich's markup, or command a terminal."""
+    """Make one line of a text that may look like rich's markup, or command a terminal."""
     # A column that may not wrap is not the one that rich narrows when it is the widest.
     return Text(printable(text), style, no_wrap=True, overflow="ellipsis")
 
@@ -103,6 +108,7 @@ def _peers(node: NodeView) -> str:
 
 
 def _style(column: str, node: NodeView, chart: ChartView | None) -> str:
+    # What it said last may be true no more.
     if node.silent:
         return "dim"
     if column == "peers":

@@ -1,4 +1,4 @@
-"""A moment as people write it."""
+"""Points in time as people write them: the type of the option `--since`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _AGO = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd])")
 
 
 def moment(text: str) -> float:
-    """The epoch seconds of `10m` (ago) or of an ISO time, which is local when it has no zone."""
+    """Return the seconds since the epoch of `10m` (ago), or of an ISO time, by default local."""
     if ago := _AGO.fullmatch(text):
         return time.time() - float(ago[1]) * _SECONDS[ago[2]]
     try:

@@ -6,18 +6,26 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice, pairwise
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
-from miros_mesh.config import MeshConfig
+from miros_mesh.cli.options import LONGEST_RUN_S, Commands, add_broker, seconds_up_to
+from miros_mesh.cli.trace_log import read_log
+from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import TraceError
-from miros_mesh.networks import printable
-from miros_mesh.observe.monitor import SnoopMonitor
-from miros_mesh.observe.selection import Selection
-from miros_mesh.observe.sequence import Diagram, diagram, mermaid, page, plantuml, read, svg, text
-from miros_mesh.observe.watch import Watch
-from miros_mesh.wire import SnoopRecord
+from miros_mesh.observe.sequence.diagram import diagram
+from miros_mesh.observe.sequence.mermaid import mermaid
+from miros_mesh.observe.sequence.model import Diagram
+from miros_mesh.observe.sequence.page import page
+from miros_mesh.observe.sequence.plantuml import plantuml
+from miros_mesh.observe.sequence.svg import svg
+from miros_mesh.observe.sequence.text import text
+from miros_mesh.observe.snoop.monitor import SnoopMonitor
+from miros_mesh.observe.snoop.selection import Selection
+from miros_mesh.observe.snoop.watch import Watch
+from miros_mesh.text import printable
+from miros_mesh.wire.envelope import SnoopRecord
 
 FORMATS: dict[str, Callable[[Diagram], str]] = {
     "text": text,
@@ -26,8 +34,7 @@ FORMATS: dict[str, Callable[[Diagram], str]] = {
     "svg": svg,
     "html": page,
 }
-LONGEST_S = 3600
-# Of the longest live talk; more transitions than anybody looks at.
+# Bounds the memory of a long watch; a diagram of so many transitions has no reader.
 MAX_RECORDS = 100_000
 _SUFFIXES = {
     "": "text",
@@ -38,7 +45,6 @@ _SUFFIXES = {
     ".html": "html",
     ".htm": "html",
 }
-_RANGES = 10
 
 _HELP = """\
 Draw the transitions of all charts, numbered in the order of cause and effect.
@@ -59,8 +65,8 @@ cause is an event that a chart handled without a transition, only the spy stream
 """
 
 
-def add_sequence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command's options."""
+def add(commands: Commands) -> None:
+    """Add the command and its options."""
     parser = commands.add_parser(
         "sequence",
         help="a sequence diagram, with numbers, of a log or of the mesh at work",
@@ -72,8 +78,12 @@ def add_sequence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--format", choices=FORMATS, help="default: as --output ends (.svg, .mmd, ...), else text"
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
-    parser.add_argument("--seconds", type=_seconds, help="watch the mesh instead of reading a log")
-    parser.add_argument("--broker", metavar="URL", help="with --seconds: the mesh at this broker")
+    parser.add_argument(
+        "--seconds",
+        type=seconds_up_to(LONGEST_RUN_S),
+        help="watch the mesh instead of reading a log",
+    )
+    add_broker(parser, "with --seconds: the mesh at this broker")
     parser.add_argument(
         "--chart",
         action="append",
@@ -84,26 +94,19 @@ def add_sequence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--node", action="append", default=[], metavar="PATTERN", help="likewise the nodes"
     )
-    parser.set_defaults(run=lambda options: _run(parser, options))
+    parser.set_defaults(run=_run)
 
 
-def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    if options.seconds and options.file:
-        parser.error("give a FILE or --seconds, not both")
-    if options.broker and not options.seconds:
-        parser.error("--broker names the mesh to watch and needs --seconds")
-    if not (options.seconds or options.file) and sys.stdin.isatty():
-        parser.error("nothing to read: name a FILE, pipe a log in, or watch with --seconds 20")
-    suffix = options.output.suffix.lower() if options.output else ""
-    if not (options.format or suffix in _SUFFIXES):
-        known = ", ".join(filter(None, _SUFFIXES))
-        parser.error(
-            f"--output ends in {printable(suffix)}, which is no known form: "
-            f"take one of {known}, or say --format"
-        )
-    records = _heard(options.seconds, options.broker) if options.seconds else _logged(options.file)
+def _run(options: argparse.Namespace) -> int:
+    form = _form(options)
+    if options.seconds:
+        records = _heard(options.seconds, options.broker)
+    else:
+        # All of them, and selected in the diagram: the causes of a chart's transitions are
+        # elsewhere.
+        records = read_log(options.file, _say)
     drawing = diagram(records, Selection(charts=tuple(options.chart), nodes=tuple(options.node)))
-    drawn = FORMATS[options.format or _SUFFIXES[suffix]](drawing)
+    drawn = FORMATS[form](drawing)
     if options.output is None:
         # A page says that it is UTF-8, whatever the terminal's encoding.
         sys.stdout.buffer.write(drawn.encode())
@@ -114,47 +117,44 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     return 0
 
 
-def _logged(file: str | None) -> list[SnoopRecord]:
-    name = "standard input" if file in (None, "-") else printable(str(file))
-    try:
-        trace = read(_lines(file))
-    except OSError as error:
-        raise TraceError(f"{name} cannot be read: {error.strerror}") from None
-    if not trace.lines:
-        raise TraceError(f"{name} is empty; it should hold the trace of a mesh")
-    if trace.unreadable:
-        _say(
-            f"skipped {len(trace.unreadable)} of {trace.lines} lines of {name}, which hold no "
-            f"whole snoop record: {_ranges(trace.unreadable)}"
+def _form(options: argparse.Namespace) -> str:
+    """Return the form to draw; exit with the usage for options that do not go together."""
+    parser: argparse.ArgumentParser = options.parser
+    if options.seconds and options.file:
+        parser.error("give a FILE or --seconds, not both")
+    if options.broker and not options.seconds:
+        parser.error("--broker names the mesh to watch and needs --seconds")
+    # A user who forgot the file would wait for a program that waits for the user.
+    if not (options.seconds or options.file) and sys.stdin.isatty():
+        parser.error("nothing to read: name a FILE, pipe a log in, or watch with --seconds 20")
+    suffix = options.output.suffix.lower() if options.output else ""
+    if not (options.format or suffix in _SUFFIXES):
+        known = ", ".join(filter(None, _SUFFIXES))
+        parser.error(
+            f"--output ends in {printable(suffix)}, which is no known form: "
+            f"take one of {known}, or say --format"
         )
-    if not trace.records:
-        raise TraceError(
-            f"{name} holds no snoop record; it should be the log of a snoop stream: JSON lines, "
-            "or lines such as [+t] [2026-01-31 12:00:00.000000] [chart] e->signal() here->there"
-        )
-    return trace.records
-
-
-def _lines(file: str | None) -> Iterator[bytes]:
-    if file is None or file == "-":
-        yield from sys.stdin.buffer
-        return
-    with Path(file).open("rb") as log:
-        yield from log
+    return options.format or _SUFFIXES[suffix]
 
 
 def _heard(seconds: float, broker: str | None) -> list[SnoopRecord]:
-    """What the charts of the mesh tell meanwhile."""
+    """Return the records of the next `seconds`; Ctrl-C ends it early.
+
+    Raises `TraceError` when no transition was among them.
+    """
     records: list[SnoopRecord] = []
     config = MeshConfig.from_env(os.environ, broker_url=broker)
+    # Both networks: the spy has the causes that made no transition.
     monitor = SnoopMonitor(config)
-    # Before the start, or the first records would come before anybody read.
+    # Before the start, or the first records would come while nothing reads them.
     watch = monitor.watch()
     with monitor:
         watch.limit(seconds)
-        _say(f"watching the mesh for {seconds:g} s")
         try:
+            # Inside too: a user may be quick with Ctrl-C.
+            _say(f"watching the mesh for {seconds:g} s")
             records.extend(_until(time.monotonic() + seconds, watch))
+        # Inside the `with`: what came so far is drawn.
         except KeyboardInterrupt:
             _say("interrupted")
         for reason, frames in monitor.refused.items():
@@ -170,14 +170,16 @@ def _heard(seconds: float, broker: str | None) -> list[SnoopRecord]:
 
 
 def _until(end: float, watch: Watch) -> Iterator[SnoopRecord]:
-    for record in islice(_telling(watch), MAX_RECORDS):
+    for record in islice(_needed(watch), MAX_RECORDS):
         yield record
+        # The watch ends at its limit only when nothing waits; charts that never pause would go on.
         if time.monotonic() > end:
             return
 
 
-def _telling(watch: Watch) -> Iterator[SnoopRecord]:
-    """The trace, and of the spy one record for each event that tells what caused it."""
+def _needed(watch: Watch) -> Iterator[SnoopRecord]:
+    """Leave out what no diagram needs: of the spy all but one record an event that has a cause."""
+    # A chart makes several lines of spy for one event, all with the same cause.
     handled: set[tuple[str, str, str | None]] = set()
     for item in watch:
         if isinstance(item, SnoopRecord):
@@ -196,28 +198,6 @@ def _write(path: Path, drawn: str) -> None:
         raise TraceError(f"{printable(str(path))} cannot be written: {error.strerror}") from None
 
 
-def _ranges(numbers: Sequence[int]) -> str:
-    """1-3, 7 for 1, 2, 3, 7; at most so many."""
-    starts = [0, *(place for place, (a, b) in enumerate(pairwise(numbers), 1) if b > a + 1)]
-    ends = [*starts[1:], len(numbers)]
-    runs = [
-        f"{numbers[start]}-{numbers[end - 1]}" if end - start > 1 else f"{numbers[start]}"
-        for start, end in zip(starts, ends, strict=True)
-    ]
-    more = len(runs) - _RANGES
-    return ", ".join(runs[:_RANGES]) + (f" and {more} more places" if more > 0 else "")
-
-
 def _say(words: str) -> None:
     sys.stderr.write(f"miros-mesh sequence: {printable(words)}\n")
     sys.stderr.flush()
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 1 <= value <= LONGEST_S:
-        raise argparse.ArgumentTypeError(f"a number from 1 to {LONGEST_S} is needed")
-    return value

@@ -1,124 +1,175 @@
-"""`miros-mesh snoop`: what every chart of the mesh does, line by line, until somebody ends it."""
+"""`miros-mesh snoop`: what every chart of the mesh does, line by line, until interrupted."""
 
 from __future__ import annotations
 
-import json
+import argparse
+import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from miros_mesh.cli.top import NOBODY
-from miros_mesh.config import MeshConfig
-from miros_mesh.errors import LinkError
-from miros_mesh.networks import printable, render
-from miros_mesh.observe.ecs import ECS_VERSION, to_ecs
-from miros_mesh.observe.monitor import SNOOP_NETWORKS, SnoopMonitor, SnoopNetwork
-from miros_mesh.observe.overview import NodeView, Overview
-from miros_mesh.observe.selection import Selection
-from miros_mesh.observe.snoop_log import GAP_DATASET, read_snoop_log
-from miros_mesh.observe.watch import SnoopGap, Watch
+from miros_mesh.cli.moment import moment
+from miros_mesh.cli.options import LONGEST_RUN_S, Commands, add_broker, seconds_up_to, wants_color
+from miros_mesh.cli.snoop_lines import Printer
+from miros_mesh.config.settings import MeshConfig
+from miros_mesh.errors import LinkError, SelectionError
+from miros_mesh.observe.logs.snoop_log import read_snoop_log
+from miros_mesh.observe.snoop.monitor import SnoopMonitor
+from miros_mesh.observe.snoop.networks import SNOOP_NETWORKS
+from miros_mesh.observe.snoop.overview import Overview
+from miros_mesh.observe.snoop.selection import Selection
+from miros_mesh.observe.snoop.views import NO_NODES, NodeView
+from miros_mesh.observe.snoop.watch import SnoopGap, Watch
 from miros_mesh.sigterm import stop_on_sigterm
-from miros_mesh.wire import SnoopRecord
+from miros_mesh.text import printable
 
-# A node tells of itself once a second, and is silent after three.
-_SILENT_S = 3.0
+# Longer than the second after which each node sends its status again, and shorter than a reader at
+# a terminal waits before wondering.
+_EXPLAIN_AFTER_S = 3.0
 _NAMED = 10
-# Lines that are written at once when many wait.
-_AT_ONCE = 500
-_GAP, _RESET = "\033[93m", "\033[0m"
+
+_HELP = """\
+Print what every chart does that has a snoop stream enabled, until Ctrl-C. A line that begins with
+[--] is a gap: records that were told and are not shown, and why.
+
+A broker keeps no records of the past. For --since, keep your own: miros-mesh snoop --json >> FILE.
+Then --history FILE --since 10m (or 90s, 2h, 1d, 2026-11-21T03:08) shows that part first and goes on
+with what comes; what both have is shown once, what neither has is a gap.
+
+A PATTERN is a name, or a shell pattern such as 'pump*'. An option that is given several times shows
+what any of its patterns fits; different options must all fit.
+"""
+
+_FILTERS = {
+    "node": "nodes with this name",
+    "chart": "charts with this name",
+    "kind": "trace, spy or scribble",
+    "signal": "this signal",
+    "state": "steps from, to or within this state",
+}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What to show of it; patterns as `SnoopMonitor` takes them."""
+def add(commands: Commands) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "snoop",
+        help="what every chart of the mesh does, line by line",
+        description=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_broker(parser, "the mesh at this broker")
+    option = parser.add_argument
+    option("--trace", action="store_true", help="transitions and notes; default: these and --spy")
+    option("--spy", action="store_true", help="every step of the event processors")
+    for name, what in _FILTERS.items():
+        option(f"--{name}", action="append", default=[], metavar="PATTERN", help=f"only {what}")
+    option("--json", action="store_true", help="one ECS object a line")
+    option("--history", type=Path, metavar="FILE", help="first what --json wrote into this file")
+    option("--since", type=moment, metavar="WHEN", help="of the history: what is younger than that")
+    option(
+        "--seconds",
+        type=seconds_up_to(LONGEST_RUN_S),
+        metavar="N",
+        help="end after so long; default: never",
+    )
+    option("--no-color", action="store_true", help="print without colours")
+    parser.set_defaults(run=_run)
 
-    trace: bool
-    spy: bool
-    nodes: Sequence[str]
-    charts: Sequence[str]
-    kinds: Sequence[str]
-    signals: Sequence[str]
-    states: Sequence[str]
 
-    @property
-    def networks(self) -> Sequence[SnoopNetwork]:
-        """Those that were asked for; with neither, both."""
-        asked = {"snoop_trace": self.trace, "snoop_spy": self.spy}
-        return [n for n in SNOOP_NETWORKS if asked[n]] or SNOOP_NETWORKS
+def _run(options: argparse.Namespace) -> int:
+    parser: argparse.ArgumentParser = options.parser
+    if options.since is not None and options.history is None:
+        parser.error("--since needs --history FILE: a broker keeps no records of the past")
+    config = MeshConfig.from_env(os.environ, broker_url=options.broker)
+    try:
+        monitor = _monitor(config, options)
+    except SelectionError as error:
+        # A pattern that fits nothing is wrong usage, with exit code 2.
+        parser.error(str(error))
+    printer = Printer(as_json=options.json, color=wants_color(options))
+    # Before the node starts, so that a SIGTERM leaves the mesh as Ctrl-C does.
+    stop_on_sigterm()
+    if options.history:
+        _replay(monitor, printer, options.history, options.since or 0.0)
+    # Words for a person: a program that reads the output would not know what to do with them.
+    explains = sys.stderr.isatty() and sys.stdout.isatty() and not options.json
+    return snoop(config, monitor, printer, seconds=options.seconds, explains=explains)
+
+
+def _monitor(config: MeshConfig, options: argparse.Namespace) -> SnoopMonitor:
+    asked = {"snoop_trace": options.trace, "snoop_spy": options.spy}
+    return SnoopMonitor(
+        config,
+        networks=[network for network in SNOOP_NETWORKS if asked[network]] or SNOOP_NETWORKS,
+        nodes=options.node,
+        charts=options.chart,
+        kinds=options.kind,
+        signals=options.signal,
+        states=options.state,
+    )
 
 
 def snoop(
-    environ: Mapping[str, str],
-    wanted: Wanted,
+    config: MeshConfig,
+    monitor: SnoopMonitor,
+    printer: Printer,
     *,
-    broker_url: str | None,
-    history: Path | None,
-    since: float | None,
     seconds: float | None,
-    as_json: bool,
-    color: bool,
+    explains: bool,
 ) -> int:
-    """Follow the charts; 0 at the end, however it comes."""
-    config = MeshConfig.from_env(environ, broker_url=broker_url)
-    monitor = SnoopMonitor(
-        config,
-        networks=wanted.networks,
-        nodes=wanted.nodes,
-        charts=wanted.charts,
-        kinds=wanted.kinds,
-        signals=wanted.signals,
-        states=wanted.states,
-    )
-    printer = _Printer(as_json=as_json, color=color)
-    stop_on_sigterm()
-    if history:
-        _replay(monitor, printer, history, since or 0.0)
+    """Print what the monitor shows for so long, or until interrupted; return 0.
+
+    With `explains` the reason why nothing is shown is said on standard error, after some seconds.
+    """
     # Before the start: what comes first may be the gap behind the history.
     watch = monitor.watch()
     try:
         with monitor:
             if seconds:
                 watch.limit(seconds)
-            if sys.stderr.isatty() and sys.stdout.isatty() and not as_json:
+            if explains:
                 _say(f"watching {' and '.join(monitor.networks)}; Ctrl-C ends")
                 _explain_silence(monitor, watch, printer, config)
+            # Without a limit to its waiting: SIGINT and SIGTERM end it by an exception in this
+            # thread.
             printer.follow(watch)
     finally:
-        _conclude(monitor)
+        # Also after Ctrl-C, which is how this command mostly ends.
+        _conclude(monitor.refused)
     return 0
 
 
-def _replay(monitor: SnoopMonitor, printer: _Printer, history: Path, since: float) -> None:
-    """What a file has, before what comes: the monitor sees what is missing in between."""
-    read = read_snoop_log(history)
-    if read.torn:
-        sys.stderr.write(f"{read.torn} lines of {printable(str(history))} are no snoop records\n")
-    told = monitor.replay(read.records)
-    printer.show(item for item in told if isinstance(item, SnoopGap) or item.time >= since)
+def _replay(monitor: SnoopMonitor, printer: Printer, history: Path, since: float) -> None:
+    """Show what a file has, before what comes: the monitor sees what is missing in between."""
+    log = read_snoop_log(history)
+    if log.torn:
+        sys.stderr.write(f"{log.torn} lines of {printable(str(history))} are no snoop records\n")
+    items = monitor.replay(log.records)
+    # The monitor took all of the file, also what is too old to be shown: so it knows each number.
+    printer.show(item for item in items if isinstance(item, SnoopGap) or item.time >= since)
 
 
 def _explain_silence(
-    monitor: SnoopMonitor, watch: Watch, printer: _Printer, config: MeshConfig
+    monitor: SnoopMonitor, watch: Watch, printer: Printer, config: MeshConfig
 ) -> None:
     """Show what comes first, or say why nothing does."""
     try:
+        # A second node, for some seconds: a monitor does not hear node status.
         with Overview(config) as overview:
-            if first := watch.get(_SILENT_S):
+            if first := watch.get(_EXPLAIN_AFTER_S):
                 printer.show((first,))
-            # A frame under another key has been told in the log.
+            # Of frames under another key the log has said so already.
             elif not (watch.ended or monitor.refused or overview.refused):
                 _say(_silence(monitor.selection, overview.nodes))
     except LinkError:
-        # It goes on without an explanation.
+        # The monitor has a connection of its own and goes on, without an explanation.
         return
 
 
 def _silence(selection: Selection, nodes: Sequence[NodeView]) -> str:
     charts = [(node.name, chart.name) for node in nodes for chart in node.charts]
     if not charts:
-        return NOBODY
+        return NO_NODES
     wanted = [chart for chart in charts if selection.has_sender(*chart)]
     if wanted:
         return f"Nothing of what was asked for has come yet from {_names(wanted)}"
@@ -136,51 +187,6 @@ def _say(words: str) -> None:
     sys.stderr.flush()
 
 
-def _conclude(monitor: SnoopMonitor) -> None:
-    for reason, frames in monitor.refused.items():
+def _conclude(refused: Mapping[str, int]) -> None:
+    for reason, frames in refused.items():
         sys.stderr.write(f"{frames} frames were not shown: {reason}\n")
-
-
-class _Printer:
-    def __init__(self, *, as_json: bool, color: bool) -> None:
-        self._as_json = as_json
-        self._color = color
-
-    def follow(self, watch: Watch) -> None:
-        """Print all that comes; many lines at once when much does."""
-        while not watch.ended:
-            if item := watch.get(None):
-                self.show((item, *watch.waiting(_AT_ONCE)))
-
-    def show(self, items: Iterable[SnoopRecord | SnoopGap]) -> None:
-        """Print items, a line each."""
-        line = _as_json if self._as_json else self._line
-        sys.stdout.write("".join(f"{line(item)}\n" for item in items))
-        sys.stdout.flush()
-
-    def _line(self, item: SnoopRecord | SnoopGap) -> str:
-        if isinstance(item, SnoopRecord):
-            return render(item, color=self._color)
-        records = "1 record" if item.missing == 1 else f"{item.missing:,} records"
-        chart, node = printable(item.chart), printable(item.node)
-        why = "missing" if item.reason == "lost" else "this reader is too slow"
-        mark = f" [--] {records} of {chart} not shown: {why} ({item.network}, {node})"
-        return f"{_GAP}{mark}{_RESET}" if self._color else mark
-
-
-def _as_json(item: SnoopRecord | SnoopGap) -> str:
-    return json.dumps(to_ecs(item) if isinstance(item, SnoopRecord) else _gap_as_ecs(item))
-
-
-def _gap_as_ecs(gap: SnoopGap) -> dict[str, object]:
-    facts = asdict(gap)
-    node = facts.pop("node")
-    return {
-        "@timestamp": datetime.now(UTC).isoformat(timespec="microseconds"),
-        "ecs": {"version": ECS_VERSION},
-        "message": f"{gap.missing} records are missing",
-        "event": {"kind": "event", "module": "miros_mesh", "dataset": GAP_DATASET},
-        "log": {"level": "warning", "logger": GAP_DATASET},
-        "service": {"node": {"name": node}},
-        "miros_mesh": facts,
-    }

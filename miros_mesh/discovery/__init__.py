@@ -1,29 +1,36 @@
-"""Statecharts that find brokers and never connect to one: `Discovery` starts and stops them."""
+"""Statecharts that find brokers and never connect to one: `Discovery` starts and stops them.
 
+Each chart runs on a thread of its own, handles one event at a time and waits for nothing: what
+blocks runs on `threads` and comes back as an event. So a chart needs no lock for its fields. (Only
+the entry of its first state runs on the thread that makes it, before its own begins.)
+
+Locks are in what several threads share: each mailbox, `threads`, `refused_brokers`,
+`sources.alien_gate`, `sources.tcp_scanner`. None of these is taken while another of them is held;
+that of the gate is held while a hook of the observer runs.
+"""
+
+from miros_mesh.address import Endpoint
 from miros_mesh.discovery.addresses import own_networks
-from miros_mesh.discovery.endpoint import Endpoint
-from miros_mesh.discovery.finder import Discovery
+from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.discovery.ports import (
     AddressScanner,
     BrokerProbe,
-    DiscoveryObserver,
     NameService,
     PeerSink,
-    Verdict,
 )
-from miros_mesh.discovery.refusals import Refusals
+from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.settings import DiscoverySettings
+from miros_mesh.discovery.verdict import Verdict
 
 __all__ = [
     "AddressScanner",
     "BrokerProbe",
     "Discovery",
-    "DiscoveryObserver",
     "DiscoverySettings",
     "Endpoint",
     "NameService",
     "PeerSink",
-    "Refusals",
+    "RefusedBrokers",
     "Verdict",
     "own_networks",
 ]

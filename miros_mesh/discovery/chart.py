@@ -1,36 +1,39 @@
-"""What every chart of discovery is: a miros `Factory` whose states are declared in the open."""
+"""`DiscoveryChart`: the base of every chart of discovery, with declared states and signals."""
 
 from __future__ import annotations
 
-import logging
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar
 
 from miros import Event, Factory, return_status, signals
 
-from miros_mesh.discovery.crew import Alarm, Crew
-from miros_mesh.discovery.fabric import Mailbox, subscribe, unsubscribe
-from miros_mesh.discovery.ports import DiscoveryObserver
-
-logger = logging.getLogger(__name__)
+from miros_mesh.address import Endpoint
+from miros_mesh.discovery.mailbox import DiscoveryMailbox
+from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
+from miros_mesh.discovery.threads import Alarm, DiscoveryThreads
+from miros_mesh.observer import Observer
+from miros_mesh.statechart import fabric, signal_table
+from miros_mesh.statechart.safe_chart import SafeChart
 
 ENTRY: Final = "ENTRY_SIGNAL"
 INIT: Final = "INIT_SIGNAL"
 EXIT: Final = "EXIT_SIGNAL"
 
+# A handler returns at once, so a chart that takes longer hangs.
 JOIN_TIMEOUT_S = 5.0
+# miros' default. Its fabric keeps no order among events of one priority (a heap of them), so no
+# chart may rely on the order of two publications.
 _PUBLISH_PRIORITY = 1000
 
 Handler = TypeVar("Handler", bound=Callable[..., str | None])
-_naming = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Reaction:
-    """In which state a handler answers which signal, and where that may lead."""
+    """In which state a handler answers which signal, and to which states that may lead."""
 
     state: str
     signal: str
@@ -42,6 +45,7 @@ def on(state: str, signal: str, *, to: str | tuple[str, ...] = ()) -> Callable[[
     targets = (to,) if isinstance(to, str) else to
 
     def declare(handler: Handler) -> Handler:
+        # Python applies the innermost decorator first; in front, they stand as they are written.
         vars(handler).setdefault("reactions", []).insert(0, Reaction(state, signal, targets))
         return handler
 
@@ -49,17 +53,18 @@ def on(state: str, signal: str, *, to: str | tuple[str, ...] = ()) -> Callable[[
 
 
 def reactions(chart: type[DiscoveryChart]) -> Iterator[tuple[Callable[..., str | None], Reaction]]:
-    """Every handler of a kind of chart with what it is declared for."""
+    """Yield every handler of a kind of chart with each declaration, those of bases first."""
     for kind in reversed(chart.__mro__):
         for handler in vars(kind).values():
             for reaction in getattr(handler, "reactions", ()):
                 yield handler, reaction
 
 
-class DiscoveryChart(Factory):
+class DiscoveryChart(SafeChart, Factory):
     """A chart that begins when it is made and ends with `stop`.
 
-    `NEST` names its states, each with the state around it; it begins in the first one.
+    `NEST` names its states, each with the state around it; it begins in the first one. `HEARS` and
+    `PUBLISHES` name its public signals.
     """
 
     NEST: ClassVar[tuple[tuple[str, str | None], ...]]
@@ -70,22 +75,38 @@ class DiscoveryChart(Factory):
         self,
         name: str,
         *,
-        crew: Crew | None = None,
+        threads: DiscoveryThreads | None = None,
         origin: str | None = None,
-        observer: DiscoveryObserver | None = None,
+        observer: Observer | None = None,
         live_trace: bool = False,
         live_spy: bool = False,
     ) -> None:
         super().__init__(name)
         self.origin = origin or secrets.token_hex(6)
-        self.observer = observer or DiscoveryObserver()
+        self.observer = observer or Observer()
         self.live_trace = live_trace
         self.live_spy = live_spy
-        self.crew = crew or Crew(self.origin)
-        self._owns_crew = crew is None
+        self.threads = threads or DiscoveryThreads(self.origin)
+        # A chart made alone, as in a test or a program, has threads of its own and ends them.
+        self._owns_threads = threads is None
+        # The alarm of each signal that `later` posts. Changed on the chart's thread; `dismiss`, on
+        # any thread, copies it in one step.
         self._alarms: dict[str, Alarm] = {}
+        # Lines for the live trace that the present step has noted; the chart's thread only.
         self._notes: list[str] = []
-        self.queue = self.locking_deque = Mailbox(name, self.origin)
+        # miros has made one queue under these two names; ours takes the place of both.
+        self.queue = self.locking_deque = DiscoveryMailbox(name, self.origin)
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """The arguments by which the charts that this one makes become those of the same node."""
+        return {
+            "threads": self.threads,
+            "origin": self.origin,
+            "observer": self.observer,
+            "live_trace": self.live_trace,
+            "live_spy": self.live_spy,
+        }
 
     def begin(self) -> None:
         """Build the states and start; the last line of a chart's constructor.
@@ -98,90 +119,117 @@ class DiscoveryChart(Factory):
             self.create(state)
         for handler, reaction in reactions(type(self)):
             state_blueprint = self.states[reaction.state]
-            state_blueprint.catch(_number(reaction.signal), _answer(handler, reaction))
+            state_blueprint.catch(signal_table.number(reaction.signal), _answer(handler, reaction))
         for state, parent in self.NEST:
             around = self.states[parent].state_method if parent else None
             self.nest(self.states[state].state_method, parent=around)
+        # Before the start: the first entry makes charts and asks them, and they may answer before
+        # this chart's thread runs.
         for signal in self.HEARS:
             self.subscribe(Event(signal=signal))
+        # Runs the entry of the first state in here, on the caller's thread, and only then starts
+        # the chart's own. So a constructor sets every field before it calls this.
         self.start_at(self.states[self.NEST[0][0]].state_method)
+        # miros names it after the chart alone; two nodes have charts of the same names.
         if self.thread:
-            self.thread.name = f"{self.crew.prefix}-{self.name}"
-            self.crew.enlist(self.thread)
+            self.thread.name = f"{self.threads.prefix}-{self.name}"
+            self.threads.enlist(self.thread)
 
     def subscribe(self, event_or_signal: Event | int, queue_type: str | None = None) -> None:
-        """Hear a signal of the fabric from this moment on."""
+        """Hear a public signal from now on, on a running chart too; `queue_type` is ignored."""
         if isinstance(event_or_signal, Event):
             name = event_or_signal.signal_name
         else:
             name = signals.name_for_signal(event_or_signal)
-        subscribe(self.fabric, self.queue, name)
+        fabric.subscribe(self.fabric, self.queue, name)
 
     def publish(self, event: Event, priority: int | None = None) -> None:
-        """Let every chart of the node hear a public signal."""
+        """Publish a signal to every chart that hears it. Raises `ValueError` for any other."""
         if event.signal_name not in self.PUBLISHES:
             raise ValueError(f"{type(self).__name__} does not declare {event.signal_name}")
+        # The line that miros' own `publish` writes into the spy. That one publishes nothing from a
+        # chart that is not instrumented, and during `start_at` waits for the chart's thread.
         self.scribble(f"PUBLISH:({event.signal_name}, PRIORITY:{priority or _PUBLISH_PRIORITY})")
         self.fabric.publish(event, priority or _PUBLISH_PRIORITY)
 
+    def publish_brokers(self, live: Sequence[str], dead: Sequence[str] = (), *, port: int) -> None:
+        """Publish `CONNECTION_DISCOVERY`; `port` is that of hosts which are named without one."""
+        payload = ConnectionDiscoveryPayload(
+            hosts=tuple(live),
+            amqp_urls=tuple(Endpoint.parse(host, port).url for host in live),
+            dispatcher=self.name,
+            dead=tuple(dead),
+            origin=self.origin,
+        )
+        self.publish(Event(signal=CONNECTION_DISCOVERY, payload=payload))
+
     def tell(self, signal: str, payload: Any = None) -> bool:
-        """Post an event, from any thread; False when the chart takes none any more."""
-        return bool(self.queue.put(Event(signal=signal, payload=payload)))
+        """Post an event, from any thread; False when the chart has stopped, or is flooded."""
+        # Straight into the mailbox: what a thread found out is for this one chart, and the fabric
+        # would not keep its order.
+        return self.queue.put(Event(signal=signal, payload=payload)) is None
 
     def later(self, signal: str, seconds: float, payload: Any = None) -> None:
-        """Post an event in so many seconds; one that waits under the same signal is replaced."""
+        """Post an event in so many seconds, in place of one that waits under the same signal."""
+        # The one before may have been posted a moment ago, in spite of this: a handler has to bear
+        # an alarm that is outdated.
         self.cancel(signal)
-        self._alarms[signal] = self.crew.timer.after(seconds, lambda: self.tell(signal, payload))
+        self._alarms[signal] = self.threads.timer.after(seconds, lambda: self.tell(signal, payload))
 
     def cancel(self, signal: str) -> None:
-        """Forget the event that waits under a signal."""
+        """Do not post the event that waits under a signal, if there is one."""
         if alarm := self._alarms.pop(signal, None):
             alarm.cancel()
 
     def note(self, content: object) -> None:
-        """Show something in the live trace, after the line of the present step."""
+        """Print something in the live trace, after the line of the present step."""
         if self.live_trace:
             self._notes.append(str(content))
 
     def dismiss(self) -> None:
-        """Begin to stop, without waiting: the chart hears and does nothing more."""
-        unsubscribe(self.fabric, self.queue)
+        """Begin to stop, without waiting: the chart handles one more event at most."""
+        # In this order: nothing comes from the fabric, no alarm is added, miros' loop finds its
+        # flag cleared, and an event wakes it to look. Where a full mailbox loses that event, there
+        # are others to wake for.
+        fabric.unsubscribe(self.fabric, self.queue)
         for alarm in list(self._alarms.values()):
             alarm.cancel()
         self.activeobject_task_event.clear()
         self.queue.append(Event(signal=signals.STOP_ACTIVE_OBJECT_SIGNAL))
 
     def stop(self) -> None:
-        """End the chart, its one-shots, and the charts that it made."""
+        """Stop the chart, its alarms, and the charts that it made; from any thread, also again."""
         self.dismiss()
+        # Not for itself: a handler that stops its own chart would wait for its own end.
         if self.thread and self.thread is not threading.current_thread():
             self.thread.join(JOIN_TIMEOUT_S)
+        # After the join. What is posted from here on is returned to the caller, which releases it.
         for event in self.queue.close():
             self.left_unhandled(event)
+        # Last: until its thread has ended, the chart may have made further ones.
         self.stop_children()
-        if self._owns_crew:
-            self.crew.stop()
+        if self._owns_threads:
+            self.threads.stop()
 
     def left_unhandled(self, event: Event) -> None:
-        """Let go of what an event holds that came too late."""
+        """Release what an event holds that came too late to be handled."""
 
     def stop_children(self) -> None:
-        """Stop the charts that this one made; its own thread has ended."""
+        """Stop the charts that this one made; called when its own thread has ended."""
 
-    def run_event(self, task_event: Any, fabric_task_event: Any, queue: Any) -> None:
-        """The chart's thread (miros calls it); a handler that raises does not end it silently."""
-        try:
-            super().run_event(task_event, fabric_task_event, queue)
-        except Exception as error:
-            logger.exception("the chart %s is dead: a handler raised", self.name)
-            unsubscribe(self.fabric, self.queue)
-            self.observer.chart_died(chart=str(self.name), error=error)
-        finally:
-            self.crew.discharge(threading.current_thread())
+    def _died(self, error: BaseException) -> None:
+        fabric.unsubscribe(self.fabric, self.queue)
+        # Nothing is handled any more: what waits here may hold the lock of a file, which all other
+        # processes wait for.
+        for event in self.queue.close():
+            self.left_unhandled(event)
+        # The charts that it made go on until `stop`; what they publish is no longer heard here.
+        self.observer.chart_died(chart=self.name, error=error)
 
     def next_rtc(self) -> bool:
         """Run one event to completion (miros calls it)."""
         taken = super().next_rtc()
+        # Only now: miros prints the line of a step when the step has ended.
         notes, self._notes = self._notes, []
         for line in notes:
             self.live_trace_callback(line)
@@ -189,9 +237,10 @@ class DiscoveryChart(Factory):
 
 
 def _problems(chart: type[DiscoveryChart]) -> Iterator[str]:
-    """What is wrong with the declarations of a kind of chart."""
+    """Yield what is wrong with the declarations of a kind of chart."""
     states: list[str] = []
     for state, parent in chart.NEST:
+        # Named before, so no state is inside itself, and the first one is inside none.
         if parent is not None and parent not in states:
             yield f"NEST puts {state!r} into {parent!r}, which it does not name before"
         states.append(state)
@@ -207,12 +256,6 @@ def _problems(chart: type[DiscoveryChart]) -> Iterator[str]:
             yield f"HEARS names {signal!r}, which no handler answers"
 
 
-def _number(signal: str) -> int:
-    # Two threads that name new signals at once would give both the same number.
-    with _naming:
-        return int(getattr(signals, signal))
-
-
 def _answer(
     handler: Callable[..., str | None], reaction: Reaction
 ) -> Callable[[DiscoveryChart, Event], int]:
@@ -221,6 +264,7 @@ def _answer(
         if target is None:
             return return_status.HANDLED
         if target not in reaction.to:
+            # Ends the chart: what is declared is what docs/discovery.md and the tests show.
             raise ValueError(f"{handler.__name__} does not declare that it leads to {target}")
         return chart.trans(chart.states[target].state_method)
 

@@ -4,57 +4,50 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from miros import Event
 
-from miros_mesh.discovery.addresses import lan_candidates, lan_is_off, own_addresses, with_own
-from miros_mesh.discovery.aliens import AlienChart, Gate
+from miros_mesh.address import Endpoint
+from miros_mesh.discovery.addresses import lan_is_off
 from miros_mesh.discovery.chart import ENTRY, EXIT, DiscoveryChart, on
-from miros_mesh.discovery.dns import DnsChart
-from miros_mesh.discovery.endpoint import Endpoint
-from miros_mesh.discovery.lan import LanChart
-from miros_mesh.discovery.man_net import ManNetChart
-from miros_mesh.discovery.names import LOOKUP_TIMEOUT_S, SystemNames
-from miros_mesh.discovery.pauses import between
+from miros_mesh.discovery.known_brokers import KnownBrokers
 from miros_mesh.discovery.ports import AddressScanner, BrokerProbe, NameService, PeerSink
-from miros_mesh.discovery.refusals import Refusals
-from miros_mesh.discovery.roster import Roster
-from miros_mesh.discovery.scanner import TcpScanner
+from miros_mesh.discovery.refused_brokers import RefusedBrokers
+from miros_mesh.discovery.resolver import Resolver, payload_problem
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.settings import DiscoverySettings
 from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
-from miros_mesh.errors import AddressError
+from miros_mesh.discovery.sources.alien_gate import AlienGate
+from miros_mesh.discovery.sources.aliens import AlienChart
+from miros_mesh.discovery.sources.candidates import lan_candidates
+from miros_mesh.discovery.sources.dns import DnsChart
+from miros_mesh.discovery.sources.lan import LanChart
+from miros_mesh.discovery.sources.man_net import ManNetChart
+from miros_mesh.discovery.sources.name_service import SystemNames
+from miros_mesh.discovery.sources.tcp_scanner import TcpScanner
+from miros_mesh.discovery.threads import between
 
 logger = logging.getLogger(__name__)
 
 NAME: Final = "producer_factory_chart"
+# A change that the sink refuses is handed over again after such a pause, so often at most.
 RETRY_S: Final = (0.1, 1.0)
 MOST_TRIES: Final = 10
 
 
 @dataclass(frozen=True)
 class Change:
-    """Something that the node has not been told yet."""
+    """A broker that was found or lost, which the node has not taken yet."""
 
     endpoint: Endpoint
     found: bool
 
 
-@dataclass(frozen=True)
-class Resolved:
-    """A `CONNECTION_DISCOVERY` with every address of its hosts, and of home."""
-
-    hosts: Mapping[Endpoint, frozenset[str]]
-    dead: tuple[Endpoint, ...]
-    home: Mapping[Endpoint, frozenset[str]]
-
-
 class ProducerFactoryChart(DiscoveryChart):
-    """Hears `CONNECTION_DISCOVERY`; what comes while the node is being told waits its turn."""
+    """Hears `CONNECTION_DISCOVERY`, and defers what comes while the node is being told."""
 
     NEST = (
         ("producer_discovery", None),
@@ -71,86 +64,89 @@ class ProducerFactoryChart(DiscoveryChart):
         sink: PeerSink,
         scanner: AddressScanner | None = None,
         name_service: NameService | None = None,
-        gate: Gate | None = None,
-        refusals: Refusals | None = None,
+        refusals: RefusedBrokers | None = None,
         **common: Any,
     ) -> None:
         common = {"live_trace": settings.live_trace, "live_spy": settings.live_spy, **common}
         super().__init__(NAME, origin=settings.origin, **common)
         self.settings = settings
-        self._common: dict[str, Any] = {
-            "crew": self.crew,
-            "origin": self.origin,
-            "observer": self.observer,
-            "live_trace": self.live_trace,
-            "live_spy": self.live_spy,
-        }
         self._probe = probe
         self._sink = sink
         self._scanner = scanner
         self._names = name_service or SystemNames()
-        self._refusals = Refusals(settings.refused_pause_s) if refusals is None else refusals
-        self._roster = Roster(settings.home, settings.peer_forget_after_s)
-        self._gate = gate or self._new_gate()
+        self._resolver = Resolver(self._names, self.threads.lookups, settings.port, settings.home)
+        self._refusals = RefusedBrokers() if refusals is None else refusals
+        # Changed on this chart's thread; `is_known` and `is_connected` are called on others.
+        self._known = KnownBrokers(settings.home, settings.peer_forget_after_s)
+        self._gate = AlienGate(settings.port, is_known=self._known.is_known, observer=self.observer)
+        # In the order in which they happened. The node is told a copy, on another thread.
         self._changes: list[Change] = []
         self._tries = 0
-        # One `ips_discovered` at a time, or the node would hear of a broker twice.
+        # Whether `ips_discovered` is posted: a second one would tell the node the same again.
         self._announced = False
+        # Both are filled by the first entry, before this chart's own thread starts.
         self.children: list[DiscoveryChart] = []
         self.aliens: AlienChart | None = None
         self.begin()
 
     @property
     def peers(self) -> tuple[Endpoint, ...]:
-        """The brokers that are known now."""
-        return self._roster.peers
+        """The brokers that are known now, without home."""
+        return self._known.peers
 
     @on("producer_discovery", ENTRY)
     def producer_discovery_entry(self, _: Event) -> None:
-        # Every address of home, before a stranger names one of them.
+        # Every address of home, before an unknown node names one of them.
         self._look_up(ConnectionDiscoveryPayload((), (), NAME))
         self._start_searches()
 
     @on("producer_discovery", CONNECTION_DISCOVERY)
     def connection_discovery(self, event: Event) -> None:
-        if problem := _payload_problem(event.payload):
-            logger.error("a CONNECTION_DISCOVERY is left out: %s", problem)
+        if problem := payload_problem(event.payload):
+            logger.error("a CONNECTION_DISCOVERY is ignored: %s", problem)
         else:
+            # A name may take seconds. Two of them may end in either order: the next search of the
+            # source puts right what that mixes up.
             self._look_up(event.payload)
 
     def _look_up(self, discovery: ConnectionDiscoveryPayload) -> None:
-        self.crew.network.run(
-            lambda: self._resolve(discovery), lambda found: self.tell("hosts_resolved", found)
+        self.threads.network.run(
+            lambda: self._resolver.resolve(discovery),
+            lambda found: self.tell("hosts_resolved", found),
         )
 
     @on("producer_discovery", "hosts_resolved")
     def hosts_resolved(self, event: Event) -> None:
         resolved = event.payload
         if isinstance(resolved, Exception):
-            logger.error("a discovery cannot be used", exc_info=resolved)
+            logger.error("a CONNECTION_DISCOVERY is ignored: its look-up failed", exc_info=resolved)
             return
-        self._roster.at_home(resolved.home)
+        # First: what is home under another name is then recognised, and is no peer.
+        self._known.at_home(resolved.home)
         for endpoint, addresses in resolved.hosts.items():
-            if self._roster.alive(endpoint, addresses):
+            if self._known.alive(endpoint, addresses):
                 self._changes.append(Change(endpoint, found=True))
         for endpoint in resolved.dead:
-            self._roster.dead(endpoint, time.monotonic())
+            self._known.dead(endpoint, time.monotonic())
         self._expect_losses()
         self._report_changes()
 
     @on("producer_discovery", "peer_up")
     def peer_up(self, event: Event) -> None:
-        self._roster.connected(event.payload)
+        # Not deferred while the node is told: the publisher that `found` has just made says it, and
+        # it changes nothing that the node is being told.
+        self._known.connected(event.payload)
         self._expect_losses()
 
     @on("producer_discovery", "peer_down")
     def peer_down(self, event: Event) -> None:
-        self._roster.disconnected(event.payload, time.monotonic())
+        self._known.disconnected(event.payload, time.monotonic())
         self._expect_losses()
 
     @on("producer_discovery", "forget_dead")
     def forget_dead(self, _: Event) -> None:
-        for endpoint in self._roster.forget_dead(time.monotonic()):
+        for endpoint in self._known.forget_dead(time.monotonic()):
+            # It may have been adopted; the node that claimed it may claim it again.
             self._gate.lost(endpoint)
             self._changes.append(Change(endpoint, found=False))
         self._expect_losses()
@@ -164,10 +160,12 @@ class ProducerFactoryChart(DiscoveryChart):
     @on("post_to_queue", "hosts_resolved")
     @on("post_to_queue", "forget_dead")
     def not_while_busy(self, event: Event) -> None:
+        # They lead to changes, and `node_told` puts what the node has not taken in their place.
         self.defer(event)
 
     @on("post_to_queue", EXIT)
     def post_to_queue_exit(self, _: Event) -> None:
+        # `recall` posts at the end of the mailbox, so they keep their order.
         while self.defer_queue:
             self.recall()
 
@@ -181,9 +179,12 @@ class ProducerFactoryChart(DiscoveryChart):
 
     @on("refactor_producers", ENTRY)
     def refactor_producers_entry(self, _: Event) -> None:
+        # What is told now is all that `_changes` has: a later change is announced anew.
         self._announced = False
         changes = tuple(self._changes)
-        self.crew.local.run(
+        # One call at a time, as `PeerSink` promises: the next one is begun after `node_told` only.
+        # And apart from the network's threads, which dead hosts may hold.
+        self.threads.local.run(
             lambda: self._tell_node(changes), lambda left: self.tell("node_told", left)
         )
 
@@ -193,6 +194,7 @@ class ProducerFactoryChart(DiscoveryChart):
         self._tries = self._tries + 1 if self._changes else 0
         if self._tries >= MOST_TRIES:
             self._give_up()
+        # A retry enters the state anew, with what is left.
         if self._changes:
             self.later("ips_discovered", between(*RETRY_S))
         else:
@@ -206,16 +208,18 @@ class ProducerFactoryChart(DiscoveryChart):
         wanted = self.settings.sources
         if "manual" in wanted:
             self.children.append(self._manual())
+        # MIROS_MESH_LAN is stronger than any setting.
         if "lan" in wanted and not lan_is_off():
             self.children.append(self._lan())
         if "dns" in wanted:
             self.children.append(self._dns())
-        if self._gate.policy != "ignore":
+        if self.settings.aliens != "ignore":
             self.aliens = AlienChart(
                 self._gate,
+                policy=self.settings.aliens,
                 send_scout=self._send_scout,
                 port=self.settings.port,
-                **self._common,
+                **self.common,
             )
             self.children.append(self.aliens)
 
@@ -227,11 +231,12 @@ class ProducerFactoryChart(DiscoveryChart):
             cache_file_path=self.settings.hosts_files,
             port=self.settings.port,
             look_again_s=self.settings.look_again_s,
-            **self._common,
+            **self.common,
         )
 
     def _lan(self) -> LanChart:
         settings = self.settings
+        # Candidates are asked for at each scan: networks and neighbours change.
         scanner = self._scanner or TcpScanner(
             settings.port, lambda: lan_candidates(ipv6=settings.ipv6)
         )
@@ -244,8 +249,8 @@ class ProducerFactoryChart(DiscoveryChart):
             scope=settings.scope,
             scanner=scanner,
             port=settings.port,
-            is_connected=self._roster.is_connected,
-            **self._common,
+            is_connected=self._known.is_connected,
+            **self.common,
         )
 
     def _dns(self) -> DnsChart:
@@ -257,15 +262,7 @@ class ProducerFactoryChart(DiscoveryChart):
             name_service=self._names,
             port=self.settings.port,
             interval_s=self.settings.dns_interval_s,
-            **self._common,
-        )
-
-    def _new_gate(self) -> Gate:
-        return Gate(
-            self.settings.aliens,
-            self.settings.port,
-            is_known=self._roster.is_known,
-            observer=self.observer,
+            **self.common,
         )
 
     def _send_scout(self, host: str, source: str) -> RabbitConsumerScoutChart:
@@ -278,62 +275,34 @@ class ProducerFactoryChart(DiscoveryChart):
             refusals=self._refusals,
             source=source,
             timeout_s=self.settings.scout_timeout_s,
-            **self._common,
+            **self.common,
         )
-
-    def _resolve(self, discovery: ConnectionDiscoveryPayload) -> Resolved:
-        own = own_addresses()
-        found, home = tuple(self._parsed(discovery, "hosts")), self.settings.home
-        addresses = self._addresses_of((*found, *home))
-        return Resolved(
-            hosts={endpoint: addresses[endpoint] for endpoint in found},
-            dead=tuple(self._parsed(discovery, "dead")),
-            home={endpoint: with_own(addresses[endpoint], own) for endpoint in home},
-        )
-
-    def _parsed(
-        self, discovery: ConnectionDiscoveryPayload, told: Literal["hosts", "dead"]
-    ) -> Iterable[Endpoint]:
-        for number, host in enumerate(getattr(discovery, told), 1):
-            try:
-                yield Endpoint.parse(host, self.settings.port)
-            except AddressError as error:
-                # Not quoted: what stands there may be a URL with a password.
-                who = discovery.dispatcher
-                logger.warning(
-                    "entry %d of %s told by %r is left out: %s", number, told, who, error
-                )
-
-    def _addresses_of(self, endpoints: Iterable[Endpoint]) -> dict[Endpoint, frozenset[str]]:
-        """Every host with its addresses; a name that cannot be looked up now stands for itself."""
-        known = {endpoint: frozenset({endpoint.host}) for endpoint in endpoints}
-        names = {str(endpoint): endpoint for endpoint in known if not endpoint.ip}
-        calls = {name: partial(self._names.endpoints, name, names[name].port) for name in names}
-        for name, found in self.crew.lookups.results(calls, LOOKUP_TIMEOUT_S).items():
-            if not isinstance(found, Exception):
-                known[names[name]] |= {each.host for each in found}
-            elif not isinstance(found, OSError):
-                logger.error("the look-up of %s failed", name, exc_info=found)
-        return known
 
     def _tell_node(self, changes: Iterable[Change]) -> list[Change]:
-        """The changes that the node did not take, and what came after them for the same broker."""
+        """Return the changes that the node did not take, and later ones for the same brokers."""
         left: list[Change] = []
         for change in changes:
             try:
+                # Found, then lost, then found: for one broker the order is what counts.
                 if all(change.endpoint != each.endpoint for each in left):
                     (self._sink.found if change.found else self._sink.lost)(change.endpoint)
                 else:
                     left.append(change)
             except Exception:
-                logger.exception("the node did not take %s; it is told again", change.endpoint)
+                logger.exception("the node refused %s; it is handed over again", change.endpoint)
                 left.append(change)
         return left
 
     def _give_up(self) -> None:
         for change in self._changes:
-            logger.error("the node does not take %s; it has to be found anew", change.endpoint)
-            self._roster.strike(change.endpoint)
+            logger.error(
+                "the node refused %s %d times; it is forgotten until it is found anew",
+                change.endpoint,
+                MOST_TRIES,
+            )
+            # Else the next search would find it known, and the node would never hear of it. One
+            # that was lost is struck already.
+            self._known.strike(change.endpoint)
         self._changes = []
         self._tries = 0
 
@@ -343,19 +312,9 @@ class ProducerFactoryChart(DiscoveryChart):
             self.post_fifo(Event(signal="ips_discovered"))
 
     def _expect_losses(self) -> None:
-        end = self._roster.next_end()
+        # One alarm for all, for the first that will be lost; set anew whenever that may change.
+        end = self._known.next_end()
         if end is None:
             self.cancel("forget_dead")
         else:
             self.later("forget_dead", max(end - time.monotonic(), 0.0))
-
-
-def _payload_problem(payload: object) -> str | None:
-    if not isinstance(payload, ConnectionDiscoveryPayload):
-        kind = type(payload).__name__
-        return f"its payload is {kind}; it has to be a ConnectionDiscoveryPayload"
-    for name in ("hosts", "dead"):
-        if not isinstance(told := getattr(payload, name), tuple | list):
-            kind = type(told).__name__
-            return f"{name} of {payload.dispatcher!r} is {kind}; it has to be a tuple of texts"
-    return None

@@ -1,4 +1,4 @@
-"""`RabbitConsumerScoutChart`: is there a broker of our mesh at one address?"""
+"""`RabbitConsumerScoutChart`: finds out whether a broker of our mesh is at one address."""
 
 from __future__ import annotations
 
@@ -10,29 +10,28 @@ from typing import Any
 
 from miros import Event
 
-from miros_mesh.address import DEFAULT_PORTS
+from miros_mesh.address import DEFAULT_PORTS, Endpoint
 from miros_mesh.discovery.chart import ENTRY, INIT, DiscoveryChart, on
-from miros_mesh.discovery.crew import Job
-from miros_mesh.discovery.endpoint import Endpoint
-from miros_mesh.discovery.ports import BrokerProbe, Verdict
-from miros_mesh.discovery.refusals import Refusals
+from miros_mesh.discovery.ports import BrokerProbe
+from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
     REFACTOR_SEARCH,
     AMQPConsumerCheckPayload,
 )
+from miros_mesh.discovery.threads import Job
+from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.errors import AddressError
 
 logger = logging.getLogger(__name__)
 
-SCOUT_TIMEOUT_S = 2.0
-# A probe keeps to its time; one that does not has this much more before nobody waits for it.
+# A probe that does not keep to its time is waited for so much longer; then it counts as failed.
 _GRACE_S = 3.0
 
 
 @dataclass(frozen=True)
-class Mission:
-    """What a probe is asked, and with which number, since a late answer is for nobody."""
+class Attempt:
+    """One look at an address; a late answer has the number of an earlier one, and is dropped."""
 
     number: int
     endpoint: Endpoint | None
@@ -41,14 +40,14 @@ class Mission:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a probe answered."""
+    """The answer of the probe of the attempt with this number."""
 
     number: int
     verdict: Verdict
 
 
 class RabbitConsumerScoutChart(DiscoveryChart):
-    """Looks at one address and tells in `AMQP_CONSUMER_CHECK`; `REFACTOR_SEARCH` asks again."""
+    """Looks at one address and publishes `AMQP_CONSUMER_CHECK`; `REFACTOR_SEARCH` asks again."""
 
     NEST = (
         ("search", None),
@@ -67,10 +66,10 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         exchange_name: str,
         *,
         probe: BrokerProbe,
+        timeout_s: float,
         port: int = DEFAULT_PORTS["amqp"],
-        refusals: Refusals | None = None,
+        refusals: RefusedBrokers | None = None,
         source: str = "scout",
-        timeout_s: float = SCOUT_TIMEOUT_S,
         **common: Any,
     ) -> None:
         super().__init__(ip_address, **common)
@@ -79,10 +78,11 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         self.exchange_name = exchange_name
         self._probe = probe
         self._port = port
-        self._refusals = Refusals() if refusals is None else refusals
+        self._refusals = RefusedBrokers() if refusals is None else refusals
         self._source = source
         self._timeout_s = timeout_s
-        self._mission = Mission(0, None, 0.0)
+        # These three belong to the chart's thread; what runs in the pool gets copies.
+        self._attempt = Attempt(0, None, 0.0)
         self._verdict = Verdict.FAILED
         self._job: Job | None = None
         self.begin()
@@ -94,6 +94,7 @@ class RabbitConsumerScoutChart(DiscoveryChart):
     @on("search", REFACTOR_SEARCH, to="producer_thread_engaged")
     def search_refactor_search(self, event: Event) -> str:
         search = event.payload
+        # A program may publish a dictionary, as with the ancestor.
         if not isinstance(search, Mapping):
             search = vars(search)
         self.ip_address = str(search["ip_address"])
@@ -103,12 +104,16 @@ class RabbitConsumerScoutChart(DiscoveryChart):
 
     @on("producer_thread_engaged", ENTRY)
     def producer_thread_engaged_entry(self, _: Event) -> None:
-        self._mission = Mission(self._mission.number + 1, self._endpoint(), time.monotonic())
-        if self._mission.endpoint is None:
+        # A new number each time: the answer of a probe that is still under way must not be taken
+        # for one about the new address.
+        self._attempt = Attempt(self._attempt.number + 1, self._endpoint(), time.monotonic())
+        if self._attempt.endpoint is None:
             self._come_back(Verdict.NOTHING)
-        elif self._mission.endpoint in self._refusals:
+        # Not asked again with the same password; the verdict is what it was.
+        elif self._attempt.endpoint in self._refusals:
             self._come_back(Verdict.CREDENTIALS)
         else:
+            # An event, and no direct transition: an entry action of miros cannot make one.
             self.post_fifo(Event(signal="try_to_connect_to_consumer"))
 
     @on("producer_thread_engaged", "try_to_connect_to_consumer", to="producer_post_and_wait")
@@ -122,7 +127,8 @@ class RabbitConsumerScoutChart(DiscoveryChart):
     )
     def consumer_test_complete(self, event: Event) -> str | None:
         outcome: Outcome = event.payload
-        if outcome.number != self._mission.number:
+        # The answer about an address that was given up, or that `REFACTOR_SEARCH` has replaced.
+        if outcome.number != self._attempt.number:
             return None
         self._verdict = outcome.verdict
         if outcome.verdict is Verdict.OURS:
@@ -131,35 +137,41 @@ class RabbitConsumerScoutChart(DiscoveryChart):
 
     @on("producer_post_and_wait", ENTRY)
     def producer_post_and_wait_entry(self, _: Event) -> None:
-        number, endpoint = self._mission.number, self._mission.endpoint
+        number, endpoint = self._attempt.number, self._attempt.endpoint
         if endpoint is None:
             return
+        # Taken now: when the job gets a thread, the fields may be those of another attempt.
         exchange, timeout_s = self.exchange_name, self._timeout_s
-        self._job = self.crew.network.run(
+        self._job = self.threads.network.run(
             lambda: self._probe.probe(endpoint, exchange, timeout_s),
             lambda result: self.tell(
                 "consumer_test_complete", Outcome(number, self._judged(endpoint, result))
             ),
         )
-        self.later("patience_at_an_end", timeout_s + _GRACE_S)
+        self.later("probe_overdue", timeout_s + _GRACE_S)
 
-    @on("producer_post_and_wait", "patience_at_an_end")
-    def patience_at_an_end(self, _: Event) -> None:
-        """A probe that waits for a free thread still has all of its time."""
+    @on("producer_post_and_wait", "probe_overdue")
+    def probe_overdue(self, _: Event) -> None:
+        # The time of a probe begins when it gets a thread.
         allowed = self._timeout_s + _GRACE_S
+        # Written by the thread of the pool that takes the job; None while it waits for one.
         started = self._job.started_at if self._job else 0.0
         left = allowed if started is None else started + allowed - time.monotonic()
         if left > 0:
-            self.later("patience_at_an_end", left)
+            self.later("probe_overdue", left)
         else:
-            logger.warning("a probe of %s does not come back", self._mission.endpoint)
+            logger.warning(
+                "the probe of %s did not end within %g s: it counts as failed",
+                self._attempt.endpoint,
+                allowed,
+            )
             self._come_back(Verdict.FAILED)
 
     @on("amqp_consumer_server_found", ENTRY)
     @on("no_amqp_consumer_server_found", ENTRY)
     def server_found_or_not_entry(self, _: Event) -> None:
-        self.cancel("patience_at_an_end")
-        seconds = time.monotonic() - self._mission.began_at
+        self.cancel("probe_overdue")
+        seconds = time.monotonic() - self._attempt.began_at
         check = AMQPConsumerCheckPayload(
             ip_address=self.ip_address,
             result=self._verdict is Verdict.OURS,
@@ -170,7 +182,10 @@ class RabbitConsumerScoutChart(DiscoveryChart):
             origin=self.origin,
         )
         self.observer.scouted(
-            source=self._source, host=self.ip_address, verdict=self._verdict, seconds=seconds
+            source=self._source,
+            host=self.ip_address,
+            verdict=self._verdict.value,
+            seconds=seconds,
         )
         self.publish(Event(signal=AMQP_CONSUMER_CHECK, payload=check))
         self.note(check)
@@ -179,17 +194,18 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         try:
             return Endpoint.parse(self.ip_address, self._port)
         except AddressError as error:
-            logger.warning("an address cannot be scouted: %s", error)
+            logger.warning("an address is not scouted: %s", error)
             return None
 
     def _come_back(self, verdict: Verdict) -> None:
-        outcome = Outcome(self._mission.number, verdict)
+        outcome = Outcome(self._attempt.number, verdict)
         self.post_fifo(Event(signal="consumer_test_complete", payload=outcome))
 
     def _judged(self, endpoint: Endpoint, result: Verdict | Exception) -> Verdict:
         if isinstance(result, Exception):
-            logger.warning("the probe of %s failed", endpoint, exc_info=result)
+            logger.warning("the probe of %s raised: it counts as failed", endpoint, exc_info=result)
             return Verdict.FAILED
+        # On a thread of the pool, and also when the answer comes too late for the chart.
         if result is Verdict.CREDENTIALS:
             self._refusals.add(endpoint)
         return result

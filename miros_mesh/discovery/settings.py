@@ -1,63 +1,68 @@
-"""What one node's discovery has to know; nothing of it is secret."""
+"""The settings of one node's discovery. None of them is secret."""
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-from miros_mesh.address import DEFAULT_PORTS
-from miros_mesh.discovery import dns, lan, man_net, scout
-from miros_mesh.discovery.aliens import AlienPolicy
-from miros_mesh.discovery.endpoint import Endpoint
+from miros_mesh.address import Endpoint
 
 Source: TypeAlias = Literal["manual", "lan", "dns"]
+AlienPolicy: TypeAlias = Literal["adopt", "probe", "ignore"]
+
+# Names of files where the settings give none; the second one is that of the ancestor's programs.
+HOSTS_FILES: Final = (".miros_mesh_hosts.json", ".miros_rabbitmq_hosts.json")
+LAN_CACHE_FILE: Final = ".miros_mesh_lan_cache.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiscoverySettings:
-    """Seconds where nothing else is said. The credentials are behind the probe."""
+    """What a node gives its discovery; seconds where no other unit is named.
+
+    What `MeshConfig` sets has its default there. The credentials are behind the `BrokerProbe`.
+    """
 
     node: str
     """The node's name, for its threads."""
     routing_key: str
     """What the node's charts send under; scouts repeat it."""
     exchange_name: str
-    """The exchange that makes a broker one of a mesh."""
-    sources: tuple[Source, ...] = ("manual", "lan")
-    """Where to look."""
-    port: int = DEFAULT_PORTS["amqp"]
+    """The exchange by which a broker shows that it is one of a mesh."""
+    sources: tuple[Source, ...]
+    """Where to look, one word for each source."""
+    port: int
     """The brokers' port, where a host is listed without one."""
-    home: tuple[Endpoint, ...] = ()
-    """The node's own broker, which need not be found."""
-    scope: str = ""
+    home: tuple[Endpoint, ...]
+    """The node's own broker, which is never found."""
+    scope: str
     """What tells this mesh from others in a cache: a digest of its key, its virtual host."""
-    hosts_files: tuple[Path, ...] = (Path(man_net.HOSTS_FILE), Path(man_net.ANCESTORS_HOSTS_FILE))
+    hosts_files: tuple[Path, ...]
     """Files of hosts; one that does not exist lists none."""
-    cache_path: Path = Path(lan.DEFAULT_FILE)
-    """Where the addresses of the local network are kept."""
-    cache_max_age_s: float = lan.TIME_OUT_MINUTES * 60
+    cache_path: Path
+    """The file that keeps the addresses found on the local network."""
+    cache_max_age_s: float
     """After this time the local network is searched again."""
-    ipv6: bool = False
+    ipv6: bool
     """Whether IPv6 neighbours (link-local, RFC 4193) are candidates too."""
-    dns_names: tuple[str, ...] = ()
+    dns_names: tuple[str, ...]
     """Names to look up; `_service._proto.name` asks for SRV records."""
-    dns_interval_s: float = dns.INTERVAL_S
-    """How often."""
-    look_again_s: tuple[float, float] = (man_net.SOON_S, man_net.SELDOM_S)
-    """How soon, and at last how seldom, the listed hosts are scouted again."""
-    scout_timeout_s: float = scout.SCOUT_TIMEOUT_S
-    """How long one probe may take."""
-    refused_pause_s: float = 600.0
-    """How long a broker that refused our credentials is left alone."""
-    peer_forget_after_s: float = 3600.0
+    peer_forget_after_s: float
     """A broker that has been dead for this long is lost."""
-    aliens: AlienPolicy = "adopt"
-    """What to do with a stranger that speaks with our key."""
-    live_trace: bool = False
+    aliens: AlienPolicy
+    """What to do with an unknown node that speaks with our key."""
+    live_trace: bool
     """Whether each chart prints its transitions."""
-    live_spy: bool = False
+    live_spy: bool
     """Whether each chart prints its every step."""
+
+    # `MeshConfig` has none of these three; tests make them shorter.
+    dns_interval_s: float = 15.0
+    """The pause between two look-ups of the DNS names."""
+    look_again_s: tuple[float, float] = (2.0, 60.0)
+    """The pause before listed hosts are scouted again: after a change, and at most."""
+    scout_timeout_s: float = 2.0
+    """How long one probe may take."""
     origin: str = field(default_factory=lambda: secrets.token_hex(6), repr=False)
     """The node's token, by which its charts know each other's events."""

@@ -1,8 +1,8 @@
 """The public signals of discovery and their payloads.
 
 miros has one fabric in a process: each chart of each node hears what any of them publishes. So a
-payload carries its `origin`, the token of its node, and a chart takes only those of its own. An
-event without a payload, published by a program, is for every node.
+payload carries its `origin`, the token of its node, and a chart takes only those of its own node.
+An event without a payload, published by a program, is for every node.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from miros_mesh.discovery.ports import Verdict
+from miros_mesh.discovery.verdict import Verdict
 
 CONNECTION_DISCOVERY: Final = "CONNECTION_DISCOVERY"
 CACHE: Final = "CACHE"
@@ -36,21 +36,24 @@ PUBLIC: Final[Mapping[str, str]] = {
 }
 
 
+# All are frozen: one event is handed to several charts, each on a thread of its own.
 @dataclass(frozen=True)
 class ConnectionDiscoveryPayload:
-    """Who was found. A host is `name`, `name:port`, an address, or `[fd00::1]:port`."""
+    """The brokers found. A host is `name`, `name:port`, an address, or `[fd00::1]:port`."""
 
     hosts: tuple[str, ...]
+    # For programs, as the ancestor's payload; this library reads `hosts` alone.
     amqp_urls: tuple[str, ...]
     dispatcher: str
     dead: tuple[str, ...] = ()
-    """Hosts that the dispatcher knows of and that did not answer as ours."""
+    """Hosts that the dispatcher knows and that did not answer as ours."""
+    # Empty in what a program publishes: then it is for every node. Not shown in a trace.
     origin: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
 class CacheReadPayload:
-    """What a JSON file holds; its default when there is none, or none that can be read."""
+    """The content of a JSON file; its default when there is no file, or none that can be read."""
 
     dict: Mapping[str, Any]
     last_modified: float
@@ -58,13 +61,13 @@ class CacheReadPayload:
     expired: bool
     file_name: str
     there: bool = field(default=True, repr=False)
-    """Whether there is a file."""
+    """Whether the file exists, whatever is in it."""
     origin: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
 class CacheFileReadPayload:
-    """Which file is wanted."""
+    """A request to read a file, answered with `CACHE`."""
 
     file_name: str
     origin: str = field(default="", repr=False)
@@ -72,7 +75,7 @@ class CacheFileReadPayload:
 
 @dataclass(frozen=True)
 class CacheWritePayload:
-    """What to merge into a file: dictionaries key by key, anything else is replaced."""
+    """A request to merge `dict` into a file: dictionaries key by key, anything else replaced."""
 
     dict: Mapping[str, Any]
     file_name: str
@@ -81,7 +84,7 @@ class CacheWritePayload:
 
 @dataclass(frozen=True)
 class AMQPConsumerCheckPayload:
-    """What a scout found; `result` says whether it is ours."""
+    """What a scout found; `result` is whether the broker is ours."""
 
     ip_address: str
     result: bool
@@ -95,7 +98,7 @@ class AMQPConsumerCheckPayload:
 
 @dataclass(frozen=True)
 class RefactorSearchPayload:
-    """What a scout is to look at next."""
+    """The next address for a scout to look at."""
 
     ip_address: str
     routing_key: str
@@ -105,14 +108,14 @@ class RefactorSearchPayload:
 
 @dataclass(frozen=True)
 class RequestPayload:
-    """`RECCE_LAN` and `EVALUATE_HOSTS_FILE`, from a chart of the node."""
+    """The payload of `RECCE_LAN` and `EVALUATE_HOSTS_FILE` from a chart of the node."""
 
     origin: str
 
 
 @dataclass(frozen=True)
 class RecceCompletePayload:
-    """The end of a search of the local network."""
+    """The result of a search of the local network."""
 
     other_addresses: tuple[str, ...]
     my_address: str

@@ -13,128 +13,145 @@ from miros_mesh.report import StopReport
 class Outbox:
     """Parcels waiting to be sent, then waiting to be confirmed, in order; the expendable ones last.
 
-    Overflow rule: when events or bytes exceed their limit the oldest parcels go, expendable ones
-    first, then those without an event, and the newest parcel that is not expendable always stays.
-    Whoever made it too much is handed what went. Thread-safe; only `wait_empty` waits.
+    Overflow rule: when events or bytes exceed their limit the oldest waiting parcels are dropped,
+    expendable ones first, then those without an event. One that is not expendable always stays: the
+    newest with an event, if there is one. `put` and `grown` return what they dropped. Thread-safe;
+    only `wait_empty` waits.
     """
 
     def __init__(self, *, max_events: int, max_bytes: int) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
+        self._changed = threading.Condition()
+        """Its lock guards everything below; notified when the last parcel is confirmed."""
+        # Any thread that transmits puts and grows, under the lock of its network; the publisher's
+        # alone takes, confirms and rewinds. No lock but a parcel's is taken under this one.
         self._waiting: deque[Parcel] = deque()
+        self._messages: deque[Parcel] = deque()
+        """Those of `_waiting` without an event, in the same order: the library's own messages."""
         self._expendable: deque[Parcel] = deque()
-        self._unconfirmed: deque[Parcel] = deque()
-        self._words = 0
+        # A dictionary, since a confirm would have to search a deque.
+        self._unconfirmed: dict[Parcel, None] = {}
+        """What `take` gave out, in that order; any of them may be confirmed next."""
+        # A parcel is counted in as `put` finds it and `grown` says, and counted out as it is when
+        # it leaves: it is closed by then. One that is confirmed between its growth and `grown` is
+        # counted out before it is counted in, and the sums are right after both.
         self._events = 0
         self._bytes = 0
-        self._left_over = 0
+        # Without what is expendable.
+        self._sent = 0
         self._confirmed = 0
         self._dropped = 0
-        self._changed = threading.Condition()
 
     @property
     def events(self) -> int:
         """Events and records not yet confirmed."""
+        # One reference, so no lock: a metric may read it at any time.
         return self._events
 
     def report(self) -> StopReport:
-        """What has become until now of the events that are a program's."""
+        """Say what has become until now of the events that are a program's."""
         with self._changed:
-            sent = self._confirmed + self._left_over + self._dropped
-            return StopReport(sent, self._confirmed, self._left_over, self._dropped)
+            left_over = self._sent - self._confirmed - self._dropped
+            return StopReport(self._sent, self._confirmed, left_over, self._dropped)
 
     @property
     def idle(self) -> bool:
-        """Nothing waits to be sent."""
+        """Whether nothing waits to be sent."""
         return not (self._waiting or self._expendable)
 
     def put(self, parcel: Parcel) -> Sequence[Parcel]:
-        """Append a parcel; returns what had to go."""
+        """Append a parcel; returns what was dropped to make room."""
         with self._changed:
-            self._line_of(parcel).append(parcel)
-            self._words += _is_word(parcel)
-            self._count(parcel, parcel.events, parcel.size_bytes)
-            return self._trim()
+            for line in self._lines_of(parcel):
+                line.append(parcel)
+            return self._count_in(parcel, parcel.events, parcel.size_bytes)
 
     def grown(self, parcel: Parcel, size_bytes: int, events: int = 1) -> Sequence[Parcel]:
-        """A parcel that was put took more events; returns what had to go."""
+        """Count events that a parcel took since it was put; returns what was dropped for them."""
         with self._changed:
-            self._count(parcel, events, size_bytes)
-            return self._trim()
+            return self._count_in(parcel, events, size_bytes)
 
     def take(self) -> Parcel | None:
-        """The next parcel to send; it stays here, unconfirmed, until `confirm`."""
+        """Return the next parcel to send; it stays here, unconfirmed, until `confirm`."""
         with self._changed:
             if self.idle:
                 return None
             parcel = (self._waiting or self._expendable).popleft()
-            self._words -= _is_word(parcel)
-            self._unconfirmed.append(parcel)
+            # Both lines have one order, so it is the first of the messages or none of them.
+            if self._messages and self._messages[0] is parcel:
+                self._messages.popleft()
+            self._unconfirmed[parcel] = None
             return parcel
 
     def confirm(self, parcel: Parcel) -> None:
-        """The broker has it."""
+        """Forget a parcel that the broker has stored; one that is not on its way is ignored."""
         with self._changed:
-            try:
-                self._unconfirmed.remove(parcel)
-            except ValueError:
+            # The answer came twice; or after a `rewind`, and the parcel is sent again.
+            if parcel not in self._unconfirmed:
                 return
-            self._count(parcel, -parcel.events, -parcel.size_bytes)
-            self._confirmed += _reported(parcel)
-            if self.idle and not self._unconfirmed:
+            del self._unconfirmed[parcel]
+            self._confirmed += self._count_out(parcel)
+            if self._empty():
                 self._changed.notify_all()
 
     def rewind(self) -> None:
-        """The connection is gone: what was not confirmed is sent again, first."""
+        """Let everything that is unconfirmed wait again, before the rest and in its order."""
         with self._changed:
+            # The last one first, each before the one that was put back before it.
             while self._unconfirmed:
-                parcel = self._unconfirmed.pop()
-                self._line_of(parcel).appendleft(parcel)
-                self._words += _is_word(parcel)
+                parcel, _ = self._unconfirmed.popitem()
+                for line in self._lines_of(parcel):
+                    line.appendleft(parcel)
 
     def wait_empty(self, timeout_s: float) -> bool:
-        """Whether everything was confirmed within the time."""
+        """Wait until everything is confirmed, for `timeout_s` at most; whether it is."""
         with self._changed:
-            return self._changed.wait_for(lambda: self.idle and not self._unconfirmed, timeout_s)
+            return self._changed.wait_for(self._empty, timeout_s)
 
-    def _line_of(self, parcel: Parcel) -> deque[Parcel]:
-        return self._expendable if parcel.expendable else self._waiting
+    def _empty(self) -> bool:
+        return self.idle and not self._unconfirmed
 
-    def _count(self, parcel: Parcel, events: int, size_bytes: int) -> None:
+    def _lines_of(self, parcel: Parcel) -> Sequence[deque[Parcel]]:
+        if parcel.expendable:
+            return (self._expendable,)
+        return (self._waiting,) if parcel.events else (self._waiting, self._messages)
+
+    def _count_in(self, parcel: Parcel, events: int, size_bytes: int) -> list[Parcel]:
         self._events += events
         self._bytes += size_bytes
         if not parcel.expendable:
-            self._left_over += events
+            self._sent += events
+        return self._trim()
+
+    def _count_out(self, parcel: Parcel) -> int:
+        """Return how many events of a program it held."""
+        events = parcel.events
+        self._events -= events
+        self._bytes -= parcel.size_bytes
+        return 0 if parcel.expendable else events
 
     def _trim(self) -> list[Parcel]:
-        dropped = []
+        dropped: list[Parcel] = []
+        # What is on its way counts and stays: the broker may have stored it already.
         while self._over() and (self._expendable or len(self._waiting) > 1):
             parcel = self._least_needed()
+            # First, since the count below has to be final. It is closed for all peers: the next
+            # event begins a parcel of its own.
             parcel.close()
-            self._count(parcel, -parcel.events, -parcel.size_bytes)
-            self._dropped += _reported(parcel)
+            self._dropped += self._count_out(parcel)
             dropped.append(parcel)
         return dropped
 
     def _least_needed(self) -> Parcel:
-        """Take the expendable first, then the library's own words, which are said again."""
+        """Take the expendable first, then the library's own messages, which it sends again."""
         if self._expendable:
             return self._expendable.popleft()
-        if not self._words:
+        if not self._messages:
             return self._waiting.popleft()
-        word = next(parcel for parcel in self._waiting if _is_word(parcel))
-        self._waiting.remove(word)
-        self._words -= 1
-        return word
+        message = self._messages.popleft()
+        self._waiting.remove(message)
+        return message
 
     def _over(self) -> bool:
         return self._events > self._max_events or self._bytes > self._max_bytes
-
-
-def _is_word(parcel: Parcel) -> bool:
-    """Whether it is something that the library says for itself."""
-    return not (parcel.expendable or parcel.events)
-
-
-def _reported(parcel: Parcel) -> int:
-    return 0 if parcel.expendable else parcel.events

@@ -1,4 +1,8 @@
-"""What the rest of the library sees of a broker: opaque bytes out, opaque bytes in."""
+"""What the rest of the library sees of a broker: opaque bytes out, opaque bytes in.
+
+`Link` makes the two workers of a node: a `Publisher` for each peer, which takes parcels, and one
+`Subscriber`, which hands out deliveries. All methods may be called from any thread.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from miros_mesh.address import BrokerAddress
+from miros_mesh.observer import Observer
 from miros_mesh.report import StopReport
 
 
@@ -19,11 +24,15 @@ class Broker:
 
 
 class Parcel(Protocol):
-    """Something to publish. It may grow until it is sealed, which the first publisher does."""
+    """Something to publish, shared by the outboxes of all peers.
+
+    It may grow until it is closed or sealed, which the first publisher that takes it does. Equal
+    only to itself.
+    """
 
     @property
     def network(self) -> str:
-        """What it belongs to, for counting."""
+        """The network under which it is counted."""
 
     @property
     def exchange(self) -> str:
@@ -31,25 +40,25 @@ class Parcel(Protocol):
 
     @property
     def routing_key(self) -> str:
-        """The topic."""
+        """The topic that it is published under."""
 
     @property
     def expendable(self) -> bool:
-        """Whether it waits for, and makes room for, what is not."""
+        """Whether it is sent after, and dropped before, a parcel that is not."""
 
     @property
     def events(self) -> int:
-        """How many events it holds; none when it is the library's own word."""
+        """How many events it holds until now; 0 for a message of the library itself."""
 
     @property
     def size_bytes(self) -> int:
-        """Their size before sealing."""
+        """How many bytes they have until now, before sealing."""
 
     def close(self) -> None:
-        """Grow no more."""
+        """Take no more events: `events` and `size_bytes` are final from now on."""
 
     def seal(self) -> bytes:
-        """Close, and give the bytes to send: the same at every call, whoever asks first."""
+        """Close, and return the bytes to send: the same at every call."""
 
 
 @dataclass(frozen=True)
@@ -65,32 +74,35 @@ class QueueSpec:
     max_length: int | None = None
     """How many messages may wait; the oldest go."""
     max_bytes: int | None = None
-    """How large those that wait may be in all; likewise."""
+    """How many bytes those that wait may have in all; likewise."""
     delete_on_stop: bool = True
     dead_letters: bool = False
     """Whether rejected messages are kept for people to look at; not for a queue with a limit."""
 
     def __post_init__(self) -> None:
-        if self.dead_letters and not self.max_length is self.max_bytes is None:
+        # RabbitMQ dead-letters whatever a queue gives up, and a limit makes it give up the oldest.
+        limited = self.max_length is not None or self.max_bytes is not None
+        if self.dead_letters and limited:
             raise ValueError("the broker would keep what a queue of limited length drops, too")
 
 
+# Acknowledged by hand and one by one: what a crash leaves unacknowledged is delivered again.
 class Delivery(Protocol):
     """One received message. `ack` and `reject` may be called once, from any thread."""
 
     @property
     def body(self) -> bytes:
-        """The bytes as published."""
+        """The bytes as they were published."""
 
     @property
     def redelivered(self) -> bool:
         """The broker's hint that it may have been seen before."""
 
     def ack(self) -> None:
-        """Handled: the broker forgets it."""
+        """Let the broker forget it: it was handled."""
 
     def reject(self) -> None:
-        """Unusable: the broker forgets it, or dead-letters it; it is never requeued."""
+        """Let the broker forget or dead-letter it: it is unusable. It is never requeued."""
 
 
 Handler = Callable[[Delivery], None]
@@ -101,7 +113,7 @@ class Publisher(Protocol):
 
     @property
     def broker(self) -> Broker:
-        """Where it carries them."""
+        """The broker that it carries them to."""
 
     def start(self) -> None:
         """Begin to connect; returns at once."""
@@ -110,13 +122,19 @@ class Publisher(Protocol):
         """Wait for the first connection. Raises the `LinkError` that prevents it."""
 
     def put(self, parcel: Parcel) -> Sequence[Parcel]:
-        """Queue a parcel; never waits, and tells nobody. Returns what had to go for it."""
+        """Queue a parcel; returns what the outbox dropped to make room.
+
+        Never waits, and calls no observer: it may be called under a lock.
+        """
 
     def grown(self, parcel: Parcel, size_bytes: int, events: int = 1) -> Sequence[Parcel]:
-        """A queued parcel took more events of that size in all; returns what had to go."""
+        """Count events that a queued parcel took since; returns what was dropped for them.
+
+        `size_bytes` is what all of them have together. As `put`, it may be called under a lock.
+        """
 
     def report(self) -> StopReport:
-        """What has become until now of the events put here."""
+        """Say what has become until now of the events put here."""
 
     def stop(self, drain_timeout_s: float) -> StopReport:
         """Drain, end the worker, and say what became of the events put here."""
@@ -151,16 +169,38 @@ class Subscriber(Protocol):
         """Hand outstanding acknowledgements to the broker and end the worker."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LinkSettings:
+    """What all connections of a node have in common.
+
+    Most are settings of `MeshConfig`, which explains them and has their defaults.
+    """
+
+    node: str
+    """The node's name, for the names of threads and connections."""
+    exchanges: tuple[str, ...]
+    """What a publisher declares, as topic exchanges, on each new connection."""
+    observer: Observer
+    attempts: int
+    """`connection_attempts`: how often a first connection is tried."""
+    connect_timeout_s: float
+    heartbeat_interval_s: float
+    confirm_timeout_s: float
+    confirm_window: int
+    outbox_events: int
+    outbox_bytes: int
+
+
 class Link(Protocol):
     """A way to move bytes: RabbitMQ, the embedded broker, or memory."""
 
     def publisher(self, broker: Broker, *, patient: bool = False) -> Publisher:
-        """A new publisher for one broker; a patient one never ends for want of a connection."""
+        """Make a publisher for one broker; a patient one tries to connect until it is stopped."""
 
-    def subscriber(self, broker: Broker, claim: str | None = None) -> Subscriber:
-        """A new subscriber at one broker.
+    def subscriber(self, broker: Broker, name_lock: str | None = None) -> Subscriber:
+        """Make a subscriber at one broker.
 
-        A claim is a name that one live subscriber may have there: `wait_ready` of a second one
+        A name lock is a name that one live subscriber may have there: `wait_ready` of a second one
         raises `NodeNameTakenError`.
         """
 
@@ -180,7 +220,7 @@ class Link(Protocol):
         """End every look at once with a `LinkError`, from any thread; no other begins."""
 
     def close(self) -> None:
-        """Close every pooled connection."""
+        """Close every connection to a broker, also those in use."""
 
     def abandon(self) -> None:
         """In a forked child: let go of what belongs to the parent, which notices nothing.

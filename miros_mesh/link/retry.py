@@ -14,9 +14,13 @@ from miros_mesh.errors import LinkError, MeshError
 
 def connect_policy(stop: threading.Event, attempts: int) -> tenacity.Retrying:
     """For the first connection: a few attempts, and none after an error that needs a person."""
+    # tenacity calls the function once more when `stop` is set during a pause, and then ends; so one
+    # attempt to connect may still be made after it.
     return tenacity.Retrying(
         retry=retry_if_exception(lambda e: isinstance(e, MeshError) and e.retryable),
         stop=stop_after_attempt(attempts) | stop_when_event_set(stop),
+        # Random from 0 on, so that nodes that start together do not come back together. Short: a
+        # program waits in `start_at` meanwhile.
         wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
         sleep=tenacity.sleep_using_event(stop),
         reraise=True,
@@ -26,7 +30,7 @@ def connect_policy(stop: threading.Event, attempts: int) -> tenacity.Retrying:
 def reconnect_policy(
     stop: threading.Event, first_failure: Callable[[LinkError], None] = lambda _: None
 ) -> tenacity.Retrying:
-    """For a node at work: as long as it lives, slowly where a person must mend something first."""
+    """For a node at work: as long as it lives, slowly where a person must act first."""
 
     def before_sleep(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -34,6 +38,7 @@ def reconnect_policy(
             first_failure(error)
 
     return tenacity.Retrying(
+        # Of every kind, a wrong password too: an operator may put it right while the node runs.
         retry=retry_if_exception(lambda e: isinstance(e, LinkError)),
         stop=stop_when_event_set(stop),
         wait=_WaitByError(),
@@ -46,6 +51,7 @@ def reconnect_policy(
 class _WaitByError(wait_base):
     """0.1 to 2 s with jitter after an error that passes by itself, else 5 to 30 s."""
 
+    # Both count all attempts: after many of the one kind the first of the other waits longest, too.
     _soon = tenacity.wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.2)
     _later = tenacity.wait_exponential_jitter(multiplier=5.0, max=30.0, jitter=2.0)
 

@@ -1,4 +1,16 @@
-"""A thread that owns one broker connection: connect, serve, reconnect, until told to stop."""
+"""A thread that owns one broker connection: connect, serve, reconnect, until told to stop.
+
+| state        | what the thread does                         | and then                        |
+| ------------ | -------------------------------------------- | ------------------------------- |
+| connecting   | dials, a few times; `_opened` declares       | serving; ended if all fail      |
+| serving      | turns, waits for input or a wake, reads      | reconnecting if anything breaks |
+| reconnecting | `_lost`; pauses; dials until it succeeds     | serving                         |
+| stopping     | turns and reads without waiting              | `_lost` once `_finished`; ended |
+
+`stop` leads from serving to stopping; in the other states the thread ends once the attempt under
+way is over. `wait_ready` returns when connecting is over. A patient worker (one without a number of
+attempts) connects as one that reconnects does, and calls `_unreached` after the first failure.
+"""
 
 from __future__ import annotations
 
@@ -16,44 +28,60 @@ import kombu
 import tenacity
 
 from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkError
-from miros_mesh.link.pools import Pools, translated
+from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.ports import Broker
 from miros_mesh.link.retry import connect_policy, reconnect_policy
+from miros_mesh.link.translation import translated
+from miros_mesh.threads import OwnedThread
 
 logger = logging.getLogger(__name__)
 
 # py-amqp wants its heartbeat looked after about once a second, however busy the connection is.
 TICK_S = 1.0
+# A broker that drops each connection soon after it was made is left alone for longer each time.
 _SHORT_LIFE_S = 5.0
 _LONGEST_PAUSE_S = 2.0
+# So many reach the longest pause; without a limit the number soon is too large for a float.
+_MOST_DOUBLINGS = 6
 # Acknowledgements and stopping must not wait behind a backlog.
 _READ_FOR_S = 0.02
+# For the rest of a frame of which the first bytes have come.
 _READ_TIMEOUT_S = 0.5
 
 
 class Worker:
     """Subclasses say what to do on a new connection, at each turn, and when it is gone.
 
-    Without a number of `attempts` it never ends for want of a first connection.
+    Without a number of `attempts` it tries to connect until it is stopped.
 
-    Only the worker's own thread touches the connection: neither kombu nor py-amqp is thread-safe.
+    Only the worker's own thread touches the connection, since neither kombu nor py-amqp is
+    thread-safe; all hooks run on it. Other threads leave tasks in a deque or parcels in the outbox,
+    and `wake` it. It holds no lock while it waits.
     """
 
-    def __init__(self, *, name: str, broker: Broker, pools: Pools, attempts: int | None) -> None:
+    def __init__(
+        self, *, name: str, broker: Broker, pools: ConnectionPools, attempts: int | None
+    ) -> None:
         self.broker = broker
         self._pools = pools
         self._attempts = attempts
-        self._stopping = threading.Event()
+        self._thread = OwnedThread(name, self._run, wake=self.wake)
+        self._stopping = self._thread.stopping
+        # `_failure` is written on the thread before `_settled` is set, and read by others after it.
         self._settled = threading.Event()
+        """Set when connecting is over; `_failure` says whether it failed."""
         self._failure: LinkError | None = None
+        # A descriptor and no event, so that one poll waits for the broker's bytes and for a wake.
+        # Neither end blocks: `put` wakes the worker under the lock of a network.
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
         self._woken = False
+        """Whether a byte is on its way through the pair, so that many wakes cost one."""
+        # From here on the thread's own, but for `_connected_to`, which others read: one reference.
         self._since = 0.0
         self._connected_to = broker.name
         self._short_lives = 0
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin to connect; returns at once."""
@@ -66,6 +94,7 @@ class Worker:
                 f"no connection to {self.broker.name} within {timeout_s:g} s"
             )
         if self._failure:
+            # Each caller gets the same object, so the traceback of the one before is taken off.
             # The message says what to do; what happened inside of kombu is for the debug log.
             logger.debug("%s failed", self._thread.name, exc_info=self._failure)
             raise self._failure.with_traceback(None) from None
@@ -78,13 +107,13 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether the thread still runs."""
-        return self._thread.is_alive()
+        return self._thread.alive
 
     def wake(self) -> None:
         """End the current wait of the worker; cheap, from any thread."""
         if not self._woken:
             self._woken = True
-            # A full buffer wakes as well as one more byte; a closed one has nobody to wake.
+            # A full buffer wakes as well as one more byte; a closed one belongs to no thread.
             with contextlib.suppress(OSError):
                 self._wake_writer.send(b"!")
 
@@ -93,12 +122,12 @@ class Worker:
         self._close_wake()
 
     def _end(self, timeout_s: float) -> None:
-        self._stopping.set()
-        self.wake()
-        # A callback of the application may stop its chart on this very thread.
-        if self._thread.ident not in (None, threading.get_ident()):
-            self._thread.join(timeout_s)
-        if not self._thread.is_alive():
+        """Stop the thread, and wait for it for `timeout_s` at most.
+
+        A callback of the application may stop its chart on this very thread, which then closes
+        the socket pair itself, at its end.
+        """
+        if self._thread.stop(timeout_s):
             self._close_wake()
 
     def _close_wake(self) -> None:
@@ -106,21 +135,21 @@ class Worker:
         self._wake_writer.close()
 
     def _opened(self, connection: kombu.Connection) -> None:
-        """A new connection: declare what is needed."""
+        """Declare on a new connection what this worker needs there."""
 
     def _turn(self, connection: kombu.Connection) -> bool:
         """Do what can be done without waiting; True asks for another turn at once."""
         raise NotImplementedError
 
     def _due(self) -> float:
-        """When (`time.monotonic`) it wants a turn, even if nothing happens until then."""
+        """Return when (`time.monotonic`) a turn is due, even if nothing happens until then."""
         return math.inf
 
     def _lost(self, error: LinkError | None) -> None:
-        """The connection is gone; None at the end of an orderly stop."""
+        """Forget the connection, which is gone; the error is None after an orderly stop."""
 
     def _unreached(self, error: LinkError) -> None:
-        """The first attempt failed of a worker that goes on trying."""
+        """Report that the first attempt of a patient worker failed."""
 
     def _finished(self) -> bool:
         """Whether a stopping worker has nothing left to do."""
@@ -128,6 +157,8 @@ class Worker:
 
     def _run(self) -> None:
         try:
+            # What breaks while serving stays inside of `_connected`; what comes out is a failure to
+            # connect, or a fault of this library.
             with self._connected(self._first_policy()) as connection:
                 self._settled.set()
                 self._serve(connection)
@@ -137,10 +168,13 @@ class Worker:
         except LinkError as error:
             self._failure = error
         except Exception:
-            logger.exception("%s ended by an error of its own", self._thread.name)
-            self._failure = LinkError(f"{self._thread.name} ended by an error; see the log")
+            logger.exception("%s ended: unexpected error; please report it", self._thread.name)
+            self._failure = LinkError(f"{self._thread.name} ended: unexpected error; see the log")
         finally:
+            # Again, for a thread that never connected: `wait_ready` then raises `_failure` at once.
             self._settled.set()
+            # One that ended by itself keeps the pair until its `stop`: threads that put parcels
+            # into its outbox go on waking it.
             if self._stopping.is_set():
                 self._close_wake()
 
@@ -153,7 +187,11 @@ class Worker:
         """Seconds before the next connection: more each time one breaks soon after it was made."""
         lived = time.monotonic() - self._since
         self._short_lives = self._short_lives + 1 if lived < _SHORT_LIFE_S else 0
-        return min(0.05 * 2**self._short_lives, _LONGEST_PAUSE_S) if self._short_lives > 1 else 0
+        # None after the first short life; then 0.2, 0.4, 0.8, 1.6 and 2 s. The policy paces
+        # attempts that fail; these connections were made.
+        if self._short_lives <= 1:
+            return 0
+        return min(0.05 * 2.0 ** min(self._short_lives, _MOST_DOUBLINGS), _LONGEST_PAUSE_S)
 
     @contextlib.contextmanager
     def _connected(self, policy: tenacity.Retrying) -> Iterator[kombu.Connection]:
@@ -165,8 +203,11 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - a worker outlives whatever breaks a connection
             loss = self._as_link_error(error)
         finally:
-            self._lost(loss)
-            self._pools.give_back(connection, broken=loss is not None)
+            # The loan ends whatever `_lost` does: else its place in the pool would be gone.
+            try:
+                self._lost(loss)
+            finally:
+                self._pools.give_back(connection, broken=loss is not None)
 
     def _connect(self) -> kombu.Connection:
         connection = self._pools.open(self.broker)
@@ -174,7 +215,8 @@ class Worker:
             self._connected_to = connection.host
         try:
             with translated(self.broker.name):
-                _bound(connection)
+                _limit_calls(connection)
+                # A part of the attempt: a refusal here is tried again by the same policy.
                 self._opened(connection)
         except LinkError:
             self._pools.give_back(connection, broken=True)
@@ -185,10 +227,11 @@ class Worker:
         return connection
 
     def _as_link_error(self, error: Exception) -> LinkError:
-        """py-amqp also raises AttributeError and the like when a connection breaks under it."""
+        """Also take AttributeError and the like, which py-amqp raises over a broken connection."""
         if isinstance(error, LinkError):
             return error
-        logger.error("%s connects again: unexpected error", self._thread.name, exc_info=error)
+        # With its traceback, since it may be a fault of ours; a lost connection must not hide that.
+        logger.error("%s reconnects: unexpected error", self._thread.name, exc_info=error)
         return ConnectionLostError(f"{self.broker.name}: unexpected {type(error).__name__}")
 
     def _serve(self, connection: kombu.Connection) -> None:
@@ -198,11 +241,15 @@ class Worker:
                 if not connection.connected:
                     # Kombu would silently open a new connection without our queues.
                     raise ConnectionLostError(f"the connection to {self.broker.name} is closed")
+                # One that stops waits for nothing to come: it does what is left in its line, and
+                # ends. `_end` limits how long its caller waits for that.
                 hurry = self._turn(connection) or self._stopping.is_set()
                 until = 0.0 if hurry else min(next_tick, self._due())
                 self._wait_for_input(connection, until - time.monotonic())
                 self._read(connection)
                 if time.monotonic() >= next_tick:
+                    # Sends a heartbeat when nothing was sent for half an interval, and raises when
+                    # nothing came for two (py-amqp's `heartbeat_tick`).
                     connection.heartbeat_check()
                     next_tick = time.monotonic() + TICK_S
 
@@ -211,16 +258,19 @@ class Worker:
             timeout_s = 0
         woken = self._wake_reader.fileno()
         if woken in _readable((_fileno(connection), woken), timeout_s):
-            # Forget first, then let the next turn look: a wake in between costs a turn, no event.
+            # The next turn looks for work after this, so a wake that finds it still set is not
+            # lost, and one that finds it reset costs one more turn.
             self._wake_reader.recv(64)
             self._woken = False
 
     def _read(self, connection: kombu.Connection) -> None:
         until = time.monotonic() + _READ_FOR_S
         while time.monotonic() < until and _has_input(connection):
+            # Reads one delivery, answer or heartbeat; handlers and confirms run inside of it.
             try:
                 connection.drain_events(timeout=_READ_TIMEOUT_S if _streams(connection) else 0)
             except TimeoutError:
+                # py-amqp keeps the part of a frame that it has, and goes on with it next time.
                 return
 
 
@@ -229,12 +279,13 @@ def _transport(connection: kombu.Connection) -> Any:
 
 
 def _streams(connection: kombu.Connection) -> bool:
-    """py-amqp reads a stream; our own transports know at once whether a message is there."""
+    """Tell py-amqp, which reads a stream, from our own transports, which never wait for more."""
+    # Ours have a `fileno` of their own: of a doorbell, which rings when a message comes.
     return hasattr(_transport(connection), "sock")
 
 
-def _bound(connection: kombu.Connection) -> None:
-    """No unanswered call and no full buffer stops a worker for longer than connecting may take."""
+def _limit_calls(connection: kombu.Connection) -> None:
+    """Limit how long an unanswered call or a full buffer holds up the worker."""
     if _streams(connection):
         _transport(connection).sock.settimeout(connection.connect_timeout)
 
@@ -245,7 +296,7 @@ def _fileno(connection: kombu.Connection) -> int:
 
 
 def _buffered(connection: kombu.Connection) -> bool:
-    """TLS may hold decrypted bytes that no select can see."""
+    """Whether TLS holds decrypted bytes, which no poll can see."""
     sock = getattr(_transport(connection), "sock", None)
     return bool(getattr(sock, "pending", int)())
 
@@ -257,8 +308,9 @@ def _has_input(connection: kombu.Connection) -> bool:
 
 
 def _readable(descriptors: Iterable[int], timeout_s: float) -> set[int]:
-    """Those with something to read; poll, since select knows no descriptor above 1,023."""
+    """Return those with something to read; poll, as select knows no descriptor above 1,023."""
     poller = select.poll()
     for descriptor in descriptors:
         poller.register(descriptor, select.POLLIN)
+    # Rounded up: with 0 in place of half a millisecond the worker would spin until it is over.
     return {ready for ready, _ in poller.poll(max(math.ceil(timeout_s * 1000), 0))}

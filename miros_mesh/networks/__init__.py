@@ -1,32 +1,13 @@
-"""Wire and link put together: the mesh and the two snoop networks of a node."""
+"""Wire and link put together: the mesh, the snoop networks, repair and node status.
 
-from miros_mesh.networks.history import History
-from miros_mesh.networks.inbox import Arrival, Inbox
-from miros_mesh.networks.mesh import RESERVED_PREFIX, Identity, Mesh
-from miros_mesh.networks.network import Network, exchange_of
-from miros_mesh.networks.peers import Peers
-from miros_mesh.networks.pulses import Pulses
-from miros_mesh.networks.repair import Repair
-from miros_mesh.networks.screen import Screen
-from miros_mesh.networks.snoop import Snoop, Step, printable, render
-from miros_mesh.networks.teller import Teller
+Locks are taken in this order, of which each line begins anew:
 
-__all__ = [
-    "RESERVED_PREFIX",
-    "Arrival",
-    "History",
-    "Identity",
-    "Inbox",
-    "Mesh",
-    "Network",
-    "Peers",
-    "Pulses",
-    "Repair",
-    "Screen",
-    "Snoop",
-    "Step",
-    "Teller",
-    "exchange_of",
-    "printable",
-    "render",
-]
+* peers, network, frame, echoes
+* peers, network, outbox of a peer
+* peers, network, history
+* inbox, alone; and ticket, alone
+* the numbering of a snoop network, alone; so with watchers and console
+
+A feed's lock is only tried. Hooks of observers, watchers and callbacks of the program run without
+any of them.
+"""

@@ -1,4 +1,4 @@
-"""What a node has sent lately, for receivers that ask for it again."""
+"""What a node has sent last, for receivers that ask for it again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from miros_mesh.networks.streams import Range, merged
-from miros_mesh.wire import Origin
+from miros_mesh.wire.envelope import Origin
 
 T = TypeVar("T", bound=Origin)
 
@@ -21,26 +21,31 @@ class History(Generic[T]):
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._sent: deque[tuple[T, int]] = deque()
+        """Messages of all charts with their sizes, in the order in which they were sent."""
         self._bytes = 0
+        # Guards the two above: charts' threads add, the subscriber's thread finds.
         self._lock = threading.Lock()
 
     def add(self, message: T, size_bytes: int) -> None:
-        """Remember a message; the oldest ones make room."""
+        """Keep a message; forget the oldest ones that exceed a limit."""
         with self._lock:
             self._sent.append((message, size_bytes))
             self._bytes += size_bytes
+            # A message that alone exceeds the limit is not kept either.
             while len(self._sent) > self._max_events or self._bytes > self._max_bytes:
                 _, forgotten = self._sent.popleft()
                 self._bytes -= forgotten
 
     def oldest(self, chart: str) -> int | None:
-        """The number of a chart's oldest message that is remembered."""
+        """Return the number of the oldest message kept of a chart; None without any."""
         with self._lock:
             return next((m.sequence for m, _ in self._sent if m.chart == chart), None)
 
     def find(self, chart: str, numbers: Sequence[Range]) -> list[T]:
-        """Those of a chart with these numbers, in the order in which they were sent."""
+        """Return a chart's messages with these numbers, in the order in which they were sent."""
         with self._lock:
+            # Only copied under the lock, for which charts that transmit wait: a question may name
+            # 1,000 ranges.
             sent = [message for message, _ in self._sent if message.chart == chart]
         ranges = merged(numbers)
         firsts = [first for first, _ in ranges]

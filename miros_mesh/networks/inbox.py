@@ -6,72 +6,33 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 from miros_mesh.errors import PayloadError
 from miros_mesh.link.ports import Delivery
+from miros_mesh.networks.arrival import Arrival, Ticket
+from miros_mesh.networks.feed import Feed
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX, Mesh
-from miros_mesh.networks.streams import Passed, Range, Streams, Verdict
-from miros_mesh.wire import Envelope
-
-
-class _Ticket:
-    """One delivery, settled when the last of its events is done.
-
-    A frame with an event that was refused goes where refused frames go, after the others were
-    handled.
-    """
-
-    __slots__ = ("_delivery", "_left", "_lock", "_refused", "begun")
-
-    def __init__(self, delivery: Delivery, events: int) -> None:
-        self._delivery = delivery
-        self._left = events
-        self._refused = False
-        self._lock = threading.Lock()
-        self.begun = False
-        """Whether the chart was handed one of the events."""
-
-    def done(self, *, refused: bool = False) -> None:
-        with self._lock:
-            self._left -= 1
-            self._refused = self._refused or refused
-            if self._left:
-                return
-        if self._refused:
-            self._delivery.reject()
-        else:
-            self._delivery.ack()
-
-
-@dataclass(eq=False)
-class Arrival:
-    """A received event on its way through a chart's FIFO."""
-
-    envelope: Envelope
-    payload: Any = None
-    tickets: list[_Ticket] = field(default_factory=list)
-
-    @property
-    def begun(self) -> bool:
-        """Whether the chart was handed an event of its frame.
-
-        What came by repair belongs to no frame, and no broker would give it again.
-        """
-        return not self.tickets or any(ticket.begun for ticket in self.tickets)
-
-    def begin(self) -> None:
-        """The chart is handed the event."""
-        for ticket in self.tickets:
-            ticket.begun = True
+from miros_mesh.networks.streams import Admission, Passed, Range, Streams
+from miros_mesh.wire.envelope import Envelope
 
 
 class Inbox:
-    """What arrived for one chart: fed into its FIFO while that has room, acknowledged once handled.
+    """Puts events in order, feeds them to a chart, and acknowledges those that it handled.
 
-    `room` says how many events the FIFO takes now, and `post` puts one there or raises nothing.
-    Events that come before an earlier one of their sender wait for it; `missed` is called then.
+    `room` says how many events the FIFO takes now; `post` puts one there and raises nothing.
+    `missed` is called when an event has to wait for an earlier one of its sender.
+
+    What a call does depends on two flags:
+
+    | `_takes` | `_feeds` | the inbox is |
+    | --- | --- | --- |
+    | yes | no | new: deliveries wait for `open` |
+    | yes | yes | open |
+    | no | yes | finishing: only the rest of the frames that the chart has begun is fed |
+    | no | no | closed |
+
+    A delivery that is not taken stays unacknowledged: the broker keeps it for the next inbox.
     """
 
     def __init__(
@@ -88,21 +49,28 @@ class Inbox:
         self._room = room
         self._post = post
         self._missed = missed
+        # Guards all that follows, and is held for a frame as a whole: the chart is never given an
+        # event of half a frame. Nothing of others is called under it but `room`.
+        self._lock = threading.Lock()
+        self._takes = True
+        self._feeds = False
         self._streams: Streams[Arrival] = Streams(mesh.dedup_window)
         self._waiting: deque[Arrival] = deque()
+        """In their order, until the FIFO has room."""
         self._unfinished: dict[str, Arrival] = {}
-        self._open = False
-        self._finishing = False
-        self._all_fed: Callable[[], None] | None = None
-        self._admitting = 0
+        """By their ids: held back by `_streams`, waiting, or given to the chart."""
         self._refused = 0
-        self._lock = threading.RLock()
-        self._feeding = threading.Lock()
+        """How many events came after `finish` or `close`."""
+        self._all_fed: Callable[[], None] | None = None
+        """From `finish` until it was called."""
+        self._calls: list[Callable[[], object]] = []
+        """Hooks and acknowledgements that are due once the lock is free."""
+        self._feed = Feed(self._may_feed, self._move)
 
     def open(self) -> None:
-        """The chart has started: begin to feed it."""
+        """Begin to feed the chart, which has started; nothing after `finish` or `close`."""
         with self._lock:
-            self._open = True
+            self._feeds = self._feeds or self._takes
         self.feed()
 
     def finish(self, all_fed: Callable[[], None]) -> None:
@@ -111,95 +79,154 @@ class Inbox:
         A frame that is handled in part comes again as a whole.
         """
         with self._lock:
+            self._feeds = self._feeds or self._takes
+            self._takes = False
             self._all_fed = all_fed
-            self._finishing = True
             self._waiting = deque(arrival for arrival in self._waiting if arrival.begun)
         self.feed()
 
     def close(self) -> int:
-        """Feed no more. Returns how many events were received and are not handled."""
+        """Feed no more; return how many events were received and are not handled."""
         with self._lock:
-            self._open, self._finishing = False, True
+            self._takes = self._feeds = False
             self._waiting.clear()
+            # `_unfinished` is kept: the event that the chart is handling may still be acknowledged.
             return len(self._unfinished) + self._refused
 
     def receive(self, delivery: Delivery) -> None:
-        """Take a delivery on the subscriber's thread."""
+        """Take a delivery; called on the subscriber's thread."""
+        # Before the lock: a chart that has handled an event must not wait while a frame is
+        # decrypted.
         envelopes = self._mesh.network.open(delivery)
-        if not envelopes:
+        # A chart that listens to its own topic gets its own events back.
+        heard = [each for each in envelopes if not self._is_echo(each)]
+        if not heard:
+            if envelopes:
+                delivery.ack()
             return
+        ticket = Ticket(delivery, len(heard))
         with self._lock:
-            if self._finishing:
-                self._refused += sum(not self._is_for_nobody(each) for each in envelopes)
+            if not self._takes:
+                # Not acknowledged: it goes to the next inbox of the queue, or away with the queue.
+                self._refused += sum(not _is_word(each) for each in heard)
                 return
-            # Its first events may be begun, so it has to be whole before `finish` is through.
-            self._admitting += 1
-        try:
-            ticket = _Ticket(delivery, len(envelopes))
-            for envelope in envelopes:
-                if self._is_echo(envelope):
-                    ticket.done()
-                else:
-                    self._admit(envelope, ticket)
-        finally:
-            with self._lock:
-                self._admitting -= 1
-        self.feed()
+            for envelope in heard:
+                self._admit(envelope, ticket)
+        self._call_and_feed()
 
     def holes(self) -> dict[tuple[str, str], list[Range]]:
-        """The numbers that events wait for, by their stream: incarnation and chart."""
+        """Return the numbers that events wait for, by their stream: incarnation and chart."""
         with self._lock:
             return self._streams.holes()
 
     def repair(self, envelopes: Sequence[Envelope]) -> int:
-        """Take what was asked for again; how many of it were missing here."""
+        """Take what was asked for again; return how many of the events were missing here."""
         taken = 0
         with self._lock:
             for envelope in envelopes:
                 if self._streams.wants(_stream_of(envelope), envelope.sequence):
                     taken += 1
                     self._admit(envelope)
-        self.feed()
+        self._call_and_feed()
         return taken
 
     def skip(self, stream: tuple[str, str], last: int) -> None:
         """Wait no longer for events up to this number: their sender has them no more."""
         with self._lock:
             self._pass(stream, self._streams.skip(stream, last))
-        self.feed()
+        self._call_and_feed()
 
     def expire(self, before: float) -> None:
         """Wait no longer for what was missing before that (monotonic) time already."""
         with self._lock:
             for stream, passed in self._streams.expire(before):
                 self._pass(stream, passed)
-        self.feed()
+        self._call_and_feed()
 
     def feed(self) -> None:
         """Move what waits into the FIFO while it has room."""
-        while self._may_feed():
-            # Whoever feeds looks again when it is done, so nobody waits, nor overtakes.
-            if not self._feeding.acquire(blocking=False):
+        self._feed.run()
+
+    def take_back(self, arrival: Arrival) -> None:
+        """Put the event posted last in front again: the FIFO had no place for it after all."""
+        with self._lock:
+            if self._feeds:
+                self._waiting.appendleft(arrival)
+
+    def finished(self, arrival: Arrival, *, refused: bool = False) -> None:
+        """Note that the chart has run the event to completion, or refused it; once for each."""
+        with self._lock:
+            if self._unfinished.pop(arrival.envelope.id, None) is None:
                 return
-            try:
-                self._feed()
-            finally:
-                self._feeding.release()
+        arrival.done(refused=refused)
+
+    def _admit(self, envelope: Envelope, *tickets: Ticket) -> None:
+        arrival = Arrival(envelope, tickets=list(tickets))
+        admission, in_turn = self._streams.admit(
+            _stream_of(envelope), envelope.sequence, arrival, time.monotonic()
+        )
+        if admission is not Admission.NEW:
+            self._calls.append(partial(self._drop, admission.value))
+            self._settle_copy(arrival, refused=admission is Admission.STALE)
+            return
+        self._unfinished[envelope.id] = arrival
+        for each in in_turn:
+            self._enter(each)
+        if not in_turn:
+            self._calls.append(self._missed)
+
+    def _settle_copy(self, copy: Arrival, *, refused: bool) -> None:
+        first = self._unfinished.get(copy.envelope.id)
+        if first is None:
+            self._calls.append(partial(copy.done, refused=refused))
+        else:
+            # The broker may forget this copy only when the first one has been handled. The first
+            # delivery's channel may be gone, and its acknowledgement then counts for nothing.
+            first.tickets += copy.tickets
+
+    def _enter(self, arrival: Arrival) -> None:
+        """Let an event wait for room; a word of the library needs none."""
+        if _is_word(arrival.envelope):
+            del self._unfinished[arrival.envelope.id]
+            self._calls += partial(self._hear, arrival.envelope), arrival.done
+        elif self._takes or arrival.begun:
+            self._waiting.append(arrival)
+
+    def _pass(self, stream: tuple[str, str], passed: Passed[Arrival]) -> None:
+        if passed.missing:
+            _, chart = stream
+            gap, network = self._mesh.observer.gap, self._mesh.network.name
+            self._calls.append(partial(gap, network=network, sender=chart, missing=passed.missing))
+        for arrival in passed.items:
+            self._enter(arrival)
+
+    def _call_and_feed(self) -> None:
+        """Call what had to wait until the lock was free, then feed."""
+        if self._calls:
+            with self._lock:
+                # Those of another thread too, if it has not come to them: it then finds none.
+                calls, self._calls = self._calls, []
+            for call in calls:
+                call()
+        self.feed()
 
     def _may_feed(self) -> bool:
         if self._waiting:
-            return self._open and self._room() > 0
-        return self._all_fed is not None and not self._admitting
+            # Also asked without the lock, by the feed; `_next` asks again with it.
+            return self._feeds and self._room() > 0
+        return self._all_fed is not None
 
-    def _feed(self) -> None:
+    def _move(self) -> None:
         while arrival := self._next():
             # What is called here may be the program's, and take its time and other locks.
-            self._post(arrival)
+            if self._read(arrival):
+                self._post(arrival)
         with self._lock:
-            all_fed = None if self._waiting or self._admitting else self._all_fed
+            all_fed = None if self._waiting else self._all_fed
             if all_fed:
                 self._all_fed = None
         if all_fed:
+            # Taken under the lock, so that it is called once; called without, since it posts.
             all_fed()
 
     def _next(self) -> Arrival | None:
@@ -210,87 +237,35 @@ class Inbox:
             arrival.begin()
             return arrival
 
-    def take_back(self, arrival: Arrival) -> None:
-        """The FIFO had no place after all for the event posted last: it waits at the front."""
-        with self._lock:
-            if self._open:
-                self._waiting.appendleft(arrival)
-
-    def finished(self, arrival: Arrival, *, refused: bool = False) -> None:
-        """The chart has run the event to completion, or refused it."""
-        with self._lock:
-            if self._unfinished.pop(arrival.envelope.id, None) is None:
-                # A handler may post a received event again; it is acknowledged once.
-                return
-        for ticket in arrival.tickets:
-            ticket.done(refused=refused)
-
-    def _admit(self, envelope: Envelope, *tickets: _Ticket) -> None:
-        arrival = Arrival(envelope, None, list(tickets))
-        with self._lock:
-            verdict, in_turn = self._streams.admit(
-                _stream_of(envelope), envelope.sequence, arrival, time.monotonic()
-            )
-            if verdict is not Verdict.NEW:
-                self._drop(verdict.value)
-                self._settle_copy(envelope, tickets, refused=verdict is Verdict.STALE)
-                return
-            self._unfinished[envelope.id] = arrival
-            for each in in_turn:
-                self._enter(each)
-        if not in_turn:
-            self._missed()
-
-    def _enter(self, arrival: Arrival) -> None:
-        envelope = arrival.envelope
-        if envelope.signal.startswith(RESERVED_PREFIX):
-            self._control(envelope)
-            self.finished(arrival)
-            return
+    def _read(self, arrival: Arrival) -> bool:
+        """Read the payload; refuse the event when the serializer cannot."""
         try:
-            arrival.payload = self._mesh.payload_of(envelope)
+            # No earlier, so that only what the FIFO has room for is decoded.
+            arrival.payload = self._mesh.payload_of(arrival.envelope)
         except PayloadError as error:
             self._mesh.network.complain("payload", error)
             self._drop("payload")
             self.finished(arrival, refused=True)
-            return
-        if arrival.begun or not self._finishing:
-            self._waiting.append(arrival)
-
-    def _pass(self, stream: tuple[str, str], passed: Passed[Arrival]) -> None:
-        if passed.missing:
-            _, chart = stream
-            network = self._mesh.network.name
-            self._mesh.observer.gap(network=network, sender=chart, missing=passed.missing)
-        for arrival in passed.items:
-            self._enter(arrival)
-
-    def _is_for_nobody(self, envelope: Envelope) -> bool:
-        return envelope.signal.startswith(RESERVED_PREFIX) or self._is_echo(envelope)
+            return False
+        return True
 
     def _is_echo(self, envelope: Envelope) -> bool:
         own = self._mesh.identity.incarnation
         return envelope.incarnation == own and envelope.chart == self._chart
 
-    def _settle_copy(
-        self, envelope: Envelope, tickets: Sequence[_Ticket], *, refused: bool
-    ) -> None:
-        unfinished = self._unfinished.get(envelope.id)
-        if unfinished is not None:
-            # The broker may forget this copy only when the first one has been handled.
-            unfinished.tickets += tickets
-            return
-        for ticket in tickets:
-            ticket.done(refused=refused)
-
-    def _control(self, envelope: Envelope) -> None:
-        if envelope.signal == GOODBYE:
-            self._mesh.observer.chart_left(node=envelope.node, chart=envelope.chart)
-        elif envelope.signal in (HELLO, BEAT):
-            self._mesh.heard(envelope)
+    def _hear(self, word: Envelope) -> None:
+        """Take a word of the library; ignore one of a later version."""
+        if word.signal == GOODBYE:
+            self._mesh.observer.chart_left(node=word.node, chart=word.chart)
+        elif word.signal in (HELLO, BEAT):
+            self._mesh.heard(word)
 
     def _drop(self, reason: str) -> None:
         self._mesh.observer.dropped(network=self._mesh.network.name, reason=reason, events=1)
+
+
+def _is_word(envelope: Envelope) -> bool:
+    return envelope.signal.startswith(RESERVED_PREFIX)
 
 
 def _stream_of(envelope: Envelope) -> tuple[str, str]:

@@ -7,29 +7,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from miros_mesh.config import PayloadSerializer
 from miros_mesh.errors import MeshError, PayloadError
-from miros_mesh.networks.network import Network
+from miros_mesh.networks.network import UNNUMBERED, Network
 from miros_mesh.observer import NO_SPAN, Observer, Tracer
-from miros_mesh.wire import Envelope, TracedEnvelope
+from miros_mesh.wire.envelope import Envelope, TracedEnvelope
+from miros_mesh.wire.identity import Identity
+from miros_mesh.wire.serializer import PayloadSerializer
 
 # Signal names that begin so belong to the library and never reach a chart.
 RESERVED_PREFIX = "miros_mesh."
 GOODBYE = RESERVED_PREFIX + "goodbye"
 # Says nothing but its number, by which receivers see that something before it is missing.
 BEAT = RESERVED_PREFIX + "beat"
-# Says where the home broker of its node is, as a beat does: nodes that do not know it may look.
+# Makes its node's claim, as a beat does: nodes that do not know the broker may look at it.
 HELLO = RESERVED_PREFIX + "hello"
+# A beat may be lost with the same queue as the events before it, and then has a second chance.
 _BEATS = 2
+# A host's name has 253 characters at most; beside it stands a port.
 _LONGEST_CLAIM = 300
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who a node is: its name, and a mark that is new at each start."""
-
-    node: str
-    incarnation: str
 
 
 class Mesh:
@@ -51,11 +46,13 @@ class Mesh:
         self.dedup_window = dedup_window
         self.tracer = tracer
         self._serializer = serializer
+        # A claim is what a node says of where its home broker is: `host:port`.
         self.claim = ""
-        """Where the node's home broker is for others; nothing is said while it is empty."""
+        """What this node claims; it claims nothing while this is empty."""
         self.claimed: Callable[[str], None] = lambda _: None
-        """Told what other nodes claim; checks it, and returns at once."""
-        self._quiet: dict[str, _Quiet] = {}
+        """Called with what other nodes claim, which may be false; must return at once."""
+        # By chart, from its start to its goodbye. Dictionaries need no lock for what is done here.
+        self._charts: dict[str, _Chart] = {}
 
     def transmit(
         self, chart: str, routing_key: str, signal: str, payload: Any, cause: str | None
@@ -70,15 +67,15 @@ class Mesh:
             span = self.tracer.sending(node=node, chart=chart, topic=routing_key, signal=signal)
         try:
             data = self._dumped(payload)
-            sequence = self._send(chart, routing_key, signal, data, cause, span.context)
+            event = self._envelope(chart, signal, data, cause, span.context)
+            sequence = self.network.send(routing_key, event)
         except BaseException as error:
             span.end(error=error)
             raise
         if span is not NO_SPAN:
+            # As `Origin.id` will have it at the receivers.
             message_id = f"{self.identity.incarnation}/{chart}/{sequence}"
             span.end(message_id=message_id, size_bytes=len(data))
-        if chart not in self._quiet:
-            self._quiet[chart] = _Quiet(routing_key)
 
     def _dumped(self, payload: Any) -> bytes:
         try:
@@ -86,49 +83,54 @@ class Mesh:
         except MeshError:
             raise
         except Exception as error:
+            # Only the type of it: its text may quote the payload, which belongs in no log.
             raise PayloadError(
                 f"the serializer {self._serializer.name} cannot write this payload: "
                 f"{type(error).__name__}"
             ) from error
 
     def join(self, chart: str, routing_key: str) -> None:
-        """The chart has started: say where its node is, if anybody is to know."""
+        """Say hello for a chart that starts, if there is a claim, and watch it for silence."""
+        self._charts[chart] = _Chart(routing_key)
         if self.claim:
-            self._quiet.setdefault(chart, _Quiet(routing_key))
-            self._say(HELLO, chart, routing_key)
+            self._hello(chart, routing_key)
 
     def hello(self) -> None:
-        """Say it once more, for those who have not heard it; under each routing key once."""
-        charts = {quiet.routing_key: chart for chart, quiet in list(self._quiet.items())}
+        """Say hello again, under each routing key once: a peer was found that has not heard it."""
+        charts = {each.routing_key: chart for chart, each in list(self._charts.items())}
         for routing_key, chart in charts.items():
-            self._say(HELLO, chart, routing_key)
+            self._hello(chart, routing_key)
 
     def heard(self, envelope: Envelope) -> None:
-        """Another node said hello, or let its heart beat."""
+        """Take a hello or a beat: pass on what another node claims."""
         own = envelope.incarnation == self.identity.incarnation
         if not own and 0 < len(envelope.payload) <= _LONGEST_CLAIM:
             self.claimed(envelope.payload.decode(errors="replace"))
 
     def goodbye(self, chart: str, routing_key: str) -> None:
-        """Tell the others that a chart leaves."""
-        self._quiet.pop(chart, None)
-        self._send(chart, routing_key, GOODBYE, b"", None)
+        """Tell the other nodes that a chart leaves; no hello or beat of it follows."""
+        # In this order, on which `_hello` relies.
+        self._charts.pop(chart, None)
+        self.network.send(routing_key, self._envelope(chart, GOODBYE, b""), counted=False)
 
     def beat(self) -> None:
         """Let each chart that has fallen silent since the last call say its number, twice.
 
         Were its last events lost with a queue, nothing else would tell their receivers.
         """
-        for chart, quiet in list(self._quiet.items()):
+        # A copy, since charts join and leave meanwhile.
+        for chart, known in list(self._charts.items()):
             last = self.network.sequence_of(chart)
-            if last != quiet.last:
-                quiet.last, quiet.beats = last, 0
-            elif quiet.beats < _BEATS:
-                quiet.last = self._say(BEAT, chart, quiet.routing_key)
-                quiet.beats += 1
+            # `last` is 0 for a chart that has sent nothing: no receiver can miss anything of it.
+            if last != known.last:
+                known.last, known.beats = last, 0
+            elif last and known.beats < _BEATS:
+                known.beats += 1
+                # When something else is sent meanwhile there is no silence to break.
+                known.last = self._say(BEAT, chart, known.routing_key, last) or known.last
 
     def payload_of(self, envelope: Envelope) -> Any:
-        """Raises `PayloadError` when the serializer cannot read it."""
+        """Read an event's payload; raises `PayloadError` when the serializer cannot."""
         try:
             return self._serializer.loads(envelope.payload)
         except PayloadError:
@@ -139,57 +141,43 @@ class Mesh:
                 f"{type(error).__name__}; do all nodes use the same serializer?"
             ) from error
 
-    def _say(self, word: str, chart: str, routing_key: str) -> int:
-        """The chart's last number, one more unless it has said goodbye before: that is the last."""
+    def _hello(self, chart: str, routing_key: str) -> None:
+        said = 0
+        while not said:
+            # A goodbye first takes the chart out and then takes a number. If this finds the chart,
+            # no goodbye had a number when `last` was read; if it gets one now, `last` is outdated.
+            last = self.network.sequence_of(chart)
+            if chart not in self._charts:
+                return
+            # 0 when the chart has sent something meanwhile: each further round has cost it a
+            # number.
+            said = self._say(HELLO, chart, routing_key, last)
 
-        def make(sequence: int) -> Envelope:
-            if chart not in self._quiet:
-                raise _GoneError
-            return self._envelope(chart, sequence, word, self.claim.encode(), None)
-
-        try:
-            return self.network.send(chart, routing_key, make, counted=False)
-        except _GoneError:
-            return self.network.sequence_of(chart)
-
-    def _send(
-        self,
-        chart: str,
-        routing_key: str,
-        signal: str,
-        data: bytes,
-        cause: str | None,
-        trace: str | None = None,
-    ) -> int:
-        return self.network.send(
-            chart,
-            routing_key,
-            lambda sequence: self._envelope(chart, sequence, signal, data, cause, trace),
-            counted=not signal.startswith(RESERVED_PREFIX),
-        )
+    def _say(self, word: str, chart: str, routing_key: str, last: int) -> int:
+        """Send a word with the claim, unless the chart has sent something after `last`."""
+        envelope = self._envelope(chart, word, self.claim.encode())
+        return self.network.send(routing_key, envelope, counted=False, after=last)
 
     def _envelope(
         self,
         chart: str,
-        sequence: int,
         signal: str,
         data: bytes,
-        cause: str | None,
+        cause: str | None = None,
         trace: str | None = None,
     ) -> Envelope:
         node, incarnation = self.identity.node, self.identity.incarnation
-        fields = node, chart, incarnation, sequence, signal, data, time.time(), cause
+        fields = node, chart, incarnation, UNNUMBERED, signal, data, time.time(), cause
         return TracedEnvelope(*fields, trace) if trace else Envelope(*fields)
 
 
-class _GoneError(Exception):
-    """The chart has said goodbye."""
-
-
 @dataclass
-class _Quiet:
-    """A chart's last number when it was looked at, and its beats since then."""
+class _Chart:
+    """A chart that may have fallen silent."""
 
     routing_key: str
+    # This and the next belong to the thread that calls `beat`, which is that of repair.
     last: int = 0
+    """Its last number when `beat` looked at it last."""
     beats: int = 0
+    """How many beats it has said since its last event."""

@@ -1,4 +1,4 @@
-"""One network: an exchange, a codec, a publisher per peer, and its subscriptions."""
+"""One network: an exchange, a codec, and a publisher for each peer."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import logging
 import math
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Final, Generic, TypeVar
+
+from msgspec.structs import replace
 
 from miros_mesh.errors import FrameError, MeshError
 from miros_mesh.link.ports import Delivery, Parcel, Publisher
+from miros_mesh.networks.echoes import Echoes
+from miros_mesh.networks.frame import Frame
 from miros_mesh.networks.history import History
-from miros_mesh.networks.packing import Frame
 from miros_mesh.observer import Observer
 from miros_mesh.throttle import Throttle
-from miros_mesh.wire import Codec, Origin
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.envelope import Origin
 
 logger = logging.getLogger(__name__)
 
@@ -23,19 +27,25 @@ T = TypeVar("T", bound=Origin)
 
 # The version is in the name because an exchange cannot be redeclared with other arguments.
 EXCHANGE_PREFIX = "miros_mesh.v1."
+UNNUMBERED: Final = 0
+"""The sequence number of a message that `Network.send` is to number; none travels with it."""
 COMPLAIN_EVERY_S = 10.0
-# The end of a sealed frame is its signature.
-_MARK_BYTES = 32
-_REMEMBERED_FRAMES = 10_000
+
+_Overflow = tuple[str, Sequence[Parcel]]
+"""A peer, and what its outbox dropped."""
 
 
 def exchange_of(network: str) -> str:
-    """The exchange that carries a network."""
+    """Return the name of the exchange that carries a network."""
     return EXCHANGE_PREFIX + network
 
 
 class Network(Generic[T]):
-    """Numbers, packs and seals what is sent; opens what arrives. Thread-safe."""
+    """Numbers, packs and seals what is sent; opens what arrives. Thread-safe.
+
+    An observer's hook may transmit, so none is called while a lock is held. Of the locks, that of
+    the network comes first, then that of a frame or an outbox, or that of the history.
+    """
 
     def __init__(
         self,
@@ -58,18 +68,22 @@ class Network(Generic[T]):
         self._history = history
         # A stranger must not be able to fill our disk, nor a broker that stays away.
         self._complaints = Throttle(COMPLAIN_EVERY_S)
-        # Whoever may not read a trace is told so once: it can be meant.
+        # A node without the key of a snoop network may be meant to have none: said once.
         self._refusals = Throttle(math.inf) if expendable else self._complaints
-        self._sealed: dict[bytes, int] = {}
         self._publishers: tuple[Publisher, ...] = ()
         self._tail: Frame | None = None
+        """The frame that every publisher has, and that may still grow."""
         self._sequences: defaultdict[str, int] = defaultdict(int)
+        # Guards the three above. Held from the number to the outboxes, so that the events of a
+        # chart stand in frames in the order of their numbers.
         self._lock = threading.Lock()
+        self._echoes = Echoes()
 
     def attach(self, publisher: Publisher) -> None:
         """Send to one more peer from now on."""
         with self._lock:
             self._publishers = (*self._publishers, publisher)
+            # The new publisher does not have that frame.
             self._tail = None
 
     def detach(self, publisher: Publisher) -> None:
@@ -80,36 +94,41 @@ class Network(Generic[T]):
             self._tail = None
 
     def send(
-        self, chart: str, routing_key: str, make: Callable[[int], T], *, counted: bool = True
+        self, routing_key: str, message: T, *, counted: bool = True, after: int | None = None
     ) -> int:
-        """Pack the message that `make` builds from the chart's next sequence number.
+        """Give an `UNNUMBERED` message its chart's next number and pack it; return the number.
 
-        What is not `counted` is the library's own and nobody's event: it travels alone.
+        One that is not `counted` is the library's own word: no event, and alone in its frame. With
+        `after` it is sent only if that is still the chart's last number; 0 is returned otherwise.
 
         Raises `EventTooLargeError` or `PayloadError`, and then uses up no number.
         """
+        chart = message.chart
         with self._lock:
-            sequence = self._sequences[chart] + 1
-            message = make(sequence)
+            last = self._sequences[chart]
+            if after is not None and after != last:
+                return 0
+            message = replace(message, sequence=last + 1)
+            # It may refuse the message. No number is used up before: one that is never sent would
+            # be missed by every receiver.
             encoded = self._codec.encode(message)
-            self._sequences[chart] = sequence
+            self._sequences[chart] = last + 1
             if self._history:
+                # Before the outboxes: a receiver may ask for it as soon as one of them has sent it.
                 self._history.add(message, len(encoded))
             alone = not self._publishers
             overflow = self._pack(routing_key, (encoded,), counted=counted)
-        # A hook may transmit, so nobody is told anything under the lock.
         if counted:
             self._observer.transmitted(network=self.name, chart=chart)
-        if counted and alone:
-            self._observer.dropped(network=self.name, reason="no_peer", events=1)
-        for peer, parcels in overflow:
-            self._tell_overflow(peer, parcels)
-        return sequence
+            if alone:
+                self._observer.dropped(network=self.name, reason="no_peer", events=1)
+        self._report(overflow)
+        return last + 1
 
     def send_all(self, routing_key: str, messages: Iterable[T]) -> list[tuple[T, MeshError]]:
-        """Pack messages that bring their numbers along; which of them cannot travel, and why.
+        """Pack messages that bring their numbers; return those that cannot travel, and why.
 
-        Of these the repairs keep no copy.
+        None of them enters the history, so none can be asked for again.
         """
         encoded, refused = list[bytes](), list[tuple[T, MeshError]]()
         for message in messages:
@@ -121,30 +140,32 @@ class Network(Generic[T]):
             self._observer.transmitted(network=self.name, chart=message.chart)
         with self._lock:
             alone = not self._publishers
+            # In the order of their numbers, because one thread alone calls this, the recorder's.
             overflow = self._pack(routing_key, encoded, counted=True)
         if alone:
             self._observer.dropped(network=self.name, reason="no_peer", events=len(encoded))
-        for peer, parcels in overflow:
-            self._tell_overflow(peer, parcels)
+        self._report(overflow)
         return refused
 
-    def comes_back(self, delivery: Delivery) -> bool:
-        """Whether it is a frame that we have sealed ourselves, as far as we remember."""
-        events = self._sealed.pop(delivery.body[-_MARK_BYTES:], 0)
-        if events:
+    def sequence_of(self, chart: str) -> int:
+        """Return the number of the chart's last message; 0 before the first."""
+        # Without the lock: `send` compares `after` under it. Not by `[]`, which would add the
+        # chart.
+        return self._sequences.get(chart, 0)
+
+    def is_echo(self, delivery: Delivery) -> bool:
+        """Whether it is one of the frames that this node sealed last; once for each of them."""
+        if events := self._echoes.take(delivery.body):
             size_bytes = len(delivery.body)
             self._observer.received(network=self.name, events=events, size_bytes=size_bytes)
         return events > 0
 
-    def sequence_of(self, chart: str) -> int:
-        """The number of the chart's last message; 0 before the first."""
-        return self._sequences.get(chart, 0)
-
     def open(self, delivery: Delivery) -> list[T]:
-        """The messages of a delivery; one that is refused is rejected, counted, and gives none."""
+        """Return the messages of a delivery; reject and count one that cannot be opened."""
         try:
             messages = self._codec.open(delivery.body)
         except FrameError as error:
+            # As one event, since its content cannot be read.
             self._observer.dropped(network=self.name, reason=error.reason, events=1)
             self.complain(error.reason, error)
             delivery.reject()
@@ -161,32 +182,52 @@ class Network(Generic[T]):
 
     def _pack(
         self, routing_key: str, encoded: Sequence[bytes], *, counted: bool
-    ) -> list[tuple[str, Sequence[Parcel]]]:
-        """Hand the messages to every publisher; which peer's outbox had to drop what for them."""
-        gone: list[tuple[str, Sequence[Parcel]]] = []
+    ) -> list[_Overflow]:
+        """Put messages into frames, in order; return what the outboxes dropped for them."""
+        overflow: list[_Overflow] = []
         while encoded:
-            tail = self._tail
-            fits = counted and tail and tail.counted and tail.routing_key == routing_key
-            if tail and fits and (taken := tail.add_all(encoded)):
-                size = sum(map(len, encoded[:taken]))
-                gone += [(p.broker.name, p.grown(tail, size, taken)) for p in self._publishers]
-            else:
-                self._tail = frame = self._frame(routing_key, counted)
-                taken = frame.add_all(encoded)
-                gone += [(p.broker.name, p.put(frame)) for p in self._publishers]
+            taken = self._grow(routing_key, encoded, overflow) if counted else 0
+            if not taken:
+                taken = self._begin(routing_key, encoded, overflow, counted=counted)
             encoded = encoded[taken:]
-        return [(peer, parcels) for peer, parcels in gone if parcels]
+        return overflow
 
-    def _seal(self, messages: Sequence[bytes]) -> bytes:
-        sealed = self._codec.seal(messages)
-        if self._expendable:
-            # It comes back to whoever watches; opening it would tell nothing new.
-            self._sealed[sealed[-_MARK_BYTES:]] = len(messages)
-            if len(self._sealed) > _REMEMBERED_FRAMES:
-                self._sealed.pop(next(iter(self._sealed)), None)
-        return sealed
+    def _grow(self, routing_key: str, encoded: Sequence[bytes], overflow: list[_Overflow]) -> int:
+        """Add to the frame that every publisher has; return how many messages it took."""
+        tail = self._tail
+        if tail is None or tail.routing_key != routing_key:
+            return 0
+        before = tail.size_bytes
+        if taken := tail.add_all(encoded):
+            # A publisher may have sealed and even confirmed it by now: its outbox counts on.
+            size_bytes = tail.size_bytes - before
+            overflow += [
+                (each.broker.name, dropped)
+                for each in self._publishers
+                if (dropped := each.grown(tail, size_bytes, taken))
+            ]
+        return taken
 
-    def _frame(self, routing_key: str, counted: bool) -> Frame:
+    def _begin(
+        self,
+        routing_key: str,
+        encoded: Sequence[bytes],
+        overflow: list[_Overflow],
+        *,
+        counted: bool,
+    ) -> int:
+        """Put a new frame into every outbox; return how many messages it took."""
+        frame = self._frame(routing_key, counted=counted)
+        taken = frame.add_all(encoded)
+        # A word of the library's own closes the tail as well: an event that follows it must not get
+        # into a frame in front of it.
+        self._tail = frame if counted else None
+        overflow += [
+            (each.broker.name, dropped) for each in self._publishers if (dropped := each.put(frame))
+        ]
+        return taken
+
+    def _frame(self, routing_key: str, *, counted: bool) -> Frame:
         return Frame(
             self.name,
             self.exchange,
@@ -198,17 +239,30 @@ class Network(Generic[T]):
             max_bytes=self._frame_bytes,
         )
 
-    def _tell_overflow(self, peer: str, parcels: Sequence[Parcel]) -> None:
-        lost: Counter[str] = Counter()
-        for parcel in parcels:
-            lost[parcel.network] += parcel.events
-        for network, events in (+lost).items():
-            self._observer.dropped(network=network, reason="outbox_overflow", events=events)
-            self._observer.overflowed(peer=peer, network=network, events=events)
-            if untold := self._complaints.due(f"{peer} {network}", events):
-                logger.warning(
-                    "the outbox for %s is full: its %d oldest events of %s are lost",
-                    peer,
-                    untold,
-                    network,
-                )
+    def _seal(self, messages: Sequence[bytes]) -> bytes:
+        sealed = self._codec.seal(messages)
+        if self._expendable:
+            # It comes back to a node that watches, and opening it would tell nothing new.
+            self._echoes.expect(sealed, len(messages))
+        return sealed
+
+    def _report(self, overflow: Iterable[_Overflow]) -> None:
+        for peer, parcels in overflow:
+            lost: Counter[str] = Counter()
+            for parcel in parcels:
+                lost[parcel.network] += parcel.events
+            # `+` leaves out the networks that lost only the library's own words.
+            for network, events in (+lost).items():
+                self._observer.dropped(network=network, reason="outbox_overflow", events=events)
+                self._observer.overflowed(peer=peer, network=network, events=events)
+                self._complain_of_overflow(peer, network, events)
+
+    def _complain_of_overflow(self, peer: str, network: str, events: int) -> None:
+        if lost := self._complaints.due(f"{peer} {network}", events):
+            logger.warning(
+                "the outbox for %s is full: its %d oldest events of %s are lost; is it connected, "
+                "and are outbox_events and outbox_bytes enough?",
+                peer,
+                lost,
+                network,
+            )

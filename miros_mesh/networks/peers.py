@@ -13,35 +13,46 @@ from miros_mesh.link.ports import Broker, Link, Publisher
 from miros_mesh.networks.network import Network
 from miros_mesh.report import StopReport
 
+# The last of many peers may confirm at once what it has, however long the others took.
+_SHORTEST_DRAIN_S = 0.1
+
 
 class Peers:
-    """Attaches a publisher to every network for each peer, and detaches all at the end."""
+    """Attaches a publisher to every network for each peer, and detaches all at the end.
+
+    Thread-safe. Its lock comes before those of networks and outboxes, and is never held while a
+    publisher ends, which takes its time.
+    """
 
     def __init__(self, link: Link, networks: Sequence[Network[Any]]) -> None:
         self._link = link
         self._networks = tuple(networks)
+        # Guards all that follows. A publisher is in one of the first two until its events are in
+        # the report of the third, so that `report` counts each event once.
+        self._lock = threading.Lock()
         self._publishers: dict[Broker, Publisher] = {}
         self._leaving: list[Publisher] = []
         self._ended = StopReport()
         self._stopped = False
-        self._lock = threading.Lock()
 
     @property
     def brokers(self) -> tuple[Broker, ...]:
-        """The peers of this moment."""
+        """Return the peers of this moment, in the order in which they were added."""
         return tuple(self._publishers)
 
     def add(self, broker: Broker, *, patient: bool = False) -> Publisher:
-        """Publish to this broker from now on; a known one keeps its publisher.
+        """Publish to this broker from now on; return its publisher, which may be there already.
 
-        A patient publisher tries for ever to connect for the first time, too. Raises
-        `StoppedError` after `stop`.
+        A patient publisher never gives up its first connection either. Raises `StoppedError` after
+        `stop`.
         """
         with self._lock:
             if self._stopped:
-                raise StoppedError(f"{broker.name} was found too late: the node has stopped")
+                raise StoppedError(f"{broker.name} is not published to: the node has stopped")
             if broker in self._publishers:
                 return self._publishers[broker]
+            # Under the lock until every network has it: a `remove` or `stop` in between would
+            # detach it from some of them too early.
             publisher = self._publishers[broker] = self._link.publisher(broker, patient=patient)
             publisher.start()
             for network in self._networks:
@@ -49,55 +60,58 @@ class Peers:
         return publisher
 
     def remove(self, broker: Broker, timeout_s: float) -> int:
-        """Publish to this broker no more; how many events for it are dropped.
+        """Give up a broker that is lost: drop the events for it, and return how many.
 
-        Nothing is drained: the broker is lost. Waits for its worker for `timeout_s` at most, and
-        nobody else waits meanwhile. For a broker that is no peer it does nothing.
+        Waits for the end of its publisher, `timeout_s` at most; other calls do not wait meanwhile.
+        For a broker that is no peer it does nothing.
         """
         with self._lock:
             publisher = self._publishers.pop(broker, None)
             if publisher is None:
                 return 0
-            # Until it has ended, what it reports counts with the others.
             self._leaving.append(publisher)
         for network in self._networks:
             network.detach(publisher)
+        # After it was detached: nothing is put any more that would not be sent.
         publisher.abort(timeout_s)
         with self._lock:
             self._leaving.remove(publisher)
             lost = publisher.report()
-            self._ended += _without_hope(lost)
+            self._ended += _all_dropped(lost)
         return lost.left_over
 
     def report(self) -> StopReport:
-        """What has become until now of the events for all peers."""
+        """Return what has become until now of the events for all peers, of this moment and past."""
         with self._lock:
             working = [*self._publishers.values(), *self._leaving]
             return sum((each.report() for each in working), self._ended)
 
     def outboxes(self) -> Mapping[str, int]:
-        """How many events wait for a confirm of each peer."""
-        return {broker.name: each.report().left_over for broker, each in self._now()}
-
-    def _now(self) -> list[tuple[Broker, Publisher]]:
+        """Return how many events are not confirmed by each peer, by its name."""
         with self._lock:
-            return list(self._publishers.items())
+            working = list(self._publishers.items())
+        return {broker.name: each.report().left_over for broker, each in working}
 
     def stop(self, drain_timeout_s: float) -> StopReport:
-        """Stop publishing to any peer; a call that was interrupted can be made again."""
+        """Drain and end every publisher, in `drain_timeout_s` for all; return the last report.
+
+        A call that was interrupted can be made again.
+        """
         with self._lock:
             self._stopped = True
+            working = list(self._publishers.items())
         deadline = time.monotonic() + drain_timeout_s
-        for broker, publisher in list(self._publishers.items()):
+        for broker, publisher in working:
             for network in self._networks:
                 network.detach(publisher)
-            ended = publisher.stop(max(deadline - time.monotonic(), 0.1))
+            ended = publisher.stop(max(deadline - time.monotonic(), _SHORTEST_DRAIN_S))
             with self._lock:
+                # `remove`, or a second call after an interrupted one, may have counted it already.
                 if self._publishers.pop(broker, None):
                     self._ended += ended
         return self._ended
 
 
-def _without_hope(report: StopReport) -> StopReport:
-    """Nobody sends any more what was left over."""
+def _all_dropped(report: StopReport) -> StopReport:
+    """Count as dropped what was left over."""
     return replace(report, left_over=0, dropped=report.dropped + report.left_over)

@@ -1,7 +1,13 @@
 """Events that a broker lost are asked for again, from the node that sent them.
 
-A broker confirms what it stores, and then a person deletes the queue, or the server forgets it. The
-receivers see the hole in a sender's numbers and say so; the sender has its last events at hand.
+A broker confirms what it stores, and then a person deletes the queue, or the server forgets it.
+
+| step | who | what |
+| --- | --- | --- |
+| 1 | receiver | an inbox has an event with a later number than it waits for, and wakes the thread |
+| 2 | receiver | asks the sender for the numbers between (`ask`), and again after a pause |
+| 3 | sender | answers with the events that it has (`again`), or the numbers forgotten (`gone`) |
+| 4 | receiver | its inboxes take the events, or wait no longer |
 """
 
 from __future__ import annotations
@@ -14,28 +20,37 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from miros_mesh import wire
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
-from miros_mesh.networks.mesh import Identity, Mesh
-from miros_mesh.networks.network import Network
-from miros_mesh.networks.streams import Range, Streams, Verdict, merged
-from miros_mesh.wire import MAX_RANGES, Envelope, TracedEnvelope
+from miros_mesh.networks.mesh import Mesh
+from miros_mesh.networks.network import UNNUMBERED, Network
+from miros_mesh.networks.streams import Admission, Range, Streams, merged
+from miros_mesh.threads import OwnedThread
+from miros_mesh.wire.envelope import (
+    ENVELOPE_BYTES,
+    MAX_RANGES,
+    Envelope,
+    RepairMessage,
+    TracedEnvelope,
+)
+from miros_mesh.wire.identity import Identity
 
 logger = logging.getLogger(__name__)
 
-# What was only overtaken comes by itself within moments.
+# Looks at the inboxes while one of them misses something.
+_LOOK_S = 0.05
+# What was only overtaken by an event of another frame comes by itself within moments.
 _FIRST_ASK_S = 0.05
-# An answer may have a long way, and is not to be given twice.
+# Longer than an answer takes on a slow line: a sender that is asked twice answers twice.
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 2.0
-_LOOK_S = 0.05
-_ENVELOPE_BYTES = 2048
+# The receiver asks again for the rest; until then events of now have their turn.
 _EVENTS_PER_ANSWER = 20_000
 
 
 Missing = Mapping[tuple[str, str], set[Range]]
+"""The numbers that inboxes wait for, by their stream: incarnation and chart."""
 
 
 @dataclass
@@ -49,13 +64,15 @@ class _Asking:
 class Repair:
     """Asks for what a node's inboxes miss, and answers what other nodes' inboxes miss.
 
-    A thread of its own looks at the inboxes while one of them misses something, and at the
-    charts' silence every `interval_s`.
+    Its thread looks at the inboxes while one of them misses something, and has charts that fell
+    silent say their number every `interval_s`. What is missing for `timeout_s` is given up, but
+    never before the node has been connected for so long: `whole_since` is the (monotonic) time from
+    which it could send and receive, None while it cannot.
     """
 
     def __init__(
         self,
-        network: Network[wire.Repair],
+        network: Network[RepairMessage],
         mesh: Mesh,
         history: History[Envelope],
         inboxes: Callable[[], Iterable[Inbox]],
@@ -74,38 +91,36 @@ class Repair:
         self._timeout_s = timeout_s
         self._message_bytes = message_bytes
         self._whole_since = whole_since
+        # Used on the thread of repair alone.
         self._asking: dict[tuple[str, str], _Asking] = {}
+        # Used on the subscriber's thread alone.
         self._heard: Streams[None] = Streams(1_000)
         self._wake = threading.Event()
-        self._stopping = False
         name = f"mesh-{self._identity.node}-repair"
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = OwnedThread(name, self._run, self._wake.set)
 
     @property
     def routing_key(self) -> str:
-        """Where this node hears of repairs."""
+        """Return the topic of repair messages for this node."""
         return self._identity.incarnation
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread; a second call does nothing."""
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Look no more."""
-        self._stopping = True
-        self._wake.set()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
+        """End the thread; waits for it `timeout_s` at most."""
+        self._thread.stop(timeout_s)
 
     def look(self) -> None:
-        """Something is missing."""
+        """Wake the thread: an inbox misses events. From any thread."""
         self._wake.set()
 
     def receive(self, delivery: Delivery) -> None:
-        """Take a delivery from the node's queue of repairs."""
+        """Take a delivery from the node's queue of repair; called on the subscriber's thread."""
         messages = self._network.open(delivery)
         for message in messages:
-            # Somebody may have sent a recorded one to another node.
+            # A stranger can replay here a frame that was sealed for another node.
             if message.to == self._identity.incarnation and self._is_new(message):
                 self._hear(message)
         if messages:
@@ -113,9 +128,9 @@ class Repair:
 
     def _run(self) -> None:
         beat_at = time.monotonic() + self._interval_s
-        while not self._stopping:
-            self._wake.clear()
+        while not self._thread.stopping.is_set():
             now = time.monotonic()
+            missing: Missing = {}
             try:
                 if now >= beat_at:
                     beat_at = now + self._interval_s
@@ -123,15 +138,17 @@ class Repair:
                 missing = self._missing(now)
                 self._ask(missing, now)
             except Exception:
-                logger.exception("%s goes on after an error of its own", self._thread.name)
-                missing = {}
+                logger.exception("%s: an error of the library; it tries again", self._thread.name)
             self._wake.wait(_LOOK_S if missing else max(beat_at - now, _LOOK_S))
+            # Right after the wait: a wake from here on, of `stop` too, ends the next one at once.
+            self._wake.clear()
 
     def _missing(self, now: float) -> Missing:
+        """Let inboxes give up what is missing for too long; return what they wait for."""
         missing: defaultdict[tuple[str, str], set[Range]] = defaultdict(set)
         since = self._whole_since()
         if since is None:
-            # Nobody could answer, and what was on its way comes again.
+            # No answer would arrive; and what was not acknowledged comes again by itself.
             return missing
         for inbox in self._inboxes():
             if since < now - self._timeout_s:
@@ -141,7 +158,9 @@ class Repair:
         return missing
 
     def _ask(self, missing: Missing, now: float) -> None:
-        """Ask for what is due."""
+        """Ask each sender whose turn it is, with a pause that doubles while it does not answer."""
+        # Streams that miss nothing any more are left out, and begin with short pauses the next
+        # time.
         self._asking = {
             stream: self._asking.get(stream) or _Asking(now + _FIRST_ASK_S) for stream in missing
         }
@@ -150,41 +169,51 @@ class Repair:
                 asking.at = now + asking.pause_s
                 asking.pause_s = min(asking.pause_s * 2, _LONGEST_PAUSE_S)
                 incarnation, _ = stream
+                # Merged, since several charts may miss the same. What one message has no room for
+                # is asked for later.
                 self._send(incarnation, "ask", stream, merged(missing[stream])[:MAX_RANGES])
 
-    def _hear(self, message: wire.Repair) -> None:
+    def _hear(self, message: RepairMessage) -> None:
         if message.kind == "ask":
             self._answer(message)
             return
         if message.incarnation != message.stream[0]:
-            # Only the sender of a stream knows what it has.
+            # Any node with the key can say so, but only the sender of a stream knows what it has.
             return
         for inbox in self._inboxes():
             if message.kind == "again":
-                self._told(inbox.repair(message.events))
+                self._count(inbox.repair(message.events))
             for _, last in message.numbers:
+                # A sender forgets its oldest events first: whatever was missing below `last` is
+                # gone too.
                 inbox.skip(message.stream, last)
 
-    def _told(self, events: int) -> None:
+    def _count(self, events: int) -> None:
         if events:
             self._mesh.observer.repaired(network=self._mesh.network.name, events=events)
 
-    def _answer(self, message: wire.Repair) -> None:
+    def _answer(self, message: RepairMessage) -> None:
+        """Send the events that are asked for, and the numbers of those that are forgotten."""
         incarnation, chart = message.stream
         if incarnation != self._identity.incarnation:
             return
+        # `oldest` is asked last: charts that transmit meanwhile push events out of the history, and
+        # what was found and then forgotten is sent before it is called gone.
         found = [_plain(e) for e in self._history.find(chart, message.numbers)[:_EVENTS_PER_ANSWER]]
         for events in self._portions(found):
             self._send(message.incarnation, "again", message.stream, events=events)
+        # When none is kept, everything up to the last number is gone.
         oldest = self._history.oldest(chart) or self._mesh.network.sequence_of(chart) + 1
         gone = [(first, min(last, oldest - 1)) for first, last in message.numbers if first < oldest]
         if gone:
             self._send(message.incarnation, "gone", message.stream, gone)
 
     def _portions(self, events: Sequence[Envelope]) -> Iterator[tuple[Envelope, ...]]:
+        """Split events so that each part fits into one message."""
         portion, size_bytes = list[Envelope](), 0
         for event in events:
-            event_bytes = len(event.payload) + _ENVELOPE_BYTES
+            event_bytes = len(event.payload) + ENVELOPE_BYTES
+            # One event always fits: the network takes `message_bytes` and an envelope more.
             if portion and size_bytes + event_bytes > self._message_bytes:
                 yield tuple(portion)
                 portion, size_bytes = [], 0
@@ -193,13 +222,13 @@ class Repair:
         if portion:
             yield tuple(portion)
 
-    def _is_new(self, message: wire.Repair) -> bool:
-        """Whoever replays a question of others gets no second answer."""
+    def _is_new(self, message: RepairMessage) -> bool:
+        """Whether it was not heard before: a replayed question gets no second answer."""
         sender = message.incarnation, message.chart
-        verdict, _ = self._heard.admit(sender, message.sequence, None, 0)
-        # Other nodes are told other numbers.
+        admission, _ = self._heard.admit(sender, message.sequence, None, 0)
+        # The numbers between are no holes: they went to other nodes.
         self._heard.skip(sender, message.sequence)
-        return verdict is Verdict.NEW
+        return admission is Admission.NEW
 
     def _send(
         self,
@@ -210,16 +239,11 @@ class Repair:
         events: Sequence[Envelope] = (),
     ) -> None:
         node, incarnation = self._identity.node, self._identity.incarnation
-        self._network.send(
-            node,
-            to,
-            lambda sequence: wire.Repair(
-                node, node, incarnation, sequence, to, kind, stream, tuple(numbers), tuple(events)
-            ),
-            counted=False,
-        )
+        origin = node, node, incarnation, UNNUMBERED
+        message = RepairMessage(*origin, to, kind, stream, tuple(numbers), tuple(events))
+        self._network.send(to, message, counted=False)
 
 
 def _plain(event: Envelope) -> Envelope:
-    """Without its trace, which the messages of repair do not know."""
+    """Return the event without its trace, for which repair messages have no field."""
     return event.untraced() if isinstance(event, TracedEnvelope) else event

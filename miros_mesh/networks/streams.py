@@ -1,7 +1,21 @@
 """Senders' streams put back in order: what is missing is waited for, what came twice is known.
 
 The bookkeeping of a reliable reader (DDSI-RTPS 2.5, section 8.4.12) with a sliding window against
-replay (RFC 4303, section 3.4.3).
+replay (RFC 4303, section 3.4.3). Nothing here is thread-safe.
+
+A stream's numbers, with `_next` = 8, a window of 4, 6 given up, and items held back at 10 and 11:
+
+| numbers | what one of them says when it comes |
+| --- | --- |
+| 1 to 3 | stale: older than the window, so it cannot be known whether it came before |
+| 4, 5, 7 | duplicate |
+| 6 | new: it was given up and comes after all |
+| 8 | new: its turn has come |
+| 9 | new: held back behind 8 |
+| 10, 11 | duplicate of what is held back |
+| from 12 | new: held back |
+
+The holes are 8 to 9.
 """
 
 from __future__ import annotations
@@ -14,12 +28,15 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+# A sender takes some 300 bytes; charts that come and go for months must not fill the memory.
+MAX_SENDERS = 10_000
+
 Range = tuple[int, int]
 """Sequence numbers from the first to the last, both included."""
 
 
 def merged(ranges: Iterable[Range]) -> list[Range]:
-    """The same numbers in ranges that are in order and do not overlap."""
+    """Return the same numbers in ranges that are in order and neither overlap nor touch."""
     whole: list[Range] = []
     for first, last in sorted(ranges):
         if whole and first <= whole[-1][1] + 1:
@@ -29,7 +46,7 @@ def merged(ranges: Iterable[Range]) -> list[Range]:
     return whole
 
 
-class Verdict(Enum):
+class Admission(Enum):
     """What a sequence number says about its message."""
 
     NEW = "new"
@@ -39,22 +56,31 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Passed(Generic[T]):
-    """What a stream gives after it has waited in vain for `missing` numbers."""
+    """What became of a wait that was given up."""
 
     missing: int
+    """How many numbers were given up."""
     items: Sequence[T]
+    """What was held back behind them, and whose turn has come."""
 
 
 class Stream(Generic[T]):
-    """One sender's items by number; `window` is how far back a late or second one is known."""
+    """One sender's items by number.
+
+    `window` is how far below the next number a late item is told from a second one.
+    """
 
     __slots__ = ("_held", "_lost", "_next", "_window")
 
     def __init__(self, first: int, window: int) -> None:
         self._window = window
         self._next = first
+        """Every number below it came or was given up."""
         self._held: dict[int, tuple[T, float]] = {}
-        # Whoever joins late has missed nothing that was meant for it, but may still get it.
+        """Items above `_next`, with the time at which they came; while it is empty nothing is
+        known to be missing."""
+        # What was given up and may still come, in order; older than the window it is forgotten. A
+        # receiver that joins late does not wait for what was sent before, but takes it.
         self._lost: list[Range] = [(1, first - 1)] if first > 1 else []
 
     @property
@@ -62,26 +88,27 @@ class Stream(Generic[T]):
         """Whether items are held back behind missing ones."""
         return bool(self._held)
 
-    def admit(self, sequence: int, item: T, now: float) -> tuple[Verdict, Sequence[T]]:
-        """The verdict, and the items whose turn has come."""
+    def admit(self, sequence: int, item: T, now: float) -> tuple[Admission, Sequence[T]]:
+        """Return what the number says, and the items whose turn has come, in order."""
         if sequence == self._next:
             self._next += 1
-            return Verdict.NEW, (item, *self._in_turn()) if self._held else (item,)
+            return Admission.NEW, (item, *self._in_turn()) if self._held else (item,)
         if sequence > self._next:
             if sequence in self._held:
-                return Verdict.DUPLICATE, ()
+                return Admission.DUPLICATE, ()
+            # Since then, at least, the numbers before it have been missing.
             self._held[sequence] = item, now
-            return Verdict.NEW, ()
+            return Admission.NEW, ()
         if sequence < self._next - self._window:
-            return Verdict.STALE, ()
-        return (Verdict.NEW, (item,)) if self._found(sequence) else (Verdict.DUPLICATE, ())
+            return Admission.STALE, ()
+        return (Admission.NEW, (item,)) if self._found(sequence) else (Admission.DUPLICATE, ())
 
     def wants(self, sequence: int) -> bool:
         """Whether this number is missing while later items are held back."""
         return self.waits and sequence >= self._next and sequence not in self._held
 
     def holes(self) -> list[Range]:
-        """What is missing before the last item that is held back."""
+        """Return the numbers that are missing before the last item that is held back."""
         holes, after = [], self._next
         for sequence in sorted(self._held):
             if sequence > after:
@@ -90,7 +117,7 @@ class Stream(Generic[T]):
         return holes
 
     def skip(self, last: int) -> Passed[T]:
-        """Wait no longer for missing numbers up to this one."""
+        """Give up the missing numbers up to this one, of those before an item held back."""
         missing, items = 0, list[T]()
         while self._held and self._next <= last:
             missing += self._give_up(last)
@@ -98,15 +125,18 @@ class Stream(Generic[T]):
         return Passed(missing, items)
 
     def expire(self, before: float) -> Passed[T]:
-        """Wait no longer for what was missing before that time already."""
+        """Give up the numbers before the last item that has been held back since before a time."""
         old = [sequence for sequence, (_, since) in self._held.items() if since < before]
         return self.skip(max(old) - 1) if old else Passed(0, ())
 
     def _give_up(self, last: int) -> int:
+        """Move `_next` on to the first item held back, but not beyond `last` + 1; how many went."""
+        # Something is held back: `skip` has looked.
         first, self._next = self._next, min(last + 1, *self._held)
         missing = self._next - first
         if missing:
             self._lost.append((first, self._next - 1))
+        # Not needed at every step: `admit` finds what is older stale before it looks here.
         oldest = self._next - self._window
         self._lost = [lost for lost in self._lost if lost[1] >= oldest]
         return missing
@@ -118,7 +148,7 @@ class Stream(Generic[T]):
             yield item
 
     def _found(self, sequence: int) -> bool:
-        """Strike a number off what was given up; False when it was not there."""
+        """Strike a number off what was given up; return whether it was there."""
         for at, (first, last) in enumerate(self._lost):
             if first <= sequence <= last:
                 rest = ((first, sequence - 1), (sequence + 1, last))
@@ -128,20 +158,28 @@ class Stream(Generic[T]):
 
 
 class Streams(Generic[T]):
-    """A stream per sender; the senders that were silent for longest are forgotten first."""
+    """A stream for each sender, which is an incarnation and a chart.
 
-    def __init__(self, window: int, senders: int = 10_000) -> None:
+    Of more than so many senders the one that was silent for longest is forgotten, unless items of
+    it are held back. When it speaks again it is new, and what it repeats is no duplicate.
+    """
+
+    def __init__(self, window: int, senders: int = MAX_SENDERS) -> None:
         self._window = window
         self._senders = senders
+        # The least recently heard first: each admission moves its sender to the end.
         self._streams: OrderedDict[tuple[str, str], Stream[T]] = OrderedDict()
+        # Those of them that hold items back, so that the others cost nothing in a look for holes.
         self._waiting: dict[tuple[str, str], Stream[T]] = {}
 
     def admit(
         self, sender: tuple[str, str], sequence: int, item: T, now: float
-    ) -> tuple[Verdict, Sequence[T]]:
-        """As `Stream.admit`, for one sender's incarnation and chart."""
+    ) -> tuple[Admission, Sequence[T]]:
+        """Admit an item to the stream of a sender's incarnation and chart, as `Stream.admit`."""
         stream = self._streams.get(sender)
         if stream is None:
+            # It begins with the first number heard: the ones before may have been sent before this
+            # receiver listened.
             stream = self._streams[sender] = Stream(sequence, self._window)
             self._forget_one()
         else:
@@ -151,16 +189,16 @@ class Streams(Generic[T]):
         return verdict
 
     def wants(self, sender: tuple[str, str], sequence: int) -> bool:
-        """As `Stream.wants`."""
+        """Whether a number is missing in a sender's stream, as `Stream.wants`."""
         stream = self._waiting.get(sender)
         return stream is not None and stream.wants(sequence)
 
     def holes(self) -> dict[tuple[str, str], list[Range]]:
-        """What is missing, by sender."""
+        """Return the numbers that are missing, by sender; of most senders none are."""
         return {sender: stream.holes() for sender, stream in self._waiting.items()}
 
     def skip(self, sender: tuple[str, str], last: int) -> Passed[T]:
-        """As `Stream.skip`."""
+        """Give up numbers of a sender's stream, as `Stream.skip`."""
         stream = self._waiting.get(sender)
         if stream is None:
             return Passed(0, ())
@@ -169,7 +207,8 @@ class Streams(Generic[T]):
         return passed
 
     def expire(self, before: float) -> Iterator[tuple[tuple[str, str], Passed[T]]]:
-        """As `Stream.expire`, of every sender."""
+        """Give up what was missing for too long in every stream, as `Stream.expire`."""
+        # A copy, since `_note` changes it.
         for sender, stream in list(self._waiting.items()):
             passed = stream.expire(before)
             self._note(sender, stream)
@@ -177,6 +216,7 @@ class Streams(Generic[T]):
                 yield sender, passed
 
     def _note(self, sender: tuple[str, str], stream: Stream[T]) -> None:
+        """Keep `_waiting` true after a stream has changed."""
         if stream.waits:
             self._waiting[sender] = stream
         elif self._waiting:
@@ -186,6 +226,37 @@ class Streams(Generic[T]):
         if len(self._streams) > self._senders:
             oldest = next(iter(self._streams))
             if oldest in self._waiting:
+                # Its items would never be acknowledged. One look at each call keeps the number of
+                # senders near its limit, and the call short.
                 self._streams.move_to_end(oldest)
             else:
                 del self._streams[oldest]
+
+
+class Gaps:
+    """The highest number of each sender, where nothing is asked for again: for snoop records.
+
+    Of more than so many senders the one that was silent for longest is forgotten.
+    """
+
+    def __init__(self, senders: int = MAX_SENDERS) -> None:
+        self._senders = senders
+        # The least recently heard first, as in `Streams`.
+        self._last: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def before(self, sender: tuple[str, str], sequence: int) -> int:
+        """Note a number; return how many are missing right before it.
+
+        None are before a sender's first number, nor before one that comes late or again.
+        """
+        last = self._last.get(sender)
+        if last is None:
+            if len(self._last) >= self._senders:
+                self._last.popitem(last=False)
+            self._last[sender] = sequence
+            return 0
+        self._last.move_to_end(sender)
+        if sequence <= last:
+            return 0
+        self._last[sender] = sequence
+        return sequence - last - 1

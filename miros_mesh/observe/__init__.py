@@ -1,1 +1,1 @@
-"""Listeners: logs and metrics. Nothing below knows them, and importing this loads neither."""
+"""Listeners: logs, metrics, snoop, diagrams, tracing. Each is loaded when it is imported."""

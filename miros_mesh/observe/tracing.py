@@ -28,8 +28,11 @@ except ModuleNotFoundError:
 
 logger = logging.getLogger(__name__)
 
+# The version of the conventions whose names are used below: a backend translates from it.
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.30.0"
 SYSTEM: Final = "miros_mesh"
+# W3C trace context whatever the application has set globally: `Span.context` travels between
+# programs that may be configured differently, and the wire takes this form alone.
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _HEADER: Final = "traceparent"
 _WILDCARDS: Final = frozenset("*#")
@@ -38,11 +41,12 @@ Attributes = Mapping[str, str | int]
 
 
 class OpenTelemetryTracer(Tracer):
-    """Follows events from `transmit` to the handler, across processes.
+    """Makes a span for each `transmit` and for each handling of an event, across processes.
 
     The span of the handler is linked to that of `transmit` and begins a trace of its own, since
     charts that answer each other would make one trace that never ends. With `continue_traces` it
-    is a part of the sender's.
+    is a part of the sender's. Its hooks raise nothing: an event whose span fails is sent all the
+    same.
     """
 
     def __init__(
@@ -52,6 +56,8 @@ class OpenTelemetryTracer(Tracer):
             "miros_mesh", version(), tracer_provider, schema_url=SCHEMA_URL
         )
         self._continue = continue_traces
+        # Set by any thread that uses the tracer. Without a lock: two threads at once log twice, no
+        # more.
         self._failed = False
 
     def sending(self, *, node: str, chart: str, topic: str, signal: str) -> Span:
@@ -74,12 +80,16 @@ class OpenTelemetryTracer(Tracer):
         return self._try(lambda: self._handling(f"process {topic}", attributes, context))
 
     def _sending(self, name: str, attributes: Attributes) -> Span:
+        # Its parent is the span that is current on this thread: that of the handler which
+        # transmits.
         span = self._tracer.start_span(name, kind=SpanKind.PRODUCER, attributes=attributes)
         carrier: dict[str, str] = {}
         _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))
         return _Followed(span, self._try, context=carrier.get(_HEADER))
 
     def _handling(self, name: str, attributes: Attributes, context: str | None) -> Span:
+        # From an empty context, not from the current one, which may hold a span of the
+        # application's.
         sender = _PROPAGATOR.extract({_HEADER: context}, Context()) if context else Context()
         sent = trace.get_current_span(sender).get_span_context()
         span = self._tracer.start_span(
@@ -89,11 +99,12 @@ class OpenTelemetryTracer(Tracer):
             attributes=attributes,
             links=[Link(sent)] if sent.is_valid else [],
         )
+        # So that spans which the handler makes, and what it transmits, become children.
         token = contexts.attach(trace.set_span_in_context(span))
         return _Followed(span, self._try, token=token)
 
     def _try(self, call: Callable[[], Span]) -> Span:
-        """A sampler or a processor of the application that raises costs a span and no event."""
+        """Call what may run a sampler or a processor of the application; log the first error."""
         try:
             return call()
         except Exception:
@@ -104,7 +115,7 @@ class OpenTelemetryTracer(Tracer):
 
 
 class _Followed(Span):
-    """A span of OpenTelemetry; with a token it is the current one until it ends."""
+    """A span of OpenTelemetry; with a token it is the thread's current span until it ends."""
 
     def __init__(
         self,
@@ -127,14 +138,17 @@ class _Followed(Span):
         error: BaseException | None = None,
     ) -> None:
         if self._token:
+            # First, and on the thread that attached: whatever fails below, the next event of the
+            # chart must not begin inside this span. It logs and raises nothing.
             contexts.detach(self._token)
         if message_id is not None:
             self._span.set_attributes(_message(message_id, size_bytes or 0))
         if error is not None:
-            # Its class and not its words, which may hold what is nobody's business.
+            # Its class and not its words, which may hold a payload or a secret.
             kind = type(error).__qualname__
             self._span.set_attribute("error.type", kind)
             self._span.set_status(Status(StatusCode.ERROR, kind))
+        # This runs the application's span processors.
         self._guard(self._end)
 
     def _end(self) -> Span:
@@ -154,7 +168,7 @@ def _attributes(operation: str, node: str, chart: str, signal: str) -> dict[str,
 
 
 def _destination(topic: str) -> dict[str, str | int]:
-    """A pattern is no destination, but what many of them have in common."""
+    """Name where an event goes; a pattern is, by the conventions, a template of destinations."""
     word = "template" if _WILDCARDS & set(topic) else "name"
     return {f"messaging.destination.{word}": topic}
 

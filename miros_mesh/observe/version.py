@@ -6,7 +6,7 @@ import importlib.metadata
 
 
 def version() -> str:
-    """As installed; "unknown" for source files that are not."""
+    """Return the installed version, or "unknown" for a source folder that is not installed."""
     try:
         return importlib.metadata.version("miros-mesh")
     except importlib.metadata.PackageNotFoundError:

@@ -1,15 +1,18 @@
-"""Bytes to meaning and back: no thread, no socket, no miros."""
+"""What travels between nodes: messages to sealed frames and back, and the keys.
+
+No thread, no socket, no miros. docs/wire.md has the bytes.
+"""
 
 from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES, FRAME_VERSION, MAX_FRAME_MESSAGES, Codec
 from miros_mesh.wire.envelope import (
-    MAX_PULSED,
+    MAX_LISTED,
     MAX_RANGES,
-    ChartPulse,
+    ChartStatus,
     Envelope,
+    NodeStatus,
     Origin,
-    PeerPulse,
-    Pulse,
-    Repair,
+    PeerStatus,
+    RepairMessage,
     SnoopRecord,
     TracedEnvelope,
 )
@@ -20,17 +23,17 @@ __all__ = [
     "FRAME_OVERHEAD_BYTES",
     "FRAME_VERSION",
     "MAX_FRAME_MESSAGES",
-    "MAX_PULSED",
+    "MAX_LISTED",
     "MAX_RANGES",
-    "ChartPulse",
+    "ChartStatus",
     "Codec",
     "Envelope",
     "KeyRing",
     "MsgpackSerializer",
+    "NodeStatus",
     "Origin",
-    "PeerPulse",
-    "Pulse",
-    "Repair",
+    "PeerStatus",
+    "RepairMessage",
     "SnoopRecord",
     "TracedEnvelope",
     "fingerprint",

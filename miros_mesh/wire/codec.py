@@ -27,6 +27,7 @@ from miros_mesh.wire.keyring import SEAL_OVERHEAD_BYTES, KeyRing
 
 FRAME_VERSION = 1
 EXTENDED_FRAME_VERSION = 2
+# As many as `frame_events` allows; a decoder stops there.
 MAX_FRAME_MESSAGES = 100_000
 MAX_NETWORK_BYTES = 32
 # Beyond the messages: the version byte, the seal, the network's name and three msgpack headers.
@@ -36,16 +37,17 @@ T = TypeVar("T", bound=Origin)
 
 # The head of a msgpack array of up to 15 fields, which a message is.
 _ARRAY_HEAD = 0x90
-# What the fields of an extended message may take beyond the limit for events: a trace, which the
-# program that is told of a limit has not written.
+# What the fields of an extended message may take beyond the limit for events: a trace of 55
+# characters, which is not the program's and must not count against `max_event_bytes`.
 _EXTENSION_BYTES = 64
 _encoder = msgspec.msgpack.Encoder()
+# Raw leaves the messages undecoded until the network's name is known to be ours.
 _frame_decoder = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class _Version(Generic[T]):
-    """What a version's frames say they are of, and how their messages are read."""
+    """The network's name in frames of one version, and the decoder of their messages."""
 
     def __init__(self, network: str, message_type: type[T]) -> None:
         if not 0 < len(network.encode()) <= MAX_NETWORK_BYTES:
@@ -88,8 +90,13 @@ class Codec(Generic[T]):
             self._versions[EXTENDED_FRAME_VERSION] = _Version(name, extended)
 
     def encode(self, message: T) -> bytes:
-        """One message, not sealed yet; refuses here what every receiver would refuse."""
+        """Encode one message, not sealed yet; refuse what every receiver would refuse.
+
+        Raises `PayloadError` for a field, `EventTooLargeError` for the size.
+        """
         try:
+            # msgspec checks lengths and ranges only when it decodes, so what was encoded is read
+            # back here. The program hears of it, and not the log of every receiver.
             encoded = _encoder.encode(message)
             self._message_decoder.decode(encoded)
         except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
@@ -105,23 +112,27 @@ class Codec(Generic[T]):
         return encoded
 
     def seal(self, encoded: Sequence[bytes]) -> bytes:
-        """One frame of one or more encoded messages."""
+        """Seal a frame of one or more encoded messages; raises `OversizeFrameError`."""
         if not 0 < len(encoded) <= MAX_FRAME_MESSAGES:
             raise ValueError(f"a frame carries 1 to {MAX_FRAME_MESSAGES:,} messages")
         number = self._needed_version(encoded)
+        # Raw is copied as it is: what `encode` has made is not encoded again.
         messages = [msgspec.Raw(message) for message in encoded]
         content = _encoder.encode((self._versions[number].network, messages))
         frame = bytes([number]) + self._keyring.seal(content)
+        # As at the receiver: every node with our settings would reject one that is too large.
         self._check_size(frame)
         return frame
 
     def open(self, frame: bytes) -> list[T]:
-        """The messages of a frame that this network's other nodes sealed; else a FrameError."""
+        """Return the messages of a frame; raises the `FrameError` that says why it is refused."""
         self._check_size(frame)
+        # Cheap, and before the seal is opened: until then any program may have made these bytes.
         version = self._version_of(frame)
         plain = self._keyring.open(frame[1:])
         try:
             network, messages = _frame_decoder.decode(plain)
+            # All networks may have one key, so a frame of another one opens, too.
             if network != version.network:
                 raise WrongNetworkError(f"a frame of network {network[:MAX_NETWORK_BYTES]!r}")
             return version.decoder.decode(messages)
@@ -134,6 +145,7 @@ class Codec(Generic[T]):
         return FRAME_VERSION
 
     def _is_extended(self, encoded: bytes) -> bool:
+        # Only an extended message has so many fields: `encode` leaves none out.
         return self._extended is not None and encoded[0] == self._extended_head
 
     def _version_of(self, frame: bytes) -> _Version[T]:
@@ -151,7 +163,7 @@ class Codec(Generic[T]):
             )
 
     def _named(self, error: Exception) -> str:
-        """The error with the field's name instead of its index."""
+        """Return the error's text with the field's name in place of its index."""
         return re.sub(
             r"(.*) - at `\$\[(\d+)\]`$",
             lambda found: f"{self._fields[int(found[2])]}: {found[1]}",

@@ -1,4 +1,4 @@
-"""What travels in frames: events of the mesh, records of the snoop networks, repairs, pulses.
+"""What travels in frames: events, snoop records, messages of repair, states of nodes.
 
 They travel as msgpack arrays in field order, so the order of the fields is part of the wire
 format: a new field means a new frame version. What every field of the first version says can be
@@ -12,11 +12,16 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+# A receiver refuses what exceeds these, so that no member can fill the memory of others.
+# 255 is the longest name that AMQP carries.
 MAX_NAME = 255
 MAX_INCARNATION = 64
 MAX_SEQUENCE = 2**63 - 1
 MAX_RANGES = 1000
-MAX_PULSED = 1000
+MAX_LISTED = 1000
+# What an event's envelope adds to its payload at most: names, numbers, ids. Repair fills messages
+# by it, and each network takes frames that are larger by so much.
+ENVELOPE_BYTES = 2048
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 StateName = Annotated[str, Meta(max_length=MAX_NAME)]
@@ -33,8 +38,13 @@ TraceParent = Annotated[str, Meta(pattern=r"\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{
 EpochSeconds = Annotated[float, Meta(ge=0, le=253_370_764_800)]
 
 
+# gc=False, here and below: messages hold no cycles, and thousands wait in outboxes.
 class Origin(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """Who said it, and its place in that chart's stream on this network."""
+    """The sender of a message, and the message's place in that chart's stream on its network.
+
+    `incarnation` is new at each start of the node; `sequence` counts from 1 for each chart and
+    network.
+    """
 
     node: Name
     chart: Name
@@ -43,7 +53,7 @@ class Origin(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
     @property
     def id(self) -> str:
-        """Unique on its network, since an incarnation is new at each start of a node."""
+        """The id of the message, unique on its network. It is not sent: its parts are."""
         return f"{self.incarnation}/{self.chart}/{self.sequence}"
 
 
@@ -52,6 +62,7 @@ class Envelope(Origin, frozen=True):
 
     signal: Name
     payload: bytes
+    # By the sender's clock, which may be ahead of ours or behind it.
     sent_at: EpochSeconds
     cause: EventId | None = None
 
@@ -64,7 +75,7 @@ class Envelope(Origin, frozen=True):
 
 
 class TracedEnvelope(Envelope, frozen=True):
-    """An event that is followed across processes; it needs frames of the extended version."""
+    """An event with a trace, followed across processes; needs frames of the extended version."""
 
     trace: TraceParent | None = None
 
@@ -73,33 +84,34 @@ class TracedEnvelope(Envelope, frozen=True):
         return Envelope(*(getattr(self, name) for name in Envelope.__struct_fields__))
 
 
-class Repair(Origin, frozen=True):
+class RepairMessage(Origin, frozen=True):
     """What nodes say to each other about missing events; never seen by a chart.
 
     `ask` and `gone` name the numbers of a stream (a chart and its node's incarnation); `again`
     brings events as they were first sent.
     """
 
+    # Not a name: a node that was started anew has asked for nothing, and has nothing to send again.
     to: Incarnation
     kind: Literal["ask", "again", "gone"]
     stream: tuple[Incarnation, Name]
-    numbers: Annotated[
-        tuple[tuple[SequenceNumber, SequenceNumber], ...], Meta(max_length=MAX_RANGES)
-    ] = ()
+    numbers: Ranges = ()
     events: tuple[Envelope, ...] = ()
 
 
-class PeerPulse(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+class PeerStatus(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False
+):
     """A broker that the node sends to."""
 
     name: Name
     state: Literal["up", "down", "blocked"]
 
 
-class ChartPulse(
+class ChartStatus(
     msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False
 ):
-    """A chart that takes part in a snoop network, as it is at this moment."""
+    """A chart that takes part in a snoop network, at the moment of its node's status."""
 
     name: Name
     state: StateName
@@ -110,19 +122,20 @@ class ChartPulse(
     dead: bool
 
 
-class Pulse(Origin, frozen=True):
-    """How a node is, told every second to whoever may see its trace."""
+class NodeStatus(Origin, frozen=True):
+    """How a node is, sent once a second on the network `pulse` with the keys of `snoop_trace`."""
 
     time: EpochSeconds
     consuming: bool
     outbox_events: Amount
-    peers: Annotated[tuple[PeerPulse, ...], Meta(max_length=MAX_PULSED)]
-    charts: Annotated[tuple[ChartPulse, ...], Meta(max_length=MAX_PULSED)]
+    peers: Annotated[tuple[PeerStatus, ...], Meta(max_length=MAX_LISTED)]
+    charts: Annotated[tuple[ChartStatus, ...], Meta(max_length=MAX_LISTED)]
+    # In the last one of a node that ends in order: what watches need not wait for the next.
     leaving: bool = False
 
 
 class SnoopRecord(Origin, frozen=True):
-    """One step of a chart at work, for the eyes of whoever watches."""
+    """One step of a chart at work: a transition, a line of its spy, or a scribbled note."""
 
     kind: Literal["trace", "spy", "scribble"]
     time: EpochSeconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 import threading
 from collections.abc import Iterable, Sequence
 
@@ -13,17 +14,24 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from miros_mesh.errors import EncryptionKeyError, UndecryptableFrameError
 
 KEY_BYTES = 32
+# 32 bytes in base64: 43 characters and one of padding.
+_FORM = re.compile(rb"[A-Za-z0-9_-]{43}=")
 # Beyond the plain text: version, time, initialisation vector, padding (1 to 16) and HMAC.
 SEAL_OVERHEAD_BYTES = 1 + 8 + 16 + 16 + 32
 
 
 def generate_key() -> bytes:
-    """A new random Fernet key."""
+    """Make a new random Fernet key, as url-safe base64."""
     return Fernet.generate_key()
 
 
+def is_key(key: object) -> bool:
+    """Whether `key` has the form of a Fernet key: 44 url-safe base64 characters as bytes."""
+    return isinstance(key, bytes) and _FORM.fullmatch(key) is not None
+
+
 def fingerprint(key: bytes | str) -> str:
-    """Eight characters that tell keys apart and give nothing of them away."""
+    """Return eight characters that tell keys apart and do not help to guess them."""
     return hashlib.sha256(_canonical(key)).hexdigest()[:8]
 
 
@@ -34,6 +42,7 @@ class KeyRing:
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
+        # Held while `_ring` is replaced. Readers need no lock: they take the ring as a whole.
         self._changing = threading.Lock()
         self._ring = _Ring(_canonical(key) for key in keys)
 
@@ -42,24 +51,29 @@ class KeyRing:
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """One for each key, the primary first."""
+        """The fingerprint of each key, the primary first."""
         return tuple(fingerprint(key) for key in self._ring.keys)
 
     def add(self, key: bytes) -> None:
-        """Open frames of this key too; adding it again changes nothing."""
+        """Open frames of this key too; repeatable. Raises `EncryptionKeyError` if it is no key."""
         new = _canonical(key)
         with self._changing:
+            # Last: frames are sealed as before, and opening tries the primary first.
             self._ring = _Ring((*self._ring.keys, new))
 
     def use(self, key: bytes) -> None:
-        """Seal with this key from now on; it must have been added."""
+        """Seal with this key from now on. Raises `EncryptionKeyError` if it was not added."""
         chosen = _canonical(key)
         with self._changing:
             self._expect(chosen)
+            # A key that is named twice counts once, at its first place.
             self._ring = _Ring((chosen, *self._ring.keys))
 
     def remove(self, key: bytes) -> None:
-        """Open frames of this key no longer; the primary cannot be removed."""
+        """Open frames of this key no longer.
+
+        Raises `EncryptionKeyError` for the primary key and for one that was not added.
+        """
         old = _canonical(key)
         with self._changing:
             self._expect(old)
@@ -70,11 +84,15 @@ class KeyRing:
             self._ring = _Ring(kept for kept in self._ring.keys if kept != old)
 
     def seal(self, plain: bytes) -> bytes:
-        """Encrypt and sign with the primary key."""
+        """Encrypt and sign with the primary key; return a Fernet token without its base64."""
+        # One read of `_ring`: a change in another thread counts for all of this call, or for none.
         return base64.urlsafe_b64decode(self._ring.fernet.encrypt(plain))
 
     def open(self, sealed: bytes) -> bytes:
-        """The plain bytes, if a key of the ring sealed exactly these."""
+        """Return the plain bytes if a key of the ring sealed exactly these.
+
+        Raises `UndecryptableFrameError` for any other bytes.
+        """
         # Sealed bytes travel raw and not as a Fernet token, because base64 can be changed in
         # places without changing what it decodes to. It saves a quarter of the size, too.
         try:
@@ -90,7 +108,7 @@ class KeyRing:
 
 
 class _Ring:
-    """What a KeyRing swaps as a whole, so that no reader needs a lock."""
+    """The keys and their Fernet, never changed: a KeyRing replaces it as a whole."""
 
     def __init__(self, keys: Iterable[bytes]) -> None:
         self.keys = tuple(dict.fromkeys(keys))
@@ -111,6 +129,7 @@ def _canonical(key: bytes | str) -> bytes:
 
 def _decoded(key: bytes | str) -> bytes:
     try:
+        # `validate`, or characters that are not of the alphabet would be skipped.
         return base64.b64decode(key, altchars=b"-_", validate=True)
     except (TypeError, ValueError, binascii.Error):
         return b""

@@ -8,17 +8,21 @@ comes back as a list, and a datetime comes back in UTC.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from miros_mesh.errors import PayloadError
 
+# Well below the depth at which msgspec and Python give up, and more than people nest by hand.
 MAX_DEPTH = 64
+# A bound for what a handler may get, whatever a frame of `max_event_bytes` could expand to.
 MAX_VALUES = 2**20
+# What msgpack has: signed and unsigned 64 bits.
 INT_RANGE = range(-(2**63), 2**64)
 SHOWN_KEY_CHARACTERS = 40
 
+# Accepted as they are. Exact types, here and below: a subclass would come back as its base.
 _PLAIN = frozenset({type(None), bool, float, bytes})
 _HINTS = {
     set: "send a sorted list",
@@ -29,22 +33,38 @@ _HINTS = {
 }
 
 
+@runtime_checkable
+class PayloadSerializer(Protocol):
+    """Turns an event's payload into bytes and back. Hashable, and safe to call from any thread."""
+
+    @property
+    def name(self) -> str:
+        """Which serializer this is; all nodes of a mesh need the same one."""
+
+    def dumps(self, payload: Any) -> bytes:
+        """Encode a payload, or raise an error for one that cannot travel."""
+
+    def loads(self, data: bytes) -> Any:
+        """Decode what `dumps` made; never execute what is read, for it may come from a stranger."""
+
+
 class MsgpackSerializer:
-    """Payloads to msgpack and back, strictly."""
+    """Payloads to msgpack and back, refusing all that would not come back equal."""
 
     name = "msgpack"
 
     def dumps(self, payload: Any) -> bytes:
-        """The bytes of `payload`; PayloadError names the path to what cannot travel."""
+        """Encode `payload`; `PayloadError` names the path to what cannot travel."""
         _Inspection().of(payload)
         return _encoder.encode(payload)
 
     def loads(self, data: bytes) -> Any:
-        """The payload of bytes that `dumps` made; PayloadError for any other bytes."""
+        """Decode bytes that `dumps` made; raises `PayloadError` for any others."""
         try:
             payload = _decoder.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError) as error:
             raise PayloadError(f"these bytes are no payload: {error}") from None
+        # A sender with our key may still send what our `dumps` would refuse.
         _Inspection().of(payload)
         return payload
 
@@ -63,13 +83,15 @@ class _RefusedError(Exception):
 
 
 class _Inspection:
-    """One walk over one payload."""
+    """One walk over one payload, at both ends, so that neither is a way around the limits."""
 
     def __init__(self) -> None:
+        # One budget for the whole walk, since the parts of a payload add up.
         self._values_left = MAX_VALUES
 
     def of(self, payload: Any) -> None:
         try:
+            # Recursive, and bounded by the depth, so that a payload that contains itself ends, too.
             self._value(payload, MAX_DEPTH)
         except _RefusedError as refused:
             path = "".join(reversed(refused.steps))

@@ -24,8 +24,8 @@ from chaos.harms import HARMS
 from chaos.laps import Lap, table
 from chaos.mesh import SENDERS, Interrupted, Mesh, plan
 from faults.flaps import GROWTH_LIMIT_BYTES, WARM_CUTS, Flapping, State
-from namespaces import Network, why_not
-from rabbitmq_server import RabbitServer, find_programs
+from support.namespaces import Network, why_not
+from support.rabbitmq_server import RabbitServer, find_programs
 
 NAMES = ("alpha", "beta")
 TELL_EVERY_S = 5.0

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from chaos.members import Receiver
 from chaos.mesh import Harm, Harmed, Mesh
-from miros_mesh.networks import exchange_of
-from rabbitmq_server import erlang_string
+from miros_mesh.networks.network import exchange_of
+from support.rabbitmq_server import erlang_string
 
 LONGEST_S = 20.0
 SHORTEST_S = 2.0

@@ -8,10 +8,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
-from actor import Actor
 from faults import steady
 from faults.diaries import Course, Reader
-from namespaces import Host
+from support.actor import Actor
+from support.namespaces import Host
 
 STEADY = Path(steady.__file__)
 NAMELESS = "-"

@@ -11,8 +11,8 @@ from random import Random
 
 from chaos.laps import Lap
 from chaos.members import Member, Receiver, Sender
-from namespaces import Network
-from rabbitmq_server import RabbitServer
+from support.namespaces import Network
+from support.rabbitmq_server import RabbitServer
 
 SENDERS = RECEIVERS = 2
 CALM_S = 2.0

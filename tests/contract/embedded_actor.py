@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kombu_peer import Peer, embedded
-from miros_mesh.link.embedded import load_or_create_key, prepare_home
+from miros_mesh.embedded.transport import dial as embedded
+from miros_mesh.private_files import prepare_home
+from miros_mesh.wire.key_file import load_or_create_key
+from support.kombu_peer import Peer
 
 DRAINS_PER_TURN = 64
 TICK_S = 1.0

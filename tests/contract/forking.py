@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from miros_mesh.address import BrokerAddress
-from miros_mesh.link.broker import KombuLink, amqp_link, embedded_link
+from miros_mesh.link.kombu_link import KombuLink, amqp_link, embedded_link
 from miros_mesh.link.ports import Broker
-from post_office import LIMIT_S, SETTINGS, Mailbox, Notebook, letter, queue
-from waiting import wait_until
+from support.post_office import LIMIT_S, SETTINGS, Mailbox, Notebook, letter, queue
+from support.waiting import wait_until
 
 ROUNDS = 100
 

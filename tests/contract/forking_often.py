@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-from miros_mesh.link.embedded.opening import open_file
+from miros_mesh.embedded.schema import open_file
 
 CHILD_LIMIT_S = 10
 BUSY = 3

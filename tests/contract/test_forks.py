@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from actor import Actor
-from miros_mesh.link.embedded import prepare_home
+from miros_mesh.private_files import prepare_home
+from support.actor import Actor
 
 FORKS = 100
 SCRIPT = Path(__file__).with_name("forking.py")

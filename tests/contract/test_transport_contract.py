@@ -10,9 +10,10 @@ import amqp
 import kombu
 import pytest
 
-from kombu_peer import EXCHANGE, Peer, embedded, text
-from miros_mesh.link.embedded import MemoryStore, MemoryTransport
-from waiting import wait_until
+from miros_mesh.embedded.memory import MemoryStore
+from miros_mesh.embedded.transport import dial as embedded
+from support.kombu_peer import EXCHANGE, Peer, text
+from support.waiting import wait_until
 
 MakePeer = Callable[[], Peer]
 REDELIVERED = [True, True]
@@ -27,8 +28,7 @@ def dial(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], kombu.C
         return lambda: kombu.Connection(url)
     if request.param == "embedded":
         return lambda: embedded(tmp_path / "broker")
-    store = MemoryStore()
-    return lambda: kombu.Connection(transport=MemoryTransport, transport_options={"store": store})
+    return MemoryStore().dial
 
 
 @pytest.fixture

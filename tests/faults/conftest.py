@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from charts_at_work import KEY, Handle, Launch, Recorder, alone
 from faults.relay import HOST, Relay
 from faults.traffic import TABLE
 from miros_mesh import MeshConfig, NetworkedActiveObject
-from rabbitmq_server import RabbitServer, find_programs
-from tables import FAULT
+from support.charts_at_work import KEY, Handle, Launch, Recorder, alone
+from support.rabbitmq_server import RabbitServer, find_programs
+from support.tables import FAULT
 
 # Short, so that two missed heartbeats and a dead attempt to connect do not take a minute.
 QUICK = {"heartbeat_interval_s": 1.0, "connect_timeout_s": 1.5, "confirm_timeout_s": 5.0}

@@ -18,15 +18,15 @@ from urllib.parse import urlsplit
 
 from miros import Event
 
-from actor import Actor
-from charts_at_work import KEY, Heard, alone, event
 from faults.relay import HOST, Relay
 from faults.steady import HEARTBEAT_S
 from faults.traffic import SIGNAL, Account
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
 from miros_mesh.link import worker
-from rabbitmq_server import Place
-from waiting import wait_until
+from support.actor import Actor
+from support.charts_at_work import KEY, Heard, alone, event
+from support.rabbitmq_server import Place
+from support.waiting import wait_until
 
 CONNECTIONS = 4
 PER_S = 200

@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 from miros import Event
 
-from charts_at_work import Heard, alone, event
 from faults.conftest import PATIENT, settings
 from faults.traffic import SIGNAL
 from miros_mesh import NetworkedActiveObject
+from support.charts_at_work import Heard, alone, event
 
 
 def receive(url: str, node: str, file: str) -> None:

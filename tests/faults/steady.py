@@ -18,10 +18,10 @@ from typing import Any
 
 from miros import Event
 
-from charts_at_work import KEY, Heard, alone, event
 from faults.roles import say
 from faults.traffic import SIGNAL
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
+from support.charts_at_work import KEY, Heard, alone, event
 
 HEARTBEAT_S = 5.0
 LINKS = ".links"

@@ -9,15 +9,13 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from charts_at_work import Heard, Launch, event
 from faults.conftest import Told, settings
 from faults.traffic import SIGNAL, Account, Handled, events_through, record
 from miros_mesh import NetworkedActiveObject, SnoopGap, SnoopMonitor, SnoopRecord
-from miros_mesh.observe.watch import Watch
-from rabbitmq_server import RabbitServer
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from miros_mesh.observe.snoop.watch import Watch
+from support.charts_at_work import Heard, Launch, event
+from support.rabbitmq_server import RabbitServer
+from support.waiting import wait_until
 
 FROZEN_S = 4.0
 ALARM_S = 3.0

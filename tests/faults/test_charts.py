@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 import time
 
-import pytest
 from miros import Event
 
-from charts_at_work import Heard, Launch, event
 from faults.conftest import settings
 from faults.traffic import SIGNAL, Handled, accounted
 from miros_mesh import NetworkedActiveObject
+from support.charts_at_work import Heard, Launch, event
 
 BURST = 20_000
 SLOW_S = 0.002
@@ -20,7 +19,6 @@ OF_THE_OTHER = 1_000_000
 EACH = 3_000
 
 
-@pytest.mark.timeout(300)
 def test_slow_chart(vhost_url: str, launch: Launch) -> None:
     handled = Handled(pause_s=SLOW_S)
     launch("receiver", settings(vhost_url), handled)
@@ -33,7 +31,6 @@ def test_slow_chart(vhost_url: str, launch: Launch) -> None:
     assert account.perfect, account
 
 
-@pytest.mark.timeout(60)
 def test_stuck_chart_beside_a_healthy_one(vhost_url: str, launch: Launch) -> None:
     freed, stuck, healthy = threading.Event(), Handled(), Handled()
 
@@ -57,7 +54,6 @@ def test_stuck_chart_beside_a_healthy_one(vhost_url: str, launch: Launch) -> Non
     assert after.perfect, after
 
 
-@pytest.mark.timeout(60)
 def test_two_senders_and_two_receivers_at_once(vhost_url: str, launch: Launch) -> None:
     receivers = [Handled(), Handled()]
     for number, handled in enumerate(receivers):

@@ -10,15 +10,16 @@ from collections.abc import Iterable, Iterator
 import kombu
 import pytest
 
-from charts_at_work import KEY, Heard, Launch
 from faults.conftest import Told, settings
 from faults.traffic import SIGNAL, Handled, accounted, events_through
-from miros_mesh.charts import DEFAULT_ROUTING_KEY
-from miros_mesh.networks import exchange_of
-from miros_mesh.wire import Codec, Envelope, KeyRing, MsgpackSerializer
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from miros_mesh.charts.networked import DEFAULT_ROUTING_KEY
+from miros_mesh.networks.network import exchange_of
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.envelope import Envelope
+from miros_mesh.wire.keyring import KeyRing
+from miros_mesh.wire.serializer import MsgpackSerializer
+from support.charts_at_work import KEY, Heard, Launch
+from support.waiting import wait_until
 
 SEED = 20_261_121
 FRAMES = 300

@@ -8,14 +8,12 @@ from functools import partial
 
 import pytest
 
-from charts_at_work import Heard, Launch, event
 from faults.conftest import settings
 from faults.relay import DOWN, UP, Relay
 from faults.traffic import SIGNAL, Handled, events_through
-from rabbitmq_server import RabbitServer
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from support.charts_at_work import Heard, Launch, event
+from support.rabbitmq_server import RabbitServer
+from support.waiting import wait_until
 
 HOLE_S = 4.0
 REFUSED_S = 2.0

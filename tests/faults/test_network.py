@@ -15,15 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from actor import Actor
 from faults.diaries import Course, Reader
 from faults.steady import LINKS
 from faults.traffic import WARM, Account, record
-from namespaces import Host, Network, Toll
-from rabbitmq_server import RabbitServer
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(120)
+from support.actor import Actor
+from support.namespaces import Host, Network, Toll
+from support.rabbitmq_server import RabbitServer
+from support.waiting import wait_until
 
 STEADY = Path(__file__).with_name("steady.py")
 PER_S = 200

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from faults.flaps import GROWTH_LIMIT_BYTES, WARM_CUTS, Flapping
 from faults.traffic import record
 
@@ -13,7 +11,6 @@ from faults.traffic import record
 CUTS = 300
 
 
-@pytest.mark.timeout(180)
 def test_connections_cut_again_and_again(vhost_url: str) -> None:
     began = time.monotonic()
     states = list(Flapping(vhost_url, WARM_CUTS + CUTS))

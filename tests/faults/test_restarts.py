@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from actor import Actor
-from charts_at_work import Heard, Launch
 from faults.conftest import PATIENT, settings
 from faults.traffic import Account, Handled, Stream, accounted
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from support.actor import Actor
+from support.charts_at_work import Heard, Launch
+from support.waiting import wait_until
 
 ROLES = Path(__file__).parent / "roles.py"
 FEW = 200

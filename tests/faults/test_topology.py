@@ -5,7 +5,6 @@ from __future__ import annotations
 import kombu
 import pytest
 
-from charts_at_work import Heard, Launch, event
 from faults.conftest import Told, settings
 from faults.traffic import (
     SIGNAL,
@@ -16,12 +15,11 @@ from faults.traffic import (
     events_through,
 )
 from miros_mesh import DEFAULT_ROUTING_KEY, NetworkedActiveObject
-from miros_mesh.networks import exchange_of
-from miros_mesh.topology import chart_queue
-from rabbitmq_server import RabbitServer
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from miros_mesh.networks.network import exchange_of
+from miros_mesh.node.queues import chart_queue
+from support.charts_at_work import Heard, Launch, event
+from support.rabbitmq_server import RabbitServer
+from support.waiting import wait_until
 
 QUEUE = chart_queue("receiver", "receiver", DEFAULT_ROUTING_KEY)
 LAST = 100

@@ -13,10 +13,10 @@ from typing import Protocol, Self
 
 from miros import Event
 
-from charts_at_work import event
 from miros_mesh import NetworkedActiveObject
-from tables import HEAD
-from waiting import wait_until
+from support.charts_at_work import event
+from support.tables import HEAD
+from support.waiting import wait_until
 
 SIGNAL = "number"
 RECOVERY_GOAL_S = 5.0

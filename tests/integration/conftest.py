@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from charts_at_work import KEY, Ground, Handle, Heard, Launch, alone
 from miros_mesh import MeshConfig, NetworkedActiveObject
-from miros_mesh.testing import MemoryMesh
+from miros_mesh.testing.memory import MemoryMesh
+from support.charts_at_work import KEY, Ground, Handle, Heard, Launch, alone
 
 
 @pytest.fixture(params=["embedded", "memory", "rabbitmq"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 
-from charts_at_work import KEY, Heard, alone
 from miros_mesh import MeshConfig, NetworkedActiveObject
 from miros_mesh.errors import LinkError
+from support.charts_at_work import KEY, Heard, alone
 
 
 def main(node: str, chart: str, url: str | None = None) -> None:

@@ -21,14 +21,13 @@ from pathlib import Path
 
 import pytest
 
-from rabbitmq_server import USER, RabbitServer
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(90)
+from support.rabbitmq_server import USER, RabbitServer
+from support.waiting import wait_until
 
 ANCESTOR = Path(__file__).parent / "ancestor"
-TIMER_LIMIT_S = 12.0
-END_LIMIT_S = 30.0
+# The programs' own timers ring after seconds; a busy machine adds some.
+TIMER_LIMIT_S = 60.0
+END_LIMIT_S = 120.0
 SECONDS = "time.sleep(20)"
 OUT_OF_TIMERS = "ActiveObjectOutOfPostedEventResources"
 LINE = re.compile(
@@ -123,10 +122,10 @@ def test_the_two_programs_drive_each_other_over_a_rabbitmq(both_users: RabbitSer
             return program
 
         # Given the active object, gone to its inner state by its own timer
-        active_object = run("active_object.py", 12)
+        active_object = run("active_object.py", 30)
         active_object.await_own("to_inner")
         # When the factory starts and asks everybody to come out
-        factory = run("factory.py", 13)
+        factory = run("factory.py", 31)
         # Then the active object comes out
         active_object.await_own("other_to_outer")
         # And the factory is drawn in; if it went in by itself, the next to start drives it out

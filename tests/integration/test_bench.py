@@ -46,6 +46,22 @@ def test_a_missing_rabbitmq_leaves_its_column_out_and_is_told() -> None:
     assert "There is no rabbitmq-server on this machine" in done.stdout
 
 
+def test_it_compares_one_chart_with_many(vhost_url: str, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    small = ["--runs", "1", "--events", "10", "--counts", "1,5", "--started", "3", "--rest", "0.1"]
+    done = _run(str(BENCH), "charts", *small, "--broker", vhost_url, "--json", str(figures))
+    assert done.returncode == 0, done.stderr
+    assert "CPU of an event" in done.stdout
+    crowds = json.loads(figures.read_text())
+    assert [(each["broker"], each["charts"]) for each in crowds] == [
+        (broker, charts) for charts in (1, 3, 5) for broker in ("embedded", "RabbitMQ")
+    ]
+    for each in crowds:
+        assert each["start_s"] > 0
+        assert len(each["cpu_s"]) == len(each["wall_s"]) == (each["charts"] != 3)
+        assert all(seconds > 0 for seconds in each["cpu_s"] + each["wall_s"])
+
+
 def test_a_broker_that_does_not_answer_is_told_without_its_password() -> None:
     done = _run(str(BENCH), *SMALL, "--broker", "amqp://peter:sesame@127.0.0.1:1//")
     assert done.returncode == 1

@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from rabbitmq_server import RabbitServer
+from support.rabbitmq_server import RabbitServer
 
 TESTS = Path(__file__).parents[1]
 BEGIN, END = "<!-- made by make chaos -->", "<!-- end -->"
@@ -34,7 +32,6 @@ def test_help_says_what_it_is() -> None:
     assert "--seed" in done.stdout
 
 
-@pytest.mark.timeout(120)
 def test_a_short_run_harms_nothing(
     private_networks: None, rabbitmq: RabbitServer, tmp_path: Path
 ) -> None:

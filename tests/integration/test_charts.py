@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from miros import Event, return_status, signals, spy_on
 
-from charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, Recorder, alone, event
 from miros_mesh import (
     MeshConfig,
     NetworkedActiveObject,
@@ -23,11 +22,10 @@ from miros_mesh import (
     StopReport,
 )
 from miros_mesh.charts.fifo import ChartQueue
-from miros_mesh.testing import MemoryMesh
-from rabbitmq_server import PASSWORD, USER, RabbitServer
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from miros_mesh.testing.memory import MemoryMesh
+from support.charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, Recorder, alone, event
+from support.rabbitmq_server import PASSWORD, USER, RabbitServer
+from support.waiting import wait_until
 
 BURST = 5000
 HANDLER_S = 0.0005
@@ -667,7 +665,7 @@ def test_the_signal_names_that_strangers_bring_are_limited(
     mesh, heard, recorder = MemoryMesh(), Heard(), Recorder()
     # The first chart of a process enters the library's own names
     NetworkedActiveObject("first", config=mesh.config())
-    monkeypatch.setattr("miros_mesh.charts.reception.MOST_SIGNALS", len(signals) + 1)
+    monkeypatch.setattr("miros_mesh.charts.intake.MOST_SIGNALS", len(signals) + 1)
     launch("listener", mesh.config(node_name="two", observers=(recorder,)), heard)
     sender = launch("sender", mesh.config(node_name="one"))
     sender.transmit(Event(signal=signals.name_that_the_receiver_knows))

@@ -20,14 +20,12 @@ from typing import Self
 import pytest
 from cryptography.fernet import Fernet
 
-from charts_at_work import KEY
-from lan_guard import VARIABLE
-from miros_mesh.discovery import Verdict
-from miros_mesh.link.embedded import opening, schema
-from rabbitmq_server import HOST, USER, RabbitServer, free_ports
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from miros_mesh.discovery.verdict import Verdict
+from miros_mesh.embedded import schema
+from support.charts_at_work import KEY
+from support.lan_guard import VARIABLE
+from support.rabbitmq_server import HOST, USER, RabbitServer, free_ports
+from support.waiting import wait_until
 
 COMMAND = str(Path(sys.executable).with_name("miros-mesh"))
 PASSWORD = "hush-4711-pass"
@@ -182,6 +180,18 @@ def test_check_finds_a_new_users_machine_in_order(tmp_path: Path) -> None:
     )
 
 
+def test_check_names_the_keys_of_all_networks(tmp_path: Path) -> None:
+    home = str(tmp_path / "home")
+    found = run("check", MIROS_MESH_HOME=home, SNOOP_TRACE_ENCRYPTION_KEY=KEY.decode())
+    keys = [line.removeprefix("ok    ") for line in found.lines if " key: " in line]
+    assert [key.partition(": ")[0] for key in keys] == [
+        "mesh key",
+        "snoop_trace key",
+        "snoop_spy key",
+    ]
+    assert keys[1].startswith("snoop_trace key: fingerprint ")
+
+
 @pytest.mark.parametrize("way", ["environment", "files", "argument", "ancestor"])
 def test_check_finds_a_rabbitmq_in_order(
     rabbitmq: RabbitServer, vhost_url: str, tmp_path: Path, way: str
@@ -224,7 +234,7 @@ def test_check_tells_an_unreachable_broker() -> None:
     found = run("check", MIROS_MESH_BROKER_URL=url, MESH_ENCRYPTION_KEY=KEY.decode())
     assert (found.code, found.err) == (1, "")
     [line] = found.bad
-    assert line.startswith(f"FAIL  nobody answers at amqp://{USER}@{HOST}:{port}/")
+    assert line.startswith(f"FAIL  no answer from amqp://{USER}@{HOST}:{port}/")
 
 
 def test_check_tells_a_wrong_password_and_a_missing_virtual_host(rabbitmq: RabbitServer) -> None:
@@ -308,7 +318,7 @@ def test_discover_shows_what_is_at_each_listed_host(
         [dead, "manual", "nothing"],
     ]
     assert found.lines[-1].startswith("1 of our mesh, 2 looked at in ")
-    assert "MIROS_MESH_LAN=off: the local network is not looked at" in found.err
+    assert "MIROS_MESH_LAN=off: the local network is not searched" in found.err
     assert f"manual  {live:22} ours" in found.err
 
 
@@ -453,7 +463,7 @@ def demos(
     rabbitmq.start()
     homes = tmp_path_factory.mktemp("homes")
     url = rabbitmq.url(rabbitmq.new_vhost())
-    store = homes / "state" / "miros_mesh" / opening.DATABASE_FILE
+    store = homes / "state" / "miros_mesh" / schema.DATABASE_FILE
     store.parent.mkdir(parents=True, mode=0o700)
     an_older_store(store)
     no_home = {"MIROS_MESH_HOME": "", "XDG_STATE_HOME": str(homes / "state")}
@@ -491,7 +501,7 @@ def test_the_demo_leaves_nothing_of_its_own_embedded_broker(
     homes = tmp_path_factory.getbasetemp() / "homes0"
     assert not [left for left in homes.glob("miros-mesh-demo-*") if left.is_dir()]
     assert [each.name for each in (homes / "state").rglob("*") if each.is_file()] == [
-        opening.DATABASE_FILE
+        schema.DATABASE_FILE
     ]
 
 
@@ -554,7 +564,7 @@ def test_the_demo_tells_a_broker_that_is_not_there(tmp_path: Path) -> None:
     shown = run("demo", "--broker", f"amqp://{USER}:{PASSWORD}@{HOST}:{port}//")
     assert shown.code == 1
     [line] = shown.err.splitlines()
-    assert line.startswith(f"miros-mesh demo: nobody answers at amqp://{USER}@{HOST}:{port}/")
+    assert line.startswith(f"miros-mesh demo: no answer from amqp://{USER}@{HOST}:{port}/")
 
 
 def test_the_demo_tells_a_malformed_url() -> None:

@@ -11,8 +11,8 @@ from cryptography.fernet import Fernet
 from miros import Event, return_status, signals, spy_on
 
 from miros_mesh import MeshConfig, NetworkedActiveObject
-from rabbitmq_server import RabbitServer
-from waiting import wait_until
+from support.rabbitmq_server import RabbitServer
+from support.waiting import wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "rabbitmq"
 VHOST = "mesh"

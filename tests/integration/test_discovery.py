@@ -13,17 +13,15 @@ from typing import Any
 import pytest
 from miros import Event
 
-import doc_pages
-from charts_at_work import Heard, Launch
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
-from miros_mesh.discovery import names
 from miros_mesh.discovery.chart import DiscoveryChart
-from miros_mesh.wire import generate_key
-from name_server import name_server
-from rabbitmq_server import PASSWORD, USER, Loopback, RabbitServer, free_ports
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(120)
+from miros_mesh.discovery.sources import name_service as names
+from miros_mesh.wire.keyring import generate_key
+from support import doc_pages
+from support.charts_at_work import Heard, Launch
+from support.name_server import name_server
+from support.rabbitmq_server import PASSWORD, USER, Loopback, RabbitServer, free_ports
+from support.waiting import wait_until
 
 
 class Diary(Observer):
@@ -207,7 +205,7 @@ def test_a_host_that_is_dead_for_too_long_is_given_up_and_found_again(
     bob.stop()
     there.server.kill()
     wait_until(lambda: "down" in alice.health().peers.values(), 20)
-    say(alice, "nobody_hears_it")
+    say(alice, "not_heard")
 
     # Then it is given up, and what waited for it is told
     wait_until(lambda: len(alice.health().peers) == 1, 20)
@@ -223,9 +221,9 @@ def test_a_mesh_of_another_key_is_not_joined(
     hosts: tuple[Host, Host], launch: Launch, tmp_path: Path
 ) -> None:
     here, there = hosts
-    stranger = Host(there.server, tmp_path, generate_key())
+    foreign = Host(there.server, tmp_path, generate_key())
     here.lists(there.where)
-    launch("stranger", stranger.config)
+    launch("foreign", foreign.config)
     alice = launch("alice", here.config)
 
     wait_until(lambda: here.diary.verdicts.get(there.where), 20)
@@ -264,10 +262,10 @@ def test_a_chart_starts_and_stops_while_its_node_still_searches(
     assert not [t.name for t in threading.enumerate() if "discovery" in t.name]
 
 
-def test_a_host_that_nobody_lists_answers_whoever_speaks_to_it(
+def test_a_host_that_no_file_lists_answers_the_one_that_speaks_to_it(
     servers: Sequence[RabbitServer], tmp_path: Path, launch: Launch
 ) -> None:
-    # Given a host that lists another one, which lists nobody
+    # Given a host that lists another one, which lists none
     for server in servers:
         server.start()
     key = generate_key()
@@ -290,7 +288,7 @@ def test_a_host_that_nobody_lists_answers_whoever_speaks_to_it(
 
 
 @pytest.mark.parametrize(("policy", "verdicts"), [("probe", [["ours"]]), ("ignore", [])])
-def test_a_stranger_is_not_joined_where_the_settings_say_so(
+def test_an_unknown_node_is_not_joined_where_the_settings_say_so(
     servers: Sequence[RabbitServer],
     tmp_path: Path,
     launch: Launch,
@@ -352,7 +350,7 @@ def test_a_broker_that_refuses_is_asked_once_by_all_nodes_of_a_process(
 ) -> None:
     # Given a host whose broker does not know the user of the other one
     here, there = hosts
-    user, secret = "stranger", "S3cret-of-a-stranger"
+    user, secret = "intruder", "S3cret-of-an-intruder"
     here.server.add_user(user, secret)
     here.server.set_permissions(user, "/")
     here.lists(there.where)
@@ -393,7 +391,7 @@ def test_a_source_of_ones_own_is_as_the_page_says(
     hosts: tuple[Host, Host],
     launch: Launch,
 ) -> None:
-    # Given a node that lists nobody, and what the page says of a source of one's own
+    # Given a node that lists no host, and what the page says of a source of one's own
     here, there = hosts
     here.lists()
     examples = doc_pages.fragments(doc_pages.ROOT / "docs/discovery.md")

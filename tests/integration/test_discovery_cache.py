@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-import cache_writer
-from waiting import wait_until
+from support import cache_writer
+from support.waiting import wait_until
 
 PROCESSES, WRITES = 200, 50
 MEMORY = "/dev/shm"
@@ -39,7 +39,6 @@ def fast_folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.timeout(240)
 def test_no_read_is_torn_and_no_update_lost_among_200_processes(fast_folder: Path) -> None:
     path = fast_folder / "cache.json"
     names = [f"process_{number}" for number in range(PROCESSES)]

@@ -1,4 +1,4 @@
-"""A search that is under way holds nobody who wants to stop."""
+"""A search that is under way does not delay a stop."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from typing import Any
 import pytest
 from miros.activeobject import ActiveFabric
 
-from charts_at_work import KEY
-from discovery_field import switch_on
-from miros_mesh.address import BrokerAddress
-from miros_mesh.config import MeshConfig
-from miros_mesh.discovery import Discovery, DiscoverySettings, Endpoint
-from miros_mesh.discovery.fabric import Mailbox
-from miros_mesh.discovery.scanner import TcpScanner
+from miros_mesh.address import BrokerAddress, Endpoint
+from miros_mesh.config.settings import MeshConfig
+from miros_mesh.discovery.discovery import Discovery
+from miros_mesh.discovery.mailbox import DiscoveryMailbox
+from miros_mesh.discovery.sources.tcp_scanner import TcpScanner
 from miros_mesh.errors import BrokerUnreachableError, LinkError
-from miros_mesh.link.broker import KombuLink, amqp_link
+from miros_mesh.link.kombu_link import KombuLink, amqp_link
 from miros_mesh.link.ports import Broker
-from miros_mesh.search import LinkProbe
-from post_office import SETTINGS
-from rabbitmq_server import HOST, free_ports
-from waiting import wait_until
+from miros_mesh.node.link_probe import LinkProbe
+from support.charts_at_work import KEY
+from support.discovery_field import settings, switch_on
+from support.post_office import SETTINGS
+from support.rabbitmq_server import HOST, free_ports
+from support.waiting import wait_until
 
 LONG_S = 600.0
 LIMIT_S = 20.0
@@ -54,7 +54,7 @@ def silent() -> Iterator[int]:
 
 @pytest.fixture
 def full() -> Iterator[int]:
-    """A port that takes no more connections: whoever comes waits for an answer to the first."""
+    """A port that takes no more connections: a client waits for an answer to its first packet."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server((HOST, 0), backlog=0))
         port: int = listener.getsockname()[1]
@@ -102,13 +102,13 @@ def looking(link: KombuLink, broker: Broker, ends: list[LinkError]) -> threading
 
 
 @pytest.mark.parametrize("where", ["silent", "full"])
-def test_a_look_under_way_ends_when_nobody_wants_it_any_more(
+def test_a_look_under_way_ends_when_the_search_stops(
     link: KombuLink, where: str, request: pytest.FixtureRequest
 ) -> None:
     # Given a look that waits for an answer
     ends: list[LinkError] = []
     thread = looking(link, at(HOST, request.getfixturevalue(where)), ends)
-    wait_until(lambda: any(deadline._socket() for deadline in link._pools._looks))
+    wait_until(lambda: any(deadline._socket() for deadline in link._looks._under_way))
     # When all looks are to end
     link.stop_looking()
     # Then it does, and no other begins
@@ -138,8 +138,8 @@ def test_a_slow_resolver_has_no_more_time_than_a_look(
     assert [type(error) for error in ends] == [BrokerUnreachableError]
 
 
-class Nobody:
-    """A node to which nobody is found."""
+class Deaf:
+    """A node that ignores what is found."""
 
     def found(self, endpoint: Endpoint) -> None:
         raise AssertionError(endpoint)
@@ -165,19 +165,17 @@ def test_discovery_stops_while_its_scouts_and_its_names_wait(
     hosts = tmp_path / "hosts.json"
     hosts.write_text(json.dumps({"hosts": [f"{HOST}:{silent}", SLOW]}))
     config = MeshConfig(rabbit_user="peter", rabbit_password="rabbit", mesh_encryption_key=KEY)
-    settings = DiscoverySettings(
+    chosen = settings(
         node="n",
-        routing_key="#",
-        exchange_name="e",
         sources=("manual", "dns"),
         hosts_files=(hosts,),
         dns_names=(SLOW,),
         scout_timeout_s=LONG_S,
         home=(Endpoint(SLOW, 5672),),
     )
-    discovery = Discovery(settings, probe=LinkProbe(config, link), sink=Nobody())
+    discovery = Discovery(chosen, probe=LinkProbe(config, link), sink=Deaf())
     discovery.start()
-    wait_until(lambda: len(link._pools._looks) == 2)
+    wait_until(lambda: len(link._looks._under_way) == 2)
     assert slow_names.wait(LIMIT_S)
     # When it stops
     began = time.monotonic()
@@ -193,7 +191,7 @@ def test_discovery_stops_while_its_scouts_and_its_names_wait(
 def test_a_hundred_searches_leave_no_thread_no_descriptor_and_no_subscription(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each stopped in the middle, with all sources at work and a stranger at the door."""
+    """Each stopped in the middle, with all sources at work and the claim of an unknown node."""
     switch_on(monkeypatch)
     (port,) = free_ports(1)
     hosts = tmp_path / "hosts.json"
@@ -202,10 +200,8 @@ def test_a_hundred_searches_leave_no_thread_no_descriptor_and_no_subscription(
 
     def search() -> None:
         link = amqp_link(SETTINGS)
-        settings = DiscoverySettings(
+        chosen = settings(
             node="n",
-            routing_key="#",
-            exchange_name="e",
             sources=("manual", "lan", "dns"),
             port=port,
             home=(Endpoint(HOST, port),),
@@ -214,9 +210,9 @@ def test_a_hundred_searches_leave_no_thread_no_descriptor_and_no_subscription(
             dns_names=("rabbit.example",),
         )
         discovery = Discovery(
-            settings,
+            chosen,
             probe=LinkProbe(config, link),
-            sink=Nobody(),
+            sink=Deaf(),
             name_service=Nowhere(),
             scanner=TcpScanner(port, lambda: [f"127.0.7.{last}" for last in range(1, 40)]),
         )
@@ -232,7 +228,7 @@ def test_a_hundred_searches_leave_no_thread_no_descriptor_and_no_subscription(
         return (
             threading.active_count(),
             len(list(DESCRIPTORS.iterdir())),
-            sum(isinstance(box, Mailbox) for box in places),
+            sum(isinstance(box, DiscoveryMailbox) for box in places),
         )
 
     for _ in range(5):

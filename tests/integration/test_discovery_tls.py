@@ -13,13 +13,11 @@ from typing import NamedTuple
 
 import pytest
 
-from charts_at_work import KEY, Heard, Launch, event
 from miros_mesh import MeshConfig, Observer
-from rabbitmq_server import HOST, PASSWORD, USER, RabbitServer, free_ports
-from tls import Files, certificates
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(90)
+from support.charts_at_work import KEY, Heard, Launch, event
+from support.rabbitmq_server import HOST, PASSWORD, USER, RabbitServer, free_ports
+from support.tls import Files, certificates
+from support.waiting import wait_until
 
 COMMAND = str(Path(sys.executable).with_name("miros-mesh"))
 OTHER_HOST, UNNAMED_HOST, IPV6 = "127.0.0.2", "127.0.0.3", "::1"
@@ -156,7 +154,7 @@ def discover(broker: Broker, url: str, hosts: Path, **environment: str) -> dict[
     return {each["address"]: each["verdict"] for each in json.loads(done.stdout)["addresses"]}
 
 
-def test_discover_names_a_certificate_that_nobody_vouches_for(
+def test_discover_names_a_certificate_that_no_authority_has_signed(
     broker: Broker, tmp_path: Path
 ) -> None:
     hosts = listing(tmp_path, broker.home, broker.plain)
@@ -173,7 +171,7 @@ def test_without_tls_a_port_that_wants_it_is_no_broker(
     plain = broker.url("amqp", broker.plain)
     launch("alice", MeshConfig(broker_url=plain, mesh_encryption_key=KEY))
     hosts = listing(tmp_path, broker.plain, broker.plain_ipv6, broker.home)
-    # When somebody looks over IPv4, IPv6, and at a port with TLS, then the mesh is seen over both
+    # When a search looks over IPv4, IPv6, and at a port with TLS, then the mesh is seen over both
     found = discover(broker, plain, hosts)
     assert found.pop(broker.home) in ("nothing", "not_amqp")
     assert found == {broker.plain: "own", broker.plain_ipv6: "ours"}

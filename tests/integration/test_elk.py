@@ -15,15 +15,15 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from miros import Event, return_status, signals, spy_on
 
-from charts_at_work import event
-from log_lines import TRANSITION, lines_of_every_kind, logging_as_it_was, paths, value_at
 from miros_mesh import NetworkedActiveObject, SnoopRecord
-from miros_mesh.observe.ecs import from_ecs
-from miros_mesh.observe.logs import configure_json, log_snoop
-from miros_mesh.testing import MemoryMesh
-from rsyslog_shipper import HOST, Elasticsearch, Rsyslog
-from sealed import record
-from waiting import wait_until
+from miros_mesh.observe.logs.configure import configure_json, log_snoop
+from miros_mesh.observe.logs.ecs import from_ecs
+from miros_mesh.testing.memory import MemoryMesh
+from support.charts_at_work import event
+from support.log_lines import TRANSITION, lines_of_every_kind, logging_as_it_was, paths, value_at
+from support.rsyslog_shipper import HOST, Elasticsearch, Rsyslog
+from support.sealed import record
+from support.waiting import wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "elk"
 KEYWORDS = {"match_only_text", "keyword", "wildcard"}

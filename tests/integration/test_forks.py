@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 from miros import Event
 
-from actor import Actor
-from charts_at_work import KEY, Launch, Recorder, event
 from miros_mesh import MeshConfig, NetworkedActiveObject
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(90)
+from support.actor import Actor
+from support.charts_at_work import KEY, Launch, Recorder, event
+from support.waiting import wait_until
 
 PROGRAM = Path(__file__).parent / "programs" / "forking.py"
 

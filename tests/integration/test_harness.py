@@ -12,8 +12,8 @@ from pathlib import Path
 import kombu
 import pytest
 
-from rabbitmq_server import RabbitServer
-from waiting import wait_until
+from support.rabbitmq_server import RabbitServer
+from support.waiting import wait_until
 
 TESTS = Path(__file__).parents[1]
 

@@ -14,15 +14,13 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from charts_at_work import KEY, Ground, Heard, Launch, event
 from miros_mesh import Health, MeshConfig, NetworkedActiveObject
 from miros_mesh.errors import NotStartedError, StoppedError
 from miros_mesh.observe.server import NO_NODE, start_metrics_server
-from miros_mesh.testing import MemoryMesh
-from rabbitmq_server import RabbitServer
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from miros_mesh.testing.memory import MemoryMesh
+from support.charts_at_work import KEY, Ground, Heard, Launch, event, node_of
+from support.rabbitmq_server import RabbitServer
+from support.waiting import wait_until
 
 DYING = Path(__file__).with_name("programs") / "dying.py"
 
@@ -31,10 +29,9 @@ Ask = Callable[[str], tuple[int, list[str]]]
 
 def test_a_node_that_is_well(ground: Ground, launch: Launch) -> None:
     chart = launch("well", ground.node("one"))
-    assert chart._node is not None
-    peer = chart._node.home.name
+    peer = node_of(chart).home.name
     expected = Health("one", True, {peer: "up"}, (), 0, peer)
-    assert chart.health() == expected == chart._node.health()
+    assert chart.health() == expected == node_of(chart).health()
     assert chart.health().ready
 
 
@@ -136,7 +133,7 @@ def test_there_is_none_outside_a_charts_life(launch: Launch) -> None:
     with pytest.raises(NotStartedError, match="health"):
         chart.health()
     stopped = launch("late", MemoryMesh().config(), Heard())
-    node: Any = stopped._node
+    node: Any = node_of(stopped)
     stopped.stop()
     with pytest.raises(StoppedError, match="health"):
         stopped.health()

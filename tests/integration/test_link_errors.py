@@ -26,6 +26,7 @@ from miros_mesh.errors import (
     BrokerConflictError,
     BrokerUnreachableError,
     CertificateError,
+    ChannelLimitError,
     ConnectionLostError,
     CredentialsRefusedError,
     LinkError,
@@ -34,13 +35,23 @@ from miros_mesh.errors import (
     TlsError,
     VirtualHostError,
 )
-from miros_mesh.link.broker import KombuLink, amqp_link
-from miros_mesh.link.pools import CONNECTIONS_PER_ADDRESS, translated
+from miros_mesh.link.connections import CONNECTIONS_PER_ADDRESS
+from miros_mesh.link.kombu_link import KombuLink, amqp_link
 from miros_mesh.link.ports import Broker, Delivery
-from miros_mesh.link.queues import DEAD_LETTERS
-from post_office import EXCHANGE, LIMIT_S, SETTINGS, Mailbox, Notebook, PostOffice, letter, queue
-from rabbitmq_server import HOST, RabbitServer, free_ports
-from waiting import wait_until
+from miros_mesh.link.rabbitmq.queues import DEAD_LETTERS
+from miros_mesh.link.translation import translated
+from support.post_office import (
+    EXCHANGE,
+    LIMIT_S,
+    SETTINGS,
+    Mailbox,
+    Notebook,
+    PostOffice,
+    letter,
+    queue,
+)
+from support.rabbitmq_server import HOST, RabbitServer, free_ports
+from support.waiting import wait_until
 
 GUEST = "guest-of-a-test"
 PASSWORD = "S3cret-%-pass"
@@ -445,6 +456,28 @@ def test_a_queue_that_is_refused_again_and_again_leaves_no_channels(vhost_url: s
     office.close()
 
 
+def test_a_queue_for_which_there_is_no_channel_left_leaves_the_others_alone(
+    vhost_url: str,
+) -> None:
+    # Given a subscriber at work, whose broker allows one channel more
+    office, notes = PostOffice(amqp_link, at(vhost_url)), Notebook()
+    subscriber, mailboxes = office.subscriber(observer=notes), [Mailbox(), Mailbox()]
+    subscriber.add(queue("first"), mailboxes[0], LIMIT_S)
+    subscriber._post(lambda c: setattr(c.connection, "channel_max", len(c.connection.channels)))
+
+    # When two queues more are asked for
+    subscriber.add(queue("second"), mailboxes[1], LIMIT_S)
+    with pytest.raises(ChannelLimitError, match="channel_max") as refused:
+        subscriber.add(queue("third"), Mailbox(), LIMIT_S)
+
+    # Then the last one is refused, and both others go on with the same connection
+    assert not refused.value.retryable
+    office.publisher().put(letter("heard"))
+    assert [mailbox.expect(1) for mailbox in mailboxes] == [["heard"], ["heard"]]
+    assert notes.subscriptions == 1
+    office.close()
+
+
 # A queue that is full and refuses
 
 
@@ -487,7 +520,7 @@ def test_a_queue_that_is_full_slows_its_publisher_and_loses_nothing(
     assert notes.published_events == 1_000
     assert notes.drops == {}
     assert (notes.ups, notes.downs) == (1, ["stopped"])
-    assert caplog.text.count("refused to store") == 1
+    assert caplog.text.count("did not store") == 1
     office.close()
 
 

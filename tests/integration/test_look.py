@@ -23,11 +23,11 @@ from miros_mesh.errors import (
     OtherKeyError,
     VirtualHostError,
 )
-from miros_mesh.link.broker import KombuLink, amqp_link
-from miros_mesh.link.pools import CONNECTIONS_PER_ADDRESS
+from miros_mesh.link.connections import CONNECTIONS_PER_ADDRESS
+from miros_mesh.link.kombu_link import KombuLink, amqp_link
 from miros_mesh.link.ports import Broker
-from post_office import SETTINGS
-from rabbitmq_server import HOST, RabbitServer, free_ports
+from support.post_office import SETTINGS
+from support.rabbitmq_server import HOST, RabbitServer, free_ports
 
 MESH, OURS, OLD, THEIRS = (f"miros_mesh.v1.{name}" for name in ("mesh", "key.1", "key.0", "key.9"))
 LIMIT_S = 5.0

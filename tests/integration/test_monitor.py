@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, alone, keys_of, publish
 from miros_mesh import MeshConfig, NetworkedActiveObject, SnoopGap, SnoopMonitor, SnoopRecord
 from miros_mesh.errors import (
     BrokerUnreachableError,
@@ -19,14 +18,14 @@ from miros_mesh.errors import (
     NotStartedError,
     UnknownChartError,
 )
-from miros_mesh.observe.metrics import MetricsObserver
-from miros_mesh.observe.watch import Watch
-from miros_mesh.testing import MemoryMesh
-from miros_mesh.wire import Codec, KeyRing
-from rabbitmq_server import free_ports
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from miros_mesh.observe.metrics.observer import MetricsObserver
+from miros_mesh.observe.snoop.watch import Watch
+from miros_mesh.testing.memory import MemoryMesh
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.keyring import KeyRing
+from support.charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, alone, keys_of, publish
+from support.rabbitmq_server import free_ports
+from support.waiting import wait_until
 
 LIMIT_S = 15.0
 
@@ -120,61 +119,6 @@ def test_a_chart_of_the_same_process_and_settings_is_seen_once(launch: Launch) -
         assert watch.get(0.2) is None
 
 
-@pytest.mark.parametrize(
-    ("wanted", "shown"),
-    [
-        ({"charts": "st*"}, [1, 2, 3]),
-        ({"charts": "other"}, []),
-        ({"nodes": ["afar", "near"]}, [1, 2, 3]),
-        ({"nodes": "near"}, []),
-        ({"kinds": "scribble"}, [3]),
-        ({"signals": "open"}, [1]),
-        ({"states": "b"}, [1, 2]),
-        ({"states": "c", "signals": ["open", "shut"]}, [2]),
-    ],
-)
-def test_a_monitor_shows_what_is_wanted_of_it(wanted: dict[str, Any], shown: list[int]) -> None:
-    monitor = SnoopMonitor(MemoryMesh().config(), **wanted)
-    items = monitor.replay(
-        ("snoop_trace", record)
-        for record in (
-            foreign(1, signal="open", from_state="a", to_state="b"),
-            foreign(2, signal="shut", from_state="b", to_state="c"),
-            foreign(3, kind="scribble"),
-        )
-    )
-    assert [item.sequence for item in items if isinstance(item, SnoopRecord)] == shown
-
-
-def test_a_line_of_spy_is_found_by_its_signal_and_state() -> None:
-    wanted = {"signals": "knock", "states": "closed"}
-    monitor = SnoopMonitor(MemoryMesh().config(), **wanted)
-    lines = ["START", "knock:closed", "knock:opened", "<- Queued:(0) Deferred:(0)"]
-    records = [foreign(at, text, kind="spy") for at, text in enumerate(lines, 1)]
-    items = monitor.replay(("snoop_spy", record) for record in records)
-    assert [item.text for item in items if isinstance(item, SnoopRecord)] == ["knock:closed"]
-
-
-def test_the_memory_of_a_monitor_is_bounded() -> None:
-    monitor = SnoopMonitor(MemoryMesh().config(), max_charts=2)
-    monitor.replay(("snoop_trace", foreign(n, chart="a")) for n in range(1, 2000))
-    monitor.replay(("snoop_trace", foreign(1, chart=chart)) for chart in ("b", "c"))
-    assert set(monitor.charts) == {("afar", "b"), ("afar", "c")}
-    monitor.replay(("snoop_trace", foreign(n, chart="b")) for n in range(2, 2000))
-    assert len(monitor.chart("b").trace().splitlines()) == 500
-
-
-def test_what_a_foreign_chart_says_reaches_no_terminal_raw() -> None:
-    monitor = SnoopMonitor(MemoryMesh().config())
-    monitor.replay([("snoop_trace", foreign(1, "\033[2J", chart="\033[31mevil\n"))])
-    monitor.replay([("snoop_spy", foreign(1, "\033[2J", kind="spy", chart="\033[31mevil\n"))])
-    [chart] = monitor.charts.values()
-    assert "\033" not in chart.trace()
-    assert repr(chart) == r"<ForeignChart afar/\x1b[31mevil\n>"
-    assert chart.trace().count("\n") == 1
-    assert chart.spy() == [r"\x1b[2J"]
-
-
 # Gaps
 
 
@@ -217,23 +161,6 @@ def test_observers_of_all_who_watch_count_what_is_missing(
 
         wait_until(lambda: counted() == [(2, 4), (2, 4)])
         chart.stop()
-
-
-def test_a_slow_reader_gets_a_gap_of_its_own_and_the_others_everything() -> None:
-    monitor = SnoopMonitor(MemoryMesh().config(), networks=["snoop_trace"], max_items=10)
-    with monitor:
-        slow, quick = monitor.watch(), monitor.watch()
-        seen = []
-        for number in range(1, 26):
-            monitor.replay([("snoop_trace", foreign(number))])
-            seen.append(quick.get(0))
-        assert [i.sequence for i in seen if isinstance(i, SnoopRecord)] == list(range(1, 26))
-        assert [i.sequence for i in read(slow, 10) if isinstance(i, SnoopRecord)] == [*range(1, 11)]
-        gap = SnoopGap("snoop_trace", "afar", "stranger", "1ncarn", 15, "slow_reader")
-        # The gap is told although nothing comes after it.
-        assert slow.get(0) == gap
-        assert slow.get(0) is None
-        assert (slow.missed, quick.missed) == (15, 0)
 
 
 # The end

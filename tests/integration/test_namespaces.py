@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from namespaces import Host, Network, NetworkError
-from rabbitmq_server import RabbitServer, find_programs
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from support.namespaces import Host, Network, NetworkError
+from support.rabbitmq_server import RabbitServer, find_programs
+from support.waiting import wait_until
 
 PLAN = {"left": ["10.7.0.1/22", "fd07::1/64"], "right": ["10.7.3.2/22", "fd07::2/64"]}
 ELSEWHERE = {"elsewhere": ["192.168.7.1/24"]}

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from actor import Actor
-from charts_at_work import Ground, Heard, Launch, event
 from miros_mesh.errors import NodeNameTakenError
-from waiting import wait_until
+from support.actor import Actor
+from support.charts_at_work import Ground, Heard, Launch, event
+from support.waiting import wait_until
 
 SCRIPT = Path(__file__).with_name("named_chart.py")
 

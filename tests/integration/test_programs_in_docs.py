@@ -10,8 +10,8 @@ from typing import IO
 
 import pytest
 
-import doc_pages
-from waiting import wait_until
+from support import doc_pages
+from support.waiting import wait_until
 
 LIMIT_S = 60.0
 

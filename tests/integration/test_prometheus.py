@@ -17,13 +17,11 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-import doc_tables
-from miros_mesh.observe.metrics import LOSSES
-from prometheus_server import LIMIT_S, Prometheus, PrometheusError, find_program
-from rabbitmq_server import HOST, PASSWORD, USER, RabbitServer, free_ports
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(120)
+from miros_mesh.observe.metrics.table import LOSSES
+from support import doc_tables
+from support.prometheus_server import LIMIT_S, Prometheus, PrometheusError, find_program
+from support.rabbitmq_server import HOST, PASSWORD, USER, RabbitServer, free_ports
+from support.waiting import wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "miros_mesh.rules.yml"

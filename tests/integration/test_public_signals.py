@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from miros import ActiveObject, Event, return_status, signals, spy_on
 
-from charts_at_work import KEY, Heard, Launch, Recorder, event
 from miros_mesh import (
     OUTBOX_OVERFLOW,
     PEER_DOWN,
@@ -25,11 +24,10 @@ from miros_mesh import (
 from miros_mesh.charts import notices
 from miros_mesh.errors import SignalError
 from miros_mesh.signals import PUBLIC_SIGNALS
-from miros_mesh.testing import MemoryMesh
-from rabbitmq_server import RabbitServer
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(90)
+from miros_mesh.testing.memory import MemoryMesh
+from support.charts_at_work import KEY, Heard, Launch, Recorder, event, node_of
+from support.rabbitmq_server import RabbitServer
+from support.waiting import wait_until
 
 HEARTBEAT_S = 2.0
 BACK_LIMIT_S = 30.0
@@ -133,8 +131,7 @@ def test_a_handler_that_overflows_its_outbox_by_transmitting_is_told_too(launch:
 
     config = MemoryMesh().config(outbox_events=10, frame_events=1, observers=(recorder,))
     chart = launch("sender", config, flood)
-    assert chart._node is not None
-    publisher: Any = chart._node.peers.add(chart._node.home)
+    publisher: Any = node_of(chart).peers.add(node_of(chart).home)
     publisher._window = 0
     chart.post_fifo(event("go"))
     # One more than fits may have got away
@@ -152,8 +149,7 @@ def test_an_observer_that_transmits_at_an_overflow_harms_nobody(launch: Launch) 
     told, alarm = Told(), Alarm()
     config = MemoryMesh().config(outbox_events=10, frame_events=1, observers=(alarm,))
     chart = launch("sender", config, told)
-    assert chart._node is not None
-    publisher: Any = chart._node.peers.add(chart._node.home)
+    publisher: Any = node_of(chart).peers.add(node_of(chart).home)
     publisher._window = 0
 
     def send() -> None:
@@ -185,8 +181,7 @@ def test_they_are_refused_when_they_come_from_the_network(name: str, launch: Lau
     mesh, told, recorder = MemoryMesh(), Told(), Recorder()
     launch("listener", mesh.config(node_name="two", observers=(recorder,)), told)
     sender = launch("sender", mesh.config(node_name="one"))
-    assert sender._node is not None
-    sender._node.mesh.transmit("sender", "miros.mesh", name, None, None)
+    node_of(sender).mesh.transmit("sender", "miros.mesh", name, None, None)
     wait_until(lambda: recorder.drops == [("mesh", "reserved_signal", 1)])
     assert told == []
 

@@ -12,13 +12,13 @@ from typing import Self
 import kombu
 import pytest
 
-from charts_at_work import KEY, Heard, Launch, event
 from miros_mesh import MeshConfig, NetworkedActiveObject
 from miros_mesh.address import BrokerAddress
 from miros_mesh.errors import BrokerUnreachableError, NodeNameTakenError
-from miros_mesh.link.broker import amqp_link
+from miros_mesh.link.kombu_link import amqp_link
 from miros_mesh.link.ports import Broker
-from post_office import (
+from support.charts_at_work import KEY, Heard, Launch, event
+from support.post_office import (
     EXCHANGE,
     LIMIT_S,
     Letter,
@@ -29,15 +29,15 @@ from post_office import (
     letter,
     queue,
 )
-from rabbitmq_server import RabbitServer
-from waiting import wait_until
+from support.rabbitmq_server import RabbitServer
+from support.waiting import wait_until
 
 EVENTS = 2_000
 PACE_S = 0.001
-RECOVERY_LIMIT_S = 30.0
+RECOVERY_LIMIT_S = 120.0
 HASTE_LIMIT_S = 2.0
 # Two seconds, and what a busy machine takes longer.
-MENDED_LIMIT_S = 5.0
+BOUND_AGAIN_LIMIT_S = 5.0
 HELD_UP_LIMIT_S = 0.5
 
 
@@ -270,7 +270,7 @@ def test_a_listener_whose_exchange_was_deleted_hears_again_before_the_next_heart
         return all(mailbox.deliveries for mailbox in mailboxes)
 
     wait_until(heard)
-    assert time.monotonic() - deleted_at < MENDED_LIMIT_S
+    assert time.monotonic() - deleted_at < BOUND_AGAIN_LIMIT_S
     assert notes.subscriptions == 1
 
 
@@ -305,7 +305,7 @@ def test_binding_anew_waits_for_no_answer(office: PostOffice, rabbitmq: RabbitSe
     os.kill(rabbitmq.pid, signal.SIGSTOP)
     try:
         slowest, began, nap = 0.0, time.monotonic(), threading.Event()
-        while time.monotonic() - began < MENDED_LIMIT_S:
+        while time.monotonic() - began < BOUND_AGAIN_LIMIT_S:
             nap.wait(PACE_S)
             turned = threading.Event()
             posted = time.monotonic()
@@ -327,7 +327,7 @@ def test_a_name_is_held_again_after_a_reconnect(office: PostOffice, rabbitmq: Ra
     rabbitmq.close_all_connections()
 
     wait_until(lambda: notes.subscriptions == 2)
-    wait_until(lambda: subscriber._claim and subscriber._claim.held)
+    wait_until(lambda: subscriber._name_lock and subscriber._name_lock.held)
     with pytest.raises(NodeNameTakenError):
         office.subscriber("miros_mesh.v1.name.test")
     office.publisher().put(letter("heard"))

@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 import miros_mesh.cli.check as checking
-from charts_at_work import KEY, Ground, Heard, Launch, Recorder, alone, event
 from miros_mesh import MeshConfig, NetworkedActiveObject
 from miros_mesh.cli.check import check
 from miros_mesh.errors import BrokerUnreachableError, ConfigError, PayloadError
 from miros_mesh.link.publisher import BrokerPublisher
-from miros_mesh.networks import Inbox, Mesh
-from miros_mesh.testing import MemoryMesh
-from miros_mesh.wire import SnoopRecord
-from rabbitmq_server import RabbitServer
-from waiting import wait_until
+from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.mesh import Mesh
+from miros_mesh.testing.memory import MemoryMesh
+from miros_mesh.wire.envelope import SnoopRecord
+from support.charts_at_work import KEY, Ground, Heard, Launch, Recorder, alone, event, node_of
+from support.rabbitmq_server import RabbitServer
+from support.waiting import wait_until
 
 LIMIT_S = 10.0
 USER, PASSWORD = "joe", "joes"
@@ -56,8 +57,8 @@ def test_an_event_that_waited_behind_the_charts_own_events_is_handled_after_them
         chart.post_fifo(event("own"))
 
     sender.transmit(event("hello", 1))
-    inbox = chart._reception._inbox
-    wait_until(lambda: inbox is not None and inbox._waiting)
+    session = chart._session
+    wait_until(lambda: session is not None and session.inbox._waiting)
     busy.gate.set()
 
     wait_until(lambda: busy.heard == [1], LIMIT_S)
@@ -229,13 +230,12 @@ def test_a_frame_that_still_waits_does_not_grow_once_its_peer_is_detached(memory
     recorder = Recorder()
     chart = NetworkedActiveObject("a", config=memory.node("one", observers=(recorder,)))
     chart.start_at(alone(Heard()))
-    assert chart._node is not None
-    publisher = chart._node.peers.add(chart._node.home)
+    publisher = node_of(chart).peers.add(node_of(chart).home)
     assert isinstance(publisher, BrokerPublisher)
     publisher._window = 0
 
     chart.transmit(event("hello"))
-    chart._node.mesh.network.detach(publisher)
+    node_of(chart).mesh.network.detach(publisher)
     chart.transmit(event("hello"))
     publisher._window = 100
 
@@ -304,8 +304,7 @@ def test_no_trace_costs_an_event() -> None:
     )
     chart.enable_snoop_trace_no_color()
     chart.start_at(alone(Heard()))
-    assert chart._node is not None
-    publisher = chart._node.peers.add(chart._node.home)
+    publisher = node_of(chart).peers.add(node_of(chart).home)
     assert isinstance(publisher, BrokerPublisher)
     wait_until(lambda: publisher._outbox.events == 0)
     publisher._window = 0
@@ -340,7 +339,7 @@ def test_when_no_address_answers_the_error_tells_of_each(vhost_url: str) -> None
         "a", config=_shared(f"{wrong},amqp://guest:guest@127.0.0.1:{dead}//")
     )
 
-    with pytest.raises(BrokerUnreachableError, match="refused the user.*nobody answers") as raised:
+    with pytest.raises(BrokerUnreachableError, match="refused the user.*no answer") as raised:
         chart.start_at(alone(Heard()))
 
     assert raised.value.__cause__ is None

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from miros import Event, return_status, signals, spy_on
 
-import sequence_diagrams
-from charts_at_work import State
 from miros_mesh import NetworkedActiveObject
-from miros_mesh.cli import demo
-from miros_mesh.observe.sequence import read
-from waiting import wait_until
+from miros_mesh.cli.demo import command as demo
+from miros_mesh.observe.sequence.lines import read
+from support import sequence_diagrams
+from support.charts_at_work import State
+from support.waiting import wait_until
 
 COMMAND = str(Path(sys.executable).with_name("miros-mesh"))
 LOG = sequence_diagrams.FOLDER / "door.jsonl"

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from actor import Actor
-from charts_at_work import KEY, Heard, Launch, Recorder
 from miros_mesh import MeshConfig, stop_on_sigterm
 from miros_mesh.errors import LifecycleError
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(120)
+from support.actor import Actor
+from support.charts_at_work import KEY, Heard, Launch, Recorder
+from support.waiting import wait_until
 
 PROGRAM = Path(__file__).parent / "programs" / "until_sigterm.py"
 END_LIMIT_S = 30.0

@@ -10,21 +10,20 @@ from typing import Any
 import pytest
 from miros import Event, return_status, signals
 
-from charts_at_work import KEY, Ground, Heard, Launch, Recorder, event
 from miros_mesh import NetworkedActiveObject, StopReport
 from miros_mesh.networks.mesh import GOODBYE
-from miros_mesh.testing import MemoryMesh
-from miros_mesh.wire import Codec, Envelope, KeyRing
-from ports_in_hand import Shelf
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from miros_mesh.testing.memory import MemoryMesh
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.envelope import Envelope
+from miros_mesh.wire.keyring import KeyRing
+from support.charts_at_work import KEY, Ground, Heard, Launch, Recorder, event, node_of
+from support.ports_in_hand import Shelf
+from support.waiting import wait_until
 
 
 def held(chart: NetworkedActiveObject) -> Any:
     """The publisher of a chart that has sent something; it sends nothing more from now on."""
-    assert chart._node is not None
-    publisher: Any = chart._node.peers.add(chart._node.home)
+    publisher: Any = node_of(chart).peers.add(node_of(chart).home)
     wait_until(lambda: publisher._outbox.events == 0)
     publisher._window = 0
     return publisher
@@ -79,9 +78,8 @@ def test_stop_says_what_is_left_over_and_what_overflowed(
 def test_stop_counts_an_event_once_for_each_peer(launch: Launch) -> None:
     config = MemoryMesh().config()
     sender = launch("sender", config)
-    assert sender._node is not None
-    home = sender._node.home
-    sender._node.peers.add(type(home)("a second one", home.addresses)).wait_ready(5)
+    home = node_of(sender).home
+    node_of(sender).peers.add(type(home)("a second one", home.addresses)).wait_ready(5)
     for number in range(10):
         sender.transmit(event("twice", number))
     assert sender.stop() == StopReport(sent=20, confirmed=20)
@@ -242,7 +240,7 @@ def test_a_callback_finishes_what_it_has_begun_too(ground: Ground, launch: Launc
 def test_a_chart_that_stops_in_its_own_start_handler_says_goodbye_last(launch: Launch) -> None:
     # Given a node that says where it lives, and one who reads all that it sends
     config = MemoryMesh().config(node_name="one", mesh_encryption_key=KEY)
-    node = launch("keeper", config)._node
+    node = node_of(launch("keeper", config))
     assert node
     node.mesh.claim = "192.168.1.75:5672"
     reader = Shelf()
@@ -264,7 +262,7 @@ def test_a_chart_that_stops_in_its_own_start_handler_says_goodbye_last(launch: L
     codec = Codec("mesh", KeyRing([KEY]), Envelope, max_frame_bytes=100_000)
     read = [each for parcel in reader.parcels for each in codec.open(parcel.seal())]
     assert [each.signal for each in read if each.chart == "quitter"][-1] == GOODBYE
-    assert "quitter" not in node.bulletin._posts
+    assert "quitter" not in node.peer_signals._posts
     assert quitter.thread
     quitter.thread.join(10)
     assert not quitter.thread.is_alive()

@@ -10,10 +10,10 @@ import amqp
 import pytest
 
 from miros_mesh.address import BrokerAddress
-from miros_mesh.link.broker import amqp_link
+from miros_mesh.link.kombu_link import amqp_link
 from miros_mesh.link.ports import Broker
-from post_office import EXCHANGE, PostOffice, letter, queue
-from waiting import wait_until
+from support.post_office import EXCHANGE, PostOffice, letter, queue
+from support.waiting import wait_until
 
 TEXT = b"a body that only looks strange"
 NO_UTF8 = b"\xff\xfe"

@@ -16,14 +16,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from charts_at_work import Ground, Heard, Launch, event
 from miros_mesh import NetworkedActiveObject
 from miros_mesh.errors import PayloadError
 from miros_mesh.observe.tracing import OpenTelemetryTracer
-from miros_mesh.testing import MemoryMesh
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from miros_mesh.testing.memory import MemoryMesh
+from support.charts_at_work import Ground, Heard, Launch, event, node_of
+from support.waiting import wait_until
 
 
 class Spans:
@@ -229,9 +227,9 @@ def test_a_tracer_of_an_application_without_an_sdk_sends_nothing_along(launch: L
     launch("there", ground.node("there", observers=(OpenTelemetryTracer(),)), heard)
     chart.transmit(event("knock"))
     wait_until(lambda: heard)
-    assert chart._node
-    assert chart._node.tracer
-    span = chart._node.tracer.sending(node="here", chart="here", topic="t", signal="s")
+    tracer = node_of(chart).tracer
+    assert tracer
+    span = tracer.sending(node="here", chart="here", topic="t", signal="s")
     assert span.context is None
 
 

@@ -20,15 +20,25 @@ from typing import TypeAlias
 
 import pytest
 
-from charts_at_work import KEY, OTHER_KEY, Heard, Recorder, alone, event, keys_of, publish
 from miros_mesh import MeshConfig, NetworkedActiveObject, SnoopRecord
-from miros_mesh.observe.ecs import from_ecs, to_ecs
-from miros_mesh.topology import SNOOP_QUEUE_BYTES
-from miros_mesh.wire import ChartPulse, Codec, KeyRing, Origin, PeerPulse, Pulse
-from rabbitmq_server import RabbitServer
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(90)
+from miros_mesh.node.queues import SNOOP_QUEUE_BYTES
+from miros_mesh.observe.logs.ecs import from_ecs, to_ecs
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.envelope import ChartStatus, NodeStatus, Origin, PeerStatus
+from miros_mesh.wire.keyring import KeyRing
+from support.charts_at_work import (
+    KEY,
+    OTHER_KEY,
+    Heard,
+    Recorder,
+    alone,
+    event,
+    keys_of,
+    node_of,
+    publish,
+)
+from support.rabbitmq_server import RabbitServer
+from support.waiting import wait_until
 
 COMMAND = str(Path(sys.executable).with_name("miros-mesh"))
 LIMIT_S = 30.0
@@ -43,8 +53,7 @@ class Chart(NetworkedActiveObject):
     @property
     def idle(self) -> bool:
         """Whether all that it has told is in the outbox."""
-        assert self._node
-        return not self._node.teller._tellings
+        return not node_of(self).recorder._queue
 
     def scribble_until(self, seen: Callable[[], object]) -> None:
         def told() -> object:
@@ -187,11 +196,11 @@ def publish_sealed(network: str, message: Origin) -> None:
 
 
 def test_snoop_follows_in_colours_until_it_is_interrupted(begin: Begin, terminal: Open) -> None:
-    chart, screen = begin("door"), terminal("snoop", "--trace")
-    chart.scribble_until(lambda: screen.shows("# look"))
-    assert f"[{OTHER}door{RESET}] # look\r\n" in screen.shown
-    assert screen.interrupt() == 130
-    assert "Traceback" not in screen.shown
+    chart, console = begin("door"), terminal("snoop", "--trace")
+    chart.scribble_until(lambda: console.shows("# look"))
+    assert f"[{OTHER}door{RESET}] # look\r\n" in console.shown
+    assert console.interrupt() == 130
+    assert "Traceback" not in console.shown
 
 
 @pytest.mark.parametrize(
@@ -207,28 +216,28 @@ def test_at_a_terminal_snoop_explains_why_it_shows_nothing(
 ) -> None:
     for name in charts:
         begin(name)
-    screen = terminal("snoop", *arguments)
-    wait_until(lambda: screen.shows(hint), LIMIT_S)
-    assert screen.shown.startswith(
+    console = terminal("snoop", *arguments)
+    wait_until(lambda: console.shows(hint), LIMIT_S)
+    assert console.shown.startswith(
         "miros-mesh snoop: watching snoop_trace and snoop_spy; Ctrl-C ends\r\n"
     )
-    assert screen.interrupt() == 130
+    assert console.interrupt() == 130
 
 
 def test_a_terminal_that_shows_json_gets_nothing_else(begin: Begin, terminal: Open) -> None:
-    chart, screen = begin("door"), terminal("snoop", "--json")
-    chart.scribble_until(lambda: screen.shows("look"))
-    assert screen.shown.startswith('{"')
+    chart, console = begin("door"), terminal("snoop", "--json")
+    chart.scribble_until(lambda: console.shows("look"))
+    assert console.shown.startswith('{"')
 
 
 @pytest.mark.parametrize("way", [("--no-color",), ("NO_COLOR",)])
 def test_snoop_can_do_without_colours(way: tuple[str], begin: Begin, terminal: Open) -> None:
     flags = [each for each in way if each.startswith("--")]
     chart = begin("door")
-    screen = terminal("snoop", *flags, **{each: "1" for each in way if each not in flags})
-    chart.scribble_until(lambda: screen.shows("# look"))
-    assert "\x1b" not in screen.shown
-    assert "[door] # look" in screen.shown
+    console = terminal("snoop", *flags, **{each: "1" for each in way if each not in flags})
+    chart.scribble_until(lambda: console.shows("# look"))
+    assert "\x1b" not in console.shown
+    assert "[door] # look" in console.shown
 
 
 @pytest.mark.parametrize("way", ["embedded", "rabbitmq"])
@@ -252,18 +261,18 @@ def test_snoop_into_a_pipe_gives_one_object_a_line(
 
 
 def test_a_hostile_record_commands_no_terminal(terminal: Open) -> None:
-    screen = terminal("snoop")
+    console = terminal("snoop")
 
     def shown() -> bool:
         record = SnoopRecord("n\x1bode", EVIL, "1ncarn", 1, "trace", 1.0, "\x07text")
         publish_sealed("snoop_trace", record)
-        return screen.shows("evil")
+        return console.shows("evil")
 
     begin_mesh()
     wait_until(shown, LIMIT_S)
-    assert r"\x1b[2Jevil\r\n[red]" in screen.shown
-    assert "\x1b[2J" not in screen.shown
-    assert "\x07" not in screen.shown
+    assert r"\x1b[2Jevil\r\n[red]" in console.shown
+    assert "\x1b[2J" not in console.shown
+    assert "\x07" not in console.shown
 
 
 def begin_mesh() -> None:
@@ -299,7 +308,7 @@ def test_a_stuck_terminal_costs_the_chart_nothing_and_is_told_of_the_gap(begin: 
     for number in range(1, last + 1):
         chart.snoop_scribble(f"note {number}")
         if number % 5_000 == 0:
-            # No faster than the teller, or the gap would be the chart's own.
+            # No faster than the recorder, or the gap would be the chart's own.
             wait_until(lambda: chart.idle)
     # Then the chart goes on as ever
     chart.post_fifo(event("work"))
@@ -447,20 +456,20 @@ def test_snoop_with_another_key_says_so_once_and_counts(
 
 def test_top_shows_a_live_table_on_a_screen_of_its_own(begin: Begin, terminal: Open) -> None:
     begin("door"), begin("gate")
-    screen = terminal("top", columns=110)
-    wait_until(lambda: screen.shows("gate") and screen.shows("1 up"), LIMIT_S)
-    assert screen.shown.startswith("\x1b[?1049h")
-    assert "listening" in screen.shown
-    assert screen.interrupt() == 130
-    assert screen.shown.endswith("\x1b[?1049l")
-    assert "Traceback" not in screen.shown
+    console = terminal("top", columns=110)
+    wait_until(lambda: console.shows("gate") and console.shows("1 up"), LIMIT_S)
+    assert console.shown.startswith("\x1b[?1049h")
+    assert "listening" in console.shown
+    assert console.interrupt() == 130
+    assert console.shown.endswith("\x1b[?1049l")
+    assert "Traceback" not in console.shown
 
 
 def test_top_fits_into_forty_columns(begin: Begin, terminal: Open) -> None:
     begin("a-chart-with-quite-a-long-name-for-so-few-columns")
-    screen = terminal("top", "--once", columns=40)
-    wait_until(lambda: screen.shows("listening"), LIMIT_S)
-    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.shown).splitlines()
+    console = terminal("top", "--once", columns=40)
+    wait_until(lambda: console.shows("listening"), LIMIT_S)
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.shown).splitlines()
     assert max(map(len, lines)) <= 40
     assert [line for line in lines if line.strip().startswith("a-chart-w") and "…" in line]
 
@@ -507,21 +516,21 @@ def test_top_of_nobody_says_so() -> None:
 
 def test_a_hostile_pulse_commands_no_terminal(terminal: Open) -> None:
     begin_mesh()
-    screen = terminal("top", columns=120)
+    console = terminal("top", columns=120)
     numbers = iter(range(1, 10_000))
 
     def shown() -> bool:
-        charts = (ChartPulse(EVIL, "\x1b[2J", 1, "\x07", dead=False),)
-        peers = (PeerPulse("\x1b[31m", "up"),)
+        charts = (ChartStatus(EVIL, "\x1b[2J", 1, "\x07", dead=False),)
+        peers = (PeerStatus("\x1b[31m", "up"),)
         publish_sealed(
-            "pulse", Pulse(EVIL, EVIL, "1ncarn", next(numbers), 1.0, True, 0, peers, charts)
+            "pulse", NodeStatus(EVIL, EVIL, "1ncarn", next(numbers), 1.0, True, 0, peers, charts)
         )
-        return screen.shows("evil")
+        return console.shows("evil")
 
     wait_until(shown, LIMIT_S)
-    assert r"\x1b[2Jevil\r\n[red]" in screen.shown
-    assert "\x1b[2J" not in screen.shown
-    assert "\x07" not in screen.shown
+    assert r"\x1b[2Jevil\r\n[red]" in console.shown
+    assert "\x1b[2J" not in console.shown
+    assert "\x07" not in console.shown
 
 
 def test_top_without_rich_says_what_to_install(tmp_path: Path) -> None:

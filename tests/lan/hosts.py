@@ -15,10 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from miros_mesh.wire import generate_key
-from namespaces import INTERFACE, Host, Network
-from rabbitmq_server import PASSWORD, USER, RabbitServer
-from waiting import wait_until
+from miros_mesh.wire.keyring import generate_key
+from support.namespaces import INTERFACE, Host, Network
+from support.rabbitmq_server import PASSWORD, USER, RabbitServer
+from support.waiting import wait_until
 
 RESIDENT = Path(__file__).with_name("resident.py")
 LIMIT_S = 30.0
@@ -186,7 +186,7 @@ class Node:
         return {host for host, state in self.peers().items() if state == "up"}
 
     def wait_up(self, hosts: set[str]) -> None:
-        """Wait until it is connected to the brokers of these other hosts, and to nobody else's."""
+        """Wait until it is connected to the brokers of these other hosts, and to no other's."""
         wait_until(lambda: self.up == hosts, LIMIT_S, message=f"{self.name} knows {hosts}")
 
     def handled(self, signal: str) -> list[Any]:
@@ -314,7 +314,7 @@ class Program:
 
 
 def _read(stream: IO[str], lines: list[str]) -> None:
-    # Line by line: whoever waits for one reads the list meanwhile.
+    # Line by line: a test that waits for one reads the list meanwhile.
     for line in stream:
         lines += (line,)
 
@@ -365,7 +365,7 @@ class Street:
         return [node.wait_started() for node in [self.begin(h, **settings) for h in hosts]]
 
     def meet(self, *nodes: Node) -> None:
-        """Wait until each of these nodes is connected to all the others, and to nobody else."""
+        """Wait until each of these nodes is connected to all the others, and to no other."""
         for node in nodes:
             node.wait_up(self.addresses(*(each.host for each in nodes if each is not node)))
 
@@ -379,7 +379,7 @@ class Street:
         return self._folder / f"{host}.cache.json"
 
     def forget(self, host: str) -> None:
-        """Let a host know nobody: neither from its cache nor from its kernel."""
+        """Let a host forget every other, in its cache and in its kernel."""
         self.cache(host).unlink(missing_ok=True)
         self.lan.network[host].ip(f"neighbour flush dev {INTERFACE}\n")
 
@@ -390,7 +390,7 @@ class Street:
 
     def sniff(self, host: str) -> None:
         """Note from now on what a host sends."""
-        # The kernel asks for 3 s for an address that did not answer, which was nobody's wish now.
+        # The kernel asks for 3 s for an address that did not answer; that is none of what is noted.
         self.lan.network[host].ip(f"neighbour flush dev {INTERFACE}\n")
         self.lan.residents[host].do("sniff", interface=INTERFACE)
 

@@ -20,7 +20,7 @@ from miros import Event
 
 from lan.sniffer import Sniffer
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
-from name_server import NameServer
+from support.name_server import NameServer
 
 ANCESTOR = Path(__file__).parents[1] / "integration" / "ancestor" / "active_object.py"
 STATES_END = "ao = NetworkedActiveObject("
@@ -190,7 +190,7 @@ class Resident:
 
 
 def main() -> None:
-    """Do as told until nobody is there to tell."""
+    """Do as told until the test closes the pipe."""
     resident = Resident()
     say("", "ready")
     for line in sys.stdin:

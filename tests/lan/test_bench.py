@@ -5,14 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import pytest
-
 from lan.hosts import Lan
 
 sys.path.append(str(Path(__file__).parents[2] / "bench"))
 import discovery
-
-pytestmark = pytest.mark.timeout(60)
 
 
 def test_it_measures_cold_and_warm_starts(lan: Lan, tmp_path: Path) -> None:

@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 import time
 
-import pytest
-
 from lan.hosts import LIMIT_S, A, B, C, Node, Street, all_hear_each_other
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from support.waiting import wait_until
 
 # Of the 253 other addresses of a /24.
 MOST_OF_THEM = 200
@@ -53,7 +49,7 @@ def test_a_warm_start_from_the_cache_sends_no_scan(street: Street) -> None:
     all_hear_each_other([again, *others])
     sent = street.sniffed(A)
 
-    # Then it has spoken to those in the cache, and asked for nobody else
+    # Then it has spoken to those in the cache, and asked for no other
     assert asked(sent) == street.addresses(B, C)
     assert again.facts("cache_read", hit=True)
     assert not again.facts("searched", source="lan")

@@ -20,12 +20,10 @@ from lan.hosts import (
     hear,
 )
 from lan.resident import ANCESTOR, TIMER
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from support.waiting import wait_until
 
 END = "time.sleep(20)"
-# Who starts alone hears nobody until all are found; and timers that fire at once chase each other.
+# A host that starts alone hears no other until all are found; and timers that fire at once collide.
 SOON = "random.uniform(1, 4)"
 TRACE = re.compile(r"\[\x1b\[(?P<color>\d+)m(?P<name>\w{5}_[af]o)\x1b\[0m\] e->(?P<signal>\w+)\(\)")
 OWN, OTHER = "94", "95"
@@ -146,18 +144,18 @@ def test_a_host_that_joins_later_is_found_as_an_alien_and_answers(street: Street
 
 
 def test_two_nodes_in_one_process_do_not_hear_each_others_discovery(street: Street) -> None:
-    # Given a process with a node that searches the network, and one that has nobody to look for
+    # Given a process with a node that searches the network, and one that has no host to look for
     there = street.start(B)[0]
     searching = street.begin(A).wait_started()
     quiet = street.begin(
-        A, discovery="manual", alien_policy="ignore", discovery_hosts_file="/nobody"
+        A, discovery="manual", alien_policy="ignore", discovery_hosts_file="/missing"
     ).wait_started()
 
-    # When the first has found somebody, and both have looked more than once
+    # When the first has found a host, and both have looked more than once
     street.meet(searching, there)
     wait_until(lambda: len(quiet.facts("searched")) > 1, LIMIT_S)
 
-    # Then the other one has looked at nothing, found nobody, and read no cache
+    # Then the other one has looked at nothing, found no host, and read no cache
     assert {fact["source"] for fact in quiet.facts("searched")} == {"manual"}
     assert quiet.verdicts() == {}
     assert quiet.peers() == {}

@@ -1,12 +1,8 @@
-"""Hosts that somebody listed by hand, alive and dead."""
+"""Hosts that are listed by hand, alive and dead."""
 
 from __future__ import annotations
 
-import pytest
-
 from lan.hosts import A, B, C, D, Street, hear
-
-pytestmark = pytest.mark.timeout(60)
 
 
 def test_a_listed_host_that_is_down_does_no_harm_and_is_found_when_it_comes_up(

@@ -8,9 +8,7 @@ from ipaddress import ip_address
 import pytest
 
 from lan.hosts import LINK_LOCAL, RFC_4193, A, B, Street, hear
-from namespaces import INTERFACE
-
-pytestmark = pytest.mark.timeout(60)
+from support.namespaces import INTERFACE
 
 SPEAK = "import socket, sys; socket.create_connection((sys.argv[1], 5672), 5).close()"
 

@@ -6,13 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from lan.hosts import LIMIT_S, A, B, C, Lan, Street, all_hear_each_other
-from namespaces import INTERFACE, Namespace
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from support.namespaces import INTERFACE, Namespace
+from support.waiting import wait_until
 
 MACHINES = Path("/sys/class/net")
 SCANNED = 253

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from lan.hosts import A, B, C, Street, hear
-
-pytestmark = pytest.mark.timeout(60)
 
 SERVICE = "_amqp._tcp.rabbit.example"
 

@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-
 from lan.hosts import (
     LIMIT_S,
     OTHER_PASSWORD,
@@ -19,11 +17,9 @@ from lan.hosts import (
     Street,
     hear,
 )
-from miros_mesh.wire import generate_key
-from rabbitmq_server import PASSWORD, USER
-from waiting import wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from miros_mesh.wire.keyring import generate_key
+from support.rabbitmq_server import PASSWORD, USER
+from support.waiting import wait_until
 
 WEB_SERVER = """
 import socket
@@ -63,7 +59,7 @@ def web_server(street: Street, host: str) -> Iterator[None]:
 
 
 def test_a_host_with_a_mesh_of_another_key_is_not_joined_and_is_named(street: Street) -> None:
-    stranger = street.begin(C, mesh_encryption_key=generate_key().decode()).wait_started()
+    foreign = street.begin(C, mesh_encryption_key=generate_key().decode()).wait_started()
     # The search of one that starts sooner would find it without a mesh.
     (bob,) = street.start(B)
     (ada,) = street.start(A)
@@ -73,14 +69,14 @@ def test_a_host_with_a_mesh_of_another_key_is_not_joined_and_is_named(street: St
 
     assert ada.up == street.addresses(B)
     assert ada.verdicts() == {street.address(B): {"ours"}, street.address(C): {"other_key"}}
-    assert stranger.peers() == {}
-    assert stranger.handled("word") == []
+    assert foreign.peers() == {}
+    assert foreign.handled("word") == []
     assert discovered(street) == {street.address(B): "ours", street.address(C): "other_key"}
 
 
 def test_a_host_with_other_credentials_is_not_joined_and_is_named(street: Street) -> None:
     other = {"rabbit_user": OTHER_USER, "rabbit_password": OTHER_PASSWORD}
-    stranger = street.begin(C).wait_started()
+    foreign = street.begin(C).wait_started()
     (bob,) = street.start(B, **other)
     (ada,) = street.start(A, **other)
     ada.wait_for("searched", source="lan", found=1)
@@ -89,7 +85,7 @@ def test_a_host_with_other_credentials_is_not_joined_and_is_named(street: Street
 
     assert ada.up == street.addresses(B)
     assert ada.verdicts() == {street.address(B): {"ours"}, street.address(C): {"credentials"}}
-    assert stranger.handled("word") == []
+    assert foreign.handled("word") == []
     verdicts = discovered(street, user=OTHER_USER, password=OTHER_PASSWORD)
     assert verdicts == {street.address(B): "ours", street.address(C): "credentials"}
 

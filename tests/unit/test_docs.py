@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import doc_tables
 import miros_mesh
-import sequence_diagrams
-from doc_pages import PAGES, ROOT, fragments
 from miros_mesh import NetworkedActiveObject, Observer
+from support import architecture, doc_tables, sequence_diagrams
+from support.doc_pages import PAGES, ROOT, fragments, imports
 
 PACKAGE = Path(miros_mesh.__file__).parent
 OBSERVABILITY = (ROOT / "docs" / "observability.md").read_text()
@@ -22,10 +21,30 @@ def page_name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", doc_tables.TABLES)
+@pytest.mark.parametrize("page", doc_tables.PAGES)
 def test_a_table_that_the_code_makes_is_up_to_date(page: str) -> None:
     file = doc_tables.DOCS / page
-    assert file.read_text() == doc_tables.renewed(file), "run: python tests/doc_tables.py"
+    assert file.read_text() == doc_tables.renewed(file), "run: make drawings"
+
+
+@pytest.mark.parametrize("picture", doc_tables.PICTURES)
+def test_a_picture_that_the_code_makes_is_up_to_date(picture: str) -> None:
+    drawn = (doc_tables.IMAGES / picture).read_text()
+    assert drawn == doc_tables.PICTURES[picture](), "run: make drawings"
+
+
+def test_every_thread_of_a_node_is_in_the_table_of_threads() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"^\| `mesh-<node>-(\w+)", page, re.MULTILINE))
+    assert named == architecture.thread_roles()
+
+
+def test_every_module_that_the_page_on_the_architecture_names_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = re.findall(r"`((?:\w+/)*\w+(?:\.py|/))`", page)
+    assert len(named) > 40
+    places = (PACKAGE, ROOT)
+    assert not [path for path in named if not any((place / path).exists() for place in places)]
 
 
 def test_every_setting_has_a_meaning() -> None:
@@ -64,6 +83,12 @@ def test_every_argument_of_a_chart_is_in_the_comparison_with_the_ancestor() -> N
 def test_python_that_is_shown_can_be_compiled(page: Path) -> None:
     for number, code in enumerate(fragments(page)):
         compile(code, f"{page.name}, fragment {number}", "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_every_import_that_is_shown_works(page: Path) -> None:
+    for statement in imports(page):
+        exec(statement, {})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)

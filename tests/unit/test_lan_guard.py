@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from lan_guard import OFF, VARIABLE, LanGuardError
+from support.lan_guard import OFF, VARIABLE, LanGuardError
 
 # Set aside for documentation: nobody has it, should the guard ever fail.
 NOBODY = "192.0.2.1"

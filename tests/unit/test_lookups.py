@@ -9,7 +9,7 @@ import pytest
 
 from miros_mesh import lookups
 from miros_mesh.lookups import Lookups
-from waiting import wait_until
+from support.waiting import wait_until
 
 LIMIT_S = 10.0
 LONG_S = 600.0
@@ -116,3 +116,16 @@ def test_more_names_than_are_asked_for_at_a_time_are_all_answered(made: Lookups)
     found = made.results({name: lambda name=name: answer(name) for name in names}, LIMIT_S)
 
     assert found == {name: f"address of {name}" for name in names}
+
+
+def test_a_call_for_which_no_thread_can_be_started_fails_and_is_tried_again(made: Lookups) -> None:
+    # Given stacks that no address space holds
+    before = threading.stack_size(2**47)
+    # When a name is asked for
+    try:
+        with pytest.raises(TimeoutError, match="name is not looked up: can't start new thread"):
+            made.result("name", lambda: "address", LIMIT_S)
+    finally:
+        threading.stack_size(before)
+    # Then it is asked for anew once there are threads again
+    assert made.result("name", lambda: "address", LIMIT_S) == "address"

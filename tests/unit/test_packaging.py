@@ -50,7 +50,7 @@ def test_the_wheel_brings_nothing_beside_the_package() -> None:
 
 def test_the_wheel_installs_the_command() -> None:
     (command,) = metadata.entry_points(group="console_scripts", name="miros-mesh")
-    assert command.value == "miros_mesh.cli:main"
+    assert command.value == "miros_mesh.__main__:main"
     assert callable(command.load())
 
 

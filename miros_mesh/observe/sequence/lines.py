@@ -1,4 +1,4 @@
-"""Snoop records out of log files: our JSON lines, our printed trace, the ancestor's logs."""
+"""Snoop records read from logs: our JSON lines, our printed trace, the logs of the ancestor."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from datetime import datetime
 import msgspec
 
 from miros_mesh.errors import SnoopRecordError
-from miros_mesh.observe.ecs import DATASET, from_ecs
-from miros_mesh.wire import SnoopRecord
+from miros_mesh.observe.logs.ecs import DATASET, from_ecs
+from miros_mesh.wire.envelope import SnoopRecord
 
+# A line of the largest record is shorter; what is longer is no line of ours.
 LONGEST_LINE = 64 * 1024
-# As in a record that came over the wire.
+# The end of the year 9998, as in a record that came over the wire.
 LATEST = 253_370_764_800
 
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
@@ -25,7 +26,7 @@ _SPY = re.compile(r"\[\+s\] \S|\[x\] Spy: ")
 
 @dataclass
 class Trace:
-    """What a log holds; `unreadable` are the numbers of lines without a whole record."""
+    """The records of a log; `unreadable` are the numbers of the lines without a whole record."""
 
     records: list[SnoopRecord] = field(default_factory=list)
     unreadable: list[int] = field(default_factory=list)
@@ -33,7 +34,7 @@ class Trace:
 
 
 def read(lines: Iterable[bytes]) -> Trace:
-    """Every record of a log, whatever lies between them.
+    """Return every record of a log, whatever lies between them; raises nothing but for I/O.
 
     Printed lines carry neither node nor cause: their records have an empty `node` and
     `incarnation`, the number of their line as `sequence`, and a time of this machine's time zone.
@@ -50,7 +51,7 @@ def read(lines: Iterable[bytes]) -> Trace:
         if record is None:
             continue
         if not record.incarnation:
-            # Whoever collects the terminals of several processes has each line several times.
+            # A log of several terminals has each line several times, one for each process.
             key = record.chart, record.time, record.text
             if key in printed:
                 continue
@@ -60,12 +61,13 @@ def read(lines: Iterable[bytes]) -> Trace:
 
 
 def _record(line: bytes, number: int) -> SnoopRecord | None:
-    """The record; None for a whole line that is none, or that tells of no transition.
+    """Return the record; None for a whole line that is no transition's.
 
-    Raises `ValueError` for what cannot be read.
+    Raises `ValueError`, or `OverflowError` for a time, when the line cannot be read.
     """
     if len(line) > LONGEST_LINE:
         raise ValueError("too long")
+    # Some editors begin a file with a byte-order mark.
     text = line.decode("utf-8-sig").strip()
     if text.startswith("{"):
         return _from_json(text)
@@ -75,7 +77,7 @@ def _record(line: bytes, number: int) -> SnoopRecord | None:
 def _from_json(text: str) -> SnoopRecord | None:
     try:
         fields = msgspec.json.decode(text, type=dict[str, object])
-        # The log of an application holds much else.
+        # Other lines of JSON are whole too: the log of an application holds much else.
         return from_ecs(fields) if _dataset(fields) == DATASET else None
     except (msgspec.MsgspecError, SnoopRecordError, RecursionError) as error:
         raise ValueError("no snoop record") from error
@@ -93,15 +95,18 @@ def _from_text(text: str, number: int) -> SnoopRecord | None:
             return None
         raise ValueError("no trace")
     rest = text[found.end() :]
-    chart, told, call = rest.partition("] e->")
-    if not told:
+    chart, arrow, call = rest.partition("] e->")
+    if not arrow:
+        # A scribble, which is a note and no step.
         if "] # " in rest:
             return None
         raise ValueError("no transition")
     signal, called, states = call.partition("() ")
+    # A torn line lacks an end: each part of the pattern must be there.
     before, went, after = states.partition("->")
     if not (chart and signal and called and before and went and after):
         raise ValueError("a torn line")
+    # Written in the local time of the program that printed it, without a zone, and taken for ours.
     time = datetime.fromisoformat(found[1]).astimezone().timestamp()
     if not 0 <= time <= LATEST:
         raise ValueError("no time of a record")

@@ -7,13 +7,14 @@ from miros_mesh.observe.sequence.names import escaped, shown
 
 MAX_ARROWS = 300
 MAX_LIFELINES = 30
-# Mermaid itself refuses texts of more than 50,000.
+# Mermaid refuses texts of more than 50,000 characters, and a page may add some.
 MAX_CHARACTERS = 45_000
 
 
 def mermaid(diagram: Diagram) -> str:
-    """A `sequenceDiagram`; a note says what was cut from a large one."""
+    """Write a `sequenceDiagram`; a note says what was cut from a large one."""
     cut = diagram.first(MAX_ARROWS, MAX_LIFELINES)
+    # Each turn leaves fewer arrows, as the source is longer than the limit; one arrow always fits.
     while len(source := _source(cut)) > MAX_CHARACTERS:
         cut = cut.first(len(cut.arrows) * MAX_CHARACTERS // (len(source) + 1000), MAX_LIFELINES)
     return source
@@ -24,6 +25,7 @@ def _source(diagram: Diagram) -> str:
     lines = ["sequenceDiagram"]
     lines += [f"    participant {name} as {_label(line)}" for line, name in names.items()]
     lines += [f"    {_arrow(arrow, names)}" for arrow in diagram.arrows]
+    # Over all lifelines, from the first to the last; a single one is named once.
     ends = ",".join(dict.fromkeys((names[diagram.lifelines[0]], names[diagram.lifelines[-1]])))
     lines += [f"    Note over {ends}:wrap: {_escape(note)}" for note in diagram.notes]
     return "\n".join(lines) + "\n"
@@ -42,4 +44,5 @@ def _label(line: Lifeline) -> str:
 
 
 def _escape(text: str) -> str:
+    # Mermaid's own entities, which are decimal.
     return escaped(text, lambda code: f"#{code};")

@@ -1,4 +1,4 @@
-"""The picture and a table of its transitions on one HTML page that loads nothing from elsewhere."""
+"""A page of HTML with the picture and a table of its transitions, which loads nothing else."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from miros_mesh.observe.sequence.model import Arrow, Diagram
 from miros_mesh.observe.sequence.names import shown
 from miros_mesh.observe.sequence.svg import bounded, svg
 
+# Even a name that slipped through the escaping could load and run nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -25,11 +26,13 @@ th, td { text-align: left; padding: 3px 14px 3px 0; border-bottom: 1px solid #d5
 }
 """.strip()
 _HEADINGS = ("no.", "time", "chart", "node", "signal", "from", "to", "sent by", "caused by")
+# Enough for any name that can be read: the wire takes 255 characters, and escapes may make ten of
+# one.
 _LONGEST = 600
 
 
 def page(diagram: Diagram) -> str:
-    """The whole page."""
+    """Write the page; of a large diagram as much as a picture shows."""
     return "\n".join(_lines(bounded(diagram))) + "\n"
 
 

@@ -6,12 +6,14 @@ from miros_mesh.observe.sequence.model import Arrow, Diagram, Lifeline
 from miros_mesh.observe.sequence.names import escaped, shown
 
 MAX_ARROWS = 300
+# As for Mermaid: a larger picture cannot be read, and PlantUML cuts images at 4,096 pixels.
 MAX_LIFELINES = 30
 
 
 def plantuml(diagram: Diagram) -> str:
-    """A sequence diagram; a note says what was cut from a large one."""
+    """Write a sequence diagram; a note says what was cut from a large one."""
     cut = diagram.first(MAX_ARROWS, MAX_LIFELINES)
+    # Short names of ours: a chart's may be a word of the language, or be there twice.
     names = {line: f"c{place}" for place, line in enumerate(cut.lifelines, 1)}
     lines = ["@startuml"]
     lines += [
@@ -31,4 +33,5 @@ def _arrow(arrow: Arrow, names: dict[Lifeline, str]) -> str:
 
 
 def _escape(text: str) -> str:
+    # PlantUML's notation for a character; it begins no markup of its own.
     return escaped(text, lambda code: f"<U+{code:04X}>")

@@ -1,4 +1,4 @@
-"""A picture of its own: one SVG file, without scripts, fonts or anything else from elsewhere."""
+"""A picture: one SVG file that loads no script, no font and nothing else from elsewhere."""
 
 from __future__ import annotations
 
@@ -8,66 +8,45 @@ from html import escape
 
 from miros_mesh.observe.sequence.model import Arrow, Diagram, Lifeline
 from miros_mesh.observe.sequence.names import shown
+from miros_mesh.observe.sequence.svg_style import MARKERS, STYLE, text_element
 
+# The picture is 56,000 pixels high then.
 MAX_ARROWS = 1000
 MAX_LIFELINES = 24
 # An arrow that began further up than this starts level with its end.
 MAX_SLOPE_ROWS = 8
 
+# All lengths are in pixels, but for that of a label, which is in characters.
+# A character of the 12 px monospace font is about so wide.
 _CHARACTER = 7.3
 _LABEL = 40
+# Around the picture; of a row, which is one transition; of the box with a chart's name.
 _MARGIN, _ROW, _BOX = 16, 56, 42
+# Of a line of notes.
 _LINE = 18
+# How far the arrow of a chart's own event goes out.
 _LOOP = 26
-# A chart transmits when it has entered its new state.
+# A chart transmits when it has entered its new state: so far below that transition.
 _AFTER = 18
-
-_STYLE = """
-svg { --paper: #ffffff; --ink: #1b1f24; --faint: #59636e; --line: #afb8c1; --box: #f3f5f8;
-  --own: #57606a; --sent: #0a62c9; background: var(--paper); }
-@media (prefers-color-scheme: dark) {
-  svg { --paper: #0d1117; --ink: #e6edf3; --faint: #9aa4af; --line: #4a525c; --box: #1b222b;
-    --own: #a5aeb8; --sent: #6cb2ff; }
-}
-text { font: 12px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace;
-  fill: var(--ink); stroke: var(--paper); stroke-width: 4px; stroke-linejoin: round;
-  paint-order: stroke; white-space: pre; }
-.title { font-size: 16px; font-weight: 600; }
-.name { font-weight: 600; stroke: none; }
-.faint, .time { fill: var(--faint); }
-.node { fill: var(--faint); stroke: none; }
-.paper { fill: var(--paper); }
-.box { fill: var(--box); stroke: var(--line); }
-.life { stroke: var(--line); stroke-dasharray: 4 4; }
-.own { stroke: var(--own); fill: none; stroke-width: 1.5px; }
-.sent { stroke: var(--sent); fill: none; stroke-width: 1.5px; }
-.own-end { fill: var(--own); stroke: none; }
-.sent-end { fill: var(--sent); stroke: none; }
-""".strip()
-_MARKERS = """
-<defs>
-<marker id="own" viewBox="0 0 9 8" refX="8" refY="4" markerWidth="9" markerHeight="8"
- markerUnits="userSpaceOnUse" orient="auto"><path class="own-end" d="M0 0L9 4L0 8z"/></marker>
-<marker id="sent" viewBox="0 0 9 8" refX="8" refY="4" markerWidth="9" markerHeight="8"
- markerUnits="userSpaceOnUse" orient="auto"><path class="sent-end" d="M0 0L9 4L0 8z"/></marker>
-<marker id="from" viewBox="0 0 6 6" refX="3" refY="3" markerWidth="6" markerHeight="6"
- markerUnits="userSpaceOnUse"><circle class="sent-end" cx="3" cy="3" r="3"/></marker>
-</defs>
-""".strip()
 
 
 def svg(diagram: Diagram) -> str:
-    """The drawing, in the reader's dark or light; words at its top say what was cut."""
+    """Draw a picture, dark or light as the reader has it; words at its top say what was cut."""
     return "\n".join(_Picture(bounded(diagram)).lines()) + "\n"
 
 
 def bounded(diagram: Diagram) -> Diagram:
-    """As much of the diagram as a picture shows."""
+    """Return as much of the diagram as a picture shows."""
     return diagram.first(MAX_ARROWS, MAX_LIFELINES)
 
 
 class _Picture:
-    """Lifelines in columns, transitions in rows."""
+    """Lifelines in columns, transitions in rows.
+
+    From the top: title, notes, a box for each chart, a row for each transition. From the left: the
+    times, then the words of the first lifeline's arrows, if they come from the right, then the
+    lifelines at equal distances, as wide as the longest words beside one.
+    """
 
     def __init__(self, diagram: Diagram) -> None:
         self._diagram = diagram
@@ -76,6 +55,7 @@ class _Picture:
             *(len(shown(line.chart, _LABEL)) * _CHARACTER for line in diagram.lifelines),
         )
         self._column = round(longest) + _LOOP + 34
+        # By lifeline its place from the left, and below its x; by an arrow's number its row.
         self._left = {line: place for place, line in enumerate(diagram.lifelines)}
         gutter = _MARGIN + round(max(len(_time(a)) for a in diagram.arrows) * _CHARACTER) + 28
         first = gutter + max(self._name_width // 2, round(self._words_at_the_left()))
@@ -83,6 +63,7 @@ class _Picture:
         self._row = {arrow.number: row for row, arrow in enumerate(diagram.arrows)}
         self._arrow = {arrow.number: arrow for arrow in diagram.arrows}
         self._width = max(first + len(self._x) * self._column + _MARGIN, 640)
+        # SVG breaks no lines: notes are broken here, by the number of characters that fit.
         columns = int((self._width - 2 * _MARGIN) / _CHARACTER)
         self._notes = [row for note in diagram.notes for row in textwrap.wrap(note, columns)]
         self._top = _MARGIN + 26 + _LINE * len(self._notes) + 12
@@ -96,29 +77,30 @@ class _Picture:
         return arrow.sender is not None and self._left[arrow.sender] > self._left[arrow.target]
 
     def _words_at_the_left(self) -> float:
-        """What the words of the first lifeline need, which stand on the far side of the arrow."""
+        """Return the room of the first lifeline's words, on the far side of their arrows."""
         first = self._diagram.lifelines[0]
         words = (
             _words_width(arrow)
             for arrow in self._diagram.arrows
+            # Others stand to the right of it, so the words stand at the left of the line.
             if arrow.target == first and arrow.sender is not None
         )
         return max(words, default=0.0)
 
     def lines(self) -> Iterator[str]:
-        """The elements of the file."""
+        """Yield the elements of the file, line by line."""
         yield (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{self._width}" '
             f'height="{self._height}" viewBox="0 0 {self._width} {self._height}" '
             f'role="img" aria-labelledby="title">'
         )
         yield f'<title id="title">{escape(self._diagram.title)}</title>'
-        yield f"<style>{_STYLE}</style>"
-        yield _MARKERS
+        yield f"<style>{STYLE}</style>"
+        yield MARKERS
         yield f'<rect class="paper" width="{self._width}" height="{self._height}"/>'
-        yield _text("title", _MARGIN, _MARGIN + 14, self._diagram.title)
+        yield text_element("title", _MARGIN, _MARGIN + 14, self._diagram.title)
         for place, words in enumerate(self._notes):
-            yield _text("faint", _MARGIN, _MARGIN + 36 + _LINE * place, words)
+            yield text_element("faint", _MARGIN, _MARGIN + 36 + _LINE * place, words)
         for line in self._diagram.lifelines:
             yield from self._lifeline(line)
         # Words above lines, whatever crosses them.
@@ -143,9 +125,9 @@ class _Picture:
         fits = int((width - 12) / _CHARACTER)
         name = shown(line.chart, fits)
         y = self._top + (18 if line.node else 26)
-        yield _text("name", x, y, name, "middle")
+        yield text_element("name", x, y, name, "middle")
         if line.node:
-            yield _text("node", x, self._top + 34, shown(line.node, fits), "middle")
+            yield text_element("node", x, self._top + 34, shown(line.node, fits), "middle")
         yield "</g>"
 
     def _path(self, arrow: Arrow) -> str:
@@ -154,6 +136,7 @@ class _Picture:
             loop = f"M{x} {y - 7}h{_LOOP - 6}q6 0 6 6v2q0 6 -6 6H{x + 2}"
             return f'<path class="own" d="{loop}" marker-end="url(#own)"/>'
         begin = self._x[arrow.sender]
+        # The arrow's head ends beside the line and not on it.
         edge = x + (2 if begin > x else -2)
         return (
             f'<line class="sent" x1="{begin}" y1="{self._start(arrow)}" x2="{edge}" y2="{y}" '
@@ -161,8 +144,9 @@ class _Picture:
         )
 
     def _start(self, arrow: Arrow) -> int:
-        """Where the arrow leaves its sender: at the transition that caused it, if that is near."""
+        """Return where the arrow leaves its sender: at the transition that caused it, if near."""
         row = self._row[arrow.number]
+        # A cause that was cut has a number, and no row here.
         cause = self._arrow.get(arrow.cause or 0)
         if cause and cause.target == arrow.sender:
             row_of_cause = self._row[cause.number]
@@ -172,15 +156,15 @@ class _Picture:
 
     def _words(self, arrow: Arrow) -> Iterator[str]:
         x, y = self._x[arrow.target], self._y(self._row[arrow.number])
-        yield _text("time", _MARGIN, y + 4, _time(arrow))
+        yield text_element("time", _MARGIN, y + 4, _time(arrow))
         yield f"<g><title>{escape(_full(arrow))}</title>"
         at, anchor = x + 12, "start"
         if arrow.sender is None:
             at = x + _LOOP + 8
         elif self._comes_from_the_right(arrow):
             at, anchor = x - 12, "end"
-        yield _text("", at, y - 3, _label(arrow), anchor)
-        yield _text("faint", at, y + 12, _change(arrow), anchor)
+        yield text_element("", at, y - 3, _label(arrow), anchor)
+        yield text_element("faint", at, y + 12, _change(arrow), anchor)
         yield "</g>"
 
 
@@ -207,9 +191,3 @@ def _full(arrow: Arrow) -> str:
     if arrow.sender:
         words += f"; sent by {shown(arrow.sender.label, 600)}"
     return words + (f"; caused by ({arrow.cause})" if arrow.cause else "")
-
-
-def _text(kind: str, x: float, y: float, words: str, anchor: str = "start") -> str:
-    style = f' class="{kind}"' if kind else ""
-    place = f' text-anchor="{anchor}"' if anchor != "start" else ""
-    return f'<text{style} x="{x}" y="{y}"{place}>{escape(words)}</text>'

@@ -1,22 +1,19 @@
-"""The ancestor's text form: one chart after another, with the numbers filled in."""
+"""The text form, as the ancestor's: one chart after another, with the numbers filled in."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Container, Iterator
 
-from miros_mesh.networks.snoop import printable
+from miros_mesh.observe.sequence.columns import Columns, call, transition
 from miros_mesh.observe.sequence.model import Arrow, Diagram, Lifeline
 from miros_mesh.observe.sequence.names import shown
 
-# Columns stand at equal distances, as the ancestor's, where a terminal has the room.
-PAGE_WIDTH = 80
+# More columns than this fit no screen, and the list below them says the same.
 MAX_STATES = 40
-_NAME = 40
 
 
 def text(diagram: Diagram) -> str:
-    """Each chart's states side by side, its arrows below each other, and a list of them."""
+    """Draw each chart's states side by side, its arrows below each other, and a list of them."""
     own: dict[Lifeline, list[Arrow]] = {}
     for arrow in diagram.arrows:
         own.setdefault(arrow.target, []).append(arrow)
@@ -36,7 +33,7 @@ def _block(lifeline: Lifeline, arrows: list[Arrow], drawn: Container[Lifeline]) 
     if len(states) > MAX_STATES:
         yield f"Not drawn: {len(states)} states are too many to stand side by side."
     else:
-        yield from _Columns(states, arrows).drawing(arrows)
+        yield from Columns(states, arrows).drawing(arrows)
     yield ""
     width = len(str(arrows[-1].number))
     for arrow in arrows:
@@ -44,7 +41,7 @@ def _block(lifeline: Lifeline, arrows: list[Arrow], drawn: Container[Lifeline]) 
 
 
 def _item(arrow: Arrow, drawn: Container[Lifeline]) -> str:
-    words = f"{arrow.offset_s:+.3f} s  e->{_call(arrow)} {_transition(arrow)}"
+    words = f"{arrow.offset_s:+.3f} s  e->{call(arrow)} {transition(arrow)}"
     if arrow.sender:
         words += f", sent by {shown(arrow.sender.label)}"
         if arrow.sender in drawn:
@@ -52,111 +49,3 @@ def _item(arrow: Arrow, drawn: Container[Lifeline]) -> str:
     if arrow.cause:
         words += f", caused by ({arrow.cause})"
     return words
-
-
-def _call(arrow: Arrow) -> str:
-    return f"{shown(arrow.signal, _NAME)}()"
-
-
-def _transition(arrow: Arrow) -> str:
-    return f"{shown(arrow.from_state, _NAME)}->{shown(arrow.to_state, _NAME)}"
-
-
-class _Columns:
-    """Where the states stand, and how wide the gaps between them are."""
-
-    def __init__(self, states: Sequence[str], arrows: Sequence[Arrow]) -> None:
-        self._names = [shown(state, _NAME) for state in states]
-        self._place = {state: place for place, state in enumerate(states)}
-        # Behind the last state is room for its transitions to itself.
-        gaps = [max(1, _between(a, b)) for a, b in pairwise(self._names)]
-        for arrow in arrows:
-            gap, room = self._needs(arrow)
-            if gap < len(gaps):
-                gaps[gap] = max(gaps[gap], room)
-        widest = max(gaps, default=0)
-        if sum(gaps, 0) and (widest + 1) * len(gaps) + widest <= PAGE_WIDTH:
-            gaps = [widest] * len(gaps)
-        self._gaps = gaps
-        first = self._names[0]
-        margin = max(len(first) // 2, gaps[0] // 2 if gaps else 0)
-        self._at = [margin]
-        for gap in gaps:
-            self._at.append(self._at[-1] + gap + 1)
-
-    def drawing(self, arrows: Sequence[Arrow]) -> Iterator[str]:
-        """The names of the states, and two lines an arrow."""
-        header = _Row()
-        for at, name in zip(self._at, self._names, strict=True):
-            header.put(at - len(name) // 2, name)
-        yield str(header)
-        for arrow in arrows:
-            yield from self._lines(arrow)
-
-    def _needs(self, arrow: Arrow) -> tuple[int, int]:
-        """The gap that holds the arrow's signal, and how wide it must be."""
-        source, target = self._ends(arrow)
-        if source == target:
-            return source, max(len(_call(arrow)) + 2, len(f"({arrow.number})") + 4)
-        room = max(len(_call(arrow)) + 4, len(f"({arrow.number})") + 2)
-        return (source if source < target else source - 1), room
-
-    def _ends(self, arrow: Arrow) -> tuple[int, int]:
-        return self._place[arrow.from_state], self._place[arrow.to_state]
-
-    def _lines(self, arrow: Arrow) -> Iterator[str]:
-        source, target = self._ends(arrow)
-        if source == target:
-            yield from self._loop(arrow, self._at[source])
-            return
-        gap, _ = self._needs(arrow)
-        line, below = self._bars(), self._bars()
-        low, high = min(source, target), max(source, target)
-        for place in range(low, high):
-            line.put(self._at[place], "+" + "-" * self._gaps[place])
-        line.put(self._at[high], "|")
-        line.put(self._at[target] + (1 if target == low else -1), "<" if target == low else ">")
-        self._center(line, gap, _call(arrow))
-        self._center(below, gap, f"({arrow.number})")
-        yield str(line)
-        yield str(below)
-
-    def _center(self, row: _Row, gap: int, words: str) -> None:
-        row.put(self._at[gap] + 1 + (self._gaps[gap] - len(words)) // 2, words)
-
-    def _loop(self, arrow: Arrow, at: int) -> Iterator[str]:
-        for begin, words in (
-            (at, "+"),
-            (at, f" \\ ({arrow.number})"),
-            (at, f" {_call(arrow)}"),
-            (at, " /"),
-            (at, "<"),
-        ):
-            row = self._bars()
-            row.put(begin, words)
-            yield str(row)
-
-    def _bars(self) -> _Row:
-        row = _Row()
-        for at in self._at:
-            row.put(at, "|")
-        return row
-
-
-def _between(left: str, right: str) -> int:
-    """The gap that keeps two names, centred over their columns, two blanks apart."""
-    return (len(left) - len(left) // 2) + len(right) // 2 + 1
-
-
-class _Row:
-    """A line that words are put into at their columns."""
-
-    def __init__(self) -> None:
-        self._chars: list[str] = []
-
-    def put(self, at: int, words: str) -> None:
-        self._chars += " " * (at + len(words) - len(self._chars))
-        self._chars[at : at + len(words)] = words
-
-    def __str__(self) -> str:
-        return printable("".join(self._chars))

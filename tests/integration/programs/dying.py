@@ -12,8 +12,8 @@ from typing import Any
 from miros import Event, return_status, signals, spy_on
 
 from miros_mesh import NetworkedActiveObject
-from miros_mesh.observe.logs import configure_json
-from miros_mesh.testing import MemoryMesh
+from miros_mesh.observe.logs.configure import configure_json
+from miros_mesh.testing.memory import MemoryMesh
 
 LIMIT_S = 20.0
 

@@ -17,6 +17,7 @@ from miros import Event, return_status, spy_on
 
 from miros_mesh import NetworkedActiveObject, stop_on_sigterm
 from miros_mesh.errors import StoppedError
+from support.charts_at_work import node_of
 
 sent: dict[str, int] = {}
 
@@ -72,7 +73,7 @@ def amid_stopping(charts: list[NetworkedActiveObject]) -> None:
     """The signal comes while the program stops its chart by itself."""
     for number in range(201):
         charts[0].transmit(Event(signal="number", payload=["first", number]))
-    publisher: Any = charts[0]._node.peers.add(charts[0]._node.home)  # type: ignore[union-attr]
+    publisher: Any = node_of(charts[0]).peers.add(node_of(charts[0]).home)
     window, publisher._window = publisher._window, 0
     for number in range(201, 400):
         charts[0].transmit(Event(signal="number", payload=["first", number]))

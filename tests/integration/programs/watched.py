@@ -12,7 +12,7 @@ from typing import Any
 from miros import Event, return_status, signals, spy_on
 
 from miros_mesh import MeshConfig, NetworkedActiveObject
-from miros_mesh.observe.metrics import MetricsObserver
+from miros_mesh.observe.metrics.observer import MetricsObserver
 from miros_mesh.observe.server import start_metrics_server
 
 PERIOD_S = 0.02

@@ -7,9 +7,9 @@ import threading
 import pytest
 from miros import Event
 
-from discovery_field import Diary, ears, running, trace_of
 from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
-from waiting import wait_until
+from support.discovery_field import Diary, ears, running, trace_of
+from support.waiting import wait_until
 
 
 class Door(DiscoveryChart):
@@ -50,15 +50,40 @@ def test_a_handler_leads_to_the_state_that_it_names_or_nowhere() -> None:
         ]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_handler_that_leads_where_it_did_not_declare_ends_the_chart_and_is_told(caplog) -> None:
     diary = Diary()
     with running(Door(observer=diary)) as door:
         door.tell("push", "house")
         wait_until(lambda: diary.deaths == ["door"])
         wait_until(lambda: not door.thread.is_alive())
-    assert "the chart door is dead" in caplog.text
+    assert "chart door is dead" in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_chart_that_has_died_takes_nothing_and_lets_go_of_what_came_too_late() -> None:
+    class Holding(Door):
+        def __init__(self, **common) -> None:
+            self.released: list[object] = []
+            super().__init__(**common)
+
+        def push(self, event: Event) -> str | None:
+            self.tell("locked", "a file")
+            return "house"
+
+        push = on("house", "push", to=())(push)
+
+        def left_unhandled(self, event: Event) -> None:
+            self.released.append(event.payload)
+
+    with running(Holding(observer=Diary())) as door:
+        door.tell("push", "house")
+        wait_until(lambda: not door.thread.is_alive())
+        assert door.released == ["a file"]
+        assert not door.tell("push")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_signal_that_a_chart_does_not_declare_is_not_published() -> None:
     diary = Diary()
     with ears("DOOR_MOVED", "ELSE") as heard, running(Door(observer=diary)) as door:

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-import discovery_diagrams
-from miros_mesh.discovery import Verdict
 from miros_mesh.discovery.chart import DiscoveryChart, reactions
 from miros_mesh.discovery.signals import PUBLIC
+from miros_mesh.discovery.verdict import Verdict
+from support import discovery_diagrams
 
 PAGE = discovery_diagrams.PAGE.read_text()
 TRACE = re.compile(r"^\[[-0-9:. ]+\] \[(\S+)\] e->(\w+)\(\) (\w+)->(\w+)$", re.MULTILINE)
@@ -25,7 +25,7 @@ def kinds_of_chart() -> set[type[DiscoveryChart]]:
 
 
 def test_the_diagrams_and_tables_are_up_to_date() -> None:
-    assert discovery_diagrams.renewed(PAGE) == PAGE, "run: python tests/discovery_diagrams.py"
+    assert discovery_diagrams.renewed(PAGE) == PAGE, "run: make drawings"
 
 
 def test_every_chart_has_its_diagram() -> None:

@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from discovery_field import (
-    EXCHANGE,
+from miros_mesh.address import Endpoint
+from miros_mesh.discovery.discovery import Discovery
+from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
+from support.discovery_field import (
     ORIGIN,
-    ROUTING_KEY,
     Brokers,
     Diary,
     Network,
     Sink,
     publish,
+    settings,
     switch_on,
     trace_of,
 )
-from miros_mesh.discovery import Discovery, DiscoverySettings, Endpoint
-from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
-from waiting import wait_until
+from support.waiting import wait_until
 
 ADDRESS, OTHER = "192.168.1.75", "192.168.1.76"
 HOME = Endpoint("127.0.0.1", 5672)
@@ -36,7 +36,7 @@ FOUND_ONE = [
 
 
 class Names:
-    """Names of this test; nobody is asked."""
+    """The names of this test; no name server is asked."""
 
     def __init__(self, **names: str) -> None:
         self.names = names
@@ -59,7 +59,7 @@ def field(tmp_path: Path):
             for name in ("observer", "scanner", "name_service")
             if name in given
         }
-        settings = {
+        chosen = {
             "node": f"node{len(made)}",
             "origin": ORIGIN,
             "sources": (),
@@ -70,7 +70,7 @@ def field(tmp_path: Path):
             **given,
         }
         discovery = Discovery(
-            DiscoverySettings(routing_key=ROUTING_KEY, exchange_name=EXCHANGE, **settings),
+            settings(**chosen),
             probe=brokers or Brokers(),
             sink=sink,
             **{"name_service": Names(), **parts},
@@ -146,7 +146,7 @@ def test_a_payload_of_a_wrong_type_is_said_and_harms_nothing(
     tell(discovery, ADDRESS)
     wait_until(lambda: sink.peers == {f"{ADDRESS}:5672"})
     [record] = caplog.records
-    assert record.getMessage() == f"a CONNECTION_DISCOVERY is left out: {problem}"
+    assert record.getMessage() == f"a CONNECTION_DISCOVERY is ignored: {problem}"
 
 
 def test_a_host_that_makes_no_sense_is_said_with_its_place_and_its_source(field, caplog) -> None:
@@ -154,8 +154,8 @@ def test_a_host_that_makes_no_sense_is_said_with_its_place_and_its_source(field,
     discovery = field(sink)
     tell(discovery, ADDRESS, "amqp://bob:dobbs@10.0.0.1", dead=("c d",))
     wait_until(lambda: len(caplog.records) == 2)
-    assert "entry 2 of hosts told by 'a source' is left out" in caplog.text
-    assert "entry 1 of dead told by 'a source' is left out" in caplog.text
+    assert "entry 2 of hosts from 'a source' is ignored" in caplog.text
+    assert "entry 1 of dead from 'a source' is ignored" in caplog.text
     assert "dobbs" not in caplog.text
 
 
@@ -182,7 +182,7 @@ def test_what_comes_while_the_node_is_told_waits_its_turn(field) -> None:
     assert not chart.defer_queue
 
 
-def test_a_node_that_does_not_take_a_peer_is_told_again(field, caplog) -> None:
+def test_a_peer_that_the_node_refuses_is_handed_over_again(field, caplog) -> None:
     sink = Sink(refusals=1)
     discovery = field(sink)
     tell(discovery, ADDRESS)
@@ -193,15 +193,15 @@ def test_a_node_that_does_not_take_a_peer_is_told_again(field, caplog) -> None:
         "[producer_factory_chart] e->ips_discovered() refactor_producers->refactor_producers",
         FOUND_ONE[2],
     ]
-    assert "it is told again" in caplog.text
+    assert "it is handed over again" in caplog.text
 
 
-def test_a_node_that_never_takes_a_peer_is_left_in_peace(field, monkeypatch, caplog) -> None:
+def test_a_peer_that_the_node_always_refuses_is_forgotten(field, monkeypatch, caplog) -> None:
     monkeypatch.setattr("miros_mesh.discovery.producer_factory.RETRY_S", (0.001, 0.002))
     sink = Sink(refusals=10)
     discovery = field(sink)
     tell(discovery, ADDRESS)
-    wait_until(lambda: "it has to be found anew" in caplog.text)
+    wait_until(lambda: "it is forgotten until it is found anew" in caplog.text)
     assert discovery.peers == ()
     tell(discovery, ADDRESS)
     wait_until(lambda: sink.peers == {f"{ADDRESS}:5672"})
@@ -321,8 +321,7 @@ def test_stopping_ends_every_thread_also_in_the_middle_of_a_search(
 
 
 def test_a_discovery_that_was_not_started_can_be_told_and_stopped() -> None:
-    settings = DiscoverySettings(node="n", routing_key=ROUTING_KEY, exchange_name=EXCHANGE)
-    discovery = Discovery(settings, probe=Brokers(), sink=Sink())
+    discovery = Discovery(settings(), probe=Brokers(), sink=Sink())
     discovery.peer_up(HOME)
     discovery.peer_down(HOME)
     discovery.alien_spoke(ADDRESS)
@@ -331,7 +330,7 @@ def test_a_discovery_that_was_not_started_can_be_told_and_stopped() -> None:
     assert discovery.peers == ()
 
 
-def test_a_cache_is_doubted_while_the_node_is_connected_to_nobody_in_it(
+def test_a_cache_is_doubted_while_the_node_is_connected_to_no_broker_in_it(
     field, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a young cache of a broker that is gone, while another one is there
@@ -347,7 +346,7 @@ def test_a_cache_is_doubted_while_the_node_is_connected_to_nobody_in_it(
     def connected() -> bool:
         return bool(lan._is_connected(Endpoint(OTHER, 5672)))
 
-    # When it is doubted while the node is connected to it, then nobody searches
+    # When it is doubted while the node is connected to it, then there is no search
     discovery.peer_up(Endpoint(OTHER, 5672))
     wait_until(connected)
     lan.tell("cache_doubted")

@@ -7,21 +7,7 @@ import threading
 import pytest
 from miros import Event
 
-from discovery_field import (
-    EXCHANGE,
-    ORIGIN,
-    ROUTING_KEY,
-    Brokers,
-    Diary,
-    crew,
-    ears,
-    publish,
-    running,
-    wait_for_trace,
-)
-from miros_mesh.discovery import Verdict
-from miros_mesh.discovery.endpoint import Endpoint
-from miros_mesh.discovery.refusals import Refusals
+from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
@@ -29,7 +15,20 @@ from miros_mesh.discovery.signals import (
     AMQPConsumerCheckPayload,
     RefactorSearchPayload,
 )
-from waiting import wait_until
+from miros_mesh.discovery.verdict import Verdict
+from support.discovery_field import (
+    EXCHANGE,
+    ORIGIN,
+    ROUTING_KEY,
+    Brokers,
+    Diary,
+    ears,
+    publish,
+    running,
+    threads,
+    wait_for_trace,
+)
+from support.waiting import wait_until
 
 ADDRESS = "192.168.1.77"
 NOT_FOUND = (
@@ -39,11 +38,11 @@ NOT_FOUND = (
 
 
 def scout(brokers: Brokers, address: str = ADDRESS, **settings) -> RabbitConsumerScoutChart:
-    settings = {"origin": ORIGIN, **settings}
+    settings = {"origin": ORIGIN, "timeout_s": 2.0, **settings}
     return RabbitConsumerScoutChart(address, ROUTING_KEY, EXCHANGE, probe=brokers, **settings)
 
 
-def test_nobody_at_the_address_gives_the_trace_of_the_ancestor() -> None:
+def test_no_answer_at_the_address_gives_the_trace_of_the_ancestor() -> None:
     with running(scout(Brokers())) as chart:
         wait_for_trace(
             chart,
@@ -127,7 +126,7 @@ def test_a_published_refactoring_reaches_the_scouts_of_its_node_only() -> None:
 
 
 def test_a_broker_that_refused_our_credentials_is_not_asked_again() -> None:
-    brokers, refusals = Brokers(), Refusals()
+    brokers, refusals = Brokers(), RefusedBrokers()
     brokers.at[ADDRESS] = Verdict.CREDENTIALS
     with ears(AMQP_CONSUMER_CHECK) as heard:
         for count in (1, 2):
@@ -136,26 +135,16 @@ def test_a_broker_that_refused_our_credentials_is_not_asked_again() -> None:
     assert brokers.asked == [ADDRESS]
 
 
-def test_a_refusal_is_forgotten_after_its_time() -> None:
-    now = [100.0]
-    refusals = Refusals(pause_s=60, now=lambda: now[0])
-    endpoint = Endpoint(ADDRESS, 5672)
-    refusals.add(endpoint)
-    assert endpoint in refusals
-    now[0] += 60
-    assert endpoint not in refusals
-
-
 def test_a_probe_that_raises_is_a_verdict_and_not_the_end_of_the_chart(caplog) -> None:
     brokers = Brokers()
     brokers.at[ADDRESS] = RuntimeError("the probe has a fault")
     with ears(AMQP_CONSUMER_CHECK) as heard, running(scout(brokers)) as chart:
         assert heard.wait_for(AMQP_CONSUMER_CHECK).verdict is Verdict.FAILED
         assert chart.thread.is_alive()
-    assert "the probe of 192.168.1.77:5672 failed" in caplog.text
+    assert "the probe of 192.168.1.77:5672 raised" in caplog.text
 
 
-def test_a_text_that_is_no_address_is_nobody_there_and_is_not_quoted(caplog) -> None:
+def test_a_text_that_is_no_address_counts_as_no_answer_and_is_not_quoted(caplog) -> None:
     brokers = Brokers()
     with (
         ears(AMQP_CONSUMER_CHECK) as heard,
@@ -184,14 +173,14 @@ def test_a_probe_that_does_not_keep_to_its_time_is_given_up(monkeypatch) -> None
 
 def test_a_probe_that_waits_for_a_free_thread_is_not_given_up(monkeypatch) -> None:
     monkeypatch.setattr("miros_mesh.discovery.scout._GRACE_S", 0.0)
-    monkeypatch.setattr("miros_mesh.discovery.crew.NETWORK_THREADS", 1)
+    monkeypatch.setattr("miros_mesh.discovery.threads.NETWORK_THREADS", 1)
     brokers = Brokers()
     brokers.ours(ADDRESS)
     free = threading.Event()
-    with ears(AMQP_CONSUMER_CHECK) as heard, crew() as team:
+    with ears(AMQP_CONSUMER_CHECK) as heard, threads() as team:
         team.network.run(lambda: free.wait(10), lambda _: None)
-        with running(scout(brokers, crew=team, timeout_s=0.02)) as chart:
-            wait_until(lambda: "patience_at_an_end:producer_post_and_wait" in chart.spy())
+        with running(scout(brokers, threads=team, timeout_s=0.02)) as chart:
+            wait_until(lambda: "probe_overdue:producer_post_and_wait" in chart.spy())
             # How quick it is then is another matter.
             chart._timeout_s = 10.0
             free.set()

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from miros_mesh.errors import ConfirmTimeoutError
 from miros_mesh.link.confirms import Confirms
 from miros_mesh.link.ports import Parcel
-from post_office import letter
-from waiting import wait_until
+from support.post_office import letter
+from support.waiting import wait_until
 
 WHERE = "amqp://peter@127.0.0.1:5672//"
 
@@ -114,7 +114,7 @@ def test_a_nack_answers_its_parcel_and_confirms_nothing(channel: Channel, desk: 
 
     channel.answer("basic_nack", 2)
 
-    assert desk.confirms.refused == 1
+    assert desk.confirms.nacked == 1
     assert len(desk.confirms) == 1
     assert desk.confirmed == ["one"]
     desk.confirms.check(10.0, WHERE)
@@ -125,7 +125,7 @@ def test_a_multiple_nack_counts_for_all_up_to_its_tag(channel: Channel, desk: De
 
     channel.answer("basic_nack", 2, multiple=True)
 
-    assert desk.confirms.refused == 2
+    assert desk.confirms.nacked == 2
     assert len(desk.confirms) == 1
     assert desk.confirmed == []
 
@@ -136,7 +136,7 @@ def test_a_nack_of_what_was_confirmed_already_means_nothing(channel: Channel, de
 
     channel.answer("basic_nack", 1)
 
-    assert desk.confirms.refused == 0
+    assert desk.confirms.nacked == 0
     desk.confirms.check(10.0, WHERE)
 
 
@@ -147,7 +147,7 @@ def test_after_a_refusal_the_channel_has_to_prove_itself_anew(channel: Channel, 
 
     desk.confirms.start_over()
 
-    assert not desk.confirms.refused
+    assert not desk.confirms.nacked
     assert not desk.confirms.proven
     desk.publish("two")
     channel.answer("basic_ack", 3)

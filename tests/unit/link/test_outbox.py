@@ -11,9 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Parcel
-from miros_mesh.networks.packing import Frame
+from miros_mesh.networks.frame import Frame
 from miros_mesh.report import StopReport
-from post_office import LIMIT_S, Letter, letter
+from support.post_office import LIMIT_S, Letter, letter
 
 
 class Tray:
@@ -189,7 +189,7 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
             words = [frame for frame in line if not frame.counted]
             expected = line.pop(line.index(words[0]) if words and not self.notes else 0)
             assert gone.pop(0) is expected
-            assert not expected.add(b""), "an overflowed frame must be closed"
+            assert not expected.add_all([b""]), "an overflowed frame must be closed"
             self.events_put -= expected.events
             self.report(expected, dropped=expected.events)
         assert gone == []
@@ -218,7 +218,7 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
             max_events=5,
             max_bytes=60,
         )
-        frame.add(bytes(size))
+        frame.add_all([bytes(size)])
         self.report(frame, sent=frame.events)
         self.line(expendable).append(frame)
         self.events_put += frame.events
@@ -228,7 +228,7 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
     def grow(self, size: int, expendable: bool) -> None:
         line = self.line(expendable)
         # The library's own words travel alone.
-        if line and line[-1].counted and line[-1].add(bytes(size)):
+        if line and line[-1].counted and line[-1].add_all([bytes(size)]):
             self.events_put += 1
             self.report(line[-1], sent=1)
             self.settle_overflow(self.outbox.grown(line[-1], size))

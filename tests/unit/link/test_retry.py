@@ -19,8 +19,8 @@ from miros_mesh.errors import (
     TlsError,
 )
 from miros_mesh.link.retry import connect_policy, reconnect_policy
-from post_office import LIMIT_S
-from waiting import wait_until
+from support.post_office import LIMIT_S
+from support.waiting import wait_until
 
 PASSING = BrokerUnreachableError("nobody there")
 LASTING = CredentialsRefusedError("wrong password")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from miros_mesh.networks import History
-from miros_mesh.wire import Envelope
-from sealed import envelope
+from miros_mesh.networks.history import History
+from miros_mesh.wire.envelope import Envelope
+from support.sealed import envelope
 
 
 def kept(history: History[Envelope], chart: str = "talker", *ranges: tuple[int, int]) -> list[int]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from miros_mesh.errors import PayloadError
-from miros_mesh.networks import Mesh
-from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO
+from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, Mesh
 from miros_mesh.observer import Observer, Span, Tracer
-from miros_mesh.wire import TracedEnvelope
-from ports_in_hand import Shelf
-from sealed import OURS, envelope, mesh, mesh_codec, mesh_network, serializer
+from miros_mesh.wire.envelope import TracedEnvelope
+from support.ports_in_hand import Shelf
+from support.sealed import OURS, envelope, mesh, mesh_codec, mesh_network, serializer
 
 
 class Reversing:
@@ -104,6 +105,7 @@ def said(shelf: Shelf) -> list[tuple[int, str]]:
 def test_a_chart_that_fell_silent_says_its_number_twice() -> None:
     sender, shelf = mesh(), Shelf()
     sender.network.attach(shelf)
+    sender.join("talker", "key")
     sender.beat()
     sender.transmit("talker", "key", "ping", None, None)
 
@@ -124,6 +126,7 @@ def test_a_chart_that_fell_silent_says_its_number_twice() -> None:
 def test_a_chart_that_said_goodbye_says_nothing_more() -> None:
     sender, shelf = mesh(), Shelf()
     sender.network.attach(shelf)
+    sender.join("talker", "key")
     sender.transmit("talker", "key", "ping", None, None)
     sender.goodbye("talker", "key")
 
@@ -224,17 +227,54 @@ def test_a_node_that_searches_for_nobody_says_nothing_of_its_broker() -> None:
     assert shelf.parcels == []
 
 
-def test_whoever_has_said_goodbye_says_nothing_after_it() -> None:
-    """Though a hello and a beat may be on their way on other threads at that moment."""
+def test_a_chart_that_has_sent_nothing_has_no_number_to_say() -> None:
     sender, shelf = mesh(), Shelf()
     sender.network.attach(shelf)
-    sender.claim = "192.168.1.75:5672"
     sender.join("talker", "key")
-    (late,) = sender._quiet
+
+    for _ in range(3):
+        sender.beat()
+
+    assert said(shelf) == []
+
+
+def test_a_chart_that_has_said_goodbye_says_no_hello_or_beat_after_it() -> None:
+    sender, shelf = mesh(), Shelf()
+    sender.network.attach(shelf)
+    sender.claim = CLAIM
+    sender.join("talker", "key")
 
     sender.goodbye("talker", "key")
-    sender._say(HELLO, late, "key")
+    sender._hello("talker", "key")
     sender.hello()
     sender.beat()
 
     assert said(shelf) == [(1, HELLO), (2, GOODBYE)]
+
+
+def test_a_goodbye_is_the_last_word_though_others_are_said_on_other_threads() -> None:
+    for _ in range(100):
+        sender, shelf = mesh(), Shelf()
+        sender.network.attach(shelf)
+        sender.claim = CLAIM
+        sender.join("talker", "key")
+        sender.beat()
+        begin, words = threading.Barrier(3), (sender.hello, sender.beat)
+
+        def speak(word: Callable[[], None], begin: threading.Barrier = begin) -> None:
+            begin.wait()
+            for _ in range(5):
+                word()
+
+        speaking = [threading.Thread(target=speak, args=(word,)) for word in words]
+        for thread in speaking:
+            thread.start()
+        begin.wait()
+        sender.goodbye("talker", "key")
+        for thread in speaking:
+            thread.join()
+
+        numbers, signals = zip(*said(shelf), strict=True)
+        assert numbers == tuple(range(1, len(numbers) + 1))
+        assert signals[-1] == GOODBYE
+        assert signals.count(GOODBYE) == 1

@@ -12,17 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.errors import EventTooLargeError, PayloadError
-from miros_mesh.link.broker import memory_link
-from miros_mesh.link.embedded import MemoryStore
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
-from miros_mesh.networks import Network
+from miros_mesh.networks.history import History
+from miros_mesh.networks.network import UNNUMBERED, Network
 from miros_mesh.observer import Observers
-from miros_mesh.wire import Codec, Envelope, KeyRing, generate_key
-from ports_in_hand import Handed, Shelf
-from post_office import LIMIT_S, Letter, Notebook, PostOffice, queue
-from sealed import (
+from miros_mesh.testing.memory import memory_link
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.envelope import Envelope
+from miros_mesh.wire.keyring import KeyRing, generate_key
+from support.ports_in_hand import Handed, Shelf
+from support.post_office import LIMIT_S, Letter, Notebook, PostOffice, queue
+from support.sealed import (
     FRAME_LIMIT,
     KEY,
     THEIRS,
@@ -36,7 +39,7 @@ from sealed import (
 
 
 def send(network: Network[Envelope], signal: str, key: str = "key", chart: str = "talker") -> None:
-    network.send(chart, key, lambda sequence: envelope(sequence, signal, chart=chart))
+    network.send(key, envelope(UNNUMBERED, signal, chart=chart))
 
 
 def opened(parcels: Iterable[Parcel]) -> list[list[tuple[int, str]]]:
@@ -154,10 +157,65 @@ def test_a_refused_event_uses_up_no_number(
     network.attach(shelf)
 
     with pytest.raises(error):
-        network.send("talker", "key", lambda sequence: envelope(sequence, signal, payload))
+        network.send("key", envelope(UNNUMBERED, signal, payload))
     send(network, "fine")
 
     assert opened(shelf.parcels) == [[(1, "fine")]]
+
+
+def test_a_message_that_comes_after_another_than_its_sender_thinks_is_not_sent() -> None:
+    network, shelf = mesh_network(), Shelf()
+    network.attach(shelf)
+
+    assert network.send("key", envelope(UNNUMBERED, "first"), after=0) == 1
+    assert network.send("key", envelope(UNNUMBERED, "late"), after=0) == 0
+    assert network.send("key", envelope(UNNUMBERED, "second"), after=1) == 2
+
+    assert opened(shelf.parcels) == [[(1, "first"), (2, "second")]]
+
+
+def test_numbers_have_no_holes_and_are_in_the_order_of_frames_whoever_sends() -> None:
+    """Four threads send for one chart: events, words of the library, and what is refused."""
+    network, shelf, returned = mesh_network(frame_events=5), Shelf(), list[int]()
+    network.attach(shelf)
+
+    def talk() -> None:
+        for number in range(300):
+            if number % 10 == 3:
+                returned.append(network.send("key", envelope(UNNUMBERED, "own"), counted=False))
+            elif number % 10 == 7:
+                with pytest.raises(PayloadError):
+                    network.send("key", envelope(UNNUMBERED, ""))
+            else:
+                returned.append(network.send("key", envelope(UNNUMBERED, "ping")))
+
+    threads = [threading.Thread(target=talk) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT_S)
+
+    frames = opened(shelf.parcels)
+    numbers = [number for frame in frames for number, _ in frame]
+    assert numbers == list(range(1, 1_081))
+    assert sorted(returned) == numbers
+    assert all(len(frame) == 1 for frame in frames if (frame[0][1] == "own"))
+    assert {signal for frame in frames if len(frame) > 1 for _, signal in frame} <= {"ping"}
+
+
+def test_what_was_sent_is_in_the_history_with_its_number() -> None:
+    history = History[Envelope](max_events=10, max_bytes=10_000)
+    network = Network(
+        "mesh", mesh_codec, Observers(), frame_events=3, frame_bytes=1_000, history=history
+    )
+
+    send(network, "a")
+    with pytest.raises(PayloadError):
+        send(network, "")
+    send(network, "b")
+
+    sent = history.find("talker", [(1, 9)])
+    assert [(each.sequence, each.signal) for each in sent] == [(1, "a"), (2, "b")]
 
 
 class Counted(Shelf):
@@ -269,8 +327,8 @@ def test_what_is_the_librarys_own_travels_alone_and_is_no_event() -> None:
     network.attach(shelf)
 
     send(network, "a")
-    network.send("talker", "key", lambda n: envelope(n, "own"), counted=False)
-    network.send("talker", "key", lambda n: envelope(n, "own"), counted=False)
+    network.send("key", envelope(UNNUMBERED, "own"), counted=False)
+    network.send("key", envelope(UNNUMBERED, "own"), counted=False)
     send(network, "b")
     send(network, "c")
 

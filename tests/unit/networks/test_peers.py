@@ -9,10 +9,11 @@ import pytest
 
 from miros_mesh.errors import StoppedError
 from miros_mesh.link.ports import Broker
-from miros_mesh.networks import Peers
+from miros_mesh.networks.network import UNNUMBERED
+from miros_mesh.networks.peers import Peers
 from miros_mesh.report import StopReport
-from ports_in_hand import Shelf, Shop
-from sealed import envelope, mesh_network
+from support.ports_in_hand import Shelf, Shop
+from support.sealed import envelope, mesh_network
 
 HOME, AWAY = Broker("home"), Broker("away")
 
@@ -23,7 +24,7 @@ def test_a_peer_is_started_and_gets_what_every_network_sends() -> None:
 
     peers.add(HOME)
     for network in networks:
-        network.send("talker", "key", envelope)
+        network.send("key", envelope(UNNUMBERED))
 
     assert peers.brokers == (HOME,)
     assert shop.shelves[HOME].started == 1
@@ -49,7 +50,7 @@ def test_the_same_peer_from_many_threads_is_one_peer() -> None:
     for thread in adding:
         thread.join()
 
-    network.send("talker", "key", envelope)
+    network.send("key", envelope(UNNUMBERED))
 
     assert shop.shelves[HOME].events == 1
 
@@ -63,7 +64,7 @@ def test_stop_detaches_all_and_says_how_much_stays_undelivered() -> None:
     assert peers.report() == StopReport(sent=5, left_over=5)
     assert peers.stop(1.0) == StopReport(sent=5, left_over=5)
 
-    network.send("talker", "key", envelope)
+    network.send("key", envelope(UNNUMBERED))
     assert peers.brokers == ()
     assert shop.shelves[HOME].events == shop.shelves[AWAY].events == 0
     assert peers.stop(1.0) == peers.report() == StopReport(sent=5, left_over=5)
@@ -92,7 +93,7 @@ def test_a_lost_peer_gets_nothing_more_and_what_waits_for_it_is_dropped() -> Non
 
     assert peers.remove(AWAY, 1.0) == 3
 
-    network.send("talker", "key", envelope)
+    network.send("key", envelope(UNNUMBERED))
     assert peers.brokers == (HOME,)
     assert (shop.shelves[HOME].events, shop.shelves[AWAY].events) == (1, 0)
     assert (shop.shelves[AWAY].aborted, shop.shelves[AWAY].stopped_within_s) == (1, [])
@@ -112,7 +113,7 @@ def test_a_lost_peer_that_is_found_again_gets_a_new_publisher() -> None:
     peers.remove(AWAY, 1.0)
 
     assert peers.add(AWAY) is not lost
-    network.send("talker", "key", envelope)
+    network.send("key", envelope(UNNUMBERED))
     assert shop.shelves[AWAY].events == 1
 
 
@@ -134,7 +135,7 @@ def test_nobody_waits_while_the_publisher_of_a_lost_peer_ends() -> None:
     began = time.monotonic()
     peers.add(HOME)
     peers.report()
-    network.send("talker", "key", envelope)
+    network.send("key", envelope(UNNUMBERED))
     assert time.monotonic() - began < 4
     done.set()
     removing.join()

@@ -7,10 +7,10 @@ from itertools import chain, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.networks.streams import Passed, Stream, Streams, Verdict, merged
+from miros_mesh.networks.streams import Admission, Gaps, Passed, Stream, Streams, merged
 
 LARGEST = 2**63 - 1
-NEW, DUPLICATE, STALE = Verdict.NEW, Verdict.DUPLICATE, Verdict.STALE
+NEW, DUPLICATE, STALE = Admission.NEW, Admission.DUPLICATE, Admission.STALE
 ONE, OTHER = ("a", "chart"), ("b", "chart")
 
 sequences = st.lists(st.integers(1, 60) | st.integers(1, LARGEST), min_size=1, max_size=60)
@@ -164,3 +164,42 @@ def test_a_sender_whose_items_are_held_back_is_not_forgotten() -> None:
     streams.admit(OTHER, 1, 1, 0.0)
 
     assert streams.admit(ONE, 2, 2, 0.0) == (NEW, (2, 3))
+
+
+def test_each_number_says_what_the_table_of_the_module_says() -> None:
+    said = {}
+    for number in range(1, 14):
+        stream: Stream[int] = Stream(1, 4)
+        admitted(stream, 1, 2, 3, 4, 5, 7)
+        stream.skip(6)
+        admitted(stream, 10, 11)
+        assert stream.holes() == [(8, 9)]
+
+        said[number] = stream.admit(number, number, 0.0)
+
+    assert {number for number, (word, _) in said.items() if word is STALE} == {1, 2, 3}
+    assert {number for number, (word, _) in said.items() if word is DUPLICATE} == {4, 5, 7, 10, 11}
+    assert {number: list(items) for number, (word, items) in said.items() if word is NEW} == {
+        6: [6],
+        8: [8],
+        9: [],
+        12: [],
+        13: [],
+    }
+
+
+def test_a_gap_is_what_is_missing_right_before_a_number() -> None:
+    gaps = Gaps()
+
+    assert [gaps.before(ONE, number) for number in (5, 6, 9, 9, 7, 10)] == [0, 0, 2, 0, 0, 0]
+    assert gaps.before(OTHER, 3) == 0
+
+
+def test_of_many_senders_the_longest_silent_are_forgotten() -> None:
+    gaps = Gaps(senders=2)
+
+    for chart in ("a", "b", "a", "c"):
+        gaps.before(("1ncarn", chart), 1)
+
+    assert gaps.before(("1ncarn", "a"), 3) == 1
+    assert gaps.before(("1ncarn", "b"), 3) == 0

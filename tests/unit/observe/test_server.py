@@ -16,16 +16,15 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from miros_mesh import Health
-from miros_mesh.errors import ListenError, PortInUseError
+from miros_mesh.observe.http_server import MAX_CONNECTIONS
 from miros_mesh.observe.server import (
-    MAX_CONNECTIONS,
     NO_NODE,
     MetricsServer,
     start_metrics_server,
     wsgi_app,
 )
-from rabbitmq_server import HOST, free_ports
-from waiting import wait_until
+from support.rabbitmq_server import HOST, free_ports
+from support.waiting import wait_until
 
 HOME = "amqp://mesh@192.0.2.7:5672//"
 WELL = Health("one", True, {HOME: "up"}, (), 0, HOME)
@@ -155,36 +154,6 @@ def test_an_error_of_ours_is_logged_and_answered_without_its_words(
         status, _, body = ask(server, "/ready")
     assert (status, "secret" in body) == (500, False)
     assert "/ready could not be answered" in caplog.text
-
-
-def test_a_port_in_use_is_named_with_what_to_do() -> None:
-    with (
-        start_metrics_server(0) as first,
-        pytest.raises(
-            PortInUseError, match=rf"port {first.port} of 127.0.0.1.*another port"
-        ) as told,
-    ):
-        start_metrics_server(first.port)
-    # No second traceback stands above the one that tells what to do.
-    assert told.value.__suppress_context__
-
-
-@pytest.mark.parametrize(
-    ("port", "address", "says"),
-    [
-        (70_000, HOST, "^70000 is no port: take a whole number from 0 to 65535$"),
-        (-1, HOST, "^-1 is no port"),
-        ("9465", HOST, "^'9465' is no port"),
-        (None, HOST, "^None is no port"),
-        (9465.0, HOST, "^9465.0 is no port"),
-        (True, HOST, "^True is no port"),
-        (0, "192.0.2.1", "192.0.2.1 cannot be listened at"),
-        (0, "no such host", "no such host cannot be listened at"),
-    ],
-)
-def test_an_address_that_cannot_be_used_is_named(port: Any, address: str, says: str) -> None:
-    with pytest.raises(ListenError, match=says):
-        start_metrics_server(port, address)
 
 
 def test_a_server_is_shown_by_its_address(server: MetricsServer) -> None:

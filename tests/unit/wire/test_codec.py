@@ -19,19 +19,16 @@ from miros_mesh.errors import (
     UndecryptableFrameError,
     WrongNetworkError,
 )
-from miros_mesh.wire import (
+from miros_mesh.wire.codec import (
+    EXTENDED_FRAME_VERSION,
     FRAME_OVERHEAD_BYTES,
     FRAME_VERSION,
     MAX_FRAME_MESSAGES,
     Codec,
-    Envelope,
-    KeyRing,
-    MsgpackSerializer,
-    SnoopRecord,
-    TracedEnvelope,
-    generate_key,
 )
-from miros_mesh.wire.codec import EXTENDED_FRAME_VERSION
+from miros_mesh.wire.envelope import Envelope, SnoopRecord, TracedEnvelope
+from miros_mesh.wire.keyring import KeyRing, generate_key
+from miros_mesh.wire.serializer import MsgpackSerializer
 
 KEY = generate_key()
 RING = KeyRing([KEY])

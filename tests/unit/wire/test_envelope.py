@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from miros_mesh.wire import Envelope, SnoopRecord
+from miros_mesh.wire.envelope import Envelope, SnoopRecord
 
 ENVELOPE = Envelope("node-1", "chart_a", "6f1c", 7, "to_inner", b"the secret plan", 1.5)
 RECORD = SnoopRecord("node-1", "chart_a", "6f1c", 7, "trace", 1.5, "e->to_inner() outer->inner")

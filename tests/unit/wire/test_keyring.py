@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miros_mesh.errors import EncryptionKeyError, UndecryptableFrameError
-from miros_mesh.wire import KeyRing, fingerprint, generate_key
+from miros_mesh.wire.keyring import KeyRing, fingerprint, generate_key
 
 OLD, NEW, OTHER = generate_key(), generate_key(), generate_key()
 

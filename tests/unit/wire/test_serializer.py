@@ -16,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miros_mesh.errors import PayloadError
-from miros_mesh.wire import MsgpackSerializer
-from miros_mesh.wire.serializer import MAX_DEPTH, MAX_VALUES
+from miros_mesh.wire.serializer import MAX_DEPTH, MAX_VALUES, MsgpackSerializer
 
 serializer = MsgpackSerializer()
 

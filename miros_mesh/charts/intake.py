@@ -1,0 +1,126 @@
+"""From a chart's inbox into its FIFO, or to the callback that takes the FIFO's place."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import cast
+
+from miros import ActiveObject, Event, signals
+
+from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, event_of
+from miros_mesh.charts.notices import Notices
+from miros_mesh.networks.arrival import Arrival
+from miros_mesh.node.session import Session
+from miros_mesh.observer import NO_SPAN, Span
+
+logger = logging.getLogger(__name__)
+
+# miros' table of signal names is slow when it is long, and never forgets one (445 us an event at
+# 10,000 names), so other nodes may fill it only so far.
+MOST_SIGNALS = 4096
+
+MeshCallback = Callable[[Event], None]
+
+
+class Intake:
+    """Posts what arrives to one chart, or refuses it, counts it and says so."""
+
+    def __init__(
+        self, chart: ActiveObject, callback: MeshCallback | None, notices: Notices
+    ) -> None:
+        self._chart = chart
+        self._callback = callback
+        self._notices = notices
+        # Set once, before its inbox is opened; read on every thread that feeds. Kept beyond the
+        # chart's stop, because the chart's thread may still settle the event that it handles.
+        self._session: Session | None = None
+        # The thread that runs the callback at this moment; 0 is none.
+        self._calling_on = 0
+
+    def open(self, session: Session) -> None:
+        """Begin to feed a chart that has started."""
+        self._session = session
+        session.open(self._notices.post)
+
+    @property
+    def calling(self) -> bool:
+        """Whether the caller is the callback, which its own thread cannot wait for."""
+        return self._calling_on == threading.get_ident()
+
+    def finish(self, all_fed: Callable[[], None]) -> None:
+        """Feed the rest of the frames that the chart has begun and nothing more; then call back."""
+        if self._session:
+            self._session.inbox.finish(all_fed)
+        else:
+            all_fed()
+
+    def post(self, arrival: Arrival) -> None:
+        """Hand an event over; called while the FIFO has room."""
+        session = self._session
+        if session is None:
+            # Nothing is posted before `open`.
+            return
+        if reason := _unwelcome(arrival.signal_name):
+            session.observer.dropped(network="mesh", reason=reason, events=1)
+            session.inbox.finished(arrival, refused=True)
+            return
+        # The sender's clock may be ahead of this one.
+        latency_s = max(time.time() - arrival.envelope.sent_at, 0)
+        session.observer.handed_over(chart=self._chart.name, seconds=latency_s)
+        if self._callback is None:
+            # miros only passes it on; `ChartQueue.popleft` makes the event of it.
+            self._chart.post_fifo(cast("Event", arrival))
+            return
+        self._call(self._callback, arrival)
+        session.inbox.finished(arrival)
+
+    def follow(self, arrival: Arrival) -> Span:
+        """Begin the span in which the calling thread handles the event."""
+        return self._session.handling(arrival.envelope) if self._session else NO_SPAN
+
+    def room(self) -> int:
+        """Return how many events may be posted now; a callback takes all that comes."""
+        # A callback runs on the thread that feeds, one event after the other: nothing piles up.
+        return HIGH_WATER if self._callback else int(self._chart.queue.room)
+
+    def finished(self, arrival: Arrival | None) -> None:
+        """Settle a received event that was handled, and fill the place that has become free.
+
+        Called on the chart's thread after each event, received or its own.
+        """
+        self._notices.feed()
+        if session := self._session:
+            if arrival:
+                session.inbox.finished(arrival)
+            session.inbox.feed()
+
+    def crowded_out(self, arrival: Arrival) -> None:
+        """Take back a received event whose place one of the chart's own has taken."""
+        if self._session:
+            self._session.inbox.take_back(arrival)
+
+    def _call(self, callback: MeshCallback, arrival: Arrival) -> None:
+        raised: Exception | None = None
+        span = self.follow(arrival)
+        self._calling_on = threading.get_ident()
+        try:
+            callback(event_of(arrival))
+        except Exception as error:
+            raised = error
+            logger.exception("on_mesh_rx of chart %s raised", self._chart.name)
+        finally:
+            self._calling_on = 0
+            span.end(error=raised)
+
+
+def _unwelcome(signal: str) -> str | None:
+    """Return why an event with this signal may not enter, in one word; None when it may."""
+    if signal in RESERVED_SIGNALS:
+        return "reserved_signal"
+    # Without a lock: charts that are fed at the same moment may exceed it by one name each.
+    if signal not in signals and len(signals) >= MOST_SIGNALS:
+        return "signal_table_full"
+    return None

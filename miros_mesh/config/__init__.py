@@ -1,0 +1,19 @@
+"""The settings of a node: `MeshConfig`."""
+
+from miros_mesh.config.settings import (
+    AlienPolicy,
+    DiscoverySource,
+    EncryptionKeys,
+    MeshConfig,
+    NetworkName,
+)
+from miros_mesh.wire.serializer import PayloadSerializer
+
+__all__ = [
+    "AlienPolicy",
+    "DiscoverySource",
+    "EncryptionKeys",
+    "MeshConfig",
+    "NetworkName",
+    "PayloadSerializer",
+]

@@ -1,0 +1,343 @@
+"""The settings of a node: one frozen value, checked whole when it is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
+
+from miros_mesh.address import BrokerAddress
+from miros_mesh.config import validation
+from miros_mesh.config.environment import default_home, expanded, merge, read_environment
+from miros_mesh.config.validation import bounded
+from miros_mesh.errors import ConfigError
+from miros_mesh.observer import Observer
+from miros_mesh.wire.serializer import PayloadSerializer
+
+Mode: TypeAlias = Literal["embedded", "ancestor", "shared"]
+NetworkName: TypeAlias = Literal["mesh", "snoop_trace", "snoop_spy"]
+DiscoverySource: TypeAlias = Literal["manual", "lan", "dns"]
+AlienPolicy: TypeAlias = Literal["adopt", "probe", "ignore"]
+EncryptionKeys: TypeAlias = bytes | str | tuple[bytes | str, ...] | None
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+DAY_S: Final = 86_400.0
+ANCESTORS_SOURCES: Final[tuple[DiscoverySource, ...]] = ("manual", "lan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    """Every setting of a node, with defaults that work.
+
+    Neither a broker URL nor a RabbitMQ user given: the embedded broker of this machine.
+    """
+
+    # Not compared: `brokers` is, so that two spellings of one URL are equal. Not shown: it may hold
+    # a password, which `BrokerAddress` hides.
+    broker_url: str | tuple[str, ...] | None = field(default=None, repr=False, compare=False)
+    """A shared broker: an AMQP URL, or several for fail-over (a tuple, or split by a comma)."""
+    rabbit_user: str | None = None
+    """A broker per host: the user, with `rabbit_password`; excludes `broker_url`."""
+    rabbit_password: str | None = field(default=None, repr=False)
+    """The password of `rabbit_user`."""
+    rabbit_host: str = "127.0.0.1"
+    """Where the broker of `rabbit_user` is."""
+    rabbit_port: int = bounded(5672, 1, 65_535)
+    """The AMQP port of that broker, without TLS."""
+    rabbit_virtual_host: str = "/"
+    """The virtual host of that broker."""
+
+    mesh_encryption_key: EncryptionKeys = field(default=None, repr=False)
+    """Fernet key or keys: the first encrypts, all decrypt. The embedded broker needs none given."""
+    snoop_trace_encryption_key: EncryptionKeys = field(default=None, repr=False)
+    """As `mesh_encryption_key`, which is the default."""
+    snoop_spy_encryption_key: EncryptionKeys = field(default=None, repr=False)
+    """As `mesh_encryption_key`, which is the default."""
+
+    node_name: str | None = None
+    """A lasting name of this process on the mesh: letters, digits, `.`, `_`, `-`."""
+    home: Path | None = None
+    """The embedded broker's folder; `home_folder` says what the default is."""
+
+    # AMQP carries the heartbeat in whole seconds of 16 bits (connection.tune).
+    heartbeat_interval_s: float = bounded(5.0, 1, 65_535)
+    """A connection to a broker that is silent for about twice as long is given up."""
+    connect_timeout_s: float = bounded(5.0, 0.05, 600)
+    """How long one attempt to connect may take."""
+    connection_attempts: int = bounded(3, 1, 1_000_000)
+    """How often a first connection is tried before `start_at` raises its failure."""
+    confirm_timeout_s: float = bounded(10.0, 0.05, 3600)
+    """An unconfirmed frame is published again after this time."""
+    confirm_window: int = bounded(100, 1, 65_535)
+    """How many frames may be on their way to a broker; with their events, below `dedup_window`."""
+    drain_timeout_s: float = bounded(5.0, 0, 3600)
+    """How long `stop` lets a chart finish what it has begun; then the outbox may take as long."""
+    # At most 40 days: RabbitMQ takes 2**32 ms, which are a little less than 50.
+    queue_expires_s: float = bounded(120.0, 1, 40 * DAY_S)
+    """The broker removes a queue that has had no consumer for this long."""
+
+    # 16 bits in AMQP (basic.qos).
+    prefetch_frames: int = bounded(200, 1, 65_535)
+    """How many frames come ahead of their acknowledgement; 30 at most where `node_name` is set."""
+    outbox_events: int = bounded(100_000, 1, 100_000_000)
+    """How many events wait for one peer at most."""
+    outbox_bytes: int = bounded(64 * MIB, KIB, 64 * 1024 * MIB)
+    """How many bytes of events wait for one peer at most."""
+    frame_events: int = bounded(100, 1, 100_000)
+    """How many events of a backlog are packed into one frame."""
+    frame_bytes: int = bounded(256 * KIB, 1, 64 * MIB)
+    """How many bytes of a backlog are packed into one frame; a larger event travels alone."""
+    # A frame is one message at the broker, and RabbitMQ 4 takes 16 MiB by its default.
+    max_event_bytes: int = bounded(MIB, 1, 64 * MIB)
+    """The largest encoded event that `transmit` takes."""
+    # More than `confirm_window` times `frame_events`, all that one loss makes us send again.
+    dedup_window: int = bounded(16_384, 1, 10_000_000)
+    """How many of a sender's last events are remembered, to drop duplicates."""
+
+    repair_timeout_s: float = bounded(30.0, 0, 3600)
+    """How long events wait for earlier ones of their sender, which are asked for again."""
+    repair_events: int = bounded(20_000, 0, 10_000_000)
+    """How many events that were sent are kept for receivers that ask for them again."""
+    repair_bytes: int = bounded(16 * MIB, 0, 64 * 1024 * MIB)
+    """How many bytes of sent events are kept for receivers that ask for them again."""
+
+    discovery: tuple[DiscoverySource, ...] | None = None
+    """How other hosts' brokers are found: `manual`, `lan`, `dns`; `rabbit_user`: `manual, lan`."""
+    discovery_hosts_file: Path | None = None
+    """The hosts of `manual`; default: the working folder's `.miros_mesh_hosts.json`."""
+    discovery_cache_file: Path | None = None
+    """What `lan` found; default: `.miros_mesh_lan_cache.json` in the folder `home`."""
+    discovery_cache_max_age_s: float = bounded(1800.0, 1, 40 * DAY_S)
+    """After this time `lan` searches again."""
+    discovery_dns_names: tuple[str, ...] = ()
+    """The names that `dns` looks up; `_service._proto.name` asks for SRV records."""
+    discovery_ipv6: bool = False
+    """Whether `lan` looks at IPv6 neighbours (link-local, RFC 4193) too."""
+    discovery_live_trace: bool = False
+    """Whether the charts of discovery print their transitions."""
+    discovery_live_spy: bool = False
+    """Whether the charts of discovery print every step of their event processor."""
+    peer_forget_after_s: float = bounded(3600.0, 1, 40 * DAY_S)
+    """A broker that was found and is dead for this long is given up, with what waits for it."""
+    alien_policy: AlienPolicy = "adopt"
+    """What happens to a broker that an unknown node names: `adopt`, `probe` only, or `ignore`."""
+
+    # These three take part in the comparison of settings, so they have to be hashable.
+    serializer: PayloadSerializer | None = None
+    """How payloads become bytes; the built-in one carries JSON types, bytes and datetimes."""
+    observers: tuple[Observer, ...] = ()
+    """Objects whose hooks are called with what the node does."""
+    link_factory: Callable[[Any], Any] | None = None
+    """Makes the node's `Link` (see `link.ports`) from its `LinkSettings`; None: by `mode`."""
+
+    brokers: tuple[BrokerAddress, ...] = field(default=(), init=False)
+    """The brokers that the settings name; none when embedded."""
+
+    # Checked whole, so that an operator sees all problems at once and not one at each start.
+    def __post_init__(self) -> None:
+        self._normalise()
+        brokers, problems = self._read_brokers()
+        object.__setattr__(self, "brokers", brokers)
+        problems = [*self._value_problems(), *problems, *self._combination_problems()]
+        if problems:
+            raise ConfigError(tuple(problems))
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ, **overrides: Any) -> MeshConfig:
+        """Read `MIROS_MESH_*` and the ancestor's variables; overrides that are not None win."""
+        # The layers: the ancestor's variables, ours over them, what the program gives over both.
+        given = {name: value for name, value in overrides.items() if value is not None}
+        found = read_environment(environ, _scalar_defaults(cls), given)
+        try:
+            config = cls(**merge(found.ancestor, found.mesh, given))
+        except ConfigError as error:
+            found.problems += found.by_variable(error.problems)
+        # Also when the settings were fine without what could not be read.
+        if found.problems:
+            raise ConfigError(tuple(found.problems))
+        return config
+
+    def overridden(self, **overrides: Any) -> MeshConfig:
+        """Return the same settings but for the overrides that are not None."""
+        given = {name: value for name, value in overrides.items() if value is not None}
+        if not given:
+            return self
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        return type(self)(**merge(own, given))
+
+    @property
+    def mode(self) -> Mode:
+        """Which of the three ways to run the settings choose."""
+        if self.broker_url is not None:
+            return "shared"
+        return "embedded" if self.rabbit_user is None else "ancestor"
+
+    @property
+    def discovery_sources(self) -> tuple[DiscoverySource, ...]:
+        """`discovery`, else what its default is with these settings."""
+        if self.discovery is not None:
+            return self.discovery
+        # A link of the program's own need not lead to a RabbitMQ.
+        return ANCESTORS_SOURCES if self.mode == "ancestor" and not self.link_factory else ()
+
+    @property
+    def home_folder(self) -> Path:
+        """`home`, else by `$MIROS_MESH_HOME`, `$XDG_STATE_HOME` or `~/.local/state/miros_mesh`."""
+        # At each use, not in `_normalise`: equal settings are equal in any environment.
+        return expanded(self.home or default_home(os.environ))
+
+    def keys_for(self, network: NetworkName) -> tuple[bytes, ...] | None:
+        """Return the keys of a network, primary first; None when no key was given."""
+        own = getattr(self, f"{network}_encryption_key")
+        return cast("tuple[bytes, ...] | None", own or self.mesh_encryption_key)
+
+    def _normalise(self) -> None:
+        """Give equal settings one form: charts share a node if their settings compare equal."""
+        # The class is frozen, hence `object`. What is of a wrong type is reported later.
+        for setting, normal in _NORMAL_FORMS.items():
+            object.__setattr__(self, setting, normal(getattr(self, setting)))
+
+    def _read_brokers(self) -> tuple[tuple[BrokerAddress, ...], list[str]]:
+        if self.broker_url is not None:
+            return validation.parse_urls("broker_url", self.broker_url)
+        if self.rabbit_user is None:
+            return (), []
+        return validation.ancestor_broker(
+            host=self.rabbit_host,
+            port=self.rabbit_port,
+            virtual_host=self.rabbit_virtual_host,
+            user=self.rabbit_user,
+            # Without one there is no address, and `_combination_problems` says what is missing.
+            password=self.rabbit_password or "",
+        )
+
+    def _value_problems(self) -> Iterator[str]:
+        for known in fields(self):
+            value = getattr(self, known.name)
+            # Made by `bounded`.
+            if "range" in known.metadata:
+                yield from validation.number_problems(known, value)
+            elif known.name in _CHECKS:
+                yield from _CHECKS[known.name](known.name, value)
+
+    def _combination_problems(self) -> Iterator[str]:
+        shared, user = self.broker_url is not None, self.rabbit_user is not None
+        password = self.rabbit_password is not None
+        if shared and (user or password):
+            yield _TWO_BROKERS
+        elif user != password:
+            given, missing = "rabbit_user", "rabbit_password"
+            given, missing = (given, missing) if user else (missing, given)
+            yield f"{given} is given without {missing}; a broker needs both"
+        if (shared or user) and self.mesh_encryption_key is None:
+            yield _KEY_MISSING
+        yield from self._discovery_problems(has_broker=shared or user)
+        if validation.exceeds(self.max_event_bytes, self.outbox_bytes):
+            yield "max_event_bytes is larger than outbox_bytes; the largest event would never fit"
+
+    def _discovery_problems(self, *, has_broker: bool) -> Iterator[str]:
+        if self.discovery and not has_broker:
+            yield (
+                "discovery needs a RabbitMQ: give rabbit_user and rabbit_password, or broker_url; "
+                "the embedded broker is found by its folder"
+            )
+        looks_up = isinstance(self.discovery, tuple) and "dns" in self.discovery
+        if looks_up and not self.discovery_dns_names:
+            yield "discovery has dns, and discovery_dns_names names nothing to look up"
+        elif self.discovery_dns_names and not looks_up:
+            yield "discovery_dns_names is given, and dns is not in discovery"
+
+
+_TWO_BROKERS: Final = (
+    "broker_url excludes rabbit_user and rabbit_password: keep broker_url for a shared broker, "
+    "or rabbit_user and rabbit_password for a broker on each host"
+)
+_KEY_MISSING: Final = (
+    f"mesh_encryption_key is missing: nodes that meet at a broker share a key; {validation.KEYGEN}"
+)
+
+
+def _serializer_problems(setting: str, value: Any) -> Iterator[str]:
+    if value is None:
+        return
+    if not isinstance(value, PayloadSerializer):
+        yield f"{setting} must have a name, dumps(payload) and loads(data)"
+    elif not isinstance(value, Hashable):
+        yield f"{setting} must be hashable: charts share a node if their settings are equal"
+
+
+def _observers_problems(setting: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, tuple) or not all(isinstance(each, Observer) for each in value):
+        yield f"{setting} must be a tuple of Observer instances"
+    elif not all(isinstance(each, Hashable) for each in value):
+        yield f"{setting} must be hashable: charts share a node if their settings are equal"
+
+
+def _link_factory_problems(setting: str, value: Any) -> Iterator[str]:
+    if value is None:
+        return
+    if not callable(value):
+        yield f"{setting} must be callable: it makes the node's Link from its LinkSettings"
+    elif not isinstance(value, Hashable):
+        yield f"{setting} must be hashable: charts share a node if their settings are equal"
+
+
+def _sources_problems(setting: str, value: Any) -> Iterator[str]:
+    if value is None:
+        return
+    words = get_args(DiscoverySource)
+    if not isinstance(value, tuple) or any(each not in words for each in value):
+        yield f"{setting} must be some of {', '.join(words)}, or off"
+    elif len(set(value)) < len(value):
+        yield f"{setting} names a source twice"
+
+
+def _policy_problems(setting: str, value: Any) -> Iterator[str]:
+    if value not in (words := get_args(AlienPolicy)):
+        yield f"{setting} must be one of {', '.join(words)}"
+
+
+_NORMAL_FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "broker_url": validation.as_urls,
+    "mesh_encryption_key": validation.as_keys,
+    "snoop_trace_encryption_key": validation.as_keys,
+    "snoop_spy_encryption_key": validation.as_keys,
+    "home": validation.as_home,
+    "discovery": validation.as_sources,
+    "discovery_hosts_file": validation.as_home,
+    "discovery_cache_file": validation.as_home,
+    "discovery_dns_names": validation.as_words,
+    "observers": validation.as_tuple,
+}
+_CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
+    "rabbit_user": validation.optional_text_problems,
+    "rabbit_password": validation.optional_text_problems,
+    "rabbit_host": validation.text_problems,
+    "rabbit_virtual_host": validation.text_problems,
+    "mesh_encryption_key": validation.key_problems,
+    "snoop_trace_encryption_key": validation.key_problems,
+    "snoop_spy_encryption_key": validation.key_problems,
+    "node_name": validation.node_name_problems,
+    "home": validation.home_problems,
+    "discovery": _sources_problems,
+    "discovery_hosts_file": validation.file_problems,
+    "discovery_cache_file": validation.file_problems,
+    "discovery_dns_names": validation.names_problems,
+    "discovery_ipv6": validation.switch_problems,
+    "discovery_live_trace": validation.switch_problems,
+    "discovery_live_spy": validation.switch_problems,
+    "alien_policy": _policy_problems,
+    "serializer": _serializer_problems,
+    "observers": _observers_problems,
+    "link_factory": _link_factory_problems,
+}
+
+
+def _scalar_defaults(settings: type[MeshConfig]) -> dict[str, Any]:
+    """Return every setting that a variable can hold, with its default."""
+    # No text of a variable can say what these are.
+    objects = {"serializer", "observers", "link_factory"}
+    return {f.name: f.default for f in fields(settings) if f.init and f.name not in objects}

@@ -1,0 +1,150 @@
+"""SQLite with manners: short transactions, patience with other processes, errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from amqp.exceptions import RecoverableConnectionError
+
+from miros_mesh.embedded.forks import disown_in_children, inside_sqlite
+from miros_mesh.errors import EmbeddedStoreError
+
+PATIENCE_S: Final = 10.0
+# SQLite's own waiting begins at a millisecond and grows; a transaction here takes far less.
+_FIRST_PAUSE_S: Final = 0.000_05
+_LAST_PAUSE_S: Final = 0.001
+_PASSING: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM})
+
+Result = TypeVar("Result")
+
+# SQLite forbids a child process to close what its parent opened: such connections stay here.
+_inherited: list[sqlite3.Connection] = []
+
+
+class Database:
+    """One SQLite connection. `lock` lets several threads share it."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        name: str,
+        lock: contextlib.AbstractContextManager[Any],
+        file: Path | None = None,
+    ) -> None:
+        self.name = name
+        self._connection = connection
+        self._lock = lock
+        self._file = file
+        self._place = _place(file)
+        self._pid = os.getpid()
+        disown_in_children(self)
+
+    @property
+    def inherited(self) -> bool:
+        """Whether a parent process opened it, so that this one must not touch it."""
+        return os.getpid() != self._pid
+
+    def read(self, query: str, *parameters: object) -> list[Any]:
+        """Return all rows of one query, from one consistent moment."""
+        return self.ask(lambda run: run.execute(query, parameters).fetchall())
+
+    def ask(self, question: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Return the answer of a function that only reads; it may be called more than once."""
+        with self._translated(), inside_sqlite(), self._lock:
+            return self._patiently(lambda: question(self._connection))
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, alone among all processes; whatever is raised inside undoes it."""
+        with self._translated(), inside_sqlite(), self._lock:
+            self._patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the connection, but in a child leave it to the parent; no call may follow."""
+        if not self.inherited:
+            self._connection.close()
+
+    def disown(self) -> None:
+        """Keep a child process from closing it, even by forgetting it."""
+        _inherited.append(self._connection)
+
+    def require_place(self) -> None:
+        """Raise if the file was moved or removed: the others would not see what is written here."""
+        if self._place != _place(self._file):
+            raise RecoverableConnectionError(f"{self.name} was removed or replaced; connect again")
+
+    def _patiently(self, step: Callable[[], Result]) -> Result:
+        pause, deadline = _FIRST_PAUSE_S, 0.0
+        while True:
+            try:
+                return step()
+            except sqlite3.OperationalError as error:
+                if _primary_code(error) != sqlite3.SQLITE_BUSY:
+                    raise
+                deadline = deadline or time.monotonic() + PATIENCE_S
+                if time.monotonic() > deadline:
+                    raise
+            # No event can be waited for here: the lock is held by another process.
+            time.sleep(pause)  # noqa: TID251
+            pause = min(2 * pause, _LAST_PAUSE_S)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        if self.inherited:
+            raise RecoverableConnectionError(
+                f"{self.name} was opened before this process forked; connect again"
+            )
+        try:
+            yield
+        except sqlite3.ProgrammingError as error:
+            raise RecoverableConnectionError(f"{self.name} is closed ({error})") from error
+        except sqlite3.Error as error:
+            raise translated(error, self.name) from error
+
+
+def _place(file: Path | None) -> tuple[int, int] | None:
+    try:
+        status = file.stat() if file else None
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if status else None
+
+
+def translated(error: sqlite3.Error, name: str) -> Exception:
+    """Passing trouble is worth another connection; the rest needs somebody to look."""
+    code = _primary_code(error)
+    if code == sqlite3.SQLITE_BUSY:
+        return _lost(f"{name} stayed locked for {PATIENCE_S:g} s")
+    if code in _PASSING:
+        return _lost(f"{name} cannot be written now: {error}")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return EmbeddedStoreError(
+            f"{name} cannot be used: {error}; look at the folder's permissions, or name another "
+            "folder with MIROS_MESH_HOME"
+        )
+    return EmbeddedStoreError(
+        f"{name} is damaged or no database of miros_mesh ({error}); stop the programs that use it, "
+        "then remove it together with the files beside it that begin with its name"
+    )
+
+
+def _lost(why: str) -> Exception:
+    error: Exception = RecoverableConnectionError(why)
+    return error
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

@@ -1,0 +1,105 @@
+"""What a parent process opened is not its child's to use, nor to close."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+_PATIENCE_S: Final = 5.0
+
+
+class Disownable(Protocol):
+    """Something that a forked child must let go of."""
+
+    def disown(self) -> None:
+        """Called in the child, right after the fork."""
+
+
+_opened: weakref.WeakSet[Disownable] = weakref.WeakSet()
+
+
+def disown_in_children(opened: Disownable) -> None:
+    """Have `opened.disown()` called in every process that this one forks."""
+    _watch()
+    _opened.add(opened)
+
+
+class _ForkBarrier:
+    """Lets a fork wait until no thread is inside of SQLite.
+
+    A thread that is takes SQLite's own locks with it into the child, where no thread releases them.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._closing = False
+        self._depth = threading.local()
+
+    def enter(self) -> None:
+        depth = getattr(self._depth, "value", 0)
+        self._depth.value = depth + 1
+        if not depth:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._closing, _PATIENCE_S)
+                self._inside += 1
+
+    def leave(self) -> None:
+        self._depth.value -= 1
+        if not self._depth.value:
+            with self._changed:
+                self._inside -= 1
+                if self._closing:
+                    self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.wait_for(lambda: not self._inside, _PATIENCE_S)
+
+    def open(self) -> None:
+        with self._changed:
+            self._closing = False
+            self._changed.notify_all()
+
+
+_barrier = _ForkBarrier()
+
+
+@contextlib.contextmanager
+def inside_sqlite() -> Iterator[None]:
+    """Hold up every fork, for five seconds at most: longer than any transaction takes."""
+    gate = _barrier
+    gate.enter()
+    try:
+        yield
+    finally:
+        gate.leave()
+
+
+@functools.cache
+def _watch() -> None:
+    os.register_at_fork(
+        before=_close_barrier, after_in_parent=_open_barrier, after_in_child=_disown_all
+    )
+
+
+def _close_barrier() -> None:
+    _barrier.close()
+
+
+def _open_barrier() -> None:
+    _barrier.open()
+
+
+def _disown_all() -> None:
+    global _barrier  # noqa: PLW0603 - the threads that are counted here are the parent's
+    _barrier = _ForkBarrier()
+    for opened in list(_opened):
+        opened.disown()
+    _opened.clear()

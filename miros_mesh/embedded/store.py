@@ -1,0 +1,256 @@
+"""Messages of the embedded broker: stored once, listed in every queue that they match."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
+
+from amqp.exceptions import NotFound, ResourceLocked
+
+from miros_mesh.embedded import definitions
+from miros_mesh.embedded.database import Database
+from miros_mesh.embedded.doorbell import Doorbell, Doorbells
+from miros_mesh.embedded.message import Entry, Place, dead_letter
+from miros_mesh.embedded.routes import Route, Routes
+from miros_mesh.embedded.upkeep import Upkeep
+
+_FETCH: Final = """
+    SELECT e.message, e.redelivered, m.exchange, m.routing_key, m.properties, m.body
+    FROM entries e JOIN messages m ON m.id = e.message
+    WHERE e.queue = ? AND e.message > ? ORDER BY e.message LIMIT ?"""
+
+# By the index of messages, not of queues: what is older was seen, and is not read again.
+_NEWS: Final = """
+    SELECT queue, max(message) FROM entries INDEXED BY entries_of_message
+    WHERE message > ? GROUP BY queue"""
+
+_DEAD: Final = """
+    SELECT q.name, q.dead_letters, m.exchange, m.routing_key, m.properties, m.body
+    FROM entries e JOIN queues q ON q.id = e.queue JOIN messages m ON m.id = e.message
+    WHERE e.queue = ? AND e.message = ? AND q.dead_letters IS NOT NULL"""
+_OVERSIZE: Final = """
+    DELETE FROM entries WHERE queue = ?1 AND message IN (
+        SELECT message FROM (
+            SELECT e.message, sum(length(m.body)) OVER (ORDER BY e.message DESC) AS bytes
+            FROM entries e JOIN messages m ON m.id = e.message WHERE e.queue = ?1)
+        WHERE bytes > ?2)"""
+
+_NEWEST: Final = "SELECT coalesce(max(message), 0) FROM entries"
+
+Asked = ParamSpec("Asked")
+Result = TypeVar("Result")
+Step = Callable[Concatenate[sqlite3.Connection, Asked], Result]
+
+
+class News(NamedTuple):
+    """What a consumer has to know of the broker."""
+
+    losses: int
+    """A number that grows when queues are taken from their consumers."""
+    queues: list[int]
+    """The numbers of the queues, of all consumers, that got messages."""
+
+
+class Store:
+    """What one connection can do with a broker; used by one thread at a time."""
+
+    def __init__(self, database: Database, doorbells: Doorbells, leave: Callable[[], None]) -> None:
+        self._database = database
+        self._doorbells = doorbells
+        self._leave = leave
+        self._routes = Routes()
+        self._doorbell: Doorbell | None = None
+        # The newest message that `news` has told of: writers take turns, so any later one has a
+        # higher number, and a message is never listed in a queue after it was stored.
+        self._seen: int | None = None
+        self._upkeep = Upkeep(database, doorbells.answers)
+
+    @property
+    def inherited(self) -> bool:
+        """Whether it was opened by a parent process."""
+        return self._database.inherited
+
+    @property
+    def doorbell(self) -> Doorbell:
+        """Our own, made when it is first needed: a connection that only publishes has none."""
+        if self._doorbell is None:
+            self._doorbell = self._doorbells.open()
+        return self._doorbell
+
+    def keep_up(self, *, at_once: bool = False) -> None:
+        """Remove expired queues and what dead processes left, about once a second."""
+        self._upkeep.run(at_once=at_once)
+
+    def change(
+        self, step: Step[Asked, Result], *arguments: Asked.args, **options: Asked.kwargs
+    ) -> Result:
+        """Run a function of `definitions` in a transaction of its own."""
+        with self._database.write() as run:
+            return step(run, *arguments, **options)
+
+    def ask(
+        self, step: Step[Asked, Result], *arguments: Asked.args, **options: Asked.kwargs
+    ) -> Result:
+        """Run a function of `definitions` that only reads."""
+        return self._database.ask(lambda run: step(run, *arguments, **options))
+
+    def declare_queue(self, name: str, traits: definitions.Traits) -> definitions.QueueState:
+        """Declare; an exclusive queue lives as long as this connection."""
+        owner = self.doorbell.address if traits.exclusive else None
+        return self.change(definitions.declare_queue, name, traits, owner)
+
+    def delete_queue(self, name: str, *, if_unused: bool = False, if_empty: bool = False) -> int:
+        """Delete, and wake its consumer to hear of it; returns the messages lost."""
+        lost, consumer = self.change(
+            definitions.delete_queue, name, if_unused=if_unused, if_empty=if_empty
+        )
+        self._doorbells.ring((consumer,) if consumer else ())
+        return lost
+
+    def publish(self, exchange: str, routing_key: str, properties: bytes, body: bytes) -> int:
+        """Store a message in all matching queues, or in none; returns in how many."""
+        self.keep_up()
+        with self._database.write() as run:
+            route = self._routes.find(run, exchange, routing_key)
+            _file(run, route, (exchange, routing_key, time.time(), properties, body))
+        self._doorbells.ring(route.consumers)
+        return len(route.queues)
+
+    def consume(self, name: str, prefetch: int) -> int:
+        """Become the one consumer of a queue; returns its number.
+
+        Flags as redelivered what a dead predecessor may have been handed out. Raises
+        `ResourceLocked` while another consumer lives, `NotFound` if there is no such queue.
+        """
+        with self._database.write() as run:
+            queue = definitions.queue_id(run, name)
+            query = "SELECT owner, consumer, prefetch FROM queues WHERE id = ?"
+            owner, consumer, its_prefetch = run.execute(query, (queue,)).fetchone()
+            if owner not in (None, self.doorbell.address):
+                raise ResourceLocked(f"RESOURCE_LOCKED - queue {name!r} is exclusive to another")
+            if consumer is not None:
+                if self._doorbells.answers(consumer):
+                    raise ResourceLocked(f"RESOURCE_LOCKED - queue {name!r} has a consumer already")
+                definitions.mark_redelivered(run, queue, its_prefetch)
+                definitions.bump_losses(run)
+            definitions.know_doorbell(run, self.doorbell.address)
+            run.execute(
+                "UPDATE queues SET consumer = ?, prefetch = ?, used_at = ? WHERE id = ?",
+                (self.doorbell.address, prefetch, time.monotonic(), queue),
+            )
+            definitions.bump(run)
+        return queue
+
+    def release(self, queue: int, unsettled: Iterable[int]) -> None:
+        """Consume no more; what was handed out and not settled is there for the next consumer."""
+        self.requeue(queue, unsettled)
+        with self._database.write() as run:
+            mine = (queue, self.doorbell.address)
+            query = "SELECT auto_delete FROM queues WHERE id = ? AND consumer = ?"
+            for (auto_delete,) in run.execute(query, mine).fetchall():
+                run.execute(
+                    "UPDATE queues SET consumer = NULL, used_at = ? WHERE id = ?",
+                    (time.monotonic(), queue),
+                )
+                definitions.bump(run)
+                if auto_delete:
+                    definitions.drop_queue(run, queue)
+
+    def consumed(self) -> set[int]:
+        """Return the numbers of the queues that are ours to consume."""
+        query = "SELECT id FROM queues WHERE consumer = ?"
+        return {queue for (queue,) in self._database.read(query, self.doorbell.address)}
+
+    def news(self) -> News:
+        """Tell what happened since the last call, from one look that costs as much as is new.
+
+        The first call only marks the beginning.
+        """
+        losses, rows = self._database.ask(self._news)
+        self._seen = max([self._seen or 0, *(last for _, last in rows)])
+        return News(losses, [queue for queue, _ in rows])
+
+    def _news(self, run: sqlite3.Connection) -> tuple[int, list[tuple[int, int]]]:
+        ((losses,),) = run.execute("SELECT losses FROM topology")
+        if self._seen is None:
+            return losses, [(0, run.execute(_NEWEST).fetchone()[0])]
+        return losses, run.execute(_NEWS, (self._seen,)).fetchall()
+
+    def fetch(self, queue: int, after: int, limit: int) -> list[Entry]:
+        """Return the next messages of a queue; they stay there until they are settled."""
+        return [Entry(*row) for row in self._database.read(_FETCH, queue, after, limit)]
+
+    def settle(self, handled: Iterable[Place]) -> None:
+        """Remove handled messages from their queues."""
+        with self._database.write() as run:
+            run.executemany("DELETE FROM entries WHERE queue = ? AND message = ?", handled)
+
+    def refuse(self, rejected: Iterable[Place]) -> None:
+        """Remove messages from their queues, and publish them where those send dead letters."""
+        consumers: set[str] = set()
+        with self._database.write() as run:
+            for queue, message in rejected:
+                consumers.update(self._publish_dead_letter(run, queue, message))
+                run.execute("DELETE FROM entries WHERE queue = ? AND message = ?", (queue, message))
+        self._doorbells.ring(consumers)
+
+    def _publish_dead_letter(
+        self, run: sqlite3.Connection, queue: int, message: int
+    ) -> Iterable[str]:
+        """Store it as a new message, since a reader may be past the number of the old one."""
+        row = run.execute(_DEAD, (queue, message)).fetchone()
+        if row is None:
+            return ()
+        name, dead_letters, exchange, key, properties, body = row
+        try:
+            route = self._routes.find(run, dead_letters, key)
+        except NotFound:
+            # As on a RabbitMQ.
+            return ()
+        letter = dead_letter(properties, queue=name, exchange=exchange)
+        _file(run, route, (dead_letters, key, time.time(), letter, body))
+        return route.consumers
+
+    def requeue(self, queue: int, messages: Iterable[int]) -> None:
+        """Flag messages as redelivered; they never left their place."""
+        pairs = [(queue, message) for message in messages]
+        if pairs:
+            with self._database.write() as run:
+                run.executemany(
+                    "UPDATE entries SET redelivered = 1 WHERE queue = ? AND message = ?", pairs
+                )
+
+    def close(self) -> None:
+        """Drop our exclusive queues, free those that we consume, and let go of everything."""
+        try:
+            if self._doorbell is not None and not self.inherited:
+                self._upkeep.bury(self._doorbell.address)
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Let go without writing anything, as a killed process does."""
+        if self._doorbell is not None:
+            self._doorbell.disown() if self.inherited else self._doorbell.close()
+        self._leave()
+
+
+def _file(
+    run: sqlite3.Connection, route: Route, message: tuple[str, str, float, bytes, bytes]
+) -> None:
+    """Store a message once and list it in every queue of its route."""
+    if not route.queues:
+        return
+    number = run.execute(
+        """INSERT INTO messages (exchange, routing_key, stored_at, properties, body)
+            VALUES (?, ?, ?, ?, ?)""",
+        message,
+    ).lastrowid
+    run.executemany(
+        "INSERT INTO entries (queue, message) VALUES (?, ?)",
+        [(queue, number) for queue in route.queues],
+    )
+    for limit in route.sized:
+        run.execute(_OVERSIZE, limit)

@@ -1,0 +1,1 @@
+"""What is particular to RabbitMQ: its transport, its queues, names that one process may hold."""

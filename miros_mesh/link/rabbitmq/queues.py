@@ -1,0 +1,79 @@
+"""What a subscriber declares, in the broker's words."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import kombu
+
+from miros_mesh.link.ports import QueueSpec
+
+DEAD_LETTERS: Final = "miros_mesh.v1.dead_letters"
+"""The exchange and the queue of what was rejected."""
+
+# From 4.0 on, a RabbitMQ takes a message away that came again 20 times: lost connections, to us.
+_DELIVERY_LIMIT: Final = 1_000_000
+# With 32 commands on their way to a quorum queue, RabbitMQ 3.10 keeps further acknowledgements back
+# in the channel (quorum_commands_soft_limit) and forgets them when it closes; each is a command.
+_QUORUM_PREFETCH: Final = 30
+# Enough to find out what is wrong; what rejects everything must not fill the broker's disk.
+_DEAD_LETTERS_KEPT: Final = 1_000
+_DEAD_LETTERS_KEPT_BYTES: Final = 16 * 1024 * 1024
+_DEAD_LETTERS_KEPT_MS: Final = 7 * 24 * 60 * 60 * 1_000
+
+
+def queue_of(spec: QueueSpec) -> kombu.Queue:
+    """A queue with its exchange and its binding."""
+    return kombu.Queue(
+        spec.name,
+        exchange=kombu.Exchange(spec.exchange, type="topic", durable=True),
+        routing_key=spec.routing_pattern,
+        # Durable, so that a restart of the broker loses no frame; `x-expires` removes it in the
+        # end.
+        durable=True,
+        queue_arguments=_arguments(spec),
+    )
+
+
+def prefetch_of(spec: QueueSpec) -> int:
+    """How many messages its consumer takes ahead of their acknowledgement."""
+    return min(spec.prefetch, _QUORUM_PREFETCH) if spec.replicated else spec.prefetch
+
+
+def dead_letters() -> kombu.Queue:
+    """One queue for the rejected frames of all charts, for people to look at; the oldest go."""
+    return kombu.Queue(
+        DEAD_LETTERS,
+        exchange=kombu.Exchange(DEAD_LETTERS, type="fanout", durable=True),
+        durable=True,
+        queue_arguments={
+            "x-queue-type": "classic",
+            "x-max-length": _DEAD_LETTERS_KEPT,
+            "x-max-length-bytes": _DEAD_LETTERS_KEPT_BYTES,
+            "x-message-ttl": _DEAD_LETTERS_KEPT_MS,
+            "x-overflow": "drop-head",
+        },
+    )
+
+
+def _arguments(spec: QueueSpec) -> dict[str, Any]:
+    # RabbitMQ refuses a queue that exists with other arguments (406), so a change here needs
+    # another name, or queues that were deleted before.
+    arguments: dict[str, Any] = {
+        # In milliseconds. Counted while the queue has no consumer: a node that is killed leaves
+        # none for long.
+        "x-expires": int(spec.expires_s * 1000),
+        # Beside a consumer that is dead without the broker's knowledge, ours would get every other
+        # frame now and the rest when the broker finds out.
+        "x-single-active-consumer": True,
+    }
+    if spec.max_length is not None:
+        arguments["x-max-length"] = spec.max_length
+    if spec.max_bytes is not None:
+        arguments["x-max-length-bytes"] = spec.max_bytes
+    if spec.replicated:
+        arguments["x-queue-type"] = "quorum"
+        arguments["x-delivery-limit"] = _DELIVERY_LIMIT
+    if spec.dead_letters:
+        arguments["x-dead-letter-exchange"] = DEAD_LETTERS
+    return arguments

@@ -1,0 +1,159 @@
+"""Kombu's py-amqp transport, made fit for brokers that hang, ports where none is, and strangers.
+
+What py-amqp gets to read of a delivered message is its body, and nothing else that a sender wrote:
+py-amqp raises at a routing key or a property that is no UTF-8, at each redelivery again, and kombu
+decompresses what a header calls compressed. Anyone who may publish could silence us without a key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from amqp.method_framing import frame_handler
+from amqp.spec import Basic
+from kombu.transport import pyamqp
+
+from miros_mesh.link.rabbitmq.deadline import Deadline
+from miros_mesh.lookups import Lookups
+
+AmqpFrame = tuple[int, int, bytes]
+"""Kind, channel and payload."""
+
+# Kinds of AMQP frames.
+_METHOD: Final = 1
+_HEADER: Final = 2
+_HEARTBEAT: Final = 8
+# A server's greeting tells its properties, and has less than a thousand bytes.
+_LARGEST_GREETING_BYTES: Final = 64 * 1024
+# The payload of a method begins with its class and its number, each of two bytes.
+_DELIVER: Final = bytes((0, Basic.Deliver[0], 0, Basic.Deliver[1]))
+# The payload of a header is class, weight and body size; then the properties follow.
+_HEADER_BYTES: Final = 12
+_NO_PROPERTIES: Final = b"\0\0"
+_NO_ROUTING_KEY: Final = b"\0"
+# A long long and a bit, which takes a byte (AMQP 0-9-1, basic.deliver).
+_DELIVERY_TAG_AND_REDELIVERED: Final = 9
+
+
+class CautiousConnection(pyamqp.Connection):
+    """A py-amqp connection that trusts no peer and leaves no socket open.
+
+    With a `deadline` it is cut at that moment, whatever it is doing; with `lookups` it waits no
+    longer for the address of a name than for a connection.
+    """
+
+    def __init__(
+        self, *, deadline: Deadline | None = None, lookups: Lookups | None = None, **options: Any
+    ) -> None:
+        # kombu hands `transport_options` on to here, which is how a look brings its deadline.
+        super().__init__(**options, frame_handler=cautious_frame_handler)
+        self._deadline = deadline
+        self._lookups = lookups
+
+    def connect(self, callback: Any = None) -> Any:
+        """Connect; py-amqp itself closes the socket after some errors only."""
+        # Looked up at each cut, since py-amqp makes the socket during `connect`, one for each
+        # address.
+        if self._deadline:
+            self._deadline.watch(lambda: getattr(self._transport, "sock", None))
+        try:
+            return super().connect(callback)
+        # Of any kind: py-amqp collects after an OSError, and not after a refused login, say.
+        except Exception:
+            self.collect()
+            raise
+
+    def Transport(self, *arguments: Any, **options: Any) -> Any:  # noqa: N802 - py-amqp's name
+        """Make the socket; its first read is checked to be a greeting of AMQP."""
+        transport = super().Transport(*arguments, **options)
+        read = transport._read  # noqa: SLF001 - the one place that both kinds of socket share
+
+        def read_first(size: int, initial: bool = False) -> bytes:
+            data: bytes = read(size, initial)
+            # The header of a frame is read with `initial`, the rest of it without.
+            if not initial:
+                return data
+            transport._read = read  # noqa: SLF001
+            kind, channel, greeting_bytes = struct.unpack(">BHI", data)
+            # py-amqp would wait for as many bytes as the first words of another program say.
+            if (kind, channel) != (_METHOD, 0) or greeting_bytes > _LARGEST_GREETING_BYTES:
+                raise ValueError("the first words are no greeting of AMQP")
+            return data
+
+        transport._read = read_first  # noqa: SLF001
+        if self._lookups:
+            transport._connect = self._dialler(transport, self._lookups)  # noqa: SLF001
+        return transport
+
+    def _dialler(self, transport: Any, lookups: Lookups) -> Any:
+        """Replace py-amqp's own `_connect`, which waits for a resolver without a limit."""
+
+        def connect(host: str, port: int, timeout_s: float) -> None:
+            error: OSError = TimeoutError(f"{host} has no address")
+            for family, kind, protocol, _, address in _addresses(lookups, host, port, timeout_s):
+                if self._deadline and self._deadline.passed:
+                    break
+                # Where the deadline looks for it, before a connect that may hang.
+                transport.sock = socket.socket(family, kind, protocol)
+                try:
+                    transport.sock.settimeout(timeout_s)
+                    transport.sock.connect(address)
+                except OSError as refused:
+                    transport.sock.close()
+                    transport.sock, error = None, refused
+                else:
+                    return
+            raise error
+
+        return connect
+
+
+def cautious_frame_handler(
+    connection: Any, dispatch: Callable[..., None]
+) -> Callable[[AmqpFrame], bool]:
+    """Make the argument `frame_handler` of `amqp.Connection`.
+
+    A heartbeat ends the wait for input, as any other word of the broker does: py-amqp would go on
+    waiting, and an event that is transmitted meanwhile would wait as well.
+    """
+    # It returns whether a whole method has come, which ends `drain_events`. A header or a body of a
+    # message is none yet.
+    handle: Callable[[AmqpFrame], bool] = frame_handler(connection, dispatch)
+
+    def on_frame(frame: AmqpFrame) -> bool:
+        kind, channel, payload = frame
+        if kind == _HEADER:
+            payload = payload[:_HEADER_BYTES] + _NO_PROPERTIES
+        elif kind == _METHOD and payload[:4] == _DELIVER:
+            payload = payload[: _routing_key_at(payload)] + _NO_ROUTING_KEY
+        return handle((kind, channel, payload)) or kind == _HEARTBEAT
+
+    return on_frame
+
+
+def _routing_key_at(deliver: bytes) -> int:
+    # Consumer tag, exchange and routing key are each a byte of length and so many bytes.
+    consumer_tag_at = len(_DELIVER)
+    exchange_at = consumer_tag_at + 1 + deliver[consumer_tag_at] + _DELIVERY_TAG_AND_REDELIVERED
+    return exchange_at + 1 + deliver[exchange_at]
+
+
+def _addresses(lookups: Lookups, host: str, port: int, timeout_s: float) -> Sequence[Any]:
+    # An address needs no resolver and no thread.
+    with contextlib.suppress(socket.gaierror):
+        return _resolved(host, port, socket.AI_NUMERICHOST)
+    return lookups.result(f"{host}:{port}", lambda: _resolved(host, port), timeout_s)
+
+
+def _resolved(host: str, port: int, flags: int = 0) -> Sequence[Any]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+
+
+class RabbitTransport(pyamqp.Transport):
+    """What `kombu.Connection(transport=...)` takes for a RabbitMQ."""
+
+    Connection = CautiousConnection

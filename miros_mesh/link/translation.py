@@ -1,0 +1,165 @@
+"""Every foreign error as one of ours: the only place that knows what amqp, kombu and ssl raise."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import amqp
+import kombu
+
+from miros_mesh.errors import (
+    BrokerConflictError,
+    BrokerUnreachableError,
+    CertificateError,
+    ChannelLimitError,
+    ConnectionLostError,
+    CredentialsRefusedError,
+    LinkError,
+    MeshError,
+    NotAmqpError,
+    PermissionDeniedError,
+    TlsError,
+    VirtualHostError,
+)
+
+# An OSError is the socket's: a time-out, a reset, a TLS handshake, a name that does not resolve.
+_FOREIGN: tuple[type[Exception], ...] = (
+    amqp.AMQPError,
+    kombu.exceptions.KombuError,
+    OSError,
+)
+
+
+@contextmanager
+def translated(where: str, *, connecting: bool = False) -> Iterator[None]:
+    """Raise every error of kombu, amqp and the socket as one of ours, naming the broker.
+
+    An error of ours passes as it is. While `connecting`, every other exception is foreign: py-amqp
+    raises IndexError, struct.error and the like over a first answer that is no AMQP.
+    """
+    foreign = Exception if connecting else _FOREIGN
+    try:
+        yield
+    except MeshError:
+        raise
+    except foreign as error:
+        raise _translate(error, where, connecting) from error
+
+
+def _translate(error: Exception, where: str, connecting: bool) -> LinkError:
+    # Without a row once connected: whatever broke, a new connection is the way out, and is retried.
+    for kinds, make in _CONNECTING if connecting else _CONNECTED:
+        if isinstance(error, kinds):
+            return make(where, error)
+    return _lost(where, error)
+
+
+def _brief(error: Exception) -> str:
+    """What the broker replied, else what the exception says, else its name."""
+    # str() of an error of py-amqp puts the method and the code before the reply.
+    reply: str | None = getattr(error, "reply_text", None)
+    return reply or str(error) or type(error).__name__
+
+
+def _refused_credentials(where: str, _: Exception) -> LinkError:
+    return CredentialsRefusedError(
+        f"{where} refused the user or the password; check them in your settings, and on the broker "
+        "with: rabbitmqctl authenticate_user USER PASSWORD"
+    )
+
+
+def _no_virtual_host(where: str, error: Exception) -> LinkError:
+    return VirtualHostError(
+        f"{where}: the virtual host does not exist or the user may not enter it "
+        f"({_brief(error)}); see: rabbitmqctl list_vhosts, rabbitmqctl set_permissions"
+    )
+
+
+def _certificate(where: str, error: Exception) -> LinkError:
+    return CertificateError(
+        f"{where}: the TLS handshake failed ({_brief(error)}); the certificate has to name this "
+        "host, and its authority has to be known here: SSL_CERT_FILE names a file of authorities"
+    )
+
+
+def _tls(where: str, error: Exception) -> LinkError:
+    return TlsError(f"{where}: the TLS handshake failed ({_brief(error)})")
+
+
+def _unknown_host(where: str, _: Exception) -> LinkError:
+    return BrokerUnreachableError(f"{where}: no such host name; check the address")
+
+
+def _unreachable(where: str, error: Exception) -> LinkError:
+    return BrokerUnreachableError(
+        f"no answer from {where} ({_brief(error)}); does the broker run, and is the port right?"
+    )
+
+
+def _connection_limit(where: str, error: Exception) -> LinkError:
+    # Raised by the pool of this process and not by the broker.
+    # kombu raises it with the limit of the pool as its one argument.
+    return BrokerUnreachableError(
+        f"{where}: this node has {error} connections there already; try again when one is free"
+    )
+
+
+def _no_amqp(where: str, error: Exception) -> LinkError:
+    return NotAmqpError(
+        f"what answers at {where} does not speak AMQP ({type(error).__name__}); is the port right?"
+    )
+
+
+def _denied(where: str, error: Exception) -> LinkError:
+    return PermissionDeniedError(
+        f"{where}: the user lacks a permission ({_brief(error)}); the mesh needs to configure, "
+        "write and read names that begin with miros_mesh."
+    )
+
+
+def _channel_limit(where: str, _: Exception) -> LinkError:
+    return ChannelLimitError(
+        f"{where} allows no more channels on one connection, and each queue of this node has its "
+        "own: run some of the charts in another process, or raise channel_max in rabbitmq.conf"
+    )
+
+
+def _conflict(where: str, error: Exception) -> LinkError:
+    return BrokerConflictError(
+        f"{where} holds something of our name declared in another way ({_brief(error)}); "
+        "delete it, or give this mesh a virtual host of its own"
+    )
+
+
+def _lost(where: str, error: Exception) -> LinkError:
+    return ConnectionLostError(f"the connection to {where} broke: {_brief(error)}")
+
+
+_Make = Callable[[str, Exception], LinkError]
+_Kinds = tuple[tuple[tuple[type[Exception], ...], _Make], ...]
+
+# The first row that fits counts, so a class stands above its bases. The same error of AMQP means
+# one thing while connecting and another one later: ACCESS_REFUSED is first a wrong password, then
+# a permission that is missing.
+_CONNECTING: _Kinds = (
+    ((amqp.AccessRefused,), _refused_credentials),
+    ((amqp.NotAllowed,), _no_virtual_host),
+    # Both are OSErrors, and the first is the second as well.
+    ((ssl.SSLCertVerificationError,), _certificate),
+    ((ssl.SSLError,), _tls),
+    ((socket.gaierror,), _unknown_host),
+    ((kombu.exceptions.ConnectionLimitExceeded,), _connection_limit),
+    ((amqp.FrameSyntaxError, amqp.UnexpectedFrame), _no_amqp),
+    # A refused connection, no route, a time-out: OSErrors all of them.
+    (_FOREIGN, _unreachable),
+    ((Exception,), _no_amqp),
+)
+_CONNECTED: _Kinds = (
+    ((amqp.AccessRefused,), _denied),
+    ((amqp.PreconditionFailed, amqp.ResourceLocked), _conflict),
+    # py-amqp raises it by itself when all numbers up to the broker's channel_max are in use.
+    ((amqp.ResourceError,), _channel_limit),
+)

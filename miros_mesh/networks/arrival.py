@@ -1,0 +1,83 @@
+"""A received event on its way to a chart, and the delivery that is acknowledged after it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from miros_mesh.link.ports import Delivery
+from miros_mesh.wire.envelope import Envelope
+
+
+class Ticket:
+    """Settles a delivery when the last of its events is done.
+
+    A frame with an event that was refused is rejected as a whole, after the others were handled.
+    """
+
+    __slots__ = ("_delivery", "_left", "_lock", "_refused", "begun")
+
+    def __init__(self, delivery: Delivery, events: int) -> None:
+        self._delivery = delivery
+        self._left = events
+        self._refused = False
+        # Guards the two above: events of a frame are done on the chart's thread and on others.
+        self._lock = threading.Lock()
+        self.begun = False
+        """Whether the chart was given one of the events; guarded by the inbox's lock."""
+
+    def done(self, *, refused: bool = False) -> None:
+        """Count an event that was handled or refused; acknowledge or reject after the last one."""
+        with self._lock:
+            self._left -= 1
+            self._refused = self._refused or refused
+            if self._left:
+                return
+        # Needs no lock: only the call that has counted the last event comes here.
+        if self._refused:
+            self._delivery.reject()
+        else:
+            self._delivery.ack()
+
+
+@dataclass(eq=False)
+class Arrival:
+    """A received event, with a ticket for each delivery that has brought it.
+
+    One that came by repair has none: it belongs to no delivery. It stands in the chart's FIFO as it
+    is, and the chart's own thread makes the miros event of it, which costs more than all before.
+    """
+
+    signal: ClassVar[int] = 0
+    """What miros' FIFO may look at before that: the number of no signal."""
+
+    envelope: Envelope
+    payload: Any = None
+    """What the serializer has read, from just before the event enters the FIFO."""
+    # The inbox adds those of copies, under its lock, until the event is finished. After that the
+    # list does not change, and is read without the lock.
+    tickets: list[Ticket] = field(default_factory=list)
+
+    @property
+    def signal_name(self) -> str:
+        """The name of its signal, as a miros event has it."""
+        return self.envelope.signal
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has to be handled now, because no broker would bring it again as a whole.
+
+        So it is once the chart was given an event of its frame, and always after a repair.
+        """
+        return not self.tickets or any(ticket.begun for ticket in self.tickets)
+
+    def begin(self) -> None:
+        """Note that the chart is given the event."""
+        for ticket in self.tickets:
+            ticket.begun = True
+
+    def done(self, *, refused: bool = False) -> None:
+        """Count the event as handled, or refused, for each delivery that has brought it."""
+        for ticket in self.tickets:
+            ticket.done(refused=refused)

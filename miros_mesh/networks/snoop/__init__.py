@@ -1,0 +1,1 @@
+"""The snoop networks: what every chart does, and how every node is."""

@@ -1,0 +1,56 @@
+"""The status of each node: once a second, how it is, for nodes that may see its trace.
+
+On the wire and at the broker the network is called `pulse`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from itertools import islice
+
+from miros_mesh.health import Health
+from miros_mesh.link.ports import Delivery
+from miros_mesh.networks.network import UNNUMBERED, Network
+from miros_mesh.networks.snoop.watchers import Watchers
+from miros_mesh.wire.envelope import MAX_LISTED, ChartStatus, NodeStatus, PeerStatus
+from miros_mesh.wire.identity import Identity
+
+
+class StatusNetwork(Watchers[NodeStatus]):
+    """The network of node status: sends the node's own, shows all nodes' to its watchers."""
+
+    def __init__(self, network: Network[NodeStatus], identity: Identity, routing_key: str) -> None:
+        super().__init__()
+        self.network = network
+        self._identity = identity
+        self._routing_key = routing_key
+
+    def send(self, health: Health, charts: Iterable[ChartStatus], *, leaving: bool = False) -> None:
+        """Send the node's status, with the first `MAX_LISTED` of its charts and of its peers.
+
+        Raises the `MeshError` of a status that cannot travel.
+        """
+        node, incarnation = self._identity.node, self._identity.incarnation
+        peers = tuple(PeerStatus(*peer) for peer in islice(health.peers.items(), MAX_LISTED))
+        listed = tuple(islice(charts, MAX_LISTED))
+        status = NodeStatus(
+            node,
+            node,
+            incarnation,
+            UNNUMBERED,
+            time.time(),
+            health.consuming,
+            health.outbox_events,
+            peers,
+            listed,
+            leaving,
+        )
+        # Not counted as an event, so that an idle node's outbox counts as empty.
+        self.network.send(self._routing_key, status, counted=False)
+
+    def receive(self, delivery: Delivery) -> None:
+        """Show a delivery's statuses, the node's own among them."""
+        if statuses := self.network.open(delivery):
+            self.show(statuses)
+            delivery.ack()

@@ -1,0 +1,86 @@
+"""`LinkProbe`: looks through the link whether a broker of the node's mesh is at an address."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Final
+
+from miros_mesh.address import BrokerAddress, Endpoint
+from miros_mesh.config.settings import MeshConfig
+from miros_mesh.discovery.verdict import Verdict
+from miros_mesh.errors import (
+    BrokerUnreachableError,
+    CertificateError,
+    CredentialsRefusedError,
+    LinkError,
+    NoMeshError,
+    NotAmqpError,
+    OtherKeyError,
+    PermissionDeniedError,
+    TlsError,
+    VirtualHostError,
+)
+from miros_mesh.link.ports import Broker, Link
+from miros_mesh.networks.network import exchange_of
+from miros_mesh.wire.keyring import fingerprint
+
+logger = logging.getLogger(__name__)
+
+# The first that fits; a class stands before those that it is derived from.
+_VERDICTS: Final[tuple[tuple[type[LinkError], Verdict], ...]] = (
+    (NotAmqpError, Verdict.NOT_AMQP),
+    (CertificateError, Verdict.CERTIFICATE),
+    (TlsError, Verdict.NO_TLS),
+    (BrokerUnreachableError, Verdict.NOTHING),
+    (CredentialsRefusedError, Verdict.CREDENTIALS),
+    (VirtualHostError, Verdict.NO_MESH),
+    (PermissionDeniedError, Verdict.NO_MESH),
+    (NoMeshError, Verdict.NO_MESH),
+    (OtherKeyError, Verdict.OTHER_KEY),
+)
+
+
+class LinkProbe:
+    """A `BrokerProbe` with the credentials, the TLS and the keys of a node's settings."""
+
+    def __init__(self, config: MeshConfig, link: Link) -> None:
+        self._link = link
+        # It looks with what the node itself would connect with: a verdict is about these settings.
+        self._like = config.brokers[0]
+        # Of older keys too: the nodes there may not have changed theirs yet.
+        self._marks = marks_of(config)
+
+    def probe(self, endpoint: Endpoint, exchange_name: str, timeout_s: float) -> Verdict:
+        """Look once, within `timeout_s`; on any thread."""
+        broker = broker_at(endpoint, self._like)
+        try:
+            self._link.look(broker, exchange=exchange_name, marks=self._marks, timeout_s=timeout_s)
+        except LinkError as error:
+            # Only for debugging: most addresses of a search are not ours.
+            logger.debug("%s is not ours: %s", endpoint, error)
+            return verdict_of(error)
+        return Verdict.OURS
+
+    def stop(self) -> None:
+        """End every look at once, and begin no other; from any thread."""
+        self._link.stop_looking()
+
+
+def verdict_of(error: LinkError) -> Verdict:
+    """Return what an error of `Link.look` says about an address."""
+    # An error that is none of these says nothing about the broker: the look itself failed.
+    return next((word for kind, word in _VERDICTS if isinstance(error, kind)), Verdict.FAILED)
+
+
+def marks_of(config: MeshConfig) -> tuple[str, ...]:
+    """Return the exchanges that mark a broker's mesh as one of our keys; the primary first."""
+    keys = config.keys_for("mesh") or ()
+    return tuple(exchange_of(f"key.{fingerprint(key)}") for key in keys)
+
+
+def broker_at(endpoint: Endpoint, like: BrokerAddress) -> Broker:
+    """Return a broker at an endpoint, with the credentials, virtual host and TLS of another one."""
+    # The password is in the address and not in the name, which is what logs and metrics show.
+    address = replace(like, host=endpoint.host, port=endpoint.port)
+    return Broker(address.redacted, (address,))

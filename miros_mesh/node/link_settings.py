@@ -1,0 +1,25 @@
+"""What every connection of a node has in common, by the settings."""
+
+from __future__ import annotations
+
+from miros_mesh.config.settings import MeshConfig
+from miros_mesh.link.ports import LinkSettings
+from miros_mesh.observer import Observer
+
+
+def link_settings(
+    config: MeshConfig, *, node: str, exchanges: tuple[str, ...], observer: Observer
+) -> LinkSettings:
+    """Return the settings of a link: `exchanges` are declared before anything is published."""
+    return LinkSettings(
+        node=node,
+        exchanges=exchanges,
+        observer=observer,
+        attempts=config.connection_attempts,
+        connect_timeout_s=config.connect_timeout_s,
+        heartbeat_interval_s=config.heartbeat_interval_s,
+        confirm_timeout_s=config.confirm_timeout_s,
+        confirm_window=config.confirm_window,
+        outbox_events=config.outbox_events,
+        outbox_bytes=config.outbox_bytes,
+    )

@@ -1,0 +1,108 @@
+"""The five networks of a node: what each carries, and under which rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from miros_mesh.config.settings import MeshConfig, NetworkName
+from miros_mesh.networks.history import History
+from miros_mesh.networks.network import Network
+from miros_mesh.observer import Observer
+from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES, Codec
+from miros_mesh.wire.envelope import (
+    ENVELOPE_BYTES,
+    Envelope,
+    NodeStatus,
+    Origin,
+    RepairMessage,
+    SnoopRecord,
+    TracedEnvelope,
+)
+from miros_mesh.wire.keyring import KeyRing
+
+T = TypeVar("T", bound=Origin)
+
+# Records are small, nothing waits for one of them, and each frame costs the chart's process more
+# than what is in it.
+_SNOOP_FRAME_RECORDS: Final = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSpec(Generic[T]):
+    """What tells one network from the others."""
+
+    name: str
+    """Of its exchange and inside its frames."""
+    carries: type[T]
+    """The messages of its frames."""
+    keys: NetworkName
+    """Whose keys seal them."""
+    extended: type[T] | None = None
+    """The messages of frames of the second version."""
+    expendable: bool = False
+    """Whether events go first, and its messages are dropped first."""
+    least_frame_events: int = 0
+    """How many messages fill a frame at least, whatever `frame_events` says."""
+    brings_events: bool = False
+    """Whether a message may hold whole events, and be as large as a frame of them."""
+
+
+MESH: Final = NetworkSpec(name="mesh", carries=Envelope, keys="mesh", extended=TracedEnvelope)
+SNOOP_TRACE: Final = NetworkSpec(
+    name="snoop_trace",
+    carries=SnoopRecord,
+    keys="snoop_trace",
+    expendable=True,
+    least_frame_events=_SNOOP_FRAME_RECORDS,
+)
+SNOOP_SPY: Final = NetworkSpec(
+    name="snoop_spy",
+    carries=SnoopRecord,
+    keys="snoop_spy",
+    expendable=True,
+    least_frame_events=_SNOOP_FRAME_RECORDS,
+)
+# A node that may read the events may have them again.
+REPAIR: Final = NetworkSpec(name="repair", carries=RepairMessage, keys="mesh", brings_events=True)
+# The wire's name for node status. Who may read a node's trace may know how it is.
+STATUS: Final = NetworkSpec(name="pulse", carries=NodeStatus, keys="snoop_trace", expendable=True)
+NAMES: Final = tuple(each.name for each in (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS))
+
+Keys = Callable[[NetworkName], Iterable[bytes]]
+"""The keys of a network, the one that seals first."""
+
+
+def largest_message(config: MeshConfig) -> int:
+    """Return how many bytes of events one message of these settings may hold."""
+    return max(config.frame_bytes, config.max_event_bytes)
+
+
+def network_of(
+    spec: NetworkSpec[T],
+    config: MeshConfig,
+    keys: Keys,
+    observer: Observer,
+    history: History[T] | None = None,
+) -> Network[T]:
+    """Make a network by its specification; `history` keeps what is sent for repairs."""
+    # For all networks, so that none refuses a frame that another node of these settings may seal.
+    largest = largest_message(config) + ENVELOPE_BYTES
+    codec = Codec(
+        spec.name,
+        KeyRing(tuple(keys(spec.keys))),
+        spec.carries,
+        max_frame_bytes=largest + FRAME_OVERHEAD_BYTES,
+        max_event_bytes=largest if spec.brings_events else config.max_event_bytes,
+        extended=spec.extended,
+    )
+    return Network(
+        spec.name,
+        codec,
+        observer,
+        frame_events=max(config.frame_events, spec.least_frame_events),
+        frame_bytes=config.frame_bytes,
+        expendable=spec.expendable,
+        history=history,
+    )

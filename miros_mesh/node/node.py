@@ -1,0 +1,413 @@
+"""The composition root: a node is built of its parts by the settings, started, and stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from miros_mesh.config.settings import MeshConfig, NetworkName
+from miros_mesh.discovery.discovery import Discovery
+from miros_mesh.errors import ChartNameTakenError, MeshError
+from miros_mesh.health import Health, Vitals
+from miros_mesh.link.kombu_link import amqp_link, embedded_link
+from miros_mesh.link.ports import Broker, Link
+from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.history import History
+from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.mesh import Mesh
+from miros_mesh.networks.network import exchange_of
+from miros_mesh.networks.peers import Peers
+from miros_mesh.networks.repair import Repair
+from miros_mesh.networks.snoop.console import Console
+from miros_mesh.networks.snoop.node_status import StatusNetwork
+from miros_mesh.networks.snoop.recorder import Recorder
+from miros_mesh.networks.snoop.records import SnoopNetwork
+from miros_mesh.node import network_specs as specs
+from miros_mesh.node.discovery_bridge import DiscoveryBridge
+from miros_mesh.node.discovery_settings import refusals_of, settings_of
+from miros_mesh.node.link_probe import LinkProbe, marks_of
+from miros_mesh.node.link_settings import link_settings
+from miros_mesh.node.peer_signals import PeerSignals
+from miros_mesh.node.queues import NodeQueues
+from miros_mesh.node.registry import Ending, Registry
+from miros_mesh.node.session import Host, Session
+from miros_mesh.observer import Observers, Tracer
+from miros_mesh.private_files import prepare_home
+from miros_mesh.report import StopReport
+from miros_mesh.wire.envelope import ChartStatus, Envelope
+from miros_mesh.wire.identity import Identity
+from miros_mesh.wire.key_file import load_or_create_key
+from miros_mesh.wire.serializer import MsgpackSerializer
+
+logger = logging.getLogger(__name__)
+
+_TRACE_ROUTING_KEY: Final = "snoop.trace"
+_SPY_ROUTING_KEY: Final = "snoop.spy"
+_STATUS_ROUTING_KEY: Final = "pulse"
+# Threads end at their next turn after the drain, which is never far.
+_JOIN_TIMEOUT_S: Final = 5.0
+
+
+class Node(Host):
+    """One process on the mesh: the parts that all charts of equal settings share.
+
+    The constructor builds every part and connects nothing; `start` does, once.
+    """
+
+    def __init__(self, config: MeshConfig) -> None:
+        """Build the parts. Raises `ConfigError` or `EmbeddedStoreError` for a folder of no use."""
+        self.config = config
+        self.forked = False
+        """Whether this is a child's copy of its parent's node, of which nothing works."""
+        self.identity = identity = Identity(
+            config.node_name or _generated_name(), secrets.token_hex(6)
+        )
+        self.queues = NodeQueues(config, identity)
+        self.home = home_broker(config)
+        self._build_observers()
+        self._build_networks()
+        self._build_snoop()
+        self._link = self._build_link()
+        self.peers = Peers(
+            self._link,
+            [
+                *(self.mesh.network, self.trace.network, self.spy.network),
+                *(self._repairs, self.statuses.network),
+            ],
+        )
+        self.subscriber = self._link.subscriber(self.home, name_lock=self.queues.name_lock)
+        self._discovery = self._build_discovery()
+        # `_sessions`, `_topics` and `_probes` are changed by the threads that use charts, one entry
+        # at a time, and no two live charts have one name: they need no lock. Other threads walk
+        # along copies of the first (repair) and the last (recorder).
+        self._sessions: dict[str, Session] = {}
+        # What each chart has sent under, also of charts that have left.
+        self._topics: dict[str, str] = {}
+        self._watched: set[str] = set()
+        self._probes: dict[str, Callable[[], ChartStatus]] = {}
+        # Guards `_watched`: two charts that watch a network declare its queue once.
+        self._watching = threading.Lock()
+        self._complained = False
+
+    def start(self) -> None:
+        """Connect to the home broker; once.
+
+        Raises the `LinkError` or `ConfigError` that prevents it, and then leaves nothing running.
+        """
+        try:
+            self._connect()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def name(self) -> str:
+        """The node's name on the mesh."""
+        return self.identity.node
+
+    @property
+    def charts(self) -> int:
+        """How many charts it has, dead or alive."""
+        return len(self._sessions)
+
+    def report(self) -> StopReport:
+        """Say what has become until now of the events of its charts."""
+        return self.peers.report()
+
+    def stop(self) -> StopReport:
+        """Drain the outboxes, end every thread, and say what became of the events.
+
+        A call that was interrupted can be made again; another one after the end changes nothing.
+        """
+        if self._discovery:
+            # First, so that no broker is found while the others are given up.
+            self._discovery.stop(_JOIN_TIMEOUT_S)
+        self.repair.stop(_JOIN_TIMEOUT_S)
+        # Before the peers end, which send its last records. The last status comes after them: by
+        # then its thread sends none any more.
+        if self.recorder.runs:
+            self.recorder.stop(_JOIN_TIMEOUT_S)
+            self._send_status(leaving=True)
+        # Waits for confirms. The subscriber ends next, with the last acknowledgements; then nothing
+        # more comes for the console.
+        report = self.peers.stop(self.config.drain_timeout_s)
+        self.subscriber.stop(_JOIN_TIMEOUT_S)
+        self.console.stop(_JOIN_TIMEOUT_S)
+        # After the publishers, whose hooks call it. Last the link, to which the workers have given
+        # their connections back.
+        self.peer_signals.close()
+        self._link.close()
+        self._complain_once(report.left_over)
+        return report
+
+    def abandon(self) -> None:
+        """Let go, in a forked child, of what belongs to the parent."""
+        self.forked = True
+        # Its charts and threads are the parent's: nothing here may wait for them.
+        self._discovery = None
+        self._link.abandon()
+
+    def health(self) -> Health:
+        """Say how it is at this moment."""
+        return Health(
+            node=self.name,
+            consuming=self._vitals.consuming,
+            peers={each.name: self._vitals.state_of(each.name) for each in self.peers.brokers},
+            dead_charts=self._vitals.dead_charts,
+            outbox_events=self.report().left_over,
+            home=self.home.name,
+        )
+
+    def outboxes(self) -> Mapping[str, int]:
+        """Count the events that wait for a confirm of each peer."""
+        return self.peers.outboxes()
+
+    def join(
+        self,
+        chart: str,
+        tx_routing_key: str,
+        rx_routing_key: str,
+        *,
+        room: Callable[[], int],
+        post: Callable[[Arrival], None],
+    ) -> Session:
+        """Give a chart its queue, its inbox and its session; nothing is posted before `open`.
+
+        Raises the `LinkError` that prevents it, or `ChartNameTakenError` for a name that has sent
+        under another topic: receivers that heard only one of them would ask for the events of both.
+        """
+        if self._topics.setdefault(chart, tx_routing_key) != tx_routing_key:
+            raise ChartNameTakenError(
+                f"a chart {chart!r} of this process has sent under {self._topics[chart]!r}; "
+                f"a chart that sends under {tx_routing_key!r} needs another name"
+            )
+        # The session is there before the queue: repair has to find the inbox when the first event
+        # arrives, and `leave` undoes both when the queue is refused.
+        inbox = Inbox(self.mesh, chart, room=room, post=post, missed=self.repair.look)
+        queue = self.queues.of_chart(chart, rx_routing_key)
+        session = self._sessions[chart] = Session(
+            self,
+            chart,
+            tx_routing_key=tx_routing_key,
+            rx_routing_key=rx_routing_key,
+            inbox=inbox,
+            queue=queue.name,
+            lasting=self.queues.lasting,
+            leave=lambda: NODES.leave(self, chart),
+        )
+        self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
+        return session
+
+    def leave(self, chart: str) -> None:
+        """Forget a chart: deliver nothing more to it, and send what it has recorded."""
+        if session := self._sessions.get(chart):
+            session.silence()
+        # While the chart's watchers are there: it sees its own last records.
+        self.recorder.flush(_JOIN_TIMEOUT_S)
+        self._probes.pop(chart, None)
+        for snoop in (self.trace, self.spy):
+            snoop.unwatch(chart)
+        self._sessions.pop(chart, None)
+        self._vitals.left(chart)
+
+    def watch(
+        self,
+        snoop: SnoopNetwork | StatusNetwork,
+        owner: str,
+        watcher: Callable[[Sequence[Any]], object],
+    ) -> None:
+        """Show a snoop network, or node statuses, to a watcher. Raises `LinkError`."""
+        # First, so that it sees what comes as soon as the queue is there.
+        snoop.watch(owner, watcher)
+        name = snoop.network.name
+        with self._watching:
+            if name in self._watched:
+                return
+            self._watched.add(name)
+        try:
+            self.subscriber.add(self.queues.of_watchers(name), snoop.receive, self._add_timeout_s)
+        except BaseException:
+            # The next watcher tries again.
+            self._watched.discard(name)
+            raise
+
+    def take_part(self, chart: str, probe: Callable[[], ChartStatus]) -> None:
+        """Begin to record and to show; the probe says how the chart is, once a second."""
+        self._probes[chart] = probe
+        # A node without a chart in a snoop stream has neither thread.
+        self.recorder.start()
+        self.console.start()
+
+    def _build_observers(self) -> None:
+        config = self.config
+        self.peer_signals = PeerSignals(self.name, specs.MESH.name, self.home.name)
+        self._vitals = Vitals(self.home.name)
+        self._bridge = DiscoveryBridge(config) if config.discovery_sources else None
+        searching = (self._bridge,) if self._bridge else ()
+        # Called in this order: a program's hook that asks for the node's health finds the change.
+        self.observer = Observers(self._vitals, self.peer_signals, *searching, *config.observers)
+        self.tracer = next((each for each in config.observers if isinstance(each, Tracer)), None)
+
+    def _build_networks(self) -> None:
+        config, identity, observer = self.config, self.identity, self.observer
+        keys = _keys(config)
+        history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
+        self.mesh = Mesh(
+            specs.network_of(specs.MESH, config, keys, observer, history),
+            identity,
+            config.serializer or MsgpackSerializer(),
+            observer,
+            dedup_window=config.dedup_window,
+            tracer=self.tracer,
+        )
+        trace = specs.network_of(specs.SNOOP_TRACE, config, keys, observer)
+        self.trace = SnoopNetwork(trace, identity, _TRACE_ROUTING_KEY, observer)
+        spy = specs.network_of(specs.SNOOP_SPY, config, keys, observer)
+        self.spy = SnoopNetwork(spy, identity, _SPY_ROUTING_KEY, observer)
+        status = specs.network_of(specs.STATUS, config, keys, observer)
+        self.statuses = StatusNetwork(status, identity, _STATUS_ROUTING_KEY)
+        self._repairs = specs.network_of(specs.REPAIR, config, keys, observer)
+        self.repair = Repair(
+            self._repairs,
+            self.mesh,
+            history,
+            self._inboxes,
+            interval_s=config.heartbeat_interval_s,
+            timeout_s=config.repair_timeout_s,
+            message_bytes=specs.largest_message(config),
+            whole_since=lambda: self._vitals.whole_since,
+        )
+
+    def _build_snoop(self) -> None:
+        def not_recorded(network: str, events: int) -> None:
+            self.observer.dropped(network=network, reason="recorder_full", events=events)
+
+        def not_shown(events: int) -> None:
+            self.observer.dropped(network="snoop_console", reason="slow_reader", events=events)
+
+        self.recorder = Recorder(self.name, dropped=not_recorded, send_status=self._send_status)
+        self.console = Console(self.name, self.identity.incarnation, dropped=not_shown)
+
+    def _build_link(self) -> Link:
+        config = self.config
+        marks = marks_of(config) if config.brokers else ()
+        settings = link_settings(
+            config,
+            node=self.name,
+            exchanges=(*map(exchange_of, specs.NAMES), *marks),
+            observer=self.observer,
+        )
+        if config.link_factory:
+            link: Link = config.link_factory(settings)
+            return link
+        if config.brokers:
+            return amqp_link(settings)
+        return embedded_link(settings, prepare_home(config.home_folder))
+
+    def _build_discovery(self) -> Discovery | None:
+        if self._bridge is None:
+            return None
+        discovery = Discovery(
+            settings_of(self.config, self.name),
+            probe=LinkProbe(self.config, self._link),
+            sink=self._bridge,
+            observer=self.observer,
+            refusals=refusals_of(self.config),
+        )
+        self._bridge.attach(discovery, self.peers, self.mesh)
+        return discovery
+
+    def _connect(self) -> None:
+        self.subscriber.start()
+        publisher = self.peers.add(self.home)
+        # Both connect at the same time, and either may say why there is no broker.
+        self.subscriber.wait_ready(self._start_timeout_s)
+        publisher.wait_ready(self._start_timeout_s)
+        asked = self.queues.of_repair(specs.REPAIR.name, self.repair.routing_key)
+        self.subscriber.add(asked, self.repair.receive, self._add_timeout_s)
+        self.repair.start()
+        if self._discovery:
+            # Last: a node that cannot reach its home broker looks for no other.
+            self._discovery.start()
+
+    def _inboxes(self) -> list[Inbox]:
+        return [each.inbox for each in list(self._sessions.values()) if not each.silent]
+
+    def _send_status(self, *, leaving: bool = False) -> None:
+        charts = [probe() for probe in list(self._probes.values())]
+        try:
+            self.statuses.send(self.health(), charts, leaving=leaving)
+        except MeshError as error:
+            self.statuses.network.complain("pulse", error)
+
+    def _complain_once(self, left_over: int) -> None:
+        if left_over and not self._complained:
+            self._complained = True
+            logger.error("node %s stopped with %d events undelivered", self.name, left_over)
+            self.observer.dropped(network=specs.MESH.name, reason="stopped", events=left_over)
+
+    @property
+    def _start_timeout_s(self) -> float:
+        config = self.config
+        tries = config.connection_attempts * max(len(config.brokers), 1)
+        # A second is the longest pause between two tries of a first connection (`link.retry`).
+        return tries * (config.connect_timeout_s + 1.0)
+
+    @property
+    def _add_timeout_s(self) -> float:
+        return self.config.connect_timeout_s + self.config.confirm_timeout_s
+
+
+# The one process-wide object: charts of equal settings find each other's node by it.
+NODES: Final = Registry(Node)
+
+
+def join(
+    config: MeshConfig,
+    chart: str,
+    ending: Ending,
+    tx_routing_key: str,
+    rx_routing_key: str,
+    *,
+    room: Callable[[], int],
+    post: Callable[[Arrival], None],
+) -> Session:
+    """Bring a chart onto the node of these settings, which starts with its first chart.
+
+    Raises what `Registry.enter` and `Node.join` raise, and then the chart has not joined.
+    """
+    node = NODES.enter(config, chart, ending)
+    try:
+        return node.join(chart, tx_routing_key, rx_routing_key, room=room, post=post)
+    except BaseException:
+        NODES.leave(node, chart)
+        raise
+
+
+def home_broker(config: MeshConfig) -> Broker:
+    """Return the broker that a node of these settings consumes from."""
+    if config.link_factory:
+        return Broker(type(config.link_factory).__name__, config.brokers)
+    if not config.brokers:
+        return Broker(f"embedded:{config.home_folder}")
+    return Broker(config.brokers[0].redacted, config.brokers)
+
+
+def _keys(config: MeshConfig) -> Callable[[NetworkName], Iterable[bytes]]:
+    def keys(network: NetworkName) -> Iterable[bytes]:
+        given = config.keys_for(network)
+        # With a RabbitMQ the settings insist on a key; the embedded broker's lies in its folder,
+        # which only its user can read.
+        return given or (load_or_create_key(prepare_home(config.home_folder)),)
+
+    return keys
+
+
+def _generated_name() -> str:
+    # A process may have several nodes, and its number may have been another's before.
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"

@@ -1,0 +1,85 @@
+"""What a node declares at its broker: the names of its queues and what each of them is like."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from miros_mesh.config.settings import MeshConfig
+from miros_mesh.link.ports import QueueSpec
+from miros_mesh.networks.network import exchange_of
+from miros_mesh.wire.identity import Identity
+
+# A watcher that stopped reading loses the oldest records; the broker does not lose its memory.
+SNOOP_QUEUE_FRAMES = 10_000
+# With full frames these would be gigabytes, and a broker short of memory takes no events either.
+SNOOP_QUEUE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class NodeQueues:
+    """Names and describes the queues that one node declares."""
+
+    config: MeshConfig
+    identity: Identity
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the queues of its charts outlive the node."""
+        return self.config.node_name is not None
+
+    @property
+    def name_lock(self) -> str | None:
+        """The queue that says that the node's name is taken; None for a generated one."""
+        return exchange_of(f"name.{self.config.node_name}") if self.lasting else None
+
+    def of_chart(self, chart: str, rx_routing_key: str) -> QueueSpec:
+        """Return the queue in which a chart's events wait."""
+        return QueueSpec(
+            # Without the incarnation: the next process of a node name finds what this one has left.
+            name=chart_queue(self.identity.node, chart, rx_routing_key),
+            exchange=exchange_of("mesh"),
+            routing_pattern=rx_routing_key,
+            prefetch=self.config.prefetch_frames,
+            expires_s=self.config.queue_expires_s,
+            replicated=self.lasting,
+            delete_on_stop=not self.lasting,
+            dead_letters=True,
+        )
+
+    def of_repair(self, network: str, routing_key: str) -> QueueSpec:
+        """Return the queue of what other nodes ask for again, and of answers to this one."""
+        return QueueSpec(
+            name=self._private(network),
+            exchange=exchange_of(network),
+            routing_pattern=routing_key,
+            prefetch=self.config.prefetch_frames,
+            expires_s=self.config.queue_expires_s,
+        )
+
+    def of_watchers(self, network: str) -> QueueSpec:
+        """Return the queue in which a snoop network's records wait for the node's watchers."""
+        return QueueSpec(
+            name=self._private(network),
+            exchange=exchange_of(network),
+            routing_pattern="#",
+            prefetch=self.config.prefetch_frames,
+            expires_s=self.config.queue_expires_s,
+            max_length=SNOOP_QUEUE_FRAMES,
+            # The embedded broker would add sizes up at each publication, and keeps its own on disk.
+            max_bytes=SNOOP_QUEUE_BYTES if self.config.brokers else None,
+        )
+
+    def _private(self, network: str) -> str:
+        # Of this start of the node alone: what waits for an earlier one is of no use to it.
+        return f"{exchange_of(network)}.{self.identity.node}.{self.identity.incarnation}"
+
+
+def chart_queue(node: str, chart: str, rx_routing_key: str) -> str:
+    """Return the name of a chart's queue.
+
+    AMQP lists no bindings: a chart that comes back for other topics needs a new queue.
+    """
+    # Short, as a queue's name has 255 bytes: it tells only the topics of one chart apart.
+    digest = hashlib.blake2s(rx_routing_key.encode(), digest_size=4).hexdigest()
+    return f"{exchange_of('mesh')}.{node}.{chart}.{digest}"

@@ -1,0 +1,192 @@
+"""What one chart does on the mesh: everything that charts know of their node."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, Protocol
+
+from miros_mesh.health import Health
+from miros_mesh.link.ports import Subscriber
+from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.mesh import Mesh
+from miros_mesh.networks.snoop.console import Console
+from miros_mesh.networks.snoop.recorder import Recorder
+from miros_mesh.networks.snoop.records import SnoopNetwork, Step
+from miros_mesh.node.peer_signals import PeerSignals, Post
+from miros_mesh.observer import NO_SPAN, Observer, Span, Tracer
+from miros_mesh.report import StopReport
+from miros_mesh.wire.envelope import ChartStatus, Envelope, SnoopRecord, TracedEnvelope
+from miros_mesh.wire.identity import Identity
+
+Stream = Literal["trace", "spy"]
+SnoopCallback = Callable[[SnoopRecord], None]
+
+
+class Host(Protocol):
+    """The parts of a node that sessions use."""
+
+    identity: Identity
+    forked: bool
+    observer: Observer
+    tracer: Tracer | None
+    mesh: Mesh
+    subscriber: Subscriber
+    peer_signals: PeerSignals
+    trace: SnoopNetwork
+    spy: SnoopNetwork
+    recorder: Recorder
+    console: Console
+
+    def watch(
+        self, snoop: SnoopNetwork, owner: str, watcher: Callable[[Sequence[Any]], object]
+    ) -> None:
+        """Show a snoop network to a watcher. Raises the `LinkError` that prevents it."""
+
+    def take_part(self, chart: str, probe: Callable[[], ChartStatus]) -> None:
+        """Begin to record and to show; the probe says how the chart is."""
+
+    def health(self) -> Health:
+        """Say how the node is at this moment."""
+
+    def report(self) -> StopReport:
+        """Say what has become until now of the events of the node's charts."""
+
+
+class Session:
+    """One chart's place on its node, from `join` until it leaves.
+
+    After `leave`, and in a forked child, nothing of it may be used but `forked` and `report`.
+    """
+
+    def __init__(
+        self,
+        node: Host,
+        chart: str,
+        *,
+        tx_routing_key: str,
+        rx_routing_key: str,
+        inbox: Inbox,
+        queue: str,
+        lasting: bool,
+        leave: Callable[[], StopReport],
+    ) -> None:
+        self.node = node
+        self.chart = chart
+        self.inbox = inbox
+        """Where the chart's events come from."""
+        self.leave = leave
+        """Leave the mesh; returns what became of the events of the node."""
+        self._tx_routing_key = tx_routing_key
+        self._rx_routing_key = rx_routing_key
+        self._queue = queue
+        self._lasting = lasting
+        self.silent = False
+        """Whether nothing more is delivered to the chart."""
+        # Guards `silent`: a chart may die while it is stopped, and is silenced once.
+        self._silencing = threading.Lock()
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is a child's copy of what belongs to its parent process."""
+        return self.node.forked
+
+    @property
+    def observer(self) -> Observer:
+        """The hooks of the node's observers."""
+        return self.node.observer
+
+    @property
+    def prefix(self) -> str:
+        """What makes the ids of the chart's events unique on the mesh."""
+        return f"{self.node.identity.incarnation}/{self.chart}"
+
+    def open(self, post: Post) -> None:
+        """Say hello, and feed the chart; `post` takes the public signals of the library."""
+        # In this order a chart hears of the peers before it gets the first event of the network.
+        self.node.mesh.join(self.chart, self._tx_routing_key)
+        self.node.peer_signals.subscribe(self.chart, post)
+        self.inbox.open()
+
+    def transmit(self, signal: str, payload: Any, cause: str | None) -> None:
+        """Send an event; never waits. Raises `PayloadError` or `EventTooLargeError`."""
+        self.node.mesh.transmit(self.chart, self._tx_routing_key, signal, payload, cause)
+
+    def goodbye(self) -> None:
+        """Say to the other charts of the mesh that this one leaves."""
+        self.node.mesh.goodbye(self.chart, self._tx_routing_key)
+
+    def handling(self, envelope: Envelope) -> Span:
+        """Begin the span in which the calling thread handles an event."""
+        tracer = self.node.tracer
+        if tracer is None:
+            return NO_SPAN
+        return tracer.handling(
+            node=self.node.identity.node,
+            chart=self.chart,
+            topic=self._rx_routing_key,
+            signal=envelope.signal,
+            message_id=envelope.id,
+            size_bytes=len(envelope.payload),
+            context=envelope.trace if isinstance(envelope, TracedEnvelope) else None,
+        )
+
+    def died(self, error: BaseException) -> None:
+        """Deliver nothing more to a chart whose handler raised, and tell the observers."""
+        self.silence()
+        self.node.observer.chart_died(chart=self.chart, error=error)
+
+    def silence(self) -> None:
+        """Deliver nothing more to the chart; what it has not handled is counted as dropped.
+
+        The broker keeps the events of a chart whose queue outlives its node.
+        """
+        self.node.peer_signals.unsubscribe(self.chart)
+        with self._silencing:
+            if self.silent:
+                return
+            self.silent = True
+        # Out of the lock, as all that follows: observers are called, and may stop the chart.
+        unhandled = self.inbox.close()
+        if unhandled and not self._lasting:
+            self.node.observer.dropped(network="mesh", reason="stopped", events=unhandled)
+        # After the inbox is closed: the removal comes later, on the subscriber's thread, and what
+        # is handed out until then is not taken.
+        self.node.subscriber.remove(self._queue)
+
+    def health(self) -> Health:
+        """Say how the chart's node is at this moment."""
+        return self.node.health()
+
+    def report(self) -> StopReport:
+        """Say what has become until now of the events of the node's charts."""
+        return self.node.report()
+
+    def watch(
+        self,
+        stream: Stream,
+        probe: Callable[[], ChartStatus],
+        *,
+        color: bool,
+        callback: SnoopCallback | None,
+    ) -> None:
+        """Take part in a stream: print all charts' records, or hand them to the callback.
+
+        `probe` says how this chart is, for the node's status. Raises `LinkError`.
+        """
+        console = self.node.console
+        printing = console.colored if color else console.plain
+        # The console runs before the first record comes.
+        self.node.take_part(self.chart, probe)
+        self.node.watch(
+            self._snoop(stream), self.chart, console.calling(callback) if callback else printing
+        )
+
+    def record(
+        self, stream: Stream, amount: int, steps: Callable[..., Iterable[Step]], *facts: Any
+    ) -> None:
+        """Have `steps(*facts)` sent as that many records; never waits for the network."""
+        self.node.recorder.record(self._snoop(stream), self.chart, amount, steps, *facts)
+
+    def _snoop(self, stream: Stream) -> SnoopNetwork:
+        return self.node.trace if stream == "trace" else self.node.spy

@@ -1,0 +1,44 @@
+"""A node and its charts as an overview shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+# A node sends its status once a second. One that is silent for three of them, and half a second for
+# the way, has died or is cut off.
+SILENT_S = 3.5
+NO_NODES = "No node tells of itself: one does while a chart of it has a snoop stream enabled."
+"""What to say of an overview without a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChartView:
+    """A chart, when its node was heard of last."""
+
+    name: str
+    state: str
+    events_per_s: float | None
+    """None until its node was heard of twice."""
+    last_signal: str
+    handled: int
+    dead: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node that takes part in a snoop network, when it was heard of last."""
+
+    name: str
+    silent_s: float
+    """How many seconds ago that was."""
+    consuming: bool
+    outbox_events: int
+    peers: Mapping[str, str]
+    """`up`, `down` or `blocked`, by the peer's address without credentials."""
+    charts: Sequence[ChartView]
+
+    @property
+    def silent(self) -> bool:
+        """Whether it should have been heard of since."""
+        return self.silent_s > SILENT_S

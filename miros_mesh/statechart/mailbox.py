@@ -1,0 +1,70 @@
+"""The queue of a chart: any thread may post to it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from miros.activeobject import LockingDeque
+
+
+class Mailbox(LockingDeque):
+    """miros' queue with a lock, since miros' own mixes up the order when two threads post at once.
+
+    `locking_queue` holds one token for each event in `deque`; the chart's thread takes the token
+    first, then the event. So it never wakes for nothing, and a token always finds a place.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Guards `deque`, the tokens of `locking_queue`, which must match it, and `_closed`.
+        self._changing = threading.Lock()
+        self._closed = False
+
+    def append(self, item: Any) -> None:
+        """Post an event at the end (miros' `post_fifo`); in a full mailbox it is lost."""
+        self.put(item)
+
+    def put(self, item: Any, *, displace: bool = False) -> Any | None:
+        """Post an event at the end, and return the event that has no place; None when all have.
+
+        In a full mailbox that is `item` itself, or with `displace` the newest event, whose place
+        `item` takes. In a closed one it is `item`.
+        """
+        with self._changing:
+            if self._has_place():
+                # The event first: a thread that has the token looks at `deque` without the lock.
+                self.deque.append(item)
+                self.locking_queue.put_nowait("ready")
+                return None
+            if self._closed or not displace:
+                return item
+            # Without a token: the place has one already.
+            lost, self.deque[-1] = self.deque[-1], item
+            return lost
+
+    def appendleft(self, item: Any) -> None:
+        """Post an event at the front (miros' `post_lifo`); in a full mailbox it is lost."""
+        with self._changing:
+            if self._has_place():
+                self.deque.appendleft(item)
+                self.locking_queue.put_nowait("ready")
+
+    def popleft(self) -> Any:
+        """Take the next event (miros calls it on the chart's thread)."""
+        with self._changing:
+            # Not while `put` looks at the length, and then changes the last place.
+            return self.deque.popleft()
+
+    def close(self) -> list[Any]:
+        """Take no event any more, and return those that were not handled."""
+        with self._changing:
+            self._closed = True
+            # The tokens stay: the chart's thread takes each of them, and finds no event.
+            left = list(self.deque)
+            self.deque.clear()
+            return left
+
+    def _has_place(self) -> bool:
+        # Asked first, because a full deque would drop an event at its other end without a word.
+        return not self._closed and len(self.deque) != self.deque.maxlen

@@ -1,0 +1,88 @@
+"""Networks, envelopes and sealed frames for tests of what is put together from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from miros_mesh.networks.mesh import Mesh
+from miros_mesh.networks.network import Network
+from miros_mesh.observer import Observer
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.envelope import Envelope, SnoopRecord, TracedEnvelope
+from miros_mesh.wire.identity import Identity
+from miros_mesh.wire.keyring import KeyRing, generate_key
+from miros_mesh.wire.serializer import MsgpackSerializer
+
+KEY = generate_key()
+FRAME_LIMIT = 100_000
+OURS = Identity("here", "0urs")
+THEIRS = Identity("there", "the1rs")
+
+mesh_codec = Codec(
+    "mesh", KeyRing([KEY]), Envelope, max_frame_bytes=FRAME_LIMIT, extended=TracedEnvelope
+)
+trace_codec = Codec("snoop_trace", KeyRing([KEY]), SnoopRecord, max_frame_bytes=FRAME_LIMIT)
+serializer = MsgpackSerializer()
+
+
+def mesh_network(observer: Observer | None = None, *, frame_events: int = 3) -> Network[Envelope]:
+    return Network(
+        "mesh",
+        mesh_codec,
+        observer or Observer(),
+        frame_events=frame_events,
+        frame_bytes=FRAME_LIMIT // 2,
+    )
+
+
+def trace_network(
+    observer: Observer | None = None, *, expendable: bool = False
+) -> Network[SnoopRecord]:
+    return Network(
+        "snoop_trace",
+        trace_codec,
+        observer or Observer(),
+        frame_events=3,
+        frame_bytes=1_000,
+        expendable=expendable,
+    )
+
+
+def mesh(observer: Observer | None = None, *, dedup_window: int = 64) -> Mesh:
+    """Our node's mesh."""
+    observer = observer or Observer()
+    network = mesh_network(observer)
+    return Mesh(network, OURS, serializer, observer, dedup_window=dedup_window)
+
+
+def envelope(
+    sequence: int = 1,
+    signal: str = "ping",
+    payload: Any = None,
+    *,
+    chart: str = "talker",
+    sender: Identity = THEIRS,
+) -> Envelope:
+    data = serializer.dumps(payload)
+    return Envelope(sender.node, chart, sender.incarnation, sequence, signal, data, 0.0)
+
+
+def frame_of(*envelopes: Envelope) -> bytes:
+    return mesh_codec.seal([mesh_codec.encode(each) for each in envelopes])
+
+
+def record(text: str = "e->ping() a->b", **changes: Any) -> SnoopRecord:
+    facts: dict[str, Any] = {
+        "node": THEIRS.node,
+        "chart": "talker",
+        "incarnation": THEIRS.incarnation,
+        "sequence": 1,
+        "kind": "trace",
+        "time": 1_525_440_209.177_773,
+        "text": text,
+    }
+    return SnoopRecord(**facts | changes)
+
+
+def snoop_frame_of(*records: SnoopRecord) -> bytes:
+    return trace_codec.seal([trace_codec.encode(each) for each in records])

@@ -1,0 +1,147 @@
+"""A chart's queue: what is handled, what caused it, and what has no place."""
+
+from __future__ import annotations
+
+import threading
+
+from miros import Event, signals
+from miros.hsm import HsmWithQueues
+
+from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, ChartQueue
+from miros_mesh.networks.arrival import Arrival
+from miros_mesh.observer import Span
+from miros_mesh.signals import PUBLIC_SIGNALS
+from miros_mesh.wire.envelope import Envelope
+
+PREFIX = "1ncarn/chart"
+
+
+def arrival(sequence: int = 1, cause: str | None = None) -> Arrival:
+    fields = "afar", "sender", "2ncarn", sequence, "knock", b"", 0.0, cause
+    return Arrival(Envelope(*fields), payload=sequence)
+
+
+class Chart:
+    """The calls that miros makes on a chart's thread, and what the queue says of them."""
+
+    def __init__(self) -> None:
+        self.finished: list[Arrival | None] = []
+        self.crowded_out: list[Arrival] = []
+        self.ended: list[BaseException | None] = []
+        self.queue = ChartQueue(
+            self.finished.append, self.crowded_out.append, lambda _: _EndedSpan(self.ended)
+        )
+        self.queue.begin(PREFIX)
+        self.queue.end_of_start()
+
+    def handle(self) -> Event:
+        self.queue.wait()
+        taken: Event = self.queue.popleft()
+        self.queue.task_done()
+        return taken
+
+
+class _EndedSpan(Span):
+    def __init__(self, ended: list[BaseException | None]) -> None:
+        self._ended = ended
+
+    def end(self, *, error: BaseException | None = None, **_: object) -> None:
+        self._ended.append(error)
+
+
+def test_a_received_event_is_made_of_its_arrival_by_the_chart_and_settled_after_its_run() -> None:
+    chart, received = Chart(), arrival(7)
+    chart.queue.append(received)
+
+    event = chart.handle()
+
+    assert (event.signal_name, event.payload) == ("knock", 7)
+    assert event.signal == signals.knock
+    assert chart.finished == [received]
+    assert chart.ended == [None]
+
+
+def test_a_received_event_is_known_while_it_is_handled_and_on_its_thread_alone() -> None:
+    chart = Chart()
+    chart.queue.append(arrival(7, cause="c/c/1"))
+    chart.queue.popleft()
+
+    current = chart.queue.current
+    assert current
+    assert (current.id, current.cause) == ("2ncarn/sender/7", "c/c/1")
+    elsewhere: list[object] = []
+    other = threading.Thread(target=lambda: elsewhere.append(chart.queue.current))
+    other.start()
+    other.join()
+    assert elsewhere == [None]
+
+    chart.queue.task_done()
+    assert chart.queue.current is None
+
+
+def test_what_a_handler_posts_is_caused_by_the_event_that_it_handles() -> None:
+    chart = Chart()
+    chart.queue.append(arrival(7))
+    chart.queue.popleft()
+    posted = Event(signal="own")
+    chart.queue.append(posted)
+    chart.queue.task_done()
+
+    chart.queue.popleft()
+
+    assert chart.queue.current
+    assert chart.queue.current.cause == "2ncarn/sender/7"
+    # The program's own object is left alone: it may post it again from elsewhere.
+    assert "mesh_cause" not in vars(posted)
+
+
+def test_the_events_of_a_chart_are_told_apart_by_their_ids() -> None:
+    chart = Chart()
+    ids = []
+    for _ in range(3):
+        chart.queue.append(Event(signal="own"))
+        chart.queue.popleft()
+        assert chart.queue.current
+        ids.append(chart.queue.current.id)
+        chart.queue.task_done()
+
+    assert ids == [f"{PREFIX}/local-{n}" for n in (1, 2, 3)]
+    assert chart.queue.handled == 3
+
+
+def test_a_received_event_gives_its_place_in_a_full_queue_to_one_of_the_chart_and_is_told() -> None:
+    chart, last = Chart(), arrival(1)
+    for _ in range(HsmWithQueues.QUEUE_SIZE - 1):
+        chart.queue.append(Event(signal="own"))
+    chart.queue.append(last)
+
+    chart.queue.append(Event(signal="newest"))
+
+    assert chart.crowded_out == [last]
+    assert chart.queue.deque[-1].signal_name == "newest"
+    assert len(chart.queue) == HsmWithQueues.QUEUE_SIZE
+
+
+def test_the_room_for_received_events_ends_far_before_that_for_the_charts_own() -> None:
+    chart = Chart()
+    assert chart.queue.room == HIGH_WATER < HsmWithQueues.QUEUE_SIZE
+    for _ in range(HIGH_WATER + 1):
+        chart.queue.append(Event(signal="own"))
+
+    assert chart.queue.room == -1
+
+
+def test_the_span_of_an_event_whose_handler_raised_ends_with_the_error() -> None:
+    chart, error = Chart(), ValueError("broken")
+    chart.queue.append(arrival())
+    chart.queue.popleft()
+
+    chart.queue.broken_off(error)
+
+    assert chart.ended == [error]
+    assert chart.finished == []
+
+
+def test_no_event_of_the_network_may_carry_a_signal_of_miros_or_of_the_library() -> None:
+    assert RESERVED_SIGNALS > PUBLIC_SIGNALS
+    assert {"ENTRY_SIGNAL", "STOP_ACTIVE_OBJECT_SIGNAL"} < RESERVED_SIGNALS

@@ -1,0 +1,70 @@
+"""What the embedded broker asks of its database does not grow with the queues that have no news."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from miros_mesh.embedded.memory import MemoryStore
+from support.kombu_peer import Peer
+
+FEW, MANY = 2, 60
+# The upkeep of once a second may fall into some of them.
+TIMES = 5
+
+
+@pytest.fixture(params=[FEW, MANY])
+def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
+    """A consumer of a few queues, or of many."""
+    made = Peer(MemoryStore().dial())
+    for number in range(request.param):
+        made.consume(f"queue {number}", f"key.{number}")
+    made.settle_down()
+    yield made
+    made.close()
+
+
+@contextmanager
+def counting(peer: Peer) -> Iterator[list[str]]:
+    """Collect the statements that the database runs meanwhile."""
+    database = peer.connection.connection.store._database._connection
+    statements: list[str] = []
+    database.set_trace_callback(statements.append)
+    yield statements
+    database.set_trace_callback(None)
+
+
+def fewest(peer: Peer, work: Callable[[int], object]) -> int:
+    counts = []
+    for number in range(TIMES):
+        with counting(peer) as statements:
+            work(number)
+        counts.append(len(statements))
+    return min(counts)
+
+
+def test_an_event_costs_the_same_among_many_idle_queues(peer: Peer) -> None:
+    def event(_: int) -> None:
+        peer.publish("heard", "key.1")
+        assert peer.turn(0)
+        peer.ack()
+        assert not peer.turn(0)
+
+    assert fewest(peer, event) <= 20
+
+
+def test_a_declaration_costs_the_same_beside_many_queues(peer: Peer) -> None:
+    def declare(number: int) -> None:
+        peer.consume(f"another {number}", f"another.{number}")
+        assert not peer.turn(0)
+
+    assert fewest(peer, declare) <= 30
+
+
+def test_a_wake_without_news_reads_no_queue(peer: Peer) -> None:
+    def wake(_: int) -> None:
+        assert not peer.turn(0)
+
+    assert fewest(peer, wake) == 2

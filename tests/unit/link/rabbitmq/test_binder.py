@@ -1,0 +1,75 @@
+"""Bindings made again: all of them in turn, some at a time, and without waiting."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import kombu
+
+from miros_mesh.link.rabbitmq.binder import BINDINGS_AT_ONCE, Binder
+from miros_mesh.link.rabbitmq.queues import queue_of
+from support.post_office import EXCHANGE, queue
+
+
+class Channel:
+    """Notes what is asked of it."""
+
+    def __init__(self) -> None:
+        self.declared: list[str] = []
+        self.bound: list[str] = []
+        self.deleted: list[str] = []
+
+    def exchange_declare(self, exchange: str, *, nowait: bool, **_: Any) -> None:
+        assert nowait
+        assert not self.bound, "the exchange comes first"
+        self.declared.append(exchange)
+
+    def queue_bind(self, queue: str, *, nowait: bool, **_: Any) -> None:
+        assert nowait
+        self.bound.append(queue)
+
+    def queue_delete(self, queue: str) -> None:
+        self.deleted.append(queue)
+
+
+def binder() -> tuple[Binder, Channel]:
+    channel = Channel()
+    return Binder(SimpleNamespace(channel=lambda: channel)), channel
+
+
+def queues(count: int) -> list[kombu.Queue]:
+    return [queue_of(queue(str(number))) for number in range(count)]
+
+
+def bound(binder: Binder, channel: Channel, some: list[kombu.Queue]) -> list[str]:
+    """What one more call binds."""
+    channel.bound, channel.declared = [], []
+    binder.bind_some(some)
+    assert channel.declared == ([EXCHANGE] if some else [])
+    return channel.bound
+
+
+def test_few_queues_are_bound_at_every_call() -> None:
+    (one, channel), some = binder(), queues(3)
+
+    for _ in range(2):
+        assert bound(one, channel, some) == [each.name for each in some]
+
+
+def test_many_queues_are_bound_in_turn() -> None:
+    (one, channel), some = binder(), queues(2 * BINDINGS_AT_ONCE + 1)
+
+    rounds = [bound(one, channel, some) for _ in range(4)]
+
+    assert [len(each) for each in rounds[:3]] == [BINDINGS_AT_ONCE, BINDINGS_AT_ONCE, 1]
+    assert [*rounds[0], *rounds[1], *rounds[2]] == [each.name for each in some]
+    assert rounds[3] == rounds[0]
+
+
+def test_queues_may_come_and_go_between_the_calls() -> None:
+    one, channel = binder()
+    assert bound(one, channel, []) == []
+    bound(one, channel, queues(BINDINGS_AT_ONCE + 1))
+
+    assert len(bound(one, channel, queues(2))) == 2

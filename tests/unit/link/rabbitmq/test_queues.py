@@ -1,0 +1,49 @@
+"""What a queue is declared with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from miros_mesh.link.rabbitmq.queues import DEAD_LETTERS, dead_letters, prefetch_of, queue_of
+from support.post_office import EXCHANGE, queue
+
+EVERY = {"x-expires": 60_000, "x-single-active-consumer": True}
+
+
+@pytest.mark.parametrize(
+    ("changes", "more"),
+    [
+        ({}, {}),
+        ({"max_length": 7, "max_bytes": 99}, {"x-max-length": 7, "x-max-length-bytes": 99}),
+        ({"dead_letters": True}, {"x-dead-letter-exchange": DEAD_LETTERS}),
+        ({"replicated": True}, {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}),
+    ],
+)
+def test_its_spec_becomes_its_arguments(changes: dict[str, Any], more: dict[str, Any]) -> None:
+    assert queue_of(queue(**changes)).queue_arguments == EVERY | more
+
+
+def test_it_is_durable_and_bound_to_a_durable_topic_exchange() -> None:
+    made = queue_of(queue("name", "a.#"))
+
+    assert (made.name, made.routing_key, made.durable) == ("miros_mesh.v1.name", "a.#", True)
+    exchange = made.exchange
+    assert (exchange.name, exchange.type, exchange.durable) == (EXCHANGE, "topic", True)
+
+
+@pytest.mark.parametrize(
+    ("prefetch", "replicated", "taken"), [(200, False, 200), (200, True, 30), (5, True, 5)]
+)
+def test_a_quorum_queue_is_asked_for_no_more_acknowledgements_than_it_keeps(
+    prefetch: int, replicated: bool, taken: int
+) -> None:
+    assert prefetch_of(queue(prefetch=prefetch, replicated=replicated)) == taken
+
+
+def test_the_queue_of_dead_letters_has_an_end() -> None:
+    arguments = dead_letters().queue_arguments
+
+    assert arguments["x-overflow"] == "drop-head"
+    assert {"x-max-length", "x-max-length-bytes", "x-message-ttl"} <= arguments.keys()

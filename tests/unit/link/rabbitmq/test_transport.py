@@ -1,0 +1,82 @@
+"""Frames of a delivery: whatever a sender wrote into them, only the body comes through."""
+
+from __future__ import annotations
+
+import struct
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from amqp.serialization import dumps, loads
+from amqp.spec import Basic
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miros_mesh.link.rabbitmq.transport import AmqpFrame, cautious_frame_handler
+
+METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
+CHANNEL = 7
+names = st.text(st.characters(codec="ascii"), max_size=60)
+any_word = st.binary(max_size=255)
+
+
+def received(*frames: AmqpFrame) -> list[tuple[Any, ...]]:
+    """What py-amqp dispatches of these frames: channel, method, arguments, message."""
+    dispatched: list[tuple[Any, ...]] = []
+    handle = cautious_frame_handler(
+        SimpleNamespace(bytes_recv=0), lambda *facts: dispatched.append(facts)
+    )
+    for frame in frames:
+        handle(frame)
+    return dispatched
+
+
+def method(signature: tuple[int, int], arguments: bytes) -> AmqpFrame:
+    return METHOD, CHANNEL, struct.pack(">HH", *signature) + arguments
+
+
+def shortstr(word: bytes) -> bytes:
+    return bytes([len(word)]) + word
+
+
+def header(body: bytes, properties: bytes) -> AmqpFrame:
+    return HEADER, CHANNEL, struct.pack(">HxxQ", Basic.CLASS_ID, len(body)) + properties
+
+
+@given(names, st.integers(0, 2**63), st.booleans(), names, any_word, any_word, st.binary())
+def test_a_delivery_keeps_its_tag_its_exchange_and_its_body_and_nothing_else(
+    consumer: str,
+    tag: int,
+    redelivered: bool,
+    exchange: str,
+    routing_key: bytes,
+    content_type: bytes,
+    body: bytes,
+) -> None:
+    arguments = dumps("sLbs", (consumer, tag, redelivered, exchange)) + shortstr(routing_key)
+    properties = struct.pack(">H", 0x8000) + shortstr(content_type)
+    frames = [method(Basic.Deliver, arguments), header(body, properties)]
+
+    (delivery,) = received(*frames, *([(BODY, CHANNEL, body)] if body else []))
+
+    channel, signature, payload, message = delivery
+    assert (channel, signature) == (CHANNEL, Basic.Deliver)
+    assert loads("sLbss", payload, 4)[0] == [consumer, tag, redelivered, exchange, ""]
+    assert message.properties == {}
+    assert message.body == (body or "")
+
+
+@pytest.mark.parametrize("signature", [Basic.Ack, Basic.Nack, Basic.ConsumeOk, Basic.QosOk])
+def test_every_other_method_comes_through_as_it_is(signature: tuple[int, int]) -> None:
+    arguments = b"\x05hello\x00\x01\x02\x03\x04"
+
+    (answer,) = received(method(signature, arguments))
+
+    assert answer == (CHANNEL, signature, struct.pack(">HH", *signature) + arguments, None)
+
+
+def test_a_heartbeat_ends_the_wait_for_input() -> None:
+    """Else an event transmitted just then would leave half a second later."""
+    handle = cautious_frame_handler(SimpleNamespace(bytes_recv=0), lambda *_: None)
+    assert handle((HEARTBEAT, 0, b""))
+    assert not handle(method(Basic.Deliver, dumps("sLbs", ("c", 1, False, "e")) + shortstr(b"k")))

@@ -1,0 +1,142 @@
+"""A frame while it is filled: its limits, its end, and its one seal."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miros_mesh.networks.frame import Frame
+
+
+class Sealer:
+    """Seals by joining, and remembers how often it was asked."""
+
+    def __init__(self) -> None:
+        self.sealed: list[list[bytes]] = []
+
+    def __call__(self, messages: Sequence[bytes]) -> bytes:
+        self.sealed.append(list(messages))
+        return b"|".join(messages)
+
+
+def frame(sealer: Sealer | None = None, *, max_events: int = 3, max_bytes: int = 10) -> Frame:
+    return Frame(
+        "mesh",
+        "miros_mesh.v1.mesh",
+        "key",
+        sealer or Sealer(),
+        expendable=False,
+        max_events=max_events,
+        max_bytes=max_bytes,
+    )
+
+
+def test_a_frame_knows_what_it_holds() -> None:
+    filled = frame()
+
+    assert filled.add_all([b"abc"])
+    assert filled.add_all([b"de"])
+
+    assert (filled.events, filled.size_bytes) == (2, 5)
+    assert (filled.network, filled.exchange, filled.routing_key) == (
+        "mesh",
+        "miros_mesh.v1.mesh",
+        "key",
+    )
+
+
+def test_an_empty_frame_takes_a_message_of_any_size() -> None:
+    filled = frame()
+
+    assert filled.add_all([b"x" * 1_000])
+
+    assert not filled.add_all([b""])
+
+
+@pytest.mark.parametrize("messages", [[b"", b"", b""], [b"12345", b"67890"]])
+def test_a_full_frame_takes_no_more(messages: list[bytes]) -> None:
+    full = frame()
+    assert all(full.add_all([message]) for message in messages)
+
+    assert not full.add_all([b"y"])
+
+    assert full.events == len(messages)
+
+
+def test_a_closed_frame_takes_no_more() -> None:
+    closed = frame()
+    closed.add_all([b"a"])
+
+    closed.close()
+
+    assert not closed.add_all([b"b"])
+    assert closed.seal() == b"a"
+
+
+def test_a_frame_is_sealed_once_however_many_peers_ask() -> None:
+    sealer = Sealer()
+    shared = frame(sealer)
+    shared.add_all([b"a"])
+    shared.add_all([b"b"])
+
+    first, second = shared.seal(), shared.seal()
+
+    assert first == b"a|b"
+    assert first is second
+    assert sealer.sealed == [[b"a", b"b"]]
+    assert not shared.add_all([b"c"])
+
+
+def test_a_sealed_frame_still_knows_what_it_held() -> None:
+    sealed = frame()
+    sealed.add_all([b"abc"])
+
+    sealed.seal()
+
+    assert (sealed.events, sealed.size_bytes) == (1, 3)
+
+
+@given(st.lists(st.binary(max_size=12), max_size=40), st.integers(1, 5), st.integers(0, 20))
+def test_packing_keeps_every_message_in_order_and_every_frame_within_its_limits(
+    messages: list[bytes], max_events: int, max_bytes: int
+) -> None:
+    sealer = Sealer()
+    frames: list[Frame] = []
+
+    for message in messages:
+        if not (frames and frames[-1].add_all([message])):
+            frames.append(frame(sealer, max_events=max_events, max_bytes=max_bytes))
+            assert frames[-1].add_all([message])
+    for filled in frames:
+        filled.seal()
+
+    assert [message for packed in sealer.sealed for message in packed] == messages
+    for packed in sealer.sealed:
+        size = sum(len(message) for message in packed)
+        assert len(packed) == 1 or (len(packed) <= max_events and size <= max_bytes)
+
+
+def test_what_was_taken_while_another_thread_seals_is_in_the_frame() -> None:
+    for _ in range(50):
+        sealer = Sealer()
+        shared = frame(sealer, max_events=10_000, max_bytes=10_000)
+        shared.add_all([b"first"])
+        begin = threading.Barrier(2)
+
+        def seal(shared: Frame = shared, begin: threading.Barrier = begin) -> None:
+            begin.wait()
+            shared.seal()
+
+        sealing = threading.Thread(target=seal)
+        sealing.start()
+        begin.wait()
+        taken = 1
+        while shared.add_all([b"more"]):
+            taken += 1
+        sealing.join()
+
+        assert len(sealer.sealed[0]) == taken == shared.events

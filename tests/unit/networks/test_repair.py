@@ -1,0 +1,371 @@
+"""Repair between two nodes in hand: what is asked, what is answered, and what is believed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pytest
+
+from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.history import History
+from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.mesh import BEAT, Mesh
+from miros_mesh.networks.network import Network
+from miros_mesh.networks.repair import Repair
+from miros_mesh.networks.streams import Range
+from miros_mesh.observer import Observer
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.envelope import Envelope, RepairMessage, TracedEnvelope
+from miros_mesh.wire.identity import Identity
+from miros_mesh.wire.keyring import KeyRing
+from support.ports_in_hand import Handed, Shelf
+from support.post_office import LIMIT_S
+from support.sealed import (
+    FRAME_LIMIT,
+    KEY,
+    OURS,
+    THEIRS,
+    envelope,
+    frame_of,
+    mesh_codec,
+    serializer,
+)
+from support.waiting import wait_until
+
+LARGE = 10_000
+"""What events and names may take in one message."""
+TALKER = (THEIRS.incarnation, "talker")
+OWN = (OURS.incarnation, "listener")
+codec = Codec("repair", KeyRing([KEY]), RepairMessage, max_frame_bytes=FRAME_LIMIT)
+
+
+class Told(Observer):
+    def __init__(self) -> None:
+        self.repaired_events = 0
+        self.gaps: list[tuple[str, int]] = []
+
+    def repaired(self, *, network: str, events: int) -> None:
+        self.repaired_events += events
+
+    def gap(self, *, network: str, sender: str, missing: int) -> None:
+        self.gaps.append((sender, missing))
+
+
+class Node:
+    """Our node: its repair, one inbox, and what it sends. Connected for as long as told."""
+
+    def __init__(self, *, max_events: int = 1_000, interval_s: float = 60.0) -> None:
+        self.told, self.events, self.repairs = Told(), Shelf(), Shelf()
+        history = History[Envelope](max_events=max_events, max_bytes=10**6)
+        mesh = Network(
+            "mesh", mesh_codec, self.told, frame_events=3, frame_bytes=FRAME_LIMIT, history=history
+        )
+        repairs = Network("repair", codec, self.told, frame_events=3, frame_bytes=FRAME_LIMIT)
+        mesh.attach(self.events)
+        repairs.attach(self.repairs)
+        self.mesh = Mesh(mesh, OURS, serializer, self.told, dedup_window=64)
+        self.fifo: list[Arrival] = []
+        self.whole_since: float | None = 0.0
+        self.failing = False
+        self.repair = Repair(
+            repairs,
+            self.mesh,
+            history,
+            self._inboxes,
+            interval_s=interval_s,
+            timeout_s=30.0,
+            message_bytes=LARGE,
+            whole_since=lambda: self.whole_since,
+        )
+        self.inbox = Inbox(
+            self.mesh,
+            "listener",
+            room=lambda: 100,
+            post=self.fifo.append,
+            missed=self.repair.look,
+        )
+        self.inbox.open()
+
+    def _inboxes(self) -> list[Inbox]:
+        if self.failing:
+            self.failing = False
+            raise ValueError("a mistake of ours")
+        return [self.inbox]
+
+    @property
+    def sent(self) -> list[RepairMessage]:
+        return [each for parcel in self.repairs.parcels for each in codec.open(parcel.seal())]
+
+    @property
+    def handled(self) -> list[int]:
+        return [arrival.envelope.sequence for arrival in self.fifo]
+
+    def get(self, *numbers: int) -> None:
+        """Receive a frame of events."""
+        self.inbox.receive(Handed(frame_of(*map(envelope, numbers))))
+
+    def hear(self, message: RepairMessage) -> Handed:
+        delivery = Handed(codec.seal([codec.encode(message)]))
+        self.repair.receive(delivery)
+        return delivery
+
+    def transmit(self, *payloads: Any) -> None:
+        for payload in payloads:
+            self.mesh.transmit("listener", "key", "ping", payload, None)
+
+
+def message(
+    kind: Literal["ask", "again", "gone"],
+    stream: tuple[str, str],
+    *numbers: Range,
+    events: tuple[Envelope, ...] = (),
+    sequence: int = 1,
+    to: str = OURS.incarnation,
+    sender: Identity = THEIRS,
+) -> RepairMessage:
+    """What another node says to us."""
+    origin = sender.node, sender.node, sender.incarnation, sequence
+    return RepairMessage(*origin, to, kind, stream, numbers, events)
+
+
+@pytest.fixture
+def node() -> Node:
+    """A node whose thread does not run."""
+    return Node()
+
+
+@pytest.fixture
+def running() -> Iterator[Node]:
+    made = Node()
+    made.repair.start()
+    yield made
+    made.repair.stop(LIMIT_S)
+
+
+# Asking
+
+
+def test_what_is_missing_is_asked_for_at_its_sender(running: Node) -> None:
+    running.get(1)
+    running.get(4, 5, 7)
+
+    (asked,) = wait_until(lambda: running.sent)
+
+    assert (asked.to, asked.kind, asked.stream) == (THEIRS.incarnation, "ask", TALKER)
+    assert asked.numbers == ((2, 3), (6, 6))
+    assert running.repairs.parcels[0].routing_key == THEIRS.incarnation
+    assert running.repairs.events == 0
+
+
+def test_it_is_asked_again_after_a_pause_and_no_more_once_it_came(running: Node) -> None:
+    running.get(1)
+    running.get(3)
+    wait_until(lambda: len(running.sent) >= 2)
+
+    running.get(2)
+    wait_until(lambda: not running.repair._asking)
+
+    assert running.handled == [1, 2, 3]
+    assert {asked.numbers for asked in running.sent} == {((2, 2),)}
+
+
+def test_nothing_is_asked_or_given_up_while_the_node_is_not_connected(node: Node) -> None:
+    node.whole_since = None
+    node.get(1)
+    node.get(3)
+
+    assert node.repair._missing(time.monotonic() + 1_000) == {}
+
+    assert node.inbox.holes() == {TALKER: [(2, 2)]}
+
+
+def test_what_is_missing_for_too_long_is_given_up(node: Node) -> None:
+    node.get(1)
+    node.get(3)
+
+    assert node.repair._missing(time.monotonic() + 1_000) == {}
+
+    assert (node.handled, node.told.gaps) == ([1, 3], [("talker", 1)])
+
+
+def test_time_without_a_connection_does_not_count(node: Node) -> None:
+    node.get(1)
+    node.get(3)
+    later = time.monotonic() + 1_000
+    node.whole_since = later - 1
+
+    assert node.repair._missing(later) == {TALKER: {(2, 2)}}
+
+
+def test_a_chart_that_fell_silent_says_its_number() -> None:
+    node = Node(interval_s=0.01)
+    node.mesh.join("listener", "key")
+    node.transmit(1)
+    node.repair.start()
+
+    wait_until(lambda: len(node.events.parcels) >= 3)
+    node.repair.stop(LIMIT_S)
+
+    signals = [e.signal for each in node.events.parcels for e in mesh_codec.open(each.seal())]
+    assert signals == ["ping", BEAT, BEAT]
+
+
+def test_an_error_of_ours_is_logged_and_the_next_look_comes(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    node.failing = True
+    with caplog.at_level(logging.ERROR):
+        node.repair.start()
+        wait_until(lambda: not node.failing)
+        node.get(1)
+        node.get(3)
+        wait_until(lambda: node.sent)
+        node.repair.stop(LIMIT_S)
+
+    assert "mesh-here-repair: an error of the library" in caplog.text
+
+
+def test_a_stop_that_comes_between_two_looks_ends_the_thread_at_once(node: Node) -> None:
+    class StopsNext(threading.Event):
+        """Is set right after the thread has found that it is not."""
+
+        def is_set(self) -> bool:
+            before = super().is_set()
+            if not before:
+                node.repair.stop(0)
+            return before
+
+    thread = node.repair._thread
+    thread.stopping = StopsNext()
+    node.repair.start()
+
+    assert thread.join(LIMIT_S)
+
+
+# Answering
+
+
+def test_what_is_asked_for_is_sent_again_to_the_node_that_asks(node: Node) -> None:
+    node.transmit("a", "b", "c", "d")
+
+    delivery = node.hear(message("ask", OWN, (2, 3)))
+
+    (answer,) = node.sent
+    assert (answer.to, answer.kind, answer.stream) == (THEIRS.incarnation, "again", OWN)
+    assert [serializer.loads(event.payload) for event in answer.events] == ["b", "c"]
+    assert [event.sequence for event in answer.events] == [2, 3]
+    assert delivery.acks == 1
+
+
+def test_what_is_forgotten_is_told_as_gone() -> None:
+    node = Node(max_events=2)
+    node.transmit(1, 2, 3, 4)
+
+    node.hear(message("ask", OWN, (1, 1), (2, 3)))
+
+    again, gone = node.sent
+    assert [event.sequence for event in again.events] == [3]
+    assert (gone.kind, gone.numbers) == ("gone", ((1, 1), (2, 2)))
+
+
+def test_of_a_chart_that_nothing_is_kept_of_all_that_it_sent_is_gone() -> None:
+    node = Node(max_events=0)
+    node.transmit(1, 2)
+
+    node.hear(message("ask", OWN, (1, 9)))
+
+    (gone,) = node.sent
+    assert (gone.kind, gone.numbers) == ("gone", ((1, 2),))
+
+
+def test_an_answer_that_is_too_large_comes_in_portions(node: Node) -> None:
+    node.transmit(*("x" * (LARGE // 3) for _ in range(5)))
+
+    node.hear(message("ask", OWN, (1, 5)))
+
+    assert len(node.sent) > 1
+    assert [event.sequence for answer in node.sent for event in answer.events] == [1, 2, 3, 4, 5]
+
+
+def test_an_event_that_was_traced_comes_again_without_its_trace(node: Node) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    event = TracedEnvelope(
+        "here", "listener", OURS.incarnation, 1, "ping", b"\x01", 0.0, None, trace
+    )
+    node.mesh.network.send("key", event)
+
+    node.hear(message("ask", OWN, (1, 1)))
+
+    (answer,) = node.sent
+    assert [type(each) for each in answer.events] == [Envelope]
+
+
+def test_a_question_that_is_replayed_gets_no_second_answer(node: Node) -> None:
+    node.transmit(1)
+
+    for sequence in (4, 4, 9, 9, 4):
+        delivery = node.hear(message("ask", OWN, (1, 1), sequence=sequence))
+        assert delivery.acks == 1
+
+    assert len(node.sent) == 2
+
+
+@pytest.mark.parametrize(
+    ("stream", "to"),
+    [(OWN, THEIRS.incarnation), (TALKER, OURS.incarnation), (("e1se", "listener"), "0urs")],
+)
+def test_a_question_to_another_node_or_for_its_events_gets_no_answer(
+    node: Node, stream: tuple[str, str], to: str
+) -> None:
+    node.transmit(1)
+
+    delivery = node.hear(message("ask", stream, (1, 1), to=to))
+
+    assert (node.sent, delivery.acks) == ([], 1)
+
+
+# Believing
+
+
+def test_what_was_sent_again_fills_the_hole_and_is_counted(node: Node) -> None:
+    node.get(1)
+    node.get(4)
+
+    node.hear(message("again", TALKER, events=(envelope(2), envelope(3), envelope(4))))
+
+    assert node.handled == [1, 2, 3, 4]
+    assert (node.told.repaired_events, node.told.gaps) == (2, [])
+
+
+def test_what_its_sender_has_no_more_is_not_waited_for(node: Node) -> None:
+    node.get(1)
+    node.get(4)
+
+    node.hear(message("gone", TALKER, (2, 3)))
+
+    assert (node.handled, node.told.gaps) == ([1, 4], [("talker", 2)])
+
+
+@pytest.mark.parametrize("kind", ["again", "gone"])
+def test_only_the_sender_of_a_stream_can_say_what_is_in_it(
+    node: Node, kind: Literal["again", "gone"]
+) -> None:
+    node.get(1)
+    node.get(3)
+    other = Identity("elsewhere", "e1se")
+
+    node.hear(message(kind, TALKER, (2, 2), events=(envelope(2),), sender=other))
+
+    assert (node.handled, node.told.gaps) == ([1], [])
+
+
+def test_a_refused_frame_is_rejected(node: Node) -> None:
+    delivery = Handed(b"\x01 rubbish")
+
+    node.repair.receive(delivery)
+
+    assert (delivery.acks, delivery.rejects) == (0, 1)
