@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +31,10 @@ class Mark:
 
 def event_of(arrival: Arrival) -> Any:
     """Make the miros event of a received one."""
-    return Event(signal=arrival.signal_name, payload=arrival.payload)
+    # miros' `cancel_events` compares names with `is` (4.2.1), and one off the wire is a string of
+    # its own. It may even become the name in the signal table, against which the literals of the
+    # program's source are compared from then on.
+    return Event(signal=sys.intern(arrival.signal_name), payload=arrival.payload)
 
 
 class ChartQueue(Mailbox):

@@ -32,6 +32,37 @@ HANDLER_S = 0.0005
 FIFO_PLACES = 500
 
 
+# Timers and names off the wire
+
+
+@pytest.mark.parametrize("made_of", ["the received event", "an event of the chart's own"])
+def test_a_timer_is_cancelled_though_the_network_brought_its_signals_name_first(
+    ground: Ground, launch: Launch, made_of: str
+) -> None:
+    ticks: list[Event] = []
+    after_cancelling: list[int] = []
+
+    def handle(chart: NetworkedActiveObject, e: Event) -> None:
+        if e.signal_name == "three_blows_later":
+            after_cancelling.append(len(ticks))
+        elif e.signal_name == "clock_struck":
+            ticks.append(e)
+            if len(ticks) == 1:
+                struck = e if made_of == "the received event" else Event(signal="clock_struck")
+                chart.post_fifo(struck, period=0.05, times=0, deferred=True)
+            if len(ticks) == 3:
+                chart.cancel_events(Event(signal="clock_struck"))
+                chart.post_fifo(
+                    Event(signal="three_blows_later"), period=0.5, times=1, deferred=True
+                )
+
+    launch("tower", ground.node("two"), handle)
+    launch("bell ringer", ground.node("one")).transmit(event("clock_struck"))
+
+    wait_until(lambda: after_cancelling)
+    assert after_cancelling == [3]
+
+
 # Who hears what
 
 

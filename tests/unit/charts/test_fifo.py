@@ -61,6 +61,18 @@ def test_a_received_event_is_made_of_its_arrival_by_the_chart_and_settled_after_
     assert chart.ended == [None]
 
 
+def test_the_name_of_a_received_event_is_the_object_that_the_programs_literals_are() -> None:
+    chart, name = Chart(), "".join(["spelt", "_by_", "the_network"])
+    fields = "afar", "sender", "2ncarn", 1, name, b"", 0.0
+    chart.queue.append(Arrival(Envelope(*fields)))
+
+    event = chart.handle()
+
+    # By `is`, as miros' cancel_events compares them.
+    assert event.signal_name is "spelt_by_the_network"  # noqa: F632
+    assert Event(signal=event.signal).signal_name is "spelt_by_the_network"  # noqa: F632
+
+
 def test_a_received_event_is_known_while_it_is_handled_and_on_its_thread_alone() -> None:
     chart = Chart()
     chart.queue.append(arrival(7, cause="c/c/1"))
