@@ -147,7 +147,7 @@ def test_a_serializer_of_the_application_that_raises_is_told_as_a_payload_error(
 
 @pytest.mark.parametrize("name", ["x" * 151, "ö" * 76, "two\nlines", "\ud800"])
 def test_a_chart_is_refused_a_name_that_cannot_end_a_queues_name(memory: Ground, name: str) -> None:
-    with pytest.raises(ConfigError, match="a chart's name"):
+    with pytest.raises(ConfigError, match="the chart's name"):
         NetworkedActiveObject(name, config=memory.node("one"))
 
 
