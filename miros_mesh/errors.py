@@ -197,6 +197,38 @@ class ChannelLimitError(LinkError):
     reason = "channel_limit"
 
 
+class ConnectionLimitError(LinkError):
+    """The broker allows this user or virtual host no further connection (`max-connections`)."""
+
+    reason = "connection_limit"
+
+
+class QueueLimitError(LinkError):
+    """The broker allows this virtual host no further queue (`max-queues`)."""
+
+    reason = "queue_limit"
+
+
+class MessageTooLargeError(LinkError):
+    """A frame is larger than what the broker takes (`max_message_size`)."""
+
+    reason = "message_size"
+
+
+class ConsumerTimeoutError(LinkError):
+    """The broker waited longer than its `consumer_timeout` for an acknowledgement."""
+
+    reason = "consumer_timeout"
+    # The events come again on the next channel.
+    retryable = True
+
+
+class BrokerRefusedError(LinkError):
+    """The broker refused something for a reason of its own, which the message quotes."""
+
+    reason = "refused"
+
+
 class PermissionDeniedError(LinkError):
     """The user may not configure, write or read what the mesh needs."""
 

@@ -41,6 +41,18 @@ class Observer:
     def overflowed(self, *, peer: str, network: str, events: int) -> None:
         """The outbox for a peer was full, and its oldest events went; `dropped` counts them too."""
 
+    def publication_refused(self, *, peer: str, network: str, reason: str, events: int) -> None:
+        """A broker refused events, which are set aside there and sent nowhere else.
+
+        `reason` is that of a `LinkError`. Other events for the peer go on.
+        """
+
+    def unroutable(self, *, peer: str, topic: str, events: int) -> None:
+        """A broker confirmed events for which it has no queue: no chart listens to their topic."""
+
+    def set_aside(self, *, chart: str, reason: str) -> None:
+        """Something that a chart received became a dead letter; `reason` is one of few words."""
+
     def gap(self, *, network: str, sender: str, missing: int) -> None:
         """Sequence numbers are missing from one sender's stream, for good.
 
@@ -68,6 +80,21 @@ class Observer:
 
     def unsubscribed(self, *, broker: str, reason: str) -> None:
         """The node lost its home broker; `reason` is `STOPPED` or that of a `LinkError`."""
+
+    def unreached(self, *, peer: str, reason: str) -> None:
+        """An attempt to connect to a broker failed; it is made again.
+
+        `reason` is that of a `LinkError`.
+        """
+
+    def hearing(self, *, chart: str) -> None:
+        """A chart's queue is consumed: it hears what is sent from now on."""
+
+    def deaf(self, *, chart: str, reason: str) -> None:
+        """A chart's queue cannot be consumed, now or any more, and is tried again.
+
+        `reason` is that of a `LinkError`.
+        """
 
     def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
         """Discovery has looked at an address; `verdict` is one of few words."""

@@ -76,6 +76,8 @@ class QueueSpec:
     max_bytes: int | None = None
     """How many bytes those that wait may have in all; likewise."""
     delete_on_stop: bool = True
+    chart: str = ""
+    """The chart that hears by it; empty for a queue of the node itself."""
     dead_letters: bool = False
     """Whether rejected messages are kept for people to look at; not for a queue with a limit."""
 

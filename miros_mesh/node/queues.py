@@ -44,6 +44,7 @@ class NodeQueues:
             expires_s=self.config.queue_expires_s,
             replicated=self.lasting,
             delete_on_stop=not self.lasting,
+            chart=chart,
             dead_letters=True,
         )
 

@@ -19,6 +19,7 @@ MAX_INCARNATION = 64
 MAX_SEQUENCE = 2**63 - 1
 MAX_RANGES = 1000
 MAX_LISTED = 1000
+MAX_DETAIL = 1000
 # What an event's envelope adds to its payload at most: names, numbers, ids. Repair fills messages
 # by it, and each network takes frames that are larger by so much.
 ENVELOPE_BYTES = 2048
@@ -145,3 +146,32 @@ class SnoopRecord(Origin, frozen=True):
     to_state: StateName | None = None
     event_id: EventId | None = None
     cause: EventId | None = None
+
+
+class DeadLetter(Origin, frozen=True):
+    """What a chart or a broker refused, with its reason; `node` and `chart` are who set it aside.
+
+    It is kept sealed, so that only who has the key of the mesh can read any of it.
+    """
+
+    time: EpochSeconds
+    """When it was set aside, by the clock of who did it."""
+    reason: StateName
+    """One of few words, as in the hook `dropped` or of a `LinkError`."""
+    detail: Annotated[str, Meta(max_length=MAX_DETAIL)]
+    """What the broker said, or the type of a handler's exception; never a payload."""
+    exchange: StateName
+    routing_key: StateName
+    """The topic that it was sent under; empty where that is not known."""
+    queue: StateName
+    """Of the chart that refused it; empty when a broker refused what a chart sent."""
+    deliveries: Amount
+    """How often it was handled in vain; 0 when it never was."""
+    size_bytes: Amount
+    """Of the event, or of the frame when that could not be opened."""
+    digest: Annotated[str, Meta(max_length=64)]
+    """SHA-256 of those bytes, in hexadecimal digits."""
+    event: Envelope | None = None
+    """The event, as it was first sent; None when the frame could not be opened."""
+    frame: bytes = b""
+    """The frame as it came, when it could not be opened; empty when it was too large to keep."""

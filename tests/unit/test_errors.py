@@ -25,6 +25,7 @@ def test_only_what_heals_by_itself_is_retryable() -> None:
         "BrokerUnreachableError",
         "ConnectionLostError",
         "ConfirmTimeoutError",
+        "ConsumerTimeoutError",
         "NoMeshError",
         "NodeNameTakenError",
         "NotAmqpError",

@@ -66,10 +66,12 @@ class MetricsObserver(Observer):
         self._word = Label(MAX_REASONS)
         self._counters = {name: counter(name) for name in COUNTERS}
         self._histograms = {name: histogram(name) for name in HISTOGRAMS}
-        connected, blocked, consuming = map(gauge, ("peer_connected", "peer_blocked", "subscribed"))
+        names = "peer_connected", "peer_blocked", "subscribed", "chart_deaf"
+        connected, blocked, consuming, deaf = map(gauge, names)
         self._peers = Presence(connected, self._broker)
         self._blocked = Presence(blocked, self._broker)
         self._home = Presence(consuming, self._broker)
+        self._deaf = Presence(deaf, self._chart)
         # Peers that were lost and are not back. Without a lock: each operation on a set is atomic.
         self._broken: set[str] = set()
         self._max_broken = max_brokers
@@ -79,7 +81,7 @@ class MetricsObserver(Observer):
             [
                 *self._counters.values(),
                 *self._histograms.values(),
-                *(connected, blocked, consuming, build_info()),
+                *(connected, blocked, consuming, deaf, build_info()),
                 NodeStates(self._nodes, self._broker),
             ],
         )
@@ -119,6 +121,16 @@ class MetricsObserver(Observer):
     def overflowed(self, *, peer: str, network: str, events: int) -> None:
         self._count("overflowed_events", events, self._network(network), self._broker(peer))
 
+    def publication_refused(self, *, peer: str, network: str, reason: str, events: int) -> None:
+        labels = self._network(network), self._broker(peer), self._reason(reason)
+        self._count("refused_events", events, *labels)
+
+    def unroutable(self, *, peer: str, topic: str, events: int) -> None:
+        self._count("unroutable_events", events, self._broker(peer))
+
+    def set_aside(self, *, chart: str, reason: str) -> None:
+        self._count("dead_letters", 1, self._chart(chart), self._reason(reason))
+
     def gap(self, *, network: str, sender: str, missing: int) -> None:
         label = self._network(network)
         self._count("gaps", 1, label)
@@ -143,6 +155,9 @@ class MetricsObserver(Observer):
             if was_there and len(self._broken) < self._max_broken:
                 self._broken.add(peer)
 
+    def unreached(self, *, peer: str, reason: str) -> None:
+        self._count("connection_failures", 1, self._broker(peer), self._reason(reason))
+
     def blocked(self, *, peer: str) -> None:
         self._blocked.enter(peer)
         self._count("peer_blocks", 1, self._broker(peer))
@@ -157,6 +172,12 @@ class MetricsObserver(Observer):
         self._home.leave(broker)
         if reason != STOPPED:
             self._count("subscription_losses", 1, self._reason(reason))
+
+    def hearing(self, *, chart: str) -> None:
+        self._deaf.leave(chart)
+
+    def deaf(self, *, chart: str, reason: str) -> None:
+        self._deaf.enter(chart)
 
     def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
         label = self._source(source)

@@ -46,11 +46,18 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Events and records that went because the outbox for a peer was full.",
         ("network", "peer"),
     ),
+    "refused_events": (
+        "Events and records that a peer refused, and that are set aside.",
+        ("network", "peer", "reason"),
+    ),
+    "unroutable_events": ("Confirmed events that no queue took.", ("peer",)),
+    "dead_letters": ("What charts received and set aside.", ("chart", "reason")),
     "gaps": ("Holes in the sequence numbers of a sender.", ("network",)),
     "missing_events": ("Sequence numbers in those holes.", ("network",)),
     "repaired_events": ("Missing events that came when asked for.", ("network",)),
     "peer_losses": ("Connections to peers that broke.", ("reason",)),
     "peer_reconnects": ("Connections to peers that broke and came back.", ("peer",)),
+    "connection_failures": ("Attempts to connect that failed.", ("peer", "reason")),
     "peer_blocks": ("Times a peer was short of memory or disk.", ("peer",)),
     "subscription_losses": ("Connections to a home broker that broke.", ("reason",)),
     "scouts": ("Addresses that discovery looked at.", ("source", "verdict")),
@@ -81,6 +88,7 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "peer_connected": ("1 while a peer is connected.", ("peer",)),
     "peer_blocked": ("1 while a peer is short of memory or disk.", ("peer",)),
     "subscribed": ("1 while the node consumes.", ("broker",)),
+    "chart_deaf": ("1 while a chart's queue cannot be consumed.", ("chart",)),
     "build_info": ("Always 1; the labels say what runs.", ("version", "python")),
 }
 
