@@ -12,7 +12,12 @@ from contextlib import suppress
 import amqp
 import kombu
 
-from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkError, MeshError
+from miros_mesh.errors import (
+    BrokerUnreachableError,
+    ChannelLimitError,
+    ConnectionLostError,
+    LinkError,
+)
 from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.ports import Broker, Handler, QueueSpec
 from miros_mesh.link.rabbitmq.channels import ConsumingChannel
@@ -32,6 +37,8 @@ _CHECK_EVERY_S = 2.0
 _LOOK_EVERY_S = 0.2
 # Each costs a channel: what is refused for good must not keep the connection unread.
 _REFUSALS_AT_ONCE = 50
+# Where a user may have no channel more than we need.
+_REOPEN_PAUSE_S = 0.2
 # More of them between two checks are a fault that a new connection may put right.
 _REOPENED_AT_MOST = 5
 
@@ -72,6 +79,7 @@ class BrokerSubscriber(Worker):
         self._declarer: Declarer
         self._consuming: ConsumingChannel
         self._tried_dead_letters = False
+        self._reopen_pause_s = 0.0
 
     def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> bool:
         """Declare, bind and consume a queue; returns when messages can arrive.
@@ -108,7 +116,9 @@ class BrokerSubscriber(Worker):
         self.wake()
 
     def _opened(self, connection: kombu.Connection) -> None:
-        self._declarer = Declarer(connection)
+        self._declarer = Declarer(
+            connection, pause=lambda: self._stopping.wait(self._reopen_pause_s)
+        )
         self._consuming = ConsumingChannel(connection)
         self._tried_dead_letters = False
         if self._name_lock:
@@ -185,23 +195,16 @@ class BrokerSubscriber(Worker):
     def _consume(self, consumed: ConsumedQueue) -> None:
         """Begin, or go on, to consume a queue; a refusal makes it deaf and raises nothing."""
         self._queues[consumed.spec.name] = consumed
-
-        def cancelled(consumer: Consumer) -> None:
-            self._post(lambda _: self._ended(consumed, consumer))
-
         try:
             with translated(self.broker.name):
-                if consumed.spec.dead_letters:
-                    self._keep_dead_letters()
-                if left := self._leaving.pop(consumed.spec.name, None):
-                    consumed.follow(left, cancelled=cancelled)
-                consumed.consume(
-                    self._declarer,
-                    self._consuming,
-                    post=lambda task: self._post(lambda _: task()),
-                    cancelled=cancelled,
-                )
-        except MeshError as error:
+                self._begin(consumed)
+        except ChannelLimitError as error:
+            # The two were open before. A user with no channel to spare needs a pause between the
+            # end of one and the beginning of the next, and here before the next connection, too.
+            self._reopen_pause_s = _REOPEN_PAUSE_S
+            self._stopping.wait(_REOPEN_PAUSE_S)
+            raise ConnectionLostError(str(error)) from error
+        except LinkError as error:
             # The connection is at fault and not the queue: connect anew, and `add` goes on waiting.
             if error.retryable and not isinstance(error.__cause__, amqp.ChannelError):
                 raise
@@ -209,22 +212,36 @@ class BrokerSubscriber(Worker):
         else:
             self._heard(consumed)
         consumed.settled.set()
+
+    def _begin(self, consumed: ConsumedQueue) -> None:
+        def cancelled(consumer: Consumer) -> None:
+            self._post(lambda _: self._ended(consumed, consumer))
+
+        if consumed.spec.dead_letters:
+            self._keep_dead_letters()
+        if left := self._leaving.pop(consumed.spec.name, None):
+            consumed.follow(left, cancelled=cancelled)
+        consumed.consume(
+            self._declarer,
+            self._consuming,
+            post=lambda task: self._post(lambda _: task()),
+            cancelled=cancelled,
+        )
         if len(consumed.consumers) > 1:
             self._look_soon()
 
-    def _refused(self, consumed: ConsumedQueue, error: MeshError) -> None:
+    def _refused(self, consumed: ConsumedQueue, error: LinkError) -> None:
         consumed.stop()
-        reason = error.reason if isinstance(error, LinkError) else LinkError.reason
         # At the first try the caller of `add` is told, and the queue forgotten; a queue that a
         # chart already lives on stays, for `_retry`.
         if not consumed.settled.is_set():
             self._queues.pop(consumed.spec.name, None)
             consumed.failure = error
-        elif reason == consumed.deaf:
+        elif error.reason == consumed.deaf:
             return
         elif consumed.spec.chart:
-            self._observer.deaf(chart=consumed.spec.chart, reason=reason)
-        consumed.deaf, consumed.heard = reason, False
+            self._observer.deaf(chart=consumed.spec.chart, reason=error.reason)
+        consumed.deaf, consumed.heard = error.reason, False
         logger.error("subscriber cannot consume %s: %s", consumed.spec.name, error)
 
     def _heard(self, consumed: ConsumedQueue) -> None:

@@ -5,7 +5,7 @@ Bindings are made again and again: an administrator who deletes an exchange dele
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -24,10 +24,16 @@ class Declarer:
 
     A broker keeps an order only within a channel: no binding overtakes its exchange, and no
     deletion the bindings that were sent before it.
+
+    RabbitMQ counts the channels of a user a moment late: where a user may have no other one,
+    `pause` waits before it is opened again.
     """
 
-    def __init__(self, connection: kombu.Connection) -> None:
+    def __init__(
+        self, connection: kombu.Connection, *, pause: Callable[[], object] = lambda: None
+    ) -> None:
         self._connection = connection
+        self._pause = pause
         self._channel: Any = open_channel(connection)
         self._next = 0
         # Those of the last `bind_some`.
@@ -37,6 +43,7 @@ class Declarer:
     def channel(self) -> Any:
         """The channel, which is open at every look."""
         if refusal_of(self._channel):
+            self._pause()
             self._channel = open_channel(self._connection)
         return self._channel
 
