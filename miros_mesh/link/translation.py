@@ -22,7 +22,6 @@ from miros_mesh.errors import (
     TlsError,
 )
 from miros_mesh.link.rabbitmq.refusals import refusal
-from miros_mesh.text import printable
 
 # An OSError is the socket's: a time-out, a reset, a TLS handshake, a name that does not resolve.
 _FOREIGN: tuple[type[Exception], ...] = (
@@ -67,10 +66,10 @@ def _from_broker(error: Exception) -> TypeGuard[Any]:
 
 
 def _brief(error: Exception) -> str:
-    """What the broker replied, else what the exception says, else its name; fit to be shown."""
+    """What the broker replied, else what the exception says, else its name."""
     # str() of an error of py-amqp puts the method and the code before the reply.
     reply: str | None = getattr(error, "reply_text", None)
-    return printable(reply or str(error) or type(error).__name__)
+    return reply or str(error) or type(error).__name__
 
 
 def _certificate(where: str, error: Exception) -> LinkError:
