@@ -146,11 +146,16 @@ class MeshConfig:
             raise ConfigError(tuple(problems))
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ, **overrides: Any) -> MeshConfig:
-        """Read `MIROS_MESH_*` and the ancestor's variables; overrides that are not None win."""
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> MeshConfig:
+        """Read `MIROS_MESH_*` and the ancestor's variables; overrides that are not None win.
+
+        `environ` stands for the environment of the process.
+        """
         # The layers: the ancestor's variables, ours over them, what the program gives over both.
         given = {name: value for name, value in overrides.items() if value is not None}
-        found = read_environment(environ, _scalar_defaults(cls), given)
+        # Not a default of the signature, which `help` prints, with the passwords in it.
+        variables = os.environ if environ is None else environ
+        found = read_environment(variables, _scalar_defaults(cls), given)
         try:
             config = cls(**merge(found.ancestor, found.mesh, given))
         except ConfigError as error:

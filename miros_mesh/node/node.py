@@ -36,6 +36,7 @@ from miros_mesh.node.peer_signals import PeerSignals
 from miros_mesh.node.queues import NodeQueues
 from miros_mesh.node.registry import Ending, Registry
 from miros_mesh.node.session import Host, Session
+from miros_mesh.node.unread_broker import warn_of_unread_broker
 from miros_mesh.observer import Observers, Tracer
 from miros_mesh.private_files import prepare_home
 from miros_mesh.report import StopReport
@@ -99,6 +100,7 @@ class Node(Host):
 
         Raises the `LinkError` or `ConfigError` that prevents it, and then leaves nothing running.
         """
+        warn_of_unread_broker(self.config)
         try:
             self._connect()
         except BaseException:
