@@ -16,7 +16,7 @@ from miros_mesh.networks.network import Network
 from miros_mesh.networks.snoop.watchers import Watchers
 from miros_mesh.networks.streams import Gaps
 from miros_mesh.observer import Observer
-from miros_mesh.text import printable
+from miros_mesh.text import encodable, printable
 from miros_mesh.wire.envelope import SnoopRecord
 from miros_mesh.wire.identity import Identity
 
@@ -114,6 +114,8 @@ def render(record: SnoopRecord, *, own: bool = False, color: bool = False) -> st
     return f" [+t] [{stamp}] [{name}] {mark}{printable(record.text)}"
 
 
+# What a program scribbles, and how it names its states, may hold what no frame can carry, as the
+# name of a file does that is no UTF-8. Escaped here, a record is shown everywhere as it is at home.
 def _record(identity: Identity, chart: str, sequence: int, step: Step) -> SnoopRecord:
     return SnoopRecord(
         identity.node,
@@ -122,10 +124,14 @@ def _record(identity: Identity, chart: str, sequence: int, step: Step) -> SnoopR
         sequence,
         step.kind,
         step.time,
-        step.text,
-        step.signal,
-        step.from_state,
-        step.to_state,
+        encodable(step.text),
+        _named(step.signal),
+        _named(step.from_state),
+        _named(step.to_state),
         step.event_id,
         step.cause,
     )
+
+
+def _named(name: str | None) -> str | None:
+    return None if name is None else encodable(name)
