@@ -7,12 +7,13 @@ is not called again, on its own thread, for what it causes itself; all other obs
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-logger = logging.getLogger(__name__)
+from miros_mesh.text import logger_of
+
+logger = logger_of(__name__)
 
 STOPPED = "stopped"
 """The reason of an end that was asked for; any other reason of `peer_down` is a loss."""

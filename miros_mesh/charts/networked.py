@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import uuid
@@ -33,8 +32,9 @@ from miros_mesh.report import StopReport
 from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.statechart import signal_table
 from miros_mesh.statechart.safe_chart import SafeChart
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 DEFAULT_ROUTING_KEY = "miros.mesh"
 """What a chart sends under when it is given no `tx_routing_key`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -18,8 +17,9 @@ from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
 from miros_mesh.report import StopReport
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # Then the connection is read: confirms must not wait behind a backlog.
 _PUBLISHES_PER_TURN = 32

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -23,13 +22,14 @@ from miros_mesh.link.rabbitmq.queues import dead_letters, prefetch_of, queue_of
 from miros_mesh.link.translation import translated
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
+from miros_mesh.text import logger_of
 
 # How long a queue of the first hundred stays unbound after its exchange was deleted.
 _CHECK_EVERY_S = 2.0
 # For transports without a heartbeat.
 _RETRY_EVERY_S = 10.0
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 @dataclass(eq=False)

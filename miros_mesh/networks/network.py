@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections import Counter, defaultdict
@@ -17,11 +16,12 @@ from miros_mesh.networks.echoes import Echoes
 from miros_mesh.networks.frame import Frame
 from miros_mesh.networks.history import History
 from miros_mesh.observer import Observer
+from miros_mesh.text import logger_of
 from miros_mesh.throttle import Throttle
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Origin
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 T = TypeVar("T", bound=Origin)
 

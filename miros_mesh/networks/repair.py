@@ -12,7 +12,6 @@ A broker confirms what it stores, and then a person deletes the queue, or the se
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import defaultdict
@@ -26,6 +25,7 @@ from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import UNNUMBERED, Network
 from miros_mesh.networks.streams import Admission, Range, Streams, merged
+from miros_mesh.text import logger_of
 from miros_mesh.threads import OwnedThread
 from miros_mesh.wire.envelope import (
     ENVELOPE_BYTES,
@@ -36,7 +36,7 @@ from miros_mesh.wire.envelope import (
 )
 from miros_mesh.wire.identity import Identity
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # Looks at the inboxes while one of them misses something.
 _LOOK_S = 0.05

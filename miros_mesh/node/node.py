@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
@@ -40,12 +39,13 @@ from miros_mesh.node.unread_broker import warn_of_unread_broker
 from miros_mesh.observer import Observers, Tracer
 from miros_mesh.private_files import prepare_home
 from miros_mesh.report import StopReport
+from miros_mesh.text import logger_of
 from miros_mesh.wire.envelope import ChartStatus, Envelope
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.key_file import load_or_create_key
 from miros_mesh.wire.serializer import MsgpackSerializer
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _TRACE_ROUTING_KEY: Final = "snoop.trace"
 _SPY_ROUTING_KEY: Final = "snoop.spy"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from functools import cache
 
 from miros_mesh.config.environment import broker_variables
 from miros_mesh.config.settings import MeshConfig
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 def warn_of_unread_broker(config: MeshConfig) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import time
 
 import amqp
 import kombu
 
 from miros_mesh.errors import NodeNameTakenError
+from miros_mesh.text import logger_of
 
 _COMPLAIN_EVERY_S = 60.0
 # A broker needs two heartbeats to notice that a connection is dead: until then it may be our own
 # that still holds the name. The third is for a broker that is slow.
 _PATIENCE_HEARTBEATS = 3
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class NameLock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,11 +15,11 @@ from miros_mesh.networks.network import Network
 from miros_mesh.networks.snoop.watchers import Watchers
 from miros_mesh.networks.streams import Gaps
 from miros_mesh.observer import Observer
-from miros_mesh.text import encodable, printable
+from miros_mesh.text import encodable, logger_of, printable
 from miros_mesh.wire.envelope import SnoopRecord
 from miros_mesh.wire.identity import Identity
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 Kind = Literal["trace", "spy", "scribble"]
 
@@ -74,8 +73,7 @@ class SnoopNetwork(Watchers[SnoopRecord]):
     def send(self, records: Sequence[SnoopRecord]) -> None:
         """Put records into the outbox; one that cannot travel leaves a gap, and is logged."""
         for record, error in self.network.send_all(self.routing_key, records):
-            chart = printable(record.chart)
-            logger.warning("chart %s: a snoop record was not sent: %s", chart, error)
+            logger.warning("chart %s: a snoop record was not sent: %s", record.chart, error)
 
     def receive(self, delivery: Delivery) -> None:
         """Show a delivery's records, but not the node's own: they were shown when they were sent.
