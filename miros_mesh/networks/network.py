@@ -131,10 +131,11 @@ class Network(Generic[T]):
             # It may refuse the message. No number is used up before: one that is never sent would
             # be missed by every receiver.
             encoded = self._codec.encode(message)
-            self._sequences[chart] = last + 1
             if self._history:
                 # Before the outboxes: a receiver may ask for it as soon as one of them has sent it.
+                # And before its number counts: what has a number and is not kept is told as gone.
                 self._history.add(message, len(encoded))
+            self._sequences[chart] = last + 1
             alone = not self._publishers
             overflow = self._pack(routing_key, (encoded,), counted=counted)
         if counted:
