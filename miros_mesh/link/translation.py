@@ -19,7 +19,6 @@ from miros_mesh.errors import (
     CredentialsRefusedError,
     LinkError,
     MeshError,
-    MessageTooLargeError,
     NotAmqpError,
     PermissionDeniedError,
     TlsError,
@@ -129,8 +128,6 @@ def _channel_limit(where: str, _: Exception) -> LinkError:
 
 
 def _conflict(where: str, error: Exception) -> LinkError:
-    if "message size" in _brief(error):
-        return MessageTooLargeError(f"{where} takes no message of that size ({_brief(error)})")
     return BrokerConflictError(
         f"{where} holds something of our name declared in another way ({_brief(error)}); "
         "delete it, or give this mesh a virtual host of its own"

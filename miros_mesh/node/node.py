@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.discovery.discovery import Discovery
-from miros_mesh.errors import ChartNameTakenError, MeshError
+from miros_mesh.errors import ChartNameTakenError, MeshError, MessageTooLargeError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
 from miros_mesh.link.ports import Broker, Link
@@ -23,7 +23,7 @@ from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import LocalLetters
 from miros_mesh.networks.letters.refused_events import RefusedEvents
 from miros_mesh.networks.mesh import Mesh
-from miros_mesh.networks.network import exchange_of
+from miros_mesh.networks.network import Refusal, exchange_of
 from miros_mesh.networks.peers import Peers
 from miros_mesh.networks.repair import Repair
 from miros_mesh.networks.snoop.console import Console
@@ -43,7 +43,7 @@ from miros_mesh.node.session import Host, Session
 from miros_mesh.observer import Observers, Tracer
 from miros_mesh.private_files import prepare_home
 from miros_mesh.report import StopReport
-from miros_mesh.wire.envelope import ENVELOPE_BYTES, ChartStatus, Envelope
+from miros_mesh.wire.envelope import ENVELOPE_BYTES, ChartStatus, Envelope, RepairMessage
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.key_file import load_or_create_key
 from miros_mesh.wire.keyring import KeyRing
@@ -295,7 +295,16 @@ class Node(Host):
             message_bytes=specs.largest_message(config),
             whole_since=lambda: self._vitals.whole_since,
         )
-        self._repairs.set_aside = self.repair.refused
+
+        def answer_refused(refusal: Refusal[RepairMessage]) -> None:
+            if isinstance(refusal.error, MessageTooLargeError):
+                self.repair.refused(sum(map(len, refusal.encoded)))
+                for message in refusal.messages:
+                    # One that alone is too large beside the words of repair is gone.
+                    for event in message.events if len(message.events) == 1 else ():
+                        history.forget(event.chart, event.sequence)
+
+        self._repairs.set_aside = answer_refused
 
     def _refused_events(self, keys: specs.Keys) -> RefusedEvents:
         config = self.config
