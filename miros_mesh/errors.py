@@ -272,6 +272,30 @@ class EmbeddedStoreError(LinkError):
     reason = "store"
 
 
+class StoreUnavailableError(EmbeddedStoreError):
+    """The embedded broker's files cannot be written for now: another process keeps a lock, say."""
+
+    reason = "store_unavailable"
+    # The events wait in the outbox.
+    retryable = True
+
+
+class DiskFullError(StoreUnavailableError):
+    """No room is left for the embedded broker; `path` is what could not be written."""
+
+    reason = "disk_full"
+
+    def __init__(self, path: object) -> None:
+        super().__init__(str(path))
+        self.path = str(path)
+
+    def __str__(self) -> str:
+        return _printable(
+            f"{self.path} cannot be written: its disk is full, or the quota of this user is used "
+            "up; make room there, or name a folder on another disk with MIROS_MESH_HOME"
+        )
+
+
 # Faults of the program's order of calls.
 class LifecycleError(MeshError, RuntimeError):
     """A call that is not possible at this moment of a chart's or a node's life."""

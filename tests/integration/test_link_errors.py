@@ -221,7 +221,8 @@ def test_hung_up(link: KombuLink) -> None:
     with server(lambda connection: connection.shutdown(socket.SHUT_RDWR)) as port:
         message = refused(BrokerUnreachableError, probe, link, at_port(port))
 
-    assert "is the port right?" in message
+    # So do some servers for TLS
+    assert "is the port right, or does it want TLS (amqps://)?" in message
 
 
 def test_no_such_host() -> None:
@@ -248,7 +249,25 @@ def test_tls_at_a_port_without_tls(link: KombuLink) -> None:
     with server(answer) as port:
         message = refused(TlsError, probe, link, at_port(port, "amqps"))
 
-    assert "TLS handshake failed" in message
+    assert "speaks no TLS" in message
+    assert "mostly 5671" in message
+
+
+@every_use
+def test_tls_at_the_plain_port_of_a_broker(use: Use, link: KombuLink, vhost_url: str) -> None:
+    message = refused(TlsError, use, link, at(vhost_url, scheme="amqps"))
+
+    assert "speaks no TLS" in message
+    assert "or amqp://" in message
+
+
+@every_use
+def test_no_tls_at_a_port_with_tls(use: Use, link: KombuLink) -> None:
+    # As a RabbitMQ answers at its port for TLS, with an alert
+    with server(answering(b"\x15\x03\x01\x00\x02\x02\x0a")) as port:
+        message = refused(NotAmqpError, use, link, at_port(port))
+
+    assert "speaks TLS; write amqps://" in message
 
 
 def test_a_certificate_that_nobody_vouches_for(link: KombuLink, tmp_path: Path) -> None:

@@ -195,6 +195,10 @@ _CONNECTED: Final[Sequence[_Meaning]] = (
 _OUT_OF_STEP: Final = frozenset((501, 502, 503, 504, 505))
 
 
+class TlsSpokenError(ValueError):
+    """The first words of the other side are TLS, where none was asked for."""
+
+
 def refusal(where: str, code: int, said: str, *, connecting: bool) -> LinkError | None:
     """Return the error that a broker's reply stands for; None when it is no refusal."""
     name = _CODE_NAME.match(said)
