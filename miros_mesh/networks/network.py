@@ -209,8 +209,7 @@ class Network(Generic[T]):
 
     def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
         """Hear that a broker refused a frame: count its messages, log it, and set them aside."""
-        encoded = frame.messages()
-        messages = [self._codec.decode(each) for each in encoded]
+        messages, encoded = self._codec.open(frame.seal()), frame.messages()
         if self._history:
             for message in messages:
                 # A receiver that misses it is told at once that it does not come; and an answer of

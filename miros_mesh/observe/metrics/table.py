@@ -47,7 +47,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("network", "peer"),
     ),
     "refused_events": (
-        "Events and records that a peer refused, and that are set aside.",
+        "Events that a peer refused, and that are set aside.",
         ("network", "peer", "reason"),
     ),
     "unroutable_events": ("Confirmed events that no queue took.", ("peer",)),
