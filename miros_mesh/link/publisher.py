@@ -196,25 +196,30 @@ class BrokerPublisher(Worker):
         except amqp.AMQPError as error:
             if getattr(error, "method_sig", None) != Basic.Publish:
                 raise
-            self._hear_refusal(error)
+            missing = error.reply_code == _NOT_FOUND
+            if not missing:
+                self._hear_refusal(error)
             # Some codes close the connection; the next one goes on in the same way.
             if self._producer is None or not connection.connected:
                 raise
             # py-amqp has opened the channel again.
             channel = self._producer.channel
-            if error.reply_code == _NOT_FOUND:
+            if missing:
                 self._declare(channel)
             self._publish_on(channel)
 
     def _hear_refusal(self, error: amqp.AMQPError) -> None:
-        """Find out which parcel is meant; one alone on its way is."""
+        """Find out which parcel is meant; one alone on its way is.
+
+        Raises the `LinkError` of what may pass, a fault of the broker say: a new connection is
+        tried after a pause.
+        """
         try:
             with translated(self.broker.name):
                 raise error
         except LinkError as refusal:
-            # What may pass is no refusal: the exchange is missing, the broker is at fault.
-            if refusal.retryable or error.reply_code == _NOT_FOUND:
-                return
+            if refusal.retryable:
+                raise
             if parcel := self._confirms.only:
                 self._refusals.learn(parcel, refusal)
                 self._probes = max(self._probes, 1)

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import kombu
 import pytest
 
 from faults.conftest import PATIENT, Told, settings
-from faults.traffic import SIGNAL, WARM, Account, Handled, Stream, accounted, record
+from faults.traffic import SIGNAL, WARM, Account, Handled, Stream, accounted, events_through, record
 from miros_mesh import MeshConfig, NetworkedActiveObject, OutboxRefused
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import LocalLetters
@@ -181,6 +182,20 @@ def test_several_events_that_are_too_large_amid_a_burst(narrow_url: str, launch:
     assert refused.refused == len(set_aside(config)) == 5
     assert refused.lost_peers == 0
     assert sender.stop().refused == 5
+
+
+def test_an_exchange_that_is_deleted_costs_no_connection_and_no_event(
+    vhost_url: str, launch: Launch
+) -> None:
+    handled, refused = Handled(), Refused()
+    launch("receiver", patient(vhost_url), handled)
+    sender = launch("sender", patient(vhost_url, observers=(refused,)), Heard())
+    with (
+        kombu.Connection(vhost_url) as connection,
+        events_through("exchange deleted: no connection lost", sender, handled),
+    ):
+        connection.channel().exchange_delete(exchange_of("mesh"))
+    assert (refused.lost_peers, refused.refused) == (0, 0)
 
 
 class Writer:
