@@ -16,6 +16,7 @@ class Handed:
 
     body: bytes
     redelivered: bool = False
+    routing_key: str = ""
     acks: int = 0
     rejects: int = 0
 
