@@ -97,10 +97,6 @@ class Delivery(Protocol):
         """The bytes as they were published."""
 
     @property
-    def routing_key(self) -> str:
-        """The topic that it was published under; empty where that is not known."""
-
-    @property
     def redelivered(self) -> bool:
         """The broker's hint that it may have been seen before."""
 

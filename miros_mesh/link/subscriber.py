@@ -280,10 +280,6 @@ class _KombuDelivery:
         return body.encode() if isinstance(body, str) else bytes(body)
 
     @property
-    def routing_key(self) -> str:
-        return str((self.message.delivery_info or {}).get("routing_key", ""))
-
-    @property
     def redelivered(self) -> bool:
         return bool((self.message.delivery_info or {}).get("redelivered"))
 

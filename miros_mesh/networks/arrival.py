@@ -35,11 +35,6 @@ class Ticket:
         self.begun = False
         """Whether the chart was given one of the events; guarded by the inbox's lock."""
 
-    @property
-    def routing_key(self) -> str:
-        """The topic that its events were sent under."""
-        return self._delivery.routing_key
-
     def done(self, event: Envelope) -> None:
         """Count an event as done; acknowledge after the last one."""
         with self._lock:
@@ -76,11 +71,6 @@ class Arrival:
     def signal_name(self) -> str:
         """The name of its signal, as a miros event has it."""
         return self.envelope.signal
-
-    @property
-    def routing_key(self) -> str:
-        """The topic that it was sent under; empty after a repair."""
-        return self.tickets[0].routing_key if self.tickets else ""
 
     @property
     def begun(self) -> bool:

@@ -186,12 +186,15 @@ class Inbox:
         """
         if self._deaths is None:
             return
+        end_by = time.monotonic() + wait_s
+        # What is set aside is done when the broker has the letter.
+        self._letters.wait_stored(wait_s)
         with self._lock:
             tickets = {each for left in self._unfinished.values() for each in left.tickets}
         # What came by repair comes never again.
         event = arrival.envelope if arrival and arrival.tickets else None
         done = [event for ticket in tickets for event in list(ticket.done_events)]
-        self._deaths.died(error, event, done, wait_s)
+        self._deaths.died(error, event, done, max(end_by - time.monotonic(), 0))
 
     def _admit(self, envelope: Envelope, *tickets: Ticket) -> None:
         arrival = Arrival(envelope, tickets=list(tickets))
@@ -312,7 +315,7 @@ class Inbox:
             reason.word,
             f"{origin_of(event)} is a dead letter of chart {self._chart}: {reason}",
         )
-        self._letters.keep_event(self._place, event, arrival.routing_key, reason, stored)
+        self._letters.keep_event(self._place, event, reason, stored)
 
     def _hear(self, word: Envelope) -> None:
         """Take a word of the library; ignore one of a later version."""

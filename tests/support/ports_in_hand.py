@@ -16,7 +16,6 @@ class Handed:
 
     body: bytes
     redelivered: bool = False
-    routing_key: str = ""
     acks: int = 0
     rejects: int = 0
 

@@ -19,7 +19,7 @@ from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.frame import Settled
 from miros_mesh.networks.network import UNNUMBERED, Network, exchange_of
 from miros_mesh.observer import Observer
-from miros_mesh.wire.envelope import MAX_DETAIL, MAX_NAME, DeadLetter, Envelope, TracedEnvelope
+from miros_mesh.wire.envelope import MAX_DETAIL, DeadLetter, Envelope, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 
 logger = logging.getLogger(__name__)
@@ -94,6 +94,8 @@ class Letters(Observer):
         self._changed = threading.Condition()
         self._letters: dict[tuple[str, str], _Letter] = {}
         """By the queue and by what was refused."""
+        self._unsettled = 0
+        """How many of them there are, or were until what waits for them is called back."""
         self._waiting: deque[_Letter] = deque()
         self._sent = 0
         self._sent_bytes = 0
@@ -103,24 +105,22 @@ class Letters(Observer):
         """Send by this network; call it before anything is set aside."""
         self._network, self._observer = network, observer
 
-    def keep_event(
-        self, place: Place, event: Envelope, routing_key: str, reason: Reason, stored: Stored
-    ) -> None:
+    def keep_event(self, place: Place, event: Envelope, reason: Reason, stored: Stored) -> None:
         """Keep an event that was refused, and call `stored` once the broker has it."""
         plain = event.untraced() if isinstance(event, TracedEnvelope) else event
         content = msgspec.msgpack.encode(plain)
         key = place.queue, f"{event.id} {reason.word}"
-        self._keep(key, self._letter(place, content, routing_key, reason, event=plain), stored)
+        self._keep(key, self._letter(place, content, reason, event=plain), stored)
 
     def keep_frame(self, place: Place, delivery: Delivery, reason: Reason) -> None:
         """Keep a frame that cannot be opened, and acknowledge it once the broker has it."""
-        letter = self._letter(place, delivery.body, delivery.routing_key, reason)
+        letter = self._letter(place, delivery.body, reason)
         self._keep((place.queue, letter.digest), letter, delivery.ack)
 
     def wait_stored(self, timeout_s: float) -> bool:
-        """Wait until the broker has every letter, for `timeout_s` at most; whether it has."""
+        """Wait until all that waits for a letter was called back, `timeout_s` at most; whether."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._letters, timeout_s)
+            return self._changed.wait_for(lambda: not self._unsettled, timeout_s)
 
     def published(
         self, *, network: str, peer: str, events: int, size_bytes: int, seconds: float
@@ -130,12 +130,7 @@ class Letters(Observer):
             self._send()
 
     def _letter(
-        self,
-        place: Place,
-        content: bytes,
-        routing_key: str,
-        reason: Reason,
-        event: Envelope | None = None,
+        self, place: Place, content: bytes, reason: Reason, event: Envelope | None = None
     ) -> DeadLetter:
         kept = len(content) <= KEPT_BYTES
         return DeadLetter(
@@ -147,7 +142,8 @@ class Letters(Observer):
             reason=reason.word,
             detail=reason.detail[:MAX_DETAIL],
             exchange=exchange_of("mesh"),
-            routing_key=routing_key[:MAX_NAME],
+            # Not known: from a RabbitMQ we read the body of a message, and nothing beside it.
+            routing_key="",
             queue=place.queue,
             deliveries=reason.deliveries,
             size_bytes=len(content),
@@ -164,6 +160,7 @@ class Letters(Observer):
             else:
                 letter = self._letters[key] = _Letter(key, message, [stored])
                 self._waiting.append(letter)
+                self._unsettled += 1
         if not known:
             self._observer.set_aside(chart=message.chart, reason=message.reason)
         self._send()
@@ -209,7 +206,6 @@ class Letters(Observer):
             done = outcome != "dropped" and not noted
             if done:
                 del self._letters[letter.key]
-                self._changed.notify_all()
         if outcome == "refused" and not noted:
             logger.error(
                 "dead letter of chart %s (%s) is gone: the broker does not take it",
@@ -219,6 +215,9 @@ class Letters(Observer):
         if done:
             for stored in letter.stored:
                 stored()
+            with self._changed:
+                self._unsettled -= 1
+                self._changed.notify_all()
         self._send()
 
     def _as_note(self, letter: _Letter) -> bool:
