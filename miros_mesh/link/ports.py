@@ -64,11 +64,14 @@ class Parcel(Protocol):
     def split(self) -> Sequence[Parcel]:
         """Close, and return its events as smaller parcels, in order; none when it holds but one."""
 
-    def refused(self, broker: str, error: LinkError) -> None:
-        """Hear that a broker refuses it, whose outbox has it no more; others may still send it.
+    def stored(self) -> None:
+        """Hear that a peer has confirmed it. Called under no lock, once for each peer."""
 
-        Called on the publisher's thread, under no lock.
-        """
+    def dropped(self) -> None:
+        """Hear that a peer will not get it for want of room in its outbox. As `stored`."""
+
+    def refused(self, broker: str, error: LinkError) -> None:
+        """Hear that a broker refuses it, whose outbox has it no more. As `stored`."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,7 @@ class QueueSpec:
     chart: str = ""
     """The chart that hears by it; empty for a queue of the node itself."""
     dead_letters: bool = False
-    """Whether rejected messages are kept for people to look at; not for a queue with a limit."""
-
-    def __post_init__(self) -> None:
-        # RabbitMQ dead-letters whatever a queue gives up, and a limit makes it give up the oldest.
-        limited = self.max_length is not None or self.max_bytes is not None
-        if self.dead_letters and limited:
-            raise ValueError("the broker would keep what a queue of limited length drops, too")
+    """Whether the node makes dead letters of what it refuses there, and their queue is needed."""
 
 
 # Acknowledged by hand and one by one: what a crash leaves unacknowledged is delivered again.
@@ -114,7 +111,7 @@ class Delivery(Protocol):
         """Let the broker forget it: it was handled."""
 
     def reject(self) -> None:
-        """Let the broker forget or dead-letter it: it is unusable. It is never requeued."""
+        """Let the broker forget it: it is unusable. It is never requeued."""
 
 
 Handler = Callable[[Delivery], None]

@@ -295,6 +295,7 @@ class BrokerPublisher(Worker):
     def _confirmed(self, done: Confirmed) -> None:
         parcel = done.parcel
         self._outbox.confirm(parcel, routed=done.routed)
+        parcel.stored()
         self._nacks.confirmed()
         self._refusals.forget(parcel, done.size_bytes)
         self._probes = max(self._probes - 1, 0)

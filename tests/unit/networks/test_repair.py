@@ -28,7 +28,9 @@ from support.sealed import (
     FRAME_LIMIT,
     KEY,
     OURS,
+    PLACE,
     THEIRS,
+    LetterShelf,
     envelope,
     frame_of,
     mesh_codec,
@@ -83,7 +85,8 @@ class Node:
         )
         self.inbox = Inbox(
             self.mesh,
-            "listener",
+            PLACE,
+            LetterShelf().letters,
             room=lambda: 100,
             post=self.fifo.append,
             missed=self.repair.look,
