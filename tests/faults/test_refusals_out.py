@@ -198,6 +198,34 @@ def test_an_exchange_that_is_deleted_costs_no_connection_and_no_event(
     assert (refused.lost_peers, refused.refused) == (0, 0)
 
 
+class Hasty(kombu.Producer):  # type: ignore[misc]
+    """Publishes what is large in a way that RabbitMQ refuses by closing the connection (540)."""
+
+    def publish(self, body: bytes, **how: Any) -> Any:
+        return super().publish(body, immediate=len(body) > LIMIT_BYTES, **how)
+
+
+def test_a_refusal_that_closes_the_connection(
+    vhost_url: str, launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("miros_mesh.link.publisher.kombu.Producer", Hasty)
+    heard, refused = Heard(), Refused()
+    launch("receiver", patient(vhost_url), heard)
+    config = patient(vhost_url, observers=(refused,), frame_events=1)
+    sender = launch("sender", config, Heard())
+    for number in range(2 * FEW):
+        sender.transmit(event(SIGNAL, TOO_LARGE if number == FEW else number))
+    small = [number for number in range(2 * FEW) if number != FEW]
+    wait_until(lambda: len(heard) >= len(small), 60)
+
+    assert heard.payloads == small
+    record("an event that closes the connection", Account(len(small), 0, 0, 0))
+    assert refused.refusals == [("refused", 1)]
+    assert 1 <= refused.lost_peers <= 2
+    [letter] = set_aside(config)
+    assert "NOT_IMPLEMENTED" in letter.detail
+
+
 class Writer:
     """A user of its own, whose rights to write can be taken and given back."""
 
