@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from miros import Event, return_status, signals, spy_on
 
 from miros_mesh import ConfigError, MeshConfig, NetworkedActiveObject, Observer
-from miros_mesh.charts.intake import MOST_SIGNALS
-from miros_mesh.embedded.transport import dial as embedded
 from miros_mesh.testing.memory import MemoryMesh
 from miros_mesh.wire.envelope import DeadLetter
 from support.charts_at_work import (
     KEY,
-    OTHER_KEY,
     Ground,
     Heard,
     Launch,
     alone,
     event,
-    publish,
 )
 from support.kept_letters import kept_letters
 from support.waiting import wait_until
