@@ -97,12 +97,18 @@ class MeshConfig:
     dedup_window: int = bounded(16_384, 1, 10_000_000)
     """How many of a sender's last events are remembered, to drop duplicates."""
 
+    max_deliveries: int = bounded(5, 0, 1_000_000)
+    """With `node_name`: an event that ended its chart so often is set aside; 0: never."""
+
     repair_timeout_s: float = bounded(30.0, 0, 3600)
     """How long events wait for earlier ones of their sender, which are asked for again."""
     repair_events: int = bounded(20_000, 0, 10_000_000)
     """How many events that were sent are kept for receivers that ask for them again."""
     repair_bytes: int = bounded(16 * MIB, 0, 64 * 1024 * MIB)
     """How many bytes of sent events are kept for receivers that ask for them again."""
+
+    tell_no_listener: bool = False
+    """Whether charts get `NO_LISTENER` when no chart listens to what they send."""
 
     discovery: tuple[DiscoverySource, ...] | None = None
     """How other hosts' brokers are found: `manual`, `lan`, `dns`; `rabbit_user`: `manual, lan`."""

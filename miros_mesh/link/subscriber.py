@@ -18,7 +18,7 @@ from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.ports import Broker, Handler, QueueSpec
 from miros_mesh.link.rabbitmq.binder import Binder
 from miros_mesh.link.rabbitmq.name_lock import NameLock
-from miros_mesh.link.rabbitmq.queues import dead_letters, prefetch_of, queue_of
+from miros_mesh.link.rabbitmq.queues import letters, prefetch_of, queue_of
 from miros_mesh.link.translation import translated
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
@@ -95,9 +95,20 @@ class BrokerSubscriber(Worker):
         if consumed.failure:
             raise consumed.failure
 
-    def remove(self, queue: str) -> None:
-        """Consume no more from a queue; deletes it where its spec says so."""
-        self._post(lambda _: self._cancel(queue))
+    def remove(self, queue: str, wait_s: float = 0.0) -> None:
+        """Consume no more from a queue; deletes it where its spec says so.
+
+        Waits, `wait_s` at most, until the broker has the acknowledgements of before.
+        """
+        gone = threading.Event()
+
+        def task(_: kombu.Connection) -> None:
+            self._cancel(queue)
+            gone.set()
+
+        self._post(task)
+        if wait_s:
+            gone.wait(wait_s)
 
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""
@@ -224,11 +235,11 @@ class BrokerSubscriber(Worker):
         self._tried_dead_letters = True
         try:
             with connection.channel() as channel:
-                dead_letters()(channel).declare()
+                letters()(channel).declare()
         # ResourceError: the connection has no free channel.
         except (amqp.ChannelError, amqp.ResourceError) as error:
             logger.error(  # noqa: TRY400 - the error says no more than this
-                "rejected frames are not kept: %s refuses the queue for them: %s",
+                "dead letters are not kept: %s refuses the queue for them: %s",
                 self.broker.name,
                 error,
             )
