@@ -7,12 +7,13 @@ is not called again, on its own thread, for what it causes itself; all other obs
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-logger = logging.getLogger(__name__)
+from miros_mesh.text import logger_of
+
+logger = logger_of(__name__)
 
 STOPPED = "stopped"
 """The reason of an end that was asked for; any other reason of `peer_down` is a loss."""
@@ -42,13 +43,16 @@ class Observer:
         """The outbox for a peer was full, and its oldest events went; `dropped` counts them too."""
 
     def publication_refused(self, *, peer: str, network: str, reason: str, events: int) -> None:
-        """A broker refused events, which are set aside there and sent nowhere else.
+        """A broker refused events of charts, which are among this user's dead letters now.
 
         `reason` is that of a `LinkError`. Other events for the peer go on.
         """
 
     def unroutable(self, *, peer: str, topic: str, events: int) -> None:
-        """A broker confirmed events for which it has no queue: no chart listens to their topic."""
+        """A broker confirmed events for which it has no queue: no chart listens to their topic.
+
+        Not called for records of snoop, which count as `dropped`.
+        """
 
     def set_aside(self, *, chart: str, reason: str) -> None:
         """Something that a chart received became a dead letter; `reason` is one of few words."""

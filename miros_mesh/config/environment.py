@@ -130,6 +130,12 @@ def default_home(environ: Mapping[str, str]) -> Path:
     return (state if state.is_absolute() else Path("~/.local/state")) / "miros_mesh"
 
 
+def broker_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the variables that are set and name a broker, which settings may not have read."""
+    names = [name for setting in ("broker_url", "rabbit_user") for name in _candidates(setting)]
+    return tuple(name for name in names if environ.get(name, "").strip())
+
+
 def expanded(home: Path) -> Path:
     """Replace `~` in a path, also where the user may have no home folder."""
     try:

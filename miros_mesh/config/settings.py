@@ -97,12 +97,18 @@ class MeshConfig:
     dedup_window: int = bounded(16_384, 1, 10_000_000)
     """How many of a sender's last events are remembered, to drop duplicates."""
 
+    max_deliveries: int = bounded(5, 0, 1_000_000)
+    """With `node_name`: an event that ended its chart so often is set aside; 0: never."""
+
     repair_timeout_s: float = bounded(30.0, 0, 3600)
     """How long events wait for earlier ones of their sender, which are asked for again."""
     repair_events: int = bounded(20_000, 0, 10_000_000)
     """How many events that were sent are kept for receivers that ask for them again."""
     repair_bytes: int = bounded(16 * MIB, 0, 64 * 1024 * MIB)
     """How many bytes of sent events are kept for receivers that ask for them again."""
+
+    tell_no_listener: bool = False
+    """Whether charts get `NO_LISTENER` when no chart listens to what they send."""
 
     discovery: tuple[DiscoverySource, ...] | None = None
     """How other hosts' brokers are found: `manual`, `lan`, `dns`; `rabbit_user`: `manual, lan`."""
@@ -146,11 +152,16 @@ class MeshConfig:
             raise ConfigError(tuple(problems))
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ, **overrides: Any) -> MeshConfig:
-        """Read `MIROS_MESH_*` and the ancestor's variables; overrides that are not None win."""
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> MeshConfig:
+        """Read `MIROS_MESH_*` and the ancestor's variables; overrides that are not None win.
+
+        `environ` stands for the environment of the process.
+        """
         # The layers: the ancestor's variables, ours over them, what the program gives over both.
         given = {name: value for name, value in overrides.items() if value is not None}
-        found = read_environment(environ, _scalar_defaults(cls), given)
+        # Not a default of the signature, which `help` prints, with the passwords in it.
+        variables = os.environ if environ is None else environ
+        found = read_environment(variables, _scalar_defaults(cls), given)
         try:
             config = cls(**merge(found.ancestor, found.mesh, given))
         except ConfigError as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from miros_mesh.address import BrokerAddress
+from miros_mesh.errors import LinkError
 from miros_mesh.observer import Observer
 from miros_mesh.report import StopReport
 
@@ -60,6 +61,18 @@ class Parcel(Protocol):
     def seal(self) -> bytes:
         """Close, and return the bytes to send: the same at every call."""
 
+    def split(self) -> Sequence[Parcel]:
+        """Close, and return its events as smaller parcels, in order; none when it holds but one."""
+
+    def stored(self) -> None:
+        """Hear that a peer has confirmed it. Called under no lock, once for each peer."""
+
+    def dropped(self) -> None:
+        """Hear that a peer will not get it for want of room in its outbox. As `stored`."""
+
+    def refused(self, broker: str, error: LinkError) -> None:
+        """Hear that a broker refuses it, whose outbox has it no more. As `stored`."""
+
 
 @dataclass(frozen=True)
 class QueueSpec:
@@ -79,13 +92,7 @@ class QueueSpec:
     chart: str = ""
     """The chart that hears by it; empty for a queue of the node itself."""
     dead_letters: bool = False
-    """Whether rejected messages are kept for people to look at; not for a queue with a limit."""
-
-    def __post_init__(self) -> None:
-        # RabbitMQ dead-letters whatever a queue gives up, and a limit makes it give up the oldest.
-        limited = self.max_length is not None or self.max_bytes is not None
-        if self.dead_letters and limited:
-            raise ValueError("the broker would keep what a queue of limited length drops, too")
+    """Whether the node makes dead letters of what it refuses there, and their queue is needed."""
 
 
 # Acknowledged by hand and one by one: what a crash leaves unacknowledged is delivered again.
@@ -104,7 +111,7 @@ class Delivery(Protocol):
         """Let the broker forget it: it was handled."""
 
     def reject(self) -> None:
-        """Let the broker forget or dead-letter it: it is unusable. It is never requeued."""
+        """Let the broker forget it: it is unusable. It is never requeued."""
 
 
 Handler = Callable[[Delivery], None]
@@ -166,8 +173,11 @@ class Subscriber(Protocol):
         it.
         """
 
-    def remove(self, queue: str) -> None:
-        """Consume no more from a queue; deletes it where its spec says so."""
+    def remove(self, queue: str, wait_s: float = 0.0) -> None:
+        """Consume no more from a queue; deletes it where its spec says so.
+
+        Waits, `wait_s` at most, until the broker has the acknowledgements of before.
+        """
 
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -25,10 +25,11 @@ from miros_mesh.link.rabbitmq.consumed_queue import ConsumedQueue
 from miros_mesh.link.rabbitmq.consumer import Consumer
 from miros_mesh.link.rabbitmq.declarer import Declarer
 from miros_mesh.link.rabbitmq.name_lock import NameLock
-from miros_mesh.link.rabbitmq.queues import dead_letters
+from miros_mesh.link.rabbitmq.queues import letters
 from miros_mesh.link.translation import translated
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
+from miros_mesh.text import logger_of
 
 # How long a queue of the first hundred stays unbound after its exchange was deleted, and how long
 # one that was refused waits to be tried again.
@@ -42,7 +43,7 @@ _REOPEN_PAUSE_S = 0.2
 # More of them between two checks are a fault that a new connection may put right.
 _REOPENED_AT_MOST = 5
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class BrokerSubscriber(Worker):
@@ -100,9 +101,20 @@ class BrokerSubscriber(Worker):
             raise consumed.failure
         return consumed.existed
 
-    def remove(self, queue: str) -> None:
-        """Consume no more from a queue; deletes it where its spec says so."""
-        self._post(lambda _: self._cancel(queue))
+    def remove(self, queue: str, wait_s: float = 0.0) -> None:
+        """Consume no more from a queue; deletes it where its spec says so.
+
+        Waits, `wait_s` at most, until the broker has the acknowledgements of before.
+        """
+        gone = threading.Event()
+
+        def task(_: kombu.Connection) -> None:
+            self._cancel(queue)
+            gone.set()
+
+        self._post(task)
+        if wait_s:
+            gone.wait(wait_s)
 
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""
@@ -300,10 +312,10 @@ class BrokerSubscriber(Worker):
             return
         self._tried_dead_letters = True
         try:
-            dead_letters()(self._declarer.channel).declare()
+            letters()(self._declarer.channel).declare()
         except amqp.ChannelError as error:
             logger.error(  # noqa: TRY400 - the error says no more than this
-                "rejected frames are not kept: %s refuses the queue for them: %s",
+                "dead letters are not kept: %s refuses the queue for them: %s",
                 self.broker.name,
                 error,
             )
@@ -322,6 +334,8 @@ class BrokerSubscriber(Worker):
         elif not self._stopping.is_set() and not consumed.left():
             self._leaving[queue] = consumed
             self._look_soon()
+            # It was cancelled by no call that the broker has answered.
+            self._consuming.settle_all()
 
 
 def _next_check(connection: kombu.Connection) -> float:

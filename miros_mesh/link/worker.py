@@ -15,7 +15,6 @@ attempts) connects as one that reconnects does, and calls `_unreached` after the
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import select
 import socket
@@ -32,9 +31,10 @@ from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.ports import Broker
 from miros_mesh.link.retry import connect_policy, reconnect_policy
 from miros_mesh.link.translation import translated
+from miros_mesh.text import logger_of
 from miros_mesh.threads import OwnedThread
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # py-amqp wants its heartbeat looked after about once a second, however busy the connection is.
 TICK_S = 1.0

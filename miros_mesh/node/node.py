@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
@@ -12,15 +11,20 @@ from typing import Any, Final
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.discovery.discovery import Discovery
-from miros_mesh.errors import ChartNameTakenError, MeshError
+from miros_mesh.errors import ChartNameTakenError, LinkError, MeshError, MessageTooLargeError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
 from miros_mesh.link.ports import Broker, Link
 from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.deaths import Deaths
 from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.letters.home import Letters, Place
+from miros_mesh.networks.letters.letter import letter_codec
+from miros_mesh.networks.letters.local import LocalLetters
+from miros_mesh.networks.letters.refused_events import RefusedEvents
 from miros_mesh.networks.mesh import Mesh
-from miros_mesh.networks.network import exchange_of
+from miros_mesh.networks.network import Refusal, exchange_of
 from miros_mesh.networks.peers import Peers
 from miros_mesh.networks.repair import Repair
 from miros_mesh.networks.snoop.console import Console
@@ -32,19 +36,23 @@ from miros_mesh.node.discovery_bridge import DiscoveryBridge
 from miros_mesh.node.discovery_settings import refusals_of, settings_of
 from miros_mesh.node.link_probe import LinkProbe, marks_of
 from miros_mesh.node.link_settings import link_settings
+from miros_mesh.node.no_listeners import NoListeners
 from miros_mesh.node.peer_signals import PeerSignals
 from miros_mesh.node.queues import NodeQueues
 from miros_mesh.node.registry import Ending, Registry
 from miros_mesh.node.session import Host, Session
+from miros_mesh.node.unread_broker import warn_of_unread_broker
 from miros_mesh.observer import Observers, Tracer
 from miros_mesh.private_files import prepare_home
 from miros_mesh.report import StopReport
-from miros_mesh.wire.envelope import ChartStatus, Envelope
+from miros_mesh.text import logger_of
+from miros_mesh.wire.envelope import ENVELOPE_BYTES, ChartStatus, Envelope, RepairMessage
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.key_file import load_or_create_key
+from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _TRACE_ROUTING_KEY: Final = "snoop.trace"
 _SPY_ROUTING_KEY: Final = "snoop.spy"
@@ -79,6 +87,8 @@ class Node(Host):
                 *(self.mesh.network, self.trace.network, self.spy.network),
                 *(self._repairs, self.statuses.network),
             ],
+            home=self.home,
+            home_networks=self._home_networks,
         )
         self.subscriber = self._link.subscriber(self.home, name_lock=self.queues.name_lock)
         self._discovery = self._build_discovery()
@@ -99,6 +109,7 @@ class Node(Host):
 
         Raises the `LinkError` or `ConfigError` that prevents it, and then leaves nothing running.
         """
+        warn_of_unread_broker(self.config)
         try:
             self._connect()
         except BaseException:
@@ -188,8 +199,16 @@ class Node(Host):
             )
         # The session is there before the queue: repair has to find the inbox when the first event
         # arrives, and `leave` undoes both when the queue is refused.
-        inbox = Inbox(self.mesh, chart, room=room, post=post, missed=self.repair.look)
         queue = self.queues.of_chart(chart, rx_routing_key)
+        inbox = Inbox(
+            self.mesh,
+            Place(chart, queue.name),
+            self.letters,
+            deaths=self._deaths.of(chart) if self.queues.lasting else None,
+            room=room,
+            post=post,
+            missed=self.repair.look,
+        )
         session = self._sessions[chart] = Session(
             self,
             chart,
@@ -206,6 +225,8 @@ class Node(Host):
     def leave(self, chart: str) -> None:
         """Forget a chart: deliver nothing more to it, and send what it has recorded."""
         if session := self._sessions.get(chart):
+            # What it refused is acknowledged after that.
+            self.letters.wait_stored(self.config.drain_timeout_s)
             session.silence()
         # While the chart's watchers are there: it sees its own last records.
         self.recorder.flush(_JOIN_TIMEOUT_S)
@@ -245,20 +266,29 @@ class Node(Host):
 
     def _build_observers(self) -> None:
         config = self.config
-        self.peer_signals = PeerSignals(self.name, specs.MESH.name, self.home.name)
+        self.peer_signals = PeerSignals(
+            self.name,
+            specs.MESH.name,
+            self.home.name,
+            tell_no_listener=config.tell_no_listener,
+        )
         self._vitals = Vitals(self.home.name)
         self._bridge = DiscoveryBridge(config) if config.discovery_sources else None
+        self.letters = Letters(self.identity)
         searching = (self._bridge,) if self._bridge else ()
         # Called in this order: a program's hook that asks for the node's health finds the change.
-        self.observer = Observers(self._vitals, self.peer_signals, *searching, *config.observers)
+        own = self._vitals, self.peer_signals, NoListeners(self._known_topics), self.letters
+        self.observer = Observers(*own, *searching, *config.observers)
         self.tracer = next((each for each in config.observers if isinstance(each, Tracer)), None)
 
     def _build_networks(self) -> None:
         config, identity, observer = self.config, self.identity, self.observer
         keys = _keys(config)
         history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
+        events = specs.network_of(specs.MESH, config, keys, observer, history)
+        events.set_aside = self._refused_events(keys).keep
         self.mesh = Mesh(
-            specs.network_of(specs.MESH, config, keys, observer, history),
+            events,
             identity,
             config.serializer or MsgpackSerializer(),
             observer,
@@ -271,6 +301,11 @@ class Node(Host):
         self.spy = SnoopNetwork(spy, identity, _SPY_ROUTING_KEY, observer)
         status = specs.network_of(specs.STATUS, config, keys, observer)
         self.statuses = StatusNetwork(status, identity, _STATUS_ROUTING_KEY)
+        letters = specs.network_of(specs.LETTERS, config, keys, observer)
+        self.letters.attach(letters, observer)
+        deaths = specs.network_of(specs.DEATHS, config, keys, observer)
+        self._deaths = Deaths(deaths, identity, config.max_deliveries)
+        self._home_networks = letters, deaths
         self._repairs = specs.network_of(specs.REPAIR, config, keys, observer)
         self.repair = Repair(
             self._repairs,
@@ -282,6 +317,35 @@ class Node(Host):
             message_bytes=specs.largest_message(config),
             whole_since=lambda: self._vitals.whole_since,
         )
+
+        def answer_refused(refusal: Refusal[RepairMessage]) -> None:
+            if isinstance(refusal.error, MessageTooLargeError):
+                self.repair.refused(sum(map(len, refusal.encoded)))
+                for message in refusal.messages:
+                    # One that alone is too large beside the words of repair is gone.
+                    for event in message.events if len(message.events) == 1 else ():
+                        history.forget(event.chart, event.sequence)
+
+        self._repairs.set_aside = answer_refused
+
+    def _refused_events(self, keys: specs.Keys) -> RefusedEvents:
+        config = self.config
+        return RefusedEvents(
+            LocalLetters(config.home_folder),
+            letter_codec(
+                KeyRing(tuple(keys(specs.MESH.keys))),
+                specs.largest_message(config) + ENVELOPE_BYTES,
+            ),
+            self.identity,
+            specs.MESH.name,
+            self.observer,
+            self.peer_signals.refused,
+            max_event_bytes=config.max_event_bytes,
+        )
+
+    def _known_topics(self) -> Iterable[str]:
+        heard = [each.rx_routing_key for each in list(self._sessions.values())]
+        return [*list(self._topics.values()), *heard]
 
     def _build_snoop(self) -> None:
         def not_recorded(network: str, events: int) -> None:
@@ -331,9 +395,21 @@ class Node(Host):
         asked = self.queues.of_repair(specs.REPAIR.name, self.repair.routing_key)
         self.subscriber.add(asked, self.repair.receive, self._add_timeout_s)
         self.repair.start()
+        if self.queues.lasting:
+            self._read_deaths()
         if self._discovery:
             # Last: a node that cannot reach its home broker looks for no other.
             self._discovery.start()
+
+    def _read_deaths(self) -> None:
+        """Read what the last process of this name noted. Charts work without, so it is logged."""
+        notes = self.queues.of_deaths(specs.DEATHS.name, self._deaths.routing_key)
+        try:
+            self.subscriber.add(notes, self._deaths.receive, self._add_timeout_s)
+        except LinkError as error:
+            logger.error("the deaths of charts are not noted: %s", error)  # noqa: TRY400 - says all
+            return
+        self._deaths.read(self._add_timeout_s)
 
     def _inboxes(self) -> list[Inbox]:
         return [each.inbox for each in list(self._sessions.values()) if not each.silent]

@@ -38,15 +38,17 @@ from miros_mesh.errors import (
 from miros_mesh.link.connections import CONNECTIONS_PER_ADDRESS
 from miros_mesh.link.kombu_link import KombuLink, amqp_link
 from miros_mesh.link.ports import Broker, Delivery
-from miros_mesh.link.rabbitmq.queues import DEAD_LETTERS
+from miros_mesh.link.rabbitmq.queues import LETTERS
 from miros_mesh.link.translation import translated
 from support.post_office import (
     EXCHANGE,
     LIMIT_S,
     SETTINGS,
+    Letter,
     Mailbox,
     Notebook,
     PostOffice,
+    keeping,
     letter,
     queue,
 )
@@ -220,7 +222,8 @@ def test_hung_up(link: KombuLink) -> None:
     with server(lambda connection: connection.shutdown(socket.SHUT_RDWR)) as port:
         message = refused(BrokerUnreachableError, probe, link, at_port(port))
 
-    assert "is the port right?" in message
+    # So do some servers for TLS
+    assert "is the port right, or does it want TLS (amqps://)?" in message
 
 
 def test_no_such_host() -> None:
@@ -247,7 +250,25 @@ def test_tls_at_a_port_without_tls(link: KombuLink) -> None:
     with server(answer) as port:
         message = refused(TlsError, probe, link, at_port(port, "amqps"))
 
-    assert "TLS handshake failed" in message
+    assert "speaks no TLS" in message
+    assert "mostly 5671" in message
+
+
+@every_use
+def test_tls_at_the_plain_port_of_a_broker(use: Use, link: KombuLink, vhost_url: str) -> None:
+    message = refused(TlsError, use, link, at(vhost_url, scheme="amqps"))
+
+    assert "speaks no TLS" in message
+    assert "or amqp://" in message
+
+
+@every_use
+def test_no_tls_at_a_port_with_tls(use: Use, link: KombuLink) -> None:
+    # As a RabbitMQ answers at its port for TLS, with an alert
+    with server(answering(b"\x15\x03\x01\x00\x02\x02\x0a")) as port:
+        message = refused(NotAmqpError, use, link, at_port(port))
+
+    assert "speaks TLS; write amqps://" in message
 
 
 def test_a_certificate_that_nobody_vouches_for(link: KombuLink, tmp_path: Path) -> None:
@@ -390,12 +411,15 @@ def test_the_documented_permissions_are_enough(
     ours = r"^miros_mesh\."
     allow(rabbitmq, vhost, configure=ours, write=ours, read=ours)
     office = PostOffice(amqp_link, guest)
-    subscriber, mailbox = office.subscriber("miros_mesh.v1.name.guest"), Mailbox(reject)
+    subscriber, mailbox = office.subscriber("miros_mesh.v1.name.guest"), Mailbox()
     subscriber.add(queue(dead_letters=True, delete_on_stop=False), mailbox, LIMIT_S)
+    publisher = office.publisher(exchanges=(EXCHANGE, LETTERS))
 
-    office.publisher().put(letter("rejected"))
+    publisher.put(letter("heard"))
+    publisher.put(Letter(b"set aside", exchange=LETTERS))
 
-    wait_until(lambda: office.size(DEAD_LETTERS) == 1)
+    assert mailbox.expect(1) == ["heard"]
+    wait_until(lambda: office.size(LETTERS) == 1)
     office.close()
 
 
@@ -688,3 +712,27 @@ def test_a_wait_for_a_slow_broker_ends_in_time(link: KombuLink) -> None:
         with pytest.raises(BrokerUnreachableError, match=r"no connection .* within 0\.1 s"):
             publisher.wait_ready(0.1)
         publisher.stop(LIMIT_S)
+
+
+def test_an_orderly_end_amid_deliveries_is_no_warning(
+    vhost_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given thousands of letters on their way to a mailbox that keeps what comes
+    office, spec = PostOffice(amqp_link, at(vhost_url)), queue(delete_on_stop=False, prefetch=5_000)
+    office.listen(spec)[0].stop(LIMIT_S)
+    notes = Notebook()
+    publisher = office.publisher(observer=notes)
+    for number in range(5_000):
+        publisher.put(letter(str(number)))
+    wait_until(lambda: notes.published_events == 5_000)
+    subscriber, mailbox = office.listen(spec, keeping)
+    mailbox.expect(1)
+
+    # When the subscriber stops
+    subscriber.stop(LIMIT_S)
+
+    # Then some had not come, and py-amqp has nothing to say of those
+    assert len(mailbox.deliveries) < 5_000
+    assert [record for record in caplog.records if record.name == "amqp"] == []
+    assert office.size(spec.name) == 5_000
+    office.close()

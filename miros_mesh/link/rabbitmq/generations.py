@@ -17,7 +17,6 @@ In a circle of three, two places tell which of them is the older: the one before
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from typing import Final
@@ -26,11 +25,12 @@ import amqp
 import kombu
 
 from miros_mesh.link.rabbitmq.declarer import Declarer
+from miros_mesh.text import logger_of
 
 # RabbitMQ's words, and those of the embedded broker.
 _OTHER_ARGUMENT: Final = re.compile(r"inequivalent arg ('(?P<name>[\w-]+)' )?for queue ")
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class Generations:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Any
 
@@ -10,13 +9,14 @@ import amqp
 import kombu
 
 from miros_mesh.errors import NodeNameTakenError
+from miros_mesh.text import logger_of
 
 _COMPLAIN_EVERY_S = 60.0
 # A broker needs two heartbeats to notice that a connection is dead: until then it may be our own
 # that still holds the name. The third is for a broker that is slow.
 _PATIENCE_HEARTBEATS = 3
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class NameLock:

@@ -195,15 +195,16 @@ _CONNECTED: Final[Sequence[_Meaning]] = (
 _OUT_OF_STEP: Final = frozenset((501, 502, 503, 504, 505))
 
 
-def refusal(where: str, code: int, said: str, *, connecting: bool) -> LinkError | None:
-    """Return the error that a broker's reply stands for; None when it is no refusal.
+class TlsSpokenError(ValueError):
+    """The first words of the other side are TLS, where none was asked for."""
 
-    `said` is quoted, so it has to be printable.
-    """
+
+def refusal(where: str, code: int, said: str, *, connecting: bool) -> LinkError | None:
+    """Return the error that a broker's reply stands for; None when it is no refusal."""
     name = _CODE_NAME.match(said)
     begin = name.end() if name else 0
     for meaning in _CONNECTING if connecting else _CONNECTED:
-        if meaning.code == code and re.compile(meaning.text).match(said, begin):
+        if meaning.code == code and re.compile(meaning.text, re.DOTALL).match(said, begin):
             return meaning.kind(meaning.words.format(where=where, said=said))
     if code == 0 or (code in _OUT_OF_STEP and not connecting):
         return None

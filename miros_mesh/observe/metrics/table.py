@@ -19,6 +19,7 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "mesh": (
         *("outbox_overflow", "peer_lost", "no_peer", "stopped"),
         *("payload", "undecryptable", "malformed", "oversize", "version", "signal_table_full"),
+        *("not_kept", "dead_letters_full"),
     ),
     "snoop_trace": ("outbox_overflow", "undecryptable", "malformed"),
     "snoop_spy": ("outbox_overflow", "undecryptable", "malformed"),
@@ -47,7 +48,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("network", "peer"),
     ),
     "refused_events": (
-        "Events and records that a peer refused, and that are set aside.",
+        "Events that a peer refused, and that are set aside.",
         ("network", "peer", "reason"),
     ),
     "unroutable_events": ("Confirmed events that no queue took.", ("peer",)),

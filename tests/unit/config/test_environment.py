@@ -57,6 +57,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_DISCOVERY_HOSTS_FILE": "/x/hosts.json",
         "MIROS_MESH_DISCOVERY_CACHE_FILE": "/x/cache.json",
         "MIROS_MESH_DISCOVERY_DNS_NAMES": "rabbit.mesh, _amqp._tcp.mesh",
+        "MIROS_MESH_TELL_NO_LISTENER": "on",
         "MIROS_MESH_DISCOVERY_IPV6": "on",
         "MIROS_MESH_DISCOVERY_LIVE_TRACE": "on",
         "MIROS_MESH_DISCOVERY_LIVE_SPY": "on",

@@ -464,3 +464,18 @@ def test_a_trace_that_is_none_is_refused_on_both_sides(trace: str) -> None:
 def _frame(content: bytes) -> bytes:
     """What somebody with our key and bad intentions can make."""
     return bytes([FRAME_VERSION]) + RING.seal(content)
+
+
+@given(st.lists(envelopes, min_size=1, max_size=5))
+def test_what_was_sealed_can_be_taken_out_and_sealed_again(sent: list[Envelope]) -> None:
+    encoded = [mesh.encode(each) for each in sent]
+
+    out = mesh.unseal(mesh.seal(encoded))
+
+    assert out == encoded
+    assert mesh.open(mesh.seal(out)) == sent
+
+
+def test_only_what_this_ring_has_sealed_is_taken_out() -> None:
+    with pytest.raises(UndecryptableFrameError):
+        mesh.unseal(FRAME[:1] + KeyRing([generate_key()]).seal(b"anything"))
