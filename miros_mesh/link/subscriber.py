@@ -182,13 +182,24 @@ class BrokerSubscriber(Worker):
         self._consuming.reopened = 0
         # Of our own transports none has a heartbeat, and nothing is deleted behind our back.
         if connection.heartbeat:
-            consumed = [each for each in self._queues.values() if each.consumers]
-            self._declarer.bind_some([each.generations.newest for each in consumed])
+            self._bind()
         # Every two seconds, until the broker has noticed that our last connection is dead.
         if self._name_lock and not self._name_lock.held:
             self._name_lock.take_back(self._declarer.channel, connection.heartbeat or 0)
         self._retry()
         self._recover()
+
+    def _bind(self) -> None:
+        """Bind some queues again; one that cannot be bound hears nothing."""
+        bound = {each.generations.newest: each for each in self._queues.values() if each.consumers}
+        refused = self._declarer.bind_some(list(bound))
+        for queue, consumed in bound.items():
+            if queue.name in refused:
+                try:
+                    with translated(self.broker.name):
+                        raise refused[queue.name]
+                except LinkError as error:
+                    self._refused(consumed, error)
 
     def _retry(self) -> None:
         """Ask again for queues that the broker refused: an administrator may have helped since."""

@@ -5,8 +5,7 @@ Bindings are made again and again: an administrator who deletes an exchange dele
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import amqp
@@ -97,13 +96,13 @@ class Declarer:
             # Its answer comes when the message is in its place again.
             channel.queue_declare(queue, passive=True)
 
-    def bind_some(self, queues: Sequence[kombu.Queue]) -> None:
+    def bind_some(self, queues: Sequence[kombu.Queue]) -> Mapping[str, amqp.PreconditionFailed]:
         """Bind the next `BINDINGS_AT_ONCE` of the queues, and their exchanges; then start over.
 
-        Waits for no answer: there are none unless something is refused.
+        Waits for no answer: there are none unless something is refused, which the next call finds.
+        Returns which queues of the last call cannot be bound, by their names.
         """
-        if refusal_of(self._channel):
-            self._bind_singly()
+        refused = self._bind_singly() if refusal_of(self._channel) else {}
         # Queues come and go between two calls: one of them may then be bound a round later.
         begin = self._next if self._next < len(queues) else 0
         self._next = begin + BINDINGS_AT_ONCE
@@ -114,9 +113,19 @@ class Declarer:
             exchange.declare(nowait=True, channel=channel)
         for queue in some:
             queue.queue_bind(nowait=True, channel=channel)
+        return refused
 
-    def _bind_singly(self) -> None:
-        """Bind those behind the one that was refused, which the broker has not heard of."""
+    def _bind_singly(self) -> Mapping[str, amqp.PreconditionFailed]:
+        # The broker has not heard of those behind the one that was refused.
+        refused = {}
         for queue in self._bound:
-            with suppress(amqp.ChannelError):
+            try:
                 self.bind(queue)
+            except amqp.PreconditionFailed as error:
+                # There is another exchange of this name.
+                refused[queue.name] = error
+            except amqp.ChannelError:
+                # A permission that was taken away takes no binding with it; a queue that was
+                # deleted ends its consumer.
+                continue
+        return refused
