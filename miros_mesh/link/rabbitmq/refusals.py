@@ -169,8 +169,8 @@ _CONNECTED: Final[Sequence[_Meaning]] = (
         506,
         r"No free channel ids",
         ChannelLimitError,
-        "{where} allows no more channels on one connection, and each queue of this node has its "
-        "own: run some of the charts in another process, or raise channel_max in rabbitmq.conf",
+        "{where} allows fewer channels on one connection than a node needs, which are two: raise "
+        "channel_max in rabbitmq.conf",
     ),
     _Meaning(
         530,
