@@ -13,7 +13,8 @@ from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.arrival import Arrival, Ticket
 from miros_mesh.networks.feed import Feed
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX, Mesh
-from miros_mesh.networks.streams import Admission, Passed, Range, Streams
+from miros_mesh.networks.ranges import Range
+from miros_mesh.networks.streams import Admission, Passed, Streams
 from miros_mesh.wire.envelope import Envelope
 
 
@@ -21,7 +22,8 @@ class Inbox:
     """Puts events in order, feeds them to a chart, and acknowledges those that it handled.
 
     `room` says how many events the FIFO takes now; `post` puts one there and raises nothing.
-    `missed` is called when an event has to wait for an earlier one of its sender.
+    `missed` is called when an event has to wait for an earlier one of its sender. The chart listens
+    from now on; only a `lasting` queue may bring what was sent before.
 
     What a call does depends on two flags:
 
@@ -43,9 +45,12 @@ class Inbox:
         room: Callable[[], int],
         post: Callable[[Arrival], None],
         missed: Callable[[], None] = lambda: None,
+        lasting: bool = True,
     ) -> None:
+        self.chart = chart
         self._mesh = mesh
-        self._chart = chart
+        # Before its queue is declared, so that nothing comes which is older.
+        self._since = time.monotonic()
         self._room = room
         self._post = post
         self._missed = missed
@@ -54,7 +59,9 @@ class Inbox:
         self._lock = threading.Lock()
         self._takes = True
         self._feeds = False
-        self._streams: Streams[Arrival] = Streams(mesh.dedup_window)
+        self._streams: Streams[Arrival] = Streams(
+            mesh.dedup_window, since=self._since, fresh=not lasting
+        )
         self._waiting: deque[Arrival] = deque()
         """In their order, until the FIFO has room."""
         self._unfinished: dict[str, Arrival] = {}
@@ -114,6 +121,15 @@ class Inbox:
                 self._admit(envelope, ticket)
         self._call_and_feed()
 
+    def listening_s(self, now: float) -> float:
+        """Return for how long the chart has listened at a (monotonic) time."""
+        return now - self._since
+
+    def unsure(self, stream: tuple[str, str]) -> bool:
+        """Whether what is missing of a stream may have been sent before the chart listened."""
+        with self._lock:
+            return self._streams.unsure(stream)
+
     def holes(self) -> dict[tuple[str, str], list[Range]]:
         """Return the numbers that events wait for, by their stream: incarnation and chart."""
         with self._lock:
@@ -134,6 +150,19 @@ class Inbox:
         """Wait no longer for the events of these numbers: their sender has them no more."""
         with self._lock:
             self._pass(stream, self._streams.skip(stream, numbers))
+        self._call_and_feed()
+
+    def pass_over(self, stream: tuple[str, str], last: int) -> None:
+        """Wait no longer for events up to this number: they were sent before the chart listened."""
+        with self._lock:
+            self._pass(stream, self._streams.pass_over(stream, last))
+        self._call_and_feed()
+
+    def pass_old(self, before: float) -> None:
+        """Wait no longer for what is older than the chart, and missing since before that time."""
+        with self._lock:
+            for stream, passed in self._streams.pass_old(before):
+                self._pass(stream, passed)
         self._call_and_feed()
 
     def expire(self, before: float) -> None:
@@ -163,7 +192,12 @@ class Inbox:
     def _admit(self, envelope: Envelope, *tickets: Ticket) -> None:
         arrival = Arrival(envelope, tickets=list(tickets))
         admission, in_turn = self._streams.admit(
-            _stream_of(envelope), envelope.sequence, arrival, time.monotonic()
+            _stream_of(envelope),
+            envelope.sequence,
+            arrival,
+            time.monotonic(),
+            node=envelope.node,
+            sent_at=envelope.sent_at,
         )
         if admission is not Admission.NEW:
             self._calls.append(partial(self._drop, admission.value))
@@ -251,7 +285,7 @@ class Inbox:
 
     def _is_echo(self, envelope: Envelope) -> bool:
         own = self._mesh.identity.incarnation
-        return envelope.incarnation == own and envelope.chart == self._chart
+        return envelope.incarnation == own and envelope.chart == self.chart
 
     def _hear(self, word: Envelope) -> None:
         """Take a word of the library; ignore one of a later version."""

@@ -14,6 +14,7 @@ from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES, Codec
 from miros_mesh.wire.envelope import (
     ENVELOPE_BYTES,
     Envelope,
+    ListenerRepair,
     NodeStatus,
     Origin,
     RepairMessage,
@@ -65,7 +66,13 @@ SNOOP_SPY: Final = NetworkSpec(
     least_frame_events=_SNOOP_FRAME_RECORDS,
 )
 # A node that may read the events may have them again.
-REPAIR: Final = NetworkSpec(name="repair", carries=RepairMessage, keys="mesh", brings_events=True)
+REPAIR: Final = NetworkSpec(
+    name="repair",
+    carries=RepairMessage,
+    keys="mesh",
+    extended=ListenerRepair,
+    brings_events=True,
+)
 # The wire's name for node status. Who may read a node's trace may know how it is.
 STATUS: Final = NetworkSpec(name="pulse", carries=NodeStatus, keys="snoop_trace", expendable=True)
 NAMES: Final = tuple(each.name for each in (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS))

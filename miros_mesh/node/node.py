@@ -188,7 +188,14 @@ class Node(Host):
             )
         # The session is there before the queue: repair has to find the inbox when the first event
         # arrives, and `leave` undoes both when the queue is refused.
-        inbox = Inbox(self.mesh, chart, room=room, post=post, missed=self.repair.look)
+        inbox = Inbox(
+            self.mesh,
+            chart,
+            room=room,
+            post=post,
+            missed=self.repair.look,
+            lasting=self.queues.lasting,
+        )
         queue = self.queues.of_chart(chart, rx_routing_key)
         session = self._sessions[chart] = Session(
             self,

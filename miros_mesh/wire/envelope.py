@@ -29,6 +29,7 @@ StateName = Annotated[str, Meta(max_length=MAX_NAME)]
 Incarnation = Annotated[str, Meta(min_length=1, max_length=MAX_INCARNATION)]
 SequenceNumber = Annotated[int, Meta(ge=1, le=MAX_SEQUENCE)]
 Amount = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE)]
+ListeningSeconds = Annotated[float, Meta(ge=0, le=1e12)]
 EventId = Annotated[
     str, Meta(min_length=1, max_length=MAX_INCARNATION + MAX_NAME + len(f"//{MAX_SEQUENCE}"))
 ]
@@ -98,6 +99,20 @@ class RepairMessage(Origin, frozen=True):
     stream: tuple[Incarnation, Name]
     numbers: Ranges = ()
     events: tuple[Envelope, ...] = ()
+
+
+class ListenerRepair(RepairMessage, frozen=True):
+    """A message of repair for one chart of a node, and for no other; needs extended frames.
+
+    A chart that has heard an old event first asks so: what was sent before it listened is not owed.
+    """
+
+    listener: StateName = ""
+    """The chart that asks."""
+    listening_s: ListeningSeconds = 0.0
+    """For how long it had listened when it asked; the answer repeats it."""
+    before: Amount = 0
+    """In an answer: what was sent up to this number was sent before that."""
 
 
 class PeerStatus(
