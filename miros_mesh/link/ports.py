@@ -60,6 +60,12 @@ class Parcel(Protocol):
     def seal(self) -> bytes:
         """Close, and return the bytes to send: the same at every call."""
 
+    def stored(self) -> None:
+        """Hear that a peer has confirmed it. Called under no lock, once for each peer."""
+
+    def given_up(self, *, refused: bool = False) -> None:
+        """Hear that a peer will not get it: dropped for want of room, or refused. As `stored`."""
+
 
 @dataclass(frozen=True)
 class QueueSpec:
@@ -79,13 +85,7 @@ class QueueSpec:
     chart: str = ""
     """The chart that hears by it; empty for a queue of the node itself."""
     dead_letters: bool = False
-    """Whether rejected messages are kept for people to look at; not for a queue with a limit."""
-
-    def __post_init__(self) -> None:
-        # RabbitMQ dead-letters whatever a queue gives up, and a limit makes it give up the oldest.
-        limited = self.max_length is not None or self.max_bytes is not None
-        if self.dead_letters and limited:
-            raise ValueError("the broker would keep what a queue of limited length drops, too")
+    """Whether the node makes dead letters of what it refuses there, and their queue is needed."""
 
 
 # Acknowledged by hand and one by one: what a crash leaves unacknowledged is delivered again.
@@ -104,7 +104,7 @@ class Delivery(Protocol):
         """Let the broker forget it: it was handled."""
 
     def reject(self) -> None:
-        """Let the broker forget or dead-letter it: it is unusable. It is never requeued."""
+        """Let the broker forget it: it is unusable. It is never requeued."""
 
 
 Handler = Callable[[Delivery], None]

@@ -197,6 +197,7 @@ class BrokerPublisher(Worker):
 
     def _confirmed(self, parcel: Parcel, size_bytes: int, seconds: float) -> None:
         self._outbox.confirm(parcel)
+        parcel.stored()
         self._nacks.confirmed()
         self._observer.published(
             network=parcel.network,

@@ -19,7 +19,7 @@ from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.ports import Broker, Handler, QueueSpec
 from miros_mesh.link.rabbitmq.binder import Binder
 from miros_mesh.link.rabbitmq.name_lock import NameLock
-from miros_mesh.link.rabbitmq.queues import dead_letters, prefetch_of, queue_of
+from miros_mesh.link.rabbitmq.queues import letters, prefetch_of, queue_of
 from miros_mesh.link.translation import translated
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
@@ -224,11 +224,11 @@ class BrokerSubscriber(Worker):
         self._tried_dead_letters = True
         try:
             with connection.channel() as channel:
-                dead_letters()(channel).declare()
+                letters()(channel).declare()
         # ResourceError: the connection has no free channel.
         except (amqp.ChannelError, amqp.ResourceError) as error:
             logger.error(  # noqa: TRY400 - the error says no more than this
-                "rejected frames are not kept: %s refuses the queue for them: %s",
+                "dead letters are not kept: %s refuses the queue for them: %s",
                 self.broker.name,
                 error,
             )

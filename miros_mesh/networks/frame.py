@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Literal
+
+Settled = Literal["stored", "dropped", "refused"]
+"""What became of a frame at a peer."""
 
 
 class Frame:
@@ -22,6 +26,7 @@ class Frame:
         *,
         expendable: bool = False,
         counted: bool = True,
+        settled: Callable[[Settled], object] | None = None,
         max_events: int,
         max_bytes: int,
     ) -> None:
@@ -31,6 +36,7 @@ class Frame:
         self.expendable = expendable
         self.counted = counted
         self._seal = seal
+        self._settled = settled
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._messages: list[bytes] = []
@@ -88,3 +94,13 @@ class Frame:
                 self._sealed = self._seal(self._messages)
                 self._messages = []
             return self._sealed
+
+    def stored(self) -> None:
+        """Hear that a peer has confirmed it."""
+        if self._settled:
+            self._settled("stored")
+
+    def given_up(self, *, refused: bool = False) -> None:
+        """Hear that a peer will not get it: dropped for want of room, or refused."""
+        if self._settled:
+            self._settled("refused" if refused else "dropped")

@@ -12,13 +12,15 @@ from typing import Any, Final
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.discovery.discovery import Discovery
-from miros_mesh.errors import ChartNameTakenError, MeshError
+from miros_mesh.errors import ChartNameTakenError, LinkError, MeshError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
 from miros_mesh.link.ports import Broker, Link
 from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.deaths import Deaths
 from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.letters.home import Letters, Place
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.networks.peers import Peers
@@ -79,6 +81,8 @@ class Node(Host):
                 *(self.mesh.network, self.trace.network, self.spy.network),
                 *(self._repairs, self.statuses.network),
             ],
+            home=self.home,
+            home_networks=self._home_networks,
         )
         self.subscriber = self._link.subscriber(self.home, name_lock=self.queues.name_lock)
         self._discovery = self._build_discovery()
@@ -188,15 +192,16 @@ class Node(Host):
             )
         # The session is there before the queue: repair has to find the inbox when the first event
         # arrives, and `leave` undoes both when the queue is refused.
+        queue = self.queues.of_chart(chart, rx_routing_key)
         inbox = Inbox(
             self.mesh,
-            chart,
+            Place(chart, queue.name),
+            self.letters,
+            deaths=self._deaths.of(chart) if self.queues.lasting else None,
             room=room,
             post=post,
             missed=self.repair.look,
-            lasting=self.queues.lasting,
         )
-        queue = self.queues.of_chart(chart, rx_routing_key)
         session = self._sessions[chart] = Session(
             self,
             chart,
@@ -213,6 +218,8 @@ class Node(Host):
     def leave(self, chart: str) -> None:
         """Forget a chart: deliver nothing more to it, and send what it has recorded."""
         if session := self._sessions.get(chart):
+            # What it refused is acknowledged after that.
+            self.letters.wait_stored(self.config.drain_timeout_s)
             session.silence()
         # While the chart's watchers are there: it sees its own last records.
         self.recorder.flush(_JOIN_TIMEOUT_S)
@@ -255,9 +262,12 @@ class Node(Host):
         self.peer_signals = PeerSignals(self.name, specs.MESH.name, self.home.name)
         self._vitals = Vitals(self.home.name)
         self._bridge = DiscoveryBridge(config) if config.discovery_sources else None
+        self.letters = Letters(self.identity)
         searching = (self._bridge,) if self._bridge else ()
         # Called in this order: a program's hook that asks for the node's health finds the change.
-        self.observer = Observers(self._vitals, self.peer_signals, *searching, *config.observers)
+        self.observer = Observers(
+            self._vitals, self.peer_signals, self.letters, *searching, *config.observers
+        )
         self.tracer = next((each for each in config.observers if isinstance(each, Tracer)), None)
 
     def _build_networks(self) -> None:
@@ -278,6 +288,11 @@ class Node(Host):
         self.spy = SnoopNetwork(spy, identity, _SPY_ROUTING_KEY, observer)
         status = specs.network_of(specs.STATUS, config, keys, observer)
         self.statuses = StatusNetwork(status, identity, _STATUS_ROUTING_KEY)
+        letters = specs.network_of(specs.LETTERS, config, keys, observer)
+        self.letters.attach(letters, observer)
+        deaths = specs.network_of(specs.DEATHS, config, keys, observer)
+        self._deaths = Deaths(deaths, identity, config.max_deliveries)
+        self._home_networks = letters, deaths
         self._repairs = specs.network_of(specs.REPAIR, config, keys, observer)
         self.repair = Repair(
             self._repairs,
@@ -338,9 +353,21 @@ class Node(Host):
         asked = self.queues.of_repair(specs.REPAIR.name, self.repair.routing_key)
         self.subscriber.add(asked, self.repair.receive, self._add_timeout_s)
         self.repair.start()
+        if self.queues.lasting:
+            self._read_deaths()
         if self._discovery:
             # Last: a node that cannot reach its home broker looks for no other.
             self._discovery.start()
+
+    def _read_deaths(self) -> None:
+        """Read what the last process of this name noted. Charts work without, so it is logged."""
+        notes = self.queues.of_deaths(specs.DEATHS.name, self._deaths.routing_key)
+        try:
+            self.subscriber.add(notes, self._deaths.receive, self._add_timeout_s)
+        except LinkError as error:
+            logger.error("the deaths of charts are not noted: %s", error)  # noqa: TRY400 - says all
+            return
+        self._deaths.read(self._add_timeout_s)
 
     def _inboxes(self) -> list[Inbox]:
         return [each.inbox for each in list(self._sessions.values()) if not each.silent]

@@ -12,6 +12,8 @@ from miros_mesh.wire.identity import Identity
 
 # A watcher that stopped reading loses the oldest records; the broker does not lose its memory.
 SNOOP_QUEUE_FRAMES = 10_000
+# A process that crashes while it starts leaves one each time; a note holds all that older ones do.
+DEATH_NOTES = 300
 # With full frames these would be gigabytes, and a broker short of memory takes no events either.
 SNOOP_QUEUE_BYTES = 64 * 1024 * 1024
 
@@ -46,6 +48,20 @@ class NodeQueues:
             delete_on_stop=not self.lasting,
             chart=chart,
             dead_letters=True,
+        )
+
+    def of_deaths(self, network: str, routing_key: str) -> QueueSpec:
+        """Return the queue in which a process of the node's name leaves notes for the next one."""
+        return QueueSpec(
+            name=f"{exchange_of(network)}.{self.identity.node}",
+            exchange=exchange_of(network),
+            routing_pattern=routing_key,
+            prefetch=self.config.prefetch_frames,
+            expires_s=self.config.queue_expires_s,
+            replicated=True,
+            # Of use is the newest alone.
+            max_length=DEATH_NOTES,
+            delete_on_stop=False,
         )
 
     def of_repair(self, network: str, routing_key: str) -> QueueSpec:

@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol
 
+from miros_mesh.config.settings import MeshConfig
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Subscriber
+from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.snoop.console import Console
@@ -26,6 +28,7 @@ SnoopCallback = Callable[[SnoopRecord], None]
 class Host(Protocol):
     """The parts of a node that sessions use."""
 
+    config: MeshConfig
     identity: Identity
     forked: bool
     observer: Observer
@@ -131,9 +134,13 @@ class Session:
             context=envelope.trace if isinstance(envelope, TracedEnvelope) else None,
         )
 
-    def died(self, error: BaseException) -> None:
-        """Deliver nothing more to a chart whose handler raised, and tell the observers."""
+    def died(self, error: BaseException, arrival: Arrival | None) -> None:
+        """Deliver nothing more to a chart whose handler raised, and tell the observers.
+
+        First it is noted for the next process of the node's name which received event it was.
+        """
         self.silence()
+        self.inbox.died(error, arrival, self.node.config.drain_timeout_s)
         self.node.observer.chart_died(chart=self.chart, error=error)
 
     def silence(self) -> None:

@@ -190,3 +190,31 @@ class DeadLetter(Origin, frozen=True):
     """The event, as it was first sent; None when the frame could not be opened."""
     frame: bytes = b""
     """The frame as it came, when it could not be opened; empty when it was too large to keep."""
+
+
+class Death(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """An event that has ended a chart: how often, and the type of the last exception."""
+
+    event: EventId
+    times: Amount
+    error: StateName
+
+
+class DeadChart(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """What ended a chart, and what it had handled of frames that come again."""
+
+    chart: Name
+    deaths: Annotated[tuple[Death, ...], Meta(max_length=MAX_LISTED)]
+    # Of each stream the numbers from the first to the last.
+    handled: Annotated[
+        tuple[tuple[Incarnation, Name, SequenceNumber, SequenceNumber], ...],
+        Meta(max_length=MAX_RANGES),
+    ]
+
+
+class DeathNote(Origin, frozen=True):
+    """What a process of a node name tells the next one of the deaths of its charts."""
+
+    time: EpochSeconds
+    # None in the note with which a process asks for those that lie at the broker.
+    charts: Annotated[tuple[DeadChart, ...], Meta(max_length=MAX_LISTED)]

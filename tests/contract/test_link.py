@@ -19,10 +19,11 @@ from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.errors import ConnectionLostError, NodeNameTakenError
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
 from miros_mesh.link.ports import Broker, Delivery
-from miros_mesh.link.rabbitmq.queues import DEAD_LETTERS
+from miros_mesh.link.rabbitmq.queues import LETTERS
 from miros_mesh.report import StopReport
 from miros_mesh.testing.memory import memory_link
 from support.post_office import (
+    EXCHANGE,
     LIMIT_S,
     Letter,
     Mailbox,
@@ -371,68 +372,41 @@ def test_a_queue_with_a_limit_loses_its_oldest_messages(limit: str, office: Post
     assert heir.expect(3) == ["7", "8", "9"]
 
 
-# Refused frames
+# Dead letters
 
 
-def test_a_rejected_frame_is_kept_as_it_was_published(office: PostOffice) -> None:
-    # Given two queues, of which one keeps what is rejected
-    _, keeps = office.listen(queue("keeps", "kept", dead_letters=True), reject)
-    _, forgets = office.listen(queue("forgets", "forgotten"), reject)
-    publisher = office.publisher()
-    body = bytes(range(256)) * 4
+def test_what_is_rejected_is_gone(office: PostOffice) -> None:
+    _, forgets = office.listen(queue(dead_letters=True), reject)
 
-    # When both reject
-    publisher.put(Letter(body, "kept"))
-    publisher.put(letter("forgotten", "forgotten"))
-    keeps.expect(1)
+    office.publisher().put(letter("forgotten"))
     forgets.expect(1)
 
-    # Then that one is among the dead letters, byte for byte
-    wait_until(lambda: office.size(DEAD_LETTERS))
-    assert dead_letters(office) == [body]
+    wait_until(lambda: not office.size("miros_mesh.v1.queue"))
+    assert dead_letters(office) == []
 
 
 def test_dead_letters_are_bounded_in_number(office: PostOffice) -> None:
-    _, mailbox = office.listen(queue(dead_letters=True), reject)
-    publisher = office.publisher()
+    office.listen(queue(dead_letters=True))
+    publisher = office.publisher(exchanges=(EXCHANGE, LETTERS))
 
     for number in range(1_100):
-        publisher.put(letter(str(number)))
-    mailbox.expect(1_100)
+        publisher.put(Letter(str(number).encode(), exchange=LETTERS))
 
     wait_until(lambda: oldest_dead_letter(office) == b"100")
     assert dead_letters(office) == [str(number).encode() for number in range(100, 1_100)]
-
-
-def test_dead_letters_are_bounded_in_bytes(office: PostOffice) -> None:
-    _, mailbox = office.listen(queue(dead_letters=True), reject)
-    publisher = office.publisher()
-
-    for number in range(20):
-        publisher.put(letter(str(number).ljust(1024 * 1024)))
-    mailbox.expect(20)
-
-    wait_until(lambda: oldest_dead_letter(office)[:2] == b"4 ")
-    assert [int(body) for body in dead_letters(office)] == list(range(4, 20))
 
 
 def test_a_chart_listens_though_its_dead_letters_cannot_be_kept(
     office: PostOffice, caplog: pytest.LogCaptureFixture
 ) -> None:
     with office.connection() as connection:
-        kombu.Queue(DEAD_LETTERS, durable=True)(connection.channel()).queue_declare()
+        kombu.Queue(LETTERS, durable=True)(connection.channel()).queue_declare()
 
     _, mailbox = office.listen(queue(dead_letters=True))
     office.publisher().put(letter("heard"))
 
     assert mailbox.expect(1) == ["heard"]
-    assert "rejected frames are not kept" in caplog.text
-
-
-@pytest.mark.parametrize("limit", ["max_length", "max_bytes"])
-def test_a_queue_with_a_limit_keeps_no_dead_letters(limit: str) -> None:
-    with pytest.raises(ValueError, match="limited length"):
-        queue(dead_letters=True, **{limit: 3})
+    assert "dead letters are not kept" in caplog.text
 
 
 # One live process a name
@@ -610,10 +584,10 @@ def reject(delivery: Delivery) -> None:
 
 
 def dead_letters(office: PostOffice) -> list[bytes]:
-    """Take what was rejected so far."""
+    """Take what was set aside so far."""
     with office.connection() as connection:
         channel, bodies = connection.channel(), []
-        while message := channel.basic_get(DEAD_LETTERS, no_ack=True):
+        while message := channel.basic_get(LETTERS, no_ack=True):
             bodies.append(bytes(message.body))
         channel.close()
         return bodies
@@ -623,7 +597,7 @@ def oldest_dead_letter(office: PostOffice) -> bytes:
     """Look at it, and leave it there."""
     with office.connection() as connection:
         channel = connection.channel()
-        message = channel.basic_get(DEAD_LETTERS)
+        message = channel.basic_get(LETTERS)
         channel.close()
         return bytes(message.body) if message else b""
 

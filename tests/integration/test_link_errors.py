@@ -38,12 +38,13 @@ from miros_mesh.errors import (
 from miros_mesh.link.connections import CONNECTIONS_PER_ADDRESS
 from miros_mesh.link.kombu_link import KombuLink, amqp_link
 from miros_mesh.link.ports import Broker, Delivery
-from miros_mesh.link.rabbitmq.queues import DEAD_LETTERS
+from miros_mesh.link.rabbitmq.queues import LETTERS
 from miros_mesh.link.translation import translated
 from support.post_office import (
     EXCHANGE,
     LIMIT_S,
     SETTINGS,
+    Letter,
     Mailbox,
     Notebook,
     PostOffice,
@@ -390,12 +391,15 @@ def test_the_documented_permissions_are_enough(
     ours = r"^miros_mesh\."
     allow(rabbitmq, vhost, configure=ours, write=ours, read=ours)
     office = PostOffice(amqp_link, guest)
-    subscriber, mailbox = office.subscriber("miros_mesh.v1.name.guest"), Mailbox(reject)
+    subscriber, mailbox = office.subscriber("miros_mesh.v1.name.guest"), Mailbox()
     subscriber.add(queue(dead_letters=True, delete_on_stop=False), mailbox, LIMIT_S)
+    publisher = office.publisher(exchanges=(EXCHANGE, LETTERS))
 
-    office.publisher().put(letter("rejected"))
+    publisher.put(letter("heard"))
+    publisher.put(Letter(b"set aside", exchange=LETTERS))
 
-    wait_until(lambda: office.size(DEAD_LETTERS) == 1)
+    assert mailbox.expect(1) == ["heard"]
+    wait_until(lambda: office.size(LETTERS) == 1)
     office.close()
 
 

@@ -26,7 +26,7 @@ from support import architecture, event_steps
 DOCS = Path(__file__).parents[2] / "docs"
 IMAGES = DOCS / "images"
 BEGIN, END = "<!-- made from the code: {} -->", "<!-- end -->"
-REASON = re.compile(r'(?:reason=|_drop\()"(\w+)"')
+REASON = re.compile(r'(?:reason=|_drop\(|Reason\()"(\w+)"')
 UNITS = ((1024 * 1024, "MiB"), (1024, "KiB"))
 
 

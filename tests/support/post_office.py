@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import kombu
@@ -49,6 +49,8 @@ class Letter:
     exchange: str = EXCHANGE
     expendable: bool = False
     closed: bool = False
+    stores: int = 0
+    given_ups: list[bool] = field(default_factory=list)
 
     @property
     def size_bytes(self) -> int:
@@ -60,6 +62,12 @@ class Letter:
     def seal(self) -> bytes:
         self.closed = True
         return self.body
+
+    def stored(self) -> None:
+        self.stores += 1
+
+    def given_up(self, *, refused: bool = False) -> None:
+        self.given_ups.append(refused)
 
 
 def letter(text: str, routing_key: str = "key") -> Letter:

@@ -31,5 +31,5 @@ def test_dead_letters_for_which_there_is_no_channel_are_done_without(
 
         subscriber._keep_dead_letters(connection)
 
-    assert "rejected frames are not kept: memory refuses the queue for them" in caplog.text
+    assert "dead letters are not kept: memory refuses the queue for them" in caplog.text
     subscriber.stop(0)

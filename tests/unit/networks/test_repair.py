@@ -29,7 +29,9 @@ from support.sealed import (
     FRAME_LIMIT,
     KEY,
     OURS,
+    PLACE,
     THEIRS,
+    LetterShelf,
     envelope,
     frame_of,
     mesh_codec,
@@ -90,7 +92,8 @@ class Node:
         )
         self.inbox = Inbox(
             self.mesh,
-            "listener",
+            PLACE,
+            LetterShelf().letters,
             room=lambda: 100,
             post=self.fifo.append,
             missed=self.repair.look,
