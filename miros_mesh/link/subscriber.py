@@ -41,6 +41,7 @@ class _ConsumedQueue:
     settled: threading.Event = field(default_factory=threading.Event)
     """Set once the broker has given or refused it; `add` waits for that."""
     failure: MeshError | None = None
+    existed: bool = False
     consumer: kombu.Consumer | None = None
     """None while there is no connection, and while the broker refuses the queue."""
 
@@ -77,10 +78,10 @@ class BrokerSubscriber(Worker):
         """None for transports of ours, where nothing is deleted behind our back."""
         self._tried_dead_letters = False
 
-    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> None:
+    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> bool:
         """Declare, bind and consume a queue; returns when messages can arrive.
 
-        Raises the `LinkError` that prevents it.
+        Returns whether a lasting queue existed before. Raises the `LinkError` that prevents it.
         """
         if not self.alive:
             raise ConnectionLostError(f"the subscriber of {self.broker.name} has ended")
@@ -94,6 +95,7 @@ class BrokerSubscriber(Worker):
             )
         if consumed.failure:
             raise consumed.failure
+        return consumed.existed
 
     def remove(self, queue: str) -> None:
         """Consume no more from a queue; deletes it where its spec says so."""
@@ -204,6 +206,8 @@ class BrokerSubscriber(Worker):
         # The broker obeys a channel in order. So nothing waits for the exchange, the queue and the
         # binding: if one is refused, the first answer that is waited for raises it.
         spec, queue = consumed.spec, queue_of(consumed.spec)(channel)
+        if not (spec.delete_on_stop or consumed.settled.is_set()):
+            consumed.existed = _exists(channel, spec.name)
         queue.declare(nowait=True)
         consumer = kombu.Consumer(
             channel, [queue], auto_declare=False, prefetch_count=prefetch_of(spec)
@@ -258,6 +262,14 @@ class BrokerSubscriber(Worker):
                 settle()
 
         self._post(task)
+
+
+def _exists(channel: Any, queue: str) -> bool:
+    try:
+        channel.queue_declare(queue, passive=True)
+    except amqp.NotFound:
+        return False
+    return True
 
 
 def _next_check(connection: kombu.Connection) -> float:

@@ -67,6 +67,8 @@ class Sender:
         self.config = ground.node("sender")
         self.chart = launch("sender", self.config, Heard())
         self.send(*range(1, MANY + 1))
+        # None is on its way when the next chart begins to listen.
+        wait_until(lambda: not node_of(self.chart).report().left_over)
         self.old = {each.sequence: each for each in self._kept()}
 
     def send(self, *payloads: Any) -> None:
