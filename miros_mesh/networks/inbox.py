@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -142,6 +142,20 @@ class Inbox:
         """Whether what is missing of a stream may have been sent before the chart listened."""
         with self._lock:
             return self._streams.unsure(stream)
+
+    def firsts(self, streams: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Return, of those streams that were heard, from which number on all is owed."""
+        with self._lock:
+            return self._streams.firsts(streams)
+
+    def marks(self) -> dict[tuple[str, str], int]:
+        """Return up to which number of each stream the chart has handled all that it was given."""
+        with self._lock:
+            marks = self._streams.passed()
+            for arrival in self._unfinished.values():
+                stream, before = _stream_of(arrival.envelope), arrival.envelope.sequence - 1
+                marks[stream] = min(marks.get(stream, before), before)
+            return marks
 
     def holes(self) -> dict[tuple[str, str], list[Range]]:
         """Return the numbers that events wait for, by their stream: incarnation and chart."""

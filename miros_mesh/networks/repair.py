@@ -87,9 +87,9 @@ class Repair:
     """Asks for what a node's inboxes miss, and answers what other nodes' inboxes miss.
 
     Its thread looks at the inboxes while one of them misses something, and has charts that fell
-    silent say their number every `interval_s`. What is missing for `timeout_s` is given up, but
-    never before the node has been connected for so long: `whole_since` is the (monotonic) time from
-    which it could send and receive, None while it cannot.
+    silent say their number every `interval_s`, when it also calls `also`. What is missing for
+    `timeout_s` is given up, but never before the node has been connected for so long: `whole_since`
+    is the (monotonic) time from which it could send and receive, None while it cannot.
     """
 
     def __init__(
@@ -103,6 +103,7 @@ class Repair:
         timeout_s: float,
         message_bytes: int,
         whole_since: Callable[[], float | None],
+        also: Callable[[], None] = lambda: None,
     ) -> None:
         self._network = network
         self._mesh = mesh
@@ -114,6 +115,7 @@ class Repair:
         # Set from any thread, and read once for an answer.
         self._message_bytes = message_bytes
         self._whole_since = whole_since
+        self._also = also
         # Used on the thread of repair alone.
         self._asking: dict[tuple[Stream, Inbox | None], _Asking] = {}
         # Used on the subscriber's thread alone.
@@ -166,6 +168,7 @@ class Repair:
                 if now >= beat_at:
                     beat_at = now + self._interval_s
                     self._mesh.beat()
+                    self._also()
                 missing = self._missing(now)
                 self._ask(missing, now)
             except Exception:

@@ -89,8 +89,8 @@ class Stream(Generic[T]):
     """
 
     __slots__ = (
-        *("_first", "_fresh", "_given_up", "clock"),
-        *("_held", "_last_sent_at", "_lost", "_next", "_window"),
+        *("_fresh", "_given_up", "_held", "_last_sent_at"),
+        *("_lost", "_next", "_window", "clock", "first"),
     )
 
     def __init__(
@@ -101,7 +101,7 @@ class Stream(Generic[T]):
         self._fresh = fresh
         self._next = first
         """Every number below it came or was given up."""
-        self._first = first
+        self.first = first
         """Numbers below it may have been sent before the receiver listened."""
         self._last_sent_at = math.inf
         """When the item was sent whose turn came last."""
@@ -113,6 +113,11 @@ class Stream(Generic[T]):
         # What was given up and may still come, in order; older than the window it is forgotten. A
         # receiver that joins late does not wait for what was sent before, but takes it.
         self._lost: list[Range] = [(1, first - 1)] if first > 1 else []
+
+    @property
+    def passed(self) -> int:
+        """The number up to which every item came in turn or was given up."""
+        return self._next - 1
 
     @property
     def waits(self) -> bool:
@@ -166,7 +171,7 @@ class Stream(Generic[T]):
 
     def pass_over(self, last: int) -> Passed[T]:
         """Wait no more for missing numbers up to this one, which are not owed."""
-        self._first = max(self._first, last + 1)
+        self.first = max(self.first, last + 1)
         return Passed(0, self.skip([(self._next, last)]).items)
 
     def pass_old(self, before: float) -> Passed[T]:
@@ -198,7 +203,7 @@ class Stream(Generic[T]):
             return Admission.STALE
         if not within(self._lost, sequence):
             return Admission.DUPLICATE
-        if self._fresh and sequence < self._first and sent_at < self.clock.began:
+        if self._fresh and sequence < self.first and sent_at < self.clock.began:
             return Admission.STALE
         strike(self._lost, sequence)
         return Admission.NEW
@@ -291,6 +296,15 @@ class Streams(Generic[T]):
         """Whether a number is missing in a sender's stream, as `Stream.wants`."""
         stream = self._waiting.get(sender)
         return stream is not None and stream.wants(sequence)
+
+    def firsts(self, senders: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Return, of those senders that were heard, from which number on all is owed."""
+        known = {sender: self._streams.get(sender) for sender in senders}
+        return {sender: stream.first for sender, stream in known.items() if stream}
+
+    def passed(self) -> dict[tuple[str, str], int]:
+        """Return how far each sender's stream has come, the most recently heard last."""
+        return {sender: stream.passed for sender, stream in self._streams.items()}
 
     def unsure(self, sender: tuple[str, str]) -> bool:
         """Whether a sender's stream is unsure of its holes, as `Stream.unsure`."""

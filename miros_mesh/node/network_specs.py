@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
+from miros_mesh.networks import marks
 from miros_mesh.networks.deaths import LARGEST_NOTE_BYTES
 from miros_mesh.networks.history import History
 from miros_mesh.networks.letters.home import LARGEST_LETTER_BYTES
@@ -19,6 +20,7 @@ from miros_mesh.wire.envelope import (
     DeathNote,
     Envelope,
     ListenerRepair,
+    MarkNote,
     NodeStatus,
     Origin,
     RepairMessage,
@@ -89,7 +91,10 @@ LETTERS: Final = NetworkSpec(
 DEATHS: Final = NetworkSpec(
     name="deaths", carries=DeathNote, keys="mesh", max_message_bytes=LARGEST_NOTE_BYTES
 )
-_ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS)
+MARKS: Final = NetworkSpec(
+    name="marks", carries=MarkNote, keys="mesh", max_message_bytes=marks.LARGEST_NOTE_BYTES
+)
+_ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS, MARKS)
 NAMES: Final = tuple(each.name for each in _ALL)
 
 Keys = Callable[[NetworkName], Iterable[bytes]]

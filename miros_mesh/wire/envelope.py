@@ -192,6 +192,27 @@ class DeadLetter(Origin, frozen=True):
     """The frame as it came, when it could not be opened; empty when it was too large to keep."""
 
 
+class ChartMarks(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False
+):
+    """How far a chart has come that hears by a topic."""
+
+    chart: Name
+    topic: Name
+    # Of each stream the number up to which all was handled.
+    streams: Annotated[
+        tuple[tuple[Incarnation, Name, Amount], ...],
+        Meta(max_length=MAX_LISTED),
+    ]
+
+
+class MarkNote(Origin, frozen=True):
+    """What a process of a node name tells the next one of how far its charts have come."""
+
+    time: EpochSeconds
+    charts: Annotated[tuple[ChartMarks, ...], Meta(max_length=MAX_LISTED)]
+
+
 class Death(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """An event that has ended a chart: how often, and the type of the last exception."""
 
