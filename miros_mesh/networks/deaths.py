@@ -26,7 +26,7 @@ from miros_mesh.errors import MeshError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.frame import Settled
 from miros_mesh.networks.network import UNNUMBERED, Network
-from miros_mesh.networks.streams import merged
+from miros_mesh.networks.ranges import merged
 from miros_mesh.text import logger_of
 from miros_mesh.wire.envelope import (
     MAX_LISTED,

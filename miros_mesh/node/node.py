@@ -23,6 +23,7 @@ from miros_mesh.networks.letters.home import Letters, Place
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import LocalLetters
 from miros_mesh.networks.letters.refused_events import RefusedEvents
+from miros_mesh.networks.marks import Marks
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import Refusal, exchange_of
 from miros_mesh.networks.peers import Peers
@@ -139,6 +140,8 @@ class Node(Host):
             # First, so that no broker is found while the others are given up.
             self._discovery.stop(_JOIN_TIMEOUT_S)
         self.repair.stop(_JOIN_TIMEOUT_S)
+        if self.queues.lasting:
+            self._marks.write()
         # Before the peers end, which send its last records. The last status comes after them: by
         # then its thread sends none any more.
         if self.recorder.runs:
@@ -219,7 +222,9 @@ class Node(Host):
             lasting=self.queues.lasting,
             leave=lambda: NODES.leave(self, chart),
         )
-        self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
+        existed = self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
+        if self.queues.lasting:
+            self._marks.joined(inbox, rx_routing_key, anew=not existed)
         return session
 
     def leave(self, chart: str) -> None:
@@ -228,6 +233,7 @@ class Node(Host):
             # What it refused is acknowledged after that.
             self.letters.wait_stored(self.config.drain_timeout_s)
             session.silence()
+            self._marks.left(session.inbox)
         # While the chart's watchers are there: it sees its own last records.
         self.recorder.flush(_JOIN_TIMEOUT_S)
         self._probes.pop(chart, None)
@@ -305,7 +311,9 @@ class Node(Host):
         self.letters.attach(letters, observer)
         deaths = specs.network_of(specs.DEATHS, config, keys, observer)
         self._deaths = Deaths(deaths, identity, config.max_deliveries)
-        self._home_networks = letters, deaths
+        marks = specs.network_of(specs.MARKS, config, keys, observer)
+        self._marks = Marks(marks, identity, observer, self.mesh.network.name)
+        self._home_networks = letters, deaths, marks
         self._repairs = specs.network_of(specs.REPAIR, config, keys, observer)
         self.repair = Repair(
             self._repairs,
@@ -316,6 +324,7 @@ class Node(Host):
             timeout_s=config.repair_timeout_s,
             message_bytes=specs.largest_message(config),
             whole_since=lambda: self._vitals.whole_since,
+            also=self._marks.look if self.queues.lasting else lambda: None,
         )
 
         def answer_refused(refusal: Refusal[RepairMessage]) -> None:
@@ -397,6 +406,7 @@ class Node(Host):
         self.repair.start()
         if self.queues.lasting:
             self._read_deaths()
+            self._read_marks()
         if self._discovery:
             # Last: a node that cannot reach its home broker looks for no other.
             self._discovery.start()
@@ -410,6 +420,14 @@ class Node(Host):
             logger.error("the deaths of charts are not noted: %s", error)  # noqa: TRY400 - says all
             return
         self._deaths.read(self._add_timeout_s)
+
+    def _read_marks(self) -> None:
+        """Read how far the last process of this name has come; likewise."""
+        notes = self.queues.of_marks(specs.MARKS.name, self._marks.routing_key)
+        try:
+            self.subscriber.add(notes, self._marks.receive, self._add_timeout_s)
+        except LinkError as error:
+            logger.error("how far charts have come is not noted: %s", error)  # noqa: TRY400 - says all
 
     def _inboxes(self) -> list[Inbox]:
         return [each.inbox for each in list(self._sessions.values()) if not each.silent]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.link.ports import QueueSpec
+from miros_mesh.networks.marks import KEPT_S
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.wire.identity import Identity
 
@@ -14,6 +15,8 @@ from miros_mesh.wire.identity import Identity
 SNOOP_QUEUE_FRAMES = 10_000
 # A process that crashes while it starts leaves one each time; a note holds all that older ones do.
 DEATH_NOTES = 300
+# The newest is enough; another one may come before that is acknowledged.
+MARK_NOTES = 2
 # With full frames these would be gigabytes, and a broker short of memory takes no events either.
 SNOOP_QUEUE_BYTES = 64 * 1024 * 1024
 
@@ -68,6 +71,12 @@ class NodeQueues:
             # Of use is the newest alone.
             max_length=DEATH_NOTES,
             delete_on_stop=False,
+        )
+
+    def of_marks(self, network: str, routing_key: str) -> QueueSpec:
+        """Return the queue in which a process of the node's name leaves how far it has come."""
+        return replace(
+            self.of_deaths(network, routing_key), expires_s=KEPT_S, max_length=MARK_NOTES
         )
 
     def of_repair(self, network: str, routing_key: str) -> QueueSpec:
