@@ -171,6 +171,18 @@ class Subscriber(Protocol):
         """Hand outstanding acknowledgements to the broker and end the worker."""
 
 
+Credentials = Callable[[BrokerAddress], tuple[BrokerAddress, str]]
+"""Returns an address with the user and password of this moment, and why they may be old, if so.
+
+Called before each attempt to connect, from any thread; raises nothing.
+"""
+
+
+def as_given(address: BrokerAddress) -> tuple[BrokerAddress, str]:
+    """Return an address with the credentials that it has."""
+    return address, ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LinkSettings:
     """What all connections of a node have in common.
@@ -191,6 +203,7 @@ class LinkSettings:
     confirm_window: int
     outbox_events: int
     outbox_bytes: int
+    credentials: Credentials = as_given
 
 
 class Link(Protocol):

@@ -64,8 +64,9 @@ class BrokerSubscriber(Worker):
         observer: Observer,
         name_lock: str | None = None,
     ) -> None:
-        super().__init__(name=name, broker=broker, pools=pools, attempts=attempts)
-        self._observer = observer
+        super().__init__(
+            name=name, broker=broker, pools=pools, attempts=attempts, observer=observer
+        )
         self._name_lock = NameLock(name_lock, broker.name) if name_lock else None
         # Changed on the worker's thread alone; `stop` copies its keys from another, in one step.
         self._queues: dict[str, _ConsumedQueue] = {}
