@@ -101,6 +101,19 @@ class ConnectionPools:
         # Each time: a password that was changed at the broker is in its file by now, or soon.
         latest, problem = self._credentials(address) if address else (None, "")
         where = latest.redacted if latest else name
+        try:
+            connection = self._established(where, address, latest)
+        except CredentialsRefusedError as error:
+            if problem:
+                raise CredentialsFileError(f"{error}; they are old: {problem}") from error
+            raise
+        if problem:
+            logger.warning("%s still takes an old password: %s", where, problem)
+        return connection
+
+    def _established(
+        self, where: str, address: BrokerAddress | None, latest: BrokerAddress | None
+    ) -> kombu.Connection:
         with translated(where, connecting=True):
             # Never waits for a place: a full pool is an error, and one that is tried again.
             connection = self._pool(address, latest).acquire(block=False)
@@ -108,17 +121,10 @@ class ConnectionPools:
         try:
             with translated(where, connecting=True):
                 establish(connection)
-        except CredentialsRefusedError as error:
-            self.give_back(connection, broken=True)
-            if problem:
-                raise CredentialsFileError(f"{error}; they are old: {problem}") from error
-            raise
         # Of any exception, or its place in the pool would be lost.
         except BaseException:
             self.give_back(connection, broken=True)
             raise
-        if problem:
-            logger.warning("%s still takes an old password: %s", where, problem)
         return connection
 
     def _pool(self, address: BrokerAddress | None, latest: BrokerAddress | None) -> ConnectionPool:

@@ -94,9 +94,14 @@ class Worker:
         self._connected_to = broker.name
         self._short_lives = 0
         self._failures = Throttle(_COMPLAIN_EVERY_S)
+        self._quiet_until = 0.0
 
     def start(self) -> None:
         """Begin to connect; returns at once."""
+        # The error that ends the attempts is raised to who waits for them; one who lets them go on
+        # for longer than this gets lines meanwhile.
+        if self._attempts is not None:
+            self._quiet_until = time.monotonic() + _COMPLAIN_EVERY_S
         self._thread.start()
 
     def wait_ready(self, timeout_s: float) -> None:
@@ -196,6 +201,8 @@ class Worker:
     def _unreached(self, error: LinkError) -> None:
         """Tell of an attempt that failed, and that is made again after a pause."""
         self._observer.unreached(peer=self.broker.name, reason=error.reason)
+        if time.monotonic() < self._quiet_until:
+            return
         if times := self._failures.due(error.reason):
             more = f" ({times} attempts since the last line)" if times > 1 else ""
             name = self._thread.name
@@ -217,6 +224,7 @@ class Worker:
         self._since = time.monotonic()
         # The next outage is told at its first attempt again.
         self._failures = Throttle(_COMPLAIN_EVERY_S)
+        self._quiet_until = 0.0
         loss: LinkError | None = None
         try:
             yield connection

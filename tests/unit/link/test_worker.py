@@ -17,7 +17,7 @@ from miros_mesh.errors import (
     LinkError,
     PermissionDeniedError,
 )
-from miros_mesh.link import retry
+from miros_mesh.link import retry, worker
 from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.ports import Broker
 from miros_mesh.link.worker import Worker
@@ -192,11 +192,10 @@ def test_a_first_connection_that_fails_is_told_and_ends_it() -> None:
     assert clerk.losses == []
 
 
-@pytest.mark.parametrize("attempts", [None, 3], ids=["patient", "three attempts"])
-def test_each_attempt_that_fails_is_told_and_the_first_is_logged(
-    attempts: int | None, caplog: pytest.LogCaptureFixture
+def test_each_attempt_of_a_patient_worker_that_fails_is_told_and_the_first_is_logged(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    clerk = Clerk(failures=2, attempts=attempts)
+    clerk = Clerk(failures=2, attempts=None)
     clerk.start()
 
     clerk.wait_ready(LIMIT_S)
@@ -209,6 +208,23 @@ def test_each_attempt_that_fails_is_told_and_the_first_is_logged(
         "mesh-clerk cannot connect, and keeps trying: no answer from memory ([Errno 111] refused); "
         "does the broker run, and is the port right?"
     )
+
+
+@pytest.mark.parametrize(("quiet_s", "lines"), [(60.0, 0), (0.0, 1)], ids=["short", "long"])
+def test_first_attempts_are_logged_if_they_take_long_since_their_end_is_raised(
+    quiet_s: float, lines: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_COMPLAIN_EVERY_S", quiet_s)
+    clerk = Clerk(failures=2, attempts=2)
+    clerk.start()
+
+    with pytest.raises(BrokerUnreachableError):
+        clerk.wait_ready(LIMIT_S)
+    clerk.stop()
+
+    # The second one is not made again, and is raised.
+    assert clerk.notes.reasons == ["unreachable"]
+    assert len(caplog.messages) == lines
 
 
 def test_a_reconnect_that_fails_is_told_with_what_failed_since(
