@@ -200,8 +200,16 @@ class BrokerConflictError(LinkError):
     reason = "conflict"
 
 
+class GoneError(LinkError):
+    """An exchange or a queue of ours is not at the broker, or is out of its reach for now."""
+
+    reason = "gone"
+    # Declared again by the link.
+    retryable = True
+
+
 class ChannelLimitError(LinkError):
-    """The broker allows no more channels on the connection that consumes: one for each queue."""
+    """The broker allows no further channel on this connection, or to this user."""
 
     # Not retryable: the queues that the node has keep their channels.
     reason = "channel_limit"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
@@ -79,8 +79,8 @@ class MeshConfig:
     drain_timeout_s: float = bounded(5.0, 0, 3600)
     """How long `stop` lets a chart finish what it has begun; then the outbox may take as long."""
     # At most 40 days: RabbitMQ takes 2**32 ms, which are a little less than 50.
-    queue_expires_s: float = bounded(120.0, 1, 40 * DAY_S)
-    """The broker removes a queue that has had no consumer for this long."""
+    queue_expires_s: float | None = bounded(None, 1, 40 * DAY_S)
+    """How long a broker keeps a chart's unused queue: 120 unless set; with `node_name` a day."""
 
     # 16 bits in AMQP (basic.qos).
     prefetch_frames: int = bounded(200, 1, 65_535)
@@ -374,4 +374,12 @@ def _scalar_defaults(settings: type[MeshConfig]) -> dict[str, Any]:
     """Return every setting that a variable can hold, with its default."""
     # No text of a variable can say what these are.
     objects = {"serializer", "observers", "link_factory"}
-    return {f.name: f.default for f in fields(settings) if f.init and f.name not in objects}
+    return {f.name: _like(f) for f in fields(settings) if f.init and f.name not in objects}
+
+
+def _like(known: Field[Any]) -> Any:
+    """Return a value of the type that a setting has."""
+    # A number that may be left out has no default, but a range.
+    if known.default is None and "range" in known.metadata:
+        return known.metadata["range"][1]
+    return known.default

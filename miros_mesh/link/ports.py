@@ -158,10 +158,12 @@ class Subscriber(Protocol):
     def wait_ready(self, timeout_s: float) -> None:
         """Wait for the first connection. Raises the `LinkError` that prevents it."""
 
-    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> None:
+    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> bool:
         """Declare, bind and consume a queue; returns when messages can arrive.
 
-        The handler runs on the worker's thread and must not wait.
+        Returns whether a lasting queue existed before; False for one that is deleted on stop. The
+        handler runs on the worker's thread and must not wait. Raises the `LinkError` that prevents
+        it.
         """
 
     def remove(self, queue: str) -> None:

@@ -16,6 +16,12 @@ SNOOP_QUEUE_FRAMES = 10_000
 SNOOP_QUEUE_BYTES = 64 * 1024 * 1024
 
 
+# Of a queue that is of use to one process only, which comes back within this time or never.
+PRIVATE_EXPIRES_S = 120.0
+# Of a queue that the next process of a node name finds: an afternoon's repair, or a night.
+NAMED_EXPIRES_S = 86_400.0
+
+
 @dataclass(frozen=True)
 class NodeQueues:
     """Names and describes the queues that one node declares."""
@@ -41,7 +47,7 @@ class NodeQueues:
             exchange=exchange_of("mesh"),
             routing_pattern=rx_routing_key,
             prefetch=self.config.prefetch_frames,
-            expires_s=self.config.queue_expires_s,
+            expires_s=self._chart_expires_s,
             replicated=self.lasting,
             delete_on_stop=not self.lasting,
             chart=chart,
@@ -55,7 +61,7 @@ class NodeQueues:
             exchange=exchange_of(network),
             routing_pattern=routing_key,
             prefetch=self.config.prefetch_frames,
-            expires_s=self.config.queue_expires_s,
+            expires_s=PRIVATE_EXPIRES_S,
         )
 
     def of_watchers(self, network: str) -> QueueSpec:
@@ -65,11 +71,18 @@ class NodeQueues:
             exchange=exchange_of(network),
             routing_pattern="#",
             prefetch=self.config.prefetch_frames,
-            expires_s=self.config.queue_expires_s,
+            expires_s=PRIVATE_EXPIRES_S,
             max_length=SNOOP_QUEUE_FRAMES,
             # The embedded broker would add sizes up at each publication, and keeps its own on disk.
             max_bytes=SNOOP_QUEUE_BYTES if self.config.brokers else None,
         )
+
+    @property
+    def _chart_expires_s(self) -> float:
+        given = self.config.queue_expires_s
+        if given is not None:
+            return given
+        return NAMED_EXPIRES_S if self.lasting else PRIVATE_EXPIRES_S
 
     def _private(self, network: str) -> str:
         # Of this start of the node alone: what waits for an earlier one is of no use to it.

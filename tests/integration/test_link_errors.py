@@ -402,9 +402,9 @@ def test_the_documented_permissions_are_enough(
 # Something of our name that is not ours
 
 
-def _declare_fanout(url: str) -> None:
+def _declare_fanout(url: str, exchange: str = EXCHANGE) -> None:
     with kombu.Connection(url) as connection:
-        kombu.Exchange(EXCHANGE, type="fanout")(connection.channel()).declare()
+        kombu.Exchange(exchange, type="fanout")(connection.channel()).declare()
 
 
 @every_worker
@@ -456,26 +456,44 @@ def test_a_queue_that_is_refused_again_and_again_leaves_no_channels(vhost_url: s
     office.close()
 
 
-def test_a_queue_for_which_there_is_no_channel_left_leaves_the_others_alone(
-    vhost_url: str,
-) -> None:
-    # Given a subscriber at work, whose broker allows one channel more
+def test_many_queues_need_no_more_channels_than_one(vhost_url: str) -> None:
+    # Given a subscriber with a queue, whose broker allows no further channel
     office, notes = PostOffice(amqp_link, at(vhost_url)), Notebook()
-    subscriber, mailboxes = office.subscriber(observer=notes), [Mailbox(), Mailbox()]
+    subscriber, mailboxes = office.subscriber(observer=notes), [Mailbox() for _ in range(20)]
     subscriber.add(queue("first"), mailboxes[0], LIMIT_S)
-    subscriber._post(lambda c: setattr(c.connection, "channel_max", len(c.connection.channels)))
+    channels: list[int] = []
 
-    # When two queues more are asked for
-    subscriber.add(queue("second"), mailboxes[1], LIMIT_S)
-    with pytest.raises(ChannelLimitError, match="channel_max") as refused:
-        subscriber.add(queue("third"), Mailbox(), LIMIT_S)
+    def allow_no_more(connection: kombu.Connection) -> None:
+        # The one of number 0 is the connection's own.
+        channels.append(len(connection.connection.channels) - 1)
+        connection.connection.channel_max = channels[0]
 
-    # Then the last one is refused, and both others go on with the same connection
-    assert not refused.value.retryable
+    subscriber._post(allow_no_more)
+
+    # When many more are asked for, and one that is refused
+    for number, mailbox in enumerate(mailboxes[1:]):
+        subscriber.add(queue(f"more {number}", delete_on_stop=number % 2 == 0), mailbox, LIMIT_S)
+    _declare_fanout(vhost_url, "other")
+    with pytest.raises(BrokerConflictError):
+        subscriber.add(queue("refused", exchange="other"), Mailbox(), LIMIT_S)
+
+    # Then all are served, on the same connection
     office.publisher().put(letter("heard"))
-    assert [mailbox.expect(1) for mailbox in mailboxes] == [["heard"], ["heard"]]
+    assert [mailbox.expect(1) for mailbox in mailboxes] == [["heard"]] * 20
+    assert channels == [2]
     assert notes.subscriptions == 1
     office.close()
+
+
+def test_a_node_for_which_there_are_too_few_channels_is_told_so_at_once(
+    rabbitmq: RabbitServer, guest: Broker, vhost: str, link: KombuLink
+) -> None:
+    allow(rabbitmq, vhost, configure=".*", write=".*", read=".*")
+    rabbitmq.rabbitmqctl("set_user_limits", GUEST, '{"max-channels": 1}')
+
+    message = refused(ChannelLimitError, subscribe, link, guest)
+
+    assert "max-channels" in message
 
 
 # A queue that is full and refuses

@@ -15,17 +15,17 @@ DEAD_LETTERS: Final = "miros_mesh.v1.dead_letters"
 _DELIVERY_LIMIT: Final = 1_000_000
 # With 32 commands on their way to a quorum queue, RabbitMQ 3.10 keeps further acknowledgements back
 # in the channel (quorum_commands_soft_limit) and forgets them when it closes; each is a command.
-_QUORUM_PREFETCH: Final = 30
+QUORUM_PREFETCH: Final = 30
 # Enough to find out what is wrong; what rejects everything must not fill the broker's disk.
 _DEAD_LETTERS_KEPT: Final = 1_000
 _DEAD_LETTERS_KEPT_BYTES: Final = 16 * 1024 * 1024
 _DEAD_LETTERS_KEPT_MS: Final = 7 * 24 * 60 * 60 * 1_000
 
 
-def queue_of(spec: QueueSpec) -> kombu.Queue:
-    """A queue with its exchange and its binding."""
+def queue_of(spec: QueueSpec, name: str = "") -> kombu.Queue:
+    """A queue with its exchange and its binding; `name` is that of a later generation."""
     return kombu.Queue(
-        spec.name,
+        name or spec.name,
         exchange=kombu.Exchange(spec.exchange, type="topic", durable=True),
         routing_key=spec.routing_pattern,
         # Durable, so that a restart of the broker loses no frame; `x-expires` removes it in the
@@ -37,7 +37,7 @@ def queue_of(spec: QueueSpec) -> kombu.Queue:
 
 def prefetch_of(spec: QueueSpec) -> int:
     """How many messages its consumer takes ahead of their acknowledgement."""
-    return min(spec.prefetch, _QUORUM_PREFETCH) if spec.replicated else spec.prefetch
+    return min(spec.prefetch, QUORUM_PREFETCH) if spec.replicated else spec.prefetch
 
 
 def dead_letters() -> kombu.Queue:
@@ -57,8 +57,7 @@ def dead_letters() -> kombu.Queue:
 
 
 def _arguments(spec: QueueSpec) -> dict[str, Any]:
-    # RabbitMQ refuses a queue that exists with other arguments (406), so a change here needs
-    # another name, or queues that were deleted before.
+    # A change here makes a new generation of each lasting queue (`generations`).
     arguments: dict[str, Any] = {
         # In milliseconds. Counted while the queue has no consumer: a node that is killed leaves
         # none for long.

@@ -62,7 +62,11 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_DISCOVERY_LIVE_SPY": "on",
         "MIROS_MESH_ALIEN_POLICY": "probe",
     }
-    numbers = {f.name: f.default + 1 for f in fields(MeshConfig) if "range" in f.metadata}
+    numbers = {
+        f.name: 99.5 if f.default is None else f.default + 1
+        for f in fields(MeshConfig)
+        if "range" in f.metadata
+    }
     values |= {f"MIROS_MESH_{name.upper()}": f" {value} " for name, value in numbers.items()}
     config = MeshConfig.from_env(values)
     assert {name: getattr(config, name) for name in numbers} == numbers
