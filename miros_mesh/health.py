@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
@@ -49,7 +49,9 @@ class Health:
     outages: Mapping[str, Outage] = field(default_factory=dict)
     """Why and since when it cannot send to a broker, or receive from home; of those lost only."""
     deaf_charts: Mapping[str, str] = field(default_factory=dict)
-    """The charts that hear nothing though home is there, and why: the reason of a `LinkError`."""
+    """The charts whose queue home refuses though it is there, and why: of a `LinkError`."""
+    deaf_networks: Mapping[str, str] = field(default_factory=dict)
+    """Likewise of the node's own queues: `repair`, and networks that are watched."""
 
     @property
     def connected(self) -> bool:
@@ -69,16 +71,19 @@ class Health:
         outage = self.outages.get(self.home)
         why = f": {outage}" if outage else ""
         sentences = {
-            f"node {self.node} does not consume from {home}{why}": not (
-                self.consuming or self.deaf_charts
-            ),
+            f"node {self.node} does not consume from {home}{why}": not self._subscribed,
             f"node {self.node} has no connection to send to {home}{why}": not self.connected,
         }
-        deaf = (
-            f"chart {chart} of node {self.node} hears nothing: {reason}"
-            for chart, reason in self.deaf_charts.items()
+        return (
+            *(sentence for sentence, holds in sentences.items() if holds),
+            *_deaf("chart", self.node, self.deaf_charts),
+            *_deaf("network", self.node, self.deaf_networks),
         )
-        return (*(sentence for sentence, holds in sentences.items() if holds), *deaf)
+
+    @property
+    def _subscribed(self) -> bool:
+        # With its home broker away no queue is told as refused.
+        return bool(self.consuming or self.deaf_charts or self.deaf_networks)
 
     @property
     def unfit(self) -> tuple[str, ...]:
@@ -89,6 +94,10 @@ class Health:
         )
 
 
+def _deaf(kind: str, node: str, deaf: Mapping[str, str]) -> Iterator[str]:
+    return (f"{kind} {name} of node {node} hears nothing: {why}" for name, why in deaf.items())
+
+
 class Vitals(Observer):
     """What the hooks say of the node's connections and charts, kept for `Health`.
 
@@ -97,10 +106,12 @@ class Vitals(Observer):
     """
 
     def __init__(self, home: str) -> None:
+        self.receiving = False
+        """Whether it has a connection to receive from its home broker."""
         self.whole_since: float | None = None
         """Since when (monotonic) it both consumes from its home broker and can send to it."""
         # `_up` and `_blocked` are written by publishers' threads, `_dead` by charts' and by `left`,
-        # `_subscribed` and `_deaf` by the subscriber's, `_outages` by both kinds of workers';
+        # `receiving` by the subscriber's, `_outages` by both kinds of workers';
         # `node.health` reads them from any. One step of a set or a dictionary needs no lock.
         self._home = home
         # Guards a connection's change together with the `whole_since` that follows from it: else a
@@ -108,26 +119,14 @@ class Vitals(Observer):
         self._lock = threading.Lock()
         self._up: set[str] = set()
         self._blocked: set[str] = set()
-        self._subscribed = False
         self._outages: dict[str, Outage] = {}
-        self._deaf: dict[str, str] = {}
         # A dictionary for its order; the values say nothing.
         self._dead: dict[str, None] = {}
-
-    @property
-    def consuming(self) -> bool:
-        """Whether it is connected to its home broker, and no queue was refused there."""
-        return self._subscribed and not self._deaf
 
     @property
     def outages(self) -> Mapping[str, Outage]:
         """The brokers that were lost or not reached, home for either direction."""
         return dict(self._outages)
-
-    @property
-    def deaf_charts(self) -> Mapping[str, str]:
-        """The charts whose queue was refused, and why; none while home itself is away."""
-        return dict(self._deaf) if self._subscribed else {}
 
     @property
     def dead_charts(self) -> tuple[str, ...]:
@@ -142,9 +141,8 @@ class Vitals(Observer):
         return "blocked" if peer in self._blocked else "up"
 
     def left(self, chart: str) -> None:
-        """Forget a chart that was stopped, dead, deaf or not."""
+        """Forget a chart that was stopped, dead or not."""
         self._dead.pop(chart, None)
-        self._deaf.pop(chart, None)
 
     def peer_up(self, *, peer: str) -> None:
         with self._lock:
@@ -174,23 +172,15 @@ class Vitals(Observer):
 
     def subscribed(self, *, broker: str) -> None:
         with self._lock:
-            self._subscribed = True
+            self.receiving = True
             self._back(broker)
             self._look()
 
     def unsubscribed(self, *, broker: str, reason: str) -> None:
         with self._lock:
-            self._subscribed = False
-            # The next connection tells of each queue anew.
-            self._deaf.clear()
+            self.receiving = False
             self._lost(broker, reason)
             self._look()
-
-    def hearing(self, *, chart: str) -> None:
-        self._deaf.pop(chart, None)
-
-    def deaf(self, *, chart: str, reason: str) -> None:
-        self._deaf[chart] = reason
 
     def _lost(self, peer: str, reason: str) -> None:
         # With the lock held. What the latest attempt met is what an operator has to put right: a
@@ -204,13 +194,13 @@ class Vitals(Observer):
 
     def _back(self, peer: str) -> None:
         # With the lock held. Home is back once both of its connections are.
-        if peer in self._up and (peer != self._home or self._subscribed):
+        if peer in self._up and (peer != self._home or self.receiving):
             self._outages.pop(peer, None)
 
     def _look(self) -> None:
         # With the lock held.
         # Blocked does not count here: repair asks other nodes, and its question would wait as well.
-        if not (self._subscribed and self.state_of(self._home) == "up"):
+        if not (self.receiving and self.state_of(self._home) == "up"):
             self.whole_since = None
         elif self.whole_since is None:
             self.whole_since = time.monotonic()

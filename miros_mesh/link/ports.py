@@ -166,6 +166,12 @@ class Subscriber(Protocol):
         it.
         """
 
+    def refused(self) -> Sequence[tuple[QueueSpec, str]]:
+        """Return the queues that the broker refuses now, each with the reason of a `LinkError`.
+
+        They were given once; each is tried again until it is removed.
+        """
+
     def remove(self, queue: str) -> None:
         """Consume no more from a queue; deletes it where its spec says so."""
 

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import amqp
@@ -90,6 +90,11 @@ class BrokerSubscriber(Worker):
         if consumed.failure:
             raise consumed.failure
         return consumed.existed
+
+    def refused(self) -> Sequence[tuple[QueueSpec, str]]:
+        """Return the queues that the broker refuses now, each with the reason of a `LinkError`."""
+        # A copy in one step: the worker's thread may change the dictionary at any moment.
+        return [(each.spec, each.deaf) for each in list(self._queues.values()) if each.deaf]
 
     def remove(self, queue: str) -> None:
         """Consume no more from a queue; deletes it where its spec says so."""

@@ -158,16 +158,18 @@ class Node(Host):
         """Say how it is at this moment."""
         vitals, peers = self._vitals, [each.name for each in self.peers.brokers]
         outages = vitals.outages
+        refused = self.subscriber.refused() if vitals.receiving else ()
         return Health(
             node=self.name,
-            consuming=vitals.consuming,
+            consuming=vitals.receiving and not refused,
             peers={peer: vitals.state_of(peer) for peer in peers},
             dead_charts=vitals.dead_charts,
             outbox_events=self.report().left_over,
             home=self.home.name,
             # Without those of brokers that were given up.
             outages={peer: outages[peer] for peer in peers if peer in outages},
-            deaf_charts=vitals.deaf_charts,
+            deaf_charts={spec.chart: why for spec, why in refused if spec.chart},
+            deaf_networks={self.queues.network(spec): w for spec, w in refused if not spec.chart},
         )
 
     def outboxes(self) -> Mapping[str, int]:

@@ -85,12 +85,13 @@ def test_a_node_that_lost_its_broker_says_why_and_since_when() -> None:
 
 def test_a_node_with_deaf_charts_is_not_ready_and_names_each() -> None:
     deaf = {"door": "permission", "bell": "conflict"}
-    node = Health("node", False, {HOME: "up"}, (), 0, HOME, {}, deaf)
+    node = Health("node", False, {HOME: "up"}, (), 0, HOME, {}, deaf, {"repair": "permission"})
 
     assert not node.ready
     assert node.unready == (
         "chart door of node node hears nothing: permission",
         "chart bell of node node hears nothing: conflict",
+        "network repair of node node hears nothing: permission",
     )
     assert node.unfit == ()
 
@@ -151,10 +152,10 @@ def test_a_node_is_whole_no_more_without_its_home_broker(vitals: Vitals) -> None
     assert vitals.whole_since
 
     vitals.unsubscribed(broker=HOME, reason="connection_lost")
-    assert (vitals.whole_since, vitals.consuming) == (None, False)
+    assert (vitals.whole_since, vitals.receiving) == (None, False)
 
     vitals.subscribed(broker=HOME)
-    assert (bool(vitals.whole_since), vitals.consuming) == (True, True)
+    assert (bool(vitals.whole_since), vitals.receiving) == (True, True)
 
     vitals.peer_down(peer=HOME, reason="connection_lost")
     assert vitals.whole_since is None
@@ -173,7 +174,7 @@ def test_a_publisher_that_looks_while_the_subscriber_ends_does_not_call_it_whole
         __slots__ = ()
 
         def __hash__(self) -> int:
-            # After the look at `consuming`, and before `whole_since` is set.
+            # After the look at `receiving`, and before `whole_since` is set.
             if end.ident is None and made.state_of(HOME) == "up":
                 end.start()
                 end.join(A_MOMENT_S)
@@ -183,7 +184,7 @@ def test_a_publisher_that_looks_while_the_subscriber_ends_does_not_call_it_whole
     made.peer_up(peer=HOME)
 
     wait_until(lambda: end.ident and not end.is_alive())
-    assert not made.consuming
+    assert not made.receiving
     assert made.whole_since is None
 
 
@@ -240,39 +241,6 @@ def test_brokers_that_come_and_never_answer_take_no_memory_without_end(vitals: V
 
     assert len(vitals.outages) < 2_000
     assert HOME in vitals.outages
-
-
-def test_a_chart_is_deaf_until_it_hears(vitals: Vitals) -> None:
-    vitals.deaf(chart="door", reason="permission")
-    vitals.deaf(chart="bell", reason="conflict")
-    assert vitals.deaf_charts == {"door": "permission", "bell": "conflict"}
-    assert not vitals.consuming
-
-    vitals.hearing(chart="door")
-    assert (vitals.deaf_charts, vitals.consuming) == ({"bell": "conflict"}, False)
-
-    vitals.hearing(chart="bell")
-    assert (vitals.deaf_charts, vitals.consuming) == ({}, True)
-
-
-def test_a_deaf_chart_that_was_stopped_is_forgotten(vitals: Vitals) -> None:
-    vitals.deaf(chart="door", reason="permission")
-
-    vitals.left("door")
-
-    assert (vitals.deaf_charts, vitals.consuming) == ({}, True)
-
-
-def test_while_home_is_away_no_chart_is_called_deaf(vitals: Vitals) -> None:
-    vitals.deaf(chart="door", reason="permission")
-    vitals.unsubscribed(broker=HOME, reason="connection_lost")
-    assert (vitals.deaf_charts, vitals.consuming) == ({}, False)
-
-    # A queue that is refused before the connection is there, and a connection that breaks then.
-    vitals.deaf(chart="door", reason="permission")
-    assert vitals.deaf_charts == {}
-    vitals.subscribed(broker=HOME)
-    assert vitals.deaf_charts == {"door": "permission"}
 
 
 def test_charts_are_named_in_the_order_of_their_deaths(vitals: Vitals) -> None:

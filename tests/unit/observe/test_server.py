@@ -126,6 +126,7 @@ def test_a_lost_or_blocked_broker_kills_nobody(server: MetricsServer, nodes: lis
                     "home": HOME,
                     "outages": {HOME: {"reason": "credentials", "since": 1.5}},
                     "deaf_charts": {},
+                    "deaf_networks": {},
                 }
             ],
         },
