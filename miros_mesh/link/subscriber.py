@@ -63,6 +63,8 @@ class BrokerSubscriber(Worker):
         self._name_lock = NameLock(name_lock, broker.name) if name_lock else None
         # Changed on the worker's thread alone; `stop` copies its keys from another, in one step.
         self._queues: dict[str, ConsumedQueue] = {}
+        # Those that were removed, and still hold what the broker has to get back in order.
+        self._leaving: dict[str, ConsumedQueue] = {}
         # Any thread appends, the worker's alone takes: both are single steps of a deque.
         self._tasks: deque[Callable[[kombu.Connection], None]] = deque()
         self._check_at = 0.0
@@ -131,8 +133,9 @@ class BrokerSubscriber(Worker):
 
     def _lost(self, error: LinkError | None) -> None:
         # From now on acknowledgements of the old connection are ignored; the broker delivers again.
-        for consumed in self._queues.values():
+        for consumed in (*self._queues.values(), *self._leaving.values()):
             consumed.forget()
+        self._leaving.clear()
         self._look_at = math.inf
         reason = error.reason if error else STOPPED
         self._observer.unsubscribed(broker=self.broker.name, reason=reason)
@@ -188,17 +191,21 @@ class BrokerSubscriber(Worker):
     def _consume(self, consumed: ConsumedQueue) -> None:
         """Begin, or go on, to consume a queue; a refusal makes it deaf and raises nothing."""
         self._queues[consumed.spec.name] = consumed
+
+        def cancelled(consumer: Consumer) -> None:
+            self._post(lambda _: self._ended(consumed, consumer))
+
         try:
             with translated(self.broker.name):
                 if consumed.spec.dead_letters:
                     self._keep_dead_letters()
+                if left := self._leaving.pop(consumed.spec.name, None):
+                    consumed.follow(left, cancelled=cancelled)
                 consumed.consume(
                     self._declarer,
                     self._consuming,
                     post=lambda task: self._post(lambda _: task()),
-                    cancelled=lambda consumer: self._post(
-                        lambda _: self._ended(consumed, consumer)
-                    ),
+                    cancelled=cancelled,
                 )
         except MeshError as error:
             # The connection is at fault and not the queue: connect anew, and `add` goes on waiting.
@@ -209,7 +216,7 @@ class BrokerSubscriber(Worker):
             self._heard(consumed)
         consumed.settled.set()
         if len(consumed.consumers) > 1:
-            self._look_at = min(self._look_at, time.monotonic() + _LOOK_EVERY_S)
+            self._look_soon()
 
     def _refused(self, consumed: ConsumedQueue, error: MeshError) -> None:
         consumed.stop()
@@ -260,15 +267,21 @@ class BrokerSubscriber(Worker):
                 if not all(consumer.alive for consumer in consumed.consumers):
                     self._consume(consumed)
 
+    def _look_soon(self) -> None:
+        self._look_at = min(self._look_at, time.monotonic() + _LOOK_EVERY_S)
+
     def _look_for_ends(self) -> None:
-        """Go on to the next generation of each queue whose older one is empty."""
+        """Go on where an older generation is empty, and let go of queues that were left."""
         several = [each for each in self._queues.values() if len(each.consumers) > 1]
-        self._look_at = time.monotonic() + _LOOK_EVERY_S if several else math.inf
         for consumed in several:
             with suppress(amqp.ChannelError):
                 if consumed.look_for_the_end(self._declarer):
                     # The next one may be none that is wanted, either.
                     self._consume(consumed)
+        self._leaving = {name: each for name, each in self._leaving.items() if not each.left()}
+        self._look_at = math.inf
+        if several or self._leaving:
+            self._look_soon()
 
     def _keep_dead_letters(self) -> None:
         """Declare them, once a connection. Charts work without, so a refusal is only logged."""
@@ -286,14 +299,18 @@ class BrokerSubscriber(Worker):
 
     def _cancel(self, queue: str) -> None:
         consumed = self._queues.pop(queue, None)
-        if consumed is None:
+        if consumed is None or not consumed.consumers:
             return
-        there = bool(consumed.consumers)
-        consumed.stop()
-        if consumed.spec.delete_on_stop and there:
+        consumed.leave()
+        if consumed.spec.delete_on_stop:
+            consumed.stop()
             # Who may not delete it leaves it to expire.
             with suppress(amqp.ChannelError):
                 self._declarer.delete(queue)
+        # At the end of the connection the broker takes all back, in order.
+        elif not self._stopping.is_set() and not consumed.left():
+            self._leaving[queue] = consumed
+            self._look_soon()
 
 
 def _next_check(connection: kombu.Connection) -> float:

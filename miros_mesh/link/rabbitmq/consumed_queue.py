@@ -31,7 +31,7 @@ class ConsumedQueue:
 
     def __init__(self, spec: QueueSpec, handler: Handler) -> None:
         self.spec = spec
-        self._handler = handler
+        self._handler: Handler | None = handler
         self.settled = threading.Event()
         """Set once the broker has given or refused it; `add` waits for that."""
         self.failure: MeshError | None = None
@@ -62,11 +62,12 @@ class ConsumedQueue:
         if consuming.wary or self.deaf:
             for name in self.generations.names:
                 declarer.require_readable(name)
-        channel = consuming.prepared(self._prefetch)
+        prefetch = self._prefetch
+        channel = consuming.prepared(prefetch)
         running = {each.queue: each for each in self.consumers if each.alive}
         self.consumers = [
             running.get(name)
-            or Consumer(channel, name, post=post, deliver=self._take, cancelled=cancelled)
+            or Consumer(channel, name, prefetch, post=post, deliver=self._take, cancelled=cancelled)
             for name in self.generations.names
         ]
         for consumer in self.consumers:
@@ -85,7 +86,7 @@ class ConsumedQueue:
         if oldest.empty_looks < _LOOKS:
             return False
         oldest.cancel()
-        if not oldest.idle:
+        if not oldest.idle or declarer.waiting(oldest.queue):
             # Something came at the last moment: its consumer is started again.
             oldest.stop()
             return True
@@ -94,15 +95,41 @@ class ConsumedQueue:
         self._release()
         return True
 
-    def stop(self) -> None:
-        """Consume no more, and give back what is not settled, in order."""
+    def leave(self) -> None:
+        """Hand out nothing more; `left` says when the broker has everything back."""
+        self._handler = None
+
+    def left(self) -> bool:
+        """Stop the consumers that can be, without a change of order; returns whether all have.
+
+        Those of a queue that does not last always can. What is held until then is in no way:
+        no other process may consume a lasting queue while this one lives.
+        """
+        self.stop(
+            lambda consumer: (
+                self.spec.delete_on_stop or consumer.idle or consumer.full or not consumer.alive
+            )
+        )
+        return not self.consumers
+
+    def follow(self, left: ConsumedQueue, *, cancelled: Callable[[Consumer], None]) -> None:
+        """Take over what is not settled of one that has left, and go on with it."""
+        self.existed = True
+        self.generations, self.consumers = left.generations, left.consumers
+        left.consumers = []
         for consumer in self.consumers:
+            consumer.hand_over(self._take, cancelled)
+
+    def stop(self, which: Callable[[Consumer], bool] = lambda _: True) -> None:
+        """Consume no more, and give back what is not settled."""
+        ending = list(filter(which, self.consumers))
+        for consumer in ending:
             try:
                 consumer.stop()
             except amqp.ChannelError:
                 # Closed by the broker, which has all of it back.
                 consumer.forget()
-        self.consumers = []
+        self.consumers = [each for each in self.consumers if each not in ending]
 
     def forget(self) -> None:
         """Settle nothing any more: the connection is gone."""
@@ -118,6 +145,8 @@ class ConsumedQueue:
         return min(prefetch, QUORUM_PREFETCH) if several else prefetch
 
     def _take(self, consumer: Consumer, delivery: MessageDelivery) -> None:
+        if self._handler is None:
+            return
         if consumer is self.consumers[0]:
             self._handler(delivery)
         else:
@@ -128,4 +157,4 @@ class ConsumedQueue:
         first = self.consumers[0]
         parked, first.parked = first.parked, []
         for delivery in parked:
-            self._handler(delivery)
+            self._take(first, delivery)

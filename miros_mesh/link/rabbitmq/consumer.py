@@ -19,6 +19,7 @@ class Consumer:
         self,
         channel: Any,
         queue: str,
+        prefetch: int,
         *,
         post: Post,
         deliver: Callable[[Consumer, MessageDelivery], None],
@@ -27,11 +28,12 @@ class Consumer:
         self.channel = channel
         self.queue = queue
         self.post = post
+        self._prefetch = prefetch
         self._deliver = deliver
         self._cancelled = cancelled
         self._tag = ""
         # In the order of their delivery; tags of one channel, which mean nothing on another.
-        self._unsettled: dict[int, None] = {}
+        self._unsettled: dict[int, MessageDelivery] = {}
         self._ending = False
         self.parked: list[MessageDelivery] = []
         """What waits until an older queue is empty."""
@@ -42,6 +44,11 @@ class Consumer:
     def idle(self) -> bool:
         """Whether all that was delivered is settled."""
         return not self._unsettled
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more is under way, or will be before something is settled."""
+        return len(self._unsettled) >= self._prefetch
 
     @property
     def alive(self) -> bool:
@@ -64,10 +71,11 @@ class Consumer:
         self.channel.basic_cancel(self._tag)
 
     def stop(self) -> None:
-        """Consume no more, and give back what is not settled, to come first to the next consumer.
+        """Consume no more, and give back what is not settled, in order.
 
         A quorum queue would give what a cancelled consumer holds to the next one late, behind newer
-        messages; what is rejected comes first, in the order of the rejections.
+        messages; what is rejected comes first. But what is under way when the broker hears of the
+        cancel, it puts before what we reject: of a quorum queue, stop one that is `idle` or `full`.
         """
         self.cancel()
         for tag in self._unsettled:
@@ -79,12 +87,25 @@ class Consumer:
         self._unsettled.clear()
         self.parked.clear()
 
-    def settle(self, tag: int, how: Callable[[int], object]) -> None:
-        """Settle a delivery, unless it was given back or its channel is gone.
+    def hand_over(
+        self,
+        deliver: Callable[[Consumer, MessageDelivery], None],
+        cancelled: Callable[[Consumer], None],
+    ) -> None:
+        """Deliver to another one, first what is not settled, which no other may settle any more."""
+        self._deliver, self._cancelled = deliver, cancelled
+        self.parked.clear()
+        for tag, delivery in list(self._unsettled.items()):
+            self._unsettled[tag] = again = MessageDelivery(self, delivery.message)
+            deliver(self, again)
+
+    def settle(self, delivery: MessageDelivery, how: Callable[[int], object]) -> None:
+        """Settle a delivery, unless it was given back, or to another, or its channel is gone.
 
         Also after the broker has cancelled the consumer: it waits for each of them all the same.
         """
-        if tag in self._unsettled and not refusal_of(self.channel):
+        tag = delivery.message.delivery_tag
+        if self._unsettled.get(tag) is delivery and not refusal_of(self.channel):
             del self._unsettled[tag]
             how(tag)
 
@@ -93,11 +114,11 @@ class Consumer:
         self._cancelled(self)
 
     def _on_message(self, raw: Any) -> None:
-        message = self.channel.message_to_python(raw)
-        self._unsettled[message.delivery_tag] = None
+        delivery = MessageDelivery(self, self.channel.message_to_python(raw))
+        self._unsettled[delivery.message.delivery_tag] = delivery
         self.empty_looks = 0
         if not self._ending:
-            self._deliver(self, MessageDelivery(self, message))
+            self._deliver(self, delivery)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,5 +149,4 @@ class MessageDelivery:
         self._settle(lambda tag: self.consumer.channel.basic_reject(tag, requeue=False))
 
     def _settle(self, how: Callable[[int], object]) -> None:
-        consumer, tag = self.consumer, self.message.delivery_tag
-        consumer.post(lambda: consumer.settle(tag, how))
+        self.consumer.post(lambda: self.consumer.settle(self, how))
