@@ -16,7 +16,7 @@ from miros_mesh.errors import LinkError, MeshError
 
 # After an error that needs a person. Below the five seconds in which a node works again once one
 # has acted; a watch on the file of a password would not tell when a broker was put right.
-_LATER = tenacity.wait_random(2.0, 4.0)
+_LATER = tenacity.wait_random(1.0, 3.0)
 
 Failed = Callable[[LinkError], object]
 
@@ -62,7 +62,7 @@ def _telling(failed: Failed) -> Callable[[tenacity.RetryCallState], None]:
 
 
 class _WaitByError(wait_base):
-    """0.1 to 2 s with jitter after an error that passes by itself, else 2 to 4 s."""
+    """0.1 to 2 s with jitter after an error that passes by itself, else 1 to 3 s."""
 
     _soon = tenacity.wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.2)
 
