@@ -26,8 +26,8 @@ class SecretFile:
 
     @property
     def once(self) -> bool:
-        """Whether it can be read only once: the end of a pipe, as a shell's `<(command)`."""
-        return self.path.exists() and not self.path.is_file()
+        """Whether it can be read only once: the end of a pipe, as of a shell's `<(command)`."""
+        return self.path.is_fifo() or self.path.is_char_device()
 
     def read(self) -> str:
         """Return what the file holds now, without the end of its last line.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from miros_mesh.address import BrokerAddress
+from miros_mesh.address import BrokerAddress, Endpoint
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.node.credentials import Credentials
+from miros_mesh.node.discovery_settings import refusals_of
+from miros_mesh.node.node import Node
 from support.charts_at_work import KEY
 
 FOUND = BrokerAddress("amqp", "10.7.0.9", 5672, user="peter", password="old")
@@ -149,3 +152,34 @@ def test_a_pipe_is_read_once_since_a_second_time_would_wait_for_ever(tmp_path: P
     os.mkfifo(pipe)
 
     assert Credentials(config, Changes())(config.brokers[0]) == (config.brokers[0], "")
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
+def test_a_device_is_read_once(device: str) -> None:
+    assert SecretFile(Path(device)).once
+
+
+def test_a_folder_in_place_of_the_file_is_told(file: Path) -> None:
+    config = ancestor(file)
+    file.unlink()
+    file.mkdir()
+
+    _, problem = Credentials(config, Changes())(config.brokers[0])
+
+    assert problem == "rabbit_password names a file that cannot be read: Is a directory"
+
+
+def test_a_node_looks_again_at_brokers_that_refused_an_earlier_password(file: Path) -> None:
+    config = ancestor(file)
+    node, found = Node(config), Endpoint("10.7.0.9", 5672)
+    link: Any = node._link
+    refusals = refusals_of(config)
+    refusals.add(found)
+    link._looks._credentials(FOUND)
+    assert found in refusals
+
+    file.write_text("new")
+    link._looks._credentials(FOUND)
+
+    assert found not in refusals
+    node.stop()
