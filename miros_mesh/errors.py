@@ -48,6 +48,10 @@ class SelectionError(ConfigError):
         return "\n".join(map(_printable, self.problems))
 
 
+class SecretFileError(MeshError, ValueError):
+    """A file that shall hold a secret cannot be read or is empty; its path is not quoted."""
+
+
 # Where Python has an error of its own for the case, ours is one of those as well.
 class AddressError(MeshError, ValueError):
     """A broker URL that cannot be understood. The message never holds its password."""
@@ -172,6 +176,12 @@ class CredentialsRefusedError(LinkError):
     """The broker refused the user or the password."""
 
     reason = "credentials"
+
+
+class CredentialsFileError(CredentialsRefusedError):
+    """The broker refused an earlier user or password: the file of the present one is of no use."""
+
+    reason = "credentials_file"
 
 
 class VirtualHostError(LinkError):

@@ -173,6 +173,12 @@ class Subscriber(Protocol):
         it.
         """
 
+    def refused(self) -> Sequence[tuple[QueueSpec, str]]:
+        """Return the queues that the broker refuses now, each with the reason of a `LinkError`.
+
+        They were given once; each is tried again until it is removed.
+        """
+
     def remove(self, queue: str, wait_s: float = 0.0) -> None:
         """Consume no more from a queue; deletes it where its spec says so.
 
@@ -181,6 +187,18 @@ class Subscriber(Protocol):
 
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""
+
+
+Credentials = Callable[[BrokerAddress], tuple[BrokerAddress, str]]
+"""Returns an address with the user and password of this moment, and why they may be old, if so.
+
+Called before each attempt to connect, from any thread; raises nothing.
+"""
+
+
+def as_given(address: BrokerAddress) -> tuple[BrokerAddress, str]:
+    """Return an address with the credentials that it has."""
+    return address, ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +221,7 @@ class LinkSettings:
     confirm_window: int
     outbox_events: int
     outbox_bytes: int
+    credentials: Credentials = as_given
 
 
 class Link(Protocol):

@@ -33,6 +33,7 @@ from miros_mesh.networks.snoop.node_status import StatusNetwork
 from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork
 from miros_mesh.node import network_specs as specs
+from miros_mesh.node.credentials import Credentials
 from miros_mesh.node.discovery_bridge import DiscoveryBridge
 from miros_mesh.node.discovery_settings import refusals_of, settings_of
 from miros_mesh.node.link_probe import LinkProbe, marks_of
@@ -81,6 +82,7 @@ class Node(Host):
         self._build_observers()
         self._build_networks()
         self._build_snoop()
+        self._refusals = refusals_of(config) if config.discovery_sources else None
         self._link = self._build_link()
         self.peers = Peers(
             self._link,
@@ -168,13 +170,20 @@ class Node(Host):
 
     def health(self) -> Health:
         """Say how it is at this moment."""
+        vitals, peers = self._vitals, [each.name for each in self.peers.brokers]
+        outages = vitals.outages
+        refused = self.subscriber.refused() if vitals.receiving else ()
         return Health(
             node=self.name,
-            consuming=self._vitals.consuming,
-            peers={each.name: self._vitals.state_of(each.name) for each in self.peers.brokers},
-            dead_charts=self._vitals.dead_charts,
+            consuming=vitals.receiving and not refused,
+            peers={peer: vitals.state_of(peer) for peer in peers},
+            dead_charts=vitals.dead_charts,
             outbox_events=self.report().left_over,
             home=self.home.name,
+            # Without those of brokers that were given up.
+            outages={peer: outages[peer] for peer in peers if peer in outages},
+            deaf_charts={spec.chart: why for spec, why in refused if spec.chart},
+            deaf_networks={self.queues.network(spec): w for spec, w in refused if not spec.chart},
         )
 
     def outboxes(self) -> Mapping[str, int]:
@@ -374,6 +383,7 @@ class Node(Host):
             node=self.name,
             exchanges=(*map(exchange_of, specs.NAMES), *marks),
             observer=self.observer,
+            credentials=Credentials(config, self._forget_refusals),
         )
         if config.link_factory:
             link: Link = config.link_factory(settings)
@@ -381,6 +391,11 @@ class Node(Host):
         if config.brokers:
             return amqp_link(settings)
         return embedded_link(settings, prepare_home(config.home_folder))
+
+    def _forget_refusals(self) -> None:
+        """Look again at brokers that have refused credentials which are others now."""
+        if self._refusals:
+            self._refusals.forget()
 
     def _build_discovery(self) -> Discovery | None:
         if self._bridge is None:
@@ -390,7 +405,7 @@ class Node(Host):
             probe=LinkProbe(self.config, self._link),
             sink=self._bridge,
             observer=self.observer,
-            refusals=refusals_of(self.config),
+            refusals=self._refusals,
         )
         self._bridge.attach(discovery, self.peers, self.mesh)
         return discovery

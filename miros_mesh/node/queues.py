@@ -109,6 +109,10 @@ class NodeQueues:
             return given
         return NAMED_EXPIRES_S if self.lasting else PRIVATE_EXPIRES_S
 
+    def network(self, queue: QueueSpec) -> str:
+        """Return the network of a queue that is one of ours."""
+        return queue.exchange.removeprefix(exchange_of(""))
+
     def _private(self, network: str) -> str:
         # Of this start of the node alone: what waits for an earlier one is of no use to it.
         return f"{exchange_of(network)}.{self.identity.node}.{self.identity.incarnation}"

@@ -88,8 +88,6 @@ HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = {
 GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "peer_connected": ("1 while a peer is connected.", ("peer",)),
     "peer_blocked": ("1 while a peer is short of memory or disk.", ("peer",)),
-    "subscribed": ("1 while the node consumes.", ("broker",)),
-    "chart_deaf": ("1 while a chart's queue cannot be consumed.", ("chart",)),
     "build_info": ("Always 1; the labels say what runs.", ("version", "python")),
 }
 
