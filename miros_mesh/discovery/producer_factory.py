@@ -16,7 +16,8 @@ from miros_mesh.discovery.chart import ENTRY, EXIT, DiscoveryChart, on
 from miros_mesh.discovery.known_brokers import KnownBrokers
 from miros_mesh.discovery.ports import AddressScanner, BrokerProbe, NameService, PeerSink
 from miros_mesh.discovery.refused_brokers import RefusedBrokers
-from miros_mesh.discovery.resolver import Resolver, payload_problem
+from miros_mesh.discovery.resolver import Resolver
+from miros_mesh.discovery.safety.payloads import heard
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.settings import DiscoverySettings
 from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
@@ -54,7 +55,7 @@ class ProducerFactoryChart(DiscoveryChart):
         ("post_to_queue", "producer_discovery"),
         ("refactor_producers", "post_to_queue"),
     )
-    HEARS = (CONNECTION_DISCOVERY,)
+    HEARS = heard(CONNECTION_DISCOVERY)
 
     def __init__(
         self,
@@ -102,12 +103,9 @@ class ProducerFactoryChart(DiscoveryChart):
 
     @on("producer_discovery", CONNECTION_DISCOVERY)
     def connection_discovery(self, event: Event) -> None:
-        if problem := payload_problem(event.payload):
-            logger.error("a CONNECTION_DISCOVERY is ignored: %s", problem)
-        else:
-            # A name may take seconds. Two of them may end in either order: the next search of the
-            # source puts right what that mixes up.
-            self._look_up(event.payload)
+        # A name may take seconds. Two of them may end in either order: the next search of the
+        # source puts right what that mixes up.
+        self._look_up(event.payload)
 
     def _look_up(self, discovery: ConnectionDiscoveryPayload) -> None:
         self.threads.network.run(
@@ -203,6 +201,13 @@ class ProducerFactoryChart(DiscoveryChart):
     def stop_children(self) -> None:
         for child in self.children:
             child.stop()
+
+    def renew(self) -> None:
+        # The known brokers stay; what the node was being told is told again, which is harmless.
+        self.children, self.aliens = [], None
+        self._announced = False
+        self._report_changes()
+        self._expect_losses()
 
     def _start_searches(self) -> None:
         wanted = self.settings.sources

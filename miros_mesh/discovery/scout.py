@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +13,12 @@ from miros_mesh.address import DEFAULT_PORTS, Endpoint
 from miros_mesh.discovery.chart import ENTRY, INIT, DiscoveryChart, on
 from miros_mesh.discovery.ports import BrokerProbe
 from miros_mesh.discovery.refused_brokers import RefusedBrokers
+from miros_mesh.discovery.safety.payloads import heard
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
     REFACTOR_SEARCH,
     AMQPConsumerCheckPayload,
+    RefactorSearchPayload,
 )
 from miros_mesh.discovery.threads import Job
 from miros_mesh.discovery.verdict import Verdict
@@ -56,7 +57,7 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         ("amqp_consumer_server_found", "search"),
         ("no_amqp_consumer_server_found", "search"),
     )
-    HEARS = (REFACTOR_SEARCH,)
+    HEARS = heard(REFACTOR_SEARCH)
     PUBLISHES = (AMQP_CONSUMER_CHECK,)
 
     def __init__(
@@ -93,13 +94,10 @@ class RabbitConsumerScoutChart(DiscoveryChart):
 
     @on("search", REFACTOR_SEARCH, to="producer_thread_engaged")
     def search_refactor_search(self, event: Event) -> str:
-        search = event.payload
-        # A program may publish a dictionary, as with the ancestor.
-        if not isinstance(search, Mapping):
-            search = vars(search)
-        self.ip_address = str(search["ip_address"])
-        self.routing_key = str(search["routing_key"])
-        self.exchange_name = str(search["exchange_name"])
+        search: RefactorSearchPayload = event.payload
+        self.ip_address = search.ip_address
+        self.routing_key = search.routing_key
+        self.exchange_name = search.exchange_name
         return "producer_thread_engaged"
 
     @on("producer_thread_engaged", ENTRY)
@@ -115,6 +113,12 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         else:
             # An event, and no direct transition: an entry action of miros cannot make one.
             self.post_fifo(Event(signal="try_to_connect_to_consumer"))
+
+    @on("producer_thread_engaged", REFACTOR_SEARCH)
+    def one_search_at_a_time(self, event: Event) -> None:
+        # The source that sent this scout waits for its answer. Of several requests the newest.
+        self.defer_queue.clear()
+        self.defer(event)
 
     @on("producer_thread_engaged", "try_to_connect_to_consumer", to="producer_post_and_wait")
     def try_to_connect_to_consumer(self, _: Event) -> str:
@@ -152,11 +156,8 @@ class RabbitConsumerScoutChart(DiscoveryChart):
 
     @on("producer_post_and_wait", "probe_overdue")
     def probe_overdue(self, _: Event) -> None:
-        # The time of a probe begins when it gets a thread.
         allowed = self._timeout_s + _GRACE_S
-        # Written by the thread of the pool that takes the job; None while it waits for one.
-        started = self._job.started_at if self._job else 0.0
-        left = allowed if started is None else started + allowed - time.monotonic()
+        left = self._job.left_s(allowed) if self._job else 0.0
         if left > 0:
             self.later("probe_overdue", left)
         else:
@@ -189,6 +190,7 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         )
         self.publish(Event(signal=AMQP_CONSUMER_CHECK, payload=check))
         self.note(check)
+        self.recall()
 
     def _endpoint(self) -> Endpoint | None:
         try:

@@ -12,6 +12,7 @@ from miros import Event
 
 from miros_mesh.address import DEFAULT_PORTS, Endpoint
 from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
+from miros_mesh.discovery.safety.payloads import heard
 from miros_mesh.discovery.scout_batch import ScoutBatch, SendScout
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
@@ -21,6 +22,7 @@ from miros_mesh.discovery.signals import (
     EVALUATE_HOSTS_FILE,
     CacheFileReadPayload,
 )
+from miros_mesh.discovery.sources import answers
 from miros_mesh.discovery.sources.cache_file import CacheFileChart
 from miros_mesh.discovery.threads import about
 from miros_mesh.errors import AddressError
@@ -41,7 +43,7 @@ class ManNetChart(DiscoveryChart):
         ("read_and_evaluate_network_details", None),
         ("evaluate_network", "read_and_evaluate_network_details"),
     )
-    HEARS = (CACHE, AMQP_CONSUMER_CHECK, EVALUATE_HOSTS_FILE)
+    HEARS = heard(CACHE, AMQP_CONSUMER_CHECK, EVALUATE_HOSTS_FILE)
     PUBLISHES = (CACHE_FILE_READ, CONNECTION_DISCOVERY)
 
     def __init__(
@@ -95,6 +97,7 @@ class ManNetChart(DiscoveryChart):
                 path,
                 default_json=DEFAULT_JSON,
                 foreign=NO_LIST,
+                only_by_name=True,
                 **self.common,
             )
             for path in self._hosts_of
@@ -126,7 +129,7 @@ class ManNetChart(DiscoveryChart):
         else:
             self._read_hosts()
 
-    @on("read_and_evaluate_network_details", "network_evaluated")
+    @on("read_and_evaluate_network_details", answers.NETWORK_EVALUATED)
     def network_evaluated(self, _: Event) -> None:
         self.publish_brokers(self.live_hosts, self.dead_hosts, port=self._port)
         seconds = time.monotonic() - self._began_at
@@ -139,18 +142,11 @@ class ManNetChart(DiscoveryChart):
         # Begun anew each time: a host that was ours may be dead by now, and the reverse.
         self._batch.begin(self.hosts)
         if self._batch.complete:
-            self.post_fifo(Event(signal="network_evaluated"))
+            self.post_fifo(Event(signal=answers.NETWORK_EVALUATED))
 
     @on("evaluate_network", AMQP_CONSUMER_CHECK)
     def amqp_consumer_check(self, event: Event) -> None:
-        if not self._batch.heard(event.payload):
-            return
-        if self._batch.complete:
-            self.post_fifo(Event(signal="network_evaluated"))
-        elif event.payload.result:
-            # A live host is told at once, not when the last dead one is found dead. It alone: to
-            # tell all of them at each answer would be more work than looking at them.
-            self.publish_brokers((event.payload.ip_address,), port=self._port)
+        answers.take(self, self._batch, event.payload, port=self._port)
 
     def stop_children(self) -> None:
         self._batch.stop()
@@ -170,7 +166,7 @@ class ManNetChart(DiscoveryChart):
             return ()
         return tuple(
             host.strip()
-            for number, host in enumerate(hosts, 1)
+            for number, host in enumerate(hosts[:MOST_HOSTS], 1)
             if self._can_be_scouted(name, number, host)
         )
 
