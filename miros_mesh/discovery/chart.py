@@ -71,12 +71,13 @@ class DiscoveryChart(SafeChart, Factory):
     with its fields; what was posted or published meanwhile waits for it.
 
     `NEST` names its states, each with the state around it; it begins in the first one. `HEARS` and
-    `PUBLISHES` name its public signals, `HEARS` with what reads their payloads: a program may
-    publish anything under these names.
+    `PUBLISHES` name its public signals. `READS` has what reads their payloads before a handler gets
+    them: a program may publish anything under these names.
     """
 
     NEST: ClassVar[tuple[tuple[str, str | None], ...]]
-    HEARS: ClassVar[Mapping[str, Reader]] = MappingProxyType({})
+    HEARS: ClassVar[tuple[str, ...]] = ()
+    READS: ClassVar[Mapping[str, Reader]] = MappingProxyType({})
     PUBLISHES: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -335,7 +336,7 @@ def _answer(
     handler: Callable[..., str | None], reaction: Reaction
 ) -> Callable[[DiscoveryChart, Event], int]:
     def answer(chart: DiscoveryChart, event: Event) -> int:
-        read = chart.HEARS.get(reaction.signal)
+        read = chart.READS.get(reaction.signal)
         # On the chart's thread, and not where it is posted: the fabric's thread is the process's.
         admitted = chart.entrance.admit(event, read) if read else event
         if admitted is None:

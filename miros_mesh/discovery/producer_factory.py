@@ -17,7 +17,7 @@ from miros_mesh.discovery.known_brokers import KnownBrokers
 from miros_mesh.discovery.ports import AddressScanner, BrokerProbe, NameService, PeerSink
 from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.resolver import Resolver
-from miros_mesh.discovery.safety.payloads import heard
+from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.settings import DiscoverySettings
 from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
@@ -55,7 +55,8 @@ class ProducerFactoryChart(DiscoveryChart):
         ("post_to_queue", "producer_discovery"),
         ("refactor_producers", "post_to_queue"),
     )
-    HEARS = heard(CONNECTION_DISCOVERY)
+    HEARS = (CONNECTION_DISCOVERY,)
+    READS = FORMS
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from miros_mesh.address import DEFAULT_PORTS, Endpoint
 from miros_mesh.discovery.chart import ENTRY, INIT, DiscoveryChart, on
 from miros_mesh.discovery.ports import BrokerProbe
 from miros_mesh.discovery.refused_brokers import RefusedBrokers
-from miros_mesh.discovery.safety.payloads import heard
+from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
     REFACTOR_SEARCH,
@@ -57,7 +57,8 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         ("amqp_consumer_server_found", "search"),
         ("no_amqp_consumer_server_found", "search"),
     )
-    HEARS = heard(REFACTOR_SEARCH)
+    HEARS = (REFACTOR_SEARCH,)
+    READS = FORMS
     PUBLISHES = (AMQP_CONSUMER_CHECK,)
 
     def __init__(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from functools import partial
 from os import PathLike, fspath
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from miros_mesh.address import DEFAULT_PORTS, Endpoint
@@ -29,11 +30,6 @@ from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.errors import AddressError
 
 Values: TypeAlias = Mapping[str, Any]
-
-
-def heard(*names: str) -> dict[str, Reader]:
-    """Return public signals with what reads their payloads, for the `HEARS` of a chart."""
-    return {name: partial(understood, name) for name in names}
 
 
 def understood(signal: str, payload: object) -> object:
@@ -156,7 +152,7 @@ def _write_request(payload: object) -> object:
     return _made(signals.CacheWritePayload, {"dict": values})
 
 
-_FORMS: Final[Mapping[str, Callable[[object], object]]] = {
+_FORMS: Final[Mapping[str, Reader]] = {
     signals.CONNECTION_DISCOVERY: _of(signals.ConnectionDiscoveryPayload),
     signals.CACHE: _of(signals.CacheReadPayload),
     signals.CACHE_FILE_READ: _read_request,
@@ -167,3 +163,8 @@ _FORMS: Final[Mapping[str, Callable[[object], object]]] = {
     signals.LAN_RECCE_COMPLETE: _of(signals.RecceCompletePayload),
     signals.REFACTOR_SEARCH: _of(signals.RefactorSearchPayload, or_a_dictionary=True),
 }
+
+FORMS: Final[Mapping[str, Reader]] = MappingProxyType(
+    {name: partial(understood, name) for name in _FORMS}
+)
+"""What reads the payload of each public signal: the `READS` of a chart that hears some of them."""

@@ -9,7 +9,7 @@ from miros import Event
 
 from miros_mesh.address import Endpoint
 from miros_mesh.discovery.chart import DiscoveryChart, on
-from miros_mesh.discovery.safety.payloads import heard
+from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.scout_batch import ScoutBatch, SendScout
 from miros_mesh.discovery.settings import AlienPolicy
 from miros_mesh.discovery.signals import AMQP_CONSUMER_CHECK, CONNECTION_DISCOVERY
@@ -27,7 +27,8 @@ class AlienChart(DiscoveryChart):
         ("aliens_awaited", None),
         ("aliens_scouted", "aliens_awaited"),
     )
-    HEARS = heard(AMQP_CONSUMER_CHECK)
+    HEARS = (AMQP_CONSUMER_CHECK,)
+    READS = FORMS
     PUBLISHES = (CONNECTION_DISCOVERY,)
 
     def __init__(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from miros import Event
 
 from miros_mesh.discovery.chart import ENTRY, EXIT, DiscoveryChart, on
-from miros_mesh.discovery.safety.payloads import heard
+from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.signals import (
     CACHE,
     CACHE_FILE_READ,
@@ -48,7 +48,8 @@ class CacheFileChart(DiscoveryChart):
         ("file_read", "file_accessed"),
         ("file_write", "file_accessed"),
     )
-    HEARS = heard(CACHE_FILE_READ, CACHE_FILE_WRITE)
+    HEARS = (CACHE_FILE_READ, CACHE_FILE_WRITE)
+    READS = FORMS
     PUBLISHES = (CACHE,)
 
     def __init__(

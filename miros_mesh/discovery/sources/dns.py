@@ -12,7 +12,7 @@ from miros import Event
 from miros_mesh.address import DEFAULT_PORTS, Endpoint
 from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
 from miros_mesh.discovery.ports import NameService
-from miros_mesh.discovery.safety.payloads import heard
+from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.scout_batch import ScoutBatch, SendScout
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
@@ -39,7 +39,8 @@ class DnsChart(DiscoveryChart):
         ("look_up_names", "watch_names"),
         ("scout_addresses", "watch_names"),
     )
-    HEARS = heard(AMQP_CONSUMER_CHECK)
+    HEARS = (AMQP_CONSUMER_CHECK,)
+    READS = FORMS
     PUBLISHES = (CONNECTION_DISCOVERY,)
 
     def __init__(

@@ -12,7 +12,7 @@ from miros import Event
 from miros_mesh.address import DEFAULT_PORTS, Endpoint
 from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
 from miros_mesh.discovery.ports import AddressScanner
-from miros_mesh.discovery.safety.payloads import heard
+from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.scout_batch import SendScout
 from miros_mesh.discovery.signals import (
     CACHE,
@@ -47,7 +47,8 @@ class LanChart(DiscoveryChart):
         ("read_or_discover_network_details", None),
         ("discover_network", "read_or_discover_network_details"),
     )
-    HEARS = heard(CACHE, LAN_RECCE_COMPLETE)
+    HEARS = (CACHE, LAN_RECCE_COMPLETE)
+    READS = FORMS
     PUBLISHES = (CACHE_FILE_READ, CACHE_FILE_WRITE, RECCE_LAN, CONNECTION_DISCOVERY)
 
     def __init__(

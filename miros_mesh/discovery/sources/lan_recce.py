@@ -11,7 +11,7 @@ from miros import Event
 from miros_mesh.discovery.addresses import own_addresses, working_address
 from miros_mesh.discovery.chart import ENTRY, EXIT, INIT, DiscoveryChart, on
 from miros_mesh.discovery.ports import AddressScanner
-from miros_mesh.discovery.safety.payloads import heard
+from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.scout_batch import ScoutBatch, SendScout
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
@@ -38,7 +38,8 @@ class LanRecceChart(DiscoveryChart):
         ("identify_all_ip_addresses", "lan_recce"),
         ("recce_rabbit_consumers", "lan_recce"),
     )
-    HEARS = heard(RECCE_LAN, AMQP_CONSUMER_CHECK)
+    HEARS = (RECCE_LAN, AMQP_CONSUMER_CHECK)
+    READS = FORMS
     PUBLISHES = (LAN_RECCE_COMPLETE,)
 
     def __init__(

@@ -12,7 +12,7 @@ from miros import Event
 
 from miros_mesh.address import DEFAULT_PORTS, Endpoint
 from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
-from miros_mesh.discovery.safety.payloads import heard
+from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.scout_batch import ScoutBatch, SendScout
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
@@ -43,7 +43,8 @@ class ManNetChart(DiscoveryChart):
         ("read_and_evaluate_network_details", None),
         ("evaluate_network", "read_and_evaluate_network_details"),
     )
-    HEARS = heard(CACHE, AMQP_CONSUMER_CHECK, EVALUATE_HOSTS_FILE)
+    HEARS = (CACHE, AMQP_CONSUMER_CHECK, EVALUATE_HOSTS_FILE)
+    READS = FORMS
     PUBLISHES = (CACHE_FILE_READ, CONNECTION_DISCOVERY)
 
     def __init__(

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import ClassVar
 
 import pytest
 from miros import Event
 
 from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
-from miros_mesh.discovery.safety.plain import Reader
 from support.discovery_field import Diary, ears, running, trace_of
 from support.waiting import wait_until
 
@@ -130,7 +127,7 @@ def test_a_chart_without_a_declared_state_cannot_be_made() -> None:
 def test_a_chart_whose_handler_may_lead_nowhere_cannot_be_made() -> None:
     class Lost(DiscoveryChart):
         NEST = (("here", None), ("inner", "outer"))
-        HEARS: ClassVar[Mapping[str, Reader]] = {"CALLED": lambda payload: payload}
+        HEARS = ("CALLED",)
 
         @on("here", "push", to=("inner", "nowhere"))
         def push(self, _: Event) -> str:

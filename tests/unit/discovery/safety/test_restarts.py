@@ -12,7 +12,6 @@ from miros import Event
 from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
 from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.discovery.safety import restarts
-from miros_mesh.discovery.safety.payloads import heard
 from miros_mesh.discovery.safety.restarts import Restarts
 from miros_mesh.discovery.signals import EVALUATE_HOSTS_FILE
 from miros_mesh.discovery.sources.cache_file import CacheFileChart
@@ -33,7 +32,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class Counter(DiscoveryChart):
     NEST = (("idle", None), ("busy", "idle"))
-    HEARS = heard(EVALUATE_HOSTS_FILE)
+    HEARS = (EVALUATE_HOSTS_FILE,)
 
     def __init__(self, **common: Any) -> None:
         self.count = 0
