@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Final, TypeVar
 from miros import Event, Factory, return_status, signals
 
 from miros_mesh.address import Endpoint
-from miros_mesh.discovery.mailbox import DiscoveryMailbox
 from miros_mesh.discovery.safety.entrance import Entrance
+from miros_mesh.discovery.safety.mailbox import DiscoveryMailbox
 from miros_mesh.discovery.safety.plain import Reader
 from miros_mesh.discovery.safety.restarts import Restarts
 from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
@@ -92,7 +92,8 @@ class DiscoveryChart(SafeChart, Factory):
         live_spy: bool = False,
     ) -> None:
         super().__init__(name)
-        self.origin = origin or secrets.token_hex(6)
+        # Empty: it hears what is for every node, and publishes for every node.
+        self.origin = secrets.token_hex(6) if origin is None else origin
         self.observer = observer or Observer()
         self.live_trace = live_trace
         self.live_spy = live_spy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from miros import Event
 
@@ -25,6 +25,8 @@ from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.errors import AddressError
 
 logger = logging.getLogger(__name__)
+
+SCOUT_TIMEOUT_S: Final = 2.0
 
 # A probe that does not keep to its time is waited for so much longer; then it counts as failed.
 _GRACE_S = 3.0
@@ -48,7 +50,10 @@ class Outcome:
 
 
 class RabbitConsumerScoutChart(DiscoveryChart):
-    """Looks at one address and publishes `AMQP_CONSUMER_CHECK`; `REFACTOR_SEARCH` asks again."""
+    """Looks at one address and publishes `AMQP_CONSUMER_CHECK`; `REFACTOR_SEARCH` asks again.
+
+    `exchange` is another name for `exchange_name`.
+    """
 
     NEST = (
         ("search", None),
@@ -65,10 +70,11 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         self,
         ip_address: str,
         routing_key: str,
-        exchange_name: str,
+        exchange_name: str = "",
         *,
         probe: BrokerProbe,
-        timeout_s: float,
+        exchange: str = "",
+        timeout_s: float = SCOUT_TIMEOUT_S,
         port: int = DEFAULT_PORTS["amqp"],
         refusals: RefusedBrokers | None = None,
         source: str = "scout",
@@ -77,7 +83,8 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         super().__init__(ip_address, **common)
         self.ip_address = ip_address
         self.routing_key = routing_key
-        self.exchange_name = exchange_name
+        # `exchange` in the ancestor's documents, and `exchange_name` for every other chart.
+        self.exchange_name = exchange_name or exchange
         self._probe = probe
         self._port = port
         self._refusals = RefusedBrokers() if refusals is None else refusals

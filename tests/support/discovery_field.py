@@ -15,7 +15,7 @@ from miros import ActiveObject, Event, return_status, signals, spy_on
 from miros_mesh.address import Endpoint
 from miros_mesh.discovery import producer_factory
 from miros_mesh.discovery.chart import DiscoveryChart
-from miros_mesh.discovery.mailbox import DiscoveryMailbox
+from miros_mesh.discovery.safety.mailbox import DiscoveryMailbox
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.scout_batch import SendScout
 from miros_mesh.discovery.settings import DiscoverySettings

@@ -13,6 +13,7 @@ from miros import Event
 
 from miros_mesh.discovery.chart import ENTRY, EXIT, DiscoveryChart, on
 from miros_mesh.discovery.safety.payloads import FORMS
+from miros_mesh.discovery.settings import LAN_CACHE_FILE
 from miros_mesh.discovery.signals import (
     CACHE,
     CACHE_FILE_READ,
@@ -54,7 +55,7 @@ class CacheFileChart(DiscoveryChart):
 
     def __init__(
         self,
-        file_path: Path | str,
+        file_path: Path | str = LAN_CACHE_FILE,
         *,
         default_json: str = "",
         ours: Callable[[Object], bool] = anything,

@@ -14,6 +14,7 @@ from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
 from miros_mesh.discovery.ports import AddressScanner
 from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.scout_batch import SendScout
+from miros_mesh.discovery.settings import LAN_CACHE_FILE
 from miros_mesh.discovery.signals import (
     CACHE,
     CACHE_FILE_READ,
@@ -31,6 +32,7 @@ from miros_mesh.discovery.sources.lan_recce import LanRecceChart
 from miros_mesh.discovery.threads import between
 
 NAME: Final = "lan_chart"
+TIME_OUT_IN_MINUTES: Final = 30.0
 DEFAULT_JSON: Final = '{"searches": {}}'
 # One for each mesh of this user's programs, which share the file.
 SEARCHES_KEPT: Final = 50
@@ -57,9 +59,9 @@ class LanChart(DiscoveryChart):
         exchange_name: str,
         *,
         send_scout: SendScout,
-        time_out_in_minutes: float,
-        cache_file_path: Path | str,
-        scanner: AddressScanner,
+        time_out_in_minutes: float = TIME_OUT_IN_MINUTES,
+        cache_file_path: Path | str = LAN_CACHE_FILE,
+        scanner: AddressScanner | None = None,
         scope: str = "",
         port: int = DEFAULT_PORTS["amqp"],
         is_connected: Callable[[Endpoint], bool] = lambda _: True,
@@ -100,6 +102,7 @@ class LanChart(DiscoveryChart):
             self.exchange_name,
             send_scout=self._send_scout,
             scanner=self._scanner,
+            port=self._port,
             **self.common,
         )
         self._read_cache()

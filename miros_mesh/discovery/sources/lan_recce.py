@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from miros import Event
 
+from miros_mesh.address import DEFAULT_PORTS
 from miros_mesh.discovery.addresses import own_addresses, working_address
 from miros_mesh.discovery.chart import ENTRY, EXIT, INIT, DiscoveryChart, on
 from miros_mesh.discovery.ports import AddressScanner
@@ -19,6 +20,8 @@ from miros_mesh.discovery.signals import (
     RECCE_LAN,
     RecceCompletePayload,
 )
+from miros_mesh.discovery.sources.candidates import lan_candidates
+from miros_mesh.discovery.sources.tcp_scanner import TcpScanner
 from miros_mesh.discovery.threads import Job
 
 logger = logging.getLogger(__name__)
@@ -48,14 +51,16 @@ class LanRecceChart(DiscoveryChart):
         exchange_name: str,
         *,
         send_scout: SendScout,
-        scanner: AddressScanner,
+        scanner: AddressScanner | None = None,
         arp_time_sec: float = ARP_TIME_S,
+        port: int = DEFAULT_PORTS["amqp"],
         **common: Any,
     ) -> None:
         super().__init__(NAME, **common)
         self.routing_key = routing_key
         self.exchange_name = exchange_name
-        self._scanner = scanner
+        # Of this host's networks, unless MIROS_MESH_LAN forbids it; asked for at each scan.
+        self._scanner = scanner or TcpScanner(port, lan_candidates)
         self._arp_time_s = arp_time_sec
         self._batch = ScoutBatch(send_scout, "lan")
         # The number of the present search, which tells a late result of an earlier scan.

@@ -14,6 +14,7 @@ from miros_mesh.address import DEFAULT_PORTS, Endpoint
 from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
 from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.scout_batch import ScoutBatch, SendScout
+from miros_mesh.discovery.settings import HOSTS_FILES, LOOK_AGAIN_S
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
     CACHE,
@@ -53,8 +54,8 @@ class ManNetChart(DiscoveryChart):
         exchange_name: str,
         *,
         send_scout: SendScout,
-        cache_file_path: Path | str | Sequence[Path | str],
-        look_again_s: tuple[float, float],
+        cache_file_path: Path | str | Sequence[Path | str] = HOSTS_FILES,
+        look_again_s: tuple[float, float] = LOOK_AGAIN_S,
         port: int = DEFAULT_PORTS["amqp"],
         **common: Any,
     ) -> None:
