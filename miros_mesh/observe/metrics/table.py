@@ -66,6 +66,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "aliens": ("Brokers that unknown nodes named, by what became of them.", ("outcome",)),
     "charts_left": ("Charts elsewhere on the mesh that said goodbye.", ()),
     "chart_deaths": ("Charts whose thread was ended by an exception.", ("chart",)),
+    "chart_revivals": ("Charts of discovery that died and are dead no more.", ("chart",)),
 }
 
 
