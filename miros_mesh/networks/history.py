@@ -39,9 +39,10 @@ class History(Generic[T]):
     def forget(self, chart: str, sequence: int) -> None:
         """Keep a message no longer: it cannot travel, and who misses it is told so."""
         with self._lock:
-            for at, (message, size_bytes) in enumerate(self._sent):
+            # From the end: what a broker refuses was sent a moment ago.
+            for at, (message, size_bytes) in enumerate(reversed(self._sent), 1):
                 if message.sequence == sequence and message.chart == chart:
-                    del self._sent[at]
+                    del self._sent[-at]
                     self._bytes -= size_bytes
                     return
 
