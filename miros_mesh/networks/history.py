@@ -58,7 +58,8 @@ class History(Generic[T]):
     def forget(self, chart: str, sequence: int) -> None:
         """Keep a message no longer: it cannot travel, and who misses it is told so."""
         with self._lock:
-            for sent in self._sent:
+            # From the end: what a broker refuses was sent a moment ago.
+            for sent in reversed(self._sent):
                 if sent.sequence == sequence and sent.chart == chart:
                     self._bytes -= sent.size_bytes
                     sent.size_bytes, sent.message = 0, None

@@ -13,7 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miros_mesh.embedded.memory import MemoryStore
-from miros_mesh.errors import EventTooLargeError, PayloadError, PermissionDeniedError
+from miros_mesh.errors import (
+    EventTooLargeError,
+    MessageTooLargeError,
+    PayloadError,
+    PermissionDeniedError,
+)
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.networks.history import History
@@ -447,7 +452,7 @@ def test_a_message_hears_what_became_of_it() -> None:
     (parcel,) = shelf.parcels
 
     parcel.stored()
-    parcel.given_up(refused=True)
+    parcel.refused("broker", MessageTooLargeError("no"))
 
     assert outcomes == ["stored", "refused"]
 

@@ -148,7 +148,7 @@ def test_what_the_broker_refuses_goes_as_a_note(home: LetterShelf) -> None:
     frame = Handed(b"rubbish")
     home.letters.keep_frame(PLACE, frame, Reason("malformed"))
 
-    home.shelf.parcels[0].refused("home", MessageTooLargeError("too large"))
+    home.shelf.parcels[0].refused("broker", MessageTooLargeError("no"))
 
     assert [letter.frame for letter in home.kept] == [b"rubbish", b""]
     assert frame.acks == 0
@@ -163,7 +163,7 @@ def test_a_note_that_the_broker_refuses_is_logged_and_gone(
     home.letters.keep_frame(PLACE, frame, Reason("malformed"))
 
     for _ in range(2):
-        home.shelf.parcels[-1].refused("home", MessageTooLargeError("too large"))
+        home.shelf.parcels[-1].refused("broker", MessageTooLargeError("no"))
 
     assert frame.acks == 1
     assert "dead letter of chart listener (malformed) is gone" in caplog.text
