@@ -128,6 +128,11 @@ class DiscoveryChart(SafeChart, Factory):
             "live_spy": self.live_spy,
         }
 
+    @property
+    def ended(self) -> bool:
+        """Whether the chart was stopped or dismissed, and does not begin again."""
+        return self._restarts.ended
+
     def begin(self) -> None:
         """Build the states and start; the last line of a chart's constructor.
 
@@ -271,7 +276,7 @@ class DiscoveryChart(SafeChart, Factory):
         self._is_dead(error)
         self._restarts.died()
         # `dismiss` may have come in between, and known the mailbox of before only.
-        if self._restarts.ended:
+        if self.ended:
             self.dismiss()
 
     def _begin_again(self) -> None:
@@ -290,7 +295,7 @@ class DiscoveryChart(SafeChart, Factory):
         except Exception as error:
             self._is_dead(error)
             raise
-        if self._restarts.ended:
+        if self.ended:
             self.dismiss()
 
     def _is_dead(self, error: BaseException) -> None:

@@ -228,6 +228,9 @@ class ProducerFactoryChart(DiscoveryChart):
 
     def stop_children(self) -> None:
         for child in self.children:
+            # One that was given is for the next life too.
+            if isinstance(child, LanChart) and self._scanner and not self.ended:
+                child.leave_scanner()
             child.stop()
 
     def renew(self) -> None:

@@ -129,7 +129,8 @@ class Network:
             self.hold.wait(5)
         if self.error:
             raise self.error
-        return list(self.answering)
+        # As the real one: for good.
+        return [] if self.stopped.is_set() else list(self.answering)
 
     def stop(self) -> None:
         self.stopped.set()

@@ -76,6 +76,7 @@ class LanChart(DiscoveryChart):
         self._port = port
         self._send_scout = send_scout
         self._scanner = scanner
+        self._leaves_scanner = False
         self._cache_file_path = str(cache_file_path)
         self._cache: CacheFileChart | None = None
         self._recce: LanRecceChart | None = None
@@ -164,7 +165,14 @@ class LanChart(DiscoveryChart):
         )
         self.publish(Event(signal=CACHE_FILE_WRITE, payload=payload))
 
+    def leave_scanner(self) -> None:
+        """Leave the scanner to another chart at the stop; a stopped one finds nothing any more."""
+        self._leaves_scanner = True
+
     def stop_children(self) -> None:
+        # The next life of this chart needs it, if it was given one.
+        if self._recce and (self._leaves_scanner or (self._scanner and not self.ended)):
+            self._recce.leave_scanner()
         for child in (self._recce, self._cache):
             if child:
                 child.stop()

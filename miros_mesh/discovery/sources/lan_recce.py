@@ -61,6 +61,7 @@ class LanRecceChart(DiscoveryChart):
         self.exchange_name = exchange_name
         # Of this host's networks, unless MIROS_MESH_LAN forbids it; asked for at each scan.
         self._scanner = scanner or TcpScanner(port, lan_candidates)
+        self._leaves_scanner = False
         self._arp_time_s = arp_time_sec
         self._batch = ScoutBatch(send_scout, "lan")
         # The number of the present search, which tells a late result of an earlier scan.
@@ -170,8 +171,13 @@ class LanRecceChart(DiscoveryChart):
 
     def stop(self) -> None:
         # First, since a scan takes seconds and a thread of the pool waits for it.
-        self._scanner.stop()
+        if not self._leaves_scanner:
+            self._scanner.stop()
         super().stop()
+
+    def leave_scanner(self) -> None:
+        """Leave the scanner to another chart at the stop; a stopped one finds nothing any more."""
+        self._leaves_scanner = True
 
     def stop_children(self) -> None:
         self._batch.stop()
