@@ -166,8 +166,11 @@ class Subscriber(Protocol):
         it.
         """
 
-    def remove(self, queue: str) -> None:
-        """Consume no more from a queue; deletes it where its spec says so."""
+    def remove(self, queue: str, wait_s: float = 0.0) -> None:
+        """Consume no more from a queue; deletes it where its spec says so.
+
+        Waits, `wait_s` at most, until the broker has the acknowledgements of before.
+        """
 
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""

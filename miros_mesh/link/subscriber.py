@@ -97,9 +97,20 @@ class BrokerSubscriber(Worker):
             raise consumed.failure
         return consumed.existed
 
-    def remove(self, queue: str) -> None:
-        """Consume no more from a queue; deletes it where its spec says so."""
-        self._post(lambda _: self._cancel(queue))
+    def remove(self, queue: str, wait_s: float = 0.0) -> None:
+        """Consume no more from a queue; deletes it where its spec says so.
+
+        Waits, `wait_s` at most, until the broker has the acknowledgements of before.
+        """
+        gone = threading.Event()
+
+        def task(_: kombu.Connection) -> None:
+            self._cancel(queue)
+            gone.set()
+
+        self._post(task)
+        if wait_s:
+            gone.wait(wait_s)
 
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""

@@ -228,15 +228,12 @@ class Inbox:
         """
         if self._deaths is None:
             return
-        end_by = time.monotonic() + wait_s
-        # What is set aside is done when the broker has the letter.
-        self._letters.wait_stored(wait_s)
         with self._lock:
             tickets = {each for left in self._unfinished.values() for each in left.tickets}
         # What came by repair comes never again.
         event = arrival.envelope if arrival and arrival.tickets else None
         done = [event for ticket in tickets for event in list(ticket.done_events)]
-        self._deaths.died(error, event, done, max(end_by - time.monotonic(), 0))
+        self._deaths.died(error, event, done, wait_s)
 
     def _admit(self, envelope: Envelope, *tickets: Ticket) -> None:
         arrival = Arrival(envelope, tickets=list(tickets))

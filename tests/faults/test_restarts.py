@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from faults.conftest import PATIENT, settings
-from faults.traffic import Account, Handled, Stream, accounted
+from faults.traffic import EVERY_S, Account, Handled, Stream, accounted
+from miros_mesh import MeshConfig
 from support.actor import Actor
 from support.charts_at_work import Heard, Launch
+from support.kept_letters import kept_letters
 from support.waiting import wait_until
 
 ROLES = Path(__file__).parent / "roles.py"
@@ -103,6 +106,36 @@ def test_receiver_killed_and_started_under_its_name(
         first.kill()
         account = after("receiver killed", written, stream, vhost_url)
     assert (account.lost, account.out_of_order) == (0, 0)
+
+
+@pytest.mark.parametrize("every_s", [EVERY_S, 0.0005])
+def test_poison_event_under_a_node_name(
+    every_s: float, vhost_url: str, launch: Launch, written: Written
+) -> None:
+    """The process is gone, without another word, as soon as its chart has died."""
+    times = MeshConfig().max_deliveries
+    sender = launch("sender", settings(vhost_url, **PATIENT), Heard())
+    mortal = partial(Actor, ROLES, "die", vhost_url, "receiver", written.file, FEW)
+    with ExitStack() as sending:
+        for life in range(times):
+            with mortal() as receiver:
+                assert receiver.heard() == {"said": "ready"}
+                if life == 0:
+                    stream = sending.enter_context(Stream(sender, every_s=every_s))
+                receiver.lines_until_end()
+        with mortal() as receiver:
+            assert receiver.heard() == {"said": "ready"}
+            ready, first_after = time.monotonic(), stream.next
+            written.expect(first_after)
+            seconds = time.monotonic() - ready
+            sent = [number for number in stream.end() if number != FEW]
+            account = accounted("poison event under a node name", sent, written, seconds)
+            receiver.tell()
+            assert receiver.heard() == {"said": "stopped"}
+    assert account.perfect, account
+    assert FEW not in written.numbers
+    (letter,) = kept_letters(settings(vhost_url))
+    assert (letter.reason, letter.deliveries, letter.detail) == ("poison", times, "ValueError")
 
 
 def test_receiver_killed_amid_a_burst(vhost_url: str, launch: Launch, written: Written) -> None:
