@@ -287,8 +287,7 @@ class Streams(Generic[T]):
         else:
             self._streams.move_to_end(sender)
         clock, began = stream.clock, sent_at - (now - self._since)
-        if began > clock.began:
-            clock.began = began
+        clock.began = max(clock.began, began)
         verdict = stream.admit(sequence, item, now, sent_at)
         self._note(sender, stream)
         return verdict
