@@ -7,21 +7,16 @@ import resource
 import statistics
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import kombu
 import pytest
 
-from miros_mesh.address import BrokerAddress
-from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.errors import ConnectionLostError, NodeNameTakenError
-from miros_mesh.link.kombu_link import amqp_link, embedded_link
-from miros_mesh.link.ports import Broker, Delivery
+from miros_mesh.link.ports import Delivery
 from miros_mesh.link.rabbitmq.queues import DEAD_LETTERS
 from miros_mesh.report import StopReport
-from miros_mesh.testing.memory import memory_link
 from support.post_office import (
     LIMIT_S,
     Letter,
@@ -40,25 +35,6 @@ LATENCY_LIMIT_S = 0.010
 STOP_LIMIT_S = 0.8
 NAME = "miros_mesh.v1.name.test"
 DESCRIPTORS = Path("/proc/self/fd")
-
-
-@pytest.fixture(params=["embedded", "memory", "rabbitmq"])
-def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PostOffice]:
-    """A post office at one broker of each kind."""
-    made = _office(request, tmp_path)
-    yield made
-    made.close()
-
-
-def _office(request: pytest.FixtureRequest, tmp_path: Path) -> PostOffice:
-    if request.param == "rabbitmq":
-        address = BrokerAddress.parse(request.getfixturevalue("vhost_url"))
-        return PostOffice(amqp_link, Broker(address.redacted, (address,)))
-    if request.param == "embedded":
-        folder = tmp_path / "broker"
-        return PostOffice(lambda settings: embedded_link(settings, folder), Broker("embedded"))
-    store = MemoryStore()
-    return PostOffice(lambda settings: memory_link(settings, store), Broker("memory"))
 
 
 # Who gets what

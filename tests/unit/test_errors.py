@@ -26,6 +26,7 @@ def test_only_what_heals_by_itself_is_retryable() -> None:
         "ConnectionLostError",
         "ConfirmTimeoutError",
         "ConsumerTimeoutError",
+        "LettersInUseError",
         "NoMeshError",
         "NodeNameTakenError",
         "NotAmqpError",
