@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, get_args
 
 from miros_mesh.dead_letters.letter import Letter, Place
+from miros_mesh.errors import SelectionError
 
 _TIMES = ("since", "before")
 
@@ -18,9 +19,11 @@ class Filters:
     """Shell patterns (`*`, `?`, `[ab]`) by what they are compared with; none takes all.
 
     A letter must fit one pattern of each field that has any. What is not known of a letter fits
-    no pattern and no time, so a sealed one is found by `place` alone.
+    no pattern and no time, so a sealed one is found by `id` and `place` alone.
     """
 
+    id: frozenset[str] | None = None
+    """Whole ids, of which a letter has one: no patterns, and none of them takes none."""
     place: tuple[str, ...] = ()
     reason: tuple[str, ...] = ()
     node: tuple[str, ...] = ()
@@ -38,10 +41,16 @@ class Filters:
 
     @classmethod
     def of(cls, **given: str | Iterable[str] | float | None) -> Filters:
-        """Make filters of single patterns, or of several each; None is no filter."""
-        return cls(
+        """Make filters of single patterns, or of several each; None is no filter.
+
+        Raises `SelectionError` for a place that there is not.
+        """
+        made = cls(
             **{name: _normal(name, each) for name, each in given.items() if each is not None}
         )
+        if not made.places:
+            raise SelectionError((f"place must be one of {', '.join(get_args(Place))}",))
+        return made
 
     @property
     def places(self) -> Sequence[Place]:
@@ -50,17 +59,21 @@ class Filters:
 
     def has(self, letter: Letter) -> bool:
         """Tell whether the letter is meant."""
-        return self._has_time(letter.time) and all(
-            _fits(patterns, text)
-            for patterns, text in (
-                (self.place, letter.place),
-                (self.reason, letter.reason),
-                (self.node, letter.node),
-                (self.chart, letter.chart),
-                (self.sender, letter.sender_chart),
-                (self.signal, letter.signal),
-                (self.topic, letter.topic),
-            )
+        return (
+            (self.id is None or letter.id in self.id)
+            and self._has_time(letter.time)
+            and all(_fits(patterns, text) for patterns, text in self._pairs(letter))
+        )
+
+    def _pairs(self, letter: Letter) -> Sequence[tuple[tuple[str, ...], str]]:
+        return (
+            (self.place, letter.place),
+            (self.reason, letter.reason),
+            (self.node, letter.node),
+            (self.chart, letter.chart),
+            (self.sender, letter.sender_chart),
+            (self.signal, letter.signal),
+            (self.topic, letter.topic),
         )
 
     def _has_time(self, time: float | None) -> bool:
@@ -73,7 +86,8 @@ def _normal(name: str, given: Any) -> Any:
     if name in _TIMES:
         return float(given)
     # A string is a sequence of strings too: its letters would be the patterns.
-    return (given,) if isinstance(given, str) else tuple(given)
+    several = (given,) if isinstance(given, str) else tuple(given)
+    return frozenset(several) if name == "id" else several
 
 
 def _fits(patterns: tuple[str, ...], text: str) -> bool:

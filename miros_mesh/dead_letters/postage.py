@@ -42,7 +42,9 @@ class Postage:
         elif opened.routing_key:
             box.put(_exchange_of(opened), opened.routing_key, body)
         else:
-            raise UnroutableError(f"letter {letter.id} has no topic of its own; name one")
+            raise UnroutableError(
+                f"letter {letter.id} has no topic of its own; give one (topic=, or --to)"
+            )
 
     def _body(self, letter: Letter, opened: DeadLetter) -> bytes:
         if event := opened.event:
@@ -65,7 +67,7 @@ def _put_back(opened: DeadLetter, box: LetterBox, body: bytes) -> None:
     except UnroutableError as error:
         raise UnroutableError(
             f"the queue of chart {opened.chart} of node {opened.node} is gone; "
-            f"send it to a topic that another chart listens to instead ({error})"
+            f"give a topic to send it to instead (topic=, or retry --to TOPIC): {error}"
         ) from error
 
 
