@@ -24,8 +24,8 @@ from miros_mesh.errors import (
 )
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.mesh import Mesh
-from miros_mesh.node.home import home_keys
 from miros_mesh.node.network_specs import MESH, network_of
+from miros_mesh.node.node import home_keys
 from miros_mesh.observer import Observer
 from miros_mesh.wire.envelope import DeadLetter
 from miros_mesh.wire.identity import Identity

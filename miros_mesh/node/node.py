@@ -7,14 +7,15 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from miros_mesh.config.settings import MeshConfig
+from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.errors import ChartNameTakenError, MeshError
 from miros_mesh.health import Health, Vitals
-from miros_mesh.link.ports import Link
+from miros_mesh.link.kombu_link import amqp_link, embedded_link
+from miros_mesh.link.ports import Broker, Link, LinkSettings
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
@@ -29,7 +30,6 @@ from miros_mesh.networks.snoop.records import SnoopNetwork
 from miros_mesh.node import network_specs as specs
 from miros_mesh.node.discovery_bridge import DiscoveryBridge
 from miros_mesh.node.discovery_settings import refusals_of, settings_of
-from miros_mesh.node.home import home_broker, home_keys, home_link
 from miros_mesh.node.link_probe import LinkProbe, marks_of
 from miros_mesh.node.link_settings import link_settings
 from miros_mesh.node.peer_signals import PeerSignals
@@ -37,9 +37,11 @@ from miros_mesh.node.queues import NodeQueues
 from miros_mesh.node.registry import Ending, Registry
 from miros_mesh.node.session import Host, Session
 from miros_mesh.observer import Observers, Tracer
+from miros_mesh.private_files import prepare_home
 from miros_mesh.report import StopReport
 from miros_mesh.wire.envelope import ChartStatus, Envelope
 from miros_mesh.wire.identity import Identity
+from miros_mesh.wire.key_file import load_or_create_key
 from miros_mesh.wire.serializer import MsgpackSerializer
 
 logger = logging.getLogger(__name__)
@@ -380,6 +382,37 @@ def join(
     except BaseException:
         NODES.leave(node, chart)
         raise
+
+
+def home_broker(config: MeshConfig) -> Broker:
+    """Return the broker that a node of these settings consumes from."""
+    if config.link_factory:
+        return Broker(type(config.link_factory).__name__, config.brokers)
+    if not config.brokers:
+        return Broker(f"embedded:{config.home_folder}")
+    return Broker(config.brokers[0].redacted, config.brokers)
+
+
+def home_link(config: MeshConfig, settings: LinkSettings) -> Link:
+    """Make the link to that broker; raises `EmbeddedStoreError` for a folder of no use."""
+    if config.link_factory:
+        link: Link = config.link_factory(settings)
+        return link
+    if config.brokers:
+        return amqp_link(settings)
+    return embedded_link(settings, prepare_home(config.home_folder))
+
+
+def home_keys(config: MeshConfig) -> Callable[[NetworkName], Iterable[bytes]]:
+    """Return what says the keys of a network, the one that seals first."""
+
+    def keys(network: NetworkName) -> Iterable[bytes]:
+        given = config.keys_for(network)
+        # With a RabbitMQ the settings insist on a key; the embedded broker's lies in its folder,
+        # which only its user can read.
+        return given or (load_or_create_key(prepare_home(config.home_folder)),)
+
+    return keys
 
 
 def _generated_name() -> str:

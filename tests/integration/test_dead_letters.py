@@ -19,7 +19,7 @@ from miros_mesh.errors import (
     UnknownLetterError,
     UnroutableError,
 )
-from miros_mesh.node.home import home_keys
+from miros_mesh.node.node import home_keys
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.keyring import KeyRing

@@ -20,7 +20,7 @@ def test_each_command_has_a_line_in_the_help(capsys: pytest.CaptureFixture[str])
         main(["--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
-    names = [command.__name__.split(".")[2] for command in COMMANDS]
+    names = [command.__name__.split(".")[2].replace("_", "-") for command in COMMANDS]
     assert not [name for name in names if f"\n    {name} " not in shown]
 
 
