@@ -88,8 +88,7 @@ def _give_up_output() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="miros-mesh",
-        description="Network miros statecharts: try it, make keys, check settings, watch charts, "
-        "put back what was refused.",
+        description="Network miros statecharts: try it, make keys, check settings, watch charts.",
         epilog=_SETTINGS_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

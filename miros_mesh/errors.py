@@ -9,11 +9,21 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+# As `miros_mesh.text` has it, which this module does not import: it is at the end of every chain of
+# imports. `repr` escapes what is not printable.
+def _printable(text: str) -> str:
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 class MeshError(Exception):
     """The root of every error that miros_mesh raises on purpose."""
 
     # Read by `link.retry` and the subscriber. A program that tries again may read it, too.
     retryable: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        # Here for all: many quote what a broker, a peer or a file says, and end up on a terminal.
+        return _printable(super().__str__())
 
 
 class ConfigError(MeshError, ValueError):
@@ -25,7 +35,7 @@ class ConfigError(MeshError, ValueError):
         self.problems = problems
 
     def __str__(self) -> str:
-        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        lines = "\n".join(f"  - {_printable(problem)}" for problem in self.problems)
         noun = "setting needs" if len(self.problems) == 1 else "settings need"
         return f"{len(self.problems)} {noun} attention:\n{lines}"
 
@@ -35,7 +45,7 @@ class SelectionError(ConfigError):
     """Arguments of a monitor that select nothing: what it is to show can never come."""
 
     def __str__(self) -> str:
-        return "\n".join(self.problems)
+        return "\n".join(map(_printable, self.problems))
 
 
 # Where Python has an error of its own for the case, ours is one of those as well.
@@ -190,8 +200,16 @@ class BrokerConflictError(LinkError):
     reason = "conflict"
 
 
+class GoneError(LinkError):
+    """An exchange or a queue of ours is not at the broker, or is out of its reach for now."""
+
+    reason = "gone"
+    # Declared again by the link.
+    retryable = True
+
+
 class ChannelLimitError(LinkError):
-    """The broker allows no more channels on the connection that consumes: one for each queue."""
+    """The broker allows no further channel on this connection, or to this user."""
 
     # Not retryable: the queues that the node has keep their channels.
     reason = "channel_limit"

@@ -42,13 +42,16 @@ class Observer:
         """The outbox for a peer was full, and its oldest events went; `dropped` counts them too."""
 
     def publication_refused(self, *, peer: str, network: str, reason: str, events: int) -> None:
-        """A broker refused events, which are set aside there and sent nowhere else.
+        """A broker refused events of charts, which are among this user's dead letters now.
 
         `reason` is that of a `LinkError`. Other events for the peer go on.
         """
 
     def unroutable(self, *, peer: str, topic: str, events: int) -> None:
-        """A broker confirmed events for which it has no queue: no chart listens to their topic."""
+        """A broker confirmed events for which it has no queue: no chart listens to their topic.
+
+        Not called for records of snoop, which count as `dropped`.
+        """
 
     def set_aside(self, *, chart: str, reason: str) -> None:
         """Something that a chart received became a dead letter; `reason` is one of few words."""

@@ -104,6 +104,9 @@ class MeshConfig:
     repair_bytes: int = bounded(16 * MIB, 0, 64 * 1024 * MIB)
     """How many bytes of sent events are kept for receivers that ask for them again."""
 
+    tell_no_listener: bool = False
+    """Whether charts get `NO_LISTENER` when no chart listens to what they send."""
+
     discovery: tuple[DiscoverySource, ...] | None = None
     """How other hosts' brokers are found: `manual`, `lan`, `dns`; `rabbit_user`: `manual, lan`."""
     discovery_hosts_file: Path | None = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from miros_mesh.address import BrokerAddress
+from miros_mesh.errors import LinkError
 from miros_mesh.observer import Observer
 from miros_mesh.report import StopReport
 
@@ -60,6 +61,15 @@ class Parcel(Protocol):
 
     def seal(self) -> bytes:
         """Close, and return the bytes to send: the same at every call."""
+
+    def split(self) -> Sequence[Parcel]:
+        """Close, and return its events as smaller parcels, in order; none when it holds but one."""
+
+    def refused(self, broker: str, error: LinkError) -> None:
+        """Hear that a broker refuses it, whose outbox has it no more; others may still send it.
+
+        Called on the publisher's thread, under no lock.
+        """
 
 
 @dataclass(frozen=True)

@@ -6,24 +6,22 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeGuard
 
 import amqp
 import kombu
 
 from miros_mesh.errors import (
-    BrokerConflictError,
     BrokerUnreachableError,
     CertificateError,
-    ChannelLimitError,
     ConnectionLostError,
-    CredentialsRefusedError,
+    GoneError,
     LinkError,
     MeshError,
     NotAmqpError,
-    PermissionDeniedError,
     TlsError,
-    VirtualHostError,
 )
+from miros_mesh.link.rabbitmq.refusals import refusal
 
 # An OSError is the socket's: a time-out, a reset, a TLS handshake, a name that does not resolve.
 _FOREIGN: tuple[type[Exception], ...] = (
@@ -50,6 +48,10 @@ def translated(where: str, *, connecting: bool = False) -> Iterator[None]:
 
 
 def _translate(error: Exception, where: str, connecting: bool) -> LinkError:
+    if _from_broker(error):
+        refused = refusal(where, error.reply_code, _brief(error), connecting=connecting)
+        if refused:
+            return refused
     # Without a row once connected: whatever broke, a new connection is the way out, and is retried.
     for kinds, make in _CONNECTING if connecting else _CONNECTED:
         if isinstance(error, kinds):
@@ -57,25 +59,17 @@ def _translate(error: Exception, where: str, connecting: bool) -> LinkError:
     return _lost(where, error)
 
 
+def _from_broker(error: Exception) -> TypeGuard[Any]:
+    """Whether a broker said it: py-amqp's own errors of a connection name no method."""
+    own_words = isinstance(error, amqp.ConnectionError) and error.method_sig is None
+    return isinstance(error, amqp.AMQPError) and not own_words
+
+
 def _brief(error: Exception) -> str:
     """What the broker replied, else what the exception says, else its name."""
     # str() of an error of py-amqp puts the method and the code before the reply.
     reply: str | None = getattr(error, "reply_text", None)
     return reply or str(error) or type(error).__name__
-
-
-def _refused_credentials(where: str, _: Exception) -> LinkError:
-    return CredentialsRefusedError(
-        f"{where} refused the user or the password; check them in your settings, and on the broker "
-        "with: rabbitmqctl authenticate_user USER PASSWORD"
-    )
-
-
-def _no_virtual_host(where: str, error: Exception) -> LinkError:
-    return VirtualHostError(
-        f"{where}: the virtual host does not exist or the user may not enter it "
-        f"({_brief(error)}); see: rabbitmqctl list_vhosts, rabbitmqctl set_permissions"
-    )
 
 
 def _certificate(where: str, error: Exception) -> LinkError:
@@ -113,25 +107,9 @@ def _no_amqp(where: str, error: Exception) -> LinkError:
     )
 
 
-def _denied(where: str, error: Exception) -> LinkError:
-    return PermissionDeniedError(
-        f"{where}: the user lacks a permission ({_brief(error)}); the mesh needs to configure, "
-        "write and read names that begin with miros_mesh."
-    )
-
-
-def _channel_limit(where: str, _: Exception) -> LinkError:
-    return ChannelLimitError(
-        f"{where} allows no more channels on one connection, and each queue of this node has its "
-        "own: run some of the charts in another process, or raise channel_max in rabbitmq.conf"
-    )
-
-
-def _conflict(where: str, error: Exception) -> LinkError:
-    return BrokerConflictError(
-        f"{where} holds something of our name declared in another way ({_brief(error)}); "
-        "delete it, or give this mesh a virtual host of its own"
-    )
+def _cancelled(where: str, _: Exception) -> LinkError:
+    # Its text is the number of the consumer.
+    return GoneError(f"{where} ended a consumer: its queue was deleted, or has moved")
 
 
 def _lost(where: str, error: Exception) -> LinkError:
@@ -141,12 +119,8 @@ def _lost(where: str, error: Exception) -> LinkError:
 _Make = Callable[[str, Exception], LinkError]
 _Kinds = tuple[tuple[tuple[type[Exception], ...], _Make], ...]
 
-# The first row that fits counts, so a class stands above its bases. The same error of AMQP means
-# one thing while connecting and another one later: ACCESS_REFUSED is first a wrong password, then
-# a permission that is missing.
+# The first row that fits counts, so a class stands above its bases.
 _CONNECTING: _Kinds = (
-    ((amqp.AccessRefused,), _refused_credentials),
-    ((amqp.NotAllowed,), _no_virtual_host),
     # Both are OSErrors, and the first is the second as well.
     ((ssl.SSLCertVerificationError,), _certificate),
     ((ssl.SSLError,), _tls),
@@ -157,9 +131,4 @@ _CONNECTING: _Kinds = (
     (_FOREIGN, _unreachable),
     ((Exception,), _no_amqp),
 )
-_CONNECTED: _Kinds = (
-    ((amqp.AccessRefused,), _denied),
-    ((amqp.PreconditionFailed, amqp.ResourceLocked), _conflict),
-    # py-amqp raises it by itself when all numbers up to the broker's channel_max are in use.
-    ((amqp.ResourceError,), _channel_limit),
-)
+_CONNECTED: _Kinds = (((amqp.ConsumerCancelled,), _cancelled),)

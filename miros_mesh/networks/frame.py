@@ -3,7 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
+
+from miros_mesh.errors import LinkError
+
+
+class Sealer(Protocol):
+    """The network of a frame, as far as the frame knows it."""
+
+    @property
+    def name(self) -> str:
+        """The network under which the frame is counted."""
+
+    @property
+    def exchange(self) -> str:
+        """The exchange to publish to."""
+
+    @property
+    def expendable(self) -> bool:
+        """Whether its frames are sent after, and dropped before, others."""
+
+    def seal(self, encoded: Sequence[bytes]) -> bytes:
+        """Seal messages into the bytes to send."""
+
+    def unseal(self, sealed: bytes) -> list[bytes]:
+        """Return the messages that `seal` was given."""
+
+    def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
+        """Hear that a broker refused a frame."""
 
 
 class Frame:
@@ -15,22 +43,19 @@ class Frame:
 
     def __init__(
         self,
-        network: str,
-        exchange: str,
+        sealer: Sealer,
         routing_key: str,
-        seal: Callable[[Sequence[bytes]], bytes],
         *,
-        expendable: bool = False,
         counted: bool = True,
         max_events: int,
         max_bytes: int,
     ) -> None:
-        self.network = network
-        self.exchange = exchange
+        self.network = sealer.name
+        self.exchange = sealer.exchange
+        self.expendable = sealer.expendable
         self.routing_key = routing_key
-        self.expendable = expendable
         self.counted = counted
-        self._seal = seal
+        self._sealer = sealer
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._messages: list[bytes] = []
@@ -85,6 +110,37 @@ class Frame:
             # Once for all peers: sealed again, the bytes would differ, since Fernet takes a new
             # initialisation vector each time.
             if self._sealed is None:
-                self._sealed = self._seal(self._messages)
+                self._sealed = self._sealer.seal(self._messages)
                 self._messages = []
             return self._sealed
+
+    def messages(self) -> list[bytes]:
+        """Close the frame, and return the messages in it."""
+        # Out of the sealed bytes: the messages themselves are not kept.
+        return self._sealer.unseal(self.seal())
+
+    def split(self) -> Sequence[Frame]:
+        """Close, and return its messages in two frames, in order; none when it holds but one."""
+        self.close()
+        if self._events <= 1:
+            return ()
+        messages = self.messages()
+        half = len(messages) // 2
+        return self._part(messages[:half]), self._part(messages[half:])
+
+    def refused(self, broker: str, error: LinkError) -> None:
+        """Tell the network that a broker refuses it; others may still send it."""
+        self._sealer.refused(self, broker, error)
+
+    def _part(self, messages: Sequence[bytes]) -> Frame:
+        part = Frame(
+            self._sealer,
+            self.routing_key,
+            counted=self.counted,
+            max_events=self._max_events,
+            max_bytes=self._max_bytes,
+        )
+        # They fitted into the whole.
+        part.add_all(messages)
+        part.close()
+        return part

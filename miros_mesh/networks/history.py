@@ -36,10 +36,14 @@ class History(Generic[T]):
                 _, forgotten = self._sent.popleft()
                 self._bytes -= forgotten
 
-    def oldest(self, chart: str) -> int | None:
-        """Return the number of the oldest message kept of a chart; None without any."""
+    def forget(self, chart: str, sequence: int) -> None:
+        """Keep a message no longer: it cannot travel, and who misses it is told so."""
         with self._lock:
-            return next((m.sequence for m, _ in self._sent if m.chart == chart), None)
+            for at, (message, size_bytes) in enumerate(self._sent):
+                if message.sequence == sequence and message.chart == chart:
+                    del self._sent[at]
+                    self._bytes -= size_bytes
+                    return
 
     def find(self, chart: str, numbers: Sequence[Range]) -> list[T]:
         """Return a chart's messages with these numbers, in the order in which they were sent."""

@@ -130,10 +130,10 @@ class Inbox:
         self._call_and_feed()
         return taken
 
-    def skip(self, stream: tuple[str, str], last: int) -> None:
-        """Wait no longer for events up to this number: their sender has them no more."""
+    def skip(self, stream: tuple[str, str], numbers: Sequence[Range]) -> None:
+        """Wait no longer for the events of these numbers: their sender has them no more."""
         with self._lock:
-            self._pass(stream, self._streams.skip(stream, last))
+            self._pass(stream, self._streams.skip(stream, numbers))
         self._call_and_feed()
 
     def expire(self, before: float) -> None:

@@ -25,7 +25,7 @@ from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import UNNUMBERED, Network
-from miros_mesh.networks.streams import Admission, Range, Streams, merged
+from miros_mesh.networks.streams import Admission, Range, Streams, merged, outside, shared
 from miros_mesh.threads import OwnedThread
 from miros_mesh.wire.envelope import (
     ENVELOPE_BYTES,
@@ -89,6 +89,7 @@ class Repair:
         self._inboxes = inboxes
         self._interval_s = interval_s
         self._timeout_s = timeout_s
+        # Set from any thread, and read once for an answer.
         self._message_bytes = message_bytes
         self._whole_since = whole_since
         # Used on the thread of repair alone.
@@ -115,6 +116,14 @@ class Repair:
     def look(self) -> None:
         """Wake the thread: an inbox misses events. From any thread."""
         self._wake.set()
+
+    def refused(self, size_bytes: int) -> None:
+        """Say less at once from now on: a broker refuses a message of this size.
+
+        The events of that message are asked for again, and then sent in portions of half the size;
+        of one event at least.
+        """
+        self._message_bytes = min(self._message_bytes, size_bytes // 2)
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery from the node's queue of repair; called on the subscriber's thread."""
@@ -183,10 +192,8 @@ class Repair:
         for inbox in self._inboxes():
             if message.kind == "again":
                 self._count(inbox.repair(message.events))
-            for _, last in message.numbers:
-                # A sender forgets its oldest events first: whatever was missing below `last` is
-                # gone too.
-                inbox.skip(message.stream, last)
+            if message.numbers:
+                inbox.skip(message.stream, message.numbers)
 
     def _count(self, events: int) -> None:
         if events:
@@ -197,16 +204,18 @@ class Repair:
         incarnation, chart = message.stream
         if incarnation != self._identity.incarnation:
             return
-        # `oldest` is asked last: charts that transmit meanwhile push events out of the history, and
-        # what was found and then forgotten is sent before it is called gone.
-        found = [_plain(e) for e in self._history.find(chart, message.numbers)[:_EVENTS_PER_ANSWER]]
-        for events in self._portions(found):
+        # In this order: what is sent meanwhile has a later number.
+        last = self._mesh.network.sequence_of(chart)
+        found = self._history.find(chart, message.numbers)
+        again = [_plain(event) for event in found[:_EVENTS_PER_ANSWER]]
+        if found[_EVENTS_PER_ANSWER:]:
+            # Older nodes take what is below the last number that is gone as gone, too.
+            last = again[-1].sequence
+        for events in self._portions(again):
             self._send(message.incarnation, "again", message.stream, events=events)
-        # When none is kept, everything up to the last number is gone.
-        oldest = self._history.oldest(chart) or self._mesh.network.sequence_of(chart) + 1
-        gone = [(first, min(last, oldest - 1)) for first, last in message.numbers if first < oldest]
-        if gone:
-            self._send(message.incarnation, "gone", message.stream, gone)
+        kept = [(event.sequence, event.sequence) for event in found]
+        if gone := shared(message.numbers, outside(kept, last)):
+            self._send(message.incarnation, "gone", message.stream, gone[:MAX_RANGES])
 
     def _portions(self, events: Sequence[Envelope]) -> Iterator[tuple[Envelope, ...]]:
         """Split events so that each part fits into one message."""
@@ -227,7 +236,7 @@ class Repair:
         sender = message.incarnation, message.chart
         admission, _ = self._heard.admit(sender, message.sequence, None, 0)
         # The numbers between are no holes: they went to other nodes.
-        self._heard.skip(sender, message.sequence)
+        self._heard.skip(sender, [(1, message.sequence)])
         return admission is Admission.NEW
 
     def _send(

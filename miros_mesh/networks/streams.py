@@ -46,6 +46,40 @@ def merged(ranges: Iterable[Range]) -> list[Range]:
     return whole
 
 
+def shared(one: Iterable[Range], other: Iterable[Range]) -> list[Range]:
+    """Return the numbers that are in both, in order."""
+    both: list[Range] = []
+    ones, others = merged(one), merged(other)
+    at, beside = 0, 0
+    while at < len(ones) and beside < len(others):
+        first = max(ones[at][0], others[beside][0])
+        last = min(ones[at][1], others[beside][1])
+        if first <= last:
+            both.append((first, last))
+        if ones[at][1] < others[beside][1]:
+            at += 1
+        else:
+            beside += 1
+    return both
+
+
+def outside(ranges: Iterable[Range], last: int) -> list[Range]:
+    """Return the numbers from 1 to `last` that are in none of the ranges, in order."""
+    others, after = list[Range](), 1
+    for first, end in merged(ranges):
+        if first > last:
+            break
+        if first > after:
+            others.append((after, first - 1))
+        after = end + 1
+    return [*others, (after, last)] if after <= last else others
+
+
+def amount(ranges: Iterable[Range]) -> int:
+    """Return how many numbers there are in ranges that do not overlap."""
+    return sum(last - first + 1 for first, last in ranges)
+
+
 class Admission(Enum):
     """What a sequence number says about its message."""
 
@@ -70,7 +104,7 @@ class Stream(Generic[T]):
     `window` is how far below the next number a late item is told from a second one.
     """
 
-    __slots__ = ("_held", "_lost", "_next", "_window")
+    __slots__ = ("_given_up", "_held", "_lost", "_next", "_window")
 
     def __init__(self, first: int, window: int) -> None:
         self._window = window
@@ -79,6 +113,9 @@ class Stream(Generic[T]):
         self._held: dict[int, tuple[T, float]] = {}
         """Items above `_next`, with the time at which they came; while it is empty nothing is
         known to be missing."""
+        self._given_up: list[Range] = []
+        """Numbers above `_next` that are not waited for, in order; each before an item held
+        back."""
         # What was given up and may still come, in order; older than the window it is forgotten. A
         # receiver that joins late does not wait for what was sent before, but takes it.
         self._lost: list[Range] = [(1, first - 1)] if first > 1 else []
@@ -96,65 +133,70 @@ class Stream(Generic[T]):
         if sequence > self._next:
             if sequence in self._held:
                 return Admission.DUPLICATE, ()
+            _strike(self._given_up, sequence)
             # Since then, at least, the numbers before it have been missing.
             self._held[sequence] = item, now
             return Admission.NEW, ()
         if sequence < self._next - self._window:
             return Admission.STALE, ()
-        return (Admission.NEW, (item,)) if self._found(sequence) else (Admission.DUPLICATE, ())
+        if _strike(self._lost, sequence):
+            return Admission.NEW, (item,)
+        return Admission.DUPLICATE, ()
 
     def wants(self, sequence: int) -> bool:
-        """Whether this number is missing while later items are held back."""
-        return self.waits and sequence >= self._next and sequence not in self._held
+        """Whether this number is waited for while later items are held back."""
+        if not self.waits or sequence < self._next or sequence in self._held:
+            return False
+        return not any(first <= sequence <= last for first, last in self._given_up)
 
     def holes(self) -> list[Range]:
-        """Return the numbers that are missing before the last item that is held back."""
+        """Return the numbers that are waited for before the last item that is held back."""
         holes, after = [], self._next
-        for sequence in sorted(self._held):
-            if sequence > after:
-                holes.append((after, sequence - 1))
-            after = sequence + 1
+        known = [*self._given_up, *((sequence, sequence) for sequence in self._held)]
+        for first, last in merged(known):
+            if first > after:
+                holes.append((after, first - 1))
+            after = last + 1
         return holes
 
-    def skip(self, last: int) -> Passed[T]:
-        """Give up the missing numbers up to this one, of those before an item held back."""
-        missing, items = 0, list[T]()
-        while self._held and self._next <= last:
-            missing += self._give_up(last)
-            items += self._in_turn()
-        return Passed(missing, items)
+    def skip(self, numbers: Iterable[Range]) -> Passed[T]:
+        """Wait for these numbers no more, of those before an item held back."""
+        missing = shared(self.holes(), numbers)
+        self._given_up = merged([*self._given_up, *missing])
+        return Passed(amount(missing), list(self._in_turn()))
 
     def expire(self, before: float) -> Passed[T]:
         """Give up the numbers before the last item that has been held back since before a time."""
         old = [sequence for sequence, (_, since) in self._held.items() if since < before]
-        return self.skip(max(old) - 1) if old else Passed(0, ())
+        return self.skip([(self._next, max(old) - 1)]) if old else Passed(0, ())
 
-    def _give_up(self, last: int) -> int:
-        """Move `_next` on to the first item held back, but not beyond `last` + 1; how many went."""
-        # Something is held back: `skip` has looked.
-        first, self._next = self._next, min(last + 1, *self._held)
-        missing = self._next - first
-        if missing:
-            self._lost.append((first, self._next - 1))
+    def _in_turn(self) -> Iterator[T]:
+        while True:
+            if self._next in self._held:
+                item, _ = self._held.pop(self._next)
+                self._next += 1
+                yield item
+            elif self._given_up and self._given_up[0][0] == self._next:
+                self._pass_over(self._given_up.pop(0))
+            else:
+                return
+
+    def _pass_over(self, numbers: Range) -> None:
+        self._lost.append(numbers)
+        self._next = numbers[1] + 1
         # Not needed at every step: `admit` finds what is older stale before it looks here.
         oldest = self._next - self._window
         self._lost = [lost for lost in self._lost if lost[1] >= oldest]
-        return missing
 
-    def _in_turn(self) -> Iterator[T]:
-        while self._next in self._held:
-            item, _ = self._held.pop(self._next)
-            self._next += 1
-            yield item
 
-    def _found(self, sequence: int) -> bool:
-        """Strike a number off what was given up; return whether it was there."""
-        for at, (first, last) in enumerate(self._lost):
-            if first <= sequence <= last:
-                rest = ((first, sequence - 1), (sequence + 1, last))
-                self._lost[at : at + 1] = [part for part in rest if part[0] <= part[1]]
-                return True
-        return False
+def _strike(ranges: list[Range], number: int) -> bool:
+    """Strike a number off some ranges; return whether it was there."""
+    for at, (first, last) in enumerate(ranges):
+        if first <= number <= last:
+            rest = ((first, number - 1), (number + 1, last))
+            ranges[at : at + 1] = [part for part in rest if part[0] <= part[1]]
+            return True
+    return False
 
 
 class Streams(Generic[T]):
@@ -197,12 +239,12 @@ class Streams(Generic[T]):
         """Return the numbers that are missing, by sender; of most senders none are."""
         return {sender: stream.holes() for sender, stream in self._waiting.items()}
 
-    def skip(self, sender: tuple[str, str], last: int) -> Passed[T]:
-        """Give up numbers of a sender's stream, as `Stream.skip`."""
+    def skip(self, sender: tuple[str, str], numbers: Iterable[Range]) -> Passed[T]:
+        """Wait for numbers of a sender's stream no more, as `Stream.skip`."""
         stream = self._waiting.get(sender)
         if stream is None:
             return Passed(0, ())
-        passed = stream.skip(last)
+        passed = stream.skip(numbers)
         self._note(sender, stream)
         return passed
 

@@ -12,6 +12,8 @@ from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.errors import (
     BrokerUnreachableError,
     CertificateError,
+    ChannelLimitError,
+    ConnectionLimitError,
     CredentialsRefusedError,
     LinkError,
     NoMeshError,
@@ -38,6 +40,8 @@ _VERDICTS: Final[tuple[tuple[type[LinkError], Verdict], ...]] = (
     (PermissionDeniedError, Verdict.NO_MESH),
     (NoMeshError, Verdict.NO_MESH),
     (OtherKeyError, Verdict.OTHER_KEY),
+    (ConnectionLimitError, Verdict.FULL),
+    (ChannelLimitError, Verdict.FULL),
 )
 
 

@@ -12,15 +12,18 @@ from typing import Any, Final
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.discovery.discovery import Discovery
-from miros_mesh.errors import ChartNameTakenError, MeshError
+from miros_mesh.errors import ChartNameTakenError, MeshError, MessageTooLargeError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
 from miros_mesh.link.ports import Broker, Link, LinkSettings
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.letters.letter import letter_codec
+from miros_mesh.networks.letters.local import LocalLetters
+from miros_mesh.networks.letters.refused_events import RefusedEvents
 from miros_mesh.networks.mesh import Mesh
-from miros_mesh.networks.network import exchange_of
+from miros_mesh.networks.network import Refusal, exchange_of
 from miros_mesh.networks.peers import Peers
 from miros_mesh.networks.repair import Repair
 from miros_mesh.networks.snoop.console import Console
@@ -32,6 +35,7 @@ from miros_mesh.node.discovery_bridge import DiscoveryBridge
 from miros_mesh.node.discovery_settings import refusals_of, settings_of
 from miros_mesh.node.link_probe import LinkProbe, marks_of
 from miros_mesh.node.link_settings import link_settings
+from miros_mesh.node.no_listeners import NoListeners
 from miros_mesh.node.peer_signals import PeerSignals
 from miros_mesh.node.queues import NodeQueues
 from miros_mesh.node.registry import Ending, Registry
@@ -39,9 +43,10 @@ from miros_mesh.node.session import Host, Session
 from miros_mesh.observer import Observers, Tracer
 from miros_mesh.private_files import prepare_home
 from miros_mesh.report import StopReport
-from miros_mesh.wire.envelope import ChartStatus, Envelope
+from miros_mesh.wire.envelope import ENVELOPE_BYTES, ChartStatus, Envelope, RepairMessage
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.key_file import load_or_create_key
+from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
 
 logger = logging.getLogger(__name__)
@@ -245,20 +250,28 @@ class Node(Host):
 
     def _build_observers(self) -> None:
         config = self.config
-        self.peer_signals = PeerSignals(self.name, specs.MESH.name, self.home.name)
+        self.peer_signals = PeerSignals(
+            self.name,
+            specs.MESH.name,
+            self.home.name,
+            tell_no_listener=config.tell_no_listener,
+        )
         self._vitals = Vitals(self.home.name)
         self._bridge = DiscoveryBridge(config) if config.discovery_sources else None
         searching = (self._bridge,) if self._bridge else ()
         # Called in this order: a program's hook that asks for the node's health finds the change.
-        self.observer = Observers(self._vitals, self.peer_signals, *searching, *config.observers)
+        own = self._vitals, self.peer_signals, NoListeners(self._known_topics)
+        self.observer = Observers(*own, *searching, *config.observers)
         self.tracer = next((each for each in config.observers if isinstance(each, Tracer)), None)
 
     def _build_networks(self) -> None:
         config, identity, observer = self.config, self.identity, self.observer
         keys = home_keys(config)
         history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
+        events = specs.network_of(specs.MESH, config, keys, observer, history)
+        events.set_aside = self._refused_events(keys).keep
         self.mesh = Mesh(
-            specs.network_of(specs.MESH, config, keys, observer, history),
+            events,
             identity,
             config.serializer or MsgpackSerializer(),
             observer,
@@ -282,6 +295,35 @@ class Node(Host):
             message_bytes=specs.largest_message(config),
             whole_since=lambda: self._vitals.whole_since,
         )
+
+        def answer_refused(refusal: Refusal[RepairMessage]) -> None:
+            if isinstance(refusal.error, MessageTooLargeError):
+                self.repair.refused(sum(map(len, refusal.encoded)))
+                for message in refusal.messages:
+                    # One that alone is too large beside the words of repair is gone.
+                    for event in message.events if len(message.events) == 1 else ():
+                        history.forget(event.chart, event.sequence)
+
+        self._repairs.set_aside = answer_refused
+
+    def _refused_events(self, keys: specs.Keys) -> RefusedEvents:
+        config = self.config
+        return RefusedEvents(
+            LocalLetters(config.home_folder),
+            letter_codec(
+                KeyRing(tuple(keys(specs.MESH.keys))),
+                specs.largest_message(config) + ENVELOPE_BYTES,
+            ),
+            self.identity,
+            specs.MESH.name,
+            self.observer,
+            self.peer_signals.refused,
+            max_event_bytes=config.max_event_bytes,
+        )
+
+    def _known_topics(self) -> Iterable[str]:
+        heard = [each.rx_routing_key for each in list(self._sessions.values())]
+        return [*list(self._topics.values()), *heard]
 
     def _build_snoop(self) -> None:
         def not_recorded(network: str, events: int) -> None:

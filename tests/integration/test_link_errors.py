@@ -47,6 +47,7 @@ from support.post_office import (
     Mailbox,
     Notebook,
     PostOffice,
+    keeping,
     letter,
     queue,
 )
@@ -670,3 +671,27 @@ def test_a_wait_for_a_slow_broker_ends_in_time(link: KombuLink) -> None:
         with pytest.raises(BrokerUnreachableError, match=r"no connection .* within 0\.1 s"):
             publisher.wait_ready(0.1)
         publisher.stop(LIMIT_S)
+
+
+def test_an_orderly_end_amid_deliveries_is_no_warning(
+    vhost_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given thousands of letters on their way to a mailbox that keeps what comes
+    office, spec = PostOffice(amqp_link, at(vhost_url)), queue(delete_on_stop=False, prefetch=5_000)
+    office.listen(spec)[0].stop(LIMIT_S)
+    notes = Notebook()
+    publisher = office.publisher(observer=notes)
+    for number in range(5_000):
+        publisher.put(letter(str(number)))
+    wait_until(lambda: notes.published_events == 5_000)
+    subscriber, mailbox = office.listen(spec, keeping)
+    mailbox.expect(1)
+
+    # When the subscriber stops
+    subscriber.stop(LIMIT_S)
+
+    # Then some had not come, and py-amqp has nothing to say of those
+    assert len(mailbox.deliveries) < 5_000
+    assert [record for record in caplog.records if record.name == "amqp"] == []
+    assert office.size(spec.name) == 5_000
+    office.close()

@@ -122,10 +122,18 @@ def cautious_frame_handler(
 
     A heartbeat ends the wait for input, as any other word of the broker does: py-amqp would go on
     waiting, and an event that is transmitted meanwhile would wait as well.
+
+    A delivery for a channel that closes ends here: py-amqp would log each with a warning. The broker
+    sent it before it read that the channel closes, and gives it to the next consumer.
     """
+
+    def dispatch_wanted(channel: int, method: tuple[int, int], *content: Any) -> None:
+        if method != Basic.Deliver or not connection.channels[channel].is_closing:
+            dispatch(channel, method, *content)
+
     # It returns whether a whole method has come, which ends `drain_events`. A header or a body of a
     # message is none yet.
-    handle: Callable[[AmqpFrame], bool] = frame_handler(connection, dispatch)
+    handle: Callable[[AmqpFrame], bool] = frame_handler(connection, dispatch_wanted)
 
     def on_frame(frame: AmqpFrame) -> bool:
         kind, channel, payload = frame

@@ -31,7 +31,6 @@ def test_ranges_may_overlap() -> None:
         sent.add(envelope(number), 1)
 
     assert kept(sent, "talker", (19, 30), (20, 20)) == list(range(21, 31))
-    assert (sent.oldest("talker"), sent.oldest("nobody")) == (21, None)
 
 
 def test_the_oldest_ones_make_room() -> None:
@@ -42,6 +41,19 @@ def test_the_oldest_ones_make_room() -> None:
 
     assert kept(few) == [7, 8, 9]
     assert kept(small) == [8, 9]
+
+
+def test_what_is_forgotten_on_purpose_is_found_no_more_and_makes_room() -> None:
+    sent = history(max_bytes=30)
+    for number in range(1, 4):
+        sent.add(envelope(number), 10)
+
+    sent.forget("talker", 2)
+    sent.forget("talker", 2)
+    sent.forget("nobody", 3)
+    sent.add(envelope(4), 10)
+
+    assert kept(sent) == [1, 3, 4]
 
 
 def test_nothing_is_kept_where_nothing_may_be() -> None:

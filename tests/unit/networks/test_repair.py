@@ -60,7 +60,7 @@ class Node:
 
     def __init__(self, *, max_events: int = 1_000, interval_s: float = 60.0) -> None:
         self.told, self.events, self.repairs = Told(), Shelf(), Shelf()
-        history = History[Envelope](max_events=max_events, max_bytes=10**6)
+        self.history = history = History[Envelope](max_events=max_events, max_bytes=10**6)
         mesh = Network(
             "mesh", mesh_codec, self.told, frame_events=3, frame_bytes=FRAME_LIMIT, history=history
         )
@@ -269,7 +269,49 @@ def test_what_is_forgotten_is_told_as_gone() -> None:
 
     again, gone = node.sent
     assert [event.sequence for event in again.events] == [3]
-    assert (gone.kind, gone.numbers) == ("gone", ((1, 1), (2, 2)))
+    assert (gone.kind, gone.numbers) == ("gone", ((1, 2),))
+
+
+def test_gone_is_what_is_not_kept_and_was_sent_and_no_more() -> None:
+    node = Node()
+    node.transmit(1, 2, 3, 4, 5)
+    node.history.forget("listener", 2)
+    node.history.forget("listener", 4)
+
+    node.hear(message("ask", OWN, (1, 3), (5, 9)))
+
+    again, gone = node.sent
+    assert [event.sequence for event in again.events] == [1, 3, 5]
+    assert (gone.kind, gone.numbers) == ("gone", ((2, 2),))
+
+
+def test_what_is_kept_and_has_no_room_in_an_answer_is_not_gone(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("miros_mesh.networks.repair._EVENTS_PER_ANSWER", 2)
+    node.transmit(1, 2, 3, 4, 5, 6)
+    node.history.forget("listener", 1)
+    node.history.forget("listener", 6)
+
+    node.hear(message("ask", OWN, (1, 6)))
+
+    again, gone = node.sent
+    assert [event.sequence for event in again.events] == [2, 3]
+    assert gone.numbers == ((1, 1),)
+
+
+def test_after_a_refusal_for_its_size_an_answer_comes_in_smaller_portions(node: Node) -> None:
+    node.transmit(*range(4))
+    node.hear(message("ask", OWN, (1, 4)))
+    portions = [[len(answer.events) for answer in node.sent]]
+
+    for sequence, size_bytes in ((2, LARGE), (3, LARGE // 4), (4, 1)):
+        node.repair.refused(size_bytes)
+        node.repairs.parcels.clear()
+        node.hear(message("ask", OWN, (1, 4), sequence=sequence))
+        portions.append([len(answer.events) for answer in node.sent])
+
+    assert portions == [[4], [2, 2], [1, 1, 1, 1], [1, 1, 1, 1]]
 
 
 def test_of_a_chart_that_nothing_is_kept_of_all_that_it_sent_is_gone() -> None:
@@ -339,6 +381,19 @@ def test_what_was_sent_again_fills_the_hole_and_is_counted(node: Node) -> None:
 
     assert node.handled == [1, 2, 3, 4]
     assert (node.told.repaired_events, node.told.gaps) == (2, [])
+
+
+def test_a_hole_that_is_gone_takes_no_other_with_it(node: Node) -> None:
+    node.get(1)
+    node.get(3)
+    node.get(5)
+
+    node.hear(message("gone", TALKER, (4, 4)))
+    assert (node.handled, node.told.gaps) == ([1], [("talker", 1)])
+    node.hear(message("again", TALKER, events=(envelope(2),), sequence=2))
+
+    assert node.handled == [1, 2, 3, 5]
+    assert node.told.gaps == [("talker", 1)]
 
 
 def test_what_its_sender_has_no_more_is_not_waited_for(node: Node) -> None:

@@ -7,7 +7,17 @@ from itertools import chain, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.networks.streams import Admission, Gaps, Passed, Stream, Streams, merged
+from miros_mesh.networks.streams import (
+    Admission,
+    Gaps,
+    Passed,
+    Stream,
+    Streams,
+    amount,
+    merged,
+    outside,
+    shared,
+)
 
 LARGEST = 2**63 - 1
 NEW, DUPLICATE, STALE = Admission.NEW, Admission.DUPLICATE, Admission.STALE
@@ -89,7 +99,7 @@ def test_a_hole_that_is_given_up_is_counted_and_its_items_still_come_when_they_a
     stream: Stream[int] = Stream(1, 16)
     admitted(stream, 1, 4, 8)
 
-    assert stream.skip(3) == Passed(2, [4])
+    assert stream.skip([(1, 3)]) == Passed(2, [4])
     assert stream.holes() == [(5, 7)]
     assert stream.admit(2, 2, 0.0) == (NEW, (2,))
     assert stream.admit(2, 2, 0.0) == (DUPLICATE, ())
@@ -99,8 +109,60 @@ def test_no_more_is_given_up_than_was_said() -> None:
     stream: Stream[int] = Stream(1, 16)
     admitted(stream, 1, 9)
 
-    assert stream.skip(5) == Passed(4, [])
+    assert stream.skip([(1, 5)]) == Passed(4, [])
     assert stream.holes() == [(6, 8)]
+
+
+def test_a_hole_in_the_middle_is_given_up_and_the_first_is_waited_for() -> None:
+    stream: Stream[int] = Stream(1, 16)
+    admitted(stream, 1, 4, 8, 10)
+
+    assert stream.skip([(5, 6), (9, 40)]) == Passed(3, [])
+    assert stream.holes() == [(2, 3), (7, 7)]
+    assert not stream.wants(6)
+    assert stream.admit(6, 6, 0.0) == (NEW, ())
+    assert stream.admit(6, 6, 0.0) == (DUPLICATE, ())
+    assert admitted(stream, 2, 3) == [2, 3, 4, 6]
+    assert stream.holes() == [(7, 7)]
+    assert admitted(stream, 5, 7) == [5, 7, 8, 10]
+    assert stream.admit(9, 9, 0.0) == (NEW, (9,))
+    assert stream.admit(9, 9, 0.0) == (DUPLICATE, ())
+
+
+@given(
+    st.sets(st.integers(2, 40), min_size=1),
+    st.lists(st.lists(st.tuples(st.integers(1, 45), st.integers(0, 9))), max_size=4),
+)
+def test_whatever_is_given_up_each_number_is_counted_once_and_what_came_is_in_order(
+    came: set[int], spans: list[list[tuple[int, int]]]
+) -> None:
+    stream: Stream[int] = Stream(1, 100)
+    given = admitted(stream, 1, *came)
+    missing = set(range(1, max(came))) - came - {1}
+
+    for ranges in ([(first, first + more) for first, more in each] for each in spans):
+        skipped = {n for first, last in ranges for n in range(first, last + 1)} & missing
+        passed = stream.skip(ranges)
+        missing -= skipped
+        given += passed.items
+        assert passed.missing == len(skipped)
+        assert {n for a, b in stream.holes() for n in range(a, b + 1)} == missing
+
+    given += stream.expire(1.0).items
+    assert given == [1, *sorted(came)]
+    assert not stream.waits
+
+
+@given(st.sets(st.integers(1, 30)), st.sets(st.integers(1, 30)), st.integers(0, 35))
+def test_ranges_are_shared_and_turned_inside_out_as_sets_are(
+    one: set[int], other: set[int], last: int
+) -> None:
+    def ranges(numbers: set[int]) -> list[tuple[int, int]]:
+        return merged((n, n) for n in numbers)
+
+    assert shared(ranges(one), ranges(other)) == ranges(one & other)
+    assert outside(ranges(one), last) == ranges(set(range(1, last + 1)) - one)
+    assert amount(ranges(one)) == len(one)
 
 
 def test_only_what_has_waited_long_enough_is_let_go() -> None:
@@ -171,7 +233,7 @@ def test_each_number_says_what_the_table_of_the_module_says() -> None:
     for number in range(1, 14):
         stream: Stream[int] = Stream(1, 4)
         admitted(stream, 1, 2, 3, 4, 5, 7)
-        stream.skip(6)
+        stream.skip([(1, 6)])
         admitted(stream, 10, 11)
         assert stream.holes() == [(8, 9)]
 

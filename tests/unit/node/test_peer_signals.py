@@ -129,7 +129,7 @@ def test_overflow_of_the_snoop_networks_is_not_told(peer_signals: PeerSignals, c
 def test_nothing_is_told_after_the_end_and_no_thread_goes_on(
     peer_signals: PeerSignals, chart: Fifo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulletins, "OVERFLOW_EVERY_S", 60.0)
+    monkeypatch.setattr(bulletins, "SUMS_EVERY_S", 60.0)
     peer_signals.overflowed(peer=PEER, network="mesh", events=1)
     peer_signals.overflowed(peer=PEER, network="mesh", events=1)
     assert any(thread.name == "mesh-n-signals" for thread in threading.enumerate())
