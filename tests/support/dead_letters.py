@@ -25,7 +25,14 @@ from miros_mesh.wire.serializer import MsgpackSerializer
 QUEUE = "miros_mesh.v1.letters"
 TOPIC = "miros.mesh"
 MIB = 1024 * 1024
-_ARGUMENTS = {"x-queue-type": "classic", "x-max-length": 1_000, "x-overflow": "drop-head"}
+# As the nodes declare it.
+_ARGUMENTS = {
+    "x-queue-type": "classic",
+    "x-max-length": 1_000,
+    "x-max-length-bytes": 128 * MIB,
+    "x-message-ttl": 7 * 24 * 60 * 60 * 1_000,
+    "x-overflow": "drop-head",
+}
 
 
 def refused(
