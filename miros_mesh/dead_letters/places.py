@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -59,8 +59,12 @@ class Places:
         self._link.close()
 
     def _at_broker(self) -> Iterator[Found]:
-        with self._link.letter_box(self._home) as box:
-            for kept in box.kept(exchange_of(LETTERS)):
+        # Closed before the connection is: a generator that is only forgotten ends after it.
+        with (
+            self._link.letter_box(self._home) as box,
+            closing(box.kept(exchange_of(LETTERS))) as letters,
+        ):
+            for kept in letters:
                 yield Found("broker", kept.body, kept.take, lambda: box)
 
     def _here(self) -> Iterator[Found]:

@@ -13,7 +13,7 @@ import kombu
 
 from miros_mesh.address import BrokerAddress
 from miros_mesh.embedded import transport as embedded
-from miros_mesh.errors import AddressError, MeshError
+from miros_mesh.errors import AddressError
 from miros_mesh.link.connections import ConnectionPools, Dial
 from miros_mesh.link.letter_box import KombuLetterBox
 from miros_mesh.link.looks import Looks
@@ -83,16 +83,13 @@ class KombuLink:
     @contextmanager
     def letter_box(self, broker: Broker) -> Iterator[KombuLetterBox]:
         """Connect for one visit to what queues keep for people; any thread, any number at once."""
-        connection, broken = self._pools.open(broker), True
+        connection = self._pools.open(broker)
+        box = KombuLetterBox(connection, broker.name, self._settings.confirm_timeout_s)
         try:
-            yield KombuLetterBox(connection, broker.name, self._settings.confirm_timeout_s)
-            broken = False
-        # An orderly close has the broker read what was acknowledged before.
-        except (MeshError, GeneratorExit) as error:
-            broken = getattr(error, "retryable", False)
-            raise
+            yield box
         finally:
-            self._pools.give_back(connection, broken=broken)
+            # An orderly close has the broker read what was acknowledged before.
+            self._pools.give_back(connection, broken=box.broken)
 
     def stop_looking(self) -> None:
         """End every look at once, from any thread; no other begins."""

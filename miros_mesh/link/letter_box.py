@@ -5,15 +5,21 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import amqp
 import kombu
 
-from miros_mesh.errors import BrokerRefusedError, LettersInUseError, MeshError, UnroutableError
+from miros_mesh.errors import (
+    BrokerRefusedError,
+    LettersInUseError,
+    LinkError,
+    MeshError,
+    UnroutableError,
+)
 from miros_mesh.link.looks import in_time
 from miros_mesh.link.rabbitmq.deadline import Deadline
 from miros_mesh.link.translation import translated
@@ -34,8 +40,10 @@ class KombuLetterBox:
         self._established = connection.connection
         self._where = where
         self._limit_s = limit_s
+        self.broken = False
+        """Whether the latest step ended amid a talk with the broker, so that none can follow."""
 
-    def kept(self, queue: str) -> Iterator[KombuKeptMessage]:
+    def kept(self, queue: str) -> Generator[KombuKeptMessage, None, None]:
         """Hand out what waits in a queue now, the oldest first; what is not taken stays, in order.
 
         What is refused again meanwhile is not part of it, so a pass over all of them ends.
@@ -52,8 +60,9 @@ class KombuLetterBox:
                 yield KombuKeptMessage(self, channel, message)
                 left -= 1
         finally:
-            # Gives back what was not taken, each message to its place.
-            with self._step():
+            # Gives back what was not taken, each message to its place; so does the end of a
+            # connection that is lost.
+            with suppress(LinkError), self._step():
                 channel.close()
 
     def put(self, exchange: str, routing_key: str, body: bytes) -> None:
@@ -143,13 +152,19 @@ class KombuLetterBox:
     @contextmanager
     def _step(self) -> Iterator[None]:
         """Limit what is asked of the broker to `limit_s`, and translate what it raises."""
-        with (
-            Deadline(self._limit_s, f"mesh-deadline-{self._where}") as deadline,
-            in_time(self._where, deadline),
-        ):
-            deadline.watch(self._socket)
-            with translated(self._where):
-                yield
+        self.broken = True
+        try:
+            with (
+                Deadline(self._limit_s, f"mesh-deadline-{self._where}") as deadline,
+                in_time(self._where, deadline),
+            ):
+                deadline.watch(self._socket)
+                with translated(self._where):
+                    yield
+        except MeshError as error:
+            self.broken = error.retryable
+            raise
+        self.broken = False
 
     def _socket(self) -> Any:
         # py-amqp's public attribute raises when there is none; an embedded broker has none.

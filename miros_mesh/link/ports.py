@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -199,10 +199,10 @@ class LetterBox(Protocol):
     Every call is limited to `confirm_timeout_s`, and raises the `LinkError` that prevents it.
     """
 
-    def kept(self, queue: str) -> Iterator[KeptMessage]:
+    def kept(self, queue: str) -> Generator[KeptMessage, None, None]:
         """Hand out what waits in a queue now, the oldest first; what is not taken stays, in order.
 
-        None when there is no such queue. Until the iterator ends, others see less of the queue, or
+        None when there is no such queue. Until the generator ends, others see less of the queue, or
         raise `LettersInUseError`.
         """
 

@@ -14,6 +14,7 @@ from miros_mesh.dead_letters.letter import Letter
 from miros_mesh.errors import (
     BrokerUnreachableError,
     EmptyLetterError,
+    PermissionDeniedError,
     RoutingKeyError,
     SealedLetterError,
     UnknownLetterError,
@@ -25,7 +26,7 @@ from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.keyring import KeyRing
 from support.charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, event
 from support.dead_letters import keep, keep_here, refused, sealed, waiting
-from support.rabbitmq_server import free_ports
+from support.rabbitmq_server import HOST, RabbitServer, free_ports
 from support.waiting import wait_until
 
 
@@ -265,6 +266,49 @@ def test_a_letter_whose_chart_is_gone_stays_and_the_error_names_a_topic(
         box.retry(letter, topic="a.*")
 
     assert box.list() == (letter,)
+
+
+def test_a_user_with_the_documented_permissions_may_put_back(
+    vhost: str, rabbitmq: RabbitServer, vhost_url: str, launch: Launch
+) -> None:
+    # Given a user who may use our names and no others, the default exchange neither
+    user, ours = f"operator-{vhost}", r"^miros_mesh\."
+    rabbitmq.add_user(user, "pass")
+    rabbitmq.set_permissions(user, vhost, ours, ours, ours)
+    url = f"amqp://{user}:pass@{HOST}:{rabbitmq.port}/{vhost}"
+    config = MeshConfig(broker_url=url, mesh_encryption_key=KEY)
+    heard = Heard()
+    launch("door", config.overridden(node_name="house"), heard)
+    keep(config, refused("knock", 1), refused("knock", 2, number=2))
+
+    with DeadLetters(config) as letters:
+        first, second = letters.list()
+        letters.retry(first)
+        # When a permission is taken away, the letter stays
+        rabbitmq.set_permissions(user, vhost, ours, "^$", ours)
+        wait_until(lambda: denied(letters, second))
+        assert letters.list() == (second,)
+
+    wait_until(lambda: heard == [("knock", 1)])
+    rabbitmq.delete_user(user)
+
+
+def denied(letters: DeadLetters, letter: Letter) -> bool:
+    try:
+        letters.retry(letter)
+    except PermissionDeniedError:
+        return True
+    return False
+
+
+def test_a_look_at_a_full_queue_drops_nothing(vhost_url: str) -> None:
+    config = MeshConfig(broker_url=vhost_url, mesh_encryption_key=KEY)
+    keep(config, *(refused(f"s{n}", number=n) for n in range(1, 1_001)))
+    with DeadLetters(config) as letters:
+        assert len(letters.list()) == 1_000
+        # The oldest goes for a new one, and that alone.
+        keep(config, refused("new"))
+        assert [e.signal for e in letters.list()] == [*(f"s{n}" for n in range(2, 1_001)), "new"]
 
 
 def test_what_a_broker_refused_goes_to_its_own_topic(
