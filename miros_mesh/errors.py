@@ -48,6 +48,10 @@ class SelectionError(ConfigError):
         return "\n".join(map(_printable, self.problems))
 
 
+class SecretFileError(MeshError, ValueError):
+    """A file that shall hold a secret cannot be read or is empty; its path is not quoted."""
+
+
 # Where Python has an error of its own for the case, ours is one of those as well.
 class AddressError(MeshError, ValueError):
     """A broker URL that cannot be understood. The message never holds its password."""
@@ -174,6 +178,12 @@ class CredentialsRefusedError(LinkError):
     reason = "credentials"
 
 
+class CredentialsFileError(CredentialsRefusedError):
+    """The broker refused an earlier user or password: the file of the present one is of no use."""
+
+    reason = "credentials_file"
+
+
 class VirtualHostError(LinkError):
     """The virtual host does not exist, or the user may not enter it."""
 
@@ -283,6 +293,30 @@ class EmbeddedStoreError(LinkError):
     """The folder of the embedded broker cannot be used."""
 
     reason = "store"
+
+
+class StoreUnavailableError(EmbeddedStoreError):
+    """The embedded broker's files cannot be written for now: another process keeps a lock, say."""
+
+    reason = "store_unavailable"
+    # The events wait in the outbox.
+    retryable = True
+
+
+class DiskFullError(StoreUnavailableError):
+    """No room is left for the embedded broker; `path` is what could not be written."""
+
+    reason = "disk_full"
+
+    def __init__(self, path: object) -> None:
+        super().__init__(str(path))
+        self.path = str(path)
+
+    def __str__(self) -> str:
+        return _printable(
+            f"{self.path} cannot be written: its disk is full, or the quota of this user is used "
+            "up; make room there, or name a folder on another disk with MIROS_MESH_HOME"
+        )
 
 
 # Faults of the program's order of calls.

@@ -7,12 +7,13 @@ is not called again, on its own thread, for what it causes itself; all other obs
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-logger = logging.getLogger(__name__)
+from miros_mesh.text import logger_of
+
+logger = logger_of(__name__)
 
 STOPPED = "stopped"
 """The reason of an end that was asked for; any other reason of `peer_down` is a loss."""
@@ -85,8 +86,9 @@ class Observer:
         """The node lost its home broker; `reason` is `STOPPED` or that of a `LinkError`."""
 
     def unreached(self, *, peer: str, reason: str) -> None:
-        """An attempt to connect to a broker failed; it is made again.
+        """An attempt to connect to a broker failed; it is made again after a pause.
 
+        Called for each, by the publisher and, at the home broker, by the subscriber as well.
         `reason` is that of a `LinkError`.
         """
 

@@ -137,9 +137,14 @@ class ChartQueue(Mailbox):
         super().task_done()
         self._finished(current.arrival if current else None)
 
-    def broken_off(self, error: BaseException) -> None:
-        """End the span of the event whose handler raised; no event is handled after it."""
+    def broken_off(self, error: BaseException) -> Arrival | None:
+        """End the span of the event whose handler raised; return it if it was received.
+
+        `task_done`, if it comes at all, does not settle it.
+        """
         self._end_span(error)
+        current, self._current = self._current, None
+        return current.arrival if current else None
 
     def _end_span(self, error: BaseException | None = None) -> None:
         span, self._span = self._span, NO_SPAN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,10 +12,13 @@ from miros import ActiveObject, Event, signals
 from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, event_of
 from miros_mesh.charts.notices import Notices
 from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.inbox import origin_of
+from miros_mesh.networks.letters.home import Reason
 from miros_mesh.node.session import Session
 from miros_mesh.observer import NO_SPAN, Span
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # miros' table of signal names is slow when it is long, and never forgets one (445 us an event at
 # 10,000 names), so other nodes may fill it only so far.
@@ -29,9 +31,15 @@ class Intake:
     """Posts what arrives to one chart, or refuses it, counts it and says so."""
 
     def __init__(
-        self, chart: ActiveObject, callback: MeshCallback | None, notices: Notices
+        self,
+        chart: ActiveObject,
+        callback: MeshCallback | None,
+        notices: Notices,
+        *,
+        outlives: bool = False,
     ) -> None:
         self._chart = chart
+        self._outlives = outlives
         self._callback = callback
         self._notices = notices
         # Set once, before its inbox is opened; read on every thread that feeds. Kept beyond the
@@ -64,8 +72,7 @@ class Intake:
             # Nothing is posted before `open`.
             return
         if reason := _unwelcome(arrival.signal_name):
-            session.observer.dropped(network="mesh", reason=reason, events=1)
-            session.inbox.finished(arrival, refused=True)
+            session.inbox.set_aside(arrival, Reason(reason))
             return
         # The sender's clock may be ahead of this one.
         latency_s = max(time.time() - arrival.envelope.sent_at, 0)
@@ -74,8 +81,21 @@ class Intake:
             # miros only passes it on; `ChartQueue.popleft` makes the event of it.
             self._chart.post_fifo(cast("Event", arrival))
             return
-        self._call(self._callback, arrival)
-        session.inbox.finished(arrival)
+        error = self._call(self._callback, arrival)
+        if error and self._outlives:
+            self.failed(error, arrival)
+        else:
+            session.inbox.finished(arrival)
+
+    def failed(self, error: Exception, arrival: Arrival | None) -> None:
+        """Set aside the event whose handler or callback raised; count one of the chart's own."""
+        session = self._session
+        if session is None:
+            return
+        if arrival:
+            session.inbox.set_aside(arrival, Reason("handler", type(error).__name__, 1))
+        else:
+            session.observer.dropped(network="chart", reason="handler", events=1)
 
     def follow(self, arrival: Arrival) -> Span:
         """Begin the span in which the calling thread handles the event."""
@@ -102,7 +122,7 @@ class Intake:
         if self._session:
             self._session.inbox.take_back(arrival)
 
-    def _call(self, callback: MeshCallback, arrival: Arrival) -> None:
+    def _call(self, callback: MeshCallback, arrival: Arrival) -> Exception | None:
         raised: Exception | None = None
         span = self.follow(arrival)
         self._calling_on = threading.get_ident()
@@ -110,10 +130,12 @@ class Intake:
             callback(event_of(arrival))
         except Exception as error:
             raised = error
-            logger.exception("on_mesh_rx of chart %s raised", self._chart.name)
+            event = origin_of(arrival.envelope)
+            logger.exception("on_mesh_rx of chart %s raised for %s", self._chart.name, event)
         finally:
             self._calling_on = 0
             span.end(error=raised)
+        return raised
 
 
 def _unwelcome(signal: str) -> str | None:

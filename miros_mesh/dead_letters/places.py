@@ -13,6 +13,7 @@ from miros_mesh.link.ports import LetterBox
 from miros_mesh.networks.letters.letter import LETTERS
 from miros_mesh.networks.letters.local import LocalLetters
 from miros_mesh.networks.network import exchange_of
+from miros_mesh.node.credentials import Credentials
 from miros_mesh.node.link_settings import link_settings
 from miros_mesh.node.node import home_broker, home_link
 from miros_mesh.observer import Observer
@@ -38,7 +39,13 @@ class Places:
     def __init__(self, config: MeshConfig) -> None:
         # Its observer hears nothing: a connection of a visit is no connection of a node. Without
         # exchanges, so that a look declares nothing.
-        settings = link_settings(config, node=_NODE, exchanges=(), observer=Observer())
+        settings = link_settings(
+            config,
+            node=_NODE,
+            exchanges=(),
+            observer=Observer(),
+            credentials=Credentials(config, lambda: None),
+        )
         self._home = home_broker(config)
         self._link = home_link(config, settings)
         self._local = LocalLetters(config.home_folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,8 +28,9 @@ from miros_mesh.discovery.sources.man_net import ManNetChart
 from miros_mesh.discovery.sources.name_service import SystemNames
 from miros_mesh.discovery.sources.tcp_scanner import TcpScanner
 from miros_mesh.discovery.threads import between
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 NAME: Final = "producer_factory_chart"
 # A change that the sink refuses is handed over again after such a pause, so often at most.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,8 +21,9 @@ from miros_mesh.discovery.signals import (
 from miros_mesh.discovery.threads import Job
 from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.errors import AddressError
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # A probe that does not keep to its time is waited for so much longer; then it counts as failed.
 _GRACE_S = 3.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import logging
 import random
 import threading
 import time
@@ -14,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from miros_mesh.lookups import Lookups
+from miros_mesh.text import logger_of
 from miros_mesh.threads import OwnedThread
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 T = TypeVar("T")
 

@@ -65,11 +65,14 @@ class Parcel(Protocol):
     def split(self) -> Sequence[Parcel]:
         """Close, and return its events as smaller parcels, in order; none when it holds but one."""
 
-    def refused(self, broker: str, error: LinkError) -> None:
-        """Hear that a broker refuses it, whose outbox has it no more; others may still send it.
+    def stored(self) -> None:
+        """Hear that a peer has confirmed it. Called under no lock, once for each peer."""
 
-        Called on the publisher's thread, under no lock.
-        """
+    def dropped(self) -> None:
+        """Hear that a peer will not get it for want of room in its outbox. As `stored`."""
+
+    def refused(self, broker: str, error: LinkError) -> None:
+        """Hear that a broker refuses it, whose outbox has it no more. As `stored`."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,7 @@ class QueueSpec:
     chart: str = ""
     """The chart that hears by it; empty for a queue of the node itself."""
     dead_letters: bool = False
-    """Whether rejected messages are kept for people to look at; not for a queue with a limit."""
-
-    def __post_init__(self) -> None:
-        # RabbitMQ dead-letters whatever a queue gives up, and a limit makes it give up the oldest.
-        limited = self.max_length is not None or self.max_bytes is not None
-        if self.dead_letters and limited:
-            raise ValueError("the broker would keep what a queue of limited length drops, too")
+    """Whether the node makes dead letters of what it refuses there, and their queue is needed."""
 
 
 # Acknowledged by hand and one by one: what a crash leaves unacknowledged is delivered again.
@@ -115,7 +112,7 @@ class Delivery(Protocol):
         """Let the broker forget it: it was handled."""
 
     def reject(self) -> None:
-        """Let the broker forget or dead-letter it: it is unusable. It is never requeued."""
+        """Let the broker forget it: it is unusable. It is never requeued."""
 
 
 Handler = Callable[[Delivery], None]
@@ -169,14 +166,25 @@ class Subscriber(Protocol):
     def wait_ready(self, timeout_s: float) -> None:
         """Wait for the first connection. Raises the `LinkError` that prevents it."""
 
-    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> None:
+    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> bool:
         """Declare, bind and consume a queue; returns when messages can arrive.
 
-        The handler runs on the worker's thread and must not wait.
+        Returns whether a lasting queue existed before; False for one that is deleted on stop. The
+        handler runs on the worker's thread and must not wait. Raises the `LinkError` that prevents
+        it.
         """
 
-    def remove(self, queue: str) -> None:
-        """Consume no more from a queue; deletes it where its spec says so."""
+    def refused(self) -> Sequence[tuple[QueueSpec, str]]:
+        """Return the queues that the broker refuses now, each with the reason of a `LinkError`.
+
+        They were given once; each is tried again until it is removed.
+        """
+
+    def remove(self, queue: str, wait_s: float = 0.0) -> None:
+        """Consume no more from a queue; deletes it where its spec says so.
+
+        Waits, `wait_s` at most, until the broker has the acknowledgements of before.
+        """
 
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""
@@ -219,6 +227,18 @@ class LetterBox(Protocol):
         """
 
 
+Credentials = Callable[[BrokerAddress], tuple[BrokerAddress, str]]
+"""Returns an address with the user and password of this moment, and why they may be old, if so.
+
+Called before each attempt to connect, from any thread; raises nothing.
+"""
+
+
+def as_given(address: BrokerAddress) -> tuple[BrokerAddress, str]:
+    """Return an address with the credentials that it has."""
+    return address, ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LinkSettings:
     """What all connections of a node have in common.
@@ -239,6 +259,7 @@ class LinkSettings:
     confirm_window: int
     outbox_events: int
     outbox_bytes: int
+    credentials: Credentials = as_given
 
 
 class Link(Protocol):

@@ -14,7 +14,6 @@ An exchange that is not there is declared again, and nothing is refused for it.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,8 +34,9 @@ from miros_mesh.link.translation import translated
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
 from miros_mesh.report import StopReport
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # Then the connection is read: confirms must not wait behind a backlog.
 _PUBLISHES_PER_TURN = 32
@@ -64,12 +64,13 @@ class BrokerPublisher(Worker):
         confirm_timeout_s: float,
         observer: Observer,
     ) -> None:
-        super().__init__(name=name, broker=broker, pools=pools, attempts=attempts)
+        super().__init__(
+            name=name, broker=broker, pools=pools, attempts=attempts, observer=observer
+        )
         self._exchanges = exchanges
         self._outbox = outbox
         self._window = window
         self._confirm_timeout_s = confirm_timeout_s
-        self._observer = observer
         self._producer: kombu.Producer | None = None
         # Replaced with each channel, which counts its publications from 1 again.
         self._confirms = Confirms(self._confirmed)
@@ -128,10 +129,6 @@ class BrokerPublisher(Worker):
         # receivers drop the second copy by its number.
         self._outbox.rewind()
         self._producer = kombu.Producer(channel, auto_declare=False)
-
-    def _unreached(self, error: LinkError) -> None:
-        self._observer.peer_down(peer=self.broker.name, reason=error.reason)
-        logger.warning("publisher cannot connect yet, and keeps trying: %s", error)
 
     def _lost(self, error: LinkError | None) -> None:
         self._producer = None
@@ -196,25 +193,30 @@ class BrokerPublisher(Worker):
         except amqp.AMQPError as error:
             if getattr(error, "method_sig", None) != Basic.Publish:
                 raise
-            self._hear_refusal(error)
+            missing = error.reply_code == _NOT_FOUND
+            if not missing:
+                self._hear_refusal(error)
             # Some codes close the connection; the next one goes on in the same way.
             if self._producer is None or not connection.connected:
                 raise
             # py-amqp has opened the channel again.
             channel = self._producer.channel
-            if error.reply_code == _NOT_FOUND:
+            if missing:
                 self._declare(channel)
             self._publish_on(channel)
 
     def _hear_refusal(self, error: amqp.AMQPError) -> None:
-        """Find out which parcel is meant; one alone on its way is."""
+        """Find out which parcel is meant; one alone on its way is.
+
+        Raises the `LinkError` of what may pass, a fault of the broker say: a new connection is
+        tried after a pause.
+        """
         try:
             with translated(self.broker.name):
                 raise error
         except LinkError as refusal:
-            # What may pass is no refusal: the exchange is missing, the broker is at fault.
-            if refusal.retryable or error.reply_code == _NOT_FOUND:
-                return
+            if refusal.retryable:
+                raise
             if parcel := self._confirms.only:
                 self._refusals.learn(parcel, refusal)
                 self._probes = max(self._probes, 1)
@@ -290,6 +292,7 @@ class BrokerPublisher(Worker):
     def _confirmed(self, done: Confirmed) -> None:
         parcel = done.parcel
         self._outbox.confirm(parcel, routed=done.routed)
+        parcel.stored()
         self._nacks.confirmed()
         self._refusals.forget(parcel, done.size_bytes)
         self._probes = max(self._probes - 1, 0)

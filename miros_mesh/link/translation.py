@@ -21,13 +21,25 @@ from miros_mesh.errors import (
     NotAmqpError,
     TlsError,
 )
-from miros_mesh.link.rabbitmq.refusals import refusal
+from miros_mesh.link.rabbitmq.refusals import TlsSpokenError, refusal
 
 # An OSError is the socket's: a time-out, a reset, a TLS handshake, a name that does not resolve.
 _FOREIGN: tuple[type[Exception], ...] = (
     amqp.AMQPError,
     kombu.exceptions.KombuError,
     OSError,
+)
+
+# What OpenSSL, of one version or another, says of an answer that is no TLS: that of a broker is
+# `AMQP`, and that of a web server begins with `HTTP`.
+_NOT_TLS = frozenset(
+    (
+        "WRONG_VERSION_NUMBER",
+        "UNKNOWN_PROTOCOL",
+        "PACKET_LENGTH_TOO_LONG",
+        "RECORD_LAYER_FAILURE",
+        "HTTP_REQUEST",
+    )
 )
 
 
@@ -80,7 +92,19 @@ def _certificate(where: str, error: Exception) -> LinkError:
 
 
 def _tls(where: str, error: Exception) -> LinkError:
+    if getattr(error, "reason", None) in _NOT_TLS:
+        return TlsError(
+            f"what answers at {where} speaks no TLS ({_brief(error)}); use the broker's port for "
+            "TLS, mostly 5671, or amqp:// if its network is to be trusted"
+        )
     return TlsError(f"{where}: the TLS handshake failed ({_brief(error)})")
+
+
+def _wants_tls(where: str, _: Exception) -> LinkError:
+    return NotAmqpError(
+        f"what answers at {where} speaks TLS; write amqps://, or use the broker's port without "
+        "TLS, mostly 5672"
+    )
 
 
 def _unknown_host(where: str, _: Exception) -> LinkError:
@@ -88,6 +112,14 @@ def _unknown_host(where: str, _: Exception) -> LinkError:
 
 
 def _unreachable(where: str, error: Exception) -> LinkError:
+    # py-amqp reads an end of the stream as an OSError without a number.
+    hung_up = isinstance(error, ConnectionResetError) or (
+        isinstance(error, OSError) and error.errno is None and not isinstance(error, TimeoutError)
+    )
+    if hung_up and where.startswith("amqp:"):
+        return BrokerUnreachableError(
+            f"{where} hung up ({_brief(error)}); is the port right, or does it want TLS (amqps://)?"
+        )
     return BrokerUnreachableError(
         f"no answer from {where} ({_brief(error)}); does the broker run, and is the port right?"
     )
@@ -127,6 +159,7 @@ _CONNECTING: _Kinds = (
     ((socket.gaierror,), _unknown_host),
     ((kombu.exceptions.ConnectionLimitExceeded,), _connection_limit),
     ((amqp.FrameSyntaxError, amqp.UnexpectedFrame), _no_amqp),
+    ((TlsSpokenError,), _wants_tls),
     # A refused connection, no route, a time-out: OSErrors all of them.
     (_FOREIGN, _unreachable),
     ((Exception,), _no_amqp),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,34 +12,41 @@ from miros_mesh.wire.envelope import Envelope
 
 
 class Ticket:
-    """Settles a delivery when the last of its events is done.
+    """Acknowledges a delivery when the last of its events is done: handled, or set aside.
 
-    A frame with an event that was refused is rejected as a whole, after the others were handled.
+    `acknowledged` is called with its events after that; they are kept for it until then.
     """
 
-    __slots__ = ("_delivery", "_left", "_lock", "_refused", "begun")
+    __slots__ = ("_acknowledged", "_delivery", "_left", "_lock", "begun", "done_events")
 
-    def __init__(self, delivery: Delivery, events: int) -> None:
+    def __init__(
+        self,
+        delivery: Delivery,
+        events: int,
+        acknowledged: Callable[[Sequence[Envelope]], object] | None = None,
+    ) -> None:
         self._delivery = delivery
         self._left = events
-        self._refused = False
-        # Guards the two above: events of a frame are done on the chart's thread and on others.
+        self._acknowledged = acknowledged
+        self.done_events: list[Envelope] = []
+        """Those that are done, where they are kept."""
+        # Guards all but the first: events of a frame are done on the chart's thread and on others.
         self._lock = threading.Lock()
         self.begun = False
         """Whether the chart was given one of the events; guarded by the inbox's lock."""
 
-    def done(self, *, refused: bool = False) -> None:
-        """Count an event that was handled or refused; acknowledge or reject after the last one."""
+    def done(self, event: Envelope) -> None:
+        """Count an event as done; acknowledge after the last one."""
         with self._lock:
             self._left -= 1
-            self._refused = self._refused or refused
+            if self._acknowledged:
+                self.done_events.append(event)
             if self._left:
                 return
         # Needs no lock: only the call that has counted the last event comes here.
-        if self._refused:
-            self._delivery.reject()
-        else:
-            self._delivery.ack()
+        self._delivery.ack()
+        if self._acknowledged:
+            self._acknowledged(self.done_events)
 
 
 @dataclass(eq=False)
@@ -77,7 +85,7 @@ class Arrival:
         for ticket in self.tickets:
             ticket.begun = True
 
-    def done(self, *, refused: bool = False) -> None:
-        """Count the event as handled, or refused, for each delivery that has brought it."""
+    def done(self) -> None:
+        """Count the event as handled, or set aside, for each delivery that has brought it."""
         for ticket in self.tickets:
-            ticket.done(refused=refused)
+            ticket.done(self.envelope)

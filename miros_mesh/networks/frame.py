@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
 
 from miros_mesh.errors import LinkError
+
+Settled = Literal["stored", "dropped", "refused"]
+"""What became of a frame at a peer."""
 
 
 class Sealer(Protocol):
@@ -47,6 +50,7 @@ class Frame:
         routing_key: str,
         *,
         counted: bool = True,
+        settled: Callable[[Settled], object] | None = None,
         max_events: int,
         max_bytes: int,
     ) -> None:
@@ -56,6 +60,7 @@ class Frame:
         self.routing_key = routing_key
         self.counted = counted
         self._sealer = sealer
+        self._settled = settled
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._messages: list[bytes] = []
@@ -128,9 +133,22 @@ class Frame:
         half = len(messages) // 2
         return self._part(messages[:half]), self._part(messages[half:])
 
+    def stored(self) -> None:
+        """Hear that a peer has confirmed it."""
+        if self._settled:
+            self._settled("stored")
+
+    def dropped(self) -> None:
+        """Hear that a peer will not get it, for want of room."""
+        if self._settled:
+            self._settled("dropped")
+
     def refused(self, broker: str, error: LinkError) -> None:
-        """Tell the network that a broker refuses it; others may still send it."""
-        self._sealer.refused(self, broker, error)
+        """Hear that a broker refuses it: say so to who waits for that, or else to the network."""
+        if self._settled:
+            self._settled("refused")
+        else:
+            self._sealer.refused(self, broker, error)
 
     def _part(self, messages: Sequence[bytes]) -> Frame:
         part = Frame(

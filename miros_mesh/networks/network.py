@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections import Counter, defaultdict
@@ -15,14 +14,15 @@ from msgspec.structs import replace
 from miros_mesh.errors import FrameError, LinkError, MeshError
 from miros_mesh.link.ports import Delivery, Parcel, Publisher
 from miros_mesh.networks.echoes import Echoes
-from miros_mesh.networks.frame import Frame
+from miros_mesh.networks.frame import Frame, Settled
 from miros_mesh.networks.history import History
 from miros_mesh.observer import Observer
+from miros_mesh.text import logger_of
 from miros_mesh.throttle import Throttle
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Origin
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 T = TypeVar("T", bound=Origin)
 
@@ -113,12 +113,19 @@ class Network(Generic[T]):
             self._tail = None
 
     def send(
-        self, routing_key: str, message: T, *, counted: bool = True, after: int | None = None
+        self,
+        routing_key: str,
+        message: T,
+        *,
+        counted: bool = True,
+        after: int | None = None,
+        settled: Callable[[Settled], object] | None = None,
     ) -> int:
         """Give an `UNNUMBERED` message its chart's next number and pack it; return the number.
 
         One that is not `counted` is the library's own word: no event, and alone in its frame. With
         `after` it is sent only if that is still the chart's last number; 0 is returned otherwise.
+        `settled` is called with what became of it at each peer; for one that is not `counted`.
 
         Raises `EventTooLargeError` or `PayloadError`, and then uses up no number.
         """
@@ -137,7 +144,7 @@ class Network(Generic[T]):
                 self._history.add(message, len(encoded))
             self._sequences[chart] = last + 1
             alone = not self._publishers
-            overflow = self._pack(routing_key, (encoded,), counted=counted)
+            overflow = self._pack(routing_key, (encoded,), counted=counted, settled=settled)
         if counted:
             self._observer.transmitted(network=self.name, chart=chart)
             if alone:
@@ -180,15 +187,20 @@ class Network(Generic[T]):
             self._observer.received(network=self.name, events=events, size_bytes=size_bytes)
         return events > 0
 
-    def open(self, delivery: Delivery) -> list[T]:
-        """Return the messages of a delivery; reject and count one that cannot be opened."""
+    def open(
+        self, delivery: Delivery, refuse: Callable[[FrameError], object] | None = None
+    ) -> list[T]:
+        """Return the messages of a delivery; count one that cannot be opened.
+
+        Such a one is handed to `refuse`, which settles it; without that it is rejected.
+        """
         try:
             messages = self._codec.open(delivery.body)
         except FrameError as error:
             # As one event, since its content cannot be read.
             self._observer.dropped(network=self.name, reason=error.reason, events=1)
             self.complain(error.reason, error)
-            delivery.reject()
+            refuse(error) if refuse else delivery.reject()
             return []
         self._observer.received(
             network=self.name, events=len(messages), size_bytes=len(delivery.body)
@@ -209,8 +221,7 @@ class Network(Generic[T]):
 
     def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
         """Hear that a broker refused a frame: count its messages, log it, and set them aside."""
-        encoded = frame.messages()
-        messages = [self._codec.decode(each) for each in encoded]
+        messages, encoded = self._codec.open(frame.seal()), frame.messages()
         if self._history:
             for message in messages:
                 # A receiver that misses it is told at once that it does not come; and an answer of
@@ -228,20 +239,26 @@ class Network(Generic[T]):
         if times := self._complaints.due(f"{broker} {error.reason}", len(messages)):
             logger.warning("%d message(s) on %s are lost: %s", times, self.name, error)
 
-    def complain(self, reason: str, error: MeshError) -> None:
+    def complain(self, reason: str, error: MeshError | str) -> None:
         """Log once in a while why something received is refused; of an expendable one, once."""
         if times := self._refusals.due(reason):
             logger.warning("refused on %s, %d time(s): %s", self.name, times, error)
 
     def _pack(
-        self, routing_key: str, encoded: Sequence[bytes], *, counted: bool
+        self,
+        routing_key: str,
+        encoded: Sequence[bytes],
+        *,
+        counted: bool,
+        settled: Callable[[Settled], object] | None = None,
     ) -> list[_Overflow]:
         """Put messages into frames, in order; return what the outboxes dropped for them."""
         overflow: list[_Overflow] = []
         while encoded:
             taken = self._grow(routing_key, encoded, overflow) if counted else 0
             if not taken:
-                taken = self._begin(routing_key, encoded, overflow, counted=counted)
+                frame = self._frame(routing_key, counted=counted, settled=settled)
+                taken = self._begin(frame, encoded, overflow)
             encoded = encoded[taken:]
         return overflow
 
@@ -261,30 +278,25 @@ class Network(Generic[T]):
             ]
         return taken
 
-    def _begin(
-        self,
-        routing_key: str,
-        encoded: Sequence[bytes],
-        overflow: list[_Overflow],
-        *,
-        counted: bool,
-    ) -> int:
+    def _begin(self, frame: Frame, encoded: Sequence[bytes], overflow: list[_Overflow]) -> int:
         """Put a new frame into every outbox; return how many messages it took."""
-        frame = self._frame(routing_key, counted=counted)
         taken = frame.add_all(encoded)
         # A word of the library's own closes the tail as well: an event that follows it must not get
         # into a frame in front of it.
-        self._tail = frame if counted else None
+        self._tail = frame if frame.counted else None
         overflow += [
             (each.broker.name, dropped) for each in self._publishers if (dropped := each.put(frame))
         ]
         return taken
 
-    def _frame(self, routing_key: str, *, counted: bool) -> Frame:
+    def _frame(
+        self, routing_key: str, *, counted: bool, settled: Callable[[Settled], object] | None
+    ) -> Frame:
         return Frame(
             self,
             routing_key,
             counted=counted,
+            settled=settled,
             max_events=self._frame_events,
             max_bytes=self._frame_bytes,
         )
@@ -294,6 +306,7 @@ class Network(Generic[T]):
             lost: Counter[str] = Counter()
             for parcel in parcels:
                 lost[parcel.network] += parcel.events
+                parcel.dropped()
             # `+` leaves out the networks that lost only the library's own words.
             for network, events in (+lost).items():
                 self._observer.dropped(network=network, reason="outbox_overflow", events=events)

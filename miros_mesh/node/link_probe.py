@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import Final
 
@@ -25,9 +24,10 @@ from miros_mesh.errors import (
 )
 from miros_mesh.link.ports import Broker, Link
 from miros_mesh.networks.network import exchange_of
+from miros_mesh.text import logger_of
 from miros_mesh.wire.keyring import fingerprint
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # The first that fits; a class stands before those that it is derived from.
 _VERDICTS: Final[tuple[tuple[type[LinkError], Verdict], ...]] = (

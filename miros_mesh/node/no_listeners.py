@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from miros_mesh.observer import Observer
+from miros_mesh.text import logger_of
 from miros_mesh.throttle import Throttle
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _COMPLAIN_EVERY_S: Final = 60.0
 

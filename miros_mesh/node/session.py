@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol
 
+from miros_mesh.config.settings import MeshConfig
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Subscriber
+from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.letters.home import Letters
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.recorder import Recorder
@@ -26,11 +30,13 @@ SnoopCallback = Callable[[SnoopRecord], None]
 class Host(Protocol):
     """The parts of a node that sessions use."""
 
+    config: MeshConfig
     identity: Identity
     forked: bool
     observer: Observer
     tracer: Tracer | None
     mesh: Mesh
+    letters: Letters
     subscriber: Subscriber
     peer_signals: PeerSignals
     trace: SnoopNetwork
@@ -132,15 +138,25 @@ class Session:
             context=envelope.trace if isinstance(envelope, TracedEnvelope) else None,
         )
 
-    def died(self, error: BaseException) -> None:
-        """Deliver nothing more to a chart whose handler raised, and tell the observers."""
-        self.silence()
+    def died(self, error: BaseException, arrival: Arrival | None) -> None:
+        """Deliver nothing more to a chart whose handler raised, and tell the observers.
+
+        First it is noted for the next process of the node's name which received event it was: that
+        takes as long as the broker needs, `drain_timeout_s` at most.
+        """
+        end_by = time.monotonic() + (self.node.config.drain_timeout_s if self._lasting else 0)
+        # What was set aside is done when the broker has the letter, and acknowledged before the
+        # queue is let go. Whatever is not acknowledged by then comes again.
+        self.node.letters.wait_stored(_left(end_by))
+        self.silence(_left(end_by))
+        self.inbox.died(error, arrival, _left(end_by))
         self.node.observer.chart_died(chart=self.chart, error=error)
 
-    def silence(self) -> None:
+    def silence(self, wait_s: float = 0.0) -> None:
         """Deliver nothing more to the chart; what it has not handled is counted as dropped.
 
-        The broker keeps the events of a chart whose queue outlives its node.
+        The broker keeps the events of a chart whose queue outlives its node. Waits until it has
+        the acknowledgements, `wait_s` at most.
         """
         self.node.peer_signals.unsubscribe(self.chart)
         with self._silencing:
@@ -153,7 +169,7 @@ class Session:
             self.node.observer.dropped(network="mesh", reason="stopped", events=unhandled)
         # After the inbox is closed: the removal comes later, on the subscriber's thread, and what
         # is handed out until then is not taken.
-        self.node.subscriber.remove(self._queue)
+        self.node.subscriber.remove(self._queue, wait_s)
 
     def health(self) -> Health:
         """Say how the chart's node is at this moment."""
@@ -191,3 +207,7 @@ class Session:
 
     def _snoop(self, stream: Stream) -> SnoopNetwork:
         return self.node.trace if stream == "trace" else self.node.spy
+
+
+def _left(end_by: float) -> float:
+    return max(end_by - time.monotonic(), 0)

@@ -9,8 +9,9 @@ from typing import Any
 from miros import ActiveObject
 
 from miros_mesh.statechart import fabric, signal_table
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class SafeChart(ActiveObject):
@@ -20,6 +21,10 @@ class SafeChart(ActiveObject):
         fabric.renew_in_children()
         signal_table.guard()
         super().__init__(name)
+
+    def _at_work(self) -> str:
+        """Name what the chart's thread is handling, for the log line of its death."""
+        return "a handler"
 
     def _died(self, error: BaseException) -> None:
         """Hear that a handler raised `error`, on the chart's thread, which ends after this call."""
@@ -37,7 +42,7 @@ class SafeChart(ActiveObject):
             # `BaseException`: a handler's `SystemExit` ends this thread as well, and `threading`
             # would say nothing of it. Logged before the program's observers are called.
             logger.exception(
-                "chart %s is dead: a handler raised; it gets no more events", self.name
+                "chart %s is dead: %s raised; it gets no more events", self.name, self._at_work()
             )
             self._died(error)
             if threading.excepthook is not threading.__excepthook__ or not _is_written(logger):

@@ -130,10 +130,6 @@ class Codec(Generic[T]):
         _, messages = self._contents(frame)
         return [bytes(message) for message in _messages_decoder.decode(messages)]
 
-    def decode(self, encoded: bytes) -> T:
-        """Return the message that `encode` was given."""
-        return self._message_decoder.decode(encoded)
-
     def open(self, frame: bytes) -> list[T]:
         """Return the messages of a frame; raises the `FrameError` that says why it is refused."""
         version, messages = self._contents(frame)

@@ -1,4 +1,4 @@
-"""A post office at one broker of each kind."""
+"""A post office at one broker of each kind, for what all of them promise."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import kombu
 
 from miros_mesh import MeshConfig
 from miros_mesh.link.kombu_link import KombuLink
+from miros_mesh.link.rabbitmq.queues import LETTERS, letters
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import LocalLetters
 from miros_mesh.node.link_settings import link_settings
@@ -22,17 +23,8 @@ from miros_mesh.wire.envelope import DeadLetter, Envelope
 from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
 
-QUEUE = "miros_mesh.v1.letters"
 TOPIC = "miros.mesh"
 MIB = 1024 * 1024
-# As the nodes declare it.
-_ARGUMENTS = {
-    "x-queue-type": "classic",
-    "x-max-length": 1_000,
-    "x-max-length-bytes": 128 * MIB,
-    "x-message-ttl": 7 * 24 * 60 * 60 * 1_000,
-    "x-overflow": "drop-head",
-}
 
 
 def refused(
@@ -72,18 +64,15 @@ def sealed(config: MeshConfig, letter: DeadLetter) -> bytes:
     return codec.seal([codec.encode(letter)])
 
 
-def keep(config: MeshConfig, *letters: DeadLetter | bytes) -> None:
+def keep(config: MeshConfig, *given: DeadLetter | bytes) -> None:
     """Put letters into the queue at the home broker, as charts do."""
     with connection(config) as made:
         channel = made.channel()
-        exchange = kombu.Exchange(QUEUE, type="topic", durable=True)
-        kombu.Queue(QUEUE, exchange, "#", durable=True, queue_arguments=_ARGUMENTS)(
-            channel
-        ).declare()
+        letters()(channel).declare()
         producer = kombu.Producer(channel, auto_declare=False)
-        for each in letters:
+        for each in given:
             body = each if isinstance(each, bytes) else sealed(config, each)
-            producer.publish(body, exchange=QUEUE, routing_key="any", content_encoding="binary")
+            producer.publish(body, exchange=LETTERS, routing_key="any", content_encoding="binary")
         channel.close()
 
 
@@ -96,7 +85,7 @@ def keep_here(config: MeshConfig, *letters: DeadLetter) -> None:
 def waiting(config: MeshConfig) -> int:
     """How many letters the home broker has, when none is looked at."""
     with connection(config) as made, made.channel() as channel:
-        return int(channel.queue_declare(queue=QUEUE, passive=True).message_count)
+        return int(channel.queue_declare(queue=LETTERS, passive=True).message_count)
 
 
 @contextmanager

@@ -51,6 +51,8 @@ class Letter:
     expendable: bool = False
     closed: bool = False
     refusals: list[tuple[str, LinkError]] = field(default_factory=list)
+    stores: int = 0
+    drops: int = 0
 
     @property
     def size_bytes(self) -> int:
@@ -76,6 +78,12 @@ class Letter:
 
     def refused(self, broker: str, error: LinkError) -> None:
         self.refusals.append((broker, error))
+
+    def stored(self) -> None:
+        self.stores += 1
+
+    def dropped(self) -> None:
+        self.drops += 1
 
 
 def letter(text: str, routing_key: str = "key") -> Letter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -47,11 +48,13 @@ def test_only_what_heals_by_itself_is_retryable() -> None:
         "ConnectionLostError",
         "ConfirmTimeoutError",
         "ConsumerTimeoutError",
+        "DiskFullError",
         "GoneError",
         "LettersInUseError",
         "NoMeshError",
         "NodeNameTakenError",
         "NotAmqpError",
+        "StoreUnavailableError",
     }
 
 
@@ -98,3 +101,10 @@ def test_a_config_error_can_be_rebuilt_as_another_process_would(
     again = duplicate(error)
     assert again.problems == error.problems
     assert str(again) == str(error)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_so_can_one_of_a_full_disk(duplicate: Callable[[Any], Any]) -> None:
+    error = errors.DiskFullError("/disk/broker.db")
+    assert str(duplicate(error)) == str(error)
+    assert str(error).startswith("/disk/broker.db cannot be written: its disk is full")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Final
 
 from miros import Event
@@ -13,8 +12,9 @@ from miros_mesh.discovery.scout_batch import ScoutBatch, SendScout
 from miros_mesh.discovery.settings import AlienPolicy
 from miros_mesh.discovery.signals import AMQP_CONSUMER_CHECK, CONNECTION_DISCOVERY
 from miros_mesh.discovery.sources.alien_gate import PER_SECOND, AlienGate
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 NAME: Final = "alien_chart"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,8 +21,9 @@ from miros_mesh.discovery.sources.json_file import (
     anything,
     merged,
 )
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # Hundreds of processes may write before this one; if that takes longer, one of them hangs.
 LOCK_TIMEOUT_S: Final = 30.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -19,8 +18,9 @@ from miros_mesh.discovery.signals import (
 )
 from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S
 from miros_mesh.discovery.threads import about
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 NAME: Final = "dns_chart"
 # A scout is a login of each node at each broker: of many nodes, too many for every look-up.

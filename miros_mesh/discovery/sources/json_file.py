@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-logger = logging.getLogger(__name__)
+from miros_mesh.text import logger_of
+
+logger = logger_of(__name__)
 
 # Read into memory as a whole; what a chart writes has a fraction of it.
 LARGEST_BYTES: Final = 4 * 1024 * 1024

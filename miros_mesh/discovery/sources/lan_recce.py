@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Any, Final
 
@@ -18,8 +17,9 @@ from miros_mesh.discovery.signals import (
     RECCE_LAN,
     RecceCompletePayload,
 )
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 NAME: Final = "lan_recce_chart"
 # Twice what 1,024 addresses take, the largest scan.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +23,9 @@ from miros_mesh.discovery.signals import (
 from miros_mesh.discovery.sources.cache_file import CacheFileChart
 from miros_mesh.discovery.threads import about
 from miros_mesh.errors import AddressError
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 NAME: Final = "man_net_chart"
 DEFAULT_JSON: Final = '{"hosts": []}'

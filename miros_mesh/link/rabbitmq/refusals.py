@@ -169,8 +169,8 @@ _CONNECTED: Final[Sequence[_Meaning]] = (
         506,
         r"No free channel ids",
         ChannelLimitError,
-        "{where} allows no more channels on one connection, and each queue of this node has its "
-        "own: run some of the charts in another process, or raise channel_max in rabbitmq.conf",
+        "{where} allows fewer channels on one connection than a node needs, which are two: raise "
+        "channel_max in rabbitmq.conf",
     ),
     _Meaning(
         530,
@@ -193,6 +193,10 @@ _CONNECTED: Final[Sequence[_Meaning]] = (
 
 # What a new connection may put right is no refusal: words out of order, a frame that is broken.
 _OUT_OF_STEP: Final = frozenset((501, 502, 503, 504, 505))
+
+
+class TlsSpokenError(ValueError):
+    """The first words of the other side are TLS, where none was asked for."""
 
 
 def refusal(where: str, code: int, said: str, *, connecting: bool) -> LinkError | None:

@@ -1,1 +1,1 @@
-"""Dead letters: what a chart or a broker refused, sealed, with its reason."""
+"""Dead letters: what charts or brokers refused, kept with the reason for people to look at."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -15,12 +14,13 @@ from miros_mesh.networks.letters.local import LocalLetters
 from miros_mesh.networks.network import COMPLAIN_EVERY_S, Refusal, exchange_of
 from miros_mesh.observer import Observer
 from miros_mesh.signals import OutboxRefused
+from miros_mesh.text import logger_of
 from miros_mesh.throttle import Throttle
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import MAX_DETAIL, DeadLetter, Envelope, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class RefusedEvents:

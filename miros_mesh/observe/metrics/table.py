@@ -19,6 +19,7 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "mesh": (
         *("outbox_overflow", "peer_lost", "no_peer", "stopped"),
         *("payload", "undecryptable", "malformed", "oversize", "version", "signal_table_full"),
+        *("not_kept", "dead_letters_full"),
     ),
     "snoop_trace": ("outbox_overflow", "undecryptable", "malformed"),
     "snoop_spy": ("outbox_overflow", "undecryptable", "malformed"),
@@ -47,7 +48,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("network", "peer"),
     ),
     "refused_events": (
-        "Events and records that a peer refused, and that are set aside.",
+        "Events that a peer refused, and that are set aside.",
         ("network", "peer", "reason"),
     ),
     "unroutable_events": ("Confirmed events that no queue took.", ("peer",)),
@@ -87,8 +88,6 @@ HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = {
 GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "peer_connected": ("1 while a peer is connected.", ("peer",)),
     "peer_blocked": ("1 while a peer is short of memory or disk.", ("peer",)),
-    "subscribed": ("1 while the node consumes.", ("broker",)),
-    "chart_deaf": ("1 while a chart's queue cannot be consumed.", ("chart",)),
     "build_info": ("Always 1; the labels say what runs.", ("version", "python")),
 }
 

@@ -17,22 +17,11 @@ def test_a_delivery_is_acknowledged_with_its_last_event() -> None:
     delivery = Handed(b"")
     ticket = Ticket(delivery, 2)
 
-    ticket.done()
+    ticket.done(envelope())
     assert settled(delivery) == (0, 0)
 
-    ticket.done()
+    ticket.done(envelope())
     assert settled(delivery) == (1, 0)
-
-
-def test_a_delivery_with_a_refused_event_is_rejected_after_the_others() -> None:
-    delivery = Handed(b"")
-    ticket = Ticket(delivery, 2)
-
-    ticket.done(refused=True)
-    assert settled(delivery) == (0, 0)
-
-    ticket.done()
-    assert settled(delivery) == (0, 1)
 
 
 def test_an_event_that_came_twice_settles_both_deliveries() -> None:
@@ -66,7 +55,7 @@ def test_events_that_are_done_on_many_threads_settle_a_delivery_once() -> None:
         def handle(ticket: Ticket = ticket, begin: threading.Barrier = begin) -> None:
             begin.wait()
             for _ in range(10):
-                ticket.done()
+                ticket.done(envelope())
 
         threads = [threading.Thread(target=handle) for _ in range(4)]
         for thread in threads:
