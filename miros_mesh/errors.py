@@ -251,6 +251,19 @@ class ConsumerTimeoutError(LinkError):
     retryable = True
 
 
+class UnroutableError(LinkError):
+    """No queue takes what was published; the broker has not kept it."""
+
+    reason = "unroutable"
+
+
+class LettersInUseError(LinkError):
+    """Another program reads the dead letters, which the embedded broker shows to one at a time."""
+
+    reason = "in_use"
+    retryable = True
+
+
 class BrokerRefusedError(LinkError):
     """The broker refused something for a reason of its own, which the message quotes."""
 
@@ -349,6 +362,18 @@ class PortInUseError(ListenError):
 
 class MissingExtraError(MeshError, ImportError):
     """A part of the library needs a package that is optional; the message has the command."""
+
+
+class UnknownLetterError(MeshError, LookupError):
+    """No dead letter has this id, or several begin with it; the message says which."""
+
+
+class SealedLetterError(MeshError):
+    """No key of these settings opens a dead letter."""
+
+
+class EmptyLetterError(MeshError):
+    """A dead letter has no event: it is a note of what was too large, or of what did not open."""
 
 
 class UnknownChartError(MeshError, LookupError):

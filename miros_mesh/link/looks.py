@@ -70,7 +70,7 @@ class Looks:
     def _connection(self, broker: Broker, timeout_s: float) -> Iterator[kombu.Connection]:
         # Why they may be old is for the connections of the node, which need them, to tell.
         address = next((self._credentials(each)[0] for each in broker.addresses[:1]), None)
-        with self._deadline(broker, timeout_s) as deadline, _in_time(broker, deadline):
+        with self._deadline(broker, timeout_s) as deadline, in_time(broker.name, deadline):
             # `connect_timeout` limits a single step, a silent port say; the deadline limits the
             # whole look, and `CautiousConnection` takes it and the look-ups from the options.
             connection = self._dial(address)
@@ -107,14 +107,14 @@ class Looks:
 
 
 @contextmanager
-def _in_time(broker: Broker, deadline: Deadline) -> Iterator[None]:
+def in_time(where: str, deadline: Deadline) -> Iterator[None]:
     """Blame the deadline, and not the broker, for what breaks once the connection was cut."""
     try:
         yield
     except LinkError as error:
         if not deadline.passed:
             raise
-        raise BrokerUnreachableError(f"{broker.name} does not answer in time") from error
+        raise BrokerUnreachableError(f"{where} does not answer in time") from error
 
 
 def _has(connection: kombu.Connection, exchange: str) -> bool:

@@ -14,7 +14,7 @@ from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.errors import ChartNameTakenError, LinkError, MeshError, MessageTooLargeError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
-from miros_mesh.link.ports import Broker, Link
+from miros_mesh.link.ports import Broker, Link, LinkSettings
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.deaths import Deaths
 from miros_mesh.networks.history import History
@@ -298,7 +298,7 @@ class Node(Host):
 
     def _build_networks(self) -> None:
         config, identity, observer = self.config, self.identity, self.observer
-        keys = _keys(config)
+        keys = home_keys(config)
         history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
         events = specs.network_of(specs.MESH, config, keys, observer, history)
         events.set_aside = self._refused_events(keys).keep
@@ -385,12 +385,7 @@ class Node(Host):
             observer=self.observer,
             credentials=Credentials(config, self._forget_refusals),
         )
-        if config.link_factory:
-            link: Link = config.link_factory(settings)
-            return link
-        if config.brokers:
-            return amqp_link(settings)
-        return embedded_link(settings, prepare_home(config.home_folder))
+        return home_link(config, settings)
 
     def _forget_refusals(self) -> None:
         """Look again at brokers that have refused credentials which are others now."""
@@ -507,7 +502,19 @@ def home_broker(config: MeshConfig) -> Broker:
     return Broker(config.brokers[0].redacted, config.brokers)
 
 
-def _keys(config: MeshConfig) -> Callable[[NetworkName], Iterable[bytes]]:
+def home_link(config: MeshConfig, settings: LinkSettings) -> Link:
+    """Make the link to that broker; raises `EmbeddedStoreError` for a folder of no use."""
+    if config.link_factory:
+        link: Link = config.link_factory(settings)
+        return link
+    if config.brokers:
+        return amqp_link(settings)
+    return embedded_link(settings, prepare_home(config.home_folder))
+
+
+def home_keys(config: MeshConfig) -> Callable[[NetworkName], Iterable[bytes]]:
+    """Return what says the keys of a network, the one that seals first."""
+
     def keys(network: NetworkName) -> Iterable[bytes]:
         given = config.keys_for(network)
         # With a RabbitMQ the settings insist on a key; the embedded broker's lies in its folder,

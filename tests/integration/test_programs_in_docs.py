@@ -11,7 +11,10 @@ from typing import IO
 
 import pytest
 
+from miros_mesh import MeshConfig, NetworkedActiveObject
 from support import doc_pages
+from support.charts_at_work import Heard, alone
+from support.dead_letters import keep, refused
 from support.waiting import wait_until
 
 LIMIT_S = 60.0
@@ -21,6 +24,7 @@ DOOR = ("docs/getting-started.md", "door.py")
 OBSERVED = ("docs/observability.md", "observed.py")
 COUNTED = ("docs/observability.md", "counted.py")
 WATCHING = ("docs/observability.md", "watching.py")
+PUT_BACK = ("docs/dead-letters.md", "put_back.py")
 LAMP = ("docs/testing.md", "test_lamp.py")
 NETS = ("docs/from-miros-rabbitmq.md", "nets.py")
 ALONE = [
@@ -37,7 +41,8 @@ ALONE = [
 
 
 def test_each_program_of_the_pages_is_tested_here() -> None:
-    assert doc_pages.programs() == {TALK, DOOR, OBSERVED, COUNTED, WATCHING, LAMP, NETS, *ALONE}
+    pages = {TALK, DOOR, OBSERVED, COUNTED, WATCHING, PUT_BACK, LAMP, NETS, *ALONE}
+    assert doc_pages.programs() == pages
 
 
 @pytest.mark.parametrize(
@@ -59,6 +64,20 @@ def test_a_program_prints_what_its_page_says(
     assert done.stderr == ""
     page = (doc_pages.ROOT / program[0]).read_text()
     assert says.strip() in page
+
+
+def test_a_program_puts_back_what_was_refused(tmp_path: Path) -> None:
+    # Given the queue of a chart that is away, and an event that the chart has refused
+    config = MeshConfig(node_name="house")
+    chart = NetworkedActiveObject("door", config=config)
+    chart.start_at(alone(Heard()))
+    chart.stop()
+    keep(config, refused("knock", {"door": 3}))
+
+    done = _run(str(_written(PUT_BACK, tmp_path)))
+
+    assert (done.stdout.splitlines()[-1], done.stderr) == ("0 left", "")
+    assert done.stdout in (doc_pages.ROOT / PUT_BACK[0]).read_text()
 
 
 def test_the_program_of_the_readme_has_about_twenty_lines() -> None:
