@@ -340,6 +340,10 @@ class ForkedError(LifecycleError):
     """A chart of the parent process is used in a child that was forked from it."""
 
 
+class TimerLimitError(LifecycleError):
+    """A chart has as many running timers as miros allows; the message names their signals."""
+
+
 class ChartNameTakenError(LifecycleError):
     """A live chart of the same node already has this name."""
 

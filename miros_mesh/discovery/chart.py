@@ -28,9 +28,6 @@ EXIT: Final = "EXIT_SIGNAL"
 
 # A handler returns at once, so a chart that takes longer hangs.
 JOIN_TIMEOUT_S = 5.0
-# miros' default. Its fabric keeps no order among events of one priority (a heap of them), so no
-# chart may rely on the order of two publications.
-_PUBLISH_PRIORITY = 1000
 
 Handler = TypeVar("Handler", bound=Callable[..., str | None])
 
@@ -170,22 +167,11 @@ class DiscoveryChart(SafeChart, Factory):
             self.thread.name = f"{self.threads.prefix}-{self.name}"
             self.threads.enlist(self.thread)
 
-    def subscribe(self, event_or_signal: Event | int, queue_type: str | None = None) -> None:
-        """Hear a public signal from now on, on a running chart too; `queue_type` is ignored."""
-        if isinstance(event_or_signal, Event):
-            name = event_or_signal.signal_name
-        else:
-            name = signals.name_for_signal(event_or_signal)
-        fabric.subscribe(self.fabric, self.queue, name)
-
     def publish(self, event: Event, priority: int | None = None) -> None:
         """Publish a signal to every chart that hears it. Raises `ValueError` for any other."""
         if event.signal_name not in self.PUBLISHES:
             raise ValueError(f"{type(self).__name__} does not declare {event.signal_name}")
-        # The line that miros' own `publish` writes into the spy. That one publishes nothing from a
-        # chart that is not instrumented, and during `start_at` waits for the chart's thread.
-        self.scribble(f"PUBLISH:({event.signal_name}, PRIORITY:{priority or _PUBLISH_PRIORITY})")
-        self.fabric.publish(event, priority or _PUBLISH_PRIORITY)
+        super().publish(event, priority)
 
     def publish_brokers(self, live: Sequence[str], dead: Sequence[str] = (), *, port: int) -> None:
         """Publish `CONNECTION_DISCOVERY`; `port` is that of hosts which are named without one."""
