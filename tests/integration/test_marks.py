@@ -77,7 +77,7 @@ def send(sender: NetworkedActiveObject, *payloads: object) -> None:
 
 def wait_until_gone(config: MeshConfig) -> None:
     """Wait until the broker has removed the queue of the receiver."""
-    url = config.broker_url[0] if config.broker_url else None
+    url = config.broker_url[0] if isinstance(config.broker_url, tuple) else None
 
     def gone() -> bool:
         with kombu.Connection(url) if url else embedded(config.home_folder) as connection:
