@@ -77,18 +77,11 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def receiver(account: Account, launch: Launch, handled: Handled) -> NetworkedActiveObject:
-    return launch("receiver", account.settings(), handled)
-
-
-@pytest.fixture
 def sender(
-    account: Account,
-    launch: Launch,
-    receiver: NetworkedActiveObject,
-    registry: CollectorRegistry,
+    account: Account, launch: Launch, handled: Handled, registry: CollectorRegistry
 ) -> NetworkedActiveObject:
     """One that sends to a receiver on another node; its metrics go to the registry."""
+    launch("receiver", account.settings(), handled)
     observers = (MetricsObserver(registry),)
     return launch("sender", account.settings(observers=observers), Heard())
 
@@ -193,18 +186,3 @@ def test_virtual_host_deleted_and_made_again(
         account.server.eval(f"rabbit_vhost:add({erlang_string(account.vhost)}, <<>>)")
         account.allow()
     wait_until(lambda: sender.health().ready)
-
-
-def test_permission_to_read_revoked(
-    account: Account,
-    receiver: NetworkedActiveObject,
-    sender: NetworkedActiveObject,
-    handled: Handled,
-) -> None:
-    with events_through("permission to read revoked", sender, handled):
-        account.server.set_permissions(account.user, account.vhost, read="^$")
-        account.relay.cut()
-        wait_until(lambda: receiver.health().deaf_charts == {"receiver": "permission"}, LIMIT_S)
-        assert not receiver.health().ready
-        account.allow()
-    wait_until(lambda: receiver.health().ready)
