@@ -11,7 +11,17 @@ from miros_mesh.observe.snoop.monitor import SnoopMonitor
 from miros_mesh.observe.snoop.watch import SnoopGap
 from miros_mesh.observer import Observer
 from miros_mesh.report import StopReport
-from miros_mesh.signals import OUTBOX_OVERFLOW, PEER_DOWN, PEER_UP, OutboxOverflow, PeerChange
+from miros_mesh.signals import (
+    NO_LISTENER,
+    OUTBOX_OVERFLOW,
+    OUTBOX_REFUSED,
+    PEER_DOWN,
+    PEER_UP,
+    NoListener,
+    OutboxOverflow,
+    OutboxRefused,
+    PeerChange,
+)
 from miros_mesh.sigterm import stop_on_sigterm
 from miros_mesh.wire.envelope import SnoopRecord
 from miros_mesh.wire.serializer import PayloadSerializer
@@ -28,10 +38,14 @@ __all__ = [
     "MeshConfig",
     "PayloadSerializer",
     # what the library posts into charts: miros_mesh.signals
+    "NO_LISTENER",
     "OUTBOX_OVERFLOW",
+    "OUTBOX_REFUSED",
     "PEER_DOWN",
     "PEER_UP",
+    "NoListener",
     "OutboxOverflow",
+    "OutboxRefused",
     "PeerChange",
     # watching
     "Health",

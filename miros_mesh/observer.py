@@ -7,12 +7,13 @@ is not called again, on its own thread, for what it causes itself; all other obs
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-logger = logging.getLogger(__name__)
+from miros_mesh.text import logger_of
+
+logger = logger_of(__name__)
 
 STOPPED = "stopped"
 """The reason of an end that was asked for; any other reason of `peer_down` is a loss."""
@@ -42,13 +43,16 @@ class Observer:
         """The outbox for a peer was full, and its oldest events went; `dropped` counts them too."""
 
     def publication_refused(self, *, peer: str, network: str, reason: str, events: int) -> None:
-        """A broker refused events, which are set aside there and sent nowhere else.
+        """A broker refused events of charts, which are among this user's dead letters now.
 
         `reason` is that of a `LinkError`. Other events for the peer go on.
         """
 
     def unroutable(self, *, peer: str, topic: str, events: int) -> None:
-        """A broker confirmed events for which it has no queue: no chart listens to their topic."""
+        """A broker confirmed events for which it has no queue: no chart listens to their topic.
+
+        Not called for records of snoop, which count as `dropped`.
+        """
 
     def set_aside(self, *, chart: str, reason: str) -> None:
         """Something that a chart received became a dead letter; `reason` is one of few words."""
@@ -82,8 +86,9 @@ class Observer:
         """The node lost its home broker; `reason` is `STOPPED` or that of a `LinkError`."""
 
     def unreached(self, *, peer: str, reason: str) -> None:
-        """An attempt to connect to a broker failed; it is made again.
+        """An attempt to connect to a broker failed; it is made again after a pause.
 
+        Called for each, by the publisher and, at the home broker, by the subscriber as well.
         `reason` is that of a `LinkError`.
         """
 
@@ -113,6 +118,9 @@ class Observer:
 
     def chart_died(self, *, chart: str, error: BaseException) -> None:
         """An exception in a handler ended a chart's thread."""
+
+    def chart_revived(self, *, chart: str) -> None:
+        """A chart of discovery that died is dead no more: it runs again, or was stopped."""
 
 
 class Span:

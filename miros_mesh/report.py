@@ -22,7 +22,7 @@ class StopReport:
     dropped: int = 0
     """Gone because the outbox was full, or because their peer was lost for good."""
     refused: int = 0
-    """Refused by the peer, and set aside: they are among the dead letters of this machine."""
+    """Refused by the peer, and set aside: they are among this user's dead letters."""
     unroutable: int = 0
     """Of those confirmed: the peer has no queue for their topic, so no chart listens there."""
 

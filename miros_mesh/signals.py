@@ -15,7 +15,7 @@ PEER_DOWN: Final = "PEER_DOWN"
 OUTBOX_OVERFLOW: Final = "OUTBOX_OVERFLOW"
 """Events of this node will not reach a broker's charts; the payload is an `OutboxOverflow`."""
 OUTBOX_REFUSED: Final = "OUTBOX_REFUSED"
-"""A broker refused an event of this node for good; the payload is an `OutboxRefused`."""
+"""A broker refused events of this node for good; the payload is an `OutboxRefused`."""
 NO_LISTENER: Final = "NO_LISTENER"
 """A broker has no queue for a topic of this node's events; the payload is a `NoListener`."""
 
@@ -46,7 +46,10 @@ class OutboxOverflow:
 
 @dataclass(frozen=True, slots=True)
 class OutboxRefused:
-    """A broker refused one event, which is among the dead letters of this machine now."""
+    """A broker refused events for one reason; they are among this user's dead letters now.
+
+    All but `events` is said of the last of them.
+    """
 
     address: str
     """Of the broker, without credentials."""
@@ -56,6 +59,8 @@ class OutboxRefused:
     event_id: str
     routing_key: str
     size_bytes: int
+    events: int = 1
+    """How many were refused since the last such signal."""
 
 
 @dataclass(frozen=True, slots=True)

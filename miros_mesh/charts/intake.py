@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -17,8 +16,9 @@ from miros_mesh.networks.inbox import origin_of
 from miros_mesh.networks.letters.home import Reason
 from miros_mesh.node.session import Session
 from miros_mesh.observer import NO_SPAN, Span
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # miros' table of signal names is slow when it is long, and never forgets one (445 us an event at
 # 10,000 names), so other nodes may fill it only so far.

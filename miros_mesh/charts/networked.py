@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import uuid
@@ -15,6 +14,7 @@ from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
 from miros_mesh.charts.intake import Intake, MeshCallback
 from miros_mesh.charts.notices import Notices
 from miros_mesh.charts.snooping import ChartSnoop
+from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.settings import EncryptionKeys, MeshConfig
 from miros_mesh.errors import (
     AlreadyStartedError,
@@ -34,9 +34,9 @@ from miros_mesh.report import StopReport
 from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.statechart import signal_table
 from miros_mesh.statechart.safe_chart import SafeChart
-from miros_mesh.text import printable
+from miros_mesh.text import logger_of, printable
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 DEFAULT_ROUTING_KEY = "miros.mesh"
 """What a chart sends under when it is given no `tx_routing_key`."""
@@ -68,7 +68,7 @@ class _Networked(SafeChart):
         self,
         name: str | None = None,
         rabbit_user: str | None = None,
-        rabbit_password: str | None = None,
+        rabbit_password: str | SecretFile | None = None,
         tx_routing_key: str | None = None,
         rx_routing_key: str | None = None,
         mesh_encryption_key: EncryptionKeys = None,
@@ -86,7 +86,7 @@ class _Networked(SafeChart):
         Args:
             name: what the traces of other charts call it; made up when None.
             rabbit_user: of a RabbitMQ on this host, the ancestor's way.
-            rabbit_password: of that user.
+            rabbit_password: of that user, or the file that holds it.
             tx_routing_key: the AMQP topic that `transmit` sends under.
             rx_routing_key: the AMQP topic pattern that this chart hears; default `tx_routing_key`.
             mesh_encryption_key: a Fernet key or several; the first encrypts, all decrypt.

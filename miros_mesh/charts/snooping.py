@@ -11,6 +11,7 @@ from miros import ActiveObject
 from miros_mesh.charts.fifo import ChartQueue, Mark
 from miros_mesh.networks.snoop.records import Step
 from miros_mesh.node.session import Session, SnoopCallback, Stream
+from miros_mesh.text import encodable
 from miros_mesh.wire.envelope import ChartStatus
 
 
@@ -90,9 +91,9 @@ class ChartSnoop:
         state = getattr(chart.state, "fun", None)
         return ChartStatus(
             chart.name,
-            getattr(state, "__name__", ""),
+            encodable(getattr(state, "__name__", "")),
             queue.handled,
-            queue.last_signal,
+            encodable(queue.last_signal),
             dead=thread is not None and not thread.is_alive(),
         )
 

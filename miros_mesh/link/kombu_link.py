@@ -31,8 +31,8 @@ class KombuLink:
 
     def __init__(self, settings: LinkSettings, dial: Dial) -> None:
         self._settings = settings
-        self._pools = ConnectionPools(dial)
-        self._looks = Looks(dial)
+        self._pools = ConnectionPools(dial, settings.credentials)
+        self._looks = Looks(dial, settings.credentials)
         # For `abandon`. Weak, since discovery makes publishers for as long as the node lives.
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 

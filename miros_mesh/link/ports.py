@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from miros_mesh.address import BrokerAddress
+from miros_mesh.errors import LinkError
 from miros_mesh.observer import Observer
 from miros_mesh.report import StopReport
 
@@ -60,11 +61,17 @@ class Parcel(Protocol):
     def seal(self) -> bytes:
         """Close, and return the bytes to send: the same at every call."""
 
+    def split(self) -> Sequence[Parcel]:
+        """Close, and return its events as smaller parcels, in order; none when it holds but one."""
+
     def stored(self) -> None:
         """Hear that a peer has confirmed it. Called under no lock, once for each peer."""
 
-    def given_up(self, *, refused: bool = False) -> None:
-        """Hear that a peer will not get it: dropped for want of room, or refused. As `stored`."""
+    def dropped(self) -> None:
+        """Hear that a peer will not get it for want of room in its outbox. As `stored`."""
+
+    def refused(self, broker: str, error: LinkError) -> None:
+        """Hear that a broker refuses it, whose outbox has it no more. As `stored`."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +165,18 @@ class Subscriber(Protocol):
     def wait_ready(self, timeout_s: float) -> None:
         """Wait for the first connection. Raises the `LinkError` that prevents it."""
 
-    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> None:
+    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> bool:
         """Declare, bind and consume a queue; returns when messages can arrive.
 
-        The handler runs on the worker's thread and must not wait.
+        Returns whether a lasting queue existed before; False for one that is deleted on stop. The
+        handler runs on the worker's thread and must not wait. Raises the `LinkError` that prevents
+        it.
+        """
+
+    def refused(self) -> Sequence[tuple[QueueSpec, str]]:
+        """Return the queues that the broker refuses now, each with the reason of a `LinkError`.
+
+        They were given once; each is tried again until it is removed.
         """
 
     def remove(self, queue: str, wait_s: float = 0.0) -> None:
@@ -172,6 +187,18 @@ class Subscriber(Protocol):
 
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""
+
+
+Credentials = Callable[[BrokerAddress], tuple[BrokerAddress, str]]
+"""Returns an address with the user and password of this moment, and why they may be old, if so.
+
+Called before each attempt to connect, from any thread; raises nothing.
+"""
+
+
+def as_given(address: BrokerAddress) -> tuple[BrokerAddress, str]:
+    """Return an address with the credentials that it has."""
+    return address, ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +221,7 @@ class LinkSettings:
     confirm_window: int
     outbox_events: int
     outbox_bytes: int
+    credentials: Credentials = as_given
 
 
 class Link(Protocol):

@@ -15,7 +15,6 @@ The newest note holds all that older ones do; each is acknowledged when a newer 
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import defaultdict
@@ -27,7 +26,8 @@ from miros_mesh.errors import MeshError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.frame import Settled
 from miros_mesh.networks.network import UNNUMBERED, Network
-from miros_mesh.networks.streams import merged
+from miros_mesh.networks.ranges import merged
+from miros_mesh.text import logger_of
 from miros_mesh.wire.envelope import (
     MAX_LISTED,
     MAX_NAME,
@@ -40,7 +40,7 @@ from miros_mesh.wire.envelope import (
 )
 from miros_mesh.wire.identity import Identity
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # Of each chart. More than the frames have that a broker gives ahead of their acknowledgement.
 _MOST_HANDLED: Final = 100_000

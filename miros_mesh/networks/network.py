@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from msgspec.structs import replace
 
-from miros_mesh.errors import FrameError, MeshError
+from miros_mesh.errors import FrameError, LinkError, MeshError
 from miros_mesh.link.ports import Delivery, Parcel, Publisher
 from miros_mesh.networks.echoes import Echoes
 from miros_mesh.networks.frame import Frame, Settled
 from miros_mesh.networks.history import History
 from miros_mesh.observer import Observer
+from miros_mesh.text import logger_of
 from miros_mesh.throttle import Throttle
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Origin
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 T = TypeVar("T", bound=Origin)
 
@@ -30,6 +31,21 @@ EXCHANGE_PREFIX = "miros_mesh.v1."
 UNNUMBERED: Final = 0
 """The sequence number of a message that `Network.send` is to number; none travels with it."""
 COMPLAIN_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(Generic[T]):
+    """Messages of one frame that a broker refused, as they were to be sent."""
+
+    routing_key: str
+    broker: str
+    error: LinkError
+    messages: Sequence[T]
+    encoded: Sequence[bytes]
+    """The messages' own bytes, in the same order."""
+    counted: bool
+    """Whether they are events of a program, and not records or words of the library."""
+
 
 _Overflow = tuple[str, Sequence[Parcel]]
 """A peer, and what its outbox dropped."""
@@ -64,7 +80,10 @@ class Network(Generic[T]):
         self._observer = observer
         self._frame_events = frame_events
         self._frame_bytes = frame_bytes
-        self._expendable = expendable
+        self.expendable = expendable
+        """Whether events go first, and its messages are dropped first."""
+        self.set_aside: Callable[[Refusal[T]], None] = lambda _: None
+        """Called with what a broker refused, on its publisher's thread."""
         self._history = history
         # A stranger must not be able to fill our disk, nor a broker that stays away.
         self._complaints = Throttle(COMPLAIN_EVERY_S)
@@ -119,10 +138,11 @@ class Network(Generic[T]):
             # It may refuse the message. No number is used up before: one that is never sent would
             # be missed by every receiver.
             encoded = self._codec.encode(message)
-            self._sequences[chart] = last + 1
             if self._history:
                 # Before the outboxes: a receiver may ask for it as soon as one of them has sent it.
+                # And before its number counts: what has a number and is not kept is told as gone.
                 self._history.add(message, len(encoded))
+            self._sequences[chart] = last + 1
             alone = not self._publishers
             overflow = self._pack(routing_key, (encoded,), counted=counted, settled=settled)
         if counted:
@@ -187,6 +207,38 @@ class Network(Generic[T]):
         )
         return messages
 
+    def seal(self, encoded: Sequence[bytes]) -> bytes:
+        """Seal encoded messages into the bytes of a frame."""
+        sealed = self._codec.seal(encoded)
+        if self.expendable:
+            # It comes back to a node that watches, and opening it would tell nothing new.
+            self._echoes.expect(sealed, len(encoded))
+        return sealed
+
+    def unseal(self, sealed: bytes) -> list[bytes]:
+        """Return the encoded messages of a frame that this network sealed."""
+        return self._codec.unseal(sealed)
+
+    def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
+        """Hear that a broker refused a frame: count its messages, log it, and set them aside."""
+        messages, encoded = self._codec.open(frame.seal()), frame.messages()
+        if self._history:
+            for message in messages:
+                # A receiver that misses it is told at once that it does not come; and an answer of
+                # repair would be a way around the refusal.
+                self._history.forget(message.chart, message.sequence)
+        counted = frame.counted and not self.expendable
+        refusal = Refusal(frame.routing_key, broker, error, messages, encoded, counted=counted)
+        self.set_aside(refusal)
+        if counted:
+            self._observer.publication_refused(
+                peer=broker, network=self.name, reason=error.reason, events=len(messages)
+            )
+            return
+        self._observer.dropped(network=self.name, reason=error.reason, events=len(messages))
+        if times := self._complaints.due(f"{broker} {error.reason}", len(messages)):
+            logger.warning("%d message(s) on %s are lost: %s", times, self.name, error)
+
     def complain(self, reason: str, error: MeshError | str) -> None:
         """Log once in a while why something received is refused; of an expendable one, once."""
         if times := self._refusals.due(reason):
@@ -241,30 +293,20 @@ class Network(Generic[T]):
         self, routing_key: str, *, counted: bool, settled: Callable[[Settled], object] | None
     ) -> Frame:
         return Frame(
-            self.name,
-            self.exchange,
+            self,
             routing_key,
-            self._seal,
-            expendable=self._expendable,
             counted=counted,
             settled=settled,
             max_events=self._frame_events,
             max_bytes=self._frame_bytes,
         )
 
-    def _seal(self, messages: Sequence[bytes]) -> bytes:
-        sealed = self._codec.seal(messages)
-        if self._expendable:
-            # It comes back to a node that watches, and opening it would tell nothing new.
-            self._echoes.expect(sealed, len(messages))
-        return sealed
-
     def _report(self, overflow: Iterable[_Overflow]) -> None:
         for peer, parcels in overflow:
             lost: Counter[str] = Counter()
             for parcel in parcels:
                 lost[parcel.network] += parcel.events
-                parcel.given_up()
+                parcel.dropped()
             # `+` leaves out the networks that lost only the library's own words.
             for network, events in (+lost).items():
                 self._observer.dropped(network=network, reason="outbox_overflow", events=events)

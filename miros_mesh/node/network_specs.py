@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
+from miros_mesh.networks import marks
 from miros_mesh.networks.deaths import LARGEST_NOTE_BYTES
 from miros_mesh.networks.history import History
 from miros_mesh.networks.letters.home import LARGEST_LETTER_BYTES
+from miros_mesh.networks.letters.letter import LETTERS as LETTERS_NAME
 from miros_mesh.networks.network import Network
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES, Codec
@@ -18,6 +20,8 @@ from miros_mesh.wire.envelope import (
     DeadLetter,
     DeathNote,
     Envelope,
+    ListenerRepair,
+    MarkNote,
     NodeStatus,
     Origin,
     RepairMessage,
@@ -71,18 +75,27 @@ SNOOP_SPY: Final = NetworkSpec(
     least_frame_events=_SNOOP_FRAME_RECORDS,
 )
 # A node that may read the events may have them again.
-REPAIR: Final = NetworkSpec(name="repair", carries=RepairMessage, keys="mesh", brings_events=True)
+REPAIR: Final = NetworkSpec(
+    name="repair",
+    carries=RepairMessage,
+    keys="mesh",
+    extended=ListenerRepair,
+    brings_events=True,
+)
 # The wire's name for node status. Who may read a node's trace may know how it is.
 STATUS: Final = NetworkSpec(name="pulse", carries=NodeStatus, keys="snoop_trace", expendable=True)
 # What is set aside, for people; who may read the events may read it. For the home broker alone.
 LETTERS: Final = NetworkSpec(
-    name="letters", carries=DeadLetter, keys="mesh", max_message_bytes=LARGEST_LETTER_BYTES
+    name=LETTERS_NAME, carries=DeadLetter, keys="mesh", max_message_bytes=LARGEST_LETTER_BYTES
 )
 # From one process of a node name to the next. For the home broker alone.
 DEATHS: Final = NetworkSpec(
     name="deaths", carries=DeathNote, keys="mesh", max_message_bytes=LARGEST_NOTE_BYTES
 )
-_ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS)
+MARKS: Final = NetworkSpec(
+    name="marks", carries=MarkNote, keys="mesh", max_message_bytes=marks.LARGEST_NOTE_BYTES
+)
+_ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS, MARKS)
 NAMES: Final = tuple(each.name for each in _ALL)
 
 Keys = Callable[[NetworkName], Iterable[bytes]]

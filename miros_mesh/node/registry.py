@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -13,8 +12,9 @@ from typing import Generic, Protocol, TypeVar
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import ChartNameTakenError
 from miros_mesh.report import StopReport
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class Member(Protocol):

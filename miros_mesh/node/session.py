@@ -84,7 +84,8 @@ class Session:
         self.leave = leave
         """Leave the mesh; returns what became of the events of the node."""
         self._tx_routing_key = tx_routing_key
-        self._rx_routing_key = rx_routing_key
+        self.rx_routing_key = rx_routing_key
+        """The pattern that it hears."""
         self._queue = queue
         self._lasting = lasting
         self.silent = False
@@ -130,7 +131,7 @@ class Session:
         return tracer.handling(
             node=self.node.identity.node,
             chart=self.chart,
-            topic=self._rx_routing_key,
+            topic=self.rx_routing_key,
             signal=envelope.signal,
             message_id=envelope.id,
             size_bytes=len(envelope.payload),

@@ -9,8 +9,9 @@ from typing import Any
 from miros import ActiveObject
 
 from miros_mesh.statechart import fabric, signal_table
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class SafeChart(ActiveObject):

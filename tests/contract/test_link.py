@@ -7,21 +7,16 @@ import resource
 import statistics
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import kombu
 import pytest
 
-from miros_mesh.address import BrokerAddress
-from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.errors import ConnectionLostError, NodeNameTakenError
-from miros_mesh.link.kombu_link import amqp_link, embedded_link
-from miros_mesh.link.ports import Broker, Delivery
+from miros_mesh.link.ports import Delivery
 from miros_mesh.link.rabbitmq.queues import LETTERS
 from miros_mesh.report import StopReport
-from miros_mesh.testing.memory import memory_link
 from support.post_office import (
     EXCHANGE,
     LIMIT_S,
@@ -41,25 +36,6 @@ LATENCY_LIMIT_S = 0.010
 STOP_LIMIT_S = 0.8
 NAME = "miros_mesh.v1.name.test"
 DESCRIPTORS = Path("/proc/self/fd")
-
-
-@pytest.fixture(params=["embedded", "memory", "rabbitmq"])
-def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PostOffice]:
-    """A post office at one broker of each kind."""
-    made = _office(request, tmp_path)
-    yield made
-    made.close()
-
-
-def _office(request: pytest.FixtureRequest, tmp_path: Path) -> PostOffice:
-    if request.param == "rabbitmq":
-        address = BrokerAddress.parse(request.getfixturevalue("vhost_url"))
-        return PostOffice(amqp_link, Broker(address.redacted, (address,)))
-    if request.param == "embedded":
-        folder = tmp_path / "broker"
-        return PostOffice(lambda settings: embedded_link(settings, folder), Broker("embedded"))
-    store = MemoryStore()
-    return PostOffice(lambda settings: memory_link(settings, store), Broker("memory"))
 
 
 # Who gets what
@@ -251,6 +227,96 @@ def test_what_was_not_acknowledged_comes_again_after_its_subscriber_is_gone(
     # Then the other two come again, in order, marked as seen before
     assert heir.expect_until("last") == ["one", "three"]
     assert [delivery.redelivered for delivery in heir.deliveries] == [True, True, False]
+
+
+@pytest.mark.parametrize("replicated", [False, True], ids=["classic", "quorum"])
+def test_what_a_removed_queue_has_not_settled_comes_first_and_in_order(
+    office: PostOffice, *, replicated: bool
+) -> None:
+    # Given two queues of one subscriber, of which one has ten deliveries unsettled and more to come
+    spec = queue("leaves", delete_on_stop=False, replicated=replicated, prefetch=10)
+    subscriber, mailbox = office.listen(spec, keeping)
+    stays = Mailbox()
+    subscriber.add(queue("stays"), stays, LIMIT_S)
+    publisher = office.publisher()
+    for number in range(40):
+        publisher.put(letter(str(number)))
+    mailbox.expect(10)
+    stays.expect(40)
+    for number in (3, 0):
+        mailbox.deliveries[number].ack()
+    mailbox.expect(12)
+
+    # When that queue alone is left, and another subscriber comes for it
+    subscriber.remove(spec.name)
+    mailbox.deliveries[1].ack()
+    _, heir = office.listen(spec)
+    publisher.put(letter("last"))
+
+    # Then it gets what was unsettled, then the rest; the other queue goes on
+    left = [str(number) for number in range(40) if number not in (0, 3)]
+    assert heir.expect_until("last") == left
+    assert len(stays.expect_until("last")) == 40
+
+
+@pytest.mark.parametrize("replicated", [False, True], ids=["classic", "quorum"])
+@pytest.mark.parametrize("count", [5, 40], ids=["few", "many"])
+def test_a_queue_that_comes_back_to_its_subscriber_gives_first_what_was_not_settled(
+    office: PostOffice, count: int, *, replicated: bool
+) -> None:
+    # Given unsettled deliveries, as many as may be or fewer, and those that follow two settled ones
+    spec = queue("returns", delete_on_stop=False, replicated=replicated, prefetch=10)
+    subscriber, mailbox = office.listen(spec, keeping)
+    publisher = office.publisher()
+    for number in range(count):
+        publisher.put(letter(str(number)))
+    mailbox.expect(5)
+    for delivery in mailbox.deliveries[:2]:
+        delivery.ack()
+
+    # When the queue is left, and comes back
+    subscriber.remove(spec.name)
+    again = Mailbox()
+    subscriber.add(spec, again, LIMIT_S)
+    publisher.put(letter("last"))
+
+    # Then all come, in order, and what is settled late by the one that left is settled no more
+    assert again.expect_until("last") == [str(number) for number in range(2, count)]
+    for delivery in mailbox.deliveries:
+        delivery.ack()
+    publisher.put(letter("later"))
+    again.expect_until("later")
+
+
+def test_a_queue_that_is_deleted_is_consumed_again_and_no_other_notices(
+    office: PostOffice, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given two queues of one subscriber, of which one has unsettled deliveries
+    notes = Notebook()
+    subscriber, deleted, stays = office.subscriber(observer=notes), Mailbox(keeping), Mailbox()
+    spec = queue("deleted", delete_on_stop=False)
+    subscriber.add(spec, deleted, LIMIT_S)
+    subscriber.add(queue("stays"), stays, LIMIT_S)
+    publisher = office.publisher()
+    publisher.put(letter("before"))
+    deleted.expect(1)
+    stays.expect(1)
+
+    # When it is deleted
+    with office.connection() as connection:
+        connection.channel().queue_delete(spec.name)
+    wait_until(lambda: "ended the consumer of the queue miros_mesh.v1.deleted" in caplog.text)
+    subscriber.add(queue("witness"), Mailbox(), LIMIT_S)
+    publisher.put(letter("after"))
+
+    # Then it is there again, on the same connection; settling what it has lost does no harm
+    assert deleted.expect(2) == ["before", "after"]
+    for delivery in deleted.deliveries:
+        delivery.ack()
+    wait_until(lambda: office.size(spec.name) == 0)
+    publisher.put(letter("last"))
+    assert stays.expect_until("last") == ["before", "after"]
+    assert notes.subscriptions == 1
 
 
 def test_a_rejected_delivery_does_not_come_again(office: PostOffice) -> None:

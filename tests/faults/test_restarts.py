@@ -8,17 +8,21 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+import kombu
 import pytest
 
 from faults.conftest import PATIENT, settings
 from faults.traffic import EVERY_S, Account, Handled, Stream, accounted
-from miros_mesh import MeshConfig
+from miros_mesh import DEFAULT_ROUTING_KEY, MeshConfig
+from miros_mesh.networks.network import exchange_of
+from miros_mesh.node.queues import chart_queue
 from support.actor import Actor
 from support.charts_at_work import Heard, Launch
 from support.kept_letters import kept_letters
 from support.waiting import wait_until
 
 ROLES = Path(__file__).parent / "roles.py"
+QUEUE = chart_queue("receiver", "receiver", DEFAULT_ROUTING_KEY)
 FEW = 200
 MANY = 5_000
 
@@ -146,4 +150,27 @@ def test_receiver_killed_amid_a_burst(vhost_url: str, launch: Launch, written: W
         written.expect(MANY)
         first.kill()
         account = after("receiver killed amid a burst", written, stream, vhost_url)
+    assert (account.lost, account.out_of_order) == (0, 0)
+
+
+def test_receiver_whose_queue_has_other_arguments(
+    vhost_url: str, launch: Launch, written: Written
+) -> None:
+    """As another release declared it: events wait in it, and the first process is killed."""
+    sender = launch("sender", settings(vhost_url, **PATIENT), Heard())
+    old = kombu.Queue(
+        QUEUE,
+        exchange=kombu.Exchange(exchange_of("mesh"), type="topic", durable=True),
+        routing_key=DEFAULT_ROUTING_KEY,
+        durable=True,
+        queue_arguments={"x-queue-type": "quorum", "x-expires": 3_000_000},
+    )
+    with kombu.Connection(vhost_url) as connection:
+        old(connection.channel()).declare()
+    with Stream(sender, every_s=0.0005) as stream:
+        wait_until(lambda: stream.next >= 5 * FEW, 30)
+        with listening(vhost_url, written) as first:
+            written.expect(FEW)
+            first.kill()
+        account = after("queue arguments changed, receiver killed", written, stream, vhost_url)
     assert (account.lost, account.out_of_order) == (0, 0)

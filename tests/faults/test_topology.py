@@ -51,7 +51,7 @@ def test_queue_deleted_under_the_consumer(
         channel = connection.channel()
         with events_through("queue deleted under the consumer", sender, handled):
             channel.queue_delete(QUEUE)
-    assert told.subscriptions == 2
+    assert told.subscriptions == 1
     assert told.missing == 0
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from miros_mesh.errors import LinkError
+from miros_mesh.networks.frame import Frame
 from miros_mesh.networks.letters.home import LARGEST_LETTER_BYTES, Letters, Place
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import Network
@@ -29,6 +33,27 @@ mesh_codec = Codec(
 )
 trace_codec = Codec("snoop_trace", KeyRing([KEY]), SnoopRecord, max_frame_bytes=FRAME_LIMIT)
 serializer = MsgpackSerializer()
+
+
+@dataclass
+class Joiner:
+    """Seals for frames by joining, and remembers what it was asked and told."""
+
+    name: str = "mesh"
+    exchange: str = "miros_mesh.v1.mesh"
+    expendable: bool = False
+    sealed: list[list[bytes]] = field(default_factory=list)
+    refusals: list[tuple[Frame, str, LinkError]] = field(default_factory=list)
+
+    def seal(self, encoded: Sequence[bytes]) -> bytes:
+        self.sealed.append(list(encoded))
+        return b"|".join(encoded)
+
+    def unseal(self, sealed: bytes) -> list[bytes]:
+        return sealed.split(b"|")
+
+    def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
+        self.refusals.append((frame, broker, error))
 
 
 def mesh_network(observer: Observer | None = None, *, frame_events: int = 3) -> Network[Envelope]:
@@ -90,9 +115,10 @@ def envelope(
     *,
     chart: str = "talker",
     sender: Identity = THEIRS,
+    sent_at: float = 0.0,
 ) -> Envelope:
     data = serializer.dumps(payload)
-    return Envelope(sender.node, chart, sender.incarnation, sequence, signal, data, 0.0)
+    return Envelope(sender.node, chart, sender.incarnation, sequence, signal, data, sent_at)
 
 
 def frame_of(*envelopes: Envelope) -> bytes:

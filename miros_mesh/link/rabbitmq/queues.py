@@ -15,7 +15,7 @@ LETTERS: Final = "miros_mesh.v1.letters"
 _DELIVERY_LIMIT: Final = 1_000_000
 # With 32 commands on their way to a quorum queue, RabbitMQ 3.10 keeps further acknowledgements back
 # in the channel (quorum_commands_soft_limit) and forgets them when it closes; each is a command.
-_QUORUM_PREFETCH: Final = 30
+QUORUM_PREFETCH: Final = 30
 # Enough to find out what is wrong; what refuses everything must not fill the broker's disk. One
 # letter has 8 MiB at most, so that it never pushes out many others.
 _LETTERS_KEPT: Final = 1_000
@@ -23,10 +23,10 @@ _LETTERS_KEPT_BYTES: Final = 128 * 1024 * 1024
 _LETTERS_KEPT_MS: Final = 7 * 24 * 60 * 60 * 1_000
 
 
-def queue_of(spec: QueueSpec) -> kombu.Queue:
-    """A queue with its exchange and its binding."""
+def queue_of(spec: QueueSpec, name: str = "") -> kombu.Queue:
+    """A queue with its exchange and its binding; `name` is that of a later generation."""
     return kombu.Queue(
-        spec.name,
+        name or spec.name,
         exchange=kombu.Exchange(spec.exchange, type="topic", durable=True),
         routing_key=spec.routing_pattern,
         # Durable, so that a restart of the broker loses no frame; `x-expires` removes it in the
@@ -38,7 +38,7 @@ def queue_of(spec: QueueSpec) -> kombu.Queue:
 
 def prefetch_of(spec: QueueSpec) -> int:
     """How many messages its consumer takes ahead of their acknowledgement."""
-    return min(spec.prefetch, _QUORUM_PREFETCH) if spec.replicated else spec.prefetch
+    return min(spec.prefetch, QUORUM_PREFETCH) if spec.replicated else spec.prefetch
 
 
 def letters() -> kombu.Queue:
@@ -59,8 +59,7 @@ def letters() -> kombu.Queue:
 
 
 def _arguments(spec: QueueSpec) -> dict[str, Any]:
-    # RabbitMQ refuses a queue that exists with other arguments (406), so a change here needs
-    # another name, or queues that were deleted before.
+    # A change here makes a new generation of each lasting queue (`generations`).
     arguments: dict[str, Any] = {
         # In milliseconds. Counted while the queue has no consumer: a node that is killed leaves
         # none for long.

@@ -18,6 +18,7 @@ from amqp.spec import Basic
 from kombu.transport import pyamqp
 
 from miros_mesh.link.rabbitmq.deadline import Deadline
+from miros_mesh.link.rabbitmq.refusals import TlsSpokenError
 from miros_mesh.lookups import Lookups
 
 AmqpFrame = tuple[int, int, bytes]
@@ -29,6 +30,9 @@ _HEADER: Final = 2
 _HEARTBEAT: Final = 8
 # A server's greeting tells its properties, and has less than a thousand bytes.
 _LARGEST_GREETING_BYTES: Final = 64 * 1024
+# The first byte of a TLS record that is an alert, and the second, of every version (RFC 8446, 5.1).
+_TLS_ALERT: Final = 21
+_TLS_VERSION: Final = 3
 # The payload of a method begins with its class and its number, each of two bytes.
 _DELIVER: Final = bytes((0, Basic.Deliver[0], 0, Basic.Deliver[1]))
 # The payload of a header is class, weight and body size; then the properties follow.
@@ -79,6 +83,9 @@ class CautiousConnection(pyamqp.Connection):
                 return data
             transport._read = read  # noqa: SLF001
             kind, channel, greeting_bytes = struct.unpack(">BHI", data)
+            # A TLS server answers the header of AMQP with an alert.
+            if data[0] == _TLS_ALERT and data[1] == _TLS_VERSION:
+                raise TlsSpokenError("the first words are an alert of TLS")
             # py-amqp would wait for as many bytes as the first words of another program say.
             if (kind, channel) != (_METHOD, 0) or greeting_bytes > _LARGEST_GREETING_BYTES:
                 raise ValueError("the first words are no greeting of AMQP")
@@ -119,10 +126,18 @@ def cautious_frame_handler(
 
     A heartbeat ends the wait for input, as any other word of the broker does: py-amqp would go on
     waiting, and an event that is transmitted meanwhile would wait as well.
+
+    A delivery for a channel that closes ends here: py-amqp would log each with a warning. The
+    broker sent it before it read that the channel closes, and gives it to the next consumer.
     """
+
+    def dispatch_wanted(channel: int, method: tuple[int, int], *content: Any) -> None:
+        if method != Basic.Deliver or not connection.channels[channel].is_closing:
+            dispatch(channel, method, *content)
+
     # It returns whether a whole method has come, which ends `drain_events`. A header or a body of a
     # message is none yet.
-    handle: Callable[[AmqpFrame], bool] = frame_handler(connection, dispatch)
+    handle: Callable[[AmqpFrame], bool] = frame_handler(connection, dispatch_wanted)
 
     def on_frame(frame: AmqpFrame) -> bool:
         kind, channel, payload = frame

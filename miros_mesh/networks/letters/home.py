@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
 import time
 from collections import deque
@@ -19,10 +18,11 @@ from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.frame import Settled
 from miros_mesh.networks.network import UNNUMBERED, Network, exchange_of
 from miros_mesh.observer import Observer
+from miros_mesh.text import logger_of
 from miros_mesh.wire.envelope import MAX_DETAIL, DeadLetter, Envelope, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 MIB: Final = 1024 * 1024
 KEPT_BYTES: Final = 8 * MIB

@@ -20,6 +20,7 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
         *("outbox_overflow", "peer_lost", "no_peer", "stopped"),
         *("payload", "undecryptable", "malformed", "oversize", "version", "signal_table_full"),
         *("poison", "handler"),
+        *("not_kept", "dead_letters_full"),
     ),
     "snoop_trace": ("outbox_overflow", "undecryptable", "malformed"),
     "snoop_spy": ("outbox_overflow", "undecryptable", "malformed"),
@@ -48,7 +49,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("network", "peer"),
     ),
     "refused_events": (
-        "Events and records that a peer refused, and that are set aside.",
+        "Events that a peer refused, and that are set aside.",
         ("network", "peer", "reason"),
     ),
     "unroutable_events": ("Confirmed events that no queue took.", ("peer",)),
@@ -66,6 +67,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "aliens": ("Brokers that unknown nodes named, by what became of them.", ("outcome",)),
     "charts_left": ("Charts elsewhere on the mesh that said goodbye.", ()),
     "chart_deaths": ("Charts whose thread was ended by an exception.", ("chart",)),
+    "chart_revivals": ("Charts of discovery that died and are dead no more.", ("chart",)),
 }
 
 
@@ -88,8 +90,6 @@ HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = {
 GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "peer_connected": ("1 while a peer is connected.", ("peer",)),
     "peer_blocked": ("1 while a peer is short of memory or disk.", ("peer",)),
-    "subscribed": ("1 while the node consumes.", ("broker",)),
-    "chart_deaf": ("1 while a chart's queue cannot be consumed.", ("chart",)),
     "build_info": ("Always 1; the labels say what runs.", ("version", "python")),
 }
 

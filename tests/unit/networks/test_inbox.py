@@ -368,7 +368,7 @@ def test_what_the_sender_has_no_more_is_not_waited_for(chart: Chart, notes: Note
     chart.receive(1)
     chart.receive(5)
 
-    chart.inbox.skip((THEIRS.incarnation, "talker"), 3)
+    chart.inbox.skip((THEIRS.incarnation, "talker"), [(1, 3)])
     assert (chart.waiting, notes.gaps) == ([1], [("talker", 2)])
 
     chart.receive(4)

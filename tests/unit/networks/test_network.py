@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miros_mesh.embedded.memory import MemoryStore
-from miros_mesh.errors import EventTooLargeError, PayloadError
+from miros_mesh.errors import EventTooLargeError, MessageTooLargeError, PayloadError, PermissionDeniedError
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.networks.history import History
-from miros_mesh.networks.network import UNNUMBERED, Network
+from miros_mesh.networks.network import UNNUMBERED, Network, Refusal
 from miros_mesh.observer import Observers
 from miros_mesh.testing.memory import memory_link
 from miros_mesh.wire.codec import Codec
@@ -35,6 +35,7 @@ from support.sealed import (
     mesh_network,
     record,
     snoop_frame_of,
+    trace_network,
 )
 
 
@@ -51,6 +52,69 @@ def opened(parcels: Iterable[Parcel]) -> list[list[tuple[int, str]]]:
 
 
 # On the way out
+
+
+class Ledger(Notebook):
+    """Keeps what is told of refusals."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: list[tuple[str, str, str, int]] = []
+
+    def publication_refused(self, *, peer: str, network: str, reason: str, events: int) -> None:
+        self.refused.append((peer, network, reason, events))
+
+
+def test_what_a_broker_refuses_is_set_aside_and_forgotten() -> None:
+    ledger, history = Ledger(), History[Envelope](max_events=10, max_bytes=10_000)
+    network = Network(
+        "mesh", mesh_codec, ledger, frame_events=3, frame_bytes=FRAME_LIMIT, history=history
+    )
+    aside: list[Refusal[Envelope]] = []
+    network.set_aside = aside.append
+    shelf = Shelf()
+    network.attach(shelf)
+    for signal in ("a", "b", "c", "d"):
+        send(network, signal)
+    error = PermissionDeniedError("no")
+
+    shelf.parcels[0].refused("broker", error)
+
+    [refusal] = aside
+    assert [(each.sequence, each.signal) for each in refusal.messages] == [
+        (1, "a"),
+        (2, "b"),
+        (3, "c"),
+    ]
+    assert [mesh_codec.encode(each) for each in refusal.messages] == refusal.encoded
+    assert (refusal.routing_key, refusal.broker, refusal.error) == ("key", "broker", error)
+    assert refusal.counted
+    assert [each.sequence for each in history.find("talker", [(1, 9)])] == [4]
+    assert ledger.refused == [("broker", "mesh", "permission", 3)]
+
+
+def test_halves_of_a_frame_are_frames_of_the_same_events() -> None:
+    network, shelf = mesh_network(), Shelf()
+    network.attach(shelf)
+    for signal in ("a", "b", "c"):
+        send(network, signal)
+
+    assert opened(shelf.parcels[0].split()) == [[(1, "a")], [(2, "b"), (3, "c")]]
+
+
+def test_words_of_the_library_and_records_that_are_refused_are_dropped() -> None:
+    ledger, shelf = Ledger(), Shelf()
+    words, records = mesh_network(ledger), trace_network(ledger, expendable=True)
+    for network in (words, records):
+        network.attach(shelf)
+    words.send("key", envelope(UNNUMBERED, "hello"), counted=False)
+    records.send_all("key", [record()])
+
+    for parcel in shelf.parcels:
+        parcel.refused("broker", PermissionDeniedError("no"))
+
+    assert ledger.refused == []
+    assert ledger.drops == {"permission": 2}
 
 
 def test_what_waits_is_packed_into_frames_in_order() -> None:
@@ -383,7 +447,7 @@ def test_a_message_hears_what_became_of_it() -> None:
     (parcel,) = shelf.parcels
 
     parcel.stored()
-    parcel.given_up(refused=True)
+    parcel.refused("home", MessageTooLargeError("too large"))
 
     assert outcomes == ["stored", "refused"]
 

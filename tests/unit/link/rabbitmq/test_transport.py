@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from amqp.serialization import dumps, loads
-from amqp.spec import Basic
+from amqp.spec import Basic, Channel
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,11 +20,13 @@ names = st.text(st.characters(codec="ascii"), max_size=60)
 any_word = st.binary(max_size=255)
 
 
-def received(*frames: AmqpFrame) -> list[tuple[Any, ...]]:
+def received(*frames: AmqpFrame, closing: bool = False) -> list[tuple[Any, ...]]:
     """What py-amqp dispatches of these frames: channel, method, arguments, message."""
     dispatched: list[tuple[Any, ...]] = []
+    channels = {CHANNEL: SimpleNamespace(is_closing=closing)}
     handle = cautious_frame_handler(
-        SimpleNamespace(bytes_recv=0), lambda *facts: dispatched.append(facts)
+        SimpleNamespace(bytes_recv=0, channels=channels),
+        lambda *facts: dispatched.append(facts),
     )
     for frame in frames:
         handle(frame)
@@ -73,6 +75,17 @@ def test_every_other_method_comes_through_as_it_is(signature: tuple[int, int]) -
     (answer,) = received(method(signature, arguments))
 
     assert answer == (CHANNEL, signature, struct.pack(">HH", *signature) + arguments, None)
+
+
+def test_a_channel_that_closes_gets_its_answers_and_no_delivery() -> None:
+    body = b"late"
+    arguments = dumps("sLbs", ("consumer", 1, False, "exchange")) + shortstr(b"key")
+    delivery = [method(Basic.Deliver, arguments), header(body, b"\0\0"), (BODY, CHANNEL, body)]
+
+    assert len(received(*delivery)) == 1
+    ((_, answered, *_),) = received(*delivery, method(Channel.CloseOk, b""), closing=True)
+
+    assert answered == Channel.CloseOk
 
 
 def test_a_heartbeat_ends_the_wait_for_input() -> None:
