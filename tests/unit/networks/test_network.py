@@ -13,7 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miros_mesh.embedded.memory import MemoryStore
-from miros_mesh.errors import EventTooLargeError, MessageTooLargeError, PayloadError, PermissionDeniedError
+from miros_mesh.errors import (
+    EventTooLargeError,
+    MessageTooLargeError,
+    PayloadError,
+    PermissionDeniedError,
+)
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.networks.history import History
