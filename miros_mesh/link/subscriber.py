@@ -119,7 +119,7 @@ class BrokerSubscriber(Worker):
             gone.set()
 
         self._post(task)
-        if wait_s:
+        if wait_s and self.alive:
             gone.wait(wait_s)
 
     def stop(self, timeout_s: float) -> None:

@@ -161,7 +161,7 @@ class Deaths:
             charts = tuple(self._dead_charts())
         stored = self._send(charts)
         if not stored.wait(wait_s):
-            logger.warning("the death of chart %s is not noted at the broker", chart)
+            logger.warning("the broker has not confirmed the note of the death of chart %s", chart)
 
     def forget(self, noted: ChartDeaths, events: Iterable[Envelope]) -> None:
         """Forget events that were acknowledged, and the note once nothing is left of it."""

@@ -146,6 +146,31 @@ def assert_poison(letter: DeadLetter) -> None:
     assert len(letter.digest) == 64
 
 
+def test_the_next_chart_of_the_name_may_live_in_the_same_process(
+    kinds: Ground, launch: Launch
+) -> None:
+    # Given a node that another chart keeps alive
+    told = Deaths()
+    config = queued(kinds, launch, range(MANY)).overridden(observers=(told,))
+    launch("another", config, rx_routing_key="elsewhere")
+    handler = Fragile(POISON)
+
+    # When charts of one name die there
+    for lives in range(1, TIMES + 1):
+        chart = NetworkedActiveObject("receiver", config=config)
+        chart.start_at(alone(handler, spied=False))
+        wait_until(lambda lives=lives: len(told.errors) == lives)
+        chart.stop()
+        assert handler.heard == list(range(POISON))
+
+    # Then the next one goes on
+    launch("receiver", config, handler)
+    wait_until(lambda: handler.heard[-1] == MANY - 1)
+    assert handler.heard == [number for number in range(MANY) if number != POISON]
+    (letter,) = wait_until(lambda: kept_letters(config))
+    assert_poison(letter)
+
+
 def test_two_poison_events_of_one_frame_are_set_aside_one_after_the_other(
     kinds: Ground, launch: Launch
 ) -> None:

@@ -31,10 +31,12 @@ from support.charts_at_work import (
     publish,
 )
 from support.kept_letters import kept_letters
+from support.rabbitmq_server import HOST, RabbitServer
 from support.waiting import wait_until
 
 NIL = b"\xc0"
 NO_MSGPACK = b"\xc1"
+PASSWORD = "no-letters"
 
 
 @pytest.fixture(params=["embedded", "rabbitmq"])
@@ -192,6 +194,37 @@ def test_a_chart_works_where_no_letter_is_kept(
     publish(config, frame(config, envelope(3, "three")))
     wait_until(lambda: again)
     assert again == [("three", None)]
+
+
+def test_a_letter_that_the_broker_refuses_is_logged_and_holds_up_nothing(
+    vhost: str, rabbitmq: RabbitServer, launch: Launch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a user who may write everywhere but to the dead letters
+    user = f"letterless-{vhost}"
+    rabbitmq.add_user(user, PASSWORD)
+    rabbitmq.set_permissions(user, vhost, write=r"^miros_mesh\.v1\.(?!letters)")
+    url = f"amqp://{user}:{PASSWORD}@{HOST}:{rabbitmq.port}/{vhost}"
+    config = MeshConfig(broker_url=url, mesh_encryption_key=KEY, node_name="lasting")
+    heard, echoed = Heard(), Heard()
+    chart = launch("receiver", config, heard)
+    launch("listener", config.overridden(node_name="listening"), echoed)
+
+    # When it gets what it cannot use, and sends
+    bad = frame(config, envelope(1, payload=NO_MSGPACK), envelope(2, "two"))
+    publish(config, bad)
+    wait_until(lambda: heard == [("two", None)])
+    wait_until(lambda: "dead letter of chart receiver (payload) is gone" in caplog.text)
+    chart.transmit(event("three"))
+
+    # Then all goes on, and nothing comes again
+    wait_until(lambda: ("three", None) in echoed)
+    chart.stop()
+    again = Heard()
+    launch("receiver", config, again)
+    publish(config, frame(config, envelope(3, "four")))
+    wait_until(lambda: again)
+    assert again == [("four", None)]
+    rabbitmq.delete_user(user)
 
 
 def test_other_networks_keep_nothing(kinds: Ground, launch: Launch) -> None:

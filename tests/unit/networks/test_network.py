@@ -452,7 +452,7 @@ def test_a_message_hears_what_became_of_it() -> None:
     (parcel,) = shelf.parcels
 
     parcel.stored()
-    parcel.refused("broker", MessageTooLargeError("no"))
+    parcel.refused("home", MessageTooLargeError("too large"))
 
     assert outcomes == ["stored", "refused"]
 
