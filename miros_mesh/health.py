@@ -207,3 +207,6 @@ class Vitals(Observer):
 
     def chart_died(self, *, chart: str, error: BaseException) -> None:
         self._dead[chart] = None
+
+    def chart_revived(self, *, chart: str) -> None:
+        self._dead.pop(chart, None)

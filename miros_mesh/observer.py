@@ -119,6 +119,9 @@ class Observer:
     def chart_died(self, *, chart: str, error: BaseException) -> None:
         """An exception in a handler ended a chart's thread."""
 
+    def chart_revived(self, *, chart: str) -> None:
+        """A chart of discovery that died is dead no more: it runs again, or was stopped."""
+
 
 class Span:
     """One event on its way out of a chart or through one. This base follows nothing."""

@@ -58,7 +58,7 @@ class Discovery:
     def start(self) -> None:
         """Begin every search; returns at once. What is found is handed to the sink."""
         self._chart = ProducerFactoryChart(
-            self.settings,
+            settings=self.settings,
             probe=self._probe,
             sink=self._sink,
             scanner=self._scanner,

@@ -340,6 +340,8 @@ class BrokerSubscriber(Worker):
         elif not self._stopping.is_set() and not consumed.left():
             self._leaving[queue] = consumed
             self._look_soon()
+            # It was cancelled by no call that the broker has answered.
+            self._consuming.settle_all()
 
 
 def _next_check(connection: kombu.Connection) -> float:

@@ -65,12 +65,11 @@ class Clock:
 
     def __init__(self) -> None:
         self.began = -math.inf
-        """Not before this time; what was sent earlier was sent before the receiver listened."""
+        """Not before this time; what was sent earlier was sent before the receiver listened.
 
-    def heard(self, sent_at: float, listening_s: float) -> None:
-        """Note what was sent at a time, and came when the receiver had listened for so long."""
-        # It was on its way for some time, and waited in a queue perhaps: the freshest tells most.
-        self.began = max(self.began, sent_at - listening_s)
+        So much tells an item by when it was sent, and by how long the receiver had listened when it
+        came. It was on its way, and waited in a queue perhaps: the freshest tells most.
+        """
 
 
 class _Held(NamedTuple, Generic[T]):
@@ -287,7 +286,8 @@ class Streams(Generic[T]):
             self._forget_one()
         else:
             self._streams.move_to_end(sender)
-        stream.clock.heard(sent_at, now - self._since)
+        clock, began = stream.clock, sent_at - (now - self._since)
+        clock.began = max(clock.began, began)
         verdict = stream.admit(sequence, item, now, sent_at)
         self._note(sender, stream)
         return verdict

@@ -134,6 +134,29 @@ def test_chart_for_which_there_is_no_queue(
     assert told.said == [("receiver", "hears"), ("other", "hears")]
 
 
+def test_queue_that_cannot_be_replaced_stays(
+    rabbitmq: RabbitServer,
+    vhost: str,
+    vhost_url: str,
+    launch: Launch,
+    handled: Handled,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It has other arguments than wanted, and the broker allows no queue more."""
+    sender = launch("sender", settings(vhost_url), Heard())
+    config = settings(vhost_url, node_name="receiver", **PATIENT)
+    launch("other", config, Heard())
+    queue = chart_queue("receiver", "receiver", DEFAULT_ROUTING_KEY)
+    with kombu.Connection(vhost_url) as connection:
+        connection.channel().queue_declare(queue, durable=True, auto_delete=False)
+    rabbitmq.rabbitmqctl("set_vhost_limits", "-p", vhost, '{"max-queues": 1}')
+
+    launch("receiver", config, handled)
+
+    with events_through("queue arguments changed, max-queues", sender, handled):
+        assert f"the queue {queue} stays as it is" in caplog.text
+
+
 def test_read_permission_revoked_and_given_back(
     guest: Guest, vhost_url: str, launch: Launch, handled: Handled, told: Listening
 ) -> None:

@@ -509,6 +509,37 @@ def test_many_queues_need_no_more_channels_than_one(vhost_url: str) -> None:
     office.close()
 
 
+@pytest.mark.parametrize("times", [1, 10], ids=["once", "again and again"])
+def test_a_channel_that_the_broker_closes_is_opened_again_with_all_its_queues(
+    vhost_url: str, caplog: pytest.LogCaptureFixture, times: int
+) -> None:
+    # Given two queues, one of them with a delivery that is not settled
+    office, notes = PostOffice(amqp_link, at(vhost_url)), Notebook()
+    subscriber, slow, quick = office.subscriber(observer=notes), Mailbox(keeping), Mailbox()
+    subscriber.add(queue("slow"), slow, LIMIT_S)
+    subscriber.add(queue("quick"), quick, LIMIT_S)
+    publisher = office.publisher()
+    publisher.put(letter("before"))
+    slow.expect(1)
+    quick.expect(1)
+
+    # When the broker closes their channel, as it does when an acknowledgement is late
+    for number in range(times):
+        subscriber._post(lambda _: subscriber._consuming.channel.basic_ack(1_000))
+        wait_until(lambda number=number: slow.expect(2 + number))
+
+    # Then both are consumed again, and what was not settled has come again
+    publisher.put(letter("after"))
+    quick.expect_until("after")
+    wait_until(lambda: slow.texts[-1] == "after")
+    for delivery in slow.deliveries:
+        delivery.ack()
+    wait_until(lambda: office.size("miros_mesh.v1.slow") == 0)
+    assert "unknown delivery tag 1000" in caplog.text
+    assert times > 1 or notes.subscriptions == 1
+    office.close()
+
+
 def test_a_node_for_which_there_are_too_few_channels_is_told_so_at_once(
     rabbitmq: RabbitServer, guest: Broker, vhost: str, link: KombuLink
 ) -> None:

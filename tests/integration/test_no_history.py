@@ -146,6 +146,25 @@ def test_old_frames_of_a_node_that_was_started_anew_wait_for_nobody(
     after.expect("live", 5, 2, 9)
 
 
+def test_each_chart_of_a_node_has_its_own_age(
+    ground: Ground, launch: Launch, sender: Sender
+) -> None:
+    elder = Listening(ground, launch, "receiver")
+    sender.send("before the younger one")
+    elder.expect("before the younger one")
+    younger = Heard()
+    launch("younger", elder.chart._config, younger)
+
+    sender.put_back(5)
+    wait_until(lambda: younger)
+    sender.send("live")
+
+    elder.expect("before the younger one", 5, "live")
+    wait_until(lambda: len(younger) >= 2)
+    assert younger.payloads == [5, "live"]
+    assert (elder.told.repaired_events, elder.told.missing) == (0, 0)
+
+
 @pytest.mark.parametrize(("name", "given"), [("receiver", True), (None, False)])
 def test_a_late_copy_is_given_only_where_a_queue_may_have_kept_it(
     ground: Ground, launch: Launch, sender: Sender, name: str | None, given: bool

@@ -21,7 +21,7 @@ from miros_mesh.config import settings as config
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.networks.streams import Admission
 from miros_mesh.observe.metrics.observer import MetricsObserver
-from support import architecture, event_steps
+from support import ancestor_names, architecture, event_steps
 
 DOCS = Path(__file__).parents[2] / "docs"
 IMAGES = DOCS / "images"
@@ -81,6 +81,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "modules.md": {"modules": architecture.every_module},
     "configuration.md": {"settings": settings},
     "observability.md": {"metrics": metrics, "reasons": broker_reasons},
+    "from-miros-rabbitmq.md": {"names": ancestor_names.table},
 }
 PICTURES: dict[str, Callable[[], str]] = {
     "layers.svg": architecture.layers,

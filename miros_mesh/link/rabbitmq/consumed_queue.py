@@ -105,11 +105,7 @@ class ConsumedQueue:
         Those of a queue that does not last always can. What is held until then is in no way:
         no other process may consume a lasting queue while this one lives.
         """
-        self.stop(
-            lambda consumer: (
-                self.spec.delete_on_stop or consumer.idle or consumer.full or not consumer.alive
-            )
-        )
+        self.stop(lambda consumer: self.spec.delete_on_stop or consumer.in_order)
         return not self.consumers
 
     def follow(self, left: ConsumedQueue, *, cancelled: Callable[[Consumer], None]) -> None:

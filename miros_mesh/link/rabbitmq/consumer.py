@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from miros_mesh.link.rabbitmq.channels import refusal_of
+from miros_mesh.link.rabbitmq.channels import OwnedChannel, refusal_of
 
 Post = Callable[[Callable[[], None]], None]
 """Has something done on the subscriber's thread, in order."""
@@ -46,14 +46,20 @@ class Consumer:
         return not self._unsettled
 
     @property
-    def full(self) -> bool:
-        """Whether nothing more is under way, or will be before something is settled."""
-        return len(self._unsettled) >= self._prefetch
-
-    @property
     def alive(self) -> bool:
         """Whether more may be delivered."""
         return not self._ending and not refusal_of(self.channel)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether `stop` gives everything back in its order.
+
+        What is under way when a RabbitMQ hears of a cancel it gives back at once: of a quorum queue
+        that is before what we reject. Nothing is while as much as may be is not settled, and to us
+        it does no harm while nothing is.
+        """
+        full = len(self._unsettled) >= self._prefetch
+        return self.idle or full or not (self.alive and isinstance(self.channel, OwnedChannel))
 
     def start(self) -> None:
         """Consume, with the prefetch that the channel was given last."""
@@ -74,8 +80,7 @@ class Consumer:
         """Consume no more, and give back what is not settled, in order.
 
         A quorum queue would give what a cancelled consumer holds to the next one late, behind newer
-        messages; what is rejected comes first. But what is under way when the broker hears of the
-        cancel, it puts before what we reject: of a quorum queue, stop one that is `idle` or `full`.
+        messages; what is rejected comes first.
         """
         self.cancel()
         for tag in self._unsettled:

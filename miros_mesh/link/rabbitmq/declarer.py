@@ -32,7 +32,6 @@ class Declarer:
     def __init__(
         self, connection: kombu.Connection, *, pause: Callable[[], object] = lambda: None
     ) -> None:
-        self._connection = connection
         self._pause = pause
         self._channel: Any = open_channel(connection)
         self._next = 0
@@ -44,7 +43,7 @@ class Declarer:
         """The channel, which is open at every look."""
         if refusal_of(self._channel):
             self._pause()
-            self._channel = open_channel(self._connection)
+            self._channel = self._channel.replacement()
         return self._channel
 
     def declare(self, queue: kombu.Queue) -> None:

@@ -186,6 +186,9 @@ class MetricsObserver(Observer):
     def chart_died(self, *, chart: str, error: BaseException) -> None:
         self._count("chart_deaths", 1, self._chart(chart))
 
+    def chart_revived(self, *, chart: str) -> None:
+        self._count("chart_revivals", 1, self._chart(chart))
+
     def _count(self, name: str, amount: int, *labels: str) -> None:
         counter = self._counters[name]
         (counter.labels(*labels) if labels else counter).inc(amount)

@@ -402,8 +402,8 @@ def test_a_chart_is_given_what_was_sent_since_it_listens_and_told_what_was_befor
     node: Node,
 ) -> None:
     node.transmit("a", "b", "c")
-    for sent in node.history._sent:
-        sent.at -= 100.0
+    for place, (chart, number, at, size, sent) in enumerate(list(node.history._sent)):
+        node.history._sent[place] = chart, number, at - 100.0, size, sent
     node.transmit("d", "e", "f")
     node.history.forget("listener", 5)
 

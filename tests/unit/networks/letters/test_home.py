@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from miros_mesh.errors import MessageTooLargeError
 from miros_mesh.networks.letters.home import KEPT_BYTES, Reason
 from miros_mesh.observer import Observer
 from miros_mesh.wire.envelope import TracedEnvelope
@@ -147,7 +148,7 @@ def test_what_the_broker_refuses_goes_as_a_note(home: LetterShelf) -> None:
     frame = Handed(b"rubbish")
     home.letters.keep_frame(PLACE, frame, Reason("malformed"))
 
-    home.shelf.parcels[0].given_up(refused=True)
+    home.shelf.parcels[0].refused("broker", MessageTooLargeError("no"))
 
     assert [letter.frame for letter in home.kept] == [b"rubbish", b""]
     assert frame.acks == 0
@@ -162,7 +163,7 @@ def test_a_note_that_the_broker_refuses_is_logged_and_gone(
     home.letters.keep_frame(PLACE, frame, Reason("malformed"))
 
     for _ in range(2):
-        home.shelf.parcels[-1].given_up(refused=True)
+        home.shelf.parcels[-1].refused("broker", MessageTooLargeError("no"))
 
     assert frame.acks == 1
     assert "dead letter of chart listener (malformed) is gone" in caplog.text
@@ -173,7 +174,7 @@ def test_what_a_full_outbox_drops_is_sent_again_when_there_is_room(
     home: LetterShelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = refuse(home, 1)
-    home.shelf.parcels.pop().given_up()
+    home.shelf.parcels.pop().dropped()
     # Not at once, since the outbox is as full as before
     facts = {"network": "mesh", "peer": "home", "events": 1, "size_bytes": 9, "seconds": 0.0}
     home.letters.published(**facts)  # type: ignore[arg-type]

@@ -154,7 +154,10 @@ def test_a_dead_chart_is_counted_and_its_error_is_not_shown(
 ) -> None:
     observer.chart_died(chart="door", error=ValueError("hunter2"))
 
+    observer.chart_revived(chart="door")
+
     assert scraped(registry)["chart_deaths_total/door"] == 1
+    assert scraped(registry)["chart_revivals_total/door"] == 1
     assert b"hunter2" not in generate_latest(registry)
 
 
