@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 from miros import Event
 
-from miros_mesh import NetworkedActiveObject
+from miros_mesh import MeshConfig, NetworkedActiveObject
 from miros_mesh.dead_letters.dead_letters import DeadLetters
 from miros_mesh.dead_letters.letter import Letter
+from miros_mesh.errors import PermissionDeniedError
 from support.charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, event
+from support.rabbitmq_server import HOST, RabbitServer, erlang_string
 from support.waiting import wait_until
 
 
@@ -124,3 +126,54 @@ def test_a_frame_of_an_unknown_key_is_handled_once_its_chart_has_the_key(
         # Then it handles what is in it
         wait_until(lambda: heard == [("knock", 1)])
         assert box.list(chart="door") == ()
+
+
+def test_what_a_broker_refused_of_a_chart_is_sent_again_when_it_is_permitted(
+    rabbitmq: RabbitServer, vhost: str, launch: Launch
+) -> None:
+    # Given a sender that may not write under its topic, and a receiver that listens there
+    user = f"sender-{vhost}"
+    rabbitmq.add_user(user, "pass")
+    rabbitmq.set_permissions(user, vhost)
+    permit(rabbitmq, user, vhost, "^other$")
+    url = f"amqp://{user}:pass@{HOST}:{rabbitmq.port}/{vhost}"
+    config = MeshConfig(broker_url=url, mesh_encryption_key=KEY)
+    receiver = MeshConfig(broker_url=rabbitmq.url(vhost), mesh_encryption_key=KEY)
+    heard = Heard()
+    launch("door", receiver.overridden(node_name="house"), heard, rx_routing_key="front.#")
+    bell = launch("bell", config.overridden(node_name="street"), tx_routing_key="front.bell")
+    bell.transmit(event("knock", 1))
+
+    with DeadLetters(config) as box:
+        wait_until(box.list)
+        (letter,) = box.list()
+        assert (letter.place, letter.reason, letter.signal) == ("local", "permission", "knock")
+        assert (letter.chart, letter.topic) == ("bell", "front.bell")
+        # While the reason is there, the letter stays
+        with pytest.raises(PermissionDeniedError):
+            box.retry(letter)
+        assert box.list() == (letter,)
+
+        # When the topic is permitted
+        permit(rabbitmq, user, vhost, ".*")
+        wait_until(lambda: retried(box, letter))
+
+    # Then it arrives, once
+    bell.stop()
+    wait_until(lambda: heard == [("knock", 1)])
+    rabbitmq.delete_user(user)
+
+
+def permit(rabbitmq: RabbitServer, user: str, vhost: str, topics: str) -> None:
+    words = ", ".join(
+        erlang_string(word) for word in (user, vhost, "miros_mesh.v1.mesh", topics, ".*")
+    )
+    rabbitmq.eval(f"ok = rabbit_auth_backend_internal:set_topic_permissions({words}, <<>>)")
+
+
+def retried(box: DeadLetters, letter: Letter) -> bool:
+    try:
+        box.retry(letter)
+    except PermissionDeniedError:
+        return False
+    return True
