@@ -5,6 +5,8 @@ import logging
 from miros_mesh.address import BrokerAddress
 from miros_mesh.charts.networked import DEFAULT_ROUTING_KEY, NetworkedActiveObject, NetworkedFactory
 from miros_mesh.config.settings import MeshConfig
+from miros_mesh.dead_letters.dead_letters import DeadLetters
+from miros_mesh.dead_letters.letter import Letter
 from miros_mesh.errors import ConfigError, LinkError, MeshError
 from miros_mesh.health import Health
 from miros_mesh.observe.snoop.monitor import SnoopMonitor
@@ -53,6 +55,9 @@ __all__ = [
     "SnoopGap",
     "SnoopMonitor",
     "SnoopRecord",
+    # what was refused
+    "DeadLetters",
+    "Letter",
     # errors; the whole tree is in miros_mesh.errors
     "ConfigError",
     "LinkError",

@@ -48,6 +48,10 @@ class SelectionError(ConfigError):
         return "\n".join(map(_printable, self.problems))
 
 
+class SecretFileError(MeshError, ValueError):
+    """A file that shall hold a secret cannot be read or is empty; its path is not quoted."""
+
+
 # Where Python has an error of its own for the case, ours is one of those as well.
 class AddressError(MeshError, ValueError):
     """A broker URL that cannot be understood. The message never holds its password."""
@@ -174,6 +178,12 @@ class CredentialsRefusedError(LinkError):
     reason = "credentials"
 
 
+class CredentialsFileError(CredentialsRefusedError):
+    """The broker refused an earlier user or password: the file of the present one is of no use."""
+
+    reason = "credentials_file"
+
+
 class VirtualHostError(LinkError):
     """The virtual host does not exist, or the user may not enter it."""
 
@@ -238,6 +248,19 @@ class ConsumerTimeoutError(LinkError):
 
     reason = "consumer_timeout"
     # The events come again on the next channel.
+    retryable = True
+
+
+class UnroutableError(LinkError):
+    """No queue takes what was published; the broker has not kept it."""
+
+    reason = "unroutable"
+
+
+class LettersInUseError(LinkError):
+    """Another program reads the dead letters, which the embedded broker shows to one at a time."""
+
+    reason = "in_use"
     retryable = True
 
 
@@ -317,6 +340,10 @@ class ForkedError(LifecycleError):
     """A chart of the parent process is used in a child that was forked from it."""
 
 
+class TimerLimitError(LifecycleError):
+    """A chart has as many running timers as miros allows; the message names their signals."""
+
+
 class ChartNameTakenError(LifecycleError):
     """A live chart of the same node already has this name."""
 
@@ -339,6 +366,18 @@ class PortInUseError(ListenError):
 
 class MissingExtraError(MeshError, ImportError):
     """A part of the library needs a package that is optional; the message has the command."""
+
+
+class UnknownLetterError(MeshError, LookupError):
+    """No dead letter has this id, or several begin with it; the message says which."""
+
+
+class SealedLetterError(MeshError):
+    """No key of these settings opens a dead letter."""
+
+
+class EmptyLetterError(MeshError):
+    """A dead letter has no event: it is a note of what was too large, or of what did not open."""
 
 
 class UnknownChartError(MeshError, LookupError):

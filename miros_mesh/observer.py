@@ -86,8 +86,9 @@ class Observer:
         """The node lost its home broker; `reason` is `STOPPED` or that of a `LinkError`."""
 
     def unreached(self, *, peer: str, reason: str) -> None:
-        """An attempt to connect to a broker failed; it is made again.
+        """An attempt to connect to a broker failed; it is made again after a pause.
 
+        Called for each, by the publisher and, at the home broker, by the subscriber as well.
         `reason` is that of a `LinkError`.
         """
 
@@ -117,6 +118,9 @@ class Observer:
 
     def chart_died(self, *, chart: str, error: BaseException) -> None:
         """An exception in a handler ended a chart's thread."""
+
+    def chart_revived(self, *, chart: str) -> None:
+        """A chart of discovery that died is dead no more: it runs again, or was stopped."""
 
 
 class Span:

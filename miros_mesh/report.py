@@ -25,6 +25,9 @@ class StopReport:
     """Refused by the peer, and set aside: they are among this user's dead letters."""
     unroutable: int = 0
     """Of those confirmed: the peer has no queue for their topic, so no chart listens there."""
+    unhandled: int = 0
+    """Not of those sent: what the chart that stopped had received and not handled, as what it had
+    deferred. Under a node name they come again; otherwise they are lost."""
 
     @property
     def all_confirmed(self) -> bool:
@@ -40,4 +43,5 @@ class StopReport:
             self.dropped + other.dropped,
             self.refused + other.refused,
             self.unroutable + other.unroutable,
+            self.unhandled + other.unhandled,
         )

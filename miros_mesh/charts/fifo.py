@@ -10,6 +10,7 @@ from typing import Any
 
 from miros import Event, signals
 
+from miros_mesh.charts.deferred import arrival_of, keep_arrival
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.observer import NO_SPAN, Span
 from miros_mesh.signals import PUBLIC_SIGNALS
@@ -40,9 +41,10 @@ def event_of(arrival: Arrival) -> Any:
 class ChartQueue(Mailbox):
     """A mailbox that knows which event is handled, what caused it, and when it is done.
 
-    `finished` is called after each handled event, with its arrival if it was received;
-    `crowded_out` with a received event whose place one of the chart's own has taken. `follow`
-    begins the span in which a received event is handled.
+    `finished` is called after each handled event, with its arrival if it was received and not
+    deferred; `crowded_out` with a received event whose place one of the chart's own has taken, and
+    `lost` with one of its own for which there is none. `follow` begins the span in which a received
+    event is handled.
 
     | miros calls, on the chart's thread | `current` is |
     | --- | --- |
@@ -59,11 +61,13 @@ class ChartQueue(Mailbox):
         finished: Callable[[Arrival | None], None],
         crowded_out: Callable[[Arrival], None] = lambda _: None,
         follow: Callable[[Arrival], Span] = lambda _: NO_SPAN,
+        lost: Callable[[Any], object] = lambda _: None,
     ) -> None:
         super().__init__()
         self._finished = finished
         self._crowded_out = crowded_out
         self._follow = follow
+        self._lost = lost
         self._span = NO_SPAN
         self._prefix = ""
         # This and the next are set on the chart's thread, and read on the recorder's.
@@ -71,6 +75,10 @@ class ChartQueue(Mailbox):
         self.last_signal = ""
         """Of the event that is or was handled last."""
         self._current: Mark | None = None
+        self._event: Any = None
+        """What the handlers are given of `_current`."""
+        self._deferred = False
+        """Whether they have deferred it, so that it is not done when they are."""
         # The thread that handles `_current`: first the one that starts the chart, for which the
         # chart's own waits until `end_of_start`.
         self._thread = 0
@@ -108,26 +116,33 @@ class ChartQueue(Mailbox):
         self._thread = threading.get_ident()
         self._handled += 1
         self.last_signal = item.signal_name
-        if isinstance(item, Arrival):
-            self._current = Mark(item.envelope.id, item.envelope.cause, item)
-            self._span = self._follow(item)
-            # Handlers and the spy never see an Arrival.
-            return event_of(item)
-        self._current = self._mark_of(item)
-        return item
+        # A chart that recalls what it has deferred posts the event itself.
+        arrival = item if isinstance(item, Arrival) else arrival_of(item)
+        if arrival:
+            self._current = Mark(arrival.envelope.id, arrival.envelope.cause, arrival)
+            self._span = self._follow(arrival)
+        else:
+            self._current = self._mark_of(item)
+        # Handlers and the spy never see an Arrival.
+        self._event = event_of(item) if isinstance(item, Arrival) else item
+        self._deferred = False
+        return self._event
+
+    def defer(self, event: Any) -> None:
+        """Note that the chart defers an event: one that was received is not done after this run."""
+        current = self.current
+        if current and current.arrival and event is self._event:
+            keep_arrival(event, current.arrival)
+            self._deferred = True
 
     def append(self, item: Any) -> None:
         """Post an event at the end (miros' post_fifo)."""
         # miros overwrites the newest event too, and now and then the oldest.
-        # An event of the chart's own that is pushed out is lost, as in miros. A received one goes
-        # back to its inbox.
-        lost = self.put(self._caused(item), displace=True)
-        if isinstance(lost, Arrival):
-            self._crowded_out(lost)
+        self._give_up(self.put(self._caused(item), displace=True))
 
     def appendleft(self, item: Any) -> None:
         """Post an event at the front (miros' post_lifo)."""
-        super().appendleft(self._caused(item))
+        self._give_up(self.put_first(self._caused(item)))
 
     def task_done(self) -> None:
         """Settle the event that was run to completion (miros calls it on the chart's thread)."""
@@ -135,7 +150,7 @@ class ChartQueue(Mailbox):
         current, self._current = self._current, None
         self._end_span()
         super().task_done()
-        self._finished(current.arrival if current else None)
+        self._finished(current.arrival if current and not self._deferred else None)
 
     def broken_off(self, error: BaseException) -> Arrival | None:
         """End the span of the event whose handler raised; return it if it was received.
@@ -145,6 +160,16 @@ class ChartQueue(Mailbox):
         self._end_span(error)
         current, self._current = self._current, None
         return current.arrival if current else None
+
+    def _give_up(self, event: Any) -> None:
+        """Give a received event that has found no place back; tell of one of the chart's own."""
+        if event is None:
+            return
+        arrival = event if isinstance(event, Arrival) else arrival_of(event)
+        if arrival:
+            self._crowded_out(arrival)
+        else:
+            self._lost(event)
 
     def _end_span(self, error: BaseException | None = None) -> None:
         span, self._span = self._span, NO_SPAN

@@ -5,18 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from miros import ActiveObject, Event, signals
 
 from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, event_of
-from miros_mesh.charts.notices import Notices
+from miros_mesh.charts.notices import COMPLAIN_EVERY_S, Notices
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.inbox import origin_of
 from miros_mesh.networks.letters.home import Reason
 from miros_mesh.node.session import Session
 from miros_mesh.observer import NO_SPAN, Span
-from miros_mesh.text import logger_of
+from miros_mesh.text import logger_of, printable
+from miros_mesh.throttle import Throttle
 
 logger = logger_of(__name__)
 
@@ -42,6 +43,7 @@ class Intake:
         self._outlives = outlives
         self._callback = callback
         self._notices = notices
+        self._complaints = Throttle(COMPLAIN_EVERY_S)
         # Set once, before its inbox is opened; read on every thread that feeds. Kept beyond the
         # chart's stop, because the chart's thread may still settle the event that it handles.
         self._session: Session | None = None
@@ -104,7 +106,12 @@ class Intake:
     def room(self) -> int:
         """Return how many events may be posted now; a callback takes all that comes."""
         # A callback runs on the thread that feeds, one event after the other: nothing piles up.
-        return HIGH_WATER if self._callback else int(self._chart.queue.room)
+        if self._callback:
+            return HIGH_WATER
+        deferred: int = self._chart.defer_queue.received  # type: ignore[attr-defined]
+        if deferred >= HIGH_WATER:
+            self._complain_of_deferred(deferred)
+        return int(self._chart.queue.room) - deferred
 
     def finished(self, arrival: Arrival | None) -> None:
         """Settle a received event that was handled, and fill the place that has become free.
@@ -117,10 +124,38 @@ class Intake:
                 session.inbox.finished(arrival)
             session.inbox.feed()
 
+    def dropped(self, arrival: Arrival) -> None:
+        """Settle a received event that the chart had deferred, and does not want any more."""
+        if session := self._session:
+            session.inbox.finished(arrival)
+            session.inbox.feed()
+
+    def lost(self, event: Any) -> None:
+        """Count an event of the chart's own for which there was no place."""
+        if session := self._session:
+            session.observer.dropped(network="chart", reason="chart_full", events=1)
+        if times := self._complaints.due("lost"):
+            logger.error(
+                "chart %s: its FIFO is full, and %d of its own events are lost, the last one %s; "
+                "it posts faster than it handles",
+                self._chart.name,
+                times,
+                printable(event.signal_name),
+            )
+
     def crowded_out(self, arrival: Arrival) -> None:
         """Take back a received event whose place one of the chart's own has taken."""
         if self._session:
             self._session.inbox.take_back(arrival)
+
+    def _complain_of_deferred(self, deferred: int) -> None:
+        if self._complaints.due("deferred"):
+            logger.warning(
+                "chart %s has deferred %d received events, and gets no more until it recalls some, "
+                "or drops them (defer_queue.clear): they are not acknowledged before",
+                self._chart.name,
+                deferred,
+            )
 
     def _call(self, callback: MeshCallback, arrival: Arrival) -> Exception | None:
         raised: Exception | None = None

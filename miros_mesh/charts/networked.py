@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 from miros import Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
+from miros_mesh.charts.deferred import DeferredEvents
 from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
 from miros_mesh.charts.intake import Intake, MeshCallback
 from miros_mesh.charts.notices import Notices
 from miros_mesh.charts.snooping import ChartSnoop
+from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.settings import EncryptionKeys, MeshConfig
 from miros_mesh.errors import (
     AlreadyStartedError,
@@ -67,7 +70,7 @@ class _Networked(SafeChart):
         self,
         name: str | None = None,
         rabbit_user: str | None = None,
-        rabbit_password: str | None = None,
+        rabbit_password: str | SecretFile | None = None,
         tx_routing_key: str | None = None,
         rx_routing_key: str | None = None,
         mesh_encryption_key: EncryptionKeys = None,
@@ -85,7 +88,7 @@ class _Networked(SafeChart):
         Args:
             name: what the traces of other charts call it; made up when None.
             rabbit_user: of a RabbitMQ on this host, the ancestor's way.
-            rabbit_password: of that user.
+            rabbit_password: of that user, or the file that holds it.
             tx_routing_key: the AMQP topic that `transmit` sends under.
             rx_routing_key: the AMQP topic pattern that this chart hears; default `tx_routing_key`.
             mesh_encryption_key: a Fernet key or several; the first encrypts, all decrypt.
@@ -138,8 +141,12 @@ class _Networked(SafeChart):
         self._intake = Intake(self, on_mesh_rx, self._notices, outlives=self._outlives_errors)
         # miros knows its queue by both names, and gives it to the chart's thread at the start.
         self.queue = self.locking_deque = ChartQueue(
-            self._intake.finished, self._intake.crowded_out, self._intake.follow
+            self._intake.finished,
+            self._intake.crowded_out,
+            self._intake.follow,
+            self._intake.lost,
         )
+        self.defer_queue = DeferredEvents(self._intake.lost, self._intake.dropped)
         self._snoop = ChartSnoop(self, self.queue, {"trace": on_trace_rx, "spy": on_spy_rx})
 
     @property
@@ -276,7 +283,20 @@ class _Networked(SafeChart):
         """Handle events once the chart has started (miros' main of the chart's thread)."""
         # The start is recorded for the snoop networks before the first event is handled.
         self._begin.wait()
-        super().run_event(task_event, fabric_task_event, queue)
+        try:
+            super().run_event(task_event, fabric_task_event, queue)
+        finally:
+            # What others publish would fill its queue, of which nothing is taken any more.
+            self.unsubscribe_all()
+
+    def defer(self, e: Event) -> None:
+        """Keep an event for later (miros' `defer`); `recall` posts the oldest one again.
+
+        A received event is not handled yet: the broker keeps it until it has been recalled and run.
+        `defer_queue.clear()` drops all that was deferred.
+        """
+        self.queue.defer(e)
+        super().defer(e)
 
     def next_rtc(self) -> bool:
         """Run one event to completion (miros calls it), then record what it did.
@@ -388,7 +408,9 @@ class _Networked(SafeChart):
     def _leave(self) -> StopReport:
         session, self._session = self._session, None
         self._snoop.leave()
-        return session.leave() if session else self._report
+        if session is None:
+            return self._report
+        return replace(session.leave(), unhandled=session.unhandled)
 
     def _at_work(self) -> str:
         current, signal = self.queue.current, printable(self.queue.last_signal)

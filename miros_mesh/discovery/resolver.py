@@ -85,15 +85,3 @@ class Resolver:
             elif not isinstance(found, OSError):
                 logger.error("the look-up of %s failed", name, exc_info=found)
         return known
-
-
-def payload_problem(payload: object) -> str | None:
-    """Return what is wrong with a payload of `CONNECTION_DISCOVERY`, which programs make too."""
-    if not isinstance(payload, ConnectionDiscoveryPayload):
-        kind = type(payload).__name__
-        return f"its payload is {kind}; it has to be a ConnectionDiscoveryPayload"
-    for name in ("hosts", "dead"):
-        if not isinstance(told := getattr(payload, name), tuple | list):
-            kind = type(told).__name__
-            return f"{name} of {payload.dispatcher!r} is {kind}; it has to be a tuple of texts"
-    return None

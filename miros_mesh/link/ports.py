@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -173,6 +174,12 @@ class Subscriber(Protocol):
         it.
         """
 
+    def refused(self) -> Sequence[tuple[QueueSpec, str]]:
+        """Return the queues that the broker refuses now, each with the reason of a `LinkError`.
+
+        They were given once; each is tried again until it is removed.
+        """
+
     def remove(self, queue: str, wait_s: float = 0.0) -> None:
         """Consume no more from a queue; deletes it where its spec says so.
 
@@ -181,6 +188,55 @@ class Subscriber(Protocol):
 
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""
+
+
+class KeptMessage(Protocol):
+    """A message that a queue keeps for people; it stays there unless it is taken."""
+
+    @property
+    def body(self) -> bytes:
+        """The bytes as they were published."""
+
+    def take(self) -> None:
+        """Remove it from its queue."""
+
+
+class LetterBox(Protocol):
+    """One visit to what queues keep for people, on a connection of its own, for one thread.
+
+    Every call is limited to `confirm_timeout_s`, and raises the `LinkError` that prevents it.
+    """
+
+    def kept(self, queue: str) -> Generator[KeptMessage, None, None]:
+        """Hand out what waits in a queue now, the oldest first; what is not taken stays, in order.
+
+        None when there is no such queue. Until the generator ends, others see less of the queue, or
+        raise `LettersInUseError`.
+        """
+
+    def put(self, exchange: str, routing_key: str, body: bytes) -> None:
+        """Publish to a topic exchange; return when the broker has stored it.
+
+        Raises `UnroutableError` when no queue takes it.
+        """
+
+    def put_into(self, queue: str, body: bytes, *, exchange: str) -> None:
+        """Publish to one queue alone, through a direct exchange; return when it is stored.
+
+        Raises `UnroutableError` when there is no such queue.
+        """
+
+
+Credentials = Callable[[BrokerAddress], tuple[BrokerAddress, str]]
+"""Returns an address with the user and password of this moment, and why they may be old, if so.
+
+Called before each attempt to connect, from any thread; raises nothing.
+"""
+
+
+def as_given(address: BrokerAddress) -> tuple[BrokerAddress, str]:
+    """Return an address with the credentials that it has."""
+    return address, ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +259,7 @@ class LinkSettings:
     confirm_window: int
     outbox_events: int
     outbox_bytes: int
+    credentials: Credentials = as_given
 
 
 class Link(Protocol):
@@ -229,6 +286,9 @@ class Link(Protocol):
         Raises the `LinkError` that says what is there instead: `NoMeshError` without the exchange,
         `OtherKeyError` without any of the exchanges `marks`. From several threads at once.
         """
+
+    def letter_box(self, broker: Broker) -> AbstractContextManager[LetterBox]:
+        """Connect for one visit to what queues keep for people; any thread, any number at once."""
 
     def stop_looking(self) -> None:
         """End every look at once with a `LinkError`, from any thread; no other begins."""

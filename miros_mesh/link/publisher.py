@@ -64,12 +64,13 @@ class BrokerPublisher(Worker):
         confirm_timeout_s: float,
         observer: Observer,
     ) -> None:
-        super().__init__(name=name, broker=broker, pools=pools, attempts=attempts)
+        super().__init__(
+            name=name, broker=broker, pools=pools, attempts=attempts, observer=observer
+        )
         self._exchanges = exchanges
         self._outbox = outbox
         self._window = window
         self._confirm_timeout_s = confirm_timeout_s
-        self._observer = observer
         self._producer: kombu.Producer | None = None
         # Replaced with each channel, which counts its publications from 1 again.
         self._confirms = Confirms(self._confirmed)
@@ -128,10 +129,6 @@ class BrokerPublisher(Worker):
         # receivers drop the second copy by its number.
         self._outbox.rewind()
         self._producer = kombu.Producer(channel, auto_declare=False)
-
-    def _unreached(self, error: LinkError) -> None:
-        self._observer.peer_down(peer=self.broker.name, reason=error.reason)
-        logger.warning("publisher cannot connect yet, and keeps trying: %s", error)
 
     def _lost(self, error: LinkError | None) -> None:
         self._producer = None

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import amqp
@@ -65,8 +65,9 @@ class BrokerSubscriber(Worker):
         observer: Observer,
         name_lock: str | None = None,
     ) -> None:
-        super().__init__(name=name, broker=broker, pools=pools, attempts=attempts)
-        self._observer = observer
+        super().__init__(
+            name=name, broker=broker, pools=pools, attempts=attempts, observer=observer
+        )
         self._name_lock = NameLock(name_lock, broker.name) if name_lock else None
         # Changed on the worker's thread alone; `stop` copies its keys from another, in one step.
         self._queues: dict[str, ConsumedQueue] = {}
@@ -101,6 +102,11 @@ class BrokerSubscriber(Worker):
             raise consumed.failure
         return consumed.existed
 
+    def refused(self) -> Sequence[tuple[QueueSpec, str]]:
+        """Return the queues that the broker refuses now, each with the reason of a `LinkError`."""
+        # A copy in one step: the worker's thread may change the dictionary at any moment.
+        return [(each.spec, each.deaf) for each in list(self._queues.values()) if each.deaf]
+
     def remove(self, queue: str, wait_s: float = 0.0) -> None:
         """Consume no more from a queue; deletes it where its spec says so.
 
@@ -113,7 +119,7 @@ class BrokerSubscriber(Worker):
             gone.set()
 
         self._post(task)
-        if wait_s:
+        if wait_s and self.alive:
             gone.wait(wait_s)
 
     def stop(self, timeout_s: float) -> None:

@@ -26,7 +26,7 @@ from miros_mesh.errors import MeshError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.frame import Settled
 from miros_mesh.networks.network import UNNUMBERED, Network
-from miros_mesh.networks.streams import merged
+from miros_mesh.networks.ranges import merged
 from miros_mesh.text import logger_of
 from miros_mesh.wire.envelope import (
     MAX_LISTED,
@@ -161,7 +161,7 @@ class Deaths:
             charts = tuple(self._dead_charts())
         stored = self._send(charts)
         if not stored.wait(wait_s):
-            logger.warning("the death of chart %s is not noted at the broker", chart)
+            logger.warning("the broker has not confirmed the note of the death of chart %s", chart)
 
     def forget(self, noted: ChartDeaths, events: Iterable[Envelope]) -> None:
         """Forget events that were acknowledged, and the note once nothing is left of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -16,11 +16,12 @@ from miros_mesh.networks.deaths import ChartDeaths
 from miros_mesh.networks.feed import Feed
 from miros_mesh.networks.letters.home import Letters, Place, Reason
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX, Mesh
-from miros_mesh.networks.streams import Admission, Passed, Range, Streams
+from miros_mesh.networks.ranges import Range
+from miros_mesh.networks.streams import Admission, Passed, Streams
 from miros_mesh.text import printable
 from miros_mesh.wire.envelope import Envelope
 
-STALE: Final = Reason(Admission.STALE.value, "older than the dedup window")
+STALE: Final = Reason(Admission.STALE.value, "older than the dedup window, or than the chart")
 
 
 class Inbox:
@@ -28,8 +29,9 @@ class Inbox:
 
     `room` says how many events the FIFO takes now; `post` puts one there and raises nothing.
     `missed` is called when an event has to wait for an earlier one of its sender. What the chart
-    cannot use becomes a dead letter. `deaths` says what an earlier
-    process has handled and what ended it.
+    cannot use becomes a dead letter. `deaths` says what an earlier process has handled and what
+    ended it; without it the chart's queue is new, and kept nothing from before. The chart listens
+    from now on.
 
     What a call does depends on two flags:
 
@@ -54,8 +56,10 @@ class Inbox:
         post: Callable[[Arrival], None],
         missed: Callable[[], None] = lambda: None,
     ) -> None:
+        self.chart = place.chart
         self._mesh = mesh
-        self._chart = place.chart
+        # Before its queue is declared, so that nothing comes which is older.
+        self._since = time.monotonic()
         self._place = place
         self._letters = letters
         self._deaths = deaths
@@ -67,7 +71,9 @@ class Inbox:
         self._lock = threading.Lock()
         self._takes = True
         self._feeds = False
-        self._streams: Streams[Arrival] = Streams(mesh.dedup_window)
+        self._streams: Streams[Arrival] = Streams(
+            mesh.dedup_window, since=self._since, fresh=deaths is None
+        )
         self._waiting: deque[Arrival] = deque()
         """In their order, until the FIFO has room."""
         self._unfinished: dict[str, Arrival] = {}
@@ -128,6 +134,29 @@ class Inbox:
                 self._admit(envelope, ticket)
         self._call_and_feed()
 
+    def listening_s(self, now: float) -> float:
+        """Return for how long the chart has listened at a (monotonic) time."""
+        return now - self._since
+
+    def unsure(self, stream: tuple[str, str]) -> bool:
+        """Whether what is missing of a stream may have been sent before the chart listened."""
+        with self._lock:
+            return self._streams.unsure(stream)
+
+    def firsts(self, streams: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Return, of those streams that were heard, from which number on all is owed."""
+        with self._lock:
+            return self._streams.firsts(streams)
+
+    def marks(self) -> dict[tuple[str, str], int]:
+        """Return up to which number of each stream the chart has handled all that it was given."""
+        with self._lock:
+            marks = self._streams.passed()
+            for arrival in self._unfinished.values():
+                stream, before = _stream_of(arrival.envelope), arrival.envelope.sequence - 1
+                marks[stream] = min(marks.get(stream, before), before)
+            return marks
+
     def holes(self) -> dict[tuple[str, str], list[Range]]:
         """Return the numbers that events wait for, by their stream: incarnation and chart."""
         with self._lock:
@@ -148,6 +177,19 @@ class Inbox:
         """Wait no longer for the events of these numbers: their sender has them no more."""
         with self._lock:
             self._pass(stream, self._streams.skip(stream, numbers))
+        self._call_and_feed()
+
+    def pass_over(self, stream: tuple[str, str], last: int) -> None:
+        """Wait no longer for events up to this number: they were sent before the chart listened."""
+        with self._lock:
+            self._pass(stream, self._streams.pass_over(stream, last))
+        self._call_and_feed()
+
+    def pass_old(self, before: float) -> None:
+        """Wait no longer for what is older than the chart, and missing since before that time."""
+        with self._lock:
+            for stream, passed in self._streams.pass_old(before):
+                self._pass(stream, passed)
         self._call_and_feed()
 
     def expire(self, before: float) -> None:
@@ -196,7 +238,12 @@ class Inbox:
     def _admit(self, envelope: Envelope, *tickets: Ticket) -> None:
         arrival = Arrival(envelope, tickets=list(tickets))
         admission, in_turn = self._streams.admit(
-            _stream_of(envelope), envelope.sequence, arrival, time.monotonic()
+            _stream_of(envelope),
+            envelope.sequence,
+            arrival,
+            time.monotonic(),
+            node=envelope.node,
+            sent_at=envelope.sent_at,
         )
         if admission is not Admission.NEW:
             self._settle_copy(arrival, stale=admission is Admission.STALE)
@@ -210,8 +257,12 @@ class Inbox:
     def _settle_copy(self, copy: Arrival, *, stale: bool) -> None:
         first = self._unfinished.get(copy.envelope.id)
         if first is None and stale:
-            # It cannot be known whether it came before.
-            self._calls.append(partial(self._keep, copy, STALE, copy.done))
+            # It cannot be known whether it came before; or it is older than the chart.
+            self._calls.append(
+                copy.done
+                if _is_word(copy.envelope)
+                else partial(self._keep, copy, STALE, copy.done)
+            )
             return
         self._calls.append(partial(self._drop, Admission.DUPLICATE.value))
         if first is None:
@@ -299,7 +350,7 @@ class Inbox:
 
     def _is_echo(self, envelope: Envelope) -> bool:
         own = self._mesh.identity.incarnation
-        return envelope.incarnation == own and envelope.chart == self._chart
+        return envelope.incarnation == own and envelope.chart == self.chart
 
     def _refuse(self, delivery: Delivery, error: FrameError) -> None:
         # The network has counted and logged it.
@@ -310,7 +361,7 @@ class Inbox:
         self._drop(reason.word)
         self._mesh.network.complain(
             reason.word,
-            f"{origin_of(event)} is a dead letter of chart {self._chart}: {reason}",
+            f"{origin_of(event)} is a dead letter of chart {self.chart}: {reason}",
         )
         self._letters.keep_event(self._place, event, reason, stored)
 

@@ -87,6 +87,10 @@ class DiscoveryBridge(Observer):
         if self._discovery and (endpoint := self._endpoints.get(peer)):
             self._discovery.peer_down(endpoint)
 
+    def unreached(self, *, peer: str, reason: str) -> None:
+        # Of a broker that was never connected there is no `peer_down`.
+        self.peer_down(peer=peer, reason=reason)
+
     def _claim(self, towards: Endpoint | None) -> str:
         """Return where the home broker is for nodes at another broker.
 

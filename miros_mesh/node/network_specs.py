@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
+from miros_mesh.networks import marks
 from miros_mesh.networks.deaths import LARGEST_NOTE_BYTES
 from miros_mesh.networks.history import History
 from miros_mesh.networks.letters.home import LARGEST_LETTER_BYTES
@@ -19,6 +20,8 @@ from miros_mesh.wire.envelope import (
     DeadLetter,
     DeathNote,
     Envelope,
+    ListenerRepair,
+    MarkNote,
     NodeStatus,
     Origin,
     RepairMessage,
@@ -72,7 +75,13 @@ SNOOP_SPY: Final = NetworkSpec(
     least_frame_events=_SNOOP_FRAME_RECORDS,
 )
 # A node that may read the events may have them again.
-REPAIR: Final = NetworkSpec(name="repair", carries=RepairMessage, keys="mesh", brings_events=True)
+REPAIR: Final = NetworkSpec(
+    name="repair",
+    carries=RepairMessage,
+    keys="mesh",
+    extended=ListenerRepair,
+    brings_events=True,
+)
 # The wire's name for node status. Who may read a node's trace may know how it is.
 STATUS: Final = NetworkSpec(name="pulse", carries=NodeStatus, keys="snoop_trace", expendable=True)
 # What is set aside, for people; who may read the events may read it. For the home broker alone.
@@ -83,7 +92,10 @@ LETTERS: Final = NetworkSpec(
 DEATHS: Final = NetworkSpec(
     name="deaths", carries=DeathNote, keys="mesh", max_message_bytes=LARGEST_NOTE_BYTES
 )
-_ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS)
+MARKS: Final = NetworkSpec(
+    name="marks", carries=MarkNote, keys="mesh", max_message_bytes=marks.LARGEST_NOTE_BYTES
+)
+_ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS, MARKS)
 NAMES: Final = tuple(each.name for each in _ALL)
 
 Keys = Callable[[NetworkName], Iterable[bytes]]

@@ -14,7 +14,7 @@ from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.errors import ChartNameTakenError, LinkError, MeshError, MessageTooLargeError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
-from miros_mesh.link.ports import Broker, Link
+from miros_mesh.link.ports import Broker, Link, LinkSettings
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.deaths import Deaths
 from miros_mesh.networks.history import History
@@ -23,6 +23,7 @@ from miros_mesh.networks.letters.home import Letters, Place
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import LocalLetters
 from miros_mesh.networks.letters.refused_events import RefusedEvents
+from miros_mesh.networks.marks import Marks
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import Refusal, exchange_of
 from miros_mesh.networks.peers import Peers
@@ -32,6 +33,7 @@ from miros_mesh.networks.snoop.node_status import StatusNetwork
 from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork
 from miros_mesh.node import network_specs as specs
+from miros_mesh.node.credentials import Credentials
 from miros_mesh.node.discovery_bridge import DiscoveryBridge
 from miros_mesh.node.discovery_settings import refusals_of, settings_of
 from miros_mesh.node.link_probe import LinkProbe, marks_of
@@ -80,6 +82,7 @@ class Node(Host):
         self._build_observers()
         self._build_networks()
         self._build_snoop()
+        self._refusals = refusals_of(config) if config.discovery_sources else None
         self._link = self._build_link()
         self.peers = Peers(
             self._link,
@@ -139,6 +142,8 @@ class Node(Host):
             # First, so that no broker is found while the others are given up.
             self._discovery.stop(_JOIN_TIMEOUT_S)
         self.repair.stop(_JOIN_TIMEOUT_S)
+        if self.queues.lasting:
+            self._marks.write()
         # Before the peers end, which send its last records. The last status comes after them: by
         # then its thread sends none any more.
         if self.recorder.runs:
@@ -165,13 +170,20 @@ class Node(Host):
 
     def health(self) -> Health:
         """Say how it is at this moment."""
+        vitals, peers = self._vitals, [each.name for each in self.peers.brokers]
+        outages = vitals.outages
+        refused = self.subscriber.refused() if vitals.receiving else ()
         return Health(
             node=self.name,
-            consuming=self._vitals.consuming,
-            peers={each.name: self._vitals.state_of(each.name) for each in self.peers.brokers},
-            dead_charts=self._vitals.dead_charts,
+            consuming=vitals.receiving and not refused,
+            peers={peer: vitals.state_of(peer) for peer in peers},
+            dead_charts=vitals.dead_charts,
             outbox_events=self.report().left_over,
             home=self.home.name,
+            # Without those of brokers that were given up.
+            outages={peer: outages[peer] for peer in peers if peer in outages},
+            deaf_charts={spec.chart: why for spec, why in refused if spec.chart},
+            deaf_networks={self.queues.network(spec): w for spec, w in refused if not spec.chart},
         )
 
     def outboxes(self) -> Mapping[str, int]:
@@ -219,7 +231,9 @@ class Node(Host):
             lasting=self.queues.lasting,
             leave=lambda: NODES.leave(self, chart),
         )
-        self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
+        existed = self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
+        if self.queues.lasting:
+            self._marks.joined(inbox, rx_routing_key, anew=not existed)
         return session
 
     def leave(self, chart: str) -> None:
@@ -228,6 +242,7 @@ class Node(Host):
             # What it refused is acknowledged after that.
             self.letters.wait_stored(self.config.drain_timeout_s)
             session.silence()
+            self._marks.left(session.inbox)
         # While the chart's watchers are there: it sees its own last records.
         self.recorder.flush(_JOIN_TIMEOUT_S)
         self._probes.pop(chart, None)
@@ -283,7 +298,7 @@ class Node(Host):
 
     def _build_networks(self) -> None:
         config, identity, observer = self.config, self.identity, self.observer
-        keys = _keys(config)
+        keys = home_keys(config)
         history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
         events = specs.network_of(specs.MESH, config, keys, observer, history)
         events.set_aside = self._refused_events(keys).keep
@@ -305,7 +320,9 @@ class Node(Host):
         self.letters.attach(letters, observer)
         deaths = specs.network_of(specs.DEATHS, config, keys, observer)
         self._deaths = Deaths(deaths, identity, config.max_deliveries)
-        self._home_networks = letters, deaths
+        marks = specs.network_of(specs.MARKS, config, keys, observer)
+        self._marks = Marks(marks, identity, observer, self.mesh.network.name)
+        self._home_networks = letters, deaths, marks
         self._repairs = specs.network_of(specs.REPAIR, config, keys, observer)
         self.repair = Repair(
             self._repairs,
@@ -316,6 +333,7 @@ class Node(Host):
             timeout_s=config.repair_timeout_s,
             message_bytes=specs.largest_message(config),
             whole_since=lambda: self._vitals.whole_since,
+            also=self._marks.look if self.queues.lasting else lambda: None,
         )
 
         def answer_refused(refusal: Refusal[RepairMessage]) -> None:
@@ -365,13 +383,14 @@ class Node(Host):
             node=self.name,
             exchanges=(*map(exchange_of, specs.NAMES), *marks),
             observer=self.observer,
+            credentials=Credentials(config, self._forget_refusals),
         )
-        if config.link_factory:
-            link: Link = config.link_factory(settings)
-            return link
-        if config.brokers:
-            return amqp_link(settings)
-        return embedded_link(settings, prepare_home(config.home_folder))
+        return home_link(config, settings)
+
+    def _forget_refusals(self) -> None:
+        """Look again at brokers that have refused credentials which are others now."""
+        if self._refusals:
+            self._refusals.forget()
 
     def _build_discovery(self) -> Discovery | None:
         if self._bridge is None:
@@ -381,7 +400,7 @@ class Node(Host):
             probe=LinkProbe(self.config, self._link),
             sink=self._bridge,
             observer=self.observer,
-            refusals=refusals_of(self.config),
+            refusals=self._refusals,
         )
         self._bridge.attach(discovery, self.peers, self.mesh)
         return discovery
@@ -397,6 +416,7 @@ class Node(Host):
         self.repair.start()
         if self.queues.lasting:
             self._read_deaths()
+            self._read_marks()
         if self._discovery:
             # Last: a node that cannot reach its home broker looks for no other.
             self._discovery.start()
@@ -410,6 +430,14 @@ class Node(Host):
             logger.error("the deaths of charts are not noted: %s", error)  # noqa: TRY400 - says all
             return
         self._deaths.read(self._add_timeout_s)
+
+    def _read_marks(self) -> None:
+        """Read how far the last process of this name has come; likewise."""
+        notes = self.queues.of_marks(specs.MARKS.name, self._marks.routing_key)
+        try:
+            self.subscriber.add(notes, self._marks.receive, self._add_timeout_s)
+        except LinkError as error:
+            logger.error("how far charts have come is not noted: %s", error)  # noqa: TRY400 - says all
 
     def _inboxes(self) -> list[Inbox]:
         return [each.inbox for each in list(self._sessions.values()) if not each.silent]
@@ -474,7 +502,19 @@ def home_broker(config: MeshConfig) -> Broker:
     return Broker(config.brokers[0].redacted, config.brokers)
 
 
-def _keys(config: MeshConfig) -> Callable[[NetworkName], Iterable[bytes]]:
+def home_link(config: MeshConfig, settings: LinkSettings) -> Link:
+    """Make the link to that broker; raises `EmbeddedStoreError` for a folder of no use."""
+    if config.link_factory:
+        link: Link = config.link_factory(settings)
+        return link
+    if config.brokers:
+        return amqp_link(settings)
+    return embedded_link(settings, prepare_home(config.home_folder))
+
+
+def home_keys(config: MeshConfig) -> Callable[[NetworkName], Iterable[bytes]]:
+    """Return what says the keys of a network, the one that seals first."""
+
     def keys(network: NetworkName) -> Iterable[bytes]:
         given = config.keys_for(network)
         # With a RabbitMQ the settings insist on a key; the embedded broker's lies in its folder,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.link.ports import QueueSpec
+from miros_mesh.networks.marks import KEPT_S
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.wire.identity import Identity
 
@@ -14,6 +15,8 @@ from miros_mesh.wire.identity import Identity
 SNOOP_QUEUE_FRAMES = 10_000
 # A process that crashes while it starts leaves one each time; a note holds all that older ones do.
 DEATH_NOTES = 300
+# The newest is enough; another one may come before that is acknowledged.
+MARK_NOTES = 2
 # With full frames these would be gigabytes, and a broker short of memory takes no events either.
 SNOOP_QUEUE_BYTES = 64 * 1024 * 1024
 
@@ -70,6 +73,12 @@ class NodeQueues:
             delete_on_stop=False,
         )
 
+    def of_marks(self, network: str, routing_key: str) -> QueueSpec:
+        """Return the queue in which a process of the node's name leaves how far it has come."""
+        return replace(
+            self.of_deaths(network, routing_key), expires_s=KEPT_S, max_length=MARK_NOTES
+        )
+
     def of_repair(self, network: str, routing_key: str) -> QueueSpec:
         """Return the queue of what other nodes ask for again, and of answers to this one."""
         return QueueSpec(
@@ -99,6 +108,10 @@ class NodeQueues:
         if given is not None:
             return given
         return NAMED_EXPIRES_S if self.lasting else PRIVATE_EXPIRES_S
+
+    def network(self, queue: QueueSpec) -> str:
+        """Return the network of a queue that is one of ours."""
+        return queue.exchange.removeprefix(exchange_of(""))
 
     def _private(self, network: str) -> str:
         # Of this start of the node alone: what waits for an earlier one is of no use to it.

@@ -90,6 +90,8 @@ class Session:
         self._lasting = lasting
         self.silent = False
         """Whether nothing more is delivered to the chart."""
+        self.unhandled = 0
+        """How many events it had received and not handled by then."""
         # Guards `silent`: a chart may die while it is stopped, and is silenced once.
         self._silencing = threading.Lock()
 
@@ -164,9 +166,9 @@ class Session:
                 return
             self.silent = True
         # Out of the lock, as all that follows: observers are called, and may stop the chart.
-        unhandled = self.inbox.close()
-        if unhandled and not self._lasting:
-            self.node.observer.dropped(network="mesh", reason="stopped", events=unhandled)
+        self.unhandled = self.inbox.close()
+        if self.unhandled and not self._lasting:
+            self.node.observer.dropped(network="mesh", reason="stopped", events=self.unhandled)
         # After the inbox is closed: the removal comes later, on the subscriber's thread, and what
         # is handed out until then is not taken.
         self.node.subscriber.remove(self._queue, wait_s)

@@ -45,10 +45,16 @@ class Mailbox(LockingDeque):
 
     def appendleft(self, item: Any) -> None:
         """Post an event at the front (miros' `post_lifo`); in a full mailbox it is lost."""
+        self.put_first(item)
+
+    def put_first(self, item: Any) -> Any | None:
+        """Post an event at the front, and return it if it has no place there; None otherwise."""
         with self._changing:
-            if self._has_place():
-                self.deque.appendleft(item)
-                self.locking_queue.put_nowait("ready")
+            if not self._has_place():
+                return item
+            self.deque.appendleft(item)
+            self.locking_queue.put_nowait("ready")
+            return None
 
     def popleft(self) -> Any:
         """Take the next event (miros calls it on the chart's thread)."""

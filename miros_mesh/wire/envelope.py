@@ -29,6 +29,7 @@ StateName = Annotated[str, Meta(max_length=MAX_NAME)]
 Incarnation = Annotated[str, Meta(min_length=1, max_length=MAX_INCARNATION)]
 SequenceNumber = Annotated[int, Meta(ge=1, le=MAX_SEQUENCE)]
 Amount = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE)]
+ListeningSeconds = Annotated[float, Meta(ge=0, le=1e12)]
 EventId = Annotated[
     str, Meta(min_length=1, max_length=MAX_INCARNATION + MAX_NAME + len(f"//{MAX_SEQUENCE}"))
 ]
@@ -98,6 +99,20 @@ class RepairMessage(Origin, frozen=True):
     stream: tuple[Incarnation, Name]
     numbers: Ranges = ()
     events: tuple[Envelope, ...] = ()
+
+
+class ListenerRepair(RepairMessage, frozen=True):
+    """A message of repair for one chart of a node, and for no other; needs extended frames.
+
+    A chart that has heard an old event first asks so: what was sent before it listened is not owed.
+    """
+
+    listener: StateName = ""
+    """The chart that asks."""
+    listening_s: ListeningSeconds = 0.0
+    """For how long it had listened when it asked; the answer repeats it."""
+    before: Amount = 0
+    """In an answer: what was sent up to this number was sent before that."""
 
 
 class PeerStatus(
@@ -175,6 +190,27 @@ class DeadLetter(Origin, frozen=True):
     """The event, as it was first sent; None when the frame could not be opened."""
     frame: bytes = b""
     """The frame as it came, when it could not be opened; empty when it was too large to keep."""
+
+
+class ChartMarks(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False
+):
+    """How far a chart has come that hears by a topic."""
+
+    chart: Name
+    topic: Name
+    # Of each stream the number up to which all was handled.
+    streams: Annotated[
+        tuple[tuple[Incarnation, Name, Amount], ...],
+        Meta(max_length=MAX_LISTED),
+    ]
+
+
+class MarkNote(Origin, frozen=True):
+    """What a process of a node name tells the next one of how far its charts have come."""
+
+    time: EpochSeconds
+    charts: Annotated[tuple[ChartMarks, ...], Meta(max_length=MAX_LISTED)]
 
 
 class Death(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):

@@ -23,6 +23,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "x-queue-type": {k: v for k, v in WANTED.items() if k != "x-delivery-limit"}
     | {"x-queue-type": "classic"},
     "x-delivery-limit": WANTED | {"x-delivery-limit": 20},
+    # Until nodes wrote dead letters themselves.
     "x-dead-letter-exchange": WANTED | {"x-dead-letter-exchange": "miros_mesh.v1.dead_letters"},
 }
 OLD, OLDER = OTHERS["x-expires"], WANTED | {"x-expires": 8_000_000}

@@ -549,10 +549,12 @@ def test_confirmed_means_stored(office: PostOffice) -> None:
     texts = [f"letter {number}" for number in range(200)]
 
     # When every letter was confirmed
-    for text in texts:
-        publisher.put(letter(text))
+    letters = [letter(text) for text in texts]
+    for each in letters:
+        publisher.put(each)
     wait_until(lambda: notes.published_events == 200)
     assert publisher.stop(0.0).left_over == 0
+    assert all(each.stores for each in letters)
 
     # Then every letter is there
     _, heir = office.listen(spec)

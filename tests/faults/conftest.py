@@ -11,6 +11,7 @@ import pytest
 from faults.relay import HOST, Relay
 from faults.traffic import TABLE
 from miros_mesh import MeshConfig, NetworkedActiveObject
+from miros_mesh.config.secret_file import SecretFile
 from support.charts_at_work import KEY, Handle, Launch, Recorder, alone
 from support.rabbitmq_server import RabbitServer, find_programs
 from support.tables import FAULT
@@ -51,7 +52,7 @@ class Told(Recorder):
         return sum(events for _, reason, events in self.drops if reason in reasons)
 
 
-def settings(url: str, **changes: Any) -> MeshConfig:
+def settings(url: str | SecretFile, **changes: Any) -> MeshConfig:
     """Settings of one more node, which notices soon what is wrong."""
     # Charts of equal settings would share a node; no two recorders are equal.
     given = {"observers": (Told(),), **QUICK, **changes}

@@ -22,7 +22,7 @@ from support.charts_at_work import Handle, Heard, alone, event
 
 def receive(url: str, node: str, file: str) -> None:
     """Handle events until a line comes in."""
-    serve(settings(url, node_name=node, **PATIENT), writer(file))
+    serve(settings(url, node_name=node, max_deliveries=1, **PATIENT), writer(file))
 
 
 def die(url: str, node: str, file: str, fatal: str) -> None:

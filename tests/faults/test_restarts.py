@@ -110,6 +110,8 @@ def test_receiver_killed_and_started_under_its_name(
         first.kill()
         account = after("receiver killed", written, stream, vhost_url)
     assert (account.lost, account.out_of_order) == (0, 0)
+    # One death would be enough, but a process that is killed has not died of an event.
+    assert kept_letters(settings(vhost_url)) == []
 
 
 @pytest.mark.parametrize("every_s", [EVERY_S, 0.0005])

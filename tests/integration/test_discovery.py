@@ -15,6 +15,7 @@ from miros import Event
 
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
 from miros_mesh.discovery.chart import DiscoveryChart
+from miros_mesh.discovery.signals import EVALUATE_HOSTS_FILE, PUBLIC
 from miros_mesh.discovery.sources import name_service as names
 from miros_mesh.wire.keyring import generate_key
 from support import doc_pages
@@ -149,6 +150,27 @@ def test_two_hosts_that_list_each_other_find_each_other_and_their_charts_talk(
     wait_until(lambda: "from_alice" in said_to(heard_there) and "from_bob" in said_to(heard_here))
     assert set(here.diary.verdicts[dead]) == {"nothing"}
     assert "manual" in {source for source, _ in here.diary.searches}
+
+
+def test_no_public_signal_of_a_program_keeps_a_node_from_finding_a_broker(
+    hosts: tuple[Host, Host], launch: Launch
+) -> None:
+    # Given two hosts that do not know each other yet
+    here, there = hosts
+    here.lists()
+    there.lists()
+    launch("bob", there.config)
+    alice = launch("alice", here.config)
+    wait_until(lambda: here.diary.searches)
+    # When a program publishes what it likes under the words of discovery
+    for signal in PUBLIC:
+        for payload in (None, 7, ["a"], {"dict": 1}, Event(signal="x"), object()):
+            alice.publish(Event(signal=signal, payload=payload))
+    # Then the other one is found as soon as it is listed
+    here.lists(there.where)
+    alice.publish(Event(signal=EVALUATE_HOSTS_FILE))
+    wait_until(lambda: here.connected_to(there), 60)
+    assert alice.health().dead_charts == ()
 
 
 def test_a_chart_that_starts_after_a_broker_was_found_is_told_that_it_is_up(

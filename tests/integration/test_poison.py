@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from miros import Event, return_status, signals, spy_on
+from miros import Event, return_status, signals
 
-from miros_mesh import ConfigError, MeshConfig, NetworkedActiveObject, Observer
+from miros_mesh import (
+    ConfigError,
+    MeshConfig,
+    NetworkedActiveObject,
+    NetworkedFactory,
+    Observer,
+)
 from miros_mesh.testing.memory import MemoryMesh
 from miros_mesh.wire.envelope import DeadLetter
 from support.charts_at_work import (
@@ -137,6 +144,31 @@ def assert_poison(letter: DeadLetter) -> None:
     assert letter.frame == b""
     assert 0 < letter.size_bytes < 200
     assert len(letter.digest) == 64
+
+
+def test_the_next_chart_of_the_name_may_live_in_the_same_process(
+    kinds: Ground, launch: Launch
+) -> None:
+    # Given a node that another chart keeps alive
+    told = Deaths()
+    config = queued(kinds, launch, range(MANY)).overridden(observers=(told,))
+    launch("another", config, rx_routing_key="elsewhere")
+    handler = Fragile(POISON)
+
+    # When charts of one name die there
+    for lives in range(1, TIMES + 1):
+        chart = NetworkedActiveObject("receiver", config=config)
+        chart.start_at(alone(handler, spied=False))
+        wait_until(lambda lives=lives: len(told.errors) == lives)
+        chart.stop()
+        assert handler.heard == list(range(POISON))
+
+    # Then the next one goes on
+    launch("receiver", config, handler)
+    wait_until(lambda: handler.heard[-1] == MANY - 1)
+    assert handler.heard == [number for number in range(MANY) if number != POISON]
+    (letter,) = wait_until(lambda: kept_letters(config))
+    assert_poison(letter)
 
 
 def test_two_poison_events_of_one_frame_are_set_aside_one_after_the_other(
@@ -270,54 +302,66 @@ def test_a_chart_that_outlives_its_handler_sets_the_event_aside_at_once(
     ] * 2
 
 
+class Doors:
+    """A factory with two states, of which the entry of the second one may raise."""
+
+    def __init__(self, config: MeshConfig) -> None:
+        self.seen: list[str] = []
+        self.raising = True
+        self.chart = chart = NetworkedFactory(
+            "receiver", config=config, on_handler_error="dead_letter"
+        )
+        self.first = (
+            chart.create(state="first")
+            .catch(signal=signals.EXIT_SIGNAL, handler=self._note("exit first"))
+            .catch(signal=signals.go, handler=self._go)
+            .catch(signal=signals.where, handler=self._note("in first"))
+            .to_method()
+        )
+        self.second = (
+            chart.create(state="second")
+            .catch(signal=signals.ENTRY_SIGNAL, handler=self._enter)
+            .catch(signal=signals.where, handler=self._note("in second"))
+            .to_method()
+        )
+        chart.nest(self.first, parent=None).nest(self.second, parent=None)
+
+    # miros hands a bound method the event alone.
+    def _go(self, _: Event) -> Any:
+        return self.chart.trans(self.second)
+
+    def _enter(self, _: Event) -> Any:
+        if self.raising:
+            raise ValueError("no entry")
+        self.seen.append("enter second")
+        return return_status.HANDLED
+
+    def _note(self, what: str) -> Callable[[NetworkedFactory, Event], Any]:
+        def note(_: NetworkedFactory, __: Event) -> Any:
+            self.seen.append(what)
+            return return_status.HANDLED
+
+        return note
+
+
 def test_a_chart_that_outlives_its_handler_is_in_the_state_before(launch: Launch) -> None:
-    """The exit of `first` has run, and the entry of `second` raises."""
-    mesh, seen = MemoryMesh(), list[str]()
-    raising = True
-
-    @spy_on
-    def first(chart: NetworkedActiveObject, received: Event) -> Any:
-        if received.signal == signals.EXIT_SIGNAL:
-            seen.append("exit first")
-            return return_status.HANDLED
-        if received.signal_name == "go":
-            return chart.trans(second)
-        if received.signal_name == "where":
-            seen.append("in first")
-            return return_status.HANDLED
-        chart.temp.fun = chart.top
-        return return_status.SUPER
-
-    @spy_on
-    def second(chart: NetworkedActiveObject, received: Event) -> Any:
-        if received.signal == signals.ENTRY_SIGNAL:
-            if raising:
-                raise ValueError("no entry")
-            seen.append("enter second")
-            return return_status.HANDLED
-        if received.signal_name == "where":
-            seen.append("in second")
-            return return_status.HANDLED
-        chart.temp.fun = chart.top
-        return return_status.SUPER
-
-    receiver = NetworkedActiveObject(
-        "receiver", config=mesh.config(), on_handler_error="dead_letter"
-    )
-    receiver.start_at(first)
+    """The exit of the first state has run, and the entry of the second one raises."""
+    mesh = MemoryMesh()
+    doors = Doors(mesh.config())
+    doors.chart.start_at(doors.first)
     sender = launch("sender", mesh.config(node_name="sending"))
     try:
         for signal in ("go", "where"):
             sender.transmit(event(signal))
-        wait_until(lambda: "in first" in seen)
-        raising = False
+        wait_until(lambda: "in first" in doors.seen)
+        doors.raising = False
         for signal in ("go", "where"):
             sender.transmit(event(signal))
-        wait_until(lambda: "in second" in seen)
-        assert "e->go() first->second" in receiver.trace()
+        wait_until(lambda: "in second" in doors.seen)
+        assert "e->go() first->second" in doors.chart.trace()
     finally:
-        receiver.stop()
-    assert seen == ["exit first", "in first", "exit first", "enter second", "in second"]
+        doors.chart.stop()
+    assert doors.seen == ["exit first", "in first", "exit first", "enter second", "in second"]
 
 
 def test_an_event_of_its_own_that_raises_is_counted_and_gone(launch: Launch) -> None:

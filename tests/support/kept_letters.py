@@ -37,5 +37,5 @@ def kept_letters(config: MeshConfig) -> list[DeadLetter]:
 
 
 def _connection(config: MeshConfig) -> kombu.Connection:
-    url = config.broker_url[0] if config.broker_url else None
+    url = config.broker_url[0] if isinstance(config.broker_url, tuple) else None
     return kombu.Connection(url) if url else embedded(config.home_folder)

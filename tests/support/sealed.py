@@ -115,9 +115,10 @@ def envelope(
     *,
     chart: str = "talker",
     sender: Identity = THEIRS,
+    sent_at: float = 0.0,
 ) -> Envelope:
     data = serializer.dumps(payload)
-    return Envelope(sender.node, chart, sender.incarnation, sequence, signal, data, 0.0)
+    return Envelope(sender.node, chart, sender.incarnation, sequence, signal, data, sent_at)
 
 
 def frame_of(*envelopes: Envelope) -> bytes:

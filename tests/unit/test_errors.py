@@ -50,6 +50,7 @@ def test_only_what_heals_by_itself_is_retryable() -> None:
         "ConsumerTimeoutError",
         "DiskFullError",
         "GoneError",
+        "LettersInUseError",
         "NoMeshError",
         "NodeNameTakenError",
         "NotAmqpError",

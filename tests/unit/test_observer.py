@@ -38,6 +38,7 @@ HOOKS: dict[str, dict[str, Any]] = {
     "alien": {"outcome": "adopted"},
     "chart_left": {"node": "n", "chart": "c"},
     "chart_died": {"chart": "c", "error": ValueError("x")},
+    "chart_revived": {"chart": "c"},
 }
 
 

@@ -38,6 +38,9 @@ _DELIVER: Final = bytes((0, Basic.Deliver[0], 0, Basic.Deliver[1]))
 # The payload of a header is class, weight and body size; then the properties follow.
 _HEADER_BYTES: Final = 12
 _NO_PROPERTIES: Final = b"\0\0"
+# The answer to basic.get is laid out likewise, with the number of messages left (a long) behind it.
+_GET_OK: Final = bytes((0, Basic.GetOk[0], 0, Basic.GetOk[1]))
+_MESSAGES_LEFT_BYTES: Final = 4
 _NO_ROUTING_KEY: Final = b"\0"
 # A long long and a bit, which takes a byte (AMQP 0-9-1, basic.deliver).
 _DELIVERY_TAG_AND_REDELIVERED: Final = 9
@@ -145,6 +148,9 @@ def cautious_frame_handler(
             payload = payload[:_HEADER_BYTES] + _NO_PROPERTIES
         elif kind == _METHOD and payload[:4] == _DELIVER:
             payload = payload[: _routing_key_at(payload)] + _NO_ROUTING_KEY
+        elif kind == _METHOD and payload[:4] == _GET_OK:
+            left = payload[-_MESSAGES_LEFT_BYTES:]
+            payload = payload[: _exchange_end(payload, len(_GET_OK))] + _NO_ROUTING_KEY + left
         return handle((kind, channel, payload)) or kind == _HEARTBEAT
 
     return on_frame
@@ -153,8 +159,12 @@ def cautious_frame_handler(
 def _routing_key_at(deliver: bytes) -> int:
     # Consumer tag, exchange and routing key are each a byte of length and so many bytes.
     consumer_tag_at = len(_DELIVER)
-    exchange_at = consumer_tag_at + 1 + deliver[consumer_tag_at] + _DELIVERY_TAG_AND_REDELIVERED
-    return exchange_at + 1 + deliver[exchange_at]
+    return _exchange_end(deliver, consumer_tag_at + 1 + deliver[consumer_tag_at])
+
+
+def _exchange_end(method: bytes, delivery_tag_at: int) -> int:
+    exchange_at = delivery_tag_at + _DELIVERY_TAG_AND_REDELIVERED
+    return exchange_at + 1 + method[exchange_at]
 
 
 def _addresses(lookups: Lookups, host: str, port: int, timeout_s: float) -> Sequence[Any]:

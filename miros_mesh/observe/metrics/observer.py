@@ -66,12 +66,9 @@ class MetricsObserver(Observer):
         self._word = Label(MAX_REASONS)
         self._counters = {name: counter(name) for name in COUNTERS}
         self._histograms = {name: histogram(name) for name in HISTOGRAMS}
-        names = "peer_connected", "peer_blocked", "subscribed", "chart_deaf"
-        connected, blocked, consuming, deaf = map(gauge, names)
+        connected, blocked = gauge("peer_connected"), gauge("peer_blocked")
         self._peers = Presence(connected, self._broker)
         self._blocked = Presence(blocked, self._broker)
-        self._home = Presence(consuming, self._broker)
-        self._deaf = Presence(deaf, self._chart)
         # Peers that were lost and are not back. Without a lock: each operation on a set is atomic.
         self._broken: set[str] = set()
         self._max_broken = max_brokers
@@ -81,8 +78,8 @@ class MetricsObserver(Observer):
             [
                 *self._counters.values(),
                 *self._histograms.values(),
-                *(connected, blocked, consuming, deaf, build_info()),
-                NodeStates(self._nodes, self._broker),
+                *(connected, blocked, build_info()),
+                NodeStates(self._nodes, self._broker, self._chart),
             ],
         )
 
@@ -165,19 +162,9 @@ class MetricsObserver(Observer):
     def unblocked(self, *, peer: str) -> None:
         self._blocked.leave(peer)
 
-    def subscribed(self, *, broker: str) -> None:
-        self._home.enter(broker)
-
     def unsubscribed(self, *, broker: str, reason: str) -> None:
-        self._home.leave(broker)
         if reason != STOPPED:
             self._count("subscription_losses", 1, self._reason(reason))
-
-    def hearing(self, *, chart: str) -> None:
-        self._deaf.leave(chart)
-
-    def deaf(self, *, chart: str, reason: str) -> None:
-        self._deaf.enter(chart)
 
     def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
         label = self._source(source)
@@ -198,6 +185,9 @@ class MetricsObserver(Observer):
 
     def chart_died(self, *, chart: str, error: BaseException) -> None:
         self._count("chart_deaths", 1, self._chart(chart))
+
+    def chart_revived(self, *, chart: str) -> None:
+        self._count("chart_revivals", 1, self._chart(chart))
 
     def _count(self, name: str, amount: int, *labels: str) -> None:
         counter = self._counters[name]

@@ -19,6 +19,7 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "mesh": (
         *("outbox_overflow", "peer_lost", "no_peer", "stopped"),
         *("payload", "undecryptable", "malformed", "oversize", "version", "signal_table_full"),
+        *("poison", "handler"),
         *("not_kept", "dead_letters_full"),
     ),
     "snoop_trace": ("outbox_overflow", "undecryptable", "malformed"),
@@ -66,6 +67,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "aliens": ("Brokers that unknown nodes named, by what became of them.", ("outcome",)),
     "charts_left": ("Charts elsewhere on the mesh that said goodbye.", ()),
     "chart_deaths": ("Charts whose thread was ended by an exception.", ("chart",)),
+    "chart_revivals": ("Charts of discovery that died and are dead no more.", ("chart",)),
 }
 
 
@@ -88,8 +90,6 @@ HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = {
 GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "peer_connected": ("1 while a peer is connected.", ("peer",)),
     "peer_blocked": ("1 while a peer is short of memory or disk.", ("peer",)),
-    "subscribed": ("1 while the node consumes.", ("broker",)),
-    "chart_deaf": ("1 while a chart's queue cannot be consumed.", ("chart",)),
     "build_info": ("Always 1; the labels say what runs.", ("version", "python")),
 }
 

@@ -178,7 +178,7 @@ def test_a_password_from_a_file_keeps_its_spaces(tmp_path: Path) -> None:
             "MIROS_MESH_ENCRYPTION_KEY": KEY,
         }
     )
-    assert config.rabbit_password == " p w "
+    assert [broker.password for broker in config.brokers] == [" p w "]
 
 
 def test_a_file_that_is_missing_or_empty_is_told_once_and_by_its_variable(tmp_path: Path) -> None:
@@ -192,9 +192,9 @@ def test_a_file_that_is_missing_or_empty_is_told_once_and_by_its_variable(tmp_pa
         }
     )
     assert problems == (
-        f"MIROS_MESH_RABBIT_PASSWORD_FILE names a file that cannot be read: {strerror(ENOENT)}",
         "MIROS_MESH_ENCRYPTION_KEY_FILE names an empty file",
         "MIROS_MESH_SNOOP_SPY_ENCRYPTION_KEY_FILE names a file that cannot be read: no path",
+        f"MIROS_MESH_RABBIT_PASSWORD_FILE names a file that cannot be read: {strerror(ENOENT)}",
     )
 
 

@@ -13,7 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miros_mesh.embedded.memory import MemoryStore
-from miros_mesh.errors import EventTooLargeError, PayloadError, PermissionDeniedError
+from miros_mesh.errors import (
+    EventTooLargeError,
+    MessageTooLargeError,
+    PayloadError,
+    PermissionDeniedError,
+)
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.networks.history import History
@@ -438,6 +443,30 @@ def test_what_overflows_is_told_with_its_peer_and_network() -> None:
 
     assert notes.overflows == [("near", "mesh", 1)] * 2
     assert notes.drops == {"outbox_overflow": 2}
+
+
+def test_a_message_hears_what_became_of_it() -> None:
+    network, shelf, outcomes = mesh_network(), Shelf(), list[str]()
+    network.attach(shelf)
+    network.send("key", envelope(UNNUMBERED), counted=False, settled=outcomes.append)
+    (parcel,) = shelf.parcels
+
+    parcel.stored()
+    parcel.refused("home", MessageTooLargeError("too large"))
+
+    assert outcomes == ["stored", "refused"]
+
+
+def test_a_message_hears_that_a_full_outbox_dropped_it() -> None:
+    network, outcomes = mesh_network(frame_events=1), list[str]()
+    network.attach(Counted(1))
+    network.send("key", envelope(UNNUMBERED), counted=False, settled=outcomes.append)
+    assert outcomes == []
+
+    for signal in "ab":
+        send(network, signal)
+
+    assert outcomes == ["dropped"]
 
 
 def test_an_overflow_is_logged_once_with_how_much_it_was(

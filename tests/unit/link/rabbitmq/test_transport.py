@@ -68,6 +68,19 @@ def test_a_delivery_keeps_its_tag_its_exchange_and_its_body_and_nothing_else(
     assert message.body == (body or "")
 
 
+@given(st.integers(0, 2**63), st.booleans(), names, any_word, st.integers(0, 2**32 - 1))
+def test_what_was_asked_for_keeps_its_tag_its_exchange_and_how_much_is_left(
+    tag: int, redelivered: bool, exchange: str, routing_key: bytes, left: int
+) -> None:
+    arguments = dumps("Lbs", (tag, redelivered, exchange)) + shortstr(routing_key)
+    frames = [method(Basic.GetOk, arguments + struct.pack(">I", left)), header(b"x", b"\0\0")]
+
+    ((_, signature, payload, _),) = received(*frames, (BODY, CHANNEL, b"x"))
+
+    assert signature == Basic.GetOk
+    assert loads("Lbssl", payload, 4)[0] == [tag, redelivered, exchange, "", left]
+
+
 @pytest.mark.parametrize("signature", [Basic.Ack, Basic.Nack, Basic.ConsumeOk, Basic.QosOk])
 def test_every_other_method_comes_through_as_it_is(signature: tuple[int, int]) -> None:
     arguments = b"\x05hello\x00\x01\x02\x03\x04"

@@ -1,0 +1,160 @@
+"""What a chart defers is not handled yet: nothing of it is lost, and nothing acknowledged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from miros_mesh import MeshConfig
+from support.actor import Actor
+from support.charts_at_work import KEY, Ground, Launch, Recorder, event
+from support.deferring import BUSY, DROP, WORK, Worker, busy
+from support.waiting import wait_until
+
+MANY = 700
+ROOM = 100
+DEFERRING = Path(__file__).parent / "programs" / "deferring.py"
+
+
+@pytest.fixture
+def hire() -> Iterator[Callable[[MeshConfig], Worker]]:
+    """Start a worker; it stops after the test."""
+    with ExitStack() as running:
+
+        def start(config: MeshConfig) -> Worker:
+            worker = Worker("worker", config=config)
+            worker.start_at(busy)
+            running.callback(worker.stop)
+            return worker
+
+        yield start
+
+
+Hire = Callable[[MeshConfig], Worker]
+
+
+@pytest.mark.parametrize("frame_events", [1, 100])
+def test_seven_hundred_deferred_events_are_all_handled_in_order(
+    ground: Ground, launch: Launch, hire: Hire, frame_events: int
+) -> None:
+    worker = hire(ground.node("worker"))
+    sender = launch("sender", ground.node("sender", frame_events=frame_events))
+    for number in range(MANY):
+        sender.transmit(event(WORK, number))
+    # Given as many deferred as there is room for, at the chart or ahead of the acknowledgement
+    wait_until(lambda: worker.deferred >= 30)
+    # When it is free
+    worker.free()
+    # Then
+    wait_until(lambda: len(worker.done) >= MANY)
+    assert worker.done == list(range(MANY))
+    assert worker.deferred == 0
+
+
+def test_deferred_events_count_against_the_room_of_the_inbox(
+    ground: Ground, launch: Launch, hire: Hire, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = hire(ground.node("worker"))
+    sender = launch("sender", ground.node("sender"))
+    with caplog.at_level(logging.WARNING, "miros_mesh"):
+        # The first travels alone and the others in frames behind it
+        for number in range(MANY):
+            sender.transmit(event(WORK, number))
+        wait_until(lambda: worker.deferred >= ROOM)
+        wait_until(lambda: "received events, and gets no more until" in caplog.text)
+    # One may have been handled, and so in no place, while the room was counted
+    assert worker.deferred in {ROOM, ROOM + 1}
+
+
+def test_what_was_deferred_before_a_stop_comes_again_under_the_node_name(
+    ground: Ground, launch: Launch, hire: Hire
+) -> None:
+    config = ground.node("worker")
+    worker = hire(config)
+    sender = launch("sender", ground.node("sender", frame_events=1))
+    for number in range(10):
+        sender.transmit(event(WORK, number))
+    wait_until(lambda: worker.deferred == 10)
+    # When it stops
+    assert worker.stop().unhandled == 10
+    # Then the next one gets them, in order
+    again = hire(config)
+    wait_until(lambda: again.deferred == 10)
+    again.free()
+    wait_until(lambda: again.done == list(range(10)))
+
+
+def test_what_was_deferred_without_a_node_name_is_counted_at_the_stop(
+    ground: Ground, launch: Launch, hire: Hire
+) -> None:
+    told = Recorder()
+    worker = hire(ground.make(observers=(told,)))
+    sender = launch("sender", ground.node("sender"))
+    for number in range(10):
+        sender.transmit(event(WORK, number))
+    wait_until(lambda: worker.deferred == 10)
+    assert worker.stop().unhandled == 10
+    assert ("mesh", "stopped", 10) in told.drops
+
+
+def test_what_was_deferred_before_a_kill_comes_again_in_order(
+    vhost_url: str, launch: Launch, tmp_path: Path, hire: Hire
+) -> None:
+
+    def config(name: str, **settings: object) -> MeshConfig:
+        return MeshConfig(
+            broker_url=vhost_url,
+            mesh_encryption_key=KEY,
+            node_name=name,
+            **settings,  # type: ignore[arg-type]
+        )
+
+    sender = launch("sender", config("sender", frame_events=1))
+    with Actor(DEFERRING, vhost_url) as actor:
+        assert actor.heard() == {"said": "ready"}
+        for number in range(20):
+            sender.transmit(event(WORK, number))
+        assert actor.heard() == {"said": "deferred"}
+        actor.kill()
+    worker = hire(config("worker"))
+    worker.free()
+    wait_until(lambda: len(worker.done) >= 20)
+    assert worker.done == list(range(20))
+
+
+def test_what_the_chart_drops_is_settled(ground: Ground, launch: Launch, hire: Hire) -> None:
+    config = ground.node("worker")
+    worker = hire(config)
+    sender = launch("sender", ground.node("sender", frame_events=1))
+    for number in range(10):
+        sender.transmit(event(WORK, number))
+    wait_until(lambda: worker.deferred == 10)
+    worker.post_fifo(event(DROP))
+    wait_until(lambda: worker.deferred == 0)
+    assert worker.stop().unhandled == 0
+    # And comes no more
+    again = hire(config)
+    sender.transmit(event(WORK, "new"))
+    wait_until(lambda: again.deferred == 1)
+    assert again.defer_queue[0].payload == "new"
+
+
+def test_an_event_that_is_deferred_again_is_handled_once(
+    ground: Ground, launch: Launch, hire: Hire
+) -> None:
+    worker = hire(ground.node("worker"))
+    sender = launch("sender", ground.node("sender"))
+    for number in range(5):
+        sender.transmit(event(WORK, number))
+    wait_until(lambda: worker.deferred == 5)
+    # When it is free for a moment only: the recalled events stand behind this one
+    worker.free()
+    worker.post_fifo(event(BUSY))
+    wait_until(lambda: worker.deferred + len(worker.done) == 5 and len(worker.queue) == 0)
+    worker.free()
+    wait_until(lambda: len(worker.done) == 5)
+    assert sorted(worker.done) == list(range(5))
