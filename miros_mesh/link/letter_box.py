@@ -22,6 +22,7 @@ from miros_mesh.errors import (
 )
 from miros_mesh.link.looks import in_time
 from miros_mesh.link.rabbitmq.deadline import Deadline
+from miros_mesh.link.rabbitmq.generations import newest_of
 from miros_mesh.link.translation import translated
 
 # The embedded broker gives a queue to one reader at a time; a listing lasts no longer than this.
@@ -74,23 +75,26 @@ class KombuLetterBox:
     def put_into(self, queue: str, body: bytes, *, exchange: str) -> None:
         """Publish to one queue alone, through a direct exchange; return when it is stored.
 
+        A queue that was replaced lives under the name of its newest generation.
+
         The default exchange would do without a binding, but is closed to a user who may write
         under our names only.
         """
         # Of this publication alone: two operators at once do not undo each other's binding.
         key = secrets.token_hex(8)
-        with self._step(), self._publishing() as channel:
-            kombu.Exchange(exchange, type="direct", durable=True)(channel).declare()
-            try:
-                channel.queue_bind(queue=queue, exchange=exchange, routing_key=key)
-            except amqp.NotFound as error:
-                raise UnroutableError(f"{self._where} has no queue {queue}") from error
-            try:
-                self._publish(channel, exchange, key, body)
-            finally:
-                # After a lost connection it stays, and no publication has its key again.
-                if self._transport.verify_connection(self._established):
-                    channel.queue_unbind(queue=queue, exchange=exchange, routing_key=key)
+        with self._step():
+            living = newest_of(queue, self._exists)
+            if living is None:
+                raise UnroutableError(f"{self._where} has no queue {queue}")
+            with self._publishing() as channel:
+                kombu.Exchange(exchange, type="direct", durable=True)(channel).declare()
+                channel.queue_bind(queue=living, exchange=exchange, routing_key=key)
+                try:
+                    self._publish(channel, exchange, key, body)
+                finally:
+                    # After a lost connection it stays, and no publication has its key again.
+                    if self._transport.verify_connection(self._established):
+                        channel.queue_unbind(queue=living, exchange=exchange, routing_key=key)
 
     def take(self, channel: Any, message: Any) -> None:
         """Acknowledge a message; the broker obeys in order, so it is gone before the end."""
@@ -145,6 +149,14 @@ class KombuLetterBox:
             channel.close()
             raise
         channel.close()
+
+    def _exists(self, queue: str) -> bool:
+        try:
+            with self._publishing() as channel:
+                channel.queue_declare(queue=queue, passive=True)
+        except amqp.NotFound:
+            return False
+        return True
 
     def _channel(self) -> Any:
         return self._transport.create_channel(self._established)

@@ -85,6 +85,24 @@ def test_what_is_put_into_a_queue_comes_to_no_other(office: PostOffice) -> None:
     assert other.expect_until("for all") == []
 
 
+@pytest.mark.parametrize(
+    ("there", "newest"),
+    [((".2",), ".2"), (("", ".2"), ".2"), (("", ".3"), ""), ((".2", ".3"), ".3")],
+)
+def test_what_is_put_into_a_replaced_queue_comes_to_its_newest_generation(
+    office: PostOffice, there: tuple[str, ...], newest: str
+) -> None:
+    name = "miros_mesh.v1.wanted"
+    with office.connection() as connection:
+        for place in there:
+            declare(connection.channel(), name + place, EXCHANGE, "none")
+        with office.link().letter_box(office.broker) as box:
+            box.put_into(name, b"for you alone", exchange=RETRY)
+    assert [len(look(office, name + place)) for place in there] == [
+        int(place == newest) for place in there
+    ]
+
+
 def test_what_is_put_into_a_queue_leaves_no_binding(office: PostOffice) -> None:
     with office.connection() as connection:
         channel = connection.channel()

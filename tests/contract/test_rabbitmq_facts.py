@@ -1,4 +1,4 @@
-"""What a RabbitMQ does that docs/delivery.md tells operators of; a server that differs fails here."""
+"""What a RabbitMQ does that our pages tell of; a server that differs fails here."""
 
 from __future__ import annotations
 

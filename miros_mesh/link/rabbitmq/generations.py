@@ -131,3 +131,14 @@ class Generations:
 def places(name: str) -> tuple[str, str, str]:
     """Return the names that the generations of a lasting queue have in turn."""
     return name, f"{name}.2", f"{name}.3"
+
+
+def newest_of(name: str, exists: Callable[[str], bool]) -> str | None:
+    """Return the name of a queue's newest generation; None when there is no queue of them."""
+    circle = places(name)
+    found = [each for each in circle if exists(each)]
+    # An older one, which is being emptied, stands right before the newest.
+    following = dict(zip(circle, (*circle[1:], circle[0]), strict=True))
+    # Where all three are there, a change came amid another one: any of them is read to its end.
+    newest = (each for each in found if following[each] not in found)
+    return next(newest, found[0] if found else None)
