@@ -90,9 +90,9 @@ class ConsumedQueue:
             # Something came at the last moment: its consumer is started again.
             oldest.stop()
             return True
-        self.generations.emptied(declarer)
         self.consumers.pop(0)
         self._release()
+        self.generations.emptied(declarer)
         return True
 
     def leave(self) -> None:

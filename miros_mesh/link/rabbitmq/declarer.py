@@ -6,6 +6,7 @@ Bindings are made again and again: an administrator who deletes an exchange dele
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import amqp
@@ -34,13 +35,21 @@ class Declarer:
         self._pause = pause
         self._channel: Any = open_channel(connection)
         self._next = 0
-        # Those of the last `bind_some`.
+        # Those of the last `bind_some`; whether a refusal of them may be on its way; and whether one
+        # has come since.
         self._bound: Sequence[kombu.Queue] = ()
+        self._unanswered = self._unbound = False
 
     @property
     def channel(self) -> Any:
-        """The channel, which is open at every look."""
+        """The channel, which is open at every look; no refusal of `bind_some` is on its way there."""
+        unanswered, self._unanswered = self._unanswered, False
+        if unanswered and not refusal_of(self._channel):
+            # Any call that is answered: the refusal comes before that, and raises here.
+            with suppress(amqp.ChannelError):
+                self._channel.basic_qos(0, 0, False)
         if refusal_of(self._channel):
+            self._unbound = self._unbound or unanswered
             self._pause()
             self._channel = self._channel.replacement()
         return self._channel
@@ -99,20 +108,27 @@ class Declarer:
     def bind_some(self, queues: Sequence[kombu.Queue]) -> Mapping[str, amqp.PreconditionFailed]:
         """Bind the next `BINDINGS_AT_ONCE` of the queues, and their exchanges; then start over.
 
-        Waits for no answer: there are none unless something is refused, which the next call finds.
+        Waits for no answer: there are none unless something is refused, which the next use of the
+        channel finds.
         Returns which queues of the last call cannot be bound, by their names.
         """
-        refused = self._bind_singly() if refusal_of(self._channel) else {}
+        # First: it also finds out whether something of the last call was refused.
+        channel = self.channel
+        refused: Mapping[str, amqp.PreconditionFailed] = {}
+        if self._unbound:
+            self._unbound = False
+            refused = self._bind_singly()
+            channel = self.channel
         # Queues come and go between two calls: one of them may then be bound a round later.
         begin = self._next if self._next < len(queues) else 0
         self._next = begin + BINDINGS_AT_ONCE
         self._bound = some = queues[begin : self._next]
-        channel = self.channel
         # Both are no change where they exist already, so there is no need to look first.
         for exchange in {queue.exchange.name: queue.exchange for queue in some}.values():
             exchange.declare(nowait=True, channel=channel)
         for queue in some:
             queue.queue_bind(nowait=True, channel=channel)
+        self._unanswered = True
         return refused
 
     def _bind_singly(self) -> Mapping[str, amqp.PreconditionFailed]:

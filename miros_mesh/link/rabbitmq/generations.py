@@ -79,8 +79,17 @@ class Generations:
     def emptied(self, declarer: Declarer) -> None:
         """Delete the oldest one, which is empty and has no consumer any more."""
         oldest = self.names.pop(0)
-        declarer.delete(oldest)
-        logger.info("the queue %s is empty and deleted; %s took its place", oldest, self.names[0])
+        try:
+            declarer.delete(oldest)
+        except amqp.ChannelError as error:
+            # The newer one is consumed all the same.
+            logger.warning(
+                "the queue %s is empty, and %s took its place; the broker refuses to delete it "
+                "(%s), so it stays until it expires",
+                *(oldest, self.names[0], error.reply_text),
+            )
+        else:
+            logger.info("the queue %s is empty and deleted; %s took its place", oldest, *self.names)
 
     def _found(self, declarer: Declarer) -> list[str]:
         found = [place for place in self._places if declarer.exists(place)]
