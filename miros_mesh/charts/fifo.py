@@ -10,7 +10,6 @@ from typing import Any
 
 from miros import Event, signals
 
-from miros_mesh.charts.deferred import arrival_of, keep_arrival
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.observer import NO_SPAN, Span
 from miros_mesh.signals import PUBLIC_SIGNALS
@@ -77,6 +76,7 @@ class ChartQueue(Mailbox):
         self._current: Mark | None = None
         self._event: Any = None
         """What the handlers are given of `_current`."""
+        self._recalled: tuple[Any, Arrival] | None = None
         self._deferred = False
         """Whether they have deferred it, so that it is not done when they are."""
         # The thread that handles `_current`: first the one that starts the chart, for which the
@@ -116,11 +116,9 @@ class ChartQueue(Mailbox):
         self._thread = threading.get_ident()
         self._handled += 1
         self.last_signal = item.signal_name
-        # A chart that recalls what it has deferred posts the event itself.
-        arrival = item if isinstance(item, Arrival) else arrival_of(item)
-        if arrival:
-            self._current = Mark(arrival.envelope.id, arrival.envelope.cause, arrival)
-            self._span = self._follow(arrival)
+        if isinstance(item, Arrival):
+            self._current = Mark(item.envelope.id, item.envelope.cause, item)
+            self._span = self._follow(item)
         else:
             self._current = self._mark_of(item)
         # Handlers and the spy never see an Arrival.
@@ -128,16 +126,24 @@ class ChartQueue(Mailbox):
         self._deferred = False
         return self._event
 
-    def defer(self, event: Any) -> None:
-        """Note that the chart defers an event: one that was received is not done after this run."""
+    def deferring(self, event: Any) -> Arrival | None:
+        """Return what the event came by that the chart handles, and defers: it is not done then."""
         current = self.current
-        if current and current.arrival and event is self._event:
-            keep_arrival(event, current.arrival)
-            self._deferred = True
+        if current is None or current.arrival is None or event is not self._event or self._deferred:
+            return None
+        self._deferred = True
+        return current.arrival
+
+    def recalled(self, event: Any, arrival: Arrival) -> None:
+        """Take the next post of this event, by which the chart recalls it, as what it came by."""
+        self._recalled = event, arrival
 
     def append(self, item: Any) -> None:
         """Post an event at the end (miros' post_fifo)."""
         # miros overwrites the newest event too, and now and then the oldest.
+        recalled, self._recalled = self._recalled, None
+        if recalled and recalled[0] is item:
+            item = recalled[1]
         self._give_up(self.put(self._caused(item), displace=True))
 
     def appendleft(self, item: Any) -> None:
@@ -163,12 +169,9 @@ class ChartQueue(Mailbox):
 
     def _give_up(self, event: Any) -> None:
         """Give a received event that has found no place back; tell of one of the chart's own."""
-        if event is None:
-            return
-        arrival = event if isinstance(event, Arrival) else arrival_of(event)
-        if arrival:
-            self._crowded_out(arrival)
-        else:
+        if isinstance(event, Arrival):
+            self._crowded_out(event)
+        elif event is not None:
             self._lost(event)
 
     def _end_span(self, error: BaseException | None = None) -> None:

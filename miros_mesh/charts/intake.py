@@ -24,6 +24,8 @@ logger = logger_of(__name__)
 # miros' table of signal names is slow when it is long, and never forgets one (445 us an event at
 # 10,000 names), so other nodes may fill it only so far.
 MOST_SIGNALS = 4096
+# As many frames as a chart under a node name is given ahead of their acknowledgement.
+MANY_DEFERRED = 30
 
 MeshCallback = Callable[[Event], None]
 
@@ -44,6 +46,7 @@ class Intake:
         self._callback = callback
         self._notices = notices
         self._complaints = Throttle(COMPLAIN_EVERY_S)
+        self._finishing = False
         # Set once, before its inbox is opened; read on every thread that feeds. Kept beyond the
         # chart's stop, because the chart's thread may still settle the event that it handles.
         self._session: Session | None = None
@@ -62,6 +65,7 @@ class Intake:
 
     def finish(self, all_fed: Callable[[], None]) -> None:
         """Feed the rest of the frames that the chart has begun and nothing more; then call back."""
+        self._finishing = True
         if self._session:
             self._session.inbox.finish(all_fed)
         else:
@@ -108,10 +112,9 @@ class Intake:
         # A callback runs on the thread that feeds, one event after the other: nothing piles up.
         if self._callback:
             return HIGH_WATER
-        deferred: int = self._chart.defer_queue.received  # type: ignore[attr-defined]
-        if deferred >= HIGH_WATER:
-            self._complain_of_deferred(deferred)
-        return int(self._chart.queue.room) - deferred
+        room = int(self._chart.queue.room)
+        # The rest of the frames that it has begun a chart that stops gets all the same.
+        return room if self._finishing else room - self._deferred
 
     def finished(self, arrival: Arrival | None) -> None:
         """Settle a received event that was handled, and fill the place that has become free.
@@ -123,6 +126,8 @@ class Intake:
             if arrival:
                 session.inbox.finished(arrival)
             session.inbox.feed()
+        if self._deferred >= MANY_DEFERRED:
+            self._complain_of_deferred()
 
     def dropped(self, arrival: Arrival) -> None:
         """Settle a received event that the chart had deferred, and does not want any more."""
@@ -148,13 +153,20 @@ class Intake:
         if self._session:
             self._session.inbox.take_back(arrival)
 
-    def _complain_of_deferred(self, deferred: int) -> None:
+    @property
+    def _deferred(self) -> int:
+        """How many received events the chart has deferred."""
+        return int(self._chart.defer_queue.received)  # type: ignore[attr-defined]
+
+    def _complain_of_deferred(self) -> None:
         if self._complaints.due("deferred"):
             logger.warning(
-                "chart %s has deferred %d received events, and gets no more until it recalls some, "
-                "or drops them (defer_queue.clear): they are not acknowledged before",
+                "chart %s has deferred %d received events, which are not acknowledged before it "
+                "recalls or drops them (defer_queue.clear); behind %d of them, or as many frames "
+                "as come ahead, it gets no more",
                 self._chart.name,
-                deferred,
+                self._deferred,
+                HIGH_WATER,
             )
 
     def _call(self, callback: MeshCallback, arrival: Arrival) -> Exception | None:

@@ -146,7 +146,12 @@ class _Networked(SafeChart):
             self._intake.follow,
             self._intake.lost,
         )
-        self.defer_queue = DeferredEvents(self._intake.lost, self._intake.dropped)
+        self.defer_queue = self._deferred = DeferredEvents(
+            self.queue.deferring,
+            self.queue.recalled,
+            lost=self._intake.lost,
+            dropped=self._intake.dropped,
+        )
         self._snoop = ChartSnoop(self, self.queue, {"trace": on_trace_rx, "spy": on_spy_rx})
 
     @property
@@ -289,14 +294,14 @@ class _Networked(SafeChart):
             # What others publish would fill its queue, of which nothing is taken any more.
             self.unsubscribe_all()
 
-    def defer(self, e: Event) -> None:
-        """Keep an event for later (miros' `defer`); `recall` posts the oldest one again.
+    def recall(self) -> Event | None:
+        """Post the oldest deferred event again, at the end of the FIFO; return it, or None.
 
-        A received event is not handled yet: the broker keeps it until it has been recalled and run.
-        `defer_queue.clear()` drops all that was deferred.
+        A received event that was deferred (`defer`) is not handled yet: the broker keeps it until
+        it has been recalled and run. `defer_queue.clear()` drops all that was deferred.
         """
-        self.queue.defer(e)
-        super().defer(e)
+        with self._deferred.recalling():
+            return super().recall()
 
     def next_rtc(self) -> bool:
         """Run one event to completion (miros calls it), then record what it did.
@@ -313,7 +318,11 @@ class _Networked(SafeChart):
             logger.exception("chart %s goes on: %s raised", self.name, self._at_work())
             # miros sets the first at the end of a transition, and the second on its way there.
             self.state.fun = self.temp.fun = before
-            self._intake.failed(error, self.queue.broken_off(error))
+            arrival = self.queue.broken_off(error)
+            if arrival:
+                # It may have been deferred before that: now it is set aside.
+                self._deferred.forget(arrival)
+            self._intake.failed(error, arrival)
             return True
         self._snoop.record_steps(self.queue.current)
         return taken
@@ -410,7 +419,11 @@ class _Networked(SafeChart):
         self._snoop.leave()
         if session is None:
             return self._report
-        return replace(session.leave(), unhandled=session.unhandled)
+        report = session.leave()
+        # An event whose handler stops the chart is being handled.
+        current = self.queue.current
+        within = self._intake.calling or (current is not None and current.arrival is not None)
+        return replace(report, unhandled=max(session.unhandled - within, 0))
 
     def _at_work(self) -> str:
         current, signal = self.queue.current, printable(self.queue.last_signal)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Final
 
+from miros import signals
 from miros.activeobject import LockingDeque
+
+_STOP: Final = signals.STOP_ACTIVE_OBJECT_SIGNAL
 
 
 class Mailbox(LockingDeque):
@@ -37,7 +40,8 @@ class Mailbox(LockingDeque):
                 self.deque.append(item)
                 self.locking_queue.put_nowait("ready")
                 return None
-            if self._closed or not displace:
+            if self._closed or not displace or self.deque[-1].signal == _STOP:
+                # Not the word that ends the chart, either.
                 return item
             # Without a token: the place has one already.
             lost, self.deque[-1] = self.deque[-1], item

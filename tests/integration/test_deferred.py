@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from miros import Event
 
-from miros_mesh import MeshConfig
+from miros_mesh import MeshConfig, NetworkedActiveObject
 from support.actor import Actor
-from support.charts_at_work import KEY, Ground, Launch, Recorder, event
-from support.deferring import BUSY, DROP, WORK, Worker, busy
+from support.charts_at_work import KEY, Ground, Heard, Launch, Recorder, event
+from support.deferring import BUSY, DROP, FREE, WORK, Worker, busy
 from support.waiting import wait_until
 
 MANY = 700
@@ -65,7 +68,7 @@ def test_deferred_events_count_against_the_room_of_the_inbox(
         for number in range(MANY):
             sender.transmit(event(WORK, number))
         wait_until(lambda: worker.deferred >= ROOM)
-        wait_until(lambda: "received events, and gets no more until" in caplog.text)
+        wait_until(lambda: "received events, which are not acknowledged" in caplog.text)
     # One may have been handled, and so in no place, while the room was counted
     assert worker.deferred in {ROOM, ROOM + 1}
 
@@ -158,3 +161,92 @@ def test_an_event_that_is_deferred_again_is_handled_once(
     worker.free()
     wait_until(lambda: len(worker.done) == 5)
     assert sorted(worker.done) == list(range(5))
+
+
+def test_a_recalled_event_that_is_handed_on_settles_nothing_of_another_chart(
+    ground: Ground, launch: Launch
+) -> None:
+    """Both hear the topic: the second has a copy of its own, which comes later than the other's."""
+    config, gate = ground.node("both"), threading.Event()
+    first, second = Heard(), Heard()
+
+    def receive(chart: NetworkedActiveObject, received: Event) -> None:
+        if received.signal_name == "hold":
+            gate.wait(60)
+        else:
+            second(chart, received)
+
+    def hand_on(chart: NetworkedActiveObject, received: Event) -> None:
+        if received.signal_name == FREE:
+            while chart.defer_queue:
+                chart.recall()
+        elif chart.queue.handled <= 5:
+            chart.defer(received)
+        else:
+            first(chart, received)
+            other.post_lifo(received)
+
+    other = launch("second", config, receive)
+    other.post_fifo(event("hold"))
+    chart = launch("first", config, hand_on)
+    sender = launch("sender", ground.node("sender", frame_events=1))
+    for number in range(5):
+        sender.transmit(event(WORK, number))
+    wait_until(lambda: len(chart.defer_queue) == 5)
+    # When they are handed on, in front of what the other has yet to handle
+    chart.post_fifo(event(FREE))
+    wait_until(lambda: len(first) == 5)
+    gate.set()
+    # Then each has handled its own, and nothing comes again
+    wait_until(lambda: len(second) == 10)
+    assert (chart.stop().unhandled, other.stop().unhandled) == (0, 0)
+    again = [launch(name, config, heard) for name, heard in (("first", first), ("second", second))]
+    sender.transmit(event(WORK, "new"))
+    wait_until(lambda: first.payloads[5:] == ["new"] and second.payloads[10:] == ["new"])
+    assert len(again) == 2
+
+
+def test_a_deferred_event_whose_handler_raises_is_set_aside_and_not_handled(
+    ground: Ground, launch: Launch
+) -> None:
+    told, heard = Recorder(), Heard()
+
+    def fragile(chart: NetworkedActiveObject, received: Event) -> None:
+        if received.signal_name == FREE:
+            while chart.defer_queue:
+                chart.recall()
+        elif received.payload == "bad":
+            chart.defer(received)
+            raise ValueError("bad")
+        else:
+            heard(chart, received)
+
+    chart = launch(
+        "worker",
+        ground.node("worker", observers=(told,)),
+        fragile,
+        on_handler_error="dead_letter",
+    )
+    sender = launch("sender", ground.node("sender"))
+    for payload in ("good", "bad", "better"):
+        sender.transmit(event(WORK, payload))
+    wait_until(lambda: len(heard) == 2)
+    chart.post_fifo(event(FREE))
+    wait_until(lambda: len(chart.queue) == 0)
+    assert not chart.defer_queue
+    assert heard.payloads == ["good", "better"]
+    assert ("mesh", "handler", 1) in told.drops
+
+
+def test_a_chart_with_much_deferred_stops_at_once(
+    ground: Ground, launch: Launch, hire: Hire
+) -> None:
+    limit_s = 600.0
+    worker = hire(ground.node("worker", drain_timeout_s=limit_s))
+    sender = launch("sender", ground.node("sender"))
+    for number in range(2 * ROOM):
+        sender.transmit(event(WORK, number))
+    wait_until(lambda: worker.deferred >= ROOM)
+    began = time.monotonic()
+    worker.stop()
+    assert time.monotonic() - began < limit_s / 2

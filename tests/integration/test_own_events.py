@@ -123,6 +123,7 @@ def test_a_timer_of_a_received_event_is_cancelled(memory: Ground, launch: Launch
     wait_until(lambda: not chart.posted_events_queue)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_chart_that_has_stopped_or_died_hears_nothing_more(
     memory: Ground, launch: Launch
 ) -> None:

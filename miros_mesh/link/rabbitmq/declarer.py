@@ -35,14 +35,14 @@ class Declarer:
         self._pause = pause
         self._channel: Any = open_channel(connection)
         self._next = 0
-        # Those of the last `bind_some`; whether a refusal of them may be on its way; and whether one
-        # has come since.
+        # Those of the last `bind_some`; whether a refusal of them may be on its way, and whether
+        # one has come since.
         self._bound: Sequence[kombu.Queue] = ()
         self._unanswered = self._unbound = False
 
     @property
     def channel(self) -> Any:
-        """The channel, which is open at every look; no refusal of `bind_some` is on its way there."""
+        """The channel, open at every look, on which no refusal of `bind_some` is to come."""
         unanswered, self._unanswered = self._unanswered, False
         if unanswered and not refusal_of(self._channel):
             # Any call that is answered: the refusal comes before that, and raises here.
