@@ -163,7 +163,7 @@ def test_an_event_that_is_deferred_again_is_handled_once(
     assert sorted(worker.done) == list(range(5))
 
 
-def test_a_recalled_event_that_is_handed_on_settles_nothing_of_another_chart(
+def test_a_recalled_event_that_is_handed_on_settles_nothing_of_another_chart(  # noqa: PLR0915
     ground: Ground, launch: Launch
 ) -> None:
     """Both hear the topic: the second has a copy of its own, which comes later than the other's."""

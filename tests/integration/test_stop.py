@@ -97,8 +97,8 @@ def test_a_chart_that_is_not_the_last_tells_of_its_node_at_that_moment(launch: L
     report = first.stop()
     assert report == StopReport(sent=3, confirmed=1, left_over=2)
     publisher._window = 100
-    # And its report stays what it was when the second one's is better
-    assert second.stop() == StopReport(sent=3, confirmed=3)
+    # And its report stays what it was when the second one's is better: none listened any more
+    assert second.stop() == StopReport(sent=3, confirmed=3, unroutable=2)
     assert first.stop() is report
 
 
