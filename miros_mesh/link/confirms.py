@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,10 +78,13 @@ class Confirms:
             return None
         return next(iter(self._pending.values()))[0]
 
+    def exchanges(self, *, named_in: str) -> Sequence[str]:
+        """Return the exchanges of what is on its way: those that a text names, or else all."""
+        every = sorted({parcel.exchange for parcel, _, _ in self._pending.values()})
+        return [each for each in every if f"'{each}'" in named_in] or every
+
     def watch(self, channel: Any) -> None:
         """Ask for confirms, where the channel gives them, and for what no queue takes."""
-        # Assigned and not added: a channel that the broker closed is opened again by py-amqp, with
-        # the callbacks of the confirms before these.
         channel.events["basic_return"] = {self._returned}
         # Our own transports have no confirms, and need none.
         if hasattr(channel, "confirm_select"):

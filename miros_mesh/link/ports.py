@@ -72,7 +72,7 @@ class Parcel(Protocol):
         """Hear that a peer will not get it for want of room in its outbox. As `stored`."""
 
     def refused(self, broker: str, error: LinkError) -> None:
-        """Hear that a broker refuses it, whose outbox has it no more. As `stored`."""
+        """Hear that a broker refuses it, whose outbox lets go of it next. As `stored`."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,10 @@ class LinkSettings:
     node: str
     """The node's name, for the names of threads and connections."""
     exchanges: tuple[str, ...]
-    """What a publisher declares, as topic exchanges, on each new connection."""
+    """What a publisher declares, as topic exchanges, on each new connection.
+
+    Without the first one a first connection fails; of the others a refusal is only logged.
+    """
     observer: Observer
     attempts: int
     """`connection_attempts`: how often a first connection is tried."""

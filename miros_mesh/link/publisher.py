@@ -9,13 +9,14 @@ A broker that refuses a publication closes the channel, and does not say which o
 | probing | one, until all that    | it is meant: it is split, or refused if it  | probing  |
 |         | were are answered      | has one event or none of it is permitted    |          |
 
-An exchange that is not there is declared again, and nothing is refused for it.
+An exchange that is not there is declared again, and nothing is refused for it; where that may not
+be, what was to go there is refused, and nothing else.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,13 +24,14 @@ import amqp
 import kombu
 from amqp.spec import Basic
 
-from miros_mesh.errors import LinkError, PermissionDeniedError
+from miros_mesh.errors import LinkError, MessageTooLargeError, PermissionDeniedError
 from miros_mesh.link.confirms import Confirmed, Confirms
 from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.known_refusals import KnownRefusals
 from miros_mesh.link.nack_backoff import NackBackoff
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
+from miros_mesh.link.publishing_channel import PublishingChannel
 from miros_mesh.link.translation import translated
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
@@ -71,6 +73,7 @@ class BrokerPublisher(Worker):
         self._outbox = outbox
         self._window = window
         self._confirm_timeout_s = confirm_timeout_s
+        self._channel = PublishingChannel(broker.name, self._stopping.wait)
         self._producer: kombu.Producer | None = None
         # Replaced with each channel, which counts its publications from 1 again.
         self._confirms = Confirms(self._confirmed)
@@ -109,20 +112,25 @@ class BrokerPublisher(Worker):
         self._end(timeout_s)
 
     def _opened(self, connection: kombu.Connection) -> None:
-        channel = connection.channel()
+        self._channel.connect(connection)
         # First: a publication to an exchange that is missing closes the channel, some time later.
-        self._declare(channel)
+        self._declare_all()
         self._heed_alarms(connection.connection)
         self._refusals = KnownRefusals()
-        self._publish_on(channel)
+        self._publish_on()
         self._observer.peer_up(peer=self.broker.name)
 
-    def _declare(self, channel: Any) -> None:
+    def _declare_all(self) -> None:
         for exchange in self._exchanges:
-            kombu.Exchange(exchange, type="topic", durable=True)(channel).declare()
+            refusal = self._channel.declare(exchange)
+            # It may be there all the same. What is sent there tells, and holds up nothing else; but
+            # who waits for a first connection hears at once that the network is out of reach.
+            if refusal and exchange == self._exchanges[0] and not self._settled.is_set():
+                raise refusal
 
-    def _publish_on(self, channel: Any) -> None:
+    def _publish_on(self) -> None:
         # The confirms before anything is published: RabbitMQ numbers from `confirm.select` on.
+        channel = self._channel.opened()
         self._confirms = Confirms(self._confirmed)
         self._confirms.watch(channel)
         # What the last channel left unconfirmed may be stored already: it is sent once more, and
@@ -188,22 +196,31 @@ class BrokerPublisher(Worker):
     @contextmanager
     def _outliving_refusals(self, connection: kombu.Connection) -> Iterator[None]:
         """Go on after the broker has refused a publication, on the same connection if it can."""
+        broke: Exception | None = None
         try:
             yield
-        except amqp.AMQPError as error:
-            if getattr(error, "method_sig", None) != Basic.Publish:
-                raise
-            missing = error.reply_code == _NOT_FOUND
-            if not missing:
-                self._hear_refusal(error)
+        except (amqp.AMQPError, AttributeError) as error:
+            # The second by py-amqp, over a channel that is closed while it publishes there.
+            broke = error
+        refusal = self._channel.refusal or _refused_publication(broke)
+        if refusal:
+            missing: Collection[str] = ()
+            if refusal.reply_code == _NOT_FOUND:
+                missing = self._confirms.exchanges(named_in=refusal.reply_text)
+            else:
+                self._hear_refusal(refusal)
             # Some codes close the connection; the next one goes on in the same way.
-            if self._producer is None or not connection.connected:
-                raise
-            # py-amqp has opened the channel again.
-            channel = self._producer.channel
-            if missing:
-                self._declare(channel)
-            self._publish_on(channel)
+            if connection.connected:
+                self._declare_missing(missing)
+                self._publish_on()
+                return
+        if broke:
+            raise broke
+
+    def _declare_missing(self, exchanges: Collection[str]) -> None:
+        for exchange in exchanges:
+            if refusal := self._channel.declare(exchange):
+                self._refusals.learn_missing(exchange, refusal)
 
     def _hear_refusal(self, error: amqp.AMQPError) -> None:
         """Find out which parcel is meant; one alone on its way is.
@@ -220,26 +237,29 @@ class BrokerPublisher(Worker):
             if parcel := self._confirms.only:
                 self._refusals.learn(parcel, refusal)
                 self._probes = max(self._probes, 1)
-                self._set_aside(parcel, refusal)
+                # All events of a parcel have one topic: a permission lacks for each of them.
+                self._set_aside(parcel, refusal, whole=isinstance(refusal, PermissionDeniedError))
             else:
                 self._probes = len(self._confirms)
 
-    def _set_aside(self, parcel: Parcel, refusal: LinkError) -> None:
+    def _set_aside(self, parcel: Parcel, refusal: LinkError, *, whole: bool) -> None:
         """Split a parcel, or take it out of the outbox, since it is refused."""
-        # All events of a parcel have one topic: a permission that lacks, lacks for each of them.
-        permission = isinstance(refusal, PermissionDeniedError)
-        parts = () if permission else parcel.split()
+        parts = () if whole else parcel.split()
         self._probes = max(self._probes - 1 + len(parts), 0)
         if parts:
             self._outbox.split(parcel, parts)
         else:
-            self._outbox.refuse(parcel)
+            # In this order: a node that stops waits until the outbox is empty, and then for what
+            # is kept of refused events.
             parcel.refused(self.broker.name, refusal)
+            self._outbox.refuse(parcel)
 
     def _spared(self, parcel: Parcel) -> bool:
         """Whether the broker need not be asked: it has just refused the like of this parcel."""
         if refusal := self._refusals.refusal(parcel):
-            self._set_aside(parcel, refusal)
+            # A size alone may be right for a part of it.
+            whole = not isinstance(refusal, MessageTooLargeError)
+            self._set_aside(parcel, refusal, whole=whole)
             return True
         if self._refusals.too_large(parcel) and (parts := parcel.split()):
             self._outbox.split(parcel, parts)
@@ -318,3 +338,9 @@ class BrokerPublisher(Worker):
             self._observer.unroutable(
                 peer=self.broker.name, topic=parcel.routing_key, events=parcel.events
             )
+
+
+def _refused_publication(error: Exception | None) -> amqp.AMQPError | None:
+    """Return an error by which a broker refuses a publication, with the connection maybe."""
+    of_ours = getattr(error, "method_sig", None) == Basic.Publish
+    return error if isinstance(error, amqp.AMQPError) and of_ours else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import Counter, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -31,6 +31,8 @@ EXCHANGE_PREFIX = "miros_mesh.v1."
 UNNUMBERED: Final = 0
 """The sequence number of a message that `Network.send` is to number; none travels with it."""
 COMPLAIN_EVERY_S = 10.0
+# What has to go here only stays in the history, until that has no room for it.
+_MOST_REFUSED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,9 @@ class Network(Generic[T]):
         # chart stand in frames in the order of their numbers.
         self._lock = threading.Lock()
         self._echoes = Echoes()
+        self._refused_by: OrderedDict[tuple[str, int], frozenset[str]] = OrderedDict()
+        """By chart and number: the brokers that refused it, while others have not. Behind the same
+        lock."""
 
     def attach(self, publisher: Publisher) -> None:
         """Send to one more peer from now on."""
@@ -222,11 +227,7 @@ class Network(Generic[T]):
     def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
         """Hear that a broker refused a frame: count its messages, log it, and set them aside."""
         messages, encoded = self._codec.open(frame.seal()), frame.messages()
-        if self._history:
-            for message in messages:
-                # A receiver that misses it is told at once that it does not come; and an answer of
-                # repair would be a way around the refusal.
-                self._history.forget(message.chart, message.sequence)
+        self.forget(broker, messages)
         counted = frame.counted and not self.expendable
         refusal = Refusal(frame.routing_key, broker, error, messages, encoded, counted=counted)
         self.set_aside(refusal)
@@ -239,10 +240,32 @@ class Network(Generic[T]):
         if times := self._complaints.due(f"{broker} {error.reason}", len(messages)):
             logger.warning("%d message(s) on %s are lost: %s", times, self.name, error)
 
+    def forget(self, broker: str, messages: Iterable[T]) -> None:
+        """Keep messages for repair no longer, once every broker of the network has refused them.
+
+        Then a receiver that misses one is told at once that it does not come, and no answer of
+        repair goes around the refusal. Until then others may still ask for it.
+        """
+        if not self._history:
+            return
+        for message in messages:
+            if self._refused_by_all(broker, (message.chart, message.sequence)):
+                self._history.forget(message.chart, message.sequence)
+
     def complain(self, reason: str, error: MeshError | str) -> None:
         """Log once in a while why something received is refused; of an expendable one, once."""
         if times := self._refusals.due(reason):
             logger.warning("refused on %s, %d time(s): %s", self.name, times, error)
+
+    def _refused_by_all(self, broker: str, message: tuple[str, int]) -> bool:
+        with self._lock:
+            refused = self._refused_by.pop(message, frozenset()) | {broker}
+            if refused >= {publisher.broker.name for publisher in self._publishers}:
+                return True
+            self._refused_by[message] = refused
+            if len(self._refused_by) > _MOST_REFUSED:
+                self._refused_by.popitem(last=False)
+            return False
 
     def _pack(
         self,

@@ -61,6 +61,8 @@ _SPY_ROUTING_KEY: Final = "snoop.spy"
 _STATUS_ROUTING_KEY: Final = "pulse"
 # Threads end at their next turn after the drain, which is never far.
 _JOIN_TIMEOUT_S: Final = 5.0
+# Tried again and again, so that a node which stops need not wait for long.
+_STORE_PATIENCE_S: Final = 1.0
 
 
 class Node(Host):
@@ -152,6 +154,8 @@ class Node(Host):
         # Waits for confirms. The subscriber ends next, with the last acknowledgements; then nothing
         # more comes for the console.
         report = self.peers.stop(self.config.drain_timeout_s)
+        # After the publishers, which hand it what brokers refuse.
+        self._refused_events.stop(_JOIN_TIMEOUT_S)
         self.subscriber.stop(_JOIN_TIMEOUT_S)
         self.console.stop(_JOIN_TIMEOUT_S)
         # After the publishers, whose hooks call it. Last the link, to which the workers have given
@@ -301,7 +305,8 @@ class Node(Host):
         keys = home_keys(config)
         history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
         events = specs.network_of(specs.MESH, config, keys, observer, history)
-        events.set_aside = self._refused_events(keys).keep
+        self._refused_events = self._build_refused_events(keys)
+        events.set_aside = self._refused_events.keep
         self.mesh = Mesh(
             events,
             identity,
@@ -341,15 +346,15 @@ class Node(Host):
                 self.repair.refused(sum(map(len, refusal.encoded)))
                 for message in refusal.messages:
                     # One that alone is too large beside the words of repair is gone.
-                    for event in message.events if len(message.events) == 1 else ():
-                        history.forget(event.chart, event.sequence)
+                    if len(message.events) == 1:
+                        self.mesh.network.forget(refusal.broker, message.events)
 
         self._repairs.set_aside = answer_refused
 
-    def _refused_events(self, keys: specs.Keys) -> RefusedEvents:
+    def _build_refused_events(self, keys: specs.Keys) -> RefusedEvents:
         config = self.config
         return RefusedEvents(
-            LocalLetters(config.home_folder),
+            LocalLetters(config.home_folder, patience_s=_STORE_PATIENCE_S),
             letter_codec(
                 KeyRing(tuple(keys(specs.MESH.keys))),
                 specs.largest_message(config) + ENVELOPE_BYTES,

@@ -125,6 +125,8 @@ def test_one_event_that_is_too_large_for_the_broker(
     assert account.perfect, account
     assert refused.lost_peers == 0
     assert refused.missing == 0
+    # The storing waits for nothing, and nothing for it.
+    wait_until(lambda: set_aside(config))
     [letter] = set_aside(config)
     assert letter.event is not None
     assert (letter.event.signal, letter.reason) == ("TOO_LARGE", "message_size")
@@ -179,7 +181,7 @@ def test_several_events_that_are_too_large_amid_a_burst(narrow_url: str, launch:
 
     assert heard.payloads == small
     record("five events above max_message_size amid a burst", Account(len(small), 0, 0, 0))
-    assert refused.refused == len(set_aside(config)) == 5
+    wait_until(lambda: refused.refused == len(set_aside(config)) == 5)
     assert refused.lost_peers == 0
     assert sender.stop().refused == 5
 
@@ -222,6 +224,7 @@ def test_a_refusal_that_closes_the_connection(
     record("an event that closes the connection", Account(len(small), 0, 0, 0))
     assert refused.refusals == [("refused", 1)]
     assert 1 <= refused.lost_peers <= 2
+    wait_until(lambda: set_aside(config))
     [letter] = set_aside(config)
     assert "NOT_IMPLEMENTED" in letter.detail
 
@@ -246,6 +249,11 @@ class Writer:
         """Let it write to every exchange but that of the mesh."""
         others = f"^(?!{exchange_of('mesh')}$)"
         self._server.set_permissions(self.name, self._vhost, write=others)
+        self._notice()
+
+    def forbid_to_declare(self, exchange: str) -> None:
+        """Let it declare all but one exchange."""
+        self._server.set_permissions(self.name, self._vhost, configure=f"^(?!{exchange}$)")
         self._notice()
 
     def give_back(self) -> None:
@@ -323,8 +331,10 @@ def test_right_to_write_is_revoked_and_given_back(right: str, writer: Writer, pl
     account = accounted(f"{fault}: others", sent_beside, plant.south)
     assert account.perfect, account
     report = plant.sender.stop()
-    aside, handled = numbers_aside(plant.config), plant.north.numbers
-    wait_until(lambda: set(sent) <= {*handled, *aside}, 60)
+    handled = plant.north.numbers
+    wait_until(lambda: set(sent) <= {*handled, *numbers_aside(plant.config)}, 60)
+    wait_until(lambda: len(set_aside(plant.config)) == plant.refused.refused)
+    aside = numbers_aside(plant.config)
     # What was on its way when the connection was closed may have been stored, and is then refused
     # when it is sent again: put back, it would be a copy that receivers drop.
     account = Account.of(sent, sorted(handled + [n for n in aside if n not in handled]))

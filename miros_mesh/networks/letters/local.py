@@ -10,13 +10,13 @@ from typing import Final
 
 from miros_mesh.embedded.forks import inside_sqlite
 from miros_mesh.errors import EmbeddedStoreError
-from miros_mesh.private_files import make_once, prepare_home, require_private
+from miros_mesh.private_files import explained, make_once, prepare_home, require_private
 
 FILE: Final = "dead_letters.db"
 MOST_LETTERS: Final = 1_000
 MOST_BYTES: Final = 64 * 1024 * 1024
 # Another process has the file for the time of one short transaction.
-_PATIENCE_S: Final = 5.0
+PATIENCE_S: Final = 5.0
 
 # AUTOINCREMENT: a number that was removed never becomes another letter's.
 _SCHEMA: Final = """
@@ -39,24 +39,30 @@ class LocalLetters:
     """Sealed dead letters, bounded in number and bytes: the oldest go first.
 
     Shared by all processes of a user. The file is opened for each call and closed again, so that
-    any thread and any forked process may call, and nothing has to be ended; each call waits a few
-    seconds for other processes at most. Every method raises `EmbeddedStoreError`, which says why
-    the file cannot be used.
+    any thread and any forked process may call, and nothing has to be ended; each call waits
+    `patience_s` for other processes at most. Every method raises `EmbeddedStoreError`, which says
+    why the file cannot be used.
     """
 
     def __init__(
-        self, folder: Path, *, most_letters: int = MOST_LETTERS, most_bytes: int = MOST_BYTES
+        self,
+        folder: Path,
+        *,
+        most_letters: int = MOST_LETTERS,
+        most_bytes: int = MOST_BYTES,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.most_bytes = most_bytes
         """What is larger than this cannot be kept."""
         self._folder = folder
         self._most_letters = most_letters
+        self._patience_s = patience_s
 
     def add(self, *sealed: bytes, node: str) -> int:
         """Keep letters of a node, all or none; return how many older ones went for them."""
         folder = prepare_home(self._folder)
         file = folder / FILE
-        if not file.exists():
+        if not _exists(file):
             # SQLite itself would leave the rights to the umask; its journal gets those of the file.
             make_once(file, b"")
         with self._opened(file) as store:
@@ -88,7 +94,7 @@ class LocalLetters:
     def _existing(self) -> Iterator[sqlite3.Connection | None]:
         """Open the file, or None before the first letter."""
         file = self._folder.expanduser().absolute() / FILE
-        if not file.exists():
+        if not _exists(file):
             yield None
             return
         with self._opened(file) as store:
@@ -100,13 +106,18 @@ class LocalLetters:
         require_private(file)
         try:
             # No transaction but those that are begun here. A close undoes what was not committed.
-            with (
-                inside_sqlite(),
-                closing(sqlite3.connect(file, timeout=_PATIENCE_S, isolation_level=None)) as store,
-            ):
+            with inside_sqlite(), closing(self._connected(file)) as store:
                 yield store
         except sqlite3.Error as error:
             raise EmbeddedStoreError(
                 f"{file} cannot be used: {error}; is there room on the disk, and may this user "
                 "write there? If the file is damaged, move it away"
             ) from error
+
+    def _connected(self, file: Path) -> sqlite3.Connection:
+        return sqlite3.connect(file, timeout=self._patience_s, isolation_level=None)
+
+
+def _exists(file: Path) -> bool:
+    with explained(file, "be examined"):
+        return file.exists()

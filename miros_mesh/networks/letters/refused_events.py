@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
 
 from msgspec.structs import replace
 
-from miros_mesh.errors import EmbeddedStoreError, LinkError, MessageTooLargeError
+from miros_mesh.errors import LinkError, MessageTooLargeError
+from miros_mesh.networks.letters.letter_line import LetterLine, LocalLetter
 from miros_mesh.networks.letters.local import LocalLetters
 from miros_mesh.networks.network import COMPLAIN_EVERY_S, Refusal, exchange_of
 from miros_mesh.observer import Observer
@@ -26,7 +28,8 @@ logger = logger_of(__name__)
 class RefusedEvents:
     """Keeps refused events of a node in the local store, and tells of them. Thread-safe.
 
-    `tell` is called for each of them; it must not wait.
+    `tell` is called for each of them; it must not wait. A thread of its own stores them, from the
+    first one until `stop`.
     """
 
     def __init__(
@@ -40,7 +43,8 @@ class RefusedEvents:
         *,
         max_event_bytes: int,
     ) -> None:
-        self._letters = letters
+        self._most_bytes = letters.most_bytes
+        self._line = LetterLine(letters, identity.node, stored=self._stored, lost=self._lost)
         self._codec = codec
         self._identity = identity
         self._network = network
@@ -53,14 +57,29 @@ class RefusedEvents:
         self._complaints = Throttle(COMPLAIN_EVERY_S)
 
     def keep(self, refusal: Refusal[Envelope]) -> None:
-        """Make a dead letter of each event, and tell of it; words of the library are let go."""
+        """Make a dead letter of each event, and tell of it; words of the library are let go.
+
+        Returns when the letters wait for the store.
+        """
         if not refusal.counted:
             return
         letters = [
             self._letter(refusal, event, encoded)
             for event, encoded in zip(refusal.messages, refusal.encoded, strict=True)
         ]
-        place = self._store(letters)
+        self._line.add(
+            [
+                LocalLetter(
+                    self._sealed(letter),
+                    refusal.broker,
+                    event.signal,
+                    letter.routing_key,
+                    letter.size_bytes,
+                    refusal.error,
+                )
+                for letter, event in zip(letters, refusal.messages, strict=True)
+            ]
+        )
         for letter, event in zip(letters, refusal.messages, strict=True):
             self._tell(
                 OutboxRefused(
@@ -72,7 +91,10 @@ class RefusedEvents:
                     size_bytes=letter.size_bytes,
                 )
             )
-        self._complain(refusal, letters[-1], place)
+
+    def stop(self, timeout_s: float) -> None:
+        """Store what waits for that, and end the thread; waits for `timeout_s` at most."""
+        self._line.stop(timeout_s)
 
     def _letter(self, refusal: Refusal[Envelope], event: Envelope, encoded: bytes) -> DeadLetter:
         return DeadLetter(
@@ -92,47 +114,47 @@ class RefusedEvents:
             event=event.untraced() if isinstance(event, TracedEnvelope) else event,
         )
 
-    def _store(self, letters: Sequence[DeadLetter]) -> str:
-        """Keep the letters; return where they are, or why they are nowhere."""
-        try:
-            went = self._letters.add(*map(self._sealed, letters), node=self._identity.node)
-        except EmbeddedStoreError as error:
-            self._drop("not_kept", len(letters))
-            return f"not kept, so they are lost: {error}"
-        self._drop("dead_letters_full", went)
-        return "among the dead letters of this user: miros-mesh dead-letters"
-
     def _sealed(self, letter: DeadLetter) -> bytes:
         sealed = self._seal(letter)
         # A note of it remains, and no other letter has to go for one that cannot be kept.
-        too_large = len(sealed) > self._letters.most_bytes
+        too_large = len(sealed) > self._most_bytes
         return self._seal(replace(letter, event=None)) if too_large else sealed
 
     def _seal(self, letter: DeadLetter) -> bytes:
         return self._codec.seal([self._codec.encode(letter)])
 
-    def _drop(self, reason: str, events: int) -> None:
-        if events:
-            self._observer.dropped(network=self._network, reason=reason, events=events)
+    def _stored(self, letters: Sequence[LocalLetter], went: int) -> None:
+        if went:
+            self._observer.dropped(network=self._network, reason="dead_letters_full", events=went)
+        self._complain(letters, "among the dead letters of this user: miros-mesh dead-letters")
 
-    def _complain(self, refusal: Refusal[Envelope], last: DeadLetter, place: str) -> None:
-        reason = last.reason
-        times = self._complaints.due(f"{refusal.broker} {reason}", len(refusal.messages))
+    def _lost(self, letters: Sequence[LocalLetter], why: str) -> None:
+        self._observer.dropped(network=self._network, reason="not_kept", events=len(letters))
+        self._complain(letters, f"not kept, so they are lost: {why}")
+
+    def _complain(self, letters: Sequence[LocalLetter], place: str) -> None:
+        times = Counter((each.broker, each.error.reason) for each in letters)
+        last = {(each.broker, each.error.reason): each for each in letters}
+        for about, letter in last.items():
+            self._complain_of(letter, times[about], place)
+
+    def _complain_of(self, last: LocalLetter, events: int, place: str) -> None:
+        reason = last.error.reason
+        times = self._complaints.due(f"{last.broker} {reason}", events)
         if not times:
             return
-        event = refusal.messages[-1]
         logger.error(
             "%s refused %d event(s) (%s), which are %s; the last one was %s under %s, %d bytes: "
             "%s%s",
-            refusal.broker,
+            last.broker,
             times,
             reason,
             place,
-            printable(event.signal),
-            refusal.routing_key,
+            printable(last.signal),
+            last.routing_key,
             last.size_bytes,
-            refusal.error,
-            self._advice(refusal.error),
+            last.error,
+            self._advice(last.error),
         )
 
     def _advice(self, error: LinkError) -> str:

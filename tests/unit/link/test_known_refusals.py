@@ -7,9 +7,10 @@ import pytest
 from miros_mesh.errors import BrokerRefusedError, MessageTooLargeError, PermissionDeniedError
 from miros_mesh.link import known_refusals
 from miros_mesh.link.known_refusals import KnownRefusals
-from support.post_office import letter
+from support.post_office import EXCHANGE, Letter, letter
 
 FORBIDDEN = PermissionDeniedError("no")
+UNKNOWN = BrokerRefusedError("no")
 TOO_LARGE = MessageTooLargeError("too large")
 
 
@@ -36,12 +37,54 @@ def test_a_size_that_is_refused_is_refused_for_all_that_are_as_large() -> None:
     assert not known.too_large(letter("12"))
 
 
-def test_another_refusal_says_nothing_of_other_parcels() -> None:
+def test_another_refusal_says_nothing_of_other_parcels_at_first() -> None:
     known = KnownRefusals()
 
-    known.learn(letter("one"), BrokerRefusedError("no"))
+    known.learn(letter("one"), UNKNOWN)
+    known.learn(letter("two"), UNKNOWN)
+
+    assert known.refusal(letter("three")) is None
+
+
+def test_another_refusal_of_several_in_a_row_is_one_of_their_topic() -> None:
+    known = KnownRefusals()
+
+    for text in ("one", "two", "three"):
+        known.learn(letter(text, "north"), UNKNOWN)
+
+    assert known.refusal(letter("four", "north")) is UNKNOWN
+    assert known.refusal(letter("four", "south")) is None
+
+
+def test_several_refusals_are_not_in_a_row_when_one_between_was_confirmed() -> None:
+    known = KnownRefusals()
+
+    for text in ("one", "two", "three", "four"):
+        known.learn(letter(text), UNKNOWN)
+        known.forget(letter("taken"), 5)
+
+    assert known.refusal(letter("five")) is None
+
+
+def test_a_refusal_of_several_events_may_mean_one_of_them() -> None:
+    known = KnownRefusals()
+
+    for _ in range(3):
+        known.learn(Letter(b"many", events=2), UNKNOWN)
 
     assert known.refusal(letter("one")) is None
+
+
+def test_an_exchange_that_is_missing_is_missing_for_all_its_topics() -> None:
+    known = KnownRefusals()
+
+    known.learn_missing(EXCHANGE, FORBIDDEN)
+
+    assert known.refusal(letter("one", "north")) is FORBIDDEN
+    assert known.refusal(letter("one", "south")) is FORBIDDEN
+    assert known.refusal(Letter(b"one", exchange="another")) is None
+    known.forget(letter("one", "north"), 3)
+    assert known.refusal(letter("one", "south")) is None
 
 
 def test_the_broker_is_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

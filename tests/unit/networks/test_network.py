@@ -83,7 +83,7 @@ def test_what_a_broker_refuses_is_set_aside_and_forgotten() -> None:
         send(network, signal)
     error = PermissionDeniedError("no")
 
-    shelf.parcels[0].refused("broker", error)
+    shelf.parcels[0].refused("shelf", error)
 
     [refusal] = aside
     assert [(each.sequence, each.signal) for each in refusal.messages] == [
@@ -92,10 +92,33 @@ def test_what_a_broker_refuses_is_set_aside_and_forgotten() -> None:
         (3, "c"),
     ]
     assert [mesh_codec.encode(each) for each in refusal.messages] == refusal.encoded
-    assert (refusal.routing_key, refusal.broker, refusal.error) == ("key", "broker", error)
+    assert (refusal.routing_key, refusal.broker, refusal.error) == ("key", "shelf", error)
     assert refusal.counted
     assert [each.sequence for each in history.find("talker", [(1, 9)])] == [4]
-    assert ledger.refused == [("broker", "mesh", "permission", 3)]
+    assert ledger.refused == [("shelf", "mesh", "permission", 3)]
+
+
+def test_what_one_of_several_brokers_refuses_is_kept_for_the_others() -> None:
+    history = History[Envelope](max_events=10, max_bytes=10_000)
+    network = Network(
+        "mesh", mesh_codec, Ledger(), frame_events=3, frame_bytes=FRAME_LIMIT, history=history
+    )
+    near, far = Shelf(broker=Broker("near")), Shelf(broker=Broker("far"))
+    for shelf in (near, far):
+        network.attach(shelf)
+    for signal in ("a", "b"):
+        send(network, signal)
+    [whole], error = near.parcels, PermissionDeniedError("no")
+
+    for part in whole.split():
+        part.refused("near", error)
+    assert [each.sequence for each in history.find("talker", [(1, 9)])] == [1, 2]
+    whole.split()[1].refused("far", error)
+    assert [each.sequence for each in history.find("talker", [(1, 9)])] == [1]
+    network.detach(far)
+    whole.split()[0].refused("near", error)
+
+    assert history.find("talker", [(1, 9)]) == []
 
 
 def test_halves_of_a_frame_are_frames_of_the_same_events() -> None:

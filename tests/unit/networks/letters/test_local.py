@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import sqlite3
 import stat
@@ -110,6 +111,22 @@ def test_a_file_that_others_can_read_is_refused(home: Path) -> None:
         LocalLetters(home).all()
 
 
+def test_a_folder_that_may_not_be_entered_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    # The tests may run as root, who may enter every folder.
+    monkeypatch.setattr(Path, "exists", denied)
+    letters = LocalLetters(home)
+
+    with pytest.raises(EmbeddedStoreError, match="cannot be examined"):
+        letters.all()
+    with pytest.raises(EmbeddedStoreError, match="cannot be examined"):
+        letters.add(b"one", node="n")
+
+
 def test_a_damaged_file_is_named(home: Path) -> None:
     letters = LocalLetters(home)
     letters.add(b"one", node="n")
@@ -119,14 +136,13 @@ def test_a_damaged_file_is_named(home: Path) -> None:
         letters.add(b"two", node="n")
 
 
-def test_a_file_that_stays_locked_is_given_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("miros_mesh.networks.letters.local._PATIENCE_S", 0.1)
+def test_a_file_that_stays_locked_is_given_up(home: Path) -> None:
     LocalLetters(home).add(b"one", node="n")
     with sqlite3.connect(home / FILE, isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
 
         with pytest.raises(EmbeddedStoreError, match="locked"):
-            LocalLetters(home).add(b"two", node="n")
+            LocalLetters(home, patience_s=0.1).add(b"two", node="n")
         other.execute("ROLLBACK")
     other.close()
     LocalLetters(home).add(b"two", node="n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from miros_mesh.wire.keyring import KeyRing
 from support.charts_at_work import Recorder
 from support.sealed import FRAME_LIMIT, KEY, OURS, envelope, mesh_codec
 
+LIMIT_S = 30.0
 BROKER = "amqp://peter@192.0.2.7:5672//"
 codec = letter_codec(KeyRing([KEY]), FRAME_LIMIT)
 
@@ -45,14 +47,22 @@ class Bench:
         encoded = [mesh_codec.encode(each) for each in events]
         self.events.keep(Refusal("plant.north", BROKER, error, events, encoded, counted=counted))
 
+    def end(self) -> None:
+        """Wait until all that was refused is kept or lost."""
+        self.events.stop(LIMIT_S)
+
     @property
     def letters(self) -> list[DeadLetter]:
+        """What is kept at the end."""
+        self.end()
         return [codec.open(sealed)[0] for _, sealed in self.store.all()]
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path / "mine")
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path / "mine")
+    yield made
+    made.end()
 
 
 def test_a_letter_has_the_event_and_all_that_is_known_of_its_refusal(bench: Bench) -> None:
@@ -76,6 +86,7 @@ def test_a_letter_has_the_event_and_all_that_is_known_of_its_refusal(bench: Benc
 
 def test_what_is_kept_shows_nothing_without_the_key(bench: Bench) -> None:
     bench.refuse(envelope(1, "a_signal", "a payload"))
+    bench.end()
 
     stored = (bench.folder / FILE).read_bytes()
     assert b"a_signal" not in stored
@@ -87,6 +98,7 @@ def test_the_log_names_both_limits_and_no_payload(
 ) -> None:
     for number in range(1, 4):
         bench.refuse(envelope(number, "ping", "a payload"))
+    bench.end()
 
     [line] = caplog.messages
     for word in ("ping", "plant.north", BROKER, "max_event_bytes", "4,096", "max_message_size"):
@@ -117,9 +129,9 @@ def test_what_is_too_large_to_be_kept_leaves_a_note(tmp_path: Path) -> None:
 def test_letters_that_go_for_new_ones_are_counted(bench: Bench) -> None:
     bench.refuse(*(envelope(n) for n in range(1, 6)), error=PermissionDeniedError("no"))
 
+    assert len(bench.told) == 5
     assert [letter.event.sequence for letter in bench.letters if letter.event] == [3, 4, 5]
     assert bench.recorder.drops == [("mesh", "dead_letters_full", 2)]
-    assert len(bench.told) == 5
 
 
 def test_where_nothing_can_be_kept_it_is_told_and_counted(
@@ -129,9 +141,21 @@ def test_where_nothing_can_be_kept_it_is_told_and_counted(
     bench = Bench(tmp_path / "file" / "mine")
 
     bench.refuse(envelope(1), envelope(2))
+    assert bench.recorder.drops == []
+    bench.end()
 
     assert bench.recorder.drops == [("mesh", "not_kept", 2)]
     assert len(bench.told) == 2
-    [line] = caplog.messages
+    waiting, line = caplog.messages
+    assert "2 refused event(s) wait to be kept" in waiting
     assert "not kept, so they are lost" in line
     assert "file/mine" in line
+
+
+def test_what_comes_after_the_end_is_told_as_lost(bench: Bench) -> None:
+    bench.end()
+
+    bench.refuse(envelope(1))
+
+    assert bench.recorder.drops == [("mesh", "not_kept", 1)]
+    assert len(bench.told) == 1
