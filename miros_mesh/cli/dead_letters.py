@@ -44,8 +44,9 @@ when there is no such letter.
 _RETRY_HELP = """\
 Send the event again, and remove the letter when the broker has stored it. It goes to the chart that
 refused it and to no other, also if that is not running now and its node has a name. What a broker
-refused goes to its own topic. Correct the cause first: what is refused again comes back as a new
-letter. Exit code 1 if a letter could not be sent; it stays, and the line says why.
+refused goes to its own topic at that broker, and to no other broker. Correct the cause first: what
+is refused again comes back as a new letter. Exit code 1 if a letter could not be sent; it stays,
+and the line says why.
 """
 _DROP_HELP = """\
 Remove letters for good. With --all it asks first; where no terminal is, --yes is needed. Exit code
@@ -58,6 +59,7 @@ _FILTERS = {
     "sender": "of events that a chart which fits has sent",
     "signal": "of events whose signal fits",
     "topic": "sent under a topic that fits",
+    "peer": "refused by a broker whose address fits",
 }
 
 
@@ -164,7 +166,7 @@ def _retry(box: DeadLetters, options: argparse.Namespace) -> int:
     letters = _chosen(box, options)
     if not letters:
         return 0
-    outcomes = box.retry_all(options.to, id=[each.id for each in letters])
+    outcomes = box.retry_all(options.to, **_these(letters))
     return _tell(letters, outcomes, "sent again", options)
 
 
@@ -175,7 +177,7 @@ def _drop(box: DeadLetters, options: argparse.Namespace) -> int:
     letters = _chosen(box, options)
     if not letters or (asks and not _agreed(letters)):
         return 0
-    outcomes = box.drop_all(id=[each.id for each in letters])
+    outcomes = box.drop_all(**_these(letters))
     return _tell(letters, outcomes, "dropped", options)
 
 
@@ -192,6 +194,11 @@ def _chosen(box: DeadLetters, options: argparse.Namespace) -> Sequence[Letter]:
     if not letters:
         _say(_none(options))
     return letters
+
+
+def _these(letters: Sequence[Letter]) -> dict[str, set[str]]:
+    """Return the filters for these letters, in the places where they are and in no other."""
+    return {"id": {each.id for each in letters}, "place": {each.place for each in letters}}
 
 
 def _agreed(letters: Sequence[Letter]) -> bool:

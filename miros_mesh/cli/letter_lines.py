@@ -18,7 +18,7 @@ from miros_mesh.text import printable
 # In the order of what an operator needs first: a narrow terminal gets fewer of them.
 _HEADER: Final = (
     *("id", "set aside", "reason", "signal", "chart", "sender"),
-    *("node", "topic", "bytes", "place"),
+    *("node", "topic", "bytes", "place", "peer"),
 )
 _FEWEST: Final = 4
 _GAP: Final = "  "
@@ -96,6 +96,7 @@ def _row(letter: Letter) -> tuple[str, ...]:
         letter.topic,
         f"{letter.size_bytes:,}",
         letter.place,
+        letter.peer,
     )
     return tuple(map(printable, cells))
 

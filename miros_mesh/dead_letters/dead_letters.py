@@ -12,12 +12,13 @@ from typing import Any, Final, Self, TypeAlias
 from miros_mesh.address import validate_routing_key
 from miros_mesh.config.settings import MIB, MeshConfig
 from miros_mesh.dead_letters.filters import Filters
-from miros_mesh.dead_letters.letter import Letter, letter_of
+from miros_mesh.dead_letters.letter import Letter, Place, letter_of
 from miros_mesh.dead_letters.places import Found, Places
 from miros_mesh.dead_letters.postage import Postage
 from miros_mesh.errors import (
     EmptyLetterError,
     FrameError,
+    LinkError,
     MeshError,
     SealedLetterError,
     UnknownLetterError,
@@ -108,8 +109,17 @@ class DeadLetters:
         return tuple(letters.values())
 
     def find(self, beginning: str) -> Letter:
-        """Return the one letter whose id begins so; raises `UnknownLetterError`."""
-        found = [each for each in self.list() if beginning and each.id.startswith(beginning)]
+        """Return the one letter whose id begins so; raises `UnknownLetterError`.
+
+        One that is kept here is found without the broker.
+        """
+        found = [*self._beginning(beginning, "local")]
+        if beginning not in {each.id for each in found}:
+            try:
+                found += self._beginning(beginning, "broker")
+            except LinkError:
+                if not found:
+                    raise
         if len(found) == 1:
             return found[0]
         if found:
@@ -134,13 +144,15 @@ class DeadLetters:
         """Publish the letter's event again, and then remove the letter.
 
         It goes to the chart that refused it and to no other, or to all that listen to `topic`; what
-        a broker refused goes to its own topic. The chart takes it for a new event of the same
-        sender, whose cause is the old one. A frame that did not open goes as it came.
+        a broker refused goes to its own topic, at that broker and at no other. The chart takes it
+        for a new event of the same sender, whose cause is the old one. A frame that did not open
+        goes as it came.
 
         Until the broker has stored it in a queue, the letter stays: nothing is lost, and a second
         copy after a lost connection is dropped as one. Raises `UnroutableError` when no queue takes
         it (the chart's is gone, nothing listens to the topic), `EmptyLetterError` for a note,
-        `SealedLetterError` without the key, `UnknownLetterError` when it is gone.
+        `AddressError` when these settings lead to no such broker, `SealedLetterError` without the
+        key, `UnknownLetterError` when it is gone.
         """
         _one(letter, self._each(_is(letter), (letter.place,), self._sender(topic)))
 
@@ -162,6 +174,9 @@ class DeadLetters:
         wanted = Filters.of(**filters)
         return self._each(wanted.has, wanted.places, _nothing)
 
+    def _beginning(self, beginning: str, place: Place) -> Iterator[Letter]:
+        return (e for e in self.list(place=place) if beginning and e.id.startswith(beginning))
+
     def _each(
         self, wanted: Callable[[Letter], bool], places: Sequence[Any], do: _Do
     ) -> Iterator[Outcome]:
@@ -177,8 +192,9 @@ class DeadLetters:
                         do(each, letter, opened)
                     each.remove()
                 except MeshError as error:
-                    # The connection is gone, and with it the rest of what it showed.
-                    if error.retryable:
+                    # The connection is gone, and with it the rest of what it showed. What is kept
+                    # here goes to several brokers, of which others may be there.
+                    if error.retryable and each.place == "broker":
                         raise
                     yield Outcome(letter, error)
                     continue
@@ -193,7 +209,8 @@ class DeadLetters:
         def send(found: Found, letter: Letter, opened: DeadLetter | None) -> None:
             if opened is None:
                 raise _sealed(letter)
-            self._postage.send(letter, opened, found.box(), topic)
+            with found.box(opened.peer) as box:
+                self._postage.send(letter, opened, box, topic)
 
         return send
 

@@ -34,6 +34,8 @@ class Filters:
     """The chart that sent the event."""
     signal: tuple[str, ...] = ()
     topic: tuple[str, ...] = ()
+    peer: tuple[str, ...] = ()
+    """The broker that refused it, as in `Letter.peer`."""
     since: float = -math.inf
     """Set aside at that time or later, in seconds since the epoch."""
     before: float = math.inf
@@ -74,6 +76,7 @@ class Filters:
             (self.sender, letter.sender_chart),
             (self.signal, letter.signal),
             (self.topic, letter.topic),
+            (self.peer, letter.peer),
         )
 
     def _has_time(self, time: float | None) -> bool:

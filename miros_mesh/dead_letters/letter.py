@@ -39,6 +39,8 @@ class Letter:
     """The chart that refused it, or that sent it."""
     queue: str = ""
     """The queue of the chart that refused it."""
+    peer: str = ""
+    """The broker that refused it, by its address without password; empty when a chart did."""
     sender_node: str = ""
     """The node that sent the event."""
     sender_chart: str = ""
@@ -77,6 +79,7 @@ def letter_of(sealed: bytes, place: Place, opened: DeadLetter | None) -> Letter:
         node=opened.node,
         chart=opened.chart,
         queue=opened.queue,
+        peer=opened.peer,
         sender_node=event.node if event else "",
         sender_chart=event.chart if event else "",
         signal=event.signal if event else "",

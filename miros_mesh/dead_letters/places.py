@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 from miros_mesh.config.settings import MeshConfig
+from miros_mesh.dead_letters.boxes import Boxes
 from miros_mesh.dead_letters.letter import Place
 from miros_mesh.link.ports import LetterBox
 from miros_mesh.networks.letters.letter import LETTERS
@@ -29,8 +30,8 @@ class Found:
     sealed: bytes
     remove: Callable[[], object]
     """Takes it away for good."""
-    box: Callable[[], LetterBox]
-    """Returns the box through which it can be published again."""
+    box: Callable[[str], AbstractContextManager[LetterBox]]
+    """Lends the box of the broker that refused it, to publish it again; "" is the home broker."""
 
 
 class Places:
@@ -46,6 +47,7 @@ class Places:
             observer=Observer(),
             credentials=Credentials(config, lambda: None),
         )
+        self._config = config
         self._home = home_broker(config)
         self._link = home_link(config, settings)
         self._local = LocalLetters(config.home_folder)
@@ -72,17 +74,9 @@ class Places:
             closing(box.kept(exchange_of(LETTERS))) as letters,
         ):
             for kept in letters:
-                yield Found("broker", kept.body, kept.take, lambda: box)
+                yield Found("broker", kept.body, kept.take, lambda _: nullcontext(box))
 
     def _here(self) -> Iterator[Found]:
-        with ExitStack() as stack:
-            opened: list[LetterBox] = []
-
-            def box() -> LetterBox:
-                # Only for what is published again, and one for all of it.
-                if not opened:
-                    opened.append(stack.enter_context(self._link.letter_box(self._home)))
-                return opened[0]
-
+        with Boxes(self._config, self._home, self._link) as boxes:
             for number, sealed in self._local.all():
-                yield Found("local", sealed, partial(self._local.remove, number), box)
+                yield Found("local", sealed, partial(self._local.remove, number), boxes.at)

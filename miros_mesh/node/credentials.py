@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -12,6 +13,8 @@ from miros_mesh.errors import ConfigError
 
 Place = tuple[str, str, int, str]
 """What an address is without user and password."""
+Entry = tuple[Place, int]
+"""A place, and which of the addresses there: a place may be given with several users."""
 
 _MOVED: Final = "broker_url names other brokers now, for which the program has to start anew"
 
@@ -27,30 +30,43 @@ class Credentials:
         """Begin with what the settings hold; `changed` is called when a file holds others."""
         self._config = config
         self._changed = changed
+        given = _by_entry(config.brokers)
+        self._entries = {broker: entry for entry, broker in given.items()}
         # Replaced and never changed: threads that read it at once get one or the other.
-        self._latest = {_place(broker): broker for broker in config.brokers}
+        self._latest = given
 
     def __call__(self, address: BrokerAddress) -> tuple[BrokerAddress, str]:
         """Return the address with the credentials of now, and why they may be old, if so."""
+        file = self._config.credentials_file
+        if file is None or file.once:
+            return address, ""
         problem = self._refresh()
-        first = next(iter(self._latest.values()), address)
-        own = self._latest.get(_place(address), first)
+        latest = self._latest
+        first = next(iter(latest.values()), address)
+        own = latest.get(self._entries.get(address, (_place(address), 0)), first)
         return replace(address, user=own.user, password=own.password), problem
 
     def _refresh(self) -> str:
-        file = self._config.credentials_file
-        if file is None or file.once:
-            return ""
         try:
-            now = {_place(broker): broker for broker in self._config.brokers_now()}
+            now = _by_entry(self._config.brokers_now())
         except ConfigError as error:
             return "; ".join(error.problems)
         latest = self._latest
-        kept = {place: now.get(place, broker) for place, broker in latest.items()}
+        kept = {entry: now.get(entry, broker) for entry, broker in latest.items()}
         if kept != latest:
             self._latest = kept
             self._changed()
         return "" if latest.keys() <= now.keys() else _MOVED
+
+
+def _by_entry(brokers: Iterable[BrokerAddress]) -> dict[Entry, BrokerAddress]:
+    seen: Counter[Place] = Counter()
+    entries: dict[Entry, BrokerAddress] = {}
+    for broker in brokers:
+        place = _place(broker)
+        entries[place, seen[place]] = broker
+        seen[place] += 1
+    return entries
 
 
 def _place(address: BrokerAddress) -> Place:

@@ -190,6 +190,8 @@ class DeadLetter(Origin, frozen=True):
     """The event, as it was first sent; None when the frame could not be opened."""
     frame: bytes = b""
     """The frame as it came, when it could not be opened; empty when it was too large to keep."""
+    peer: Annotated[str, Meta(max_length=MAX_DETAIL)] = ""
+    """The broker that refused it, by its address without password; empty when a chart did."""
 
 
 class ChartMarks(

@@ -17,7 +17,7 @@ from faults.traffic import Handled, events_through
 from miros_mesh import MeshConfig, NetworkedActiveObject
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.observe.metrics.observer import MetricsObserver
-from support.charts_at_work import Heard, Launch
+from support.charts_at_work import KEY, Heard, Launch, event
 from support.rabbitmq_server import RabbitServer, erlang_string
 from support.scraped import scraped
 from support.waiting import wait_until
@@ -186,3 +186,20 @@ def test_virtual_host_deleted_and_made_again(
         account.server.eval(f"rabbit_vhost:add({erlang_string(account.vhost)}, <<>>)")
         account.allow()
     wait_until(lambda: sender.health().ready)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["good_first", "refused_first"])
+def test_of_two_users_of_one_broker_the_one_that_it_takes_is_used(
+    order: int, rabbitmq: RabbitServer, vhost: str, launch: Launch
+) -> None:
+    # Given two URLs of one place, with a user that the broker takes and one that it refuses
+    urls = (rabbitmq.url(vhost), rabbitmq.url(vhost, "stranger", "wrong"))[::order]
+    config, heard = MeshConfig(broker_url=urls, mesh_encryption_key=KEY), Heard()
+
+    # When charts start there
+    launch("receiver", config.overridden(node_name="house"), heard)
+    sender = launch("sender", config, Heard())
+
+    # Then they come in as the good one
+    sender.transmit(event("hello"))
+    wait_until(lambda: heard == [("hello", None)])

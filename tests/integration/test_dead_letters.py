@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from miros_mesh import MeshConfig
+from miros_mesh.address import BrokerAddress
+from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.dead_letters.dead_letters import DeadLetters, Outcome
 from miros_mesh.dead_letters.letter import Letter
 from miros_mesh.errors import (
+    AddressError,
     BrokerUnreachableError,
     EmptyLetterError,
     PermissionDeniedError,
@@ -324,6 +329,96 @@ def test_what_a_broker_refused_goes_to_its_own_topic(
     assert box.list() == ()
 
 
+def test_what_one_of_two_brokers_refused_goes_back_to_that_one_and_to_no_other(
+    rabbitmq: RabbitServer, vhost: str, tmp_path: Path, launch: Launch
+) -> None:
+    # Given two brokers with a chart each, settings whose password is in a file, and the letters of
+    # events of which one was refused by both brokers
+    home, away = rabbitmq.url(vhost), rabbitmq.url(rabbitmq.new_vhost())
+    at_home, there = Heard(), Heard()
+    for url, heard in ((home, at_home), (away, there)):
+        config = MeshConfig(broker_url=url, mesh_encryption_key=KEY, node_name="house")
+        launch("door", config, heard)
+    file = tmp_path / "url"
+    file.write_text(home)
+    config = MeshConfig(broker_url=SecretFile(file), mesh_encryption_key=KEY)
+    peers = [BrokerAddress.parse(url).redacted for url in (home, away)]
+    keep_here(
+        config,
+        refused("knock", 1, number=1, queue="", peer=peers[1]),
+        refused("knock", 2, number=2, queue="", peer=peers[0]),
+        refused("knock", 2, number=2, queue="", peer=peers[1]),
+        refused("knock", 3, number=3, queue="", peer=peers[1]),
+    )
+
+    # When they are put back
+    with DeadLetters(config) as box:
+        assert [letter.peer for letter in box.list()] == [peers[n] for n in (1, 0, 1, 1)]
+        box.retry(box.list()[0])
+        assert not [each.error for each in box.retry_all() if each.error]
+
+        # Then each broker has what it had refused, and nothing else
+        assert box.list() == ()
+    wait_until(lambda: (at_home.payloads, there.payloads) == ([2], [1, 2, 3]))
+    for url, heard in ((home, at_home), (away, there)):
+        config = MeshConfig(broker_url=url, mesh_encryption_key=KEY)
+        launch("bell", config).transmit(event("last"))
+        wait_until(lambda heard=heard: ("last", None) in heard)
+    assert (len(at_home), len(there)) == (2, 4)
+
+
+def test_a_broker_that_is_away_keeps_its_letters_and_holds_up_no_other(
+    vhost_url: str, launch: Launch
+) -> None:
+    # Given letters of a broker that speaks no more, among those of another one
+    config = MeshConfig(broker_url=vhost_url, mesh_encryption_key=KEY)
+    heard = Heard()
+    launch("door", config.overridden(node_name="house"), heard)
+    asked: list[socket.socket] = []
+    with socket.create_server((HOST, 0)) as mute, DeadLetters(config) as box:
+        away = f"amqp://peter@{HOST}:{mute.getsockname()[1]}//"
+        for number, peer in enumerate((away, "", away, ""), 1):
+            keep_here(config, refused("knock", number, number=number, queue="", peer=peer))
+
+        def hang_up() -> None:
+            while len(asked) < 2:
+                asked.append(mute.accept()[0])
+                asked[-1].close()
+
+        answering = threading.Thread(target=hang_up)
+        answering.start()
+
+        # When all are put back
+        outcomes = list(box.retry_all())
+        asked_once = len(asked) == 1
+        socket.create_connection(mute.getsockname()).close()
+        answering.join()
+
+        # Then the other broker has its own, and the letters of this one stay, with the reason
+        assert asked_once
+        assert [each.error is None for each in outcomes] == [False, True, False, True]
+        assert all(away.split("@")[1][:9] in str(e.error) for e in outcomes if e.error)
+        assert [letter.peer for letter in box.list()] == [away, away]
+        wait_until(lambda: heard.payloads == [2, 4])
+
+
+def test_a_letter_of_a_broker_that_the_settings_do_not_lead_to_stays(
+    vhost_url: str, launch: Launch
+) -> None:
+    config = MeshConfig(broker_url=vhost_url, mesh_encryption_key=KEY)
+    heard = Heard()
+    launch("door", config.overridden(node_name="house"), heard)
+    keep_here(config, refused("knock", queue="", peer="embedded:/home/peter"))
+    keep_here(config, refused("ring", queue=""))
+    with DeadLetters(config) as box:
+        letter, _ = box.list()
+        with pytest.raises(AddressError, match="was refused by embedded:/home/peter"):
+            box.retry(letter)
+        assert [each.error is None for each in box.retry_all()] == [False, True]
+        assert box.list() == (letter,)
+    wait_until(lambda: heard == [("ring", None)])
+
+
 def test_a_frame_that_did_not_open_goes_back_as_it_came(
     ground: Ground, config: MeshConfig, box: DeadLetters, launch: Launch
 ) -> None:
@@ -442,6 +537,9 @@ def test_a_broker_that_is_not_there_is_an_error_and_what_is_here_can_be_seen() -
         with pytest.raises(BrokerUnreachableError) as raised:
             letters.list()
         (letter,) = letters.list(place="local")
+        assert letters.find(letter.id) == letters.find(letter.id[:6]) == letter
+        with pytest.raises(BrokerUnreachableError):
+            letters.find("another")
         with pytest.raises(BrokerUnreachableError):
             letters.retry(letter)
         assert letters.list(place="local") == (letter,)

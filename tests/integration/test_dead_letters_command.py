@@ -7,14 +7,18 @@ import os
 import pty
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from miros import Event
+from msgspec.structs import replace
 
-from miros_mesh import MeshConfig
+from miros_mesh import MeshConfig, NetworkedActiveObject
+from miros_mesh.address import BrokerAddress
 from miros_mesh.dead_letters.dead_letters import DeadLetters
-from support.charts_at_work import KEY, OTHER_KEY, Heard, Launch
+from support.charts_at_work import KEY, OTHER_KEY, Heard, Launch, event
 from support.dead_letters import keep, keep_here, refused
 from support.rabbitmq_server import free_ports
 from support.waiting import wait_until
@@ -51,6 +55,16 @@ def config() -> MeshConfig:
     return MeshConfig()
 
 
+@pytest.fixture(params=["embedded", "rabbitmq"])
+def at_home(request: pytest.FixtureRequest) -> tuple[MeshConfig, dict[str, str]]:
+    """The settings of a mesh of each kind, and the environment in which the command has them."""
+    if request.param == "embedded":
+        return MeshConfig(), {}
+    url = request.getfixturevalue("vhost_url")
+    there = {"MIROS_MESH_BROKER_URL": url, "MIROS_MESH_ENCRYPTION_KEY": KEY.decode()}
+    return MeshConfig(broker_url=url, mesh_encryption_key=KEY), there
+
+
 def test_each_action_explains_itself_to_a_stranger() -> None:
     for arguments, words in (
         (["--help"], ["list", "show ID", "retry ID", "sealed", "without its key"]),
@@ -76,20 +90,24 @@ def test_nothing_refused_is_said_and_is_no_failure() -> None:
 
 def test_a_list_has_a_line_for_each_letter_and_no_payload(config: MeshConfig) -> None:
     keep(config, refused("knock", "hush"), refused("ring", "hush", routing_key="garden"))
-    keep_here(config, refused("call", "hush", queue="", reason="message_size"))
+    away = "amqp://peter@192.0.2.7:5672/v"
+    keep_here(config, refused("call", "hush", queue="", reason="message_size", peer=away))
 
     code, lines, said = run("list")
 
     assert (code, said, len(lines)) == (0, "", 4)
     assert lines[0].split() == [
         *("id", "set", "aside", "reason", "signal", "chart", "sender", "node", "topic"),
-        *("bytes", "place"),
+        *("bytes", "place", "peer"),
     ]
     assert [line.split()[4] for line in lines[1:]] == ["knock", "ring", "call"]
     assert [each["place"] for each in listed()] == ["broker", "broker", "local"]
     assert [each["signal"] for each in listed("--topic", "gard*")] == ["ring"]
     assert [each["signal"] for each in listed("--since", "1h", "--place", "local")] == ["call"]
     assert listed("--before", "1h") == []
+    assert lines[3].split()[-2:] == ["local", away]
+    assert [each["peer"] for each in listed()] == ["", "", away]
+    assert [each["signal"] for each in listed("--peer", "*@192.0.2.7*")] == ["call"]
 
 
 def test_a_table_fits_the_terminal(config: MeshConfig) -> None:
@@ -138,6 +156,82 @@ def test_show_has_the_payload_with_the_key_and_harms_no_terminal(config: MeshCon
         "name": "\x1b]0;owned\x07",
         "at": {"base64": "AA=="},
     }
+
+
+def test_words_of_strangers_harm_no_terminal(config: MeshConfig, launch: Launch) -> None:
+    # Given letters whose every word commands a terminal
+    evil = "\x1b[2J\r\n\x9b31m\u202e\ud83d"
+    words = {name: f"{name}{evil[:-1]}" for name in ("reason", "detail", "routing_key", "peer")}
+    letter = refused(f"knock{evil[:-1]}", evil[:-1], chart=f"door{evil[:-1]}", **words)
+    keep(config, letter)
+    keep_here(config, letter)
+
+    # When they are listed, shown, put back in vain and dropped
+    ids = [each["id"] for each in listed()]
+    actions = (["list"], ["list", "--json"], ["show", ids[0]], ["retry", "--all"])
+    told = [run(*action) for action in (*actions, ["drop", *ids], ["show", evil[:-1]])]
+    told.append((0, at_terminal("list", width=300), ""))
+
+    # Then all of it is shown escaped, in lines of its own
+    for _, lines, said in told:
+        assert not [each for each in (*lines, *said.splitlines()) if not each.isprintable()]
+    assert len(told[0][1]) == 3
+    assert r"reason\x1b[2J\r\n\x9b31m\u202e" in told[0][1][1]
+    assert any(r"detail\x1b[2J" in line for line in told[2][1])
+
+
+def test_two_operators_at_once_send_each_letter_and_each_is_handled_once(
+    at_home: tuple[MeshConfig, dict[str, str]], launch: Launch
+) -> None:
+    # Given letters in both places
+    config, there = at_home
+    heard = Heard()
+    launch("door", config.overridden(node_name="house"), heard)
+    numbers = list(range(1, 41))
+    letters = [refused("knock", number, number=number) for number in numbers]
+    keep(config, *letters[:20])
+    keep_here(config, *(replace(each, queue="") for each in letters[20:]))
+
+    # When two operators put all of them back in the same moment, until there are none
+    with ThreadPoolExecutor(2) as operators:
+        told = list(operators.map(lambda _: run("retry", "--all", **there), range(2)))
+    while listed(**there):
+        told.append(run("retry", "--all", **there))
+
+    # Then each letter was sent, and its event handled once
+    launch("bell", config.overridden(node_name="street")).transmit(event("last"))
+    wait_until(lambda: ("last", None) in heard)
+    wait_until(lambda: len(heard) > len(numbers))
+    assert sorted(each for each in heard.payloads if each) == numbers
+    sent = {line.split()[0] for _, lines, _ in told for line in lines}
+    assert len(sent) == len(numbers)
+
+
+def test_all_put_back_again_and_again_to_a_chart_that_goes_on_refusing_stay_as_many(
+    at_home: tuple[MeshConfig, dict[str, str]], launch: Launch
+) -> None:
+    # Given a chart that refuses each event
+    config, there = at_home
+    tried: list[int] = []
+
+    def refuse(_: NetworkedActiveObject, event: Event) -> None:
+        if event.signal_name == "knock":
+            tried.append(event.payload)
+            raise ZeroDivisionError
+
+    launch("door", config.overridden(node_name="house"), refuse, on_handler_error="dead_letter")
+    keep(config, *(refused("knock", number, number=number) for number in range(1, 4)))
+
+    for times in range(1, 4):
+        # When all are put back, the command ends, though each comes back meanwhile
+        before = listed(**there)
+        assert run("retry", "--all", **there)[0] == 0
+
+        # Then there are as many new ones, of the same events
+        wait_until(lambda: len(listed(**there)) == 3)
+        after = listed(**there)
+        assert not {each["id"] for each in before} & {each["id"] for each in after}
+        assert sorted(tried) == sorted([1, 2, 3] * times)
 
 
 def test_without_the_key_a_letter_is_shown_sealed(config: MeshConfig) -> None:
@@ -246,6 +340,37 @@ def test_without_a_broker_what_is_kept_here_is_listed_and_the_rest_is_an_error()
     assert "here" in lines[1]
     assert f"no answer from amqp://user@127.0.0.1:{port}" in said or "no answer from" in said
     assert len(listed("--place", "local", **there)) == 1
+
+
+def test_a_letter_that_is_kept_here_needs_no_home_broker(vhost_url: str, launch: Launch) -> None:
+    # Given letters that are kept here, one of them refused by a broker that is there
+    (port,) = free_ports(1)
+    away = BrokerAddress.parse(vhost_url).redacted
+    home = vhost_url.rpartition("@")[0] + f"@127.0.0.1:{port}/mesh"
+    config = MeshConfig(broker_url=home, mesh_encryption_key=KEY)
+    heard = Heard()
+    launch("door", config.overridden(broker_url=vhost_url, node_name="house"), heard)
+    keep_here(config, refused("ring", 1, queue=""), refused("knock", 2, queue="", peer=away))
+    there = {"MIROS_MESH_BROKER_URL": home, "MIROS_MESH_ENCRYPTION_KEY": KEY.decode()}
+    ring, knock = (each["id"] for each in listed("--place", "local", **there))
+
+    # Then it is shown, put back and dropped while the home broker is away
+    code, lines, said = run("show", knock[:8], **there)
+    assert (code, lines[-1], said) == (0, "2", "")
+    assert f"peer          {away}" in lines
+    assert run("retry", knock, **there)[0] == 0
+    wait_until(lambda: heard == [("knock", 2)])
+    code, _, said = run("retry", ring, **there)
+    assert code == 1
+    assert f"{ring} stays: no answer from" in said
+    assert run("drop", ring, **there)[0] == 0
+    assert listed("--place", "local", **there) == []
+
+    # And of one that is not here the broker is named
+    for action in ("show", "retry", "drop"):
+        code, _, said = run(action, ring, **there)
+        assert code == 1
+        assert "no answer from" in said
 
 
 def test_it_works_on_a_rabbitmq(vhost_url: str, launch: Launch) -> None:

@@ -9,9 +9,9 @@ from miros_mesh.wire.envelope import DeadLetter
 from miros_mesh.wire.keyring import KeyRing
 
 LETTERS: Final = "letters"
-# What a letter adds to its event or frame at most: names, topics and detail of four bytes a
-# character, numbers.
-LETTER_BYTES: Final = 16 * 1024
+# What a letter adds to its event or frame at most: names, topics, detail and address of four bytes
+# a character, numbers.
+LETTER_BYTES: Final = 20 * 1024
 
 
 def letter_codec(keyring: KeyRing, largest_bytes: int) -> Codec[DeadLetter]:

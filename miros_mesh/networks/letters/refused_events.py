@@ -112,6 +112,7 @@ class RefusedEvents:
             size_bytes=len(encoded),
             digest=hashlib.sha256(encoded).hexdigest(),
             event=event.untraced() if isinstance(event, TracedEnvelope) else event,
+            peer=refusal.broker[:MAX_DETAIL],
         )
 
     def _sealed(self, letter: DeadLetter) -> bytes:

@@ -32,10 +32,18 @@ SEALED = letter_of(b"others", "local", None)
         ({"id": [LETTER.id[:4]]}, False),
         ({"place": "local"}, False),
         ({"signal": None}, True),
+        ({"peer": "*"}, False),
+        ({"peer": None}, True),
     ],
 )
 def test_a_letter_has_to_fit_each_filter_that_is_given(filters: Any, has: bool) -> None:
     assert Filters.of(**filters).has(LETTER) is has
+
+
+def test_a_letter_that_a_broker_refused_is_found_by_its_address() -> None:
+    letter = letter_of(b"sealed", "local", refused(peer="amqp://peter@10.0.0.7:5672/v"))
+    assert Filters.of(peer="*@10.0.0.7:*").has(letter)
+    assert not Filters.of(peer="*@10.0.0.8:*").has(letter)
 
 
 def test_no_ids_mean_no_letter_and_not_all_of_them() -> None:

@@ -69,6 +69,44 @@ def test_without_a_file_an_address_stays_as_it_is() -> None:
     assert Credentials(config, Changes())(address) == (address, "")
 
 
+def test_two_users_at_one_place_each_stay_who_they_are() -> None:
+    urls = ("amqp://right:pw@one/v", "amqp://wrong:no@one/v")
+    config = MeshConfig(broker_url=urls, mesh_encryption_key=KEY)
+
+    each = logins(Credentials(config, Changes()), *config.brokers)
+
+    assert each == [("right", "pw"), ("wrong", "no")]
+
+
+def test_two_users_at_one_place_each_follow_their_own_line_of_the_file(url_file: Path) -> None:
+    url_file.write_text("amqp://a:old@one/v,amqp://b:old@two/v,amqp://c:old@one/v")
+    config, changes = shared(url_file), Changes()
+    credentials = Credentials(config, changes)
+    assert [user for user, _ in logins(credentials, *config.brokers)] == ["a", "b", "c"]
+    assert changes.count == 0
+
+    url_file.write_text("amqp://b:1@two/v,amqp://a:2@one/v,amqp://d:3@one/v")
+
+    assert logins(credentials, *config.brokers, FOUND) == [
+        ("a", "2"),
+        ("b", "1"),
+        ("d", "3"),
+        ("a", "2"),
+    ]
+
+
+def test_a_user_whose_line_is_gone_from_the_file_keeps_what_it_had(url_file: Path) -> None:
+    url_file.write_text("amqp://a:old@one/v,amqp://b:old@one/v")
+    config = shared(url_file)
+    credentials = Credentials(config, Changes())
+    url_file.write_text("amqp://a:new@one/v")
+
+    one, two = (credentials(address) for address in config.brokers)
+
+    assert (one[0].password, two[0].user, two[0].password) == ("new", "b", "old")
+    assert "start anew" in two[1]
+
+
 def test_a_password_is_read_at_each_call_for_found_brokers_too(file: Path) -> None:
     config, changes = ancestor(file), Changes()
     credentials = Credentials(config, changes)

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from miros_mesh.config.settings import MeshConfig
+from miros_mesh.dead_letters.boxes import broker_of
 from miros_mesh.errors import LinkError, MessageTooLargeError, PermissionDeniedError
+from miros_mesh.link.ports import Broker
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import FILE, LocalLetters
 from miros_mesh.networks.letters.refused_events import RefusedEvents
@@ -77,11 +80,24 @@ def test_a_letter_has_the_event_and_all_that_is_known_of_its_refusal(bench: Benc
     assert (letter.reason, letter.routing_key) == ("message_size", "plant.north")
     assert letter.exchange == "miros_mesh.v1.mesh"
     assert "5000 is larger than 4000" in letter.detail
+    assert letter.peer == BROKER
     assert letter.size_bytes == len(encoded)
     assert letter.digest == hashlib.sha256(encoded).hexdigest()
     assert bench.told == [
         OutboxRefused(BROKER, "message_size", "ping", event.id, "plant.north", len(encoded))
     ]
+
+
+def test_a_letter_about_a_broker_with_a_long_name_can_be_read(bench: Bench) -> None:
+    name, error = f"embedded:/{'folder/' * 400}", PermissionDeniedError("no")
+    event = envelope(1)
+
+    bench.events.keep(Refusal("a", name, error, [event], [mesh_codec.encode(event)], counted=True))
+
+    [letter] = bench.letters
+    assert letter.event == event
+    assert name.startswith(letter.peer)
+    assert broker_of(letter.peer, Broker(name), MeshConfig()) == Broker(name)
 
 
 def test_what_is_kept_shows_nothing_without_the_key(bench: Bench) -> None:
