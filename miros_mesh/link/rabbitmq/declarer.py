@@ -43,11 +43,14 @@ class Declarer:
     @property
     def channel(self) -> Any:
         """The channel, open at every look, on which no refusal of `bind_some` is to come."""
-        unanswered, self._unanswered = self._unanswered, False
-        if unanswered and not refusal_of(self._channel):
+        if self._unanswered and not refusal_of(self._channel):
             # Any call that is answered: the refusal comes before that, and raises here.
             with suppress(amqp.ChannelError):
                 self._channel.basic_qos(0, 0, False)
+        return self._opened()
+
+    def _opened(self) -> Any:
+        unanswered, self._unanswered = self._unanswered, False
         if refusal_of(self._channel):
             self._unbound = self._unbound or unanswered
             self._pause()
@@ -112,8 +115,9 @@ class Declarer:
         channel finds.
         Returns which queues of the last call cannot be bound, by their names.
         """
-        # First: it also finds out whether something of the last call was refused.
-        channel = self.channel
+        # A refusal of the last call has come since; to make sure would be to wait for a broker that
+        # hangs.
+        channel = self._opened()
         refused: Mapping[str, amqp.PreconditionFailed] = {}
         if self._unbound:
             self._unbound = False
