@@ -95,8 +95,8 @@ def test_what_goes_to_a_missing_exchange_holds_up_no_other(
         publisher.put(lost[number])
         publisher.put(letter(str(number)))
 
-    assert mailbox.expect(FEW) == [str(number) for number in range(FEW)]
-    wait_until(lambda: publisher.report().refused == FEW)
+    assert mailbox.expect(FEW, 60) == [str(number) for number in range(FEW)]
+    wait_until(lambda: publisher.report().refused == FEW, 60)
     assert all(isinstance(each.refusals[0][1], PermissionDeniedError) for each in lost)
     assert notes.ups == 2
 
@@ -107,7 +107,7 @@ def test_what_goes_to_a_missing_exchange_holds_up_no_other(
         publisher.put(Letter(b"again", exchange=OTHER_EXCHANGE))
         return publisher.report().unroutable > 0
 
-    wait_until(declared)
+    wait_until(declared, 60)
     assert notes.ups == 2
 
 
@@ -127,14 +127,14 @@ def test_the_exchange_of_the_mesh_that_is_gone_and_may_not_be_declared_again(
 
     for number in range(FEW):
         sender.transmit(event("meanwhile", number))
-    wait_until(lambda: refused.refused == len(set_aside(config)) == FEW)
+    wait_until(lambda: refused.refused == len(set_aside(config)) == FEW, 60)
     writer.give_back()
 
     def works_again() -> bool:
         sender.transmit(event("after", 1))
         return ("after", 1) in heard
 
-    wait_until(works_again)
+    wait_until(works_again, 60)
 
     assert {each.reason for each in set_aside(config)} == {"permission"}
     assert {each.reason for each in told.of(OUTBOX_REFUSED)} == {"permission"}
@@ -154,17 +154,17 @@ def test_a_locked_file_of_dead_letters_holds_up_no_publisher(
     wait_until(lambda: set_aside(config))
 
     # Held until everything else is done: if that waited for it, it would never be
-    with_file = sqlite3.connect(tmp_path / "mine" / FILE, isolation_level=None)
-    with_file.execute("BEGIN IMMEDIATE")
+    other = sqlite3.connect(tmp_path / "mine" / FILE, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
     for number in range(FEW):
         bad.transmit(event("refused", number))
         good.transmit(event(SIGNAL, number))
-    wait_until(lambda: len(handled.numbers) == FEW)
-    wait_until(lambda: refused.refused == FEW + 1)
-    with_file.execute("ROLLBACK")
-    with_file.close()
+    wait_until(lambda: len(handled.numbers) == FEW, 60)
+    wait_until(lambda: refused.refused == FEW + 1, 60)
+    other.execute("ROLLBACK")
+    other.close()
 
-    wait_until(lambda: len(set_aside(config)) == FEW + 1)
+    wait_until(lambda: len(set_aside(config)) == FEW + 1, 60)
     assert handled.numbers == list(range(FEW))
     assert refused.dropped_for("not_kept") == 0
     record("dead letters locked by another program: others", Account(FEW, 0, 0, 0))
@@ -226,7 +226,7 @@ def test_a_reason_that_lasts_and_is_not_known_costs_few_channels(
     letters = [Letter(b"x", exchange=OTHER_EXCHANGE) for _ in range(FEW)]
     for each in letters:
         publisher.put(each)
-    wait_until(lambda: publisher.report().refused == FEW)
+    wait_until(lambda: publisher.report().refused == FEW, 60)
 
     assert {type(each.refusals[0][1]) for each in letters} == {BrokerRefusedError}
     # The first may have been one of several on their way, and was sent again alone.
