@@ -376,12 +376,8 @@ def test_permission_to_read_is_denied(
     assert "names that begin with miros_mesh." in message
 
 
-def test_permission_to_write_that_is_given_later_loses_nothing(
-    guest: Broker,
-    rabbitmq: RabbitServer,
-    vhost: str,
-    vhost_url: str,
-    caplog: pytest.LogCaptureFixture,
+def test_permission_to_write_that_is_given_later_needs_no_new_connection(
+    guest: Broker, rabbitmq: RabbitServer, vhost: str, vhost_url: str
 ) -> None:
     # Given a listener, and a publisher that may do anything but write
     listening, writing = PostOffice(amqp_link, at(vhost_url)), PostOffice(amqp_link, guest)
@@ -391,16 +387,24 @@ def test_permission_to_write_that_is_given_later_loses_nothing(
     publisher = writing.publisher(observer=notes)
 
     # When it publishes
-    for text in ("one", "two", "three"):
-        publisher.put(letter(text))
+    refused = letter("refused")
+    publisher.put(refused)
 
     # Then it says what is missing, and goes on when somebody has given it
-    wait_until(lambda: notes.downs)
-    assert notes.downs[0] == "permission"
-    assert "the user lacks a permission" in caplog.text
-    assert PASSWORD not in caplog.text
+    wait_until(lambda: refused.refusals)
+    [(_, error)] = refused.refusals
+    assert isinstance(error, PermissionDeniedError)
+    assert "the user lacks a permission" in str(error)
+    assert PASSWORD not in str(error)
     allow(rabbitmq, vhost, configure=".*", write=".*", read=".*")
-    assert mailbox.expect(3) == ["one", "two", "three"]
+
+    def heard() -> bool:
+        publisher.put(letter("heard"))
+        return bool(mailbox.deliveries)
+
+    wait_until(heard)
+    assert set(mailbox.texts) == {"heard"}
+    assert (notes.ups, notes.downs) == (1, [])
     writing.close()
     listening.close()
 
