@@ -246,7 +246,7 @@ def test_an_exchange_that_an_administrator_deletes_is_declared_again(
     # When it publishes
     publisher.put(letter("one"))
 
-    # Then the broker's refusal makes it declare the exchange, on the connection that it has
+    # Then the broker's refusal makes it declare the exchange, on the same connection
     wait_until(lambda: notes.published_events == 1)
     assert notes.ups == 1
 
