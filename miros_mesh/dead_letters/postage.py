@@ -12,12 +12,13 @@ from miros_mesh.errors import EmptyLetterError, UnroutableError
 from miros_mesh.link.ports import LetterBox
 from miros_mesh.networks.network import EXCHANGE_PREFIX, exchange_of
 from miros_mesh.wire.codec import Codec
-from miros_mesh.wire.envelope import DeadLetter, Envelope
+from miros_mesh.wire.envelope import SENT_AGAIN, DeadLetter, Envelope
 from miros_mesh.wire.keyring import KeyRing
 
 # Of any settings: whether it is too large for a chart is for that chart to say.
 _LARGEST_BYTES: Final = 128 * MIB
 _MESH: Final = exchange_of("mesh")
+RETRY: Final = "retry-"
 _RETRY: Final = exchange_of("retry")
 """A direct exchange, by which one chart's queue alone is reached."""
 
@@ -50,8 +51,10 @@ class Postage:
         if event := opened.event:
             # A stream of its own: under its old number it might be taken for a copy, and what lies
             # between for missing. The same one at each try, so that a second copy of this letter,
-            # which a lost connection may make, is known for one.
-            new = replace(event, incarnation=f"retry-{letter.id}", sequence=1, cause=event.id)
+            # which a lost connection may make, is known for one. Of what no chart has refused, the
+            # chart that has it already is told to look.
+            kind = RETRY if opened.queue else SENT_AGAIN
+            new = replace(event, incarnation=f"{kind}{letter.id}", sequence=1, cause=event.id)
             return self._codec.seal([self._codec.encode(new)])
         if opened.frame:
             return opened.frame

@@ -237,6 +237,9 @@ class Inbox:
 
     def _admit(self, envelope: Envelope, *tickets: Ticket) -> None:
         arrival = Arrival(envelope, tickets=list(tickets))
+        if (first := envelope.first_sent) and self._streams.has(*first):
+            self._settle_copy(arrival, envelope.cause)
+            return
         admission, in_turn = self._streams.admit(
             _stream_of(envelope),
             envelope.sequence,
@@ -246,7 +249,7 @@ class Inbox:
             sent_at=envelope.sent_at,
         )
         if admission is not Admission.NEW:
-            self._settle_copy(arrival, stale=admission is Admission.STALE)
+            self._settle_copy(arrival, envelope.id, stale=admission is Admission.STALE)
             return
         self._unfinished[envelope.id] = arrival
         for each in in_turn:
@@ -254,8 +257,8 @@ class Inbox:
         if not in_turn:
             self._calls.append(self._missed)
 
-    def _settle_copy(self, copy: Arrival, *, stale: bool) -> None:
-        first = self._unfinished.get(copy.envelope.id)
+    def _settle_copy(self, copy: Arrival, of: str | None, *, stale: bool = False) -> None:
+        first = self._unfinished.get(of) if of else None
         if first is None and stale:
             # It cannot be known whether it came before; or it is older than the chart.
             self._calls.append(

@@ -146,6 +146,12 @@ class Stream(Generic[T]):
         late = self._late(sequence, sent_at)
         return late, (item,) if late is Admission.NEW else ()
 
+    def has(self, sequence: int) -> bool:
+        """Whether it is known that the item of this number came."""
+        if sequence >= self._next:
+            return sequence in self._held
+        return sequence >= self._next - self._window and not within(self._lost, sequence)
+
     def wants(self, sequence: int) -> bool:
         """Whether this number is waited for while later items are held back."""
         if not self.waits or sequence < self._next or sequence in self._held:
@@ -291,6 +297,11 @@ class Streams(Generic[T]):
         verdict = stream.admit(sequence, item, now, sent_at)
         self._note(sender, stream)
         return verdict
+
+    def has(self, sender: tuple[str, str], sequence: int) -> bool:
+        """Whether it is known that an item of a sender's stream came, as `Stream.has`."""
+        stream = self._streams.get(sender)
+        return stream is not None and stream.has(sequence)
 
     def wants(self, sender: tuple[str, str], sequence: int) -> bool:
         """Whether a number is missing in a sender's stream, as `Stream.wants`."""

@@ -7,7 +7,7 @@ said with frames of that version, so that nodes of both go on talking.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -38,6 +38,8 @@ Ranges = Annotated[tuple[tuple[SequenceNumber, SequenceNumber], ...], Meta(max_l
 TraceParent = Annotated[str, Meta(pattern=r"\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")]
 # Ends with the year 9998, so that a reader in any time zone can turn it into a datetime.
 EpochSeconds = Annotated[float, Meta(ge=0, le=253_370_764_800)]
+# How the incarnation of such an event begins; a node's own is of hexadecimal digits.
+SENT_AGAIN: Final = "again-"
 
 
 # gc=False, here and below: messages hold no cycles, and thousands wait in outboxes.
@@ -67,6 +69,19 @@ class Envelope(Origin, frozen=True):
     # By the sender's clock, which may be ahead of ours or behind it.
     sent_at: EpochSeconds
     cause: EventId | None = None
+
+    @property
+    def first_sent(self) -> tuple[tuple[str, str], int] | None:
+        """The stream and number it first had, of one that is sent again since a broker refused it.
+
+        The broker may have stored it all the same, before the connection broke on which it was to
+        confirm that. None for any other event.
+        """
+        if not self.incarnation.startswith(SENT_AGAIN) or self.cause is None:
+            return None
+        incarnation, _, rest = self.cause.partition("/")
+        chart, _, number = rest.rpartition("/")
+        return ((incarnation, chart), int(number)) if number.isdecimal() else None
 
     def __repr__(self) -> str:
         """Without the payload, which belongs to the application and in no log."""

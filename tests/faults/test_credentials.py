@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from faults.conftest import settings
+from faults.conftest import PATIENT, Others, settings
 from faults.relay import HOST, Relay
 from faults.traffic import Handled, events_through
 from miros_mesh import MeshConfig, NetworkedActiveObject
@@ -115,8 +115,12 @@ def test_password_rotated_at_the_broker_first(
     handled: Handled,
     registry: CollectorRegistry,
     caplog: pytest.LogCaptureFixture,
+    others: Others,
 ) -> None:
-    with events_through("password rotated, the file later", sender, handled):
+    """The others are of another user."""
+    fault = "password rotated, the file later"
+    beside = settings(account.server.url(account.vhost), **PATIENT)
+    with others(fault, beside, beside), events_through(fault, sender, handled):
         account.change(NEW)
         account.relay.cut()
         wait_until(lambda: outage(sender) == "credentials", LIMIT_S)

@@ -10,9 +10,15 @@ import kombu
 import pytest
 
 from faults.conftest import PATIENT, Told, settings
-from faults.traffic import Handled, events_through
+from faults.traffic import Handled, accounted, events_through
 from miros_mesh import DEFAULT_ROUTING_KEY
-from miros_mesh.errors import ChannelLimitError, LinkError, PermissionDeniedError, QueueLimitError
+from miros_mesh.errors import (
+    ChannelLimitError,
+    ConnectionLimitError,
+    LinkError,
+    PermissionDeniedError,
+    QueueLimitError,
+)
 from miros_mesh.node.queues import chart_queue
 from support.charts_at_work import Heard, Launch, event
 from support.rabbitmq_server import RabbitServer
@@ -22,6 +28,7 @@ PASSWORD = "of-this-test-alone"
 OTHER_QUEUE = chart_queue("receiver", "other", DEFAULT_ROUTING_KEY)
 # A publisher's one and a subscriber's two.
 CHANNELS = 3
+CONNECTIONS = 2
 
 
 class Listening(Told):
@@ -54,7 +61,13 @@ class Guest:
         self.server.set_permissions(self.name, self.vhost, read=read)
 
     def limit_channels(self, number: int) -> None:
-        self.server.rabbitmqctl("set_user_limits", self.name, f'{{"max-channels": {number}}}')
+        self._limit("max-channels", number)
+
+    def limit_connections(self, number: int) -> None:
+        self._limit("max-connections", number)
+
+    def _limit(self, name: str, number: int) -> None:
+        self.server.rabbitmqctl("set_user_limits", self.name, f'{{"{name}": {number}}}')
 
     def disconnect(self) -> None:
         self.server.rabbitmqctl("close_all_user_connections", self.name, "by a test")
@@ -108,6 +121,24 @@ def test_node_for_which_there_is_no_channel(
     wait_until(lambda: ("word", 1) in heard)
     if node_name is None:
         assert told.subscriptions == subscriptions
+
+
+def test_node_for_which_there_is_no_connection(
+    guest: Guest, vhost_url: str, launch: Launch, handled: Handled, told: Listening
+) -> None:
+    sender = launch("sender", settings(vhost_url), Heard())
+    launch("receiver", settings(guest.url, observers=(told,), **PATIENT), handled)
+    guest.limit_connections(CONNECTIONS)
+    stranger = settings(guest.url, **PATIENT)
+
+    with events_through("one node too many, max-connections", sender, handled):
+        with pytest.raises(ConnectionLimitError, match="max-connections"):
+            launch("stranger", stranger, Heard())
+        guest.limit_connections(2 * CONNECTIONS)
+
+    launch("stranger", stranger, Heard())
+    assert told.subscriptions == 1
+    assert told.said == [("receiver", "hears")]
 
 
 def test_chart_for_which_there_is_no_queue(
@@ -167,7 +198,8 @@ def test_read_permission_revoked_and_given_back(
     launch("other", config, other)
     launch("receiver", config, handled)
 
-    with events_through("read permission revoked, given back", sender, other) as stream:
+    fault = "read permission revoked, given back"
+    with events_through(fault, sender, other) as stream:
         # When its user may read the queue of one chart no more, and has to connect anew
         told.said.clear()
         guest.allow(read=f"^(?!{OTHER_QUEUE})")
@@ -181,6 +213,8 @@ def test_read_permission_revoked_and_given_back(
         assert other.since(beyond) is None
         guest.allow()
 
+    beside = accounted(f"{fault}: others", stream.sent, handled)
+    assert beside.perfect, beside
     # And hears again by itself, all of it and in order, on the same connection
     assert told.said.count(("other", PermissionDeniedError.reason)) == 1
     assert ("other", "hears") in told.said

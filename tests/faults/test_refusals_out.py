@@ -14,6 +14,7 @@ import pytest
 from faults.conftest import PATIENT, Told, settings
 from faults.traffic import SIGNAL, WARM, Account, Handled, Stream, accounted, events_through, record
 from miros_mesh import MeshConfig, NetworkedActiveObject, OutboxRefused
+from miros_mesh.dead_letters.dead_letters import DeadLetters
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import LocalLetters
 from miros_mesh.networks.network import exchange_of
@@ -336,7 +337,7 @@ def test_right_to_write_is_revoked_and_given_back(right: str, writer: Writer, pl
     wait_until(lambda: len(set_aside(plant.config)) == plant.refused.refused)
     aside = numbers_aside(plant.config)
     # What was on its way when the connection was closed may have been stored, and is then refused
-    # when it is sent again: put back, it would be a copy that receivers drop.
+    # when it is sent again.
     account = Account.of(sent, sorted(handled + [n for n in aside if n not in handled]))
     record(fault, account, seconds)
     assert account.perfect, account
@@ -344,6 +345,15 @@ def test_right_to_write_is_revoked_and_given_back(right: str, writer: Writer, pl
     assert {letter.reason for letter in set_aside(plant.config)} == {"permission"}
     assert plant.refused.refused == report.refused == len(aside)
     assert report.confirmed + report.refused == report.sent
+
+    # Put back, all are there, and each once.
+    with DeadLetters(plant.config) as letters:
+        outcomes = list(letters.retry_all(place="local"))
+    assert [outcome.error for outcome in outcomes] == [None] * len(aside)
+    wait_until(lambda: set(sent) <= set(plant.north.numbers), 60)
+    account = Account.of(sent, sorted(plant.north.numbers))
+    record(f"{fault}, put back", account)
+    assert account.perfect, account
 
 
 @pytest.mark.parametrize("right", ["topic"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import kombu
 import pytest
 
-from faults.conftest import PATIENT, settings
+from faults.conftest import PATIENT, Others, settings
 from faults.traffic import EVERY_S, Account, Handled, Stream, accounted
 from miros_mesh import DEFAULT_ROUTING_KEY, MeshConfig
 from miros_mesh.networks.network import exchange_of
@@ -41,7 +41,7 @@ class Written:
 
     def expect(self, number: int) -> None:
         """Wait for a number or a later one."""
-        wait_until(lambda: max(self.numbers, default=-1) >= number, 20, message=f"number {number}")
+        wait_until(lambda: max(self.numbers, default=-1) >= number, 120, message=f"number {number}")
 
 
 @pytest.fixture
@@ -116,13 +116,15 @@ def test_receiver_killed_and_started_under_its_name(
 
 @pytest.mark.parametrize("every_s", [EVERY_S, 0.0005])
 def test_poison_event_under_a_node_name(
-    every_s: float, vhost_url: str, launch: Launch, written: Written
+    every_s: float, vhost_url: str, launch: Launch, written: Written, others: Others
 ) -> None:
     """The process is gone, without another word, as soon as its chart has died."""
-    times = MeshConfig().max_deliveries
+    times, fault = MeshConfig().max_deliveries, "poison event under a node name"
+    beside = settings(vhost_url, **PATIENT)
     sender = launch("sender", settings(vhost_url, **PATIENT), Heard())
     mortal = partial(Actor, ROLES, "die", vhost_url, "receiver", written.file, FEW)
     with ExitStack() as sending:
+        sending.enter_context(others(fault, beside, beside))
         for life in range(times):
             with mortal() as receiver:
                 assert receiver.heard() == {"said": "ready"}
@@ -135,7 +137,7 @@ def test_poison_event_under_a_node_name(
             written.expect(first_after)
             seconds = time.monotonic() - ready
             sent = [number for number in stream.end() if number != FEW]
-            account = accounted("poison event under a node name", sent, written, seconds)
+            account = accounted(fault, sent, written, seconds)
             receiver.tell()
             assert receiver.heard() == {"said": "stopped"}
     assert account.perfect, account
@@ -153,10 +155,11 @@ def test_receiver_killed_amid_a_burst(vhost_url: str, launch: Launch, written: W
     assert (account.lost, account.out_of_order) == (0, 0)
 
 
+@pytest.mark.parametrize("end", ["stopped", "killed"])
 def test_receiver_whose_queue_has_other_arguments(
-    vhost_url: str, launch: Launch, written: Written
+    end: str, vhost_url: str, launch: Launch, written: Written, others: Others
 ) -> None:
-    """As another release declared it: events wait in it, and the first process is killed."""
+    """As another release declared it: events wait in it, and the first process ends amid them."""
     sender = launch("sender", settings(vhost_url, **PATIENT), Heard())
     old = kombu.Queue(
         QUEUE,
@@ -167,10 +170,17 @@ def test_receiver_whose_queue_has_other_arguments(
     )
     with kombu.Connection(vhost_url) as connection:
         old(connection.channel()).declare()
-    with Stream(sender, every_s=0.0005) as stream:
+    fault = f"queue arguments changed, receiver {end}"
+    beside = settings(vhost_url, **PATIENT)
+    with others(fault, beside, beside), Stream(sender, every_s=0.0005) as stream:
         wait_until(lambda: stream.next >= 5 * FEW, 30)
         with listening(vhost_url, written) as first:
             written.expect(FEW)
-            first.kill()
-        account = after("queue arguments changed, receiver killed", written, stream, vhost_url)
+            if end == "killed":
+                first.kill()
+            else:
+                first.tell()
+                assert first.heard() == {"said": "stopped"}
+        account = after(fault, written, stream, vhost_url)
     assert (account.lost, account.out_of_order) == (0, 0)
+    assert end == "killed" or account.perfect, account

@@ -105,8 +105,14 @@ class ConsumedQueue:
         Those of a queue that does not last always can. What is held until then is in no way:
         no other process may consume a lasting queue while this one lives.
         """
-        self.stop(lambda consumer: self.spec.delete_on_stop or consumer.in_order)
+        self.stop(lambda consumer: self.spec.delete_on_stop or self._in_order(consumer))
         return not self.consumers
+
+    def _in_order(self, consumer: Consumer) -> bool:
+        # An older generation may have no delivery limit. A quorum queue without one puts behind all
+        # others what is rejected, but not what is held when the connection ends.
+        older = consumer.queue != self.generations.names[-1]
+        return consumer.idle if older else consumer.in_order
 
     def follow(self, left: ConsumedQueue, *, cancelled: Callable[[Consumer], None]) -> None:
         """Take over what is not settled of one that has left, and go on with it."""

@@ -10,11 +10,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX
 from miros_mesh.observer import Observer
+from miros_mesh.wire.envelope import SENT_AGAIN
 from support.ports_in_hand import Handed
 from support.sealed import OURS, PLACE, THEIRS, LetterShelf, envelope, frame_of, mesh
 
@@ -175,6 +177,47 @@ def test_a_copy_of_a_handled_event_is_dropped_and_acknowledged(chart: Chart, not
     assert chart.waiting == []
     assert copy.acks == 1
     assert notes.drops == ["duplicate"]
+
+
+def again(sequence: int) -> Handed:
+    """One frame with an event that is put back, since a broker said that it refused it."""
+    old = envelope(sequence)
+    new = replace(old, incarnation=f"{SENT_AGAIN}1a2b", sequence=1, cause=old.id)
+    return Handed(frame_of(new))
+
+
+def test_what_a_broker_had_stored_before_it_refused_it_is_a_copy_when_it_is_put_back(
+    chart: Chart, notes: Notes
+) -> None:
+    first = chart.receive(1, 2)
+    chart.handle(1)
+    handled, unfinished = again(1), again(2)
+
+    chart.inbox.receive(handled)
+    chart.inbox.receive(unfinished)
+
+    assert chart.waiting == [2]
+    assert notes.drops == ["duplicate"] * 2
+    assert (handled.acks, unfinished.acks, first.acks) == (1, 0, 0)
+    chart.handle(1)
+    assert (unfinished.acks, first.acks) == (1, 1)
+
+
+@pytest.mark.parametrize("come", [(), (1, 3)])
+def test_what_a_broker_had_refused_is_handled_when_it_is_put_back(
+    come: tuple[int, ...], chart: Chart, notes: Notes
+) -> None:
+    for number in come:
+        chart.receive(number)
+    chart.inbox.skip((THEIRS.incarnation, "talker"), [(2, 2)])
+    back = again(2)
+
+    chart.inbox.receive(back)
+
+    assert chart.fifo[-1].envelope.cause == envelope(2).id
+    chart.handle(len(chart.fifo))
+    assert back.acks == 1
+    assert notes.drops == []
 
 
 def test_a_copy_of_an_unfinished_event_is_acknowledged_only_with_the_first(chart: Chart) -> None:
