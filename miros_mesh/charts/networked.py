@@ -410,7 +410,7 @@ class _Networked(SafeChart):
         self._snoop.leave()
         if session is None:
             return self._report
-        return replace(session.leave(), unhandled=session.unhandled)
+        return replace(session.leave(self._end_by), unhandled=session.unhandled)
 
     def _at_work(self) -> str:
         current, signal = self.queue.current, printable(self.queue.last_signal)
