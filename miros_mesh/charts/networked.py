@@ -419,7 +419,7 @@ class _Networked(SafeChart):
         self._snoop.leave()
         if session is None:
             return self._report
-        report = session.leave()
+        report = session.leave(self._end_by)
         # An event whose handler stops the chart is being handled.
         current = self.queue.current
         within = self._intake.calling or (current is not None and current.arrival is not None)

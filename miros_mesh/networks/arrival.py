@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,39 +14,41 @@ from miros_mesh.wire.envelope import Envelope
 class Ticket:
     """Acknowledges a delivery when the last of its events is done: handled, or set aside.
 
-    `acknowledged` is called with its events after that; they are kept for it until then.
+    `acknowledged` is called after that. Which events are done is not noted, since this is on the
+    way of each one: an inbox that needs to know opens the delivery again.
     """
 
-    __slots__ = ("_acknowledged", "_delivery", "_left", "_lock", "begun", "done_events")
+    __slots__ = ("_acknowledged", "_events", "_left", "_lock", "begun", "delivery")
 
     def __init__(
         self,
         delivery: Delivery,
         events: int,
-        acknowledged: Callable[[Sequence[Envelope]], object] | None = None,
+        acknowledged: Callable[[], object] | None = None,
     ) -> None:
-        self._delivery = delivery
-        self._left = events
+        self.delivery = delivery
+        self._events = self._left = events
         self._acknowledged = acknowledged
-        self.done_events: list[Envelope] = []
-        """Those that are done, where they are kept."""
-        # Guards all but the first: events of a frame are done on the chart's thread and on others.
+        # Guards `_left`: events of a frame are done on the chart's thread and on others.
         self._lock = threading.Lock()
         self.begun = False
         """Whether the chart was given one of the events; guarded by the inbox's lock."""
 
-    def done(self, event: Envelope) -> None:
+    @property
+    def partly_done(self) -> bool:
+        """Whether some of its events are done, and others are not."""
+        return 0 < self._left < self._events
+
+    def done(self) -> None:
         """Count an event as done; acknowledge after the last one."""
         with self._lock:
             self._left -= 1
-            if self._acknowledged:
-                self.done_events.append(event)
             if self._left:
                 return
         # Needs no lock: only the call that has counted the last event comes here.
-        self._delivery.ack()
+        self.delivery.ack()
         if self._acknowledged:
-            self._acknowledged(self.done_events)
+            self._acknowledged()
 
 
 @dataclass(eq=False)
@@ -88,4 +90,4 @@ class Arrival:
     def done(self) -> None:
         """Count the event as handled, or set aside, for each delivery that has brought it."""
         for ticket in self.tickets:
-            ticket.done(self.envelope)
+            ticket.done()

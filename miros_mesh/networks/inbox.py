@@ -19,7 +19,7 @@ from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX, Mesh
 from miros_mesh.networks.ranges import Range
 from miros_mesh.networks.streams import Admission, Passed, Streams
 from miros_mesh.text import printable
-from miros_mesh.wire.envelope import Envelope
+from miros_mesh.wire.envelope import Envelope, Origin
 
 STALE: Final = Reason(Admission.STALE.value, "older than the dedup window, or than the chart")
 
@@ -123,8 +123,7 @@ class Inbox:
             if envelopes:
                 delivery.ack()
             return
-        noting = self._deaths.acknowledged if self._deaths is not None else None
-        ticket = Ticket(delivery, len(heard), noting)
+        ticket = Ticket(delivery, len(heard), self._forgetting(heard))
         with self._lock:
             if not self._takes:
                 # Not acknowledged: it goes to the next inbox of the queue, or away with the queue.
@@ -228,12 +227,37 @@ class Inbox:
         """
         if self._deaths is None:
             return
-        with self._lock:
-            tickets = {each for left in self._unfinished.values() for each in left.tickets}
         # What came by repair comes never again.
         event = arrival.envelope if arrival and arrival.tickets else None
-        done = [event for ticket in tickets for event in list(ticket.done_events)]
-        self._deaths.died(error, event, done, wait_s)
+        self._deaths.died(error, event, self._done(), wait_s)
+
+    def stopped(self, wait_s: float) -> None:
+        """Note, likewise, what the chart has handled of frames that come again; after `close`."""
+        if self._deaths is not None and (done := self._done()):
+            self._deaths.stopped(done, wait_s)
+
+    def wait_kept(self, wait_s: float) -> None:
+        """Wait until what was set aside is a dead letter, and done, `wait_s` at most."""
+        self._letters.wait_stored(self._place, wait_s)
+
+    def _done(self) -> list[Origin]:
+        """Return what is done of the frames that are not done as a whole."""
+        with self._lock:
+            tickets = {
+                ticket
+                for arrival in self._unfinished.values()
+                for ticket in arrival.tickets
+                if ticket.partly_done
+            }
+            unfinished = set(self._unfinished)
+        opened = (self._mesh.network.open_again(ticket.delivery) for ticket in tickets)
+        return [each for frame in opened for each in frame if each.id not in unfinished]
+
+    def _forgetting(self, heard: Sequence[Envelope]) -> Callable[[], object] | None:
+        """Return what forgets those that are noted, once their frame was acknowledged."""
+        deaths = self._deaths
+        noted = deaths.among(heard) if deaths else None
+        return partial(deaths.acknowledged, noted) if deaths is not None and noted else None
 
     def _admit(self, envelope: Envelope, *tickets: Ticket) -> None:
         arrival = Arrival(envelope, tickets=list(tickets))
@@ -261,11 +285,11 @@ class Inbox:
         first = self._unfinished.get(of) if of else None
         if first is None and stale:
             # It cannot be known whether it came before; or it is older than the chart.
-            self._calls.append(
-                copy.done
-                if _is_word(copy.envelope)
-                else partial(self._keep, copy, STALE, copy.done)
-            )
+            if _is_word(copy.envelope):
+                self._calls.append(copy.done)
+            else:
+                self._unfinished[copy.envelope.id] = copy
+                self._calls.append(partial(self.set_aside, copy, STALE))
             return
         self._calls.append(partial(self._drop, Admission.DUPLICATE.value))
         if first is None:
@@ -282,7 +306,12 @@ class Inbox:
             self._calls += partial(self._hear, arrival.envelope), arrival.done
         elif not (self._takes or arrival.begun):
             return
-        elif self._deaths and (settle := self._noted(arrival, self._deaths)):
+        elif (
+            (deaths := self._deaths) is not None
+            # Not by the truth of it, which is a call for each event.
+            and (deaths.handled or deaths.fatal)
+            and (settle := self._noted(arrival, deaths))
+        ):
             self._calls.append(settle)
         else:
             self._waiting.append(arrival)

@@ -37,6 +37,8 @@ LARGEST_NOTE_BYTES: Final = 4 * 1024 * 1024
 _WRITE_EVERY_S: Final = 10.0
 # Of all charts of a node together; most senders have some 60 bytes.
 _MOST_MARKS: Final = 10_000
+# Of those that have left; those at work come first in a note.
+_MOST_LEFT: Final = MAX_LISTED
 
 _Stream = tuple[str, str]
 _Marks = dict[_Stream, int]
@@ -101,9 +103,14 @@ class Marks:
         """Keep the marks of a chart that leaves, after its inbox was closed."""
         with self._lock:
             for key in [each for each, known in self._inboxes.items() if known is inbox]:
-                self._before[key] = self._marks_of(key)
+                marks = self._marks_of(key)
+                # The one that left last stands last.
+                self._before.pop(key, None)
+                if marks:
+                    self._before[key] = marks
                 del self._inboxes[key]
                 self._anew.discard(key)
+            self._forget_oldest()
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery from the queue of marks; called on the subscriber's thread."""
@@ -122,7 +129,8 @@ class Marks:
         """Send the marks, if there are other ones than those that were sent last."""
         self._write_at = time.monotonic() + _WRITE_EVERY_S
         with self._lock:
-            marks = {key: self._marks_of(key) for key in {**self._before, **self._inboxes}}
+            keys = dict.fromkeys((*self._inboxes, *reversed(self._before)))
+            marks = {key: self._marks_of(key) for key in keys}
             changed, self._written = marks != self._written, marks
         if not changed:
             return
@@ -132,6 +140,16 @@ class Marks:
             self._network.send(self.routing_key, note, counted=False)
         except MeshError as error:
             logger.error("how far charts have come is not noted: %s", error)  # noqa: TRY400 - says it
+
+    def _forget_oldest(self) -> None:
+        """Keep no more of charts that have left than a note takes."""
+        room = _MOST_MARKS
+        left = [key for key in reversed(self._before) if key not in self._inboxes]
+        for count, key in enumerate(left):
+            room -= len(self._before[key])
+            # The first of them as it is: a chart has no more marks than it has senders.
+            if count and (room < 0 or count >= _MOST_LEFT):
+                del self._before[key]
 
     def _take(self, note: MarkNote, delivery: Delivery) -> Delivery | None:
         """Hold the newest note, and learn what another process says; return what may go."""
@@ -143,6 +161,7 @@ class Marks:
             # After a lost connection the one that is held comes again.
             if note.incarnation != self._identity.incarnation and note != newest:
                 self._before.update(_unpacked(note))
+                self._forget_oldest()
             older, self._held, self._newest = self._held, delivery, note
             return older
 
@@ -191,6 +210,7 @@ def _packed(marks: Mapping[_Key, _Marks]) -> Iterator[ChartMarks]:
 
 
 def _unpacked(note: MarkNote) -> Iterator[tuple[_Key, _Marks]]:
-    for each in note.charts:
+    # The one that left last, or is at work, comes first there.
+    for each in reversed(note.charts):
         streams = {(incarnation, chart): last for incarnation, chart, last in each.streams}
         yield _Key(each.chart, each.topic), streams

@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -233,20 +234,23 @@ class Node(Host):
             inbox=inbox,
             queue=queue.name,
             lasting=self.queues.lasting,
-            leave=lambda: NODES.leave(self, chart),
+            leave=lambda end_by: NODES.leave(self, chart, end_by),
         )
         existed = self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
         if self.queues.lasting:
             self._marks.joined(inbox, rx_routing_key, anew=not existed)
         return session
 
-    def leave(self, chart: str) -> None:
-        """Forget a chart: deliver nothing more to it, and send what it has recorded."""
+    def leave(self, chart: str, end_by: float) -> None:
+        """Forget a chart: deliver nothing more to it, and send what it has recorded.
+
+        It has until that (monotonic) time for its last letters and its note; 0 is a whole
+        `drain_timeout_s`.
+        """
         if session := self._sessions.get(chart):
-            # What it refused is acknowledged after that.
-            self.letters.wait_stored(self.config.drain_timeout_s)
-            session.silence()
+            session.close(end_by or time.monotonic() + self.config.drain_timeout_s)
             self._marks.left(session.inbox)
+            self._deaths.left(chart)
         # While the chart's watchers are there: it sees its own last records.
         self.recorder.flush(_JOIN_TIMEOUT_S)
         self._probes.pop(chart, None)

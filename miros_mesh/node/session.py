@@ -12,7 +12,6 @@ from miros_mesh.health import Health
 from miros_mesh.link.ports import Subscriber
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.inbox import Inbox
-from miros_mesh.networks.letters.home import Letters
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.recorder import Recorder
@@ -36,7 +35,6 @@ class Host(Protocol):
     observer: Observer
     tracer: Tracer | None
     mesh: Mesh
-    letters: Letters
     subscriber: Subscriber
     peer_signals: PeerSignals
     trace: SnoopNetwork
@@ -75,14 +73,14 @@ class Session:
         inbox: Inbox,
         queue: str,
         lasting: bool,
-        leave: Callable[[], StopReport],
+        leave: Callable[[float], StopReport],
     ) -> None:
         self.node = node
         self.chart = chart
         self.inbox = inbox
         """Where the chart's events come from."""
         self.leave = leave
-        """Leave the mesh; returns what became of the events of the node."""
+        """Leave the mesh, as `Registry.leave` of the node."""
         self._tx_routing_key = tx_routing_key
         self.rx_routing_key = rx_routing_key
         """The pattern that it hears."""
@@ -149,21 +147,31 @@ class Session:
         end_by = time.monotonic() + (self.node.config.drain_timeout_s if self._lasting else 0)
         # What was set aside is done when the broker has the letter, and acknowledged before the
         # queue is let go. Whatever is not acknowledged by then comes again.
-        self.node.letters.wait_stored(_left(end_by))
-        self.silence(_left(end_by))
+        self.inbox.wait_kept(_left(end_by))
+        self._silence(_left(end_by))
         self.inbox.died(error, arrival, _left(end_by))
         self.node.observer.chart_died(chart=self.chart, error=error)
 
-    def silence(self, wait_s: float = 0.0) -> None:
+    def close(self, end_by: float) -> None:
+        """Deliver nothing more to a chart that leaves, and note what is handled of its last frames.
+
+        That takes as long as the broker needs, at most until that (monotonic) time.
+        """
+        self.inbox.wait_kept(_left(end_by))
+        # No note of a chart that has died: its death has noted all.
+        if self._silence():
+            self.inbox.stopped(_left(end_by))
+
+    def _silence(self, wait_s: float = 0.0) -> bool:
         """Deliver nothing more to the chart; what it has not handled is counted as dropped.
 
         The broker keeps the events of a chart whose queue outlives its node. Waits until it has
-        the acknowledgements, `wait_s` at most.
+        the acknowledgements, `wait_s` at most. Returns False if that was done before.
         """
         self.node.peer_signals.unsubscribe(self.chart)
         with self._silencing:
             if self.silent:
-                return
+                return False
             self.silent = True
         # Out of the lock, as all that follows: observers are called, and may stop the chart.
         self.unhandled = self.inbox.close()
@@ -172,6 +180,7 @@ class Session:
         # After the inbox is closed: the removal comes later, on the subscriber's thread, and what
         # is handed out until then is not taken.
         self.node.subscriber.remove(self._queue, wait_s)
+        return True
 
     def health(self) -> Health:
         """Say how the chart's node is at this moment."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from miros import Event
@@ -89,6 +90,42 @@ def test_what_was_deferred_before_a_stop_comes_again_under_the_node_name(
     wait_until(lambda: again.deferred == 10)
     again.free()
     wait_until(lambda: again.done == list(range(10)))
+
+
+def test_what_was_handled_behind_a_deferred_event_is_not_handled_again_after_a_stop(
+    ground: Ground, launch: Launch
+) -> None:
+    config, done, deferring = ground.node("worker"), list[Any](), [True]
+
+    def work(chart: NetworkedActiveObject, received: Event) -> None:
+        if received.signal_name != WORK:
+            return
+        if received.payload == 10 and deferring:
+            chart.defer(received)
+        else:
+            done.append(received.payload)
+
+    # Given a frame of which the chart has handled all but one event
+    launch("worker", config, work).stop()
+    sender = launch("sender", ground.node("sender"))
+    for number in range(50):
+        sender.transmit(event(WORK, number))
+    assert sender.stop().all_confirmed
+    worker = launch("worker", config, work)
+    wait_until(lambda: len(done) == 49)
+    # When it stops, and the next one of its name comes, twice
+    assert worker.stop().unhandled == 1
+    again = launch("worker", config, work)
+    wait_until(lambda: len(again.defer_queue) == 1)
+    again.stop()
+    deferring.clear()
+    last = launch("worker", config, work)
+    # Then it handles that one alone, and nothing comes again
+    wait_until(lambda: 10 in done)
+    launch("another_sender", ground.node("sender")).transmit(event(WORK, "end"))
+    wait_until(lambda: "end" in done)
+    assert [each for each in done if each != 10] == [*range(10), *range(11, 50), "end"]
+    assert last.stop().unhandled == 0
 
 
 def test_what_was_deferred_without_a_node_name_is_counted_at_the_stop(

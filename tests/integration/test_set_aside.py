@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from typing import Any
 
 import kombu
@@ -13,7 +14,7 @@ from cryptography.fernet import Fernet
 from miros_mesh import MeshConfig, NetworkedActiveObject
 from miros_mesh.charts import intake
 from miros_mesh.link.rabbitmq.queues import LETTERS
-from miros_mesh.networks.letters.home import KEPT_BYTES
+from miros_mesh.networks.letters.home import KEPT_BYTES, Letters
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.keyring import KeyRing
@@ -224,6 +225,50 @@ def test_a_letter_that_the_broker_refuses_is_logged_and_holds_up_nothing(
     publish(config, frame(config, envelope(3, "four")))
     wait_until(lambda: again)
     assert again == [("four", None)]
+    rabbitmq.delete_user(user)
+
+
+def test_a_stop_waits_for_no_letter_of_another_chart(
+    kinds: Ground, launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a chart with a letter that the broker does not confirm
+    unsent = list[tuple[Any, Any]]()
+    config = kinds.node("lasting", drain_timeout_s=60)
+    with monkeypatch.context() as patch:
+        patch.setattr(Letters, "_put", lambda *given: unsent.append(given))
+        launch("receiver", config, Heard())
+        charts = [launch(name, config, Heard(), rx_routing_key=name) for name in ("a", "b")]
+        publish(config, frame(config, envelope(1, payload=NO_MSGPACK)))
+        wait_until(lambda: unsent)
+
+        # When others of its node stop, then they do not wait for it
+        begun = time.monotonic()
+        for chart in charts:
+            chart.stop()
+        assert time.monotonic() - begun < 50
+    for letters, letter in unsent:
+        letters._put(letter)
+
+
+def test_a_node_whose_notes_of_deaths_are_refused_starts_without_them(
+    vhost: str, rabbitmq: RabbitServer, launch: Launch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a user who may write everywhere but to the deaths
+    user = f"noteless-{vhost}"
+    rabbitmq.add_user(user, PASSWORD)
+    rabbitmq.set_permissions(user, vhost, write=r"^miros_mesh\.v1\.(?!deaths$)")
+    url = f"amqp://{user}:{PASSWORD}@{HOST}:{rabbitmq.port}/{vhost}"
+    config = MeshConfig(
+        broker_url=url, mesh_encryption_key=KEY, node_name="lasting", connect_timeout_s=120
+    )
+    heard, begun = Heard(), time.monotonic()
+
+    # When it starts, then it does not wait for a note that cannot come, and says so
+    launch("receiver", config, heard)
+    assert time.monotonic() - begun < 100
+    assert "the broker refuses notes of deaths (miros_mesh.v1.deaths)" in caplog.text
+    publish(config, frame(config, envelope(1, "one")))
+    wait_until(lambda: heard == [("one", None)])
     rabbitmq.delete_user(user)
 
 

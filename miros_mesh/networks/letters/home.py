@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -70,6 +70,10 @@ class _Letter:
     """Whether it is in the outbox, or on its way."""
 
     @property
+    def queue(self) -> str:
+        return self.message.queue
+
+    @property
     def size_bytes(self) -> int:
         event = self.message.event
         return len(self.message.frame) + (len(event.payload) if event else 0)
@@ -94,8 +98,8 @@ class Letters(Observer):
         self._changed = threading.Condition()
         self._letters: dict[tuple[str, str], _Letter] = {}
         """By the queue and by what was refused."""
-        self._unsettled = 0
-        """How many of them there are, or were until what waits for them is called back."""
+        self._unsettled: Counter[str] = Counter()
+        """How many of them a queue has, or had until what waits for them is called back."""
         self._waiting: deque[_Letter] = deque()
         self._sent = 0
         self._sent_bytes = 0
@@ -117,10 +121,13 @@ class Letters(Observer):
         letter = self._letter(place, delivery.body, reason)
         self._keep((place.queue, letter.digest), letter, delivery.ack)
 
-    def wait_stored(self, timeout_s: float) -> bool:
-        """Wait until all that waits for a letter was called back, `timeout_s` at most; whether."""
+    def wait_stored(self, place: Place, timeout_s: float) -> bool:
+        """Wait until all that waits for letters of a place was called back; whether it was.
+
+        `timeout_s` at most.
+        """
         with self._changed:
-            return self._changed.wait_for(lambda: not self._unsettled, timeout_s)
+            return self._changed.wait_for(lambda: place.queue not in self._unsettled, timeout_s)
 
     def published(
         self, *, network: str, peer: str, events: int, size_bytes: int, seconds: float
@@ -160,7 +167,7 @@ class Letters(Observer):
             else:
                 letter = self._letters[key] = _Letter(key, message, [stored])
                 self._waiting.append(letter)
-                self._unsettled += 1
+                self._unsettled[letter.queue] += 1
         if not known:
             self._observer.set_aside(chart=message.chart, reason=message.reason)
         self._send()
@@ -216,7 +223,8 @@ class Letters(Observer):
             for stored in letter.stored:
                 stored()
             with self._changed:
-                self._unsettled -= 1
+                # Leaves out the queues that have none.
+                self._unsettled -= Counter((letter.queue,))
                 self._changed.notify_all()
         self._send()
 

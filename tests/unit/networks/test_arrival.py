@@ -17,10 +17,10 @@ def test_a_delivery_is_acknowledged_with_its_last_event() -> None:
     delivery = Handed(b"")
     ticket = Ticket(delivery, 2)
 
-    ticket.done(envelope())
+    ticket.done()
     assert settled(delivery) == (0, 0)
 
-    ticket.done(envelope())
+    ticket.done()
     assert settled(delivery) == (1, 0)
 
 
@@ -55,7 +55,7 @@ def test_events_that_are_done_on_many_threads_settle_a_delivery_once() -> None:
         def handle(ticket: Ticket = ticket, begin: threading.Barrier = begin) -> None:
             begin.wait()
             for _ in range(10):
-                ticket.done(envelope())
+                ticket.done()
 
         threads = [threading.Thread(target=handle) for _ in range(4)]
         for thread in threads:

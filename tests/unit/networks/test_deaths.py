@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from miros_mesh.errors import PermissionDeniedError
 from miros_mesh.link.ports import Parcel
+from miros_mesh.networks import deaths
+from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.deaths import LARGEST_NOTE_BYTES, ChartDeaths, Deaths
+from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.network import Network
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import Codec
@@ -16,7 +21,7 @@ from miros_mesh.wire.envelope import DeadChart, Death, DeathNote, Envelope
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.keyring import KeyRing
 from support.ports_in_hand import Handed, Shelf
-from support.sealed import KEY, envelope
+from support.sealed import KEY, PLACE, THEIRS, LetterShelf, envelope, frame_of, mesh
 from support.waiting import wait_until
 
 codec = Codec("deaths", KeyRing([KEY]), DeathNote, max_frame_bytes=LARGEST_NOTE_BYTES + 1_000)
@@ -50,11 +55,16 @@ class Process:
 
 
 class Confirming(Shelf):
-    """A publisher whose broker confirms at once."""
+    """A publisher whose broker answers at once."""
+
+    answer: str = "stored"
 
     def put(self, parcel: Parcel) -> Sequence[Parcel]:
         super().put(parcel)
-        parcel.stored()
+        if self.answer == "refused":
+            parcel.refused("broker", PermissionDeniedError("no"))
+        else:
+            getattr(parcel, self.answer)()
         return ()
 
 
@@ -213,3 +223,164 @@ def test_a_note_of_endless_numbers_takes_no_endless_memory() -> None:
     process.hear(codec.seal([codec.encode(note)]))
 
     assert len(process.chart.handled) == 100_000
+
+
+def test_the_last_of_two_notes_at_once_knows_both_deaths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One chart dies while the note of another one is made and not sent yet."""
+    first, second = Process("one"), Process("two")
+    send = first.deaths._send
+
+    def late(*arguments: Any) -> Any:
+        monkeypatch.setattr(first.deaths, "_send", send)
+        first.deaths.of("neighbour").died(ERROR, envelope(5), [], 0)
+        return send(*arguments)
+
+    monkeypatch.setattr(first.deaths, "_send", late)
+    first.dies(envelope(4), envelope(1))
+
+    second.hear(*(each.seal() for each in first.shelf.parcels))
+
+    assert list(second.chart.fatal) == [envelope(4).id]
+    assert second.chart.has_handled(envelope(1))
+    assert list(second.deaths.of("neighbour").fatal) == [envelope(5).id]
+
+
+@pytest.mark.parametrize("answer", ["dropped", "refused"])
+def test_a_note_that_does_not_get_to_the_broker_is_not_waited_for(
+    answer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = Process("one")
+    process.shelf.answer = answer
+
+    process.chart.died(ERROR, envelope(4), [], 600)
+
+    assert "the note of the end of chart listener is not at the broker yet" in caplog.text
+
+
+def test_a_process_that_may_write_no_notes_goes_on_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    process = Process("one")
+    process.shelf.answer = "refused"
+
+    process.deaths.read(600)
+
+    assert "the broker refuses notes of deaths (miros_mesh.v1.deaths)" in caplog.text
+    assert "did not come" not in caplog.text
+
+
+def test_charts_that_come_and_go_are_forgotten() -> None:
+    process = Process("one")
+    for number in range(50):
+        process.deaths.of(f"chart {number}")
+        process.deaths.left(f"chart {number}")
+
+    assert process.deaths._charts == {}
+
+
+def test_of_charts_that_died_and_stay_away_the_last_are_noted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deaths, "MAX_LISTED", 3)
+    first, second = Process("one"), Process("two")
+    for number in range(5):
+        name = f"chart {number}"
+        first.deaths.of(name).died(ERROR, envelope(number + 1), [], 0)
+        first.deaths.left(name)
+    assert list(first.deaths._charts) == ["chart 2", "chart 3", "chart 4"]
+
+    second.hear(first.shelf.parcels[-1].seal())
+    assert {*second.deaths._charts} == {"chart 2", "chart 3", "chart 4"}
+
+
+def test_what_is_handled_of_a_chart_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deaths, "_MOST_HANDLED", 3)
+    process = Process("one")
+    for number in range(1, 6):
+        process.dies(None, envelope(number))
+
+    assert [n for n in range(1, 6) if process.chart.has_handled(envelope(n))] == [3, 4, 5]
+
+
+class Working:
+    """A chart of a process, with an inbox."""
+
+    def __init__(self, process: Process) -> None:
+        self.home = LetterShelf()
+        self.fifo: list[Arrival] = []
+        self.inbox = Inbox(
+            mesh(dedup_window=16),
+            PLACE,
+            self.home.letters,
+            deaths=process.chart,
+            room=lambda: 100,
+            post=self.fifo.append,
+        )
+        self.inbox.open()
+
+    def get(self, *numbers: int) -> Handed:
+        delivery = Handed(frame_of(*map(envelope, numbers)))
+        self.inbox.receive(delivery)
+        return delivery
+
+    def handle(self, *numbers: int) -> None:
+        for arrival in list(self.fifo):
+            if arrival.envelope.sequence in numbers:
+                self.fifo.remove(arrival)
+                self.inbox.finished(arrival)
+
+    @property
+    def waiting(self) -> list[int]:
+        return [arrival.envelope.sequence for arrival in self.fifo]
+
+
+def test_a_chart_that_stops_notes_what_it_has_handled_of_a_frame() -> None:
+    first, second = Process("one"), Process("two")
+    chart = Working(first)
+    chart.get(1, 2)
+    chart.get(3, 4, 5, 6)
+    chart.get(7, 8)
+    chart.handle(1, 2, 3, 5)
+    chart.inbox.close()
+    chart.inbox.stopped(0)
+    (note,) = second.hear(*(each.seal() for each in first.shelf.parcels))
+
+    again = Working(second)
+    frame = again.get(3, 4, 5, 6)
+    again.get(7, 8)
+
+    assert again.waiting == [4, 6, 7, 8]
+    again.handle(4, 6)
+    assert (frame.acks, note.acks) == (1, 1)
+    assert not second.chart
+
+
+def test_a_chart_that_stops_between_two_frames_notes_nothing() -> None:
+    process = Process("one")
+    chart = Working(process)
+    chart.get(1, 2)
+    chart.get(3, 4)
+    chart.handle(1, 2)
+    chart.inbox.close()
+
+    chart.inbox.stopped(0)
+
+    assert process.shelf.parcels == []
+
+
+def test_what_waits_for_its_letter_counts_as_not_handled() -> None:
+    """The first event is older than the window, and set aside; the letter is not stored yet."""
+    first, second = Process("one"), Process("two")
+    chart = Working(first)
+    chart.get(2)
+    chart.get(40)
+    chart.inbox.skip((THEIRS.incarnation, "talker"), [(3, 39)])
+    chart.get(1, 41, 42)
+    chart.handle(2, 40, 41)
+    assert chart.waiting == [42]
+    chart.inbox.close()
+    chart.inbox.stopped(0)
+
+    second.hear(*(each.seal() for each in first.shelf.parcels))
+
+    assert [n for n in (1, 41, 42) if second.chart.has_handled(envelope(n))] == [41]

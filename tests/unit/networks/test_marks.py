@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from miros_mesh.errors import PayloadError
@@ -121,7 +123,7 @@ def test_the_marks_of_a_chart_that_has_left_and_of_others_are_written_on() -> No
     node.marks.write()
 
     assert node.written == [
-        (ChartMarks("listener", TOPIC, ((*TALKER, 1),)), ChartMarks("x", "t", ((*TALKER, 9),)))
+        (ChartMarks("x", "t", ((*TALKER, 9),)), ChartMarks("listener", TOPIC, ((*TALKER, 1),)))
     ]
 
 
@@ -237,3 +239,58 @@ def test_a_note_that_cannot_be_sent_is_logged(
     node.marks.write()
 
     assert "is not noted: too many" in caplog.text
+
+
+class Gone:
+    """An inbox with marks of one sender, of a chart that comes and goes."""
+
+    def __init__(self, chart: str, marks: dict[tuple[str, str], int]) -> None:
+        self.chart = chart
+        self._marks = marks
+
+    def firsts(self, streams: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        return {}
+
+    def marks(self) -> dict[tuple[str, str], int]:
+        return self._marks
+
+
+def test_of_charts_that_have_left_the_last_ones_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(marks, "_MOST_LEFT", 3)
+    node = Node()
+    node.get(1)
+    node.handle(1)
+    for number in range(6):
+        chart = Gone(f"chart {number}", {TALKER: number})
+        node.marks.joined(chart, TOPIC, anew=False)
+        node.marks.left(chart)
+
+    node.marks.write()
+
+    names = [each.chart for each in node.written[0]]
+    assert names == ["listener", "chart 5", "chart 4", "chart 3"]
+
+
+def test_charts_that_have_left_and_heard_nothing_are_forgotten() -> None:
+    node = Node()
+    for number in range(6):
+        chart = Gone(f"chart {number}", {})
+        node.marks.joined(chart, TOPIC, anew=False)
+        node.marks.left(chart)
+
+    assert node.marks._before == {}
+
+
+def test_charts_that_have_left_keep_no_more_marks_than_a_note_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(marks, "_MOST_MARKS", 5)
+    node = Node()
+    for number in range(4):
+        chart = Gone(f"chart {number}", {("inc", f"sender {n}"): 7 for n in range(2)})
+        node.marks.joined(chart, TOPIC, anew=False)
+        node.marks.left(chart)
+
+    assert [key.chart for key in node.marks._before] == ["chart 2", "chart 3"]

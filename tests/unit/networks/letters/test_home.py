@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from miros_mesh.errors import MessageTooLargeError
-from miros_mesh.networks.letters.home import KEPT_BYTES, Reason
+from miros_mesh.networks.letters.home import KEPT_BYTES, Place, Reason
 from miros_mesh.observer import Observer
 from miros_mesh.wire.envelope import TracedEnvelope
 from support.ports_in_hand import Handed
@@ -167,7 +167,7 @@ def test_a_note_that_the_broker_refuses_is_logged_and_gone(
 
     assert frame.acks == 1
     assert "dead letter of chart listener (malformed) is gone" in caplog.text
-    assert home.letters.wait_stored(0)
+    assert home.letters.wait_stored(PLACE, 0)
 
 
 def test_what_a_full_outbox_drops_is_sent_again_when_there_is_room(
@@ -188,11 +188,12 @@ def test_what_a_full_outbox_drops_is_sent_again_when_there_is_room(
     assert stored == [1]
 
 
-def test_a_stop_waits_for_what_is_on_its_way(home: LetterShelf) -> None:
-    assert home.letters.wait_stored(0)
+def test_a_stop_waits_for_the_letters_of_its_chart_alone(home: LetterShelf) -> None:
+    assert home.letters.wait_stored(PLACE, 0)
     refuse(home, 1)
-    assert not home.letters.wait_stored(0)
+    assert not home.letters.wait_stored(PLACE, 0)
+    assert home.letters.wait_stored(Place("neighbour", "queue of neighbour"), 0)
 
     home.confirm()
 
-    assert home.letters.wait_stored(0)
+    assert home.letters.wait_stored(PLACE, 0)
