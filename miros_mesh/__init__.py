@@ -5,13 +5,25 @@ import logging
 from miros_mesh.address import BrokerAddress
 from miros_mesh.charts.networked import DEFAULT_ROUTING_KEY, NetworkedActiveObject, NetworkedFactory
 from miros_mesh.config.settings import MeshConfig
+from miros_mesh.dead_letters.dead_letters import DeadLetters
+from miros_mesh.dead_letters.letter import Letter
 from miros_mesh.errors import ConfigError, LinkError, MeshError
 from miros_mesh.health import Health
 from miros_mesh.observe.snoop.monitor import SnoopMonitor
 from miros_mesh.observe.snoop.watch import SnoopGap
 from miros_mesh.observer import Observer
 from miros_mesh.report import StopReport
-from miros_mesh.signals import OUTBOX_OVERFLOW, PEER_DOWN, PEER_UP, OutboxOverflow, PeerChange
+from miros_mesh.signals import (
+    NO_LISTENER,
+    OUTBOX_OVERFLOW,
+    OUTBOX_REFUSED,
+    PEER_DOWN,
+    PEER_UP,
+    NoListener,
+    OutboxOverflow,
+    OutboxRefused,
+    PeerChange,
+)
 from miros_mesh.sigterm import stop_on_sigterm
 from miros_mesh.wire.envelope import SnoopRecord
 from miros_mesh.wire.serializer import PayloadSerializer
@@ -28,10 +40,14 @@ __all__ = [
     "MeshConfig",
     "PayloadSerializer",
     # what the library posts into charts: miros_mesh.signals
+    "NO_LISTENER",
     "OUTBOX_OVERFLOW",
+    "OUTBOX_REFUSED",
     "PEER_DOWN",
     "PEER_UP",
+    "NoListener",
     "OutboxOverflow",
+    "OutboxRefused",
     "PeerChange",
     # watching
     "Health",
@@ -39,6 +55,9 @@ __all__ = [
     "SnoopGap",
     "SnoopMonitor",
     "SnoopRecord",
+    # what was refused
+    "DeadLetters",
+    "Letter",
     # errors; the whole tree is in miros_mesh.errors
     "ConfigError",
     "LinkError",

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
-from miros_mesh.cli import check, discover, keygen, sequence, snoop, top
+from miros_mesh.cli import check, dead_letters, discover, keygen, sequence, snoop, top
 from miros_mesh.cli.demo import command as demo
 from miros_mesh.errors import MeshError
 from miros_mesh.observe.version import version
@@ -22,7 +22,7 @@ from miros_mesh.text import printable
 # As a shell reports a program that a signal ended: 128 and its number, which is 2 for SIGINT.
 FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 128 + signal.SIGPIPE
 # In the order of the help: what a newcomer tries first stands first.
-COMMANDS = (demo, keygen, check, discover, snoop, top, sequence)
+COMMANDS = (demo, keygen, check, discover, snoop, top, sequence, dead_letters)
 # No room, no quota, and the largest file that there may be: for the user to put right, without a
 # traceback.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -9,11 +9,21 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+# As `miros_mesh.text` has it, which this module does not import: it is at the end of every chain of
+# imports. `repr` escapes what is not printable.
+def _printable(text: str) -> str:
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 class MeshError(Exception):
     """The root of every error that miros_mesh raises on purpose."""
 
     # Read by `link.retry` and the subscriber. A program that tries again may read it, too.
     retryable: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        # Here for all: many quote what a broker, a peer or a file says, and end up on a terminal.
+        return _printable(super().__str__())
 
 
 class ConfigError(MeshError, ValueError):
@@ -25,7 +35,7 @@ class ConfigError(MeshError, ValueError):
         self.problems = problems
 
     def __str__(self) -> str:
-        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        lines = "\n".join(f"  - {_printable(problem)}" for problem in self.problems)
         noun = "setting needs" if len(self.problems) == 1 else "settings need"
         return f"{len(self.problems)} {noun} attention:\n{lines}"
 
@@ -35,7 +45,11 @@ class SelectionError(ConfigError):
     """Arguments of a monitor that select nothing: what it is to show can never come."""
 
     def __str__(self) -> str:
-        return "\n".join(self.problems)
+        return "\n".join(map(_printable, self.problems))
+
+
+class SecretFileError(MeshError, ValueError):
+    """A file that shall hold a secret cannot be read or is empty; its path is not quoted."""
 
 
 # Where Python has an error of its own for the case, ours is one of those as well.
@@ -164,6 +178,12 @@ class CredentialsRefusedError(LinkError):
     reason = "credentials"
 
 
+class CredentialsFileError(CredentialsRefusedError):
+    """The broker refused an earlier user or password: the file of the present one is of no use."""
+
+    reason = "credentials_file"
+
+
 class VirtualHostError(LinkError):
     """The virtual host does not exist, or the user may not enter it."""
 
@@ -190,11 +210,64 @@ class BrokerConflictError(LinkError):
     reason = "conflict"
 
 
+class GoneError(LinkError):
+    """An exchange or a queue of ours is not at the broker, or is out of its reach for now."""
+
+    reason = "gone"
+    # Declared again by the link.
+    retryable = True
+
+
 class ChannelLimitError(LinkError):
-    """The broker allows no more channels on the connection that consumes: one for each queue."""
+    """The broker allows no further channel on this connection, or to this user."""
 
     # Not retryable: the queues that the node has keep their channels.
     reason = "channel_limit"
+
+
+class ConnectionLimitError(LinkError):
+    """The broker allows this user or virtual host no further connection (`max-connections`)."""
+
+    reason = "connection_limit"
+
+
+class QueueLimitError(LinkError):
+    """The broker allows this virtual host no further queue (`max-queues`)."""
+
+    reason = "queue_limit"
+
+
+class MessageTooLargeError(LinkError):
+    """A frame is larger than what the broker takes (`max_message_size`)."""
+
+    reason = "message_size"
+
+
+class ConsumerTimeoutError(LinkError):
+    """The broker waited longer than its `consumer_timeout` for an acknowledgement."""
+
+    reason = "consumer_timeout"
+    # The events come again on the next channel.
+    retryable = True
+
+
+class UnroutableError(LinkError):
+    """No queue takes what was published; the broker has not kept it."""
+
+    reason = "unroutable"
+
+
+class LettersInUseError(LinkError):
+    """Another program reads the dead letters, which the embedded broker shows to one at a time."""
+
+    reason = "in_use"
+    retryable = True
+
+
+class BrokerRefusedError(LinkError):
+    """The broker refused something for a reason of its own, which the message quotes."""
+
+    reason = "refused"
 
 
 class PermissionDeniedError(LinkError):
@@ -222,6 +295,30 @@ class EmbeddedStoreError(LinkError):
     reason = "store"
 
 
+class StoreUnavailableError(EmbeddedStoreError):
+    """The embedded broker's files cannot be written for now: another process keeps a lock, say."""
+
+    reason = "store_unavailable"
+    # The events wait in the outbox.
+    retryable = True
+
+
+class DiskFullError(StoreUnavailableError):
+    """No room is left for the embedded broker; `path` is what could not be written."""
+
+    reason = "disk_full"
+
+    def __init__(self, path: object) -> None:
+        super().__init__(str(path))
+        self.path = str(path)
+
+    def __str__(self) -> str:
+        return _printable(
+            f"{self.path} cannot be written: its disk is full, or the quota of this user is used "
+            "up; make room there, or name a folder on another disk with MIROS_MESH_HOME"
+        )
+
+
 # Faults of the program's order of calls.
 class LifecycleError(MeshError, RuntimeError):
     """A call that is not possible at this moment of a chart's or a node's life."""
@@ -241,6 +338,10 @@ class StoppedError(LifecycleError):
 
 class ForkedError(LifecycleError):
     """A chart of the parent process is used in a child that was forked from it."""
+
+
+class TimerLimitError(LifecycleError):
+    """A chart has as many running timers as miros allows; the message names their signals."""
 
 
 class ChartNameTakenError(LifecycleError):
@@ -265,6 +366,18 @@ class PortInUseError(ListenError):
 
 class MissingExtraError(MeshError, ImportError):
     """A part of the library needs a package that is optional; the message has the command."""
+
+
+class UnknownLetterError(MeshError, LookupError):
+    """No dead letter has this id, or several begin with it; the message says which."""
+
+
+class SealedLetterError(MeshError):
+    """No key of these settings opens a dead letter."""
+
+
+class EmptyLetterError(MeshError):
+    """A dead letter has no event: it is a note of what was too large, or of what did not open."""
 
 
 class UnknownChartError(MeshError, LookupError):

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
-from miros_mesh.observer import Observer
+from miros_mesh.observer import STOPPED, Observer
 
 PeerState: TypeAlias = Literal["up", "down", "blocked"]
+
+# Discovery may bring brokers for months that never answer.
+_MOST_OUTAGES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A broker that a node has lost, or cannot reach."""
+
+    reason: str
+    """Of the latest attempt to connect, else of the loss: that of a `LinkError`."""
+    since: float
+    """When it was lost, or was first not reached: Unix time."""
+
+    def __str__(self) -> str:
+        return f"{self.reason}, since {datetime.fromtimestamp(self.since, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +37,7 @@ class Health:
     node: str
     """Its name."""
     consuming: bool
-    """Whether it receives from its home broker."""
+    """Whether it receives from its home broker, by every queue that it has there."""
     peers: Mapping[str, PeerState]
     """The brokers it sends to, by their address without credentials."""
     dead_charts: tuple[str, ...]
@@ -29,6 +46,12 @@ class Health:
     """Events that wait for a confirm, once for each peer they are for."""
     home: str = ""
     """The broker that it receives from, by its address without credentials."""
+    outages: Mapping[str, Outage] = field(default_factory=dict)
+    """Why and since when it cannot send to a broker, or receive from home; of those lost only."""
+    deaf_charts: Mapping[str, str] = field(default_factory=dict)
+    """The charts whose queue home refuses though it is there, and why: of a `LinkError`."""
+    deaf_networks: Mapping[str, str] = field(default_factory=dict)
+    """Likewise of the node's own queues: `repair`, and networks that are watched."""
 
     @property
     def connected(self) -> bool:
@@ -38,18 +61,29 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        """Whether it is connected and consuming."""
+        """Whether it is connected and consuming, for each of its charts."""
         return not self.unready
 
     @property
     def unready(self) -> tuple[str, ...]:
         """Why it is not ready, a sentence each."""
         home = self.home or "its home broker"
+        outage = self.outages.get(self.home)
+        why = f": {outage}" if outage else ""
         sentences = {
-            f"node {self.node} does not consume from {home}": not self.consuming,
-            f"node {self.node} has no connection to send to {home}": not self.connected,
+            f"node {self.node} does not consume from {home}{why}": not self._subscribed,
+            f"node {self.node} has no connection to send to {home}{why}": not self.connected,
         }
-        return tuple(sentence for sentence, holds in sentences.items() if holds)
+        return (
+            *(sentence for sentence, holds in sentences.items() if holds),
+            *_deaf("chart", self.node, self.deaf_charts),
+            *_deaf("network", self.node, self.deaf_networks),
+        )
+
+    @property
+    def _subscribed(self) -> bool:
+        # With its home broker away no queue is told as refused.
+        return bool(self.consuming or self.deaf_charts or self.deaf_networks)
 
     @property
     def unfit(self) -> tuple[str, ...]:
@@ -60,6 +94,10 @@ class Health:
         )
 
 
+def _deaf(kind: str, node: str, deaf: Mapping[str, str]) -> Iterator[str]:
+    return (f"{kind} {name} of node {node} hears nothing: {why}" for name, why in deaf.items())
+
+
 class Vitals(Observer):
     """What the hooks say of the node's connections and charts, kept for `Health`.
 
@@ -68,20 +106,27 @@ class Vitals(Observer):
     """
 
     def __init__(self, home: str) -> None:
-        self.consuming = False
+        self.receiving = False
+        """Whether it has a connection to receive from its home broker."""
         self.whole_since: float | None = None
         """Since when (monotonic) it both consumes from its home broker and can send to it."""
         # `_up` and `_blocked` are written by publishers' threads, `_dead` by charts' and by `left`,
-        # `consuming` by the subscriber's; `node.health` reads them from any. One step of a set or a
-        # dictionary needs no lock.
+        # `receiving` by the subscriber's, `_outages` by both kinds of workers';
+        # `node.health` reads them from any. One step of a set or a dictionary needs no lock.
         self._home = home
         # Guards a connection's change together with the `whole_since` that follows from it: else a
         # thread that looked before another one's change could set it after that.
         self._lock = threading.Lock()
         self._up: set[str] = set()
         self._blocked: set[str] = set()
+        self._outages: dict[str, Outage] = {}
         # A dictionary for its order; the values say nothing.
         self._dead: dict[str, None] = {}
+
+    @property
+    def outages(self) -> Mapping[str, Outage]:
+        """The brokers that were lost or not reached, home for either direction."""
+        return dict(self._outages)
 
     @property
     def dead_charts(self) -> tuple[str, ...]:
@@ -102,12 +147,18 @@ class Vitals(Observer):
     def peer_up(self, *, peer: str) -> None:
         with self._lock:
             self._up.add(peer)
+            self._back(peer)
             self._look()
 
     def peer_down(self, *, peer: str, reason: str) -> None:
         with self._lock:
             self._up.discard(peer)
+            self._lost(peer, reason)
             self._look()
+
+    def unreached(self, *, peer: str, reason: str) -> None:
+        with self._lock:
+            self._lost(peer, reason)
 
     def blocked(self, *, peer: str) -> None:
         with self._lock:
@@ -121,21 +172,41 @@ class Vitals(Observer):
 
     def subscribed(self, *, broker: str) -> None:
         with self._lock:
-            self.consuming = True
+            self.receiving = True
+            self._back(broker)
             self._look()
 
     def unsubscribed(self, *, broker: str, reason: str) -> None:
         with self._lock:
-            self.consuming = False
+            self.receiving = False
+            self._lost(broker, reason)
             self._look()
+
+    def _lost(self, peer: str, reason: str) -> None:
+        # With the lock held. What the latest attempt met is what an operator has to put right: a
+        # connection was lost, and then a password refused.
+        if reason == STOPPED:
+            self._outages.pop(peer, None)
+        elif outage := self._outages.get(peer):
+            self._outages[peer] = replace(outage, reason=reason)
+        elif len(self._outages) < _MOST_OUTAGES or peer == self._home:
+            self._outages[peer] = Outage(reason, time.time())
+
+    def _back(self, peer: str) -> None:
+        # With the lock held. Home is back once both of its connections are.
+        if peer in self._up and (peer != self._home or self.receiving):
+            self._outages.pop(peer, None)
 
     def _look(self) -> None:
         # With the lock held.
         # Blocked does not count here: repair asks other nodes, and its question would wait as well.
-        if not (self.consuming and self.state_of(self._home) == "up"):
+        if not (self.receiving and self.state_of(self._home) == "up"):
             self.whole_since = None
         elif self.whole_since is None:
             self.whole_since = time.monotonic()
 
     def chart_died(self, *, chart: str, error: BaseException) -> None:
         self._dead[chart] = None
+
+    def chart_revived(self, *, chart: str) -> None:
+        self._dead.pop(chart, None)

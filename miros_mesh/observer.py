@@ -7,12 +7,13 @@ is not called again, on its own thread, for what it causes itself; all other obs
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-logger = logging.getLogger(__name__)
+from miros_mesh.text import logger_of
+
+logger = logger_of(__name__)
 
 STOPPED = "stopped"
 """The reason of an end that was asked for; any other reason of `peer_down` is a loss."""
@@ -40,6 +41,21 @@ class Observer:
 
     def overflowed(self, *, peer: str, network: str, events: int) -> None:
         """The outbox for a peer was full, and its oldest events went; `dropped` counts them too."""
+
+    def publication_refused(self, *, peer: str, network: str, reason: str, events: int) -> None:
+        """A broker refused events of charts, which are among this user's dead letters now.
+
+        `reason` is that of a `LinkError`. Other events for the peer go on.
+        """
+
+    def unroutable(self, *, peer: str, topic: str, events: int) -> None:
+        """A broker confirmed events for which it has no queue: no chart listens to their topic.
+
+        Not called for records of snoop, which count as `dropped`.
+        """
+
+    def set_aside(self, *, chart: str, reason: str) -> None:
+        """Something that a chart received became a dead letter; `reason` is one of few words."""
 
     def gap(self, *, network: str, sender: str, missing: int) -> None:
         """Sequence numbers are missing from one sender's stream, for good.
@@ -69,6 +85,22 @@ class Observer:
     def unsubscribed(self, *, broker: str, reason: str) -> None:
         """The node lost its home broker; `reason` is `STOPPED` or that of a `LinkError`."""
 
+    def unreached(self, *, peer: str, reason: str) -> None:
+        """An attempt to connect to a broker failed; it is made again after a pause.
+
+        Called for each, by the publisher and, at the home broker, by the subscriber as well.
+        `reason` is that of a `LinkError`.
+        """
+
+    def hearing(self, *, chart: str) -> None:
+        """A chart's queue is consumed: it hears what is sent from now on."""
+
+    def deaf(self, *, chart: str, reason: str) -> None:
+        """A chart's queue cannot be consumed, now or any more, and is tried again.
+
+        `reason` is that of a `LinkError`.
+        """
+
     def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
         """Discovery has looked at an address; `verdict` is one of few words."""
 
@@ -86,6 +118,9 @@ class Observer:
 
     def chart_died(self, *, chart: str, error: BaseException) -> None:
         """An exception in a handler ended a chart's thread."""
+
+    def chart_revived(self, *, chart: str) -> None:
+        """A chart of discovery that died is dead no more: it runs again, or was stopped."""
 
 
 class Span:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -10,12 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from miros_mesh.errors import EmbeddedStoreError
+from miros_mesh.errors import DiskFullError, EmbeddedStoreError
 
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 # Any right of the group or of others.
 _OTHERS: Final = 0o077
+_FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
 def prepare_home(folder: Path) -> Path:
@@ -31,7 +33,8 @@ def prepare_home(folder: Path) -> Path:
             f"{os.path.realpath(folder)}"
         )
     _refuse_strangers(folder, status, f"chmod 700 {folder}")
-    # A user's own folder may still lack a right, and a file system may be read-only.
+    _refuse_read_only(folder)
+    # A user's own folder may still lack a right.
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise EmbeddedStoreError(
             f"the folder {folder} cannot be written; run: chmod 700 {folder}, "
@@ -60,6 +63,20 @@ def require_private(file: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise EmbeddedStoreError(f"{file} is not a plain file; remove it")
     _refuse_strangers(file, status, f"chmod 600 {file}")
+
+
+def _refuse_read_only(folder: Path) -> None:
+    with explained(folder, "be examined"):
+        facts = os.statvfs(folder)
+    if facts.f_flag & os.ST_RDONLY:
+        raise _read_only(folder)
+
+
+def _read_only(path: Path) -> EmbeddedStoreError:
+    return EmbeddedStoreError(
+        f"{path} is on a file system that is read-only; mount it writable, or name a folder on "
+        "another one with MIROS_MESH_HOME"
+    )
 
 
 def _write_private(file: Path, content: bytes) -> None:
@@ -95,6 +112,10 @@ def explained(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFullError(path) from error
+        if error.errno == errno.EROFS:
+            raise _read_only(path) from error
         raise EmbeddedStoreError(
             f"{path} cannot {what}: {error.strerror or error}; name another folder with "
             "MIROS_MESH_HOME, or make this one usable"

@@ -14,9 +14,15 @@ PEER_DOWN: Final = "PEER_DOWN"
 """The connection to a broker that events are sent to is lost; the payload is a `PeerChange`."""
 OUTBOX_OVERFLOW: Final = "OUTBOX_OVERFLOW"
 """Events of this node will not reach a broker's charts; the payload is an `OutboxOverflow`."""
+OUTBOX_REFUSED: Final = "OUTBOX_REFUSED"
+"""A broker refused events of this node for good; the payload is an `OutboxRefused`."""
+NO_LISTENER: Final = "NO_LISTENER"
+"""A broker has no queue for a topic of this node's events; the payload is a `NoListener`."""
 
 # Entered into the signal table of miros before a chart starts, and reserved on the wire.
-PUBLIC_SIGNALS: Final = frozenset({PEER_UP, PEER_DOWN, OUTBOX_OVERFLOW})
+PUBLIC_SIGNALS: Final = frozenset(
+    {PEER_UP, PEER_DOWN, OUTBOX_OVERFLOW, OUTBOX_REFUSED, NO_LISTENER}
+)
 
 CONNECTED: Final = "connected"
 """The reason of every `PEER_UP`."""
@@ -35,4 +41,32 @@ class OutboxOverflow:
     """How many events for a broker went since the last such signal; the oldest go first."""
 
     address: str
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRefused:
+    """A broker refused events for one reason; they are among this user's dead letters now.
+
+    All but `events` is said of the last of them.
+    """
+
+    address: str
+    """Of the broker, without credentials."""
+    reason: str
+    """That of the `LinkError` which says why, as `message_size` or `permission`."""
+    signal: str
+    event_id: str
+    routing_key: str
+    size_bytes: int
+    events: int = 1
+    """How many were refused since the last such signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoListener:
+    """So many events under a topic found no queue at a broker since the last such signal."""
+
+    address: str
+    topic: str
     events: int

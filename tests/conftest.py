@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
-from support import lan_guard, namespaces, rsyslog_shipper
+from support import lan_guard, namespaces, rsyslog_shipper, small_disk
 from support.rabbitmq_server import RabbitServer, find_programs
 from support.waiting import wait_until
 
@@ -116,6 +116,13 @@ def rabbitmq(
 def private_networks() -> None:
     """This machine can have a `namespaces.Network`; where not, as with RabbitMQ."""
     if reason := namespaces.why_not():
+        _missing(reason)
+
+
+@pytest.fixture(scope="session")
+def small_disks() -> None:
+    """This machine can have a `small_disk`; where not, as with RabbitMQ."""
+    if reason := small_disk.why_not():
         _missing(reason)
 
 

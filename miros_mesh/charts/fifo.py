@@ -40,9 +40,10 @@ def event_of(arrival: Arrival) -> Any:
 class ChartQueue(Mailbox):
     """A mailbox that knows which event is handled, what caused it, and when it is done.
 
-    `finished` is called after each handled event, with its arrival if it was received;
-    `crowded_out` with a received event whose place one of the chart's own has taken. `follow`
-    begins the span in which a received event is handled.
+    `finished` is called after each handled event, with its arrival if it was received and not
+    deferred; `crowded_out` with a received event whose place one of the chart's own has taken, and
+    `lost` with one of its own for which there is none. `follow` begins the span in which a received
+    event is handled.
 
     | miros calls, on the chart's thread | `current` is |
     | --- | --- |
@@ -59,11 +60,13 @@ class ChartQueue(Mailbox):
         finished: Callable[[Arrival | None], None],
         crowded_out: Callable[[Arrival], None] = lambda _: None,
         follow: Callable[[Arrival], Span] = lambda _: NO_SPAN,
+        lost: Callable[[Any], object] = lambda _: None,
     ) -> None:
         super().__init__()
         self._finished = finished
         self._crowded_out = crowded_out
         self._follow = follow
+        self._lost = lost
         self._span = NO_SPAN
         self._prefix = ""
         # This and the next are set on the chart's thread, and read on the recorder's.
@@ -71,6 +74,11 @@ class ChartQueue(Mailbox):
         self.last_signal = ""
         """Of the event that is or was handled last."""
         self._current: Mark | None = None
+        self._event: Any = None
+        """What the handlers are given of `_current`."""
+        self._recalled: tuple[Any, Arrival] | None = None
+        self._deferred = False
+        """Whether they have deferred it, so that it is not done when they are."""
         # The thread that handles `_current`: first the one that starts the chart, for which the
         # chart's own waits until `end_of_start`.
         self._thread = 0
@@ -111,23 +119,36 @@ class ChartQueue(Mailbox):
         if isinstance(item, Arrival):
             self._current = Mark(item.envelope.id, item.envelope.cause, item)
             self._span = self._follow(item)
-            # Handlers and the spy never see an Arrival.
-            return event_of(item)
-        self._current = self._mark_of(item)
-        return item
+        else:
+            self._current = self._mark_of(item)
+        # Handlers and the spy never see an Arrival.
+        self._event = event_of(item) if isinstance(item, Arrival) else item
+        self._deferred = False
+        return self._event
+
+    def deferring(self, event: Any) -> Arrival | None:
+        """Return what the event came by that the chart handles, and defers: it is not done then."""
+        current = self.current
+        if current is None or current.arrival is None or event is not self._event or self._deferred:
+            return None
+        self._deferred = True
+        return current.arrival
+
+    def recalled(self, event: Any, arrival: Arrival) -> None:
+        """Take the next post of this event, by which the chart recalls it, as what it came by."""
+        self._recalled = event, arrival
 
     def append(self, item: Any) -> None:
         """Post an event at the end (miros' post_fifo)."""
         # miros overwrites the newest event too, and now and then the oldest.
-        # An event of the chart's own that is pushed out is lost, as in miros. A received one goes
-        # back to its inbox.
-        lost = self.put(self._caused(item), displace=True)
-        if isinstance(lost, Arrival):
-            self._crowded_out(lost)
+        recalled, self._recalled = self._recalled, None
+        if recalled and recalled[0] is item:
+            item = recalled[1]
+        self._give_up(self.put(self._caused(item), displace=True))
 
     def appendleft(self, item: Any) -> None:
         """Post an event at the front (miros' post_lifo)."""
-        super().appendleft(self._caused(item))
+        self._give_up(self.put_first(self._caused(item)))
 
     def task_done(self) -> None:
         """Settle the event that was run to completion (miros calls it on the chart's thread)."""
@@ -135,11 +156,23 @@ class ChartQueue(Mailbox):
         current, self._current = self._current, None
         self._end_span()
         super().task_done()
-        self._finished(current.arrival if current else None)
+        self._finished(current.arrival if current and not self._deferred else None)
 
-    def broken_off(self, error: BaseException) -> None:
-        """End the span of the event whose handler raised; no event is handled after it."""
+    def broken_off(self, error: BaseException) -> Arrival | None:
+        """End the span of the event whose handler raised; return it if it was received.
+
+        `task_done`, if it comes at all, does not settle it.
+        """
         self._end_span(error)
+        current, self._current = self._current, None
+        return current.arrival if current else None
+
+    def _give_up(self, event: Any) -> None:
+        """Give a received event that has found no place back; tell of one of the chart's own."""
+        if isinstance(event, Arrival):
+            self._crowded_out(event)
+        elif event is not None:
+            self._lost(event)
 
     def _end_span(self, error: BaseException | None = None) -> None:
         span, self._span = self._span, NO_SPAN

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from miros import ActiveObject, Event, signals
 
 from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, event_of
-from miros_mesh.charts.notices import Notices
+from miros_mesh.charts.notices import COMPLAIN_EVERY_S, Notices
 from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.inbox import origin_of
+from miros_mesh.networks.letters.home import Reason
 from miros_mesh.node.session import Session
 from miros_mesh.observer import NO_SPAN, Span
+from miros_mesh.text import logger_of, printable
+from miros_mesh.throttle import Throttle
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # miros' table of signal names is slow when it is long, and never forgets one (445 us an event at
 # 10,000 names), so other nodes may fill it only so far.
 MOST_SIGNALS = 4096
+# As many frames as a chart under a node name is given ahead of their acknowledgement.
+MANY_DEFERRED = 30
 
 MeshCallback = Callable[[Event], None]
 
@@ -29,11 +34,19 @@ class Intake:
     """Posts what arrives to one chart, or refuses it, counts it and says so."""
 
     def __init__(
-        self, chart: ActiveObject, callback: MeshCallback | None, notices: Notices
+        self,
+        chart: ActiveObject,
+        callback: MeshCallback | None,
+        notices: Notices,
+        *,
+        outlives: bool = False,
     ) -> None:
         self._chart = chart
+        self._outlives = outlives
         self._callback = callback
         self._notices = notices
+        self._complaints = Throttle(COMPLAIN_EVERY_S)
+        self._finishing = False
         # Set once, before its inbox is opened; read on every thread that feeds. Kept beyond the
         # chart's stop, because the chart's thread may still settle the event that it handles.
         self._session: Session | None = None
@@ -52,6 +65,7 @@ class Intake:
 
     def finish(self, all_fed: Callable[[], None]) -> None:
         """Feed the rest of the frames that the chart has begun and nothing more; then call back."""
+        self._finishing = True
         if self._session:
             self._session.inbox.finish(all_fed)
         else:
@@ -64,8 +78,7 @@ class Intake:
             # Nothing is posted before `open`.
             return
         if reason := _unwelcome(arrival.signal_name):
-            session.observer.dropped(network="mesh", reason=reason, events=1)
-            session.inbox.finished(arrival, refused=True)
+            session.inbox.set_aside(arrival, Reason(reason))
             return
         # The sender's clock may be ahead of this one.
         latency_s = max(time.time() - arrival.envelope.sent_at, 0)
@@ -74,8 +87,21 @@ class Intake:
             # miros only passes it on; `ChartQueue.popleft` makes the event of it.
             self._chart.post_fifo(cast("Event", arrival))
             return
-        self._call(self._callback, arrival)
-        session.inbox.finished(arrival)
+        error = self._call(self._callback, arrival)
+        if error and self._outlives:
+            self.failed(error, arrival)
+        else:
+            session.inbox.finished(arrival)
+
+    def failed(self, error: Exception, arrival: Arrival | None) -> None:
+        """Set aside the event whose handler or callback raised; count one of the chart's own."""
+        session = self._session
+        if session is None:
+            return
+        if arrival:
+            session.inbox.set_aside(arrival, Reason("handler", type(error).__name__, 1))
+        else:
+            session.observer.dropped(network="chart", reason="handler", events=1)
 
     def follow(self, arrival: Arrival) -> Span:
         """Begin the span in which the calling thread handles the event."""
@@ -84,7 +110,11 @@ class Intake:
     def room(self) -> int:
         """Return how many events may be posted now; a callback takes all that comes."""
         # A callback runs on the thread that feeds, one event after the other: nothing piles up.
-        return HIGH_WATER if self._callback else int(self._chart.queue.room)
+        if self._callback:
+            return HIGH_WATER
+        room = int(self._chart.queue.room)
+        # The rest of the frames that it has begun a chart that stops gets all the same.
+        return room if self._finishing else room - self._deferred
 
     def finished(self, arrival: Arrival | None) -> None:
         """Settle a received event that was handled, and fill the place that has become free.
@@ -96,13 +126,50 @@ class Intake:
             if arrival:
                 session.inbox.finished(arrival)
             session.inbox.feed()
+        if self._deferred >= MANY_DEFERRED:
+            self._complain_of_deferred()
+
+    def dropped(self, arrival: Arrival) -> None:
+        """Settle a received event that the chart had deferred, and does not want any more."""
+        if session := self._session:
+            session.inbox.finished(arrival)
+            session.inbox.feed()
+
+    def lost(self, event: Any) -> None:
+        """Count an event of the chart's own for which there was no place."""
+        if session := self._session:
+            session.observer.dropped(network="chart", reason="chart_full", events=1)
+        if times := self._complaints.due("lost"):
+            logger.error(
+                "chart %s: its FIFO is full, and %d of its own events are lost, the last one %s; "
+                "it posts faster than it handles",
+                self._chart.name,
+                times,
+                printable(event.signal_name),
+            )
 
     def crowded_out(self, arrival: Arrival) -> None:
         """Take back a received event whose place one of the chart's own has taken."""
         if self._session:
             self._session.inbox.take_back(arrival)
 
-    def _call(self, callback: MeshCallback, arrival: Arrival) -> None:
+    @property
+    def _deferred(self) -> int:
+        """How many received events the chart has deferred."""
+        return int(self._chart.defer_queue.received)  # type: ignore[attr-defined]
+
+    def _complain_of_deferred(self) -> None:
+        if self._complaints.due("deferred"):
+            logger.warning(
+                "chart %s has deferred %d received events, which are not acknowledged before it "
+                "recalls or drops them (defer_queue.clear); behind %d of them, or as many frames "
+                "as come ahead, it gets no more",
+                self._chart.name,
+                self._deferred,
+                HIGH_WATER,
+            )
+
+    def _call(self, callback: MeshCallback, arrival: Arrival) -> Exception | None:
         raised: Exception | None = None
         span = self.follow(arrival)
         self._calling_on = threading.get_ident()
@@ -110,10 +177,12 @@ class Intake:
             callback(event_of(arrival))
         except Exception as error:
             raised = error
-            logger.exception("on_mesh_rx of chart %s raised", self._chart.name)
+            event = origin_of(arrival.envelope)
+            logger.exception("on_mesh_rx of chart %s raised for %s", self._chart.name, event)
         finally:
             self._calling_on = 0
             span.end(error=raised)
+        return raised
 
 
 def _unwelcome(signal: str) -> str | None:

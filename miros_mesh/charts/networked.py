@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import uuid
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal, get_args
 
 from miros import Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_pattern
+from miros_mesh.charts.deferred import DeferredEvents
 from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
 from miros_mesh.charts.intake import Intake, MeshCallback
 from miros_mesh.charts.notices import Notices
 from miros_mesh.charts.snooping import ChartSnoop
+from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.settings import EncryptionKeys, MeshConfig
 from miros_mesh.errors import (
     AlreadyStartedError,
@@ -25,6 +27,7 @@ from miros_mesh.errors import (
     StoppedError,
 )
 from miros_mesh.health import Health
+from miros_mesh.networks.inbox import origin_of
 from miros_mesh.networks.mesh import RESERVED_PREFIX
 from miros_mesh.node.node import join
 from miros_mesh.node.registry import Ending
@@ -33,11 +36,14 @@ from miros_mesh.report import StopReport
 from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.statechart import signal_table
 from miros_mesh.statechart.safe_chart import SafeChart
+from miros_mesh.text import logger_of, printable
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 DEFAULT_ROUTING_KEY = "miros.mesh"
 """What a chart sends under when it is given no `tx_routing_key`."""
+
+OnHandlerError = Literal["stop", "dead_letter"]
 
 # Its queue's name, which AMQP limits to 255 bytes, also holds the node's name and a digest:
 # `miros_mesh.v1.mesh` (18), at most 77 for a node (a host's name, a process's number, four digits),
@@ -60,11 +66,11 @@ class _Networked(SafeChart):
     Locks: `_ending` first, then those of the registry, the node and its parts.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one word more than the ancestor's constructors and ours
         self,
         name: str | None = None,
         rabbit_user: str | None = None,
-        rabbit_password: str | None = None,
+        rabbit_password: str | SecretFile | None = None,
         tx_routing_key: str | None = None,
         rx_routing_key: str | None = None,
         mesh_encryption_key: EncryptionKeys = None,
@@ -75,13 +81,14 @@ class _Networked(SafeChart):
         on_mesh_rx: MeshCallback | None = None,
         on_trace_rx: SnoopCallback | None = None,
         on_spy_rx: SnoopCallback | None = None,
+        on_handler_error: OnHandlerError = "stop",
     ) -> None:
         """Make a chart; nothing is connected before `start_at`.
 
         Args:
             name: what the traces of other charts call it; made up when None.
             rabbit_user: of a RabbitMQ on this host, the ancestor's way.
-            rabbit_password: of that user.
+            rabbit_password: of that user, or the file that holds it.
             tx_routing_key: the AMQP topic that `transmit` sends under.
             rx_routing_key: the AMQP topic pattern that this chart hears; default `tx_routing_key`.
             mesh_encryption_key: a Fernet key or several; the first encrypts, all decrypt.
@@ -91,14 +98,19 @@ class _Networked(SafeChart):
             on_mesh_rx: called with each received event instead of posting it to the FIFO.
             on_trace_rx: called with each trace record instead of printing it.
             on_spy_rx: called with each spy record instead of printing it.
+            on_handler_error: what an exception of a handler does. "stop": it ends the chart.
+                "dead_letter": the received event is set aside, and the chart goes on in the state
+                in which it was, whatever the handler has done until then.
 
         Callbacks run on a worker's thread and must return quickly.
 
         Raises:
-            ConfigError: names every setting that cannot work, or each callback.
+            ConfigError: names every setting that cannot work, or each callback, or
+                `on_handler_error`.
             RoutingKeyError: a routing key that AMQP refuses.
         """
         _refuse_uncallable(on_mesh_rx=on_mesh_rx, on_trace_rx=on_trace_rx, on_spy_rx=on_spy_rx)
+        _refuse_other_words(on_handler_error)
         super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])
         # Sorted, since a set of texts has another order in each process.
         signal_table.enter(sorted(PUBLIC_SIGNALS))
@@ -125,10 +137,20 @@ class _Networked(SafeChart):
         # Set once the start is recorded; the chart's thread waits for it.
         self._begin = threading.Event()
         self._notices = Notices(self)
-        self._intake = Intake(self, on_mesh_rx, self._notices)
+        self._outlives_errors = on_handler_error == "dead_letter"
+        self._intake = Intake(self, on_mesh_rx, self._notices, outlives=self._outlives_errors)
         # miros knows its queue by both names, and gives it to the chart's thread at the start.
         self.queue = self.locking_deque = ChartQueue(
-            self._intake.finished, self._intake.crowded_out, self._intake.follow
+            self._intake.finished,
+            self._intake.crowded_out,
+            self._intake.follow,
+            self._intake.lost,
+        )
+        self.defer_queue = self._deferred = DeferredEvents(
+            self.queue.deferring,
+            self.queue.recalled,
+            lost=self._intake.lost,
+            dropped=self._intake.dropped,
         )
         self._snoop = ChartSnoop(self, self.queue, {"trace": on_trace_rx, "spy": on_spy_rx})
 
@@ -266,11 +288,42 @@ class _Networked(SafeChart):
         """Handle events once the chart has started (miros' main of the chart's thread)."""
         # The start is recorded for the snoop networks before the first event is handled.
         self._begin.wait()
-        super().run_event(task_event, fabric_task_event, queue)
+        try:
+            super().run_event(task_event, fabric_task_event, queue)
+        finally:
+            # What others publish would fill its queue, of which nothing is taken any more.
+            self.unsubscribe_all()
+
+    def recall(self) -> Event | None:
+        """Post the oldest deferred event again, at the end of the FIFO; return it, or None.
+
+        A received event that was deferred (`defer`) is not handled yet: the broker keeps it until
+        it has been recalled and run. `defer_queue.clear()` drops all that was deferred.
+        """
+        with self._deferred.recalling():
+            return super().recall()
 
     def next_rtc(self) -> bool:
-        """Run one event to completion (miros calls it), then record what it did."""
-        taken = super().next_rtc()
+        """Run one event to completion (miros calls it), then record what it did.
+
+        With `on_handler_error="dead_letter"` an event whose handler raises is set aside, and the
+        chart is in the state in which it was.
+        """
+        before = self.state.fun
+        try:
+            taken = super().next_rtc()
+        except Exception as error:
+            if not self._outlives_errors:
+                raise
+            logger.exception("chart %s goes on: %s raised", self.name, self._at_work())
+            # miros sets the first at the end of a transition, and the second on its way there.
+            self.state.fun = self.temp.fun = before
+            arrival = self.queue.broken_off(error)
+            if arrival:
+                # It may have been deferred before that: now it is set aside.
+                self._deferred.forget(arrival)
+            self._intake.failed(error, arrival)
+            return True
         self._snoop.record_steps(self.queue.current)
         return taken
 
@@ -364,14 +417,26 @@ class _Networked(SafeChart):
     def _leave(self) -> StopReport:
         session, self._session = self._session, None
         self._snoop.leave()
-        return session.leave() if session else self._report
+        if session is None:
+            return self._report
+        report = session.leave(self._end_by)
+        # An event whose handler stops the chart is being handled.
+        current = self.queue.current
+        within = self._intake.calling or (current is not None and current.arrival is not None)
+        return replace(report, unhandled=max(session.unhandled - within, 0))
+
+    def _at_work(self) -> str:
+        current, signal = self.queue.current, printable(self.queue.last_signal)
+        if current and current.arrival:
+            return f"a handler of {origin_of(current.arrival.envelope)}"
+        return f"a handler of its own {signal}" if signal else "a handler"
 
     def _died(self, error: BaseException) -> None:
         """End the span of the event whose handler raised, and tell the node."""
-        self.queue.broken_off(error)
+        arrival = self.queue.broken_off(error)
         # An observer may stop the chart.
         if (session := self._session) and not session.forked:
-            session.died(error)
+            session.died(error, arrival)
 
 
 def _refuse_uncallable(**callbacks: object) -> None:
@@ -381,6 +446,11 @@ def _refuse_uncallable(**callbacks: object) -> None:
         if given is not None and not callable(given)
     ):
         raise ConfigError(problems)
+
+
+def _refuse_other_words(on_handler_error: object) -> None:
+    if on_handler_error not in (words := get_args(OnHandlerError)):
+        raise ConfigError((f"on_handler_error must be one of {', '.join(words)}",))
 
 
 def _checked(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 
@@ -10,9 +9,10 @@ from miros import ActiveObject, Event
 
 from miros_mesh.networks.feed import Feed
 from miros_mesh.signals import OutboxOverflow
+from miros_mesh.text import logger_of
 from miros_mesh.throttle import Throttle
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # Of miros' 500 places the last ones are for the chart's own events.
 NEARLY_FULL = 400

@@ -11,7 +11,10 @@ from miros import ActiveObject
 from miros_mesh.charts.fifo import ChartQueue, Mark
 from miros_mesh.networks.snoop.records import Step
 from miros_mesh.node.session import Session, SnoopCallback, Stream
+from miros_mesh.text import encodable, logger_of
 from miros_mesh.wire.envelope import ChartStatus
+
+logger = logger_of(__name__)
 
 
 class ChartSnoop:
@@ -32,6 +35,7 @@ class ChartSnoop:
         self._session: Session | None = None
         # Used on the thread that starts the chart, and after that on the chart's own.
         self._last_trace: object = None
+        self._warned = False
 
     def enable(self, stream: Stream, *, color: bool) -> None:
         """Take part in a stream; at once when the chart has started."""
@@ -57,7 +61,10 @@ class ChartSnoop:
 
     def record_steps(self, mark: Mark | None) -> None:
         """Record what the last run to completion did; called on the chart's thread."""
-        if not self._colors or not self._chart.instrumented:
+        if not self._colors:
+            return
+        if not (self._chart.instrumented and self._chart.spied_on):
+            self._warn()
             return
         if "spy" in self._colors:
             # A copy: miros clears it at the next event, and the recorder's thread makes the records
@@ -66,6 +73,15 @@ class ChartSnoop:
             self._record("spy", len(lines), _spy, lines, time.time(), mark)
         if "trace" in self._colors:
             self._record_trace(mark)
+
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "chart %s shows nothing in the snoop networks: its state functions are not "
+                "decorated; put @spy_on above each (from miros import spy_on)",
+                self._chart.name,
+            )
 
     def _record_trace(self, mark: Mark | None) -> None:
         traces = self._chart.full.trace
@@ -90,9 +106,9 @@ class ChartSnoop:
         state = getattr(chart.state, "fun", None)
         return ChartStatus(
             chart.name,
-            getattr(state, "__name__", ""),
+            encodable(getattr(state, "__name__", "")),
             queue.handled,
-            queue.last_signal,
+            encodable(queue.last_signal),
             dead=thread is not None and not thread.is_alive(),
         )
 

@@ -70,6 +70,7 @@ def _findings(environ: Mapping[str, str], broker_url: str | None) -> Iterator[Fi
     try:
         yield True, f"connected to {node.subscriber.connected_to}"
         yield _round_trip(node)
+        yield from ((False, why) for why in node.health().unready)
     except MeshError as error:
         yield False, str(error)
     finally:

@@ -60,6 +60,7 @@ Verdicts, and what to do:
   credentials  it refuses user or password: make the user there, or correct the settings
   no_mesh      a broker without our mesh: start a node there, allow the user the virtual host
   other_key    a mesh of another key: give both the same MIROS_MESH_ENCRYPTION_KEY
+  full         it allows no more connections, or the user no more: raise max-connections there
   failed       the look itself failed: try again, the log says why
 """
 

@@ -1,5 +1,6 @@
 """The settings of a node: `MeshConfig`."""
 
+from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.settings import (
     AlienPolicy,
     DiscoverySource,
@@ -16,4 +17,5 @@ __all__ = [
     "MeshConfig",
     "NetworkName",
     "PayloadSerializer",
+    "SecretFile",
 ]

@@ -9,7 +9,8 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, Final
 
-from miros_mesh.errors import ConfigError
+from miros_mesh.config.secret_file import SecretFile
+from miros_mesh.errors import ConfigError, SecretFileError
 
 PREFIX: Final = "MIROS_MESH_"
 # Each may be given as a file, by a variable of the same name with _FILE behind it.
@@ -22,6 +23,8 @@ SECRETS: Final = frozenset(
         "snoop_spy_encryption_key",
     }
 )
+# Those of them whose files are read again at each attempt to connect. A key's file is read once.
+CREDENTIALS: Final = frozenset({"broker_url", "rabbit_password"})
 # Besides the long name, which is MIROS_MESH_ and the setting in capitals.
 SHORT_NAMES: Final = {"mesh_encryption_key": f"{PREFIX}ENCRYPTION_KEY"}
 # Those of miros-rabbitmq, which have no prefix: a layer of its own, since any of ours wins over it.
@@ -130,6 +133,12 @@ def default_home(environ: Mapping[str, str]) -> Path:
     return (state if state.is_absolute() else Path("~/.local/state")) / "miros_mesh"
 
 
+def broker_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the variables that are set and name a broker, which settings may not have read."""
+    names = [name for setting in ("broker_url", "rabbit_user") for name in _candidates(setting)]
+    return tuple(name for name in names if environ.get(name, "").strip())
+
+
 def expanded(home: Path) -> Path:
     """Replace `~` in a path, also where the user may have no home folder."""
     try:
@@ -160,14 +169,15 @@ def _read_setting(setting: str, default: Any, given: Mapping[str, str], found: F
     # Where MIROS_MESH_ and the ancestor's variable are both set, only the first is read.
     layer = found.ancestor if variable == ANCESTOR_NAMES.get(setting) else found.mesh
     try:
-        layer[setting] = _as_type_of(default, variable, _text(setting, variable, given))
+        text = _text(setting, variable, given)
+        layer[setting] = text if isinstance(text, SecretFile) else _read(default, variable, text)
     except ConfigError as error:
         found.problems.extend(error.problems)
         found.unreadable.add(setting)
 
 
-def _text(setting: str, variable: str, given: Mapping[str, str]) -> str:
-    """Return what a variable says, or a secret's file; the value itself is never quoted."""
+def _text(setting: str, variable: str, given: Mapping[str, str]) -> str | SecretFile:
+    """Return what a variable says, or the file that it names; the value itself is never quoted."""
     if setting not in SECRETS:
         return given[variable]
     # Not the first of the two: which one an operator meant cannot be told.
@@ -175,19 +185,16 @@ def _text(setting: str, variable: str, given: Mapping[str, str]) -> str:
         raise ConfigError((f"{variable} and {variable}_FILE are both set; remove one",))
     if not variable.endswith("_FILE"):
         return given[variable]
+    file = SecretFile(Path(given[variable]))
+    if setting in CREDENTIALS:
+        return file
     try:
-        # Editors and `echo` end a file with a new line; a password may begin or end with a space.
-        text = Path(given[variable]).read_bytes().decode(errors="replace").strip("\r\n")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no path"
-        # The path is not quoted: the secret itself may stand in the variable by mistake.
-        raise ConfigError((f"{variable} names a file that cannot be read: {reason}",)) from None
-    if not text.strip():
-        raise ConfigError((f"{variable} names an empty file",))
-    return text
+        return file.read()
+    except SecretFileError as error:
+        raise ConfigError((f"{variable} {error}",)) from None
 
 
-def _as_type_of(default: Any, variable: str, text: str) -> Any:
+def _read(default: Any, variable: str, text: str) -> Any:
     kinds = {int: "a whole number", float: "a number"}
     if isinstance(default, bool):
         return _switch(variable, text)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 from miros_mesh.address import BrokerAddress
 from miros_mesh.config import validation
 from miros_mesh.config.environment import default_home, expanded, merge, read_environment
+from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.validation import bounded
-from miros_mesh.errors import ConfigError
+from miros_mesh.errors import ConfigError, SecretFileError
 from miros_mesh.observer import Observer
 from miros_mesh.wire.serializer import PayloadSerializer
 
@@ -35,13 +36,15 @@ class MeshConfig:
     Neither a broker URL nor a RabbitMQ user given: the embedded broker of this machine.
     """
 
-    # Not compared: `brokers` is, so that two spellings of one URL are equal. Not shown: it may hold
+    # Not compared: `_broker` is, so that two spellings of one URL are equal. Not shown: it may hold
     # a password, which `BrokerAddress` hides.
-    broker_url: str | tuple[str, ...] | None = field(default=None, repr=False, compare=False)
+    broker_url: str | SecretFile | tuple[str, ...] | None = field(
+        default=None, repr=False, compare=False
+    )
     """A shared broker: an AMQP URL, or several for fail-over (a tuple, or split by a comma)."""
     rabbit_user: str | None = None
     """A broker per host: the user, with `rabbit_password`; excludes `broker_url`."""
-    rabbit_password: str | None = field(default=None, repr=False)
+    rabbit_password: str | SecretFile | None = field(default=None, repr=False)
     """The password of `rabbit_user`."""
     rabbit_host: str = "127.0.0.1"
     """Where the broker of `rabbit_user` is."""
@@ -76,8 +79,8 @@ class MeshConfig:
     drain_timeout_s: float = bounded(5.0, 0, 3600)
     """How long `stop` lets a chart finish what it has begun; then the outbox may take as long."""
     # At most 40 days: RabbitMQ takes 2**32 ms, which are a little less than 50.
-    queue_expires_s: float = bounded(120.0, 1, 40 * DAY_S)
-    """The broker removes a queue that has had no consumer for this long."""
+    queue_expires_s: float | None = bounded(None, 1, 40 * DAY_S)
+    """How long a broker keeps a chart's unused queue: 120 unless set; with `node_name` a day."""
 
     # 16 bits in AMQP (basic.qos).
     prefetch_frames: int = bounded(200, 1, 65_535)
@@ -97,12 +100,18 @@ class MeshConfig:
     dedup_window: int = bounded(16_384, 1, 10_000_000)
     """How many of a sender's last events are remembered, to drop duplicates."""
 
+    max_deliveries: int = bounded(5, 0, 1_000_000)
+    """With `node_name`: an event that ended its chart so often is set aside; 0: never."""
+
     repair_timeout_s: float = bounded(30.0, 0, 3600)
     """How long events wait for earlier ones of their sender, which are asked for again."""
     repair_events: int = bounded(20_000, 0, 10_000_000)
     """How many events that were sent are kept for receivers that ask for them again."""
     repair_bytes: int = bounded(16 * MIB, 0, 64 * 1024 * MIB)
     """How many bytes of sent events are kept for receivers that ask for them again."""
+
+    tell_no_listener: bool = False
+    """Whether charts get `NO_LISTENER` when no chart listens to what they send."""
 
     discovery: tuple[DiscoverySource, ...] | None = None
     """How other hosts' brokers are found: `manual`, `lan`, `dns`; `rabbit_user`: `manual, lan`."""
@@ -133,24 +142,35 @@ class MeshConfig:
     link_factory: Callable[[Any], Any] | None = None
     """Makes the node's `Link` (see `link.ports`) from its `LinkSettings`; None: by `mode`."""
 
-    brokers: tuple[BrokerAddress, ...] = field(default=(), init=False)
+    # Not compared, since a file may hold another password by now: what it is made of is.
+    brokers: tuple[BrokerAddress, ...] = field(default=(), init=False, compare=False)
     """The brokers that the settings name; none when embedded."""
+    _broker: tuple[BrokerAddress, ...] | SecretFile = field(default=(), init=False, repr=False)
+    """`broker_url` in the form in which it is compared."""
 
     # Checked whole, so that an operator sees all problems at once and not one at each start.
     def __post_init__(self) -> None:
         self._normalise()
         brokers, problems = self._read_brokers()
         object.__setattr__(self, "brokers", brokers)
+        if self.broker_url is not None:
+            url = self.broker_url
+            object.__setattr__(self, "_broker", url if isinstance(url, SecretFile) else brokers)
         problems = [*self._value_problems(), *problems, *self._combination_problems()]
         if problems:
             raise ConfigError(tuple(problems))
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ, **overrides: Any) -> MeshConfig:
-        """Read `MIROS_MESH_*` and the ancestor's variables; overrides that are not None win."""
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> MeshConfig:
+        """Read `MIROS_MESH_*` and the ancestor's variables; overrides that are not None win.
+
+        `environ` stands for the environment of the process.
+        """
         # The layers: the ancestor's variables, ours over them, what the program gives over both.
         given = {name: value for name, value in overrides.items() if value is not None}
-        found = read_environment(environ, _scalar_defaults(cls), given)
+        # Not a default of the signature, which `help` prints, with the passwords in it.
+        variables = os.environ if environ is None else environ
+        found = read_environment(variables, _scalar_defaults(cls), given)
         try:
             config = cls(**merge(found.ancestor, found.mesh, given))
         except ConfigError as error:
@@ -167,6 +187,19 @@ class MeshConfig:
             return self
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
         return type(self)(**merge(own, given))
+
+    @property
+    def credentials_file(self) -> SecretFile | None:
+        """The file with the password of the broker; None when it was given directly."""
+        given = self.rabbit_password if self.broker_url is None else self.broker_url
+        return given if isinstance(given, SecretFile) else None
+
+    def brokers_now(self) -> tuple[BrokerAddress, ...]:
+        """Return `brokers` with what `credentials_file` holds now. Raises `ConfigError`."""
+        brokers, problems = self._read_brokers()
+        if problems:
+            raise ConfigError(tuple(problems))
+        return brokers
 
     @property
     def mode(self) -> Mode:
@@ -201,8 +234,15 @@ class MeshConfig:
             object.__setattr__(self, setting, normal(getattr(self, setting)))
 
     def _read_brokers(self) -> tuple[tuple[BrokerAddress, ...], list[str]]:
+        setting = "rabbit_password" if self.broker_url is None else "broker_url"
+        secret: Any = getattr(self, setting)
+        if isinstance(secret, SecretFile):
+            try:
+                secret = secret.read()
+            except SecretFileError as error:
+                return (), [f"{setting} {error}"]
         if self.broker_url is not None:
-            return validation.parse_urls("broker_url", self.broker_url)
+            return validation.parse_urls("broker_url", validation.as_urls(secret))
         if self.rabbit_user is None:
             return (), []
         return validation.ancestor_broker(
@@ -211,7 +251,7 @@ class MeshConfig:
             virtual_host=self.rabbit_virtual_host,
             user=self.rabbit_user,
             # Without one there is no address, and `_combination_problems` says what is missing.
-            password=self.rabbit_password or "",
+            password=secret or "",
         )
 
     def _value_problems(self) -> Iterator[str]:
@@ -258,6 +298,11 @@ _TWO_BROKERS: Final = (
 _KEY_MISSING: Final = (
     f"mesh_encryption_key is missing: nodes that meet at a broker share a key; {validation.KEYGEN}"
 )
+
+
+def _password_problems(setting: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, SecretFile):
+        yield from validation.optional_text_problems(setting, value)
 
 
 def _serializer_problems(setting: str, value: Any) -> Iterator[str]:
@@ -314,7 +359,7 @@ _NORMAL_FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
 }
 _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "rabbit_user": validation.optional_text_problems,
-    "rabbit_password": validation.optional_text_problems,
+    "rabbit_password": _password_problems,
     "rabbit_host": validation.text_problems,
     "rabbit_virtual_host": validation.text_problems,
     "mesh_encryption_key": validation.key_problems,
@@ -340,4 +385,12 @@ def _scalar_defaults(settings: type[MeshConfig]) -> dict[str, Any]:
     """Return every setting that a variable can hold, with its default."""
     # No text of a variable can say what these are.
     objects = {"serializer", "observers", "link_factory"}
-    return {f.name: f.default for f in fields(settings) if f.init and f.name not in objects}
+    return {f.name: _like(f) for f in fields(settings) if f.init and f.name not in objects}
+
+
+def _like(known: Field[Any]) -> Any:
+    """Return a value of the type that a setting has."""
+    # A number that may be left out has no default, but a range.
+    if known.default is None and "range" in known.metadata:
+        return known.metadata["range"][1]
+    return known.default

@@ -30,8 +30,11 @@ _BETWEEN_WORDS: Final = re.compile(r"[,;\s]+")
 _BETWEEN_KEYS: Final = re.compile(rb"[,\s]+")
 
 
-def bounded(default: float, low: float, high: float) -> Any:
-    """Make a dataclass field for a number from `low` to `high`; a whole one if `default` is."""
+def bounded(default: float | None, low: float, high: float) -> Any:
+    """Make a dataclass field for a number from `low` to `high`; a whole one if `default` is.
+
+    With None as the default it may be left out.
+    """
     return field(default=default, metadata={"range": (low, high)})
 
 
@@ -79,6 +82,8 @@ def _as_bytes(key: Any) -> Any:
 
 def number_problems(known: Field[Any], value: Any) -> Iterator[str]:
     """Check a number against the range of its field."""
+    if value is None and known.default is None:
+        return
     low, high = known.metadata["range"]
     whole = isinstance(known.default, int)
     kind = "a whole number" if whole else "a number"

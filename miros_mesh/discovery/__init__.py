@@ -4,9 +4,12 @@ Each chart runs on a thread of its own, handles one event at a time and waits fo
 blocks runs on `threads` and comes back as an event. So a chart needs no lock for its fields. (Only
 the entry of its first state runs on the thread that makes it, before its own begins.)
 
+A payload of a public signal may be anything: `safety.payloads` reads it before a handler gets it.
+
 Locks are in what several threads share: each mailbox, `threads`, `refused_brokers`,
-`sources.alien_gate`, `sources.tcp_scanner`. None of these is taken while another of them is held;
-that of the gate is held while a hook of the observer runs.
+`sources.alien_gate`, `sources.tcp_scanner`, `safety.restarts`. None of these is taken while another
+of them is held, but by the last, which is held while a dead chart is started again; that one and
+the gate's are held while a hook of the observer runs.
 """
 
 from miros_mesh.address import Endpoint

@@ -31,13 +31,14 @@ RFC_4193: Final = IPv6Network("fc00::/7")
 _ON: Final = frozenset({"", "on", "1", "yes", "true"})
 
 
-def lan_is_off(environ: Mapping[str, str] = os.environ) -> bool:
+def lan_is_off(environ: Mapping[str, str] | None = None) -> bool:
     """Return whether `MIROS_MESH_LAN` forbids looking at the local network.
 
     An unknown word forbids it too: a misspelt `off` must send nothing.
     """
     # Read at each call, not at import: what a program or a test sets later counts.
-    return environ.get(LAN_VARIABLE, "").strip().lower() not in _ON
+    variables = os.environ if environ is None else environ
+    return variables.get(LAN_VARIABLE, "").strip().lower() not in _ON
 
 
 def own_networks() -> dict[str, tuple[IPv4Interface, ...]]:

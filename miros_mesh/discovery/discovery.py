@@ -17,6 +17,7 @@ from miros_mesh.discovery.settings import DiscoverySettings
 from miros_mesh.discovery.signals import EVALUATE_HOSTS_FILE, RequestPayload
 from miros_mesh.discovery.threads import DiscoveryThreads
 from miros_mesh.observer import Observer
+from miros_mesh.statechart import fabric
 
 
 class Discovery:
@@ -58,7 +59,7 @@ class Discovery:
     def start(self) -> None:
         """Begin every search; returns at once. What is found is handed to the sink."""
         self._chart = ProducerFactoryChart(
-            self.settings,
+            settings=self.settings,
             probe=self._probe,
             sink=self._sink,
             scanner=self._scanner,
@@ -104,4 +105,4 @@ class Discovery:
         if self._chart:
             # A signal of programs: no chart declares that it publishes it.
             event = Event(signal=EVALUATE_HOSTS_FILE, payload=RequestPayload(self.settings.origin))
-            self._chart.fabric.publish(event)
+            fabric.publish(self._chart.fabric, event)

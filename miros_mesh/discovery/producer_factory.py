@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from miros import Event
 
-from miros_mesh.address import Endpoint
+from miros_mesh.address import DEFAULT_PORTS, Endpoint
 from miros_mesh.discovery.addresses import lan_is_off
 from miros_mesh.discovery.chart import ENTRY, EXIT, DiscoveryChart, on
 from miros_mesh.discovery.known_brokers import KnownBrokers
 from miros_mesh.discovery.ports import AddressScanner, BrokerProbe, NameService, PeerSink
+from miros_mesh.discovery.producer_queue import Producer, Queue, QueueSink
 from miros_mesh.discovery.refused_brokers import RefusedBrokers
-from miros_mesh.discovery.resolver import Resolver, payload_problem
+from miros_mesh.discovery.resolver import Resolver
+from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
-from miros_mesh.discovery.settings import DiscoverySettings
+from miros_mesh.discovery.settings import DiscoverySettings, settings_alone
 from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
 from miros_mesh.discovery.sources.alien_gate import AlienGate
 from miros_mesh.discovery.sources.aliens import AlienChart
@@ -29,10 +30,13 @@ from miros_mesh.discovery.sources.man_net import ManNetChart
 from miros_mesh.discovery.sources.name_service import SystemNames
 from miros_mesh.discovery.sources.tcp_scanner import TcpScanner
 from miros_mesh.discovery.threads import between
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 NAME: Final = "producer_factory_chart"
+# In the pattern of a network's producers, until a broker is found.
+NOWHERE: Final = Endpoint("localhost", DEFAULT_PORTS["amqp"])
 # A change that the sink refuses is handed over again after such a pause, so often at most.
 RETRY_S: Final = (0.1, 1.0)
 MOST_TRIES: Final = 10
@@ -47,7 +51,11 @@ class Change:
 
 
 class ProducerFactoryChart(DiscoveryChart):
-    """Hears `CONNECTION_DISCOVERY`, and defers what comes while the node is being told."""
+    """Hears `CONNECTION_DISCOVERY`, and defers what comes while the node is being told.
+
+    A node gives `settings` and a `sink`. A program that has the ancestor's arguments gets what is
+    found from `producer_queue`, as `ProducerQueue`.
+    """
 
     NEST = (
         ("producer_discovery", None),
@@ -55,18 +63,39 @@ class ProducerFactoryChart(DiscoveryChart):
         ("refactor_producers", "post_to_queue"),
     )
     HEARS = (CONNECTION_DISCOVERY,)
+    READS = FORMS
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the arguments of the ancestor's documents
         self,
-        settings: DiscoverySettings,
+        producer_queue: Queue | None = None,
+        mesh_routing_key: str = "",
+        mesh_exchange_name: str = "",
+        mesh_serialization_function: Callable[[Any], bytes] | None = None,
+        snoop_trace_routing_key: str = "",
+        snoop_trace_exchange_name: str = "",
+        snoop_spy_routing_key: str = "",
+        snoop_spy_exchange_name: str = "",
         *,
         probe: BrokerProbe,
-        sink: PeerSink,
+        settings: DiscoverySettings | None = None,
+        sink: PeerSink | None = None,
         scanner: AddressScanner | None = None,
         name_service: NameService | None = None,
         refusals: RefusedBrokers | None = None,
         **common: Any,
     ) -> None:
+        if settings is None:
+            settings = settings_alone(mesh_routing_key, mesh_exchange_name)
+        if sink is None:
+            if producer_queue is None:
+                raise TypeError("ProducerFactoryChart needs a producer_queue, or a sink")
+            mesh = (mesh_routing_key, mesh_exchange_name, mesh_serialization_function)
+            sink = QueueSink(
+                producer_queue,
+                mesh=Producer(NOWHERE, *mesh),
+                snoop_trace=Producer(NOWHERE, snoop_trace_routing_key, snoop_trace_exchange_name),
+                snoop_spy=Producer(NOWHERE, snoop_spy_routing_key, snoop_spy_exchange_name),
+            )
         common = {"live_trace": settings.live_trace, "live_spy": settings.live_spy, **common}
         super().__init__(NAME, origin=settings.origin, **common)
         self.settings = settings
@@ -102,12 +131,9 @@ class ProducerFactoryChart(DiscoveryChart):
 
     @on("producer_discovery", CONNECTION_DISCOVERY)
     def connection_discovery(self, event: Event) -> None:
-        if problem := payload_problem(event.payload):
-            logger.error("a CONNECTION_DISCOVERY is ignored: %s", problem)
-        else:
-            # A name may take seconds. Two of them may end in either order: the next search of the
-            # source puts right what that mixes up.
-            self._look_up(event.payload)
+        # A name may take seconds. Two of them may end in either order: the next search of the
+        # source puts right what that mixes up.
+        self._look_up(event.payload)
 
     def _look_up(self, discovery: ConnectionDiscoveryPayload) -> None:
         self.threads.network.run(
@@ -202,7 +228,17 @@ class ProducerFactoryChart(DiscoveryChart):
 
     def stop_children(self) -> None:
         for child in self.children:
+            # One that was given is for the next life too.
+            if isinstance(child, LanChart) and self._scanner and not self.ended:
+                child.leave_scanner()
             child.stop()
+
+    def renew(self) -> None:
+        # The known brokers stay; what the node was being told is told again, which is harmless.
+        self.children, self.aliens = [], None
+        self._announced = False
+        self._report_changes()
+        self._expect_losses()
 
     def _start_searches(self) -> None:
         wanted = self.settings.sources

@@ -32,6 +32,11 @@ class RefusedBrokers:
             if len(self._until) > REMEMBERED:
                 self._until.popitem(last=False)
 
+    def forget(self) -> None:
+        """Leave no broker alone any more: our credentials are others now."""
+        with self._lock:
+            self._until.clear()
+
     def __contains__(self, endpoint: Endpoint) -> bool:
         with self._lock:
             return self._until.get(endpoint, 0.0) > self._now()

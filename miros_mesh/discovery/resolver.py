@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +14,9 @@ from miros_mesh.discovery.signals import ConnectionDiscoveryPayload
 from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S
 from miros_mesh.errors import AddressError
 from miros_mesh.lookups import Lookups
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,3 @@ class Resolver:
             elif not isinstance(found, OSError):
                 logger.error("the look-up of %s failed", name, exc_info=found)
         return known
-
-
-def payload_problem(payload: object) -> str | None:
-    """Return what is wrong with a payload of `CONNECTION_DISCOVERY`, which programs make too."""
-    if not isinstance(payload, ConnectionDiscoveryPayload):
-        kind = type(payload).__name__
-        return f"its payload is {kind}; it has to be a ConnectionDiscoveryPayload"
-    for name in ("hosts", "dead"):
-        if not isinstance(told := getattr(payload, name), tuple | list):
-            kind = type(told).__name__
-            return f"{name} of {payload.dispatcher!r} is {kind}; it has to be a tuple of texts"
-    return None

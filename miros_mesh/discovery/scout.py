@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from miros import Event
 
@@ -14,16 +12,21 @@ from miros_mesh.address import DEFAULT_PORTS, Endpoint
 from miros_mesh.discovery.chart import ENTRY, INIT, DiscoveryChart, on
 from miros_mesh.discovery.ports import BrokerProbe
 from miros_mesh.discovery.refused_brokers import RefusedBrokers
+from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
     REFACTOR_SEARCH,
     AMQPConsumerCheckPayload,
+    RefactorSearchPayload,
 )
 from miros_mesh.discovery.threads import Job
 from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.errors import AddressError
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
+
+SCOUT_TIMEOUT_S: Final = 2.0
 
 # A probe that does not keep to its time is waited for so much longer; then it counts as failed.
 _GRACE_S = 3.0
@@ -47,7 +50,10 @@ class Outcome:
 
 
 class RabbitConsumerScoutChart(DiscoveryChart):
-    """Looks at one address and publishes `AMQP_CONSUMER_CHECK`; `REFACTOR_SEARCH` asks again."""
+    """Looks at one address and publishes `AMQP_CONSUMER_CHECK`; `REFACTOR_SEARCH` asks again.
+
+    `exchange` is another name for `exchange_name`.
+    """
 
     NEST = (
         ("search", None),
@@ -57,16 +63,18 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         ("no_amqp_consumer_server_found", "search"),
     )
     HEARS = (REFACTOR_SEARCH,)
+    READS = FORMS
     PUBLISHES = (AMQP_CONSUMER_CHECK,)
 
     def __init__(
         self,
         ip_address: str,
         routing_key: str,
-        exchange_name: str,
+        exchange_name: str = "",
         *,
         probe: BrokerProbe,
-        timeout_s: float,
+        exchange: str = "",
+        timeout_s: float = SCOUT_TIMEOUT_S,
         port: int = DEFAULT_PORTS["amqp"],
         refusals: RefusedBrokers | None = None,
         source: str = "scout",
@@ -75,7 +83,8 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         super().__init__(ip_address, **common)
         self.ip_address = ip_address
         self.routing_key = routing_key
-        self.exchange_name = exchange_name
+        # `exchange` in the ancestor's documents, and `exchange_name` for every other chart.
+        self.exchange_name = exchange_name or exchange
         self._probe = probe
         self._port = port
         self._refusals = RefusedBrokers() if refusals is None else refusals
@@ -93,13 +102,10 @@ class RabbitConsumerScoutChart(DiscoveryChart):
 
     @on("search", REFACTOR_SEARCH, to="producer_thread_engaged")
     def search_refactor_search(self, event: Event) -> str:
-        search = event.payload
-        # A program may publish a dictionary, as with the ancestor.
-        if not isinstance(search, Mapping):
-            search = vars(search)
-        self.ip_address = str(search["ip_address"])
-        self.routing_key = str(search["routing_key"])
-        self.exchange_name = str(search["exchange_name"])
+        search: RefactorSearchPayload = event.payload
+        self.ip_address = search.ip_address
+        self.routing_key = search.routing_key
+        self.exchange_name = search.exchange_name
         return "producer_thread_engaged"
 
     @on("producer_thread_engaged", ENTRY)
@@ -115,6 +121,12 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         else:
             # An event, and no direct transition: an entry action of miros cannot make one.
             self.post_fifo(Event(signal="try_to_connect_to_consumer"))
+
+    @on("producer_thread_engaged", REFACTOR_SEARCH)
+    def one_search_at_a_time(self, event: Event) -> None:
+        # The source that sent this scout waits for its answer. Of several requests the newest.
+        self.defer_queue.clear()
+        self.defer(event)
 
     @on("producer_thread_engaged", "try_to_connect_to_consumer", to="producer_post_and_wait")
     def try_to_connect_to_consumer(self, _: Event) -> str:
@@ -152,11 +164,8 @@ class RabbitConsumerScoutChart(DiscoveryChart):
 
     @on("producer_post_and_wait", "probe_overdue")
     def probe_overdue(self, _: Event) -> None:
-        # The time of a probe begins when it gets a thread.
         allowed = self._timeout_s + _GRACE_S
-        # Written by the thread of the pool that takes the job; None while it waits for one.
-        started = self._job.started_at if self._job else 0.0
-        left = allowed if started is None else started + allowed - time.monotonic()
+        left = self._job.left_s(allowed) if self._job else 0.0
         if left > 0:
             self.later("probe_overdue", left)
         else:
@@ -189,6 +198,7 @@ class RabbitConsumerScoutChart(DiscoveryChart):
         )
         self.publish(Event(signal=AMQP_CONSUMER_CHECK, payload=check))
         self.note(check)
+        self.recall()
 
     def _endpoint(self) -> Endpoint | None:
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from miros_mesh.address import Endpoint
+from miros_mesh.address import DEFAULT_PORTS, Endpoint
 
 Source: TypeAlias = Literal["manual", "lan", "dns"]
 AlienPolicy: TypeAlias = Literal["adopt", "probe", "ignore"]
@@ -15,6 +15,8 @@ AlienPolicy: TypeAlias = Literal["adopt", "probe", "ignore"]
 # Names of files where the settings give none; the second one is that of the ancestor's programs.
 HOSTS_FILES: Final = (".miros_mesh_hosts.json", ".miros_rabbitmq_hosts.json")
 LAN_CACHE_FILE: Final = ".miros_mesh_lan_cache.json"
+# The pause before listed hosts are looked at again: after a change, and at most.
+LOOK_AGAIN_S: Final = (2.0, 60.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +62,31 @@ class DiscoverySettings:
     # `MeshConfig` has none of these three; tests make them shorter.
     dns_interval_s: float = 15.0
     """The pause between two look-ups of the DNS names."""
-    look_again_s: tuple[float, float] = (2.0, 60.0)
+    look_again_s: tuple[float, float] = LOOK_AGAIN_S
     """The pause before listed hosts are scouted again: after a change, and at most."""
     scout_timeout_s: float = 2.0
     """How long one probe may take."""
     origin: str = field(default_factory=lambda: secrets.token_hex(6), repr=False)
     """The node's token, by which its charts know each other's events."""
+
+
+def settings_alone(routing_key: str, exchange_name: str) -> DiscoverySettings:
+    """Return what a search without a node looks at: hosts files, and the local network."""
+    return DiscoverySettings(
+        node="alone",
+        routing_key=routing_key,
+        exchange_name=exchange_name,
+        sources=("manual", "lan"),
+        port=DEFAULT_PORTS["amqp"],
+        home=(),
+        scope=exchange_name,
+        hosts_files=tuple(map(Path, HOSTS_FILES)),
+        cache_path=Path(LAN_CACHE_FILE),
+        cache_max_age_s=1800.0,
+        ipv6=False,
+        dns_names=(),
+        peer_forget_after_s=3600.0,
+        aliens="ignore",
+        live_trace=False,
+        live_spy=False,
+    )

@@ -67,18 +67,21 @@ class CacheReadPayload:
 
 @dataclass(frozen=True)
 class CacheFileReadPayload:
-    """A request to read a file, answered with `CACHE`."""
+    """A request to read a file, answered with `CACHE`; without a name for every file."""
 
-    file_name: str
+    file_name: str = ""
     origin: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
 class CacheWritePayload:
-    """A request to merge `dict` into a file: dictionaries key by key, anything else replaced."""
+    """A request to merge `dict` into a file: dictionaries key by key, anything else replaced.
+
+    Without a name it is for every cache, and for no hosts file.
+    """
 
     dict: Mapping[str, Any]
-    file_name: str
+    file_name: str = ""
     origin: str = field(default="", repr=False)
 
 
@@ -110,7 +113,7 @@ class RefactorSearchPayload:
 class RequestPayload:
     """The payload of `RECCE_LAN` and `EVALUATE_HOSTS_FILE` from a chart of the node."""
 
-    origin: str
+    origin: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

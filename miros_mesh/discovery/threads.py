@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import logging
 import random
 import threading
 import time
@@ -14,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from miros_mesh.lookups import Lookups
+from miros_mesh.text import logger_of
 from miros_mesh.threads import OwnedThread
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 T = TypeVar("T")
 
@@ -34,8 +34,15 @@ class Job:
 
     work: Callable[[], Any]
     done: Callable[[Any], object]
-    # Written by the thread that takes it, read by the scout that waits for it.
+    # Written by the thread that takes it, read by the chart that waits for it.
     started_at: float | None = None
+
+    def left_s(self, allowed_s: float) -> float:
+        """Return how much of its time is left; it begins when a thread takes the job."""
+        started_at = self.started_at
+        if started_at is None:
+            return allowed_s
+        return started_at + allowed_s - time.monotonic()
 
 
 class ThreadPool:
@@ -226,6 +233,10 @@ class DiscoveryThreads:
         )
         run.start()
 
+    def after(self, seconds: float, work: Callable[[], None]) -> None:
+        """Run what may wait in so many seconds, as `aside` does; not once `stop` was called."""
+        self.timer.after(seconds, lambda: self.aside(work, _no_result))
+
     def stop(self, timeout_s: float = 5.0) -> None:
         """End every thread, and log each one that still runs after `timeout_s`.
 
@@ -245,6 +256,10 @@ class DiscoveryThreads:
         late += [each.name for each in charts if each.is_alive()]
         for name in late:
             logger.error("thread %s still runs after %g s", name, timeout_s)
+
+
+def _no_result(_: object) -> None:
+    """Take the end of what has no result."""
 
 
 def between(shortest_s: float, longest_s: float) -> float:

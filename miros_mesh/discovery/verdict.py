@@ -24,6 +24,8 @@ class Verdict(StrEnum):
     """A broker that takes our credentials and has no mesh."""
     OTHER_KEY = "other_key"
     """A broker with a mesh of another key."""
+    FULL = "full"
+    """A broker that allows us no further connection or channel: its limit, or the user's."""
     FAILED = "failed"
     """The probe itself failed, or did not end in time."""
 

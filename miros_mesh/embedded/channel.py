@@ -26,6 +26,8 @@ from miros_mesh.embedded.prefetch import Deliveries, Reader
 from miros_mesh.embedded.store import Store
 
 NO_ROUTE: Final = 312
+# Who gets messages one by one looks at what is kept, which may be large, and is in no hurry.
+_LOOKED_AHEAD: Final = 16
 
 
 @dataclass(eq=False)
@@ -220,7 +222,7 @@ class Channel(virtual.Channel):
         """Return a message or None; until the channel closes no other one may consume there."""
         reader = self._readers.get(queue) or self._reader(queue, 0)
         self.transport.acknowledgements.flush()
-        reader.refill(self.store.fetch)
+        reader.refill(self.store.fetch, _LOOKED_AHEAD)
         if not reader.ready:
             return None
         message = self._take(reader, None)

@@ -13,13 +13,18 @@ from typing import Any, Final, TypeVar
 from amqp.exceptions import RecoverableConnectionError
 
 from miros_mesh.embedded.forks import disown_in_children, inside_sqlite
-from miros_mesh.errors import EmbeddedStoreError
+from miros_mesh.errors import DiskFullError, EmbeddedStoreError, StoreUnavailableError
 
 PATIENCE_S: Final = 10.0
 # SQLite's own waiting begins at a millisecond and grows; a transaction here takes far less.
 _FIRST_PAUSE_S: Final = 0.000_05
 _LAST_PAUSE_S: Final = 0.001
-_PASSING: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM})
+_PASSING: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM})
+_UNUSABLE: Final = frozenset(
+    {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
+)
+# So much SQLite needs for its smallest file (`-shm`).
+_LEAST_FREE_BYTES: Final = 32 * 1024
 
 Result = TypeVar("Result")
 
@@ -112,7 +117,7 @@ class Database:
         except sqlite3.ProgrammingError as error:
             raise RecoverableConnectionError(f"{self.name} is closed ({error})") from error
         except sqlite3.Error as error:
-            raise translated(error, self.name) from error
+            raise translated(error, self.name, self._file) from error
 
 
 def _place(file: Path | None) -> tuple[int, int] | None:
@@ -123,14 +128,17 @@ def _place(file: Path | None) -> tuple[int, int] | None:
     return (status.st_dev, status.st_ino) if status else None
 
 
-def translated(error: sqlite3.Error, name: str) -> Exception:
-    """Passing trouble is worth another connection; the rest needs somebody to look."""
+def translated(error: sqlite3.Error, name: str, file: Path | None = None) -> Exception:
+    """Passing trouble is worth another try; the rest needs somebody to look."""
     code = _primary_code(error)
     if code == sqlite3.SQLITE_BUSY:
-        return _lost(f"{name} stayed locked for {PATIENCE_S:g} s")
+        return StoreUnavailableError(f"{name} stayed locked for {PATIENCE_S:g} s")
+    # Of a full disk SQLite also says that a file cannot be read, or opened.
+    if code == sqlite3.SQLITE_FULL or (code in _PASSING | _UNUSABLE and _is_full(file)):
+        return DiskFullError(name)
     if code in _PASSING:
-        return _lost(f"{name} cannot be written now: {error}")
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return StoreUnavailableError(f"{name} cannot be written now: {error}")
+    if code in _UNUSABLE:
         return EmbeddedStoreError(
             f"{name} cannot be used: {error}; look at the folder's permissions, or name another "
             "folder with MIROS_MESH_HOME"
@@ -141,9 +149,11 @@ def translated(error: sqlite3.Error, name: str) -> Exception:
     )
 
 
-def _lost(why: str) -> Exception:
-    error: Exception = RecoverableConnectionError(why)
-    return error
+def _is_full(file: Path | None) -> bool:
+    with contextlib.suppress(OSError):
+        facts = os.statvfs(file.parent) if file else None
+        return facts is not None and facts.f_bavail * facts.f_frsize < _LEAST_FREE_BYTES
+    return False
 
 
 def _primary_code(error: sqlite3.Error) -> int:

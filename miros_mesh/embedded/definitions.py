@@ -265,7 +265,8 @@ def _no_queue(name: str) -> NotFound:
 
 def _differs(what: str, name: str) -> PreconditionFailed:
     return PreconditionFailed(
-        f"PRECONDITION_FAILED - {what} {name!r} was declared with other settings"
+        # As RabbitMQ begins it, which `link.rabbitmq.refusals` goes by.
+        f"PRECONDITION_FAILED - inequivalent arg for {what} {name!r}: it has other settings"
     )
 
 

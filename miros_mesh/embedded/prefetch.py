@@ -50,9 +50,9 @@ class Reader:
         """Whether a `refill` may find something: there may be more, and the prefetch allows it."""
         return self.more and not self.ready and len(self.unsettled) < self._prefetch
 
-    def refill(self, fetch: Fetch) -> None:
-        """Fetch if there is nothing left to hand out and the prefetch allows it."""
-        room = min(self._prefetch - len(self.unsettled), _AT_A_TIME)
+    def refill(self, fetch: Fetch, most: int = _AT_A_TIME) -> None:
+        """Fetch up to `most` if there is nothing left to hand out and the prefetch allows it."""
+        room = min(self._prefetch - len(self.unsettled), most)
         if self.ready or room <= 0:
             return
         passed_over = sum(message > self._last for message in self.unsettled)

@@ -116,7 +116,7 @@ def open_file(folder: Path) -> Database:
     try:
         connection = _connect(uri)
     except sqlite3.Error as error:
-        raise translated(error, str(file)) from error
+        raise translated(error, str(file), file) from error
     database = Database(connection, str(file), contextlib.nullcontext(), file)
     return _prepared(database, _share)
 

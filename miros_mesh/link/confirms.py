@@ -8,7 +8,8 @@ that wait for an answer are kept under the numbers of their publications.
 | ------------- | -------------------------------- | -------------------------------------------- |
 | `expect`      | before each publish call         | one parcel more                              |
 | `published`   | after each publish call          | the same; none if the transport stores it    |
-| basic_ack     | while the connection is read     | without what it covers; `confirmed` is called |
+| basic_return  | while the connection is read     | the same; its confirm, which follows, says so |
+| basic_ack     | likewise                         | without what it covers; `confirmed` is called |
 | basic_nack    | likewise                         | without what it covers; `nacked` counts it   |
 | `start_over`  | when nothing waits after a nack  | nothing                                      |
 
@@ -20,11 +21,25 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from miros_mesh.errors import ConfirmTimeoutError
 from miros_mesh.link.ports import Parcel
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A parcel that the broker has stored, wherever a queue matched."""
+
+    parcel: Parcel
+    size_bytes: int
+    """Sealed."""
+    seconds: float
+    """From publish to confirm."""
+    routed: bool
+    """Whether a queue matched."""
 
 
 class Confirms:
@@ -34,13 +49,8 @@ class Confirms:
     publisher's thread alone, which also runs the callbacks of the channel.
     """
 
-    def __init__(
-        self,
-        confirmed: Callable[[Parcel, int, float], None],
-        unroutable: Callable[[Parcel], None],
-    ) -> None:
+    def __init__(self, confirmed: Callable[[Confirmed], None]) -> None:
         self._confirmed = confirmed
-        self._unroutable = unroutable
         # In the order of the tags, of which `_covered` makes use.
         self._pending: OrderedDict[int, tuple[Parcel, int, float]] = OrderedDict()
         """By delivery tag: the parcel, its sealed size in bytes, and when it was published."""
@@ -52,26 +62,36 @@ class Confirms:
         """Whether anything was confirmed on this channel since it was opened or started over."""
         self.nacked = 0
         """How many parcels the broker has nacked since `start_over`."""
+        self._unrouted: set[int] = set()
+        """The tags of what no queue took, until they are confirmed."""
+        self._written = 0
+        """The tag of the latest publication whose call has returned."""
         self._asynchronous = False
 
     def __len__(self) -> int:
         return len(self._pending)
 
     @property
-    def asynchronous(self) -> bool:
-        """Whether confirms come later than `publish` returns."""
-        return self._asynchronous
+    def only(self) -> Parcel | None:
+        """The parcel on its way, if it is the only one and was written: an error is about it."""
+        if len(self._pending) != 1 or self._written != self._tag:
+            return None
+        return next(iter(self._pending.values()))[0]
+
+    def exchanges(self, *, named_in: str) -> Sequence[str]:
+        """Return the exchanges of what is on its way: those that a text names, or else all."""
+        every = sorted({parcel.exchange for parcel, _, _ in self._pending.values()})
+        return [each for each in every if f"'{each}'" in named_in] or every
 
     def watch(self, channel: Any) -> None:
-        """Ask for confirms, and for what no queue takes, where the channel gives them."""
-        # Our own transports have none, and need none.
-        if not hasattr(channel, "confirm_select"):
-            return
-        self._asynchronous = True
-        channel.confirm_select()
-        channel.events["basic_ack"].add(self._acked)
-        channel.events["basic_nack"].add(self._nacked)
-        channel.events["basic_return"].add(self._returned)
+        """Ask for confirms, where the channel gives them, and for what no queue takes."""
+        channel.events["basic_return"] = {self._returned}
+        # Our own transports have no confirms, and need none.
+        if hasattr(channel, "confirm_select"):
+            self._asynchronous = True
+            channel.confirm_select()
+            channel.events["basic_ack"] = {self._acked}
+            channel.events["basic_nack"] = {self._nacked}
 
     def expect(self, parcel: Parcel, size_bytes: int) -> None:
         """Wait for an answer to the next publication on the channel, which is this parcel."""
@@ -81,6 +101,7 @@ class Confirms:
 
     def published(self) -> None:
         """Note that the publish call has returned."""
+        self._written = self._tag
         if not self._asynchronous:
             self._acked(self._tag, multiple=False)
 
@@ -107,20 +128,27 @@ class Confirms:
         self._progress = time.monotonic()
         for done in self._covered(tag, multiple):
             parcel, size_bytes, since = self._pending.pop(done)
-            self._confirmed(parcel, size_bytes, time.monotonic() - since)
+            routed = done not in self._unrouted
+            self._unrouted.discard(done)
+            self._confirmed(Confirmed(parcel, size_bytes, time.monotonic() - since, routed))
 
     def _nacked(self, tag: int, multiple: bool) -> None:
         self._progress = time.monotonic()
         for done in self._covered(tag, multiple):
             del self._pending[done]
+            self._unrouted.discard(done)
             self.nacked += 1
 
     def _returned(self, _: Exception, _exchange: str, _routing_key: str, message: Any) -> None:
+        if not self._asynchronous:
+            # Our own transports return it before the publish call does.
+            self._unrouted.add(self._tag)
+            return
         # What the broker returns it confirms afterwards, so the parcel is still here. By its bytes,
         # since a return carries no number; sealed bytes are random, so no two are equal.
-        for parcel, _size_bytes, _since in self._pending.values():
+        for tag, (parcel, _size_bytes, _since) in self._pending.items():
             if parcel.seal() == message.body:
-                self._unroutable(parcel)
+                self._unrouted.add(tag)
                 return
 
     def _covered(self, tag: int, multiple: bool) -> list[int]:

@@ -12,9 +12,12 @@ import kombu
 from kombu.connection import ConnectionPool
 
 from miros_mesh.address import BrokerAddress
-from miros_mesh.errors import LinkError
-from miros_mesh.link.ports import Broker
+from miros_mesh.errors import CredentialsFileError, CredentialsRefusedError, LinkError
+from miros_mesh.link.ports import Broker, Credentials, as_given
 from miros_mesh.link.translation import translated
+from miros_mesh.text import logger_of
+
+logger = logger_of(__name__)
 
 Dial = Callable[[BrokerAddress | None], kombu.Connection]
 """Makes a connection that is not yet established."""
@@ -34,13 +37,16 @@ class _Pool(ConnectionPool):
 class ConnectionPools:
     """One Kombu connection pool an address; a connection belongs to one thread until given back."""
 
-    def __init__(self, dial: Dial) -> None:
+    def __init__(self, dial: Dial, credentials: Credentials = as_given) -> None:
         self._dial = dial
+        self._credentials = credentials
+        # By the address as the settings have it, and what its connections are made of now.
         self._pools: dict[BrokerAddress | None, ConnectionPool] = {}
+        self._latest: dict[BrokerAddress | None, BrokerAddress | None] = {}
         # For `abandon`, in a child that has one thread; here each connecting thread only adds.
         self._opened: weakref.WeakSet[kombu.Connection] = weakref.WeakSet()
         self._lock = threading.Lock()
-        """Guards `_pools`; nothing is connected or closed under it."""
+        """Guards `_pools` and `_latest`; nothing is connected or closed under it."""
 
     def open(self, broker: Broker) -> kombu.Connection:
         """Lend an established connection to the first address that answers.
@@ -92,10 +98,25 @@ class ConnectionPools:
             close_here(connection)
 
     def _open(self, name: str, address: BrokerAddress | None) -> kombu.Connection:
-        where = address.redacted if address else name
+        # Each time: a password that was changed at the broker is in its file by now, or soon.
+        latest, problem = self._credentials(address) if address else (None, "")
+        where = latest.redacted if latest else name
+        try:
+            connection = self._established(where, address, latest)
+        except CredentialsRefusedError as error:
+            if problem:
+                raise CredentialsFileError(f"{error}; they are old: {problem}") from error
+            raise
+        if problem:
+            logger.warning("%s still takes an old password: %s", where, problem)
+        return connection
+
+    def _established(
+        self, where: str, address: BrokerAddress | None, latest: BrokerAddress | None
+    ) -> kombu.Connection:
         with translated(where, connecting=True):
             # Never waits for a place: a full pool is an error, and one that is tried again.
-            connection = self._pool(address).acquire(block=False)
+            connection = self._pool(address, latest).acquire(block=False)
         self._opened.add(connection)
         try:
             with translated(where, connecting=True):
@@ -106,10 +127,14 @@ class ConnectionPools:
             raise
         return connection
 
-    def _pool(self, address: BrokerAddress | None) -> ConnectionPool:
+    def _pool(self, address: BrokerAddress | None, latest: BrokerAddress | None) -> ConnectionPool:
         with self._lock:
             if address not in self._pools:
-                self._pools[address] = _Pool(self._dial(address), CONNECTIONS_PER_ADDRESS)
+                self._pools[address] = _Pool(self._dial(latest), CONNECTIONS_PER_ADDRESS)
+            elif self._latest[address] != latest:
+                # Kombu makes each further connection of the pool like this one.
+                self._pools[address].connection = self._dial(latest)
+            self._latest[address] = latest
             return self._pools[address]
 
 

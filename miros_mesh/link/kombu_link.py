@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from miros_mesh.address import BrokerAddress
 from miros_mesh.embedded import transport as embedded
 from miros_mesh.errors import AddressError
 from miros_mesh.link.connections import ConnectionPools, Dial
+from miros_mesh.link.letter_box import KombuLetterBox
 from miros_mesh.link.looks import Looks
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, LinkSettings
@@ -31,8 +33,8 @@ class KombuLink:
 
     def __init__(self, settings: LinkSettings, dial: Dial) -> None:
         self._settings = settings
-        self._pools = ConnectionPools(dial)
-        self._looks = Looks(dial)
+        self._pools = ConnectionPools(dial, settings.credentials)
+        self._looks = Looks(dial, settings.credentials)
         # For `abandon`. Weak, since discovery makes publishers for as long as the node lives.
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
@@ -77,6 +79,17 @@ class KombuLink:
     ) -> None:
         """See whether our mesh is at a broker's first address; `Looks.look` says how."""
         self._looks.look(broker, exchange=exchange, marks=marks, timeout_s=timeout_s)
+
+    @contextmanager
+    def letter_box(self, broker: Broker) -> Iterator[KombuLetterBox]:
+        """Connect for one visit to what queues keep for people; any thread, any number at once."""
+        connection = self._pools.open(broker)
+        box = KombuLetterBox(connection, broker.name, self._settings.confirm_timeout_s)
+        try:
+            yield box
+        finally:
+            # An orderly close has the broker read what was acknowledged before.
+            self._pools.give_back(connection, broken=box.broken)
 
     def stop_looking(self) -> None:
         """End every look at once, from any thread; no other begins."""

@@ -12,7 +12,7 @@ import kombu
 
 from miros_mesh.errors import BrokerUnreachableError, LinkError, NoMeshError, OtherKeyError
 from miros_mesh.link.connections import Dial, close_here, drop, establish, limit_close
-from miros_mesh.link.ports import Broker
+from miros_mesh.link.ports import Broker, Credentials, as_given
 from miros_mesh.link.rabbitmq.deadline import Deadline
 from miros_mesh.link.translation import translated
 from miros_mesh.lookups import Lookups
@@ -24,8 +24,9 @@ class Looks:
     A pool has places for connections that work; a search of a whole network would take them all.
     """
 
-    def __init__(self, dial: Dial) -> None:
+    def __init__(self, dial: Dial, credentials: Credentials = as_given) -> None:
         self._dial = dial
+        self._credentials = credentials
         self._lookups = Lookups("mesh-lookup")
         # For `abandon`, in a child that has one thread; here each look only adds.
         self._opened: weakref.WeakSet[kombu.Connection] = weakref.WeakSet()
@@ -67,8 +68,9 @@ class Looks:
 
     @contextmanager
     def _connection(self, broker: Broker, timeout_s: float) -> Iterator[kombu.Connection]:
-        address = next(iter(broker.addresses), None)
-        with self._deadline(broker, timeout_s) as deadline, _in_time(broker, deadline):
+        # Why they may be old is for the connections of the node, which need them, to tell.
+        address = next((self._credentials(each)[0] for each in broker.addresses[:1]), None)
+        with self._deadline(broker, timeout_s) as deadline, in_time(broker.name, deadline):
             # `connect_timeout` limits a single step, a silent port say; the deadline limits the
             # whole look, and `CautiousConnection` takes it and the look-ups from the options.
             connection = self._dial(address)
@@ -105,14 +107,14 @@ class Looks:
 
 
 @contextmanager
-def _in_time(broker: Broker, deadline: Deadline) -> Iterator[None]:
+def in_time(where: str, deadline: Deadline) -> Iterator[None]:
     """Blame the deadline, and not the broker, for what breaks once the connection was cut."""
     try:
         yield
     except LinkError as error:
         if not deadline.passed:
             raise
-        raise BrokerUnreachableError(f"{broker.name} does not answer in time") from error
+        raise BrokerUnreachableError(f"{where} does not answer in time") from error
 
 
 def _has(connection: kombu.Connection, exchange: str) -> bool:

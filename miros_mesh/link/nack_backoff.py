@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import time
 
+from miros_mesh.text import logger_of
 from miros_mesh.throttle import Throttle
 
 _FIRST_PAUSE_S = 0.05
@@ -15,7 +15,7 @@ _LONGEST_PAUSE_S = 1.0
 _ONE_BY_ONE_S = 10.0
 _COMPLAIN_EVERY_S = 30.0
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class NackBackoff:

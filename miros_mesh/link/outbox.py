@@ -42,6 +42,8 @@ class Outbox:
         self._sent = 0
         self._confirmed = 0
         self._dropped = 0
+        self._refused = 0
+        self._unroutable = 0
 
     @property
     def events(self) -> int:
@@ -52,8 +54,15 @@ class Outbox:
     def report(self) -> StopReport:
         """Say what has become until now of the events that are a program's."""
         with self._changed:
-            left_over = self._sent - self._confirmed - self._dropped
-            return StopReport(self._sent, self._confirmed, left_over, self._dropped)
+            gone = self._confirmed, self._dropped, self._refused
+            return StopReport(
+                sent=self._sent,
+                confirmed=self._confirmed,
+                left_over=self._sent - sum(gone),
+                dropped=self._dropped,
+                refused=self._refused,
+                unroutable=self._unroutable,
+            )
 
     @property
     def idle(self) -> bool:
@@ -84,16 +93,34 @@ class Outbox:
             self._unconfirmed[parcel] = None
             return parcel
 
-    def confirm(self, parcel: Parcel) -> None:
-        """Forget a parcel that the broker has stored; one that is not on its way is ignored."""
+    def confirm(self, parcel: Parcel, *, routed: bool = True) -> None:
+        """Forget a parcel that the broker has stored; one that is not on its way is ignored.
+
+        It is not `routed` when the broker has no queue for it.
+        """
         with self._changed:
-            # The answer came twice; or after a `rewind`, and the parcel is sent again.
+            events = self._leave(parcel)
+            self._confirmed += events
+            if not routed:
+                self._unroutable += events
+
+    def refuse(self, parcel: Parcel) -> None:
+        """Forget a parcel that the broker refused; one that is not on its way is ignored."""
+        with self._changed:
+            self._refused += self._leave(parcel)
+
+    def split(self, parcel: Parcel, parts: Sequence[Parcel]) -> None:
+        """Put parts of a parcel, which have all its events in order, in front of what waits.
+
+        The parcel is forgotten; one that is not on its way is ignored.
+        """
+        with self._changed:
             if parcel not in self._unconfirmed:
                 return
+            # The sums stay as they are: the parts are closed, and have what it had.
             del self._unconfirmed[parcel]
-            self._confirmed += self._count_out(parcel)
-            if self._empty():
-                self._changed.notify_all()
+            for part in reversed(parts):
+                self._line_up_first(part)
 
     def rewind(self) -> None:
         """Let everything that is unconfirmed wait again, before the rest and in its order."""
@@ -101,8 +128,7 @@ class Outbox:
             # The last one first, each before the one that was put back before it.
             while self._unconfirmed:
                 parcel, _ = self._unconfirmed.popitem()
-                for line in self._lines_of(parcel):
-                    line.appendleft(parcel)
+                self._line_up_first(parcel)
 
     def wait_empty(self, timeout_s: float) -> bool:
         """Wait until everything is confirmed, for `timeout_s` at most; whether it is."""
@@ -111,6 +137,20 @@ class Outbox:
 
     def _empty(self) -> bool:
         return self.idle and not self._unconfirmed
+
+    def _leave(self, parcel: Parcel) -> int:
+        """Take out what is on its way; return how many events of a program it held."""
+        # The answer came twice; or after a `rewind`, and the parcel is sent again.
+        if parcel not in self._unconfirmed:
+            return 0
+        del self._unconfirmed[parcel]
+        if self._empty():
+            self._changed.notify_all()
+        return self._count_out(parcel)
+
+    def _line_up_first(self, parcel: Parcel) -> None:
+        for line in self._lines_of(parcel):
+            line.appendleft(parcel)
 
     def _lines_of(self, parcel: Parcel) -> Sequence[deque[Parcel]]:
         if parcel.expendable:

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from miros_mesh.address import BrokerAddress
+from miros_mesh.errors import LinkError
 from miros_mesh.observer import Observer
 from miros_mesh.report import StopReport
 
@@ -60,6 +62,18 @@ class Parcel(Protocol):
     def seal(self) -> bytes:
         """Close, and return the bytes to send: the same at every call."""
 
+    def split(self) -> Sequence[Parcel]:
+        """Close, and return its events as smaller parcels, in order; none when it holds but one."""
+
+    def stored(self) -> None:
+        """Hear that a peer has confirmed it. Called under no lock, once for each peer."""
+
+    def dropped(self) -> None:
+        """Hear that a peer will not get it for want of room in its outbox. As `stored`."""
+
+    def refused(self, broker: str, error: LinkError) -> None:
+        """Hear that a broker refuses it, whose outbox lets go of it next. As `stored`."""
+
 
 @dataclass(frozen=True)
 class QueueSpec:
@@ -76,14 +90,10 @@ class QueueSpec:
     max_bytes: int | None = None
     """How many bytes those that wait may have in all; likewise."""
     delete_on_stop: bool = True
+    chart: str = ""
+    """The chart that hears by it; empty for a queue of the node itself."""
     dead_letters: bool = False
-    """Whether rejected messages are kept for people to look at; not for a queue with a limit."""
-
-    def __post_init__(self) -> None:
-        # RabbitMQ dead-letters whatever a queue gives up, and a limit makes it give up the oldest.
-        limited = self.max_length is not None or self.max_bytes is not None
-        if self.dead_letters and limited:
-            raise ValueError("the broker would keep what a queue of limited length drops, too")
+    """Whether the node makes dead letters of what it refuses there, and their queue is needed."""
 
 
 # Acknowledged by hand and one by one: what a crash leaves unacknowledged is delivered again.
@@ -102,7 +112,7 @@ class Delivery(Protocol):
         """Let the broker forget it: it was handled."""
 
     def reject(self) -> None:
-        """Let the broker forget or dead-letter it: it is unusable. It is never requeued."""
+        """Let the broker forget it: it is unusable. It is never requeued."""
 
 
 Handler = Callable[[Delivery], None]
@@ -156,17 +166,77 @@ class Subscriber(Protocol):
     def wait_ready(self, timeout_s: float) -> None:
         """Wait for the first connection. Raises the `LinkError` that prevents it."""
 
-    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> None:
+    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> bool:
         """Declare, bind and consume a queue; returns when messages can arrive.
 
-        The handler runs on the worker's thread and must not wait.
+        Returns whether a lasting queue existed before; False for one that is deleted on stop. The
+        handler runs on the worker's thread and must not wait. Raises the `LinkError` that prevents
+        it.
         """
 
-    def remove(self, queue: str) -> None:
-        """Consume no more from a queue; deletes it where its spec says so."""
+    def refused(self) -> Sequence[tuple[QueueSpec, str]]:
+        """Return the queues that the broker refuses now, each with the reason of a `LinkError`.
+
+        They were given once; each is tried again until it is removed.
+        """
+
+    def remove(self, queue: str, wait_s: float = 0.0) -> None:
+        """Consume no more from a queue; deletes it where its spec says so.
+
+        Waits, `wait_s` at most, until the broker has the acknowledgements of before.
+        """
 
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""
+
+
+class KeptMessage(Protocol):
+    """A message that a queue keeps for people; it stays there unless it is taken."""
+
+    @property
+    def body(self) -> bytes:
+        """The bytes as they were published."""
+
+    def take(self) -> None:
+        """Remove it from its queue."""
+
+
+class LetterBox(Protocol):
+    """One visit to what queues keep for people, on a connection of its own, for one thread.
+
+    Every call is limited to `confirm_timeout_s`, and raises the `LinkError` that prevents it.
+    """
+
+    def kept(self, queue: str) -> Generator[KeptMessage, None, None]:
+        """Hand out what waits in a queue now, the oldest first; what is not taken stays, in order.
+
+        None when there is no such queue. Until the generator ends, others see less of the queue, or
+        raise `LettersInUseError`.
+        """
+
+    def put(self, exchange: str, routing_key: str, body: bytes) -> None:
+        """Publish to a topic exchange; return when the broker has stored it.
+
+        Raises `UnroutableError` when no queue takes it.
+        """
+
+    def put_into(self, queue: str, body: bytes, *, exchange: str) -> None:
+        """Publish to one queue alone, through a direct exchange; return when it is stored.
+
+        Raises `UnroutableError` when there is no such queue.
+        """
+
+
+Credentials = Callable[[BrokerAddress], tuple[BrokerAddress, str]]
+"""Returns an address with the user and password of this moment, and why they may be old, if so.
+
+Called before each attempt to connect, from any thread; raises nothing.
+"""
+
+
+def as_given(address: BrokerAddress) -> tuple[BrokerAddress, str]:
+    """Return an address with the credentials that it has."""
+    return address, ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +249,10 @@ class LinkSettings:
     node: str
     """The node's name, for the names of threads and connections."""
     exchanges: tuple[str, ...]
-    """What a publisher declares, as topic exchanges, on each new connection."""
+    """What a publisher declares, as topic exchanges, on each new connection.
+
+    Without the first one a first connection fails; of the others a refusal is only logged.
+    """
     observer: Observer
     attempts: int
     """`connection_attempts`: how often a first connection is tried."""
@@ -189,6 +262,7 @@ class LinkSettings:
     confirm_window: int
     outbox_events: int
     outbox_bytes: int
+    credentials: Credentials = as_given
 
 
 class Link(Protocol):
@@ -215,6 +289,9 @@ class Link(Protocol):
         Raises the `LinkError` that says what is there instead: `NoMeshError` without the exchange,
         `OtherKeyError` without any of the exchanges `marks`. From several threads at once.
         """
+
+    def letter_box(self, broker: Broker) -> AbstractContextManager[LetterBox]:
+        """Connect for one visit to what queues keep for people; any thread, any number at once."""
 
     def stop_looking(self) -> None:
         """End every look at once with a `LinkError`, from any thread; no other begins."""

@@ -1,28 +1,49 @@
-"""One worker for each peer: takes parcels from the outbox and publishes them until confirmed."""
+"""One worker for each peer: takes parcels from the outbox and publishes them until confirmed.
+
+A broker that refuses a publication closes the channel, and does not say which one it means:
+
+| state   | parcels on their way   | when a refusal comes                        | and then |
+| ------- | ---------------------- | ------------------------------------------- | -------- |
+| flowing | up to the window       | one was on its way: it is meant. Else all   | probing, |
+|         |                        | that were are sent again                    | or on    |
+| probing | one, until all that    | it is meant: it is split, or refused if it  | probing  |
+|         | were are answered      | has one event or none of it is permitted    |          |
+
+An exchange that is not there is declared again, and nothing is refused for it; where that may not
+be, what was to go there is refused, and nothing else.
+"""
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import amqp
 import kombu
+from amqp.spec import Basic
 
-from miros_mesh.errors import LinkError
-from miros_mesh.link.confirms import Confirms
+from miros_mesh.errors import LinkError, MessageTooLargeError, PermissionDeniedError
+from miros_mesh.link.confirms import Confirmed, Confirms
 from miros_mesh.link.connections import ConnectionPools
+from miros_mesh.link.known_refusals import KnownRefusals
 from miros_mesh.link.nack_backoff import NackBackoff
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
+from miros_mesh.link.publishing_channel import PublishingChannel
+from miros_mesh.link.translation import translated
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
 from miros_mesh.report import StopReport
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # Then the connection is read: confirms must not wait behind a backlog.
 _PUBLISHES_PER_TURN = 32
+# Of `amqp.RecoverableChannelError` and the like: the broker has no such exchange.
+_NOT_FOUND = 404
 
 
 class BrokerPublisher(Worker):
@@ -45,16 +66,22 @@ class BrokerPublisher(Worker):
         confirm_timeout_s: float,
         observer: Observer,
     ) -> None:
-        super().__init__(name=name, broker=broker, pools=pools, attempts=attempts)
+        super().__init__(
+            name=name, broker=broker, pools=pools, attempts=attempts, observer=observer
+        )
         self._exchanges = exchanges
         self._outbox = outbox
         self._window = window
         self._confirm_timeout_s = confirm_timeout_s
-        self._observer = observer
+        self._channel = PublishingChannel(broker.name, self._stopping.wait)
         self._producer: kombu.Producer | None = None
-        # Replaced with each connection, since a new channel counts its publications from 1 again.
-        self._confirms = Confirms(self._confirmed, self._unroutable)
+        # Replaced with each channel, which counts its publications from 1 again.
+        self._confirms = Confirms(self._confirmed)
         self._nacks = NackBackoff(broker.name)
+        # Replaced with each connection.
+        self._refusals = KnownRefusals()
+        self._probes = 0
+        """How many answers have to come, one by one, since the broker refused one of several."""
         # Written while the connection is read, so on this thread as all the rest.
         self._blocked = False
 
@@ -85,24 +112,31 @@ class BrokerPublisher(Worker):
         self._end(timeout_s)
 
     def _opened(self, connection: kombu.Connection) -> None:
-        # The exchange first: a publication to one that is missing closes the channel, some time
-        # later. Then the confirms, before anything is published: RabbitMQ numbers from
-        # `confirm.select` on.
-        channel = connection.channel()
-        for exchange in self._exchanges:
-            kombu.Exchange(exchange, type="topic", durable=True)(channel).declare()
-        self._confirms = Confirms(self._confirmed, self._unroutable)
-        self._confirms.watch(channel)
+        self._channel.connect(connection)
+        # First: a publication to an exchange that is missing closes the channel, some time later.
+        self._declare_all()
         self._heed_alarms(connection.connection)
-        # What the last connection left unconfirmed may be stored already: it is sent once more, and
+        self._refusals = KnownRefusals()
+        self._publish_on()
+        self._observer.peer_up(peer=self.broker.name)
+
+    def _declare_all(self) -> None:
+        for exchange in self._exchanges:
+            refusal = self._channel.declare(exchange)
+            # It may be there all the same. What is sent there tells, and holds up nothing else; but
+            # who waits for a first connection hears at once that the network is out of reach.
+            if refusal and exchange == self._exchanges[0] and not self._settled.is_set():
+                raise refusal
+
+    def _publish_on(self) -> None:
+        # The confirms before anything is published: RabbitMQ numbers from `confirm.select` on.
+        channel = self._channel.opened()
+        self._confirms = Confirms(self._confirmed)
+        self._confirms.watch(channel)
+        # What the last channel left unconfirmed may be stored already: it is sent once more, and
         # receivers drop the second copy by its number.
         self._outbox.rewind()
         self._producer = kombu.Producer(channel, auto_declare=False)
-        self._observer.peer_up(peer=self.broker.name)
-
-    def _unreached(self, error: LinkError) -> None:
-        self._observer.peer_down(peer=self.broker.name, reason=error.reason)
-        logger.warning("publisher cannot connect yet, and keeps trying: %s", error)
 
     def _lost(self, error: LinkError | None) -> None:
         self._producer = None
@@ -144,14 +178,93 @@ class BrokerPublisher(Worker):
         producer = self._producer
         if producer is None or self._nacks.pausing:
             return False
-        for _ in range(_PUBLISHES_PER_TURN):
-            if len(self._confirms) >= self._allowed:
-                return False
-            parcel = self._outbox.take()
-            if parcel is None:
-                return False
-            self._publish(producer, parcel)
+        with self._outliving_refusals(connection):
+            for _ in range(_PUBLISHES_PER_TURN):
+                if len(self._confirms) >= self._allowed:
+                    return False
+                parcel = self._outbox.take()
+                if parcel is None:
+                    return False
+                if not self._spared(parcel):
+                    self._publish(producer, parcel)
         return True
+
+    def _read(self, connection: kombu.Connection) -> None:
+        with self._outliving_refusals(connection):
+            super()._read(connection)
+
+    @contextmanager
+    def _outliving_refusals(self, connection: kombu.Connection) -> Iterator[None]:
+        """Go on after the broker has refused a publication, on the same connection if it can."""
+        broke: Exception | None = None
+        try:
+            yield
+        except (amqp.AMQPError, AttributeError) as error:
+            # The second by py-amqp, over a channel that is closed while it publishes there.
+            broke = error
+        refusal = self._channel.refusal or _refused_publication(broke)
+        if refusal:
+            missing: Collection[str] = ()
+            if refusal.reply_code == _NOT_FOUND:
+                missing = self._confirms.exchanges(named_in=refusal.reply_text)
+            else:
+                self._hear_refusal(refusal)
+            # Some codes close the connection; the next one goes on in the same way.
+            if connection.connected:
+                self._declare_missing(missing)
+                self._publish_on()
+                return
+        if broke:
+            raise broke
+
+    def _declare_missing(self, exchanges: Collection[str]) -> None:
+        for exchange in exchanges:
+            if refusal := self._channel.declare(exchange):
+                self._refusals.learn_missing(exchange, refusal)
+
+    def _hear_refusal(self, error: amqp.AMQPError) -> None:
+        """Find out which parcel is meant; one alone on its way is.
+
+        Raises the `LinkError` of what may pass, a fault of the broker say: a new connection is
+        tried after a pause.
+        """
+        try:
+            with translated(self.broker.name):
+                raise error
+        except LinkError as refusal:
+            if refusal.retryable:
+                raise
+            if parcel := self._confirms.only:
+                self._refusals.learn(parcel, refusal)
+                self._probes = max(self._probes, 1)
+                # All events of a parcel have one topic: a permission lacks for each of them.
+                self._set_aside(parcel, refusal, whole=isinstance(refusal, PermissionDeniedError))
+            else:
+                self._probes = len(self._confirms)
+
+    def _set_aside(self, parcel: Parcel, refusal: LinkError, *, whole: bool) -> None:
+        """Split a parcel, or take it out of the outbox, since it is refused."""
+        parts = () if whole else parcel.split()
+        self._probes = max(self._probes - 1 + len(parts), 0)
+        if parts:
+            self._outbox.split(parcel, parts)
+        else:
+            # In this order: a node that stops waits until the outbox is empty, and then for what
+            # is kept of refused events.
+            parcel.refused(self.broker.name, refusal)
+            self._outbox.refuse(parcel)
+
+    def _spared(self, parcel: Parcel) -> bool:
+        """Whether the broker need not be asked: it has just refused the like of this parcel."""
+        if refusal := self._refusals.refusal(parcel):
+            # A size alone may be right for a part of it.
+            whole = not isinstance(refusal, MessageTooLargeError)
+            self._set_aside(parcel, refusal, whole=whole)
+            return True
+        if self._refusals.too_large(parcel) and (parts := parcel.split()):
+            self._outbox.split(parcel, parts)
+            return True
+        return False
 
     def _retreat(self) -> None:
         """Once everything on its way was answered, pause, and send what was nacked again."""
@@ -172,7 +285,8 @@ class BrokerPublisher(Worker):
         # One until the first confirm: a broker with an alarm reads nothing from who publishes, and
         # says so only after the first publication; more of them would fill the socket, and a full
         # socket would hold up this thread.
-        return self._window if self._confirms.proven and not self._nacks.one_by_one else 1
+        one_by_one = self._probes or self._nacks.one_by_one or not self._confirms.proven
+        return 1 if one_by_one else self._window
 
     def _publish(self, producer: kombu.Producer, parcel: Parcel) -> None:
         # Expected first: before it writes, py-amqp reads what has come (an alarm, say), so
@@ -189,26 +303,44 @@ class BrokerPublisher(Worker):
             content_type="application/octet-stream",
             content_encoding="binary",
             # RabbitMQ confirms what no queue takes, too; so it has to return it.
-            mandatory=self._confirms.asynchronous,
+            mandatory=True,
             # Kombu's own retry connects anew by itself, behind the back of the confirms.
             retry=False,
         )
         self._confirms.published()
 
-    def _confirmed(self, parcel: Parcel, size_bytes: int, seconds: float) -> None:
-        self._outbox.confirm(parcel)
+    def _confirmed(self, done: Confirmed) -> None:
+        parcel = done.parcel
+        self._outbox.confirm(parcel, routed=done.routed)
+        parcel.stored()
         self._nacks.confirmed()
+        self._refusals.forget(parcel, done.size_bytes)
+        self._probes = max(self._probes - 1, 0)
         self._observer.published(
             network=parcel.network,
             peer=self.broker.name,
             events=parcel.events,
-            size_bytes=size_bytes,
-            seconds=seconds,
+            size_bytes=done.size_bytes,
+            seconds=done.seconds,
         )
+        if not done.routed:
+            self._unroutable(parcel)
 
     def _unroutable(self, parcel: Parcel) -> None:
         # A node status that no queue takes is no loss, and would be counted every second.
-        if parcel.events:
+        if not parcel.events:
+            return
+        if parcel.expendable:
             self._observer.dropped(
                 network=parcel.network, reason="unroutable", events=parcel.events
             )
+        else:
+            self._observer.unroutable(
+                peer=self.broker.name, topic=parcel.routing_key, events=parcel.events
+            )
+
+
+def _refused_publication(error: Exception | None) -> amqp.AMQPError | None:
+    """Return an error by which a broker refuses a publication, with the connection maybe."""
+    of_ours = getattr(error, "method_sig", None) == Basic.Publish
+    return error if isinstance(error, amqp.AMQPError) and of_ours else None

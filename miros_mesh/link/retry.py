@@ -1,4 +1,7 @@
-"""Named tenacity policies. All of them end the moment `stop` is set."""
+"""Named tenacity policies. All of them end the moment `stop` is set.
+
+`failed` is called with the error of each attempt that is made again, before the pause.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,16 @@ from tenacity.wait import wait_base
 
 from miros_mesh.errors import LinkError, MeshError
 
+# After an error that needs a person. Below the five seconds in which a node works again once one
+# has acted; a watch on the file of a password would not tell when a broker was put right.
+_LATER = tenacity.wait_random(1.0, 3.0)
 
-def connect_policy(stop: threading.Event, attempts: int) -> tenacity.Retrying:
+Failed = Callable[[LinkError], object]
+
+
+def connect_policy(
+    stop: threading.Event, attempts: int, failed: Failed = lambda _: None
+) -> tenacity.Retrying:
     """For the first connection: a few attempts, and none after an error that needs a person."""
     # tenacity calls the function once more when `stop` is set during a pause, and then ends; so one
     # attempt to connect may still be made after it.
@@ -23,40 +34,40 @@ def connect_policy(stop: threading.Event, attempts: int) -> tenacity.Retrying:
         # program waits in `start_at` meanwhile.
         wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
         sleep=tenacity.sleep_using_event(stop),
+        before_sleep=_telling(failed),
         reraise=True,
     )
 
 
-def reconnect_policy(
-    stop: threading.Event, first_failure: Callable[[LinkError], None] = lambda _: None
-) -> tenacity.Retrying:
-    """For a node at work: as long as it lives, slowly where a person must act first."""
-
-    def before_sleep(state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        if state.attempt_number == 1 and isinstance(error, LinkError):
-            first_failure(error)
-
+def reconnect_policy(stop: threading.Event, failed: Failed = lambda _: None) -> tenacity.Retrying:
+    """For a node at work: as long as it lives, less often where a person must act first."""
     return tenacity.Retrying(
         # Of every kind, a wrong password too: an operator may put it right while the node runs.
         retry=retry_if_exception(lambda e: isinstance(e, LinkError)),
         stop=stop_when_event_set(stop),
         wait=_WaitByError(),
         sleep=tenacity.sleep_using_event(stop),
-        before_sleep=before_sleep,
+        before_sleep=_telling(failed),
         reraise=True,
     )
 
 
-class _WaitByError(wait_base):
-    """0.1 to 2 s with jitter after an error that passes by itself, else 5 to 30 s."""
+def _telling(failed: Failed) -> Callable[[tenacity.RetryCallState], None]:
+    def before_sleep(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, LinkError):
+            failed(error)
 
-    # Both count all attempts: after many of the one kind the first of the other waits longest, too.
+    return before_sleep
+
+
+class _WaitByError(wait_base):
+    """0.1 to 2 s with jitter after an error that passes by itself, else 1 to 3 s."""
+
     _soon = tenacity.wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.2)
-    _later = tenacity.wait_exponential_jitter(multiplier=5.0, max=30.0, jitter=2.0)
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> float:
         outcome = retry_state.outcome
         error = outcome.exception() if outcome else None
         passing = isinstance(error, MeshError) and error.retryable
-        return (self._soon if passing else self._later)(retry_state)
+        return (self._soon if passing else _LATER)(retry_state)

@@ -2,54 +2,55 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import amqp
 import kombu
 
-from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkError, MeshError
+from miros_mesh.errors import (
+    BrokerUnreachableError,
+    ChannelLimitError,
+    ConnectionLostError,
+    LinkError,
+)
 from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.ports import Broker, Handler, QueueSpec
-from miros_mesh.link.rabbitmq.binder import Binder
+from miros_mesh.link.rabbitmq.channels import ConsumingChannel
+from miros_mesh.link.rabbitmq.consumed_queue import ConsumedQueue
+from miros_mesh.link.rabbitmq.consumer import Consumer
+from miros_mesh.link.rabbitmq.declarer import Declarer
 from miros_mesh.link.rabbitmq.name_lock import NameLock
-from miros_mesh.link.rabbitmq.queues import dead_letters, prefetch_of, queue_of
+from miros_mesh.link.rabbitmq.queues import letters
 from miros_mesh.link.translation import translated
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
+from miros_mesh.text import logger_of
 
-# How long a queue of the first hundred stays unbound after its exchange was deleted.
+# How long a queue of the first hundred stays unbound after its exchange was deleted, and how long
+# one that was refused waits to be tried again.
 _CHECK_EVERY_S = 2.0
-# For transports without a heartbeat.
-_RETRY_EVERY_S = 10.0
+# While a generation of a queue is emptied, behind which another one waits.
+_LOOK_EVERY_S = 0.2
+# Each costs a channel: what is refused for good must not keep the connection unread.
+_REFUSALS_AT_ONCE = 50
+# Where a user may have no channel more than we need.
+_REOPEN_PAUSE_S = 0.2
+# More of them between two checks are a fault that a new connection may put right.
+_REOPENED_AT_MOST = 5
 
-logger = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class _ConsumedQueue:
-    """A queue to consume, and what the present connection made of it."""
-
-    spec: QueueSpec
-    handler: Handler
-    settled: threading.Event = field(default_factory=threading.Event)
-    """Set once the broker has given or refused it; `add` waits for that."""
-    failure: MeshError | None = None
-    consumer: kombu.Consumer | None = None
-    """None while there is no connection, and while the broker refuses the queue."""
+logger = logger_of(__name__)
 
 
 class BrokerSubscriber(Worker):
-    """Consumes queues, each on a channel of its own: a refusal closes a channel, and no other.
+    """Consumes any number of queues with two channels, so that none stands in another's way.
 
-    RabbitMQ allows 2,047 channels on a connection by default (`channel_max`). The queue for which
-    there is none left is refused with `ChannelLimitError`; the others go on.
+    All consumers are on the one. What may be refused is asked for on the other, and costs nothing
+    but that channel. A queue that is refused is tried again every two seconds.
 
     Other threads post tasks; only the worker's thread changes `_queues` and touches the connection.
     """
@@ -64,28 +65,33 @@ class BrokerSubscriber(Worker):
         observer: Observer,
         name_lock: str | None = None,
     ) -> None:
-        super().__init__(name=name, broker=broker, pools=pools, attempts=attempts)
-        self._observer = observer
+        super().__init__(
+            name=name, broker=broker, pools=pools, attempts=attempts, observer=observer
+        )
         self._name_lock = NameLock(name_lock, broker.name) if name_lock else None
         # Changed on the worker's thread alone; `stop` copies its keys from another, in one step.
-        self._queues: dict[str, _ConsumedQueue] = {}
+        self._queues: dict[str, ConsumedQueue] = {}
+        # Those that were removed, and still hold what the broker has to get back in order.
+        self._leaving: dict[str, ConsumedQueue] = {}
         # Any thread appends, the worker's alone takes: both are single steps of a deque.
         self._tasks: deque[Callable[[kombu.Connection], None]] = deque()
         self._check_at = 0.0
-        self._retry_at = 0.0
-        self._binder: Binder | None = None
-        """None for transports of ours, where nothing is deleted behind our back."""
+        self._look_at = math.inf
+        # Of the present connection; tasks run only while there is one.
+        self._declarer: Declarer
+        self._consuming: ConsumingChannel
         self._tried_dead_letters = False
+        self._reopen_pause_s = 0.0
 
-    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> None:
+    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> bool:
         """Declare, bind and consume a queue; returns when messages can arrive.
 
-        Raises the `LinkError` that prevents it.
+        Returns whether a lasting queue existed before. Raises the `LinkError` that prevents it.
         """
         if not self.alive:
             raise ConnectionLostError(f"the subscriber of {self.broker.name} has ended")
-        consumed = _ConsumedQueue(spec, handler)
-        self._post(lambda connection: self._consume(connection, consumed))
+        consumed = ConsumedQueue(spec, handler)
+        self._post(lambda _: self._consume(consumed))
         # A broker that is slow may still give it: the removal stands behind the task in the line.
         if not consumed.settled.wait(timeout_s):
             self.remove(spec.name)
@@ -94,10 +100,27 @@ class BrokerSubscriber(Worker):
             )
         if consumed.failure:
             raise consumed.failure
+        return consumed.existed
 
-    def remove(self, queue: str) -> None:
-        """Consume no more from a queue; deletes it where its spec says so."""
-        self._post(lambda _: self._cancel(queue))
+    def refused(self) -> Sequence[tuple[QueueSpec, str]]:
+        """Return the queues that the broker refuses now, each with the reason of a `LinkError`."""
+        # A copy in one step: the worker's thread may change the dictionary at any moment.
+        return [(each.spec, each.deaf) for each in list(self._queues.values()) if each.deaf]
+
+    def remove(self, queue: str, wait_s: float = 0.0) -> None:
+        """Consume no more from a queue; deletes it where its spec says so.
+
+        Waits, `wait_s` at most, until the broker has the acknowledgements of before.
+        """
+        gone = threading.Event()
+
+        def task(_: kombu.Connection) -> None:
+            self._cancel(queue)
+            gone.set()
+
+        self._post(task)
+        if wait_s and self.alive:
+            gone.wait(wait_s)
 
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""
@@ -111,25 +134,31 @@ class BrokerSubscriber(Worker):
         self.wake()
 
     def _opened(self, connection: kombu.Connection) -> None:
-        # Of our own transports none has a heartbeat.
-        self._binder = Binder(connection) if connection.heartbeat else None
+        self._declarer = Declarer(
+            connection, pause=lambda: self._stopping.wait(self._reopen_pause_s)
+        )
+        self._consuming = ConsumingChannel(connection)
         self._tried_dead_letters = False
         if self._name_lock:
             # A taken name ends a first connection; later ones must not keep charts waiting.
             if self._settled.is_set():
-                self._name_lock.take_back(connection)
+                self._name_lock.take_back(self._declarer.channel, connection.heartbeat or 0)
             else:
-                self._name_lock.take(connection)
+                self._name_lock.take(self._declarer.channel)
         for consumed in list(self._queues.values()):
-            self._consume(connection, consumed)
+            # The last connection may have broken while its queues were declared, before `_lost`.
+            consumed.forget()
+            self._consume(consumed)
+        self._recover()
         self._check_at = _next_check(connection)
-        self._retry_at = time.monotonic() + (connection.heartbeat or _RETRY_EVERY_S)
         self._observer.subscribed(broker=self.broker.name)
 
     def _lost(self, error: LinkError | None) -> None:
         # From now on acknowledgements of the old connection are ignored; the broker delivers again.
-        for consumed in self._queues.values():
-            consumed.consumer = None
+        for consumed in (*self._queues.values(), *self._leaving.values()):
+            consumed.forget()
+        self._leaving.clear()
+        self._look_at = math.inf
         reason = error.reason if error else STOPPED
         self._observer.unsubscribed(broker=self.broker.name, reason=reason)
         if error and not self._stopping.is_set():
@@ -142,149 +171,189 @@ class BrokerSubscriber(Worker):
         # So many and no more: tasks that are posted meanwhile must not keep the connection unread.
         for _ in range(len(self._tasks)):
             self._tasks.popleft()(connection)
-        if time.monotonic() >= self._check_at:
+        self._recover()
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_for_ends()
+        if now >= self._check_at:
             self._check(connection)
         return bool(self._tasks)
 
     def _due(self) -> float:
-        return self._check_at
+        return min(self._check_at, self._look_at)
 
     def _check(self, connection: kombu.Connection) -> None:
         """Make again what was deleted at the broker, and ask again for what it did not give."""
         self._check_at = _next_check(connection)
-        if self._binder:
-            consumed = [each.consumer for each in self._queues.values() if each.consumer]
-            self._binder.bind_some([consumer.queues[0] for consumer in consumed])
+        self._consuming.reopened = 0
+        # Of our own transports none has a heartbeat, and nothing is deleted behind our back.
+        if connection.heartbeat:
+            self._bind()
         # Every two seconds, until the broker has noticed that our last connection is dead.
         if self._name_lock and not self._name_lock.held:
-            self._name_lock.take_back(connection)
-        if time.monotonic() >= self._retry_at:
-            self._retry(connection)
+            self._name_lock.take_back(self._declarer.channel, connection.heartbeat or 0)
+        self._retry()
+        self._recover()
 
-    def _retry(self, connection: kombu.Connection) -> None:
+    def _bind(self) -> None:
+        """Bind some queues again; one that cannot be bound hears nothing."""
+        bound = {each.generations.newest: each for each in self._queues.values() if each.consumers}
+        refused = self._declarer.bind_some(list(bound))
+        for queue, consumed in bound.items():
+            if queue.name in refused:
+                try:
+                    with translated(self.broker.name):
+                        raise refused[queue.name]
+                except LinkError as error:
+                    self._refused(consumed, error)
+
+    def _retry(self) -> None:
         """Ask again for queues that the broker refused: an administrator may have helped since."""
-        self._retry_at = time.monotonic() + (connection.heartbeat or _RETRY_EVERY_S)
-        refused = [each for each in self._queues.values() if not each.consumer]
+        refused = [each for each in self._queues.values() if not each.consumers]
         if refused:
             self._tried_dead_letters = False
+        still = 0
         for consumed in refused:
-            self._consume(connection, consumed)
+            # Behind the others, so that the next time begins with those that were not tried.
+            self._queues.pop(consumed.spec.name)
+            self._consume(consumed)
+            still += not consumed.consumers
+            if still >= _REFUSALS_AT_ONCE:
+                return
 
-    def _consume(self, connection: kombu.Connection, consumed: _ConsumedQueue) -> None:
+    def _consume(self, consumed: ConsumedQueue) -> None:
+        """Begin, or go on, to consume a queue; a refusal makes it deaf and raises nothing."""
         self._queues[consumed.spec.name] = consumed
-        # The last connection may have broken while its queues were declared, before `_lost`.
-        consumed.consumer = None
         try:
             with translated(self.broker.name):
-                self._declare(connection, consumed)
-        except MeshError as error:
+                self._begin(consumed)
+        except ChannelLimitError as error:
+            # The two were open before. A user with no channel to spare needs a pause between the
+            # end of one and the beginning of the next, and here before the next connection, too.
+            self._reopen_pause_s = _REOPEN_PAUSE_S
+            self._stopping.wait(_REOPEN_PAUSE_S)
+            raise ConnectionLostError(str(error)) from error
+        except LinkError as error:
             # The connection is at fault and not the queue: connect anew, and `add` goes on waiting.
-            if error.retryable:
+            if error.retryable and not isinstance(error.__cause__, amqp.ChannelError):
                 raise
-            # At the first try the caller of `add` is told, and the queue forgotten; a queue that a
-            # chart already lives on stays, for `_retry`.
-            if not consumed.settled.is_set():
-                self._queues.pop(consumed.spec.name, None)
-                consumed.failure = error
-            logger.error("subscriber cannot consume %s: %s", consumed.spec.name, error)  # noqa: TRY400
+            self._refused(consumed, error)
+        else:
+            self._heard(consumed)
         consumed.settled.set()
 
-    def _declare(self, connection: kombu.Connection, consumed: _ConsumedQueue) -> None:
+    def _begin(self, consumed: ConsumedQueue) -> None:
+        def cancelled(consumer: Consumer) -> None:
+            self._post(lambda _: self._ended(consumed, consumer))
+
         if consumed.spec.dead_letters:
-            self._keep_dead_letters(connection)
-        channel = connection.channel()
-        try:
-            self._start(channel, consumed)
-        except amqp.ChannelError:
-            # py-amqp has opened it again; without this every try would leave one more.
-            channel.close()
-            raise
-
-    def _start(self, channel: Any, consumed: _ConsumedQueue) -> None:
-        # The broker obeys a channel in order. So nothing waits for the exchange, the queue and the
-        # binding: if one is refused, the first answer that is waited for raises it.
-        spec, queue = consumed.spec, queue_of(consumed.spec)(channel)
-        queue.declare(nowait=True)
-        consumer = kombu.Consumer(
-            channel, [queue], auto_declare=False, prefetch_count=prefetch_of(spec)
+            self._keep_dead_letters()
+        if left := self._leaving.pop(consumed.spec.name, None):
+            consumed.follow(left, cancelled=cancelled)
+        consumed.consume(
+            self._declarer,
+            self._consuming,
+            post=lambda task: self._post(lambda _: task()),
+            cancelled=cancelled,
         )
+        if len(consumed.consumers) > 1:
+            self._look_soon()
 
-        def deliver(message: Any, _: object = None) -> None:
-            consumed.handler(_KombuDelivery(self, consumed, consumer, message))
+    def _refused(self, consumed: ConsumedQueue, error: LinkError) -> None:
+        consumed.stop()
+        # At the first try the caller of `add` is told, and the queue forgotten; a queue that a
+        # chart already lives on stays, for `_retry`.
+        if not consumed.settled.is_set():
+            self._queues.pop(consumed.spec.name, None)
+            consumed.failure = error
+        elif error.reason == consumed.deaf:
+            return
+        elif consumed.spec.chart:
+            self._observer.deaf(chart=consumed.spec.chart, reason=error.reason)
+        consumed.deaf, consumed.heard = error.reason, False
+        logger.error("subscriber cannot consume %s: %s", consumed.spec.name, error)
 
-        # A message that kombu cannot decode is not from a node; the handler refuses it as such.
-        consumer.on_message = consumer.on_decode_error = deliver
-        consumer.consume()
-        consumed.consumer = consumer
+    def _heard(self, consumed: ConsumedQueue) -> None:
+        if consumed.deaf:
+            logger.info("subscriber consumes %s again", consumed.spec.name)
+        if consumed.spec.chart and not consumed.heard:
+            self._observer.hearing(chart=consumed.spec.chart)
+        consumed.deaf, consumed.heard = "", True
 
-    def _keep_dead_letters(self, connection: kombu.Connection) -> None:
+    def _ended(self, consumed: ConsumedQueue, consumer: Consumer) -> None:
+        """Consume a queue again of which the broker has ended the consumer, and no other."""
+        # Unless the chart has left meanwhile, or the connection is another one.
+        if consumer not in consumed.consumers:
+            return
+        logger.warning(
+            "%s ended the consumer of the queue %s, which was deleted or has moved: declared and "
+            "consumed again; what was lost with it is asked for again",
+            self.broker.name,
+            consumer.queue,
+        )
+        self._consume(consumed)
+
+    def _recover(self) -> None:
+        """Consume again what was consumed on a channel that the broker has closed since."""
+        while self._consuming.broken:
+            if self._consuming.reopened >= _REOPENED_AT_MOST:
+                raise ConnectionLostError(f"{self.broker.name} closes the channel again and again")
+            logger.warning(
+                "%s closed the channel of all queues, which are consumed again: %s",
+                self.broker.name,
+                self._consuming.renewed(),
+            )
+            for consumed in list(self._queues.values()):
+                if not all(consumer.alive for consumer in consumed.consumers):
+                    self._consume(consumed)
+
+    def _look_soon(self) -> None:
+        self._look_at = min(self._look_at, time.monotonic() + _LOOK_EVERY_S)
+
+    def _look_for_ends(self) -> None:
+        """Go on where an older generation is empty, and let go of queues that were left."""
+        several = [each for each in self._queues.values() if len(each.consumers) > 1]
+        for consumed in several:
+            with suppress(amqp.ChannelError):
+                if consumed.look_for_the_end(self._declarer):
+                    # The next one may be none that is wanted, either.
+                    self._consume(consumed)
+        self._leaving = {name: each for name, each in self._leaving.items() if not each.left()}
+        self._look_at = math.inf
+        if several or self._leaving:
+            self._look_soon()
+
+    def _keep_dead_letters(self) -> None:
         """Declare them, once a connection. Charts work without, so a refusal is only logged."""
         if self._tried_dead_letters:
             return
         self._tried_dead_letters = True
         try:
-            with connection.channel() as channel:
-                dead_letters()(channel).declare()
-        # ResourceError: the connection has no free channel.
-        except (amqp.ChannelError, amqp.ResourceError) as error:
+            letters()(self._declarer.channel).declare()
+        except amqp.ChannelError as error:
             logger.error(  # noqa: TRY400 - the error says no more than this
-                "rejected frames are not kept: %s refuses the queue for them: %s",
+                "dead letters are not kept: %s refuses the queue for them: %s",
                 self.broker.name,
                 error,
             )
 
     def _cancel(self, queue: str) -> None:
         consumed = self._queues.pop(queue, None)
-        if consumed is None or consumed.consumer is None:
+        if consumed is None or not consumed.consumers:
             return
-        consumer, consumed.consumer = consumed.consumer, None
+        consumed.leave()
         if consumed.spec.delete_on_stop:
-            consumer.cancel()
-            if self._binder:
-                self._binder.delete(queue)
-            else:
-                consumer.channel.queue_delete(queue)
-        # A quorum queue gives what a cancelled consumer has not acknowledged to the next one late,
-        # behind newer frames; what a closed channel has not, it gives first.
-        consumer.channel.close()
-
-    def settle(self, delivery: _KombuDelivery, settle: Callable[[], None]) -> None:
-        """Acknowledge on the worker's thread; ignored once the delivery's channel is gone."""
-
-        def task(_: kombu.Connection) -> None:
-            # A delivery tag counts only on the channel that it came by; on another one it would
-            # acknowledge a different message, or close the channel.
-            if delivery.consumed.consumer is delivery.consumer:
-                settle()
-
-        self._post(task)
+            consumed.stop()
+            # Who may not delete it leaves it to expire.
+            with suppress(amqp.ChannelError):
+                self._declarer.delete(queue)
+        # At the end of the connection the broker takes all back, in order.
+        elif not self._stopping.is_set() and not consumed.left():
+            self._leaving[queue] = consumed
+            self._look_soon()
+            # It was cancelled by no call that the broker has answered.
+            self._consuming.settle_all()
 
 
 def _next_check(connection: kombu.Connection) -> float:
     return time.monotonic() + min(_CHECK_EVERY_S, connection.heartbeat or math.inf)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _KombuDelivery:
-    """A received kombu message, as the `Delivery` of the port."""
-
-    subscriber: BrokerSubscriber
-    consumed: _ConsumedQueue
-    consumer: kombu.Consumer
-    message: Any
-
-    @property
-    def body(self) -> bytes:
-        body = self.message.body
-        # py-amqp gives an empty body as text.
-        return body.encode() if isinstance(body, str) else bytes(body)
-
-    @property
-    def redelivered(self) -> bool:
-        return bool((self.message.delivery_info or {}).get("redelivered"))
-
-    def ack(self) -> None:
-        self.subscriber.settle(self, self.message.ack)
-
-    def reject(self) -> None:
-        self.subscriber.settle(self, self.message.reject)

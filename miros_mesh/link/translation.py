@@ -6,30 +6,40 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeGuard
 
 import amqp
 import kombu
 
 from miros_mesh.errors import (
-    BrokerConflictError,
     BrokerUnreachableError,
     CertificateError,
-    ChannelLimitError,
     ConnectionLostError,
-    CredentialsRefusedError,
+    GoneError,
     LinkError,
     MeshError,
     NotAmqpError,
-    PermissionDeniedError,
     TlsError,
-    VirtualHostError,
 )
+from miros_mesh.link.rabbitmq.refusals import TlsSpokenError, refusal
 
 # An OSError is the socket's: a time-out, a reset, a TLS handshake, a name that does not resolve.
 _FOREIGN: tuple[type[Exception], ...] = (
     amqp.AMQPError,
     kombu.exceptions.KombuError,
     OSError,
+)
+
+# What OpenSSL, of one version or another, says of an answer that is no TLS: that of a broker is
+# `AMQP`, and that of a web server begins with `HTTP`.
+_NOT_TLS = frozenset(
+    (
+        "WRONG_VERSION_NUMBER",
+        "UNKNOWN_PROTOCOL",
+        "PACKET_LENGTH_TOO_LONG",
+        "RECORD_LAYER_FAILURE",
+        "HTTP_REQUEST",
+    )
 )
 
 
@@ -50,6 +60,10 @@ def translated(where: str, *, connecting: bool = False) -> Iterator[None]:
 
 
 def _translate(error: Exception, where: str, connecting: bool) -> LinkError:
+    if _from_broker(error):
+        refused = refusal(where, error.reply_code, _brief(error), connecting=connecting)
+        if refused:
+            return refused
     # Without a row once connected: whatever broke, a new connection is the way out, and is retried.
     for kinds, make in _CONNECTING if connecting else _CONNECTED:
         if isinstance(error, kinds):
@@ -57,25 +71,17 @@ def _translate(error: Exception, where: str, connecting: bool) -> LinkError:
     return _lost(where, error)
 
 
+def _from_broker(error: Exception) -> TypeGuard[Any]:
+    """Whether a broker said it: py-amqp's own errors of a connection name no method."""
+    own_words = isinstance(error, amqp.ConnectionError) and error.method_sig is None
+    return isinstance(error, amqp.AMQPError) and not own_words
+
+
 def _brief(error: Exception) -> str:
     """What the broker replied, else what the exception says, else its name."""
     # str() of an error of py-amqp puts the method and the code before the reply.
     reply: str | None = getattr(error, "reply_text", None)
     return reply or str(error) or type(error).__name__
-
-
-def _refused_credentials(where: str, _: Exception) -> LinkError:
-    return CredentialsRefusedError(
-        f"{where} refused the user or the password; check them in your settings, and on the broker "
-        "with: rabbitmqctl authenticate_user USER PASSWORD"
-    )
-
-
-def _no_virtual_host(where: str, error: Exception) -> LinkError:
-    return VirtualHostError(
-        f"{where}: the virtual host does not exist or the user may not enter it "
-        f"({_brief(error)}); see: rabbitmqctl list_vhosts, rabbitmqctl set_permissions"
-    )
 
 
 def _certificate(where: str, error: Exception) -> LinkError:
@@ -86,7 +92,19 @@ def _certificate(where: str, error: Exception) -> LinkError:
 
 
 def _tls(where: str, error: Exception) -> LinkError:
+    if getattr(error, "reason", None) in _NOT_TLS:
+        return TlsError(
+            f"what answers at {where} speaks no TLS ({_brief(error)}); use the broker's port for "
+            "TLS, mostly 5671, or amqp:// if its network is to be trusted"
+        )
     return TlsError(f"{where}: the TLS handshake failed ({_brief(error)})")
+
+
+def _wants_tls(where: str, _: Exception) -> LinkError:
+    return NotAmqpError(
+        f"what answers at {where} speaks TLS; write amqps://, or use the broker's port without "
+        "TLS, mostly 5672"
+    )
 
 
 def _unknown_host(where: str, _: Exception) -> LinkError:
@@ -94,6 +112,14 @@ def _unknown_host(where: str, _: Exception) -> LinkError:
 
 
 def _unreachable(where: str, error: Exception) -> LinkError:
+    # py-amqp reads an end of the stream as an OSError without a number.
+    hung_up = isinstance(error, ConnectionResetError) or (
+        isinstance(error, OSError) and error.errno is None and not isinstance(error, TimeoutError)
+    )
+    if hung_up and where.startswith("amqp:"):
+        return BrokerUnreachableError(
+            f"{where} hung up ({_brief(error)}); is the port right, or does it want TLS (amqps://)?"
+        )
     return BrokerUnreachableError(
         f"no answer from {where} ({_brief(error)}); does the broker run, and is the port right?"
     )
@@ -113,25 +139,9 @@ def _no_amqp(where: str, error: Exception) -> LinkError:
     )
 
 
-def _denied(where: str, error: Exception) -> LinkError:
-    return PermissionDeniedError(
-        f"{where}: the user lacks a permission ({_brief(error)}); the mesh needs to configure, "
-        "write and read names that begin with miros_mesh."
-    )
-
-
-def _channel_limit(where: str, _: Exception) -> LinkError:
-    return ChannelLimitError(
-        f"{where} allows no more channels on one connection, and each queue of this node has its "
-        "own: run some of the charts in another process, or raise channel_max in rabbitmq.conf"
-    )
-
-
-def _conflict(where: str, error: Exception) -> LinkError:
-    return BrokerConflictError(
-        f"{where} holds something of our name declared in another way ({_brief(error)}); "
-        "delete it, or give this mesh a virtual host of its own"
-    )
+def _cancelled(where: str, _: Exception) -> LinkError:
+    # Its text is the number of the consumer.
+    return GoneError(f"{where} ended a consumer: its queue was deleted, or has moved")
 
 
 def _lost(where: str, error: Exception) -> LinkError:
@@ -141,25 +151,17 @@ def _lost(where: str, error: Exception) -> LinkError:
 _Make = Callable[[str, Exception], LinkError]
 _Kinds = tuple[tuple[tuple[type[Exception], ...], _Make], ...]
 
-# The first row that fits counts, so a class stands above its bases. The same error of AMQP means
-# one thing while connecting and another one later: ACCESS_REFUSED is first a wrong password, then
-# a permission that is missing.
+# The first row that fits counts, so a class stands above its bases.
 _CONNECTING: _Kinds = (
-    ((amqp.AccessRefused,), _refused_credentials),
-    ((amqp.NotAllowed,), _no_virtual_host),
     # Both are OSErrors, and the first is the second as well.
     ((ssl.SSLCertVerificationError,), _certificate),
     ((ssl.SSLError,), _tls),
     ((socket.gaierror,), _unknown_host),
     ((kombu.exceptions.ConnectionLimitExceeded,), _connection_limit),
     ((amqp.FrameSyntaxError, amqp.UnexpectedFrame), _no_amqp),
+    ((TlsSpokenError,), _wants_tls),
     # A refused connection, no route, a time-out: OSErrors all of them.
     (_FOREIGN, _unreachable),
     ((Exception,), _no_amqp),
 )
-_CONNECTED: _Kinds = (
-    ((amqp.AccessRefused,), _denied),
-    ((amqp.PreconditionFailed, amqp.ResourceLocked), _conflict),
-    # py-amqp raises it by itself when all numbers up to the broker's channel_max are in use.
-    ((amqp.ResourceError,), _channel_limit),
-)
+_CONNECTED: _Kinds = (((amqp.ConsumerCancelled,), _cancelled),)

@@ -9,13 +9,12 @@
 
 `stop` leads from serving to stopping; in the other states the thread ends once the attempt under
 way is over. `wait_ready` returns when connecting is over. A patient worker (one without a number of
-attempts) connects as one that reconnects does, and calls `_unreached` after the first failure.
+attempts) connects as one that reconnects does. Each attempt that fails and is made again is told.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import select
 import socket
@@ -32,9 +31,12 @@ from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.ports import Broker
 from miros_mesh.link.retry import connect_policy, reconnect_policy
 from miros_mesh.link.translation import translated
+from miros_mesh.observer import Observer
+from miros_mesh.text import logger_of
 from miros_mesh.threads import OwnedThread
+from miros_mesh.throttle import Throttle
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # py-amqp wants its heartbeat looked after about once a second, however busy the connection is.
 TICK_S = 1.0
@@ -43,6 +45,8 @@ _SHORT_LIFE_S = 5.0
 _LONGEST_PAUSE_S = 2.0
 # So many reach the longest pause; without a limit the number soon is too large for a float.
 _MOST_DOUBLINGS = 6
+# While a broker cannot be reached; a new reason is told at once.
+_COMPLAIN_EVERY_S = 30.0
 # Acknowledgements and stopping must not wait behind a backlog.
 _READ_FOR_S = 0.02
 # For the rest of a frame of which the first bytes have come.
@@ -60,9 +64,16 @@ class Worker:
     """
 
     def __init__(
-        self, *, name: str, broker: Broker, pools: ConnectionPools, attempts: int | None
+        self,
+        *,
+        name: str,
+        broker: Broker,
+        pools: ConnectionPools,
+        attempts: int | None,
+        observer: Observer,
     ) -> None:
         self.broker = broker
+        self._observer = observer
         self._pools = pools
         self._attempts = attempts
         self._thread = OwnedThread(name, self._run, wake=self.wake)
@@ -82,9 +93,15 @@ class Worker:
         self._since = 0.0
         self._connected_to = broker.name
         self._short_lives = 0
+        self._failures = Throttle(_COMPLAIN_EVERY_S)
+        self._quiet_until = 0.0
 
     def start(self) -> None:
         """Begin to connect; returns at once."""
+        # The error that ends the attempts is raised to who waits for them; one who lets them go on
+        # for longer than this gets lines meanwhile.
+        if self._attempts is not None:
+            self._quiet_until = time.monotonic() + _COMPLAIN_EVERY_S
         self._thread.start()
 
     def wait_ready(self, timeout_s: float) -> None:
@@ -148,9 +165,6 @@ class Worker:
     def _lost(self, error: LinkError | None) -> None:
         """Forget the connection, which is gone; the error is None after an orderly stop."""
 
-    def _unreached(self, error: LinkError) -> None:
-        """Report that the first attempt of a patient worker failed."""
-
     def _finished(self) -> bool:
         """Whether a stopping worker has nothing left to do."""
         return True
@@ -163,7 +177,8 @@ class Worker:
                 self._settled.set()
                 self._serve(connection)
             while not self._stopping.wait(self._pause()):
-                with self._connected(reconnect_policy(self._stopping)) as connection:
+                policy = reconnect_policy(self._stopping, self._unreached)
+                with self._connected(policy) as connection:
                     self._serve(connection)
         except LinkError as error:
             self._failure = error
@@ -180,8 +195,18 @@ class Worker:
 
     def _first_policy(self) -> tenacity.Retrying:
         if self._attempts is not None:
-            return connect_policy(self._stopping, self._attempts)
-        return reconnect_policy(self._stopping, first_failure=self._unreached)
+            return connect_policy(self._stopping, self._attempts, self._unreached)
+        return reconnect_policy(self._stopping, self._unreached)
+
+    def _unreached(self, error: LinkError) -> None:
+        """Tell of an attempt that failed, and that is made again after a pause."""
+        self._observer.unreached(peer=self.broker.name, reason=error.reason)
+        if time.monotonic() < self._quiet_until:
+            return
+        if times := self._failures.due(error.reason):
+            more = f" ({times} attempts since the last line)" if times > 1 else ""
+            name = self._thread.name
+            logger.warning("%s cannot connect, and keeps trying%s: %s", name, more, error)
 
     def _pause(self) -> float:
         """Seconds before the next connection: more each time one breaks soon after it was made."""
@@ -197,6 +222,9 @@ class Worker:
     def _connected(self, policy: tenacity.Retrying) -> Iterator[kombu.Connection]:
         connection: kombu.Connection = policy(self._connect)
         self._since = time.monotonic()
+        # The next outage is told at its first attempt again.
+        self._failures = Throttle(_COMPLAIN_EVERY_S)
+        self._quiet_until = 0.0
         loss: LinkError | None = None
         try:
             yield connection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,34 +12,43 @@ from miros_mesh.wire.envelope import Envelope
 
 
 class Ticket:
-    """Settles a delivery when the last of its events is done.
+    """Acknowledges a delivery when the last of its events is done: handled, or set aside.
 
-    A frame with an event that was refused is rejected as a whole, after the others were handled.
+    `acknowledged` is called after that. Which events are done is not noted, since this is on the
+    way of each one: an inbox that needs to know opens the delivery again.
     """
 
-    __slots__ = ("_delivery", "_left", "_lock", "_refused", "begun")
+    __slots__ = ("_acknowledged", "_events", "_left", "_lock", "begun", "delivery")
 
-    def __init__(self, delivery: Delivery, events: int) -> None:
-        self._delivery = delivery
-        self._left = events
-        self._refused = False
-        # Guards the two above: events of a frame are done on the chart's thread and on others.
+    def __init__(
+        self,
+        delivery: Delivery,
+        events: int,
+        acknowledged: Callable[[], object] | None = None,
+    ) -> None:
+        self.delivery = delivery
+        self._events = self._left = events
+        self._acknowledged = acknowledged
+        # Guards `_left`: events of a frame are done on the chart's thread and on others.
         self._lock = threading.Lock()
         self.begun = False
         """Whether the chart was given one of the events; guarded by the inbox's lock."""
 
-    def done(self, *, refused: bool = False) -> None:
-        """Count an event that was handled or refused; acknowledge or reject after the last one."""
+    @property
+    def partly_done(self) -> bool:
+        """Whether some of its events are done, and others are not."""
+        return 0 < self._left < self._events
+
+    def done(self) -> None:
+        """Count an event as done; acknowledge after the last one."""
         with self._lock:
             self._left -= 1
-            self._refused = self._refused or refused
             if self._left:
                 return
         # Needs no lock: only the call that has counted the last event comes here.
-        if self._refused:
-            self._delivery.reject()
-        else:
-            self._delivery.ack()
+        self.delivery.ack()
+        if self._acknowledged:
+            self._acknowledged()
 
 
 @dataclass(eq=False)
@@ -77,7 +87,7 @@ class Arrival:
         for ticket in self.tickets:
             ticket.begun = True
 
-    def done(self, *, refused: bool = False) -> None:
-        """Count the event as handled, or refused, for each delivery that has brought it."""
+    def done(self) -> None:
+        """Count the event as handled, or set aside, for each delivery that has brought it."""
         for ticket in self.tickets:
-            ticket.done(refused=refused)
+            ticket.done()

@@ -4,6 +4,37 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+from miros_mesh.errors import LinkError
+
+Settled = Literal["stored", "dropped", "refused"]
+"""What became of a frame at a peer."""
+
+
+class Sealer(Protocol):
+    """The network of a frame, as far as the frame knows it."""
+
+    @property
+    def name(self) -> str:
+        """The network under which the frame is counted."""
+
+    @property
+    def exchange(self) -> str:
+        """The exchange to publish to."""
+
+    @property
+    def expendable(self) -> bool:
+        """Whether its frames are sent after, and dropped before, others."""
+
+    def seal(self, encoded: Sequence[bytes]) -> bytes:
+        """Seal messages into the bytes to send."""
+
+    def unseal(self, sealed: bytes) -> list[bytes]:
+        """Return the messages that `seal` was given."""
+
+    def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
+        """Hear that a broker refused a frame."""
 
 
 class Frame:
@@ -15,22 +46,21 @@ class Frame:
 
     def __init__(
         self,
-        network: str,
-        exchange: str,
+        sealer: Sealer,
         routing_key: str,
-        seal: Callable[[Sequence[bytes]], bytes],
         *,
-        expendable: bool = False,
         counted: bool = True,
+        settled: Callable[[Settled], object] | None = None,
         max_events: int,
         max_bytes: int,
     ) -> None:
-        self.network = network
-        self.exchange = exchange
+        self.network = sealer.name
+        self.exchange = sealer.exchange
+        self.expendable = sealer.expendable
         self.routing_key = routing_key
-        self.expendable = expendable
         self.counted = counted
-        self._seal = seal
+        self._sealer = sealer
+        self._settled = settled
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._messages: list[bytes] = []
@@ -85,6 +115,50 @@ class Frame:
             # Once for all peers: sealed again, the bytes would differ, since Fernet takes a new
             # initialisation vector each time.
             if self._sealed is None:
-                self._sealed = self._seal(self._messages)
+                self._sealed = self._sealer.seal(self._messages)
                 self._messages = []
             return self._sealed
+
+    def messages(self) -> list[bytes]:
+        """Close the frame, and return the messages in it."""
+        # Out of the sealed bytes: the messages themselves are not kept.
+        return self._sealer.unseal(self.seal())
+
+    def split(self) -> Sequence[Frame]:
+        """Close, and return its messages in two frames, in order; none when it holds but one."""
+        self.close()
+        if self._events <= 1:
+            return ()
+        messages = self.messages()
+        half = len(messages) // 2
+        return self._part(messages[:half]), self._part(messages[half:])
+
+    def stored(self) -> None:
+        """Hear that a peer has confirmed it."""
+        if self._settled:
+            self._settled("stored")
+
+    def dropped(self) -> None:
+        """Hear that a peer will not get it, for want of room."""
+        if self._settled:
+            self._settled("dropped")
+
+    def refused(self, broker: str, error: LinkError) -> None:
+        """Hear that a broker refuses it: say so to who waits for that, or else to the network."""
+        if self._settled:
+            self._settled("refused")
+        else:
+            self._sealer.refused(self, broker, error)
+
+    def _part(self, messages: Sequence[bytes]) -> Frame:
+        part = Frame(
+            self._sealer,
+            self.routing_key,
+            counted=self.counted,
+            max_events=self._max_events,
+            max_bytes=self._max_bytes,
+        )
+        # They fitted into the whole.
+        part.add_all(messages)
+        part.close()
+        return part

@@ -5,23 +5,33 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Final
 
-from miros_mesh.errors import PayloadError
+from miros_mesh.errors import FrameError, PayloadError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.arrival import Arrival, Ticket
+from miros_mesh.networks.deaths import ChartDeaths
 from miros_mesh.networks.feed import Feed
+from miros_mesh.networks.letters.home import Letters, Place, Reason
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX, Mesh
-from miros_mesh.networks.streams import Admission, Passed, Range, Streams
-from miros_mesh.wire.envelope import Envelope
+from miros_mesh.networks.ranges import Range
+from miros_mesh.networks.streams import Admission, Passed, Streams
+from miros_mesh.text import printable
+from miros_mesh.wire.envelope import Envelope, Origin
+
+STALE: Final = Reason(Admission.STALE.value, "older than the dedup window, or than the chart")
 
 
 class Inbox:
     """Puts events in order, feeds them to a chart, and acknowledges those that it handled.
 
     `room` says how many events the FIFO takes now; `post` puts one there and raises nothing.
-    `missed` is called when an event has to wait for an earlier one of its sender.
+    `missed` is called when an event has to wait for an earlier one of its sender. What the chart
+    cannot use becomes a dead letter. `deaths` says what an earlier process has handled and what
+    ended it; without it the chart's queue is new, and kept nothing from before. The chart listens
+    from now on.
 
     What a call does depends on two flags:
 
@@ -38,14 +48,21 @@ class Inbox:
     def __init__(
         self,
         mesh: Mesh,
-        chart: str,
+        place: Place,
+        letters: Letters,
         *,
+        deaths: ChartDeaths | None = None,
         room: Callable[[], int],
         post: Callable[[Arrival], None],
         missed: Callable[[], None] = lambda: None,
     ) -> None:
+        self.chart = place.chart
         self._mesh = mesh
-        self._chart = chart
+        # Before its queue is declared, so that nothing comes which is older.
+        self._since = time.monotonic()
+        self._place = place
+        self._letters = letters
+        self._deaths = deaths
         self._room = room
         self._post = post
         self._missed = missed
@@ -54,7 +71,9 @@ class Inbox:
         self._lock = threading.Lock()
         self._takes = True
         self._feeds = False
-        self._streams: Streams[Arrival] = Streams(mesh.dedup_window)
+        self._streams: Streams[Arrival] = Streams(
+            mesh.dedup_window, since=self._since, fresh=deaths is None
+        )
         self._waiting: deque[Arrival] = deque()
         """In their order, until the FIFO has room."""
         self._unfinished: dict[str, Arrival] = {}
@@ -97,14 +116,14 @@ class Inbox:
         """Take a delivery; called on the subscriber's thread."""
         # Before the lock: a chart that has handled an event must not wait while a frame is
         # decrypted.
-        envelopes = self._mesh.network.open(delivery)
+        envelopes = self._mesh.network.open(delivery, partial(self._refuse, delivery))
         # A chart that listens to its own topic gets its own events back.
         heard = [each for each in envelopes if not self._is_echo(each)]
         if not heard:
             if envelopes:
                 delivery.ack()
             return
-        ticket = Ticket(delivery, len(heard))
+        ticket = Ticket(delivery, len(heard), self._forgetting(heard))
         with self._lock:
             if not self._takes:
                 # Not acknowledged: it goes to the next inbox of the queue, or away with the queue.
@@ -113,6 +132,29 @@ class Inbox:
             for envelope in heard:
                 self._admit(envelope, ticket)
         self._call_and_feed()
+
+    def listening_s(self, now: float) -> float:
+        """Return for how long the chart has listened at a (monotonic) time."""
+        return now - self._since
+
+    def unsure(self, stream: tuple[str, str]) -> bool:
+        """Whether what is missing of a stream may have been sent before the chart listened."""
+        with self._lock:
+            return self._streams.unsure(stream)
+
+    def firsts(self, streams: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Return, of those streams that were heard, from which number on all is owed."""
+        with self._lock:
+            return self._streams.firsts(streams)
+
+    def marks(self) -> dict[tuple[str, str], int]:
+        """Return up to which number of each stream the chart has handled all that it was given."""
+        with self._lock:
+            marks = self._streams.passed()
+            for arrival in self._unfinished.values():
+                stream, before = _stream_of(arrival.envelope), arrival.envelope.sequence - 1
+                marks[stream] = min(marks.get(stream, before), before)
+            return marks
 
     def holes(self) -> dict[tuple[str, str], list[Range]]:
         """Return the numbers that events wait for, by their stream: incarnation and chart."""
@@ -130,10 +172,23 @@ class Inbox:
         self._call_and_feed()
         return taken
 
-    def skip(self, stream: tuple[str, str], last: int) -> None:
-        """Wait no longer for events up to this number: their sender has them no more."""
+    def skip(self, stream: tuple[str, str], numbers: Sequence[Range]) -> None:
+        """Wait no longer for the events of these numbers: their sender has them no more."""
         with self._lock:
-            self._pass(stream, self._streams.skip(stream, last))
+            self._pass(stream, self._streams.skip(stream, numbers))
+        self._call_and_feed()
+
+    def pass_over(self, stream: tuple[str, str], last: int) -> None:
+        """Wait no longer for events up to this number: they were sent before the chart listened."""
+        with self._lock:
+            self._pass(stream, self._streams.pass_over(stream, last))
+        self._call_and_feed()
+
+    def pass_old(self, before: float) -> None:
+        """Wait no longer for what is older than the chart, and missing since before that time."""
+        with self._lock:
+            for stream, passed in self._streams.pass_old(before):
+                self._pass(stream, passed)
         self._call_and_feed()
 
     def expire(self, before: float) -> None:
@@ -153,21 +208,72 @@ class Inbox:
             if self._feeds:
                 self._waiting.appendleft(arrival)
 
-    def finished(self, arrival: Arrival, *, refused: bool = False) -> None:
-        """Note that the chart has run the event to completion, or refused it; once for each."""
+    def finished(self, arrival: Arrival) -> None:
+        """Note that the chart has run the event to completion, or set it aside; once for each."""
         with self._lock:
             if self._unfinished.pop(arrival.envelope.id, None) is None:
                 return
-        arrival.done(refused=refused)
+        arrival.done()
+
+    def set_aside(self, arrival: Arrival, reason: Reason) -> None:
+        """Make a dead letter of an event; it is finished once the broker has the letter."""
+        # Until then a copy of it belongs to this one.
+        self._keep(arrival, reason, partial(self.finished, arrival))
+
+    def died(self, error: BaseException, arrival: Arrival | None, wait_s: float) -> None:
+        """Note, for the next process of the node's name, which event has ended the chart.
+
+        Call it after `close`. Waits until the broker has the note, `wait_s` at most.
+        """
+        if self._deaths is None:
+            return
+        # What came by repair comes never again.
+        event = arrival.envelope if arrival and arrival.tickets else None
+        self._deaths.died(error, event, self._done(), wait_s)
+
+    def stopped(self, wait_s: float) -> None:
+        """Note, likewise, what the chart has handled of frames that come again; after `close`."""
+        if self._deaths is not None and (done := self._done()):
+            self._deaths.stopped(done, wait_s)
+
+    def wait_kept(self, wait_s: float) -> None:
+        """Wait until what was set aside is a dead letter, and done, `wait_s` at most."""
+        self._letters.wait_stored(self._place, wait_s)
+
+    def _done(self) -> list[Origin]:
+        """Return what is done of the frames that are not done as a whole."""
+        with self._lock:
+            tickets = {
+                ticket
+                for arrival in self._unfinished.values()
+                for ticket in arrival.tickets
+                if ticket.partly_done
+            }
+            unfinished = set(self._unfinished)
+        opened = (self._mesh.network.open_again(ticket.delivery) for ticket in tickets)
+        return [each for frame in opened for each in frame if each.id not in unfinished]
+
+    def _forgetting(self, heard: Sequence[Envelope]) -> Callable[[], object] | None:
+        """Return what forgets those that are noted, once their frame was acknowledged."""
+        deaths = self._deaths
+        noted = deaths.among(heard) if deaths else None
+        return partial(deaths.acknowledged, noted) if deaths is not None and noted else None
 
     def _admit(self, envelope: Envelope, *tickets: Ticket) -> None:
         arrival = Arrival(envelope, tickets=list(tickets))
+        if (first := envelope.first_sent) and self._streams.has(*first):
+            self._settle_copy(arrival, envelope.cause)
+            return
         admission, in_turn = self._streams.admit(
-            _stream_of(envelope), envelope.sequence, arrival, time.monotonic()
+            _stream_of(envelope),
+            envelope.sequence,
+            arrival,
+            time.monotonic(),
+            node=envelope.node,
+            sent_at=envelope.sent_at,
         )
         if admission is not Admission.NEW:
-            self._calls.append(partial(self._drop, admission.value))
-            self._settle_copy(arrival, refused=admission is Admission.STALE)
+            self._settle_copy(arrival, envelope.id, stale=admission is Admission.STALE)
             return
         self._unfinished[envelope.id] = arrival
         for each in in_turn:
@@ -175,10 +281,19 @@ class Inbox:
         if not in_turn:
             self._calls.append(self._missed)
 
-    def _settle_copy(self, copy: Arrival, *, refused: bool) -> None:
-        first = self._unfinished.get(copy.envelope.id)
+    def _settle_copy(self, copy: Arrival, of: str | None, *, stale: bool = False) -> None:
+        first = self._unfinished.get(of) if of else None
+        if first is None and stale:
+            # It cannot be known whether it came before; or it is older than the chart.
+            if _is_word(copy.envelope):
+                self._calls.append(copy.done)
+            else:
+                self._unfinished[copy.envelope.id] = copy
+                self._calls.append(partial(self.set_aside, copy, STALE))
+            return
+        self._calls.append(partial(self._drop, Admission.DUPLICATE.value))
         if first is None:
-            self._calls.append(partial(copy.done, refused=refused))
+            self._calls.append(copy.done)
         else:
             # The broker may forget this copy only when the first one has been handled. The first
             # delivery's channel may be gone, and its acknowledgement then counts for nothing.
@@ -189,8 +304,26 @@ class Inbox:
         if _is_word(arrival.envelope):
             del self._unfinished[arrival.envelope.id]
             self._calls += partial(self._hear, arrival.envelope), arrival.done
-        elif self._takes or arrival.begun:
+        elif not (self._takes or arrival.begun):
+            return
+        elif (
+            (deaths := self._deaths) is not None
+            # Not by the truth of it, which is a call for each event.
+            and (deaths.handled or deaths.fatal)
+            and (settle := self._noted(arrival, deaths))
+        ):
+            self._calls.append(settle)
+        else:
             self._waiting.append(arrival)
+
+    def _noted(self, arrival: Arrival, deaths: ChartDeaths) -> Callable[[], object] | None:
+        """Return how an event is settled that an earlier process handled, or died of too often."""
+        if deaths.has_handled(arrival.envelope):
+            return partial(self.finished, arrival)
+        if death := deaths.too_often(arrival.envelope):
+            reason = Reason("poison", death.error, death.times)
+            return partial(self.set_aside, arrival, reason)
+        return None
 
     def _pass(self, stream: tuple[str, str], passed: Passed[Arrival]) -> None:
         if passed.missing:
@@ -243,15 +376,26 @@ class Inbox:
             # No earlier, so that only what the FIFO has room for is decoded.
             arrival.payload = self._mesh.payload_of(arrival.envelope)
         except PayloadError as error:
-            self._mesh.network.complain("payload", error)
-            self._drop("payload")
-            self.finished(arrival, refused=True)
+            self.set_aside(arrival, Reason("payload", str(error)))
             return False
         return True
 
     def _is_echo(self, envelope: Envelope) -> bool:
         own = self._mesh.identity.incarnation
-        return envelope.incarnation == own and envelope.chart == self._chart
+        return envelope.incarnation == own and envelope.chart == self.chart
+
+    def _refuse(self, delivery: Delivery, error: FrameError) -> None:
+        # The network has counted and logged it.
+        self._letters.keep_frame(self._place, delivery, Reason(error.reason, str(error)))
+
+    def _keep(self, arrival: Arrival, reason: Reason, stored: Callable[[], object]) -> None:
+        event = arrival.envelope
+        self._drop(reason.word)
+        self._mesh.network.complain(
+            reason.word,
+            f"{origin_of(event)} is a dead letter of chart {self.chart}: {reason}",
+        )
+        self._letters.keep_event(self._place, event, reason, stored)
 
     def _hear(self, word: Envelope) -> None:
         """Take a word of the library; ignore one of a later version."""
@@ -266,6 +410,11 @@ class Inbox:
 
 def _is_word(envelope: Envelope) -> bool:
     return envelope.signal.startswith(RESERVED_PREFIX)
+
+
+def origin_of(event: Envelope) -> str:
+    """Name an event and its sender, for a log; nothing of its payload."""
+    return printable(f"{event.signal} ({event.id}) from {event.node}/{event.chart}")
 
 
 def _stream_of(envelope: Envelope) -> tuple[str, str]:

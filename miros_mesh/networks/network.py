@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from msgspec.structs import replace
 
-from miros_mesh.errors import FrameError, MeshError
+from miros_mesh.errors import FrameError, LinkError, MeshError
 from miros_mesh.link.ports import Delivery, Parcel, Publisher
 from miros_mesh.networks.echoes import Echoes
-from miros_mesh.networks.frame import Frame
+from miros_mesh.networks.frame import Frame, Settled
 from miros_mesh.networks.history import History
 from miros_mesh.observer import Observer
+from miros_mesh.text import logger_of
 from miros_mesh.throttle import Throttle
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Origin
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 T = TypeVar("T", bound=Origin)
 
@@ -30,6 +31,23 @@ EXCHANGE_PREFIX = "miros_mesh.v1."
 UNNUMBERED: Final = 0
 """The sequence number of a message that `Network.send` is to number; none travels with it."""
 COMPLAIN_EVERY_S = 10.0
+# What has to go here only stays in the history, until that has no room for it.
+_MOST_REFUSED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(Generic[T]):
+    """Messages of one frame that a broker refused, as they were to be sent."""
+
+    routing_key: str
+    broker: str
+    error: LinkError
+    messages: Sequence[T]
+    encoded: Sequence[bytes]
+    """The messages' own bytes, in the same order."""
+    counted: bool
+    """Whether they are events of a program, and not records or words of the library."""
+
 
 _Overflow = tuple[str, Sequence[Parcel]]
 """A peer, and what its outbox dropped."""
@@ -64,7 +82,10 @@ class Network(Generic[T]):
         self._observer = observer
         self._frame_events = frame_events
         self._frame_bytes = frame_bytes
-        self._expendable = expendable
+        self.expendable = expendable
+        """Whether events go first, and its messages are dropped first."""
+        self.set_aside: Callable[[Refusal[T]], None] = lambda _: None
+        """Called with what a broker refused, on its publisher's thread."""
         self._history = history
         # A stranger must not be able to fill our disk, nor a broker that stays away.
         self._complaints = Throttle(COMPLAIN_EVERY_S)
@@ -78,6 +99,9 @@ class Network(Generic[T]):
         # chart stand in frames in the order of their numbers.
         self._lock = threading.Lock()
         self._echoes = Echoes()
+        self._refused_by: OrderedDict[tuple[str, int], frozenset[str]] = OrderedDict()
+        """By chart and number: the brokers that refused it, while others have not. Behind the same
+        lock."""
 
     def attach(self, publisher: Publisher) -> None:
         """Send to one more peer from now on."""
@@ -94,12 +118,19 @@ class Network(Generic[T]):
             self._tail = None
 
     def send(
-        self, routing_key: str, message: T, *, counted: bool = True, after: int | None = None
+        self,
+        routing_key: str,
+        message: T,
+        *,
+        counted: bool = True,
+        after: int | None = None,
+        settled: Callable[[Settled], object] | None = None,
     ) -> int:
         """Give an `UNNUMBERED` message its chart's next number and pack it; return the number.
 
         One that is not `counted` is the library's own word: no event, and alone in its frame. With
         `after` it is sent only if that is still the chart's last number; 0 is returned otherwise.
+        `settled` is called with what became of it at each peer; for one that is not `counted`.
 
         Raises `EventTooLargeError` or `PayloadError`, and then uses up no number.
         """
@@ -112,12 +143,13 @@ class Network(Generic[T]):
             # It may refuse the message. No number is used up before: one that is never sent would
             # be missed by every receiver.
             encoded = self._codec.encode(message)
-            self._sequences[chart] = last + 1
             if self._history:
                 # Before the outboxes: a receiver may ask for it as soon as one of them has sent it.
+                # And before its number counts: what has a number and is not kept is told as gone.
                 self._history.add(message, len(encoded))
+            self._sequences[chart] = last + 1
             alone = not self._publishers
-            overflow = self._pack(routing_key, (encoded,), counted=counted)
+            overflow = self._pack(routing_key, (encoded,), counted=counted, settled=settled)
         if counted:
             self._observer.transmitted(network=self.name, chart=chart)
             if alone:
@@ -160,35 +192,104 @@ class Network(Generic[T]):
             self._observer.received(network=self.name, events=events, size_bytes=size_bytes)
         return events > 0
 
-    def open(self, delivery: Delivery) -> list[T]:
-        """Return the messages of a delivery; reject and count one that cannot be opened."""
+    def open(
+        self, delivery: Delivery, refuse: Callable[[FrameError], object] | None = None
+    ) -> list[T]:
+        """Return the messages of a delivery; count one that cannot be opened.
+
+        Such a one is handed to `refuse`, which settles it; without that it is rejected.
+        """
         try:
             messages = self._codec.open(delivery.body)
         except FrameError as error:
             # As one event, since its content cannot be read.
             self._observer.dropped(network=self.name, reason=error.reason, events=1)
             self.complain(error.reason, error)
-            delivery.reject()
+            refuse(error) if refuse else delivery.reject()
             return []
         self._observer.received(
             network=self.name, events=len(messages), size_bytes=len(delivery.body)
         )
         return messages
 
-    def complain(self, reason: str, error: MeshError) -> None:
+    def open_again(self, delivery: Delivery) -> list[T]:
+        """Return the messages of a delivery that was opened before; count nothing."""
+        try:
+            return self._codec.open(delivery.body)
+        except FrameError:
+            # Its key is gone since.
+            return []
+
+    def seal(self, encoded: Sequence[bytes]) -> bytes:
+        """Seal encoded messages into the bytes of a frame."""
+        sealed = self._codec.seal(encoded)
+        if self.expendable:
+            # It comes back to a node that watches, and opening it would tell nothing new.
+            self._echoes.expect(sealed, len(encoded))
+        return sealed
+
+    def unseal(self, sealed: bytes) -> list[bytes]:
+        """Return the encoded messages of a frame that this network sealed."""
+        return self._codec.unseal(sealed)
+
+    def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
+        """Hear that a broker refused a frame: count its messages, log it, and set them aside."""
+        messages, encoded = self._codec.open(frame.seal()), frame.messages()
+        self.forget(broker, messages)
+        counted = frame.counted and not self.expendable
+        refusal = Refusal(frame.routing_key, broker, error, messages, encoded, counted=counted)
+        self.set_aside(refusal)
+        if counted:
+            self._observer.publication_refused(
+                peer=broker, network=self.name, reason=error.reason, events=len(messages)
+            )
+            return
+        self._observer.dropped(network=self.name, reason=error.reason, events=len(messages))
+        if times := self._complaints.due(f"{broker} {error.reason}", len(messages)):
+            logger.warning("%d message(s) on %s are lost: %s", times, self.name, error)
+
+    def forget(self, broker: str, messages: Iterable[T]) -> None:
+        """Keep messages for repair no longer, once every broker of the network has refused them.
+
+        Then a receiver that misses one is told at once that it does not come, and no answer of
+        repair goes around the refusal. Until then others may still ask for it.
+        """
+        if not self._history:
+            return
+        for message in messages:
+            if self._refused_by_all(broker, (message.chart, message.sequence)):
+                self._history.forget(message.chart, message.sequence)
+
+    def complain(self, reason: str, error: MeshError | str) -> None:
         """Log once in a while why something received is refused; of an expendable one, once."""
         if times := self._refusals.due(reason):
             logger.warning("refused on %s, %d time(s): %s", self.name, times, error)
 
+    def _refused_by_all(self, broker: str, message: tuple[str, int]) -> bool:
+        with self._lock:
+            refused = self._refused_by.pop(message, frozenset()) | {broker}
+            if refused >= {publisher.broker.name for publisher in self._publishers}:
+                return True
+            self._refused_by[message] = refused
+            if len(self._refused_by) > _MOST_REFUSED:
+                self._refused_by.popitem(last=False)
+            return False
+
     def _pack(
-        self, routing_key: str, encoded: Sequence[bytes], *, counted: bool
+        self,
+        routing_key: str,
+        encoded: Sequence[bytes],
+        *,
+        counted: bool,
+        settled: Callable[[Settled], object] | None = None,
     ) -> list[_Overflow]:
         """Put messages into frames, in order; return what the outboxes dropped for them."""
         overflow: list[_Overflow] = []
         while encoded:
             taken = self._grow(routing_key, encoded, overflow) if counted else 0
             if not taken:
-                taken = self._begin(routing_key, encoded, overflow, counted=counted)
+                frame = self._frame(routing_key, counted=counted, settled=settled)
+                taken = self._begin(frame, encoded, overflow)
             encoded = encoded[taken:]
         return overflow
 
@@ -208,49 +309,35 @@ class Network(Generic[T]):
             ]
         return taken
 
-    def _begin(
-        self,
-        routing_key: str,
-        encoded: Sequence[bytes],
-        overflow: list[_Overflow],
-        *,
-        counted: bool,
-    ) -> int:
+    def _begin(self, frame: Frame, encoded: Sequence[bytes], overflow: list[_Overflow]) -> int:
         """Put a new frame into every outbox; return how many messages it took."""
-        frame = self._frame(routing_key, counted=counted)
         taken = frame.add_all(encoded)
         # A word of the library's own closes the tail as well: an event that follows it must not get
         # into a frame in front of it.
-        self._tail = frame if counted else None
+        self._tail = frame if frame.counted else None
         overflow += [
             (each.broker.name, dropped) for each in self._publishers if (dropped := each.put(frame))
         ]
         return taken
 
-    def _frame(self, routing_key: str, *, counted: bool) -> Frame:
+    def _frame(
+        self, routing_key: str, *, counted: bool, settled: Callable[[Settled], object] | None
+    ) -> Frame:
         return Frame(
-            self.name,
-            self.exchange,
+            self,
             routing_key,
-            self._seal,
-            expendable=self._expendable,
             counted=counted,
+            settled=settled,
             max_events=self._frame_events,
             max_bytes=self._frame_bytes,
         )
-
-    def _seal(self, messages: Sequence[bytes]) -> bytes:
-        sealed = self._codec.seal(messages)
-        if self._expendable:
-            # It comes back to a node that watches, and opening it would tell nothing new.
-            self._echoes.expect(sealed, len(messages))
-        return sealed
 
     def _report(self, overflow: Iterable[_Overflow]) -> None:
         for peer, parcels in overflow:
             lost: Counter[str] = Counter()
             for parcel in parcels:
                 lost[parcel.network] += parcel.events
+                parcel.dropped()
             # `+` leaves out the networks that lost only the library's own words.
             for network, events in (+lost).items():
                 self._observer.dropped(network=network, reason="outbox_overflow", events=events)

@@ -20,13 +20,24 @@ _SHORTEST_DRAIN_S = 0.1
 class Peers:
     """Attaches a publisher to every network for each peer, and detaches all at the end.
 
+    `home_networks` are for the broker `home` alone.
+
     Thread-safe. Its lock comes before those of networks and outboxes, and is never held while a
     publisher ends, which takes its time.
     """
 
-    def __init__(self, link: Link, networks: Sequence[Network[Any]]) -> None:
+    def __init__(
+        self,
+        link: Link,
+        networks: Sequence[Network[Any]],
+        *,
+        home: Broker | None = None,
+        home_networks: Sequence[Network[Any]] = (),
+    ) -> None:
         self._link = link
         self._networks = tuple(networks)
+        self._home = home
+        self._home_networks = tuple(home_networks)
         # Guards all that follows. A publisher is in one of the first two until its events are in
         # the report of the third, so that `report` counts each event once.
         self._lock = threading.Lock()
@@ -55,7 +66,7 @@ class Peers:
             # detach it from some of them too early.
             publisher = self._publishers[broker] = self._link.publisher(broker, patient=patient)
             publisher.start()
-            for network in self._networks:
+            for network in self._networks_of(broker):
                 network.attach(publisher)
         return publisher
 
@@ -70,7 +81,7 @@ class Peers:
             if publisher is None:
                 return 0
             self._leaving.append(publisher)
-        for network in self._networks:
+        for network in self._networks_of(broker):
             network.detach(publisher)
         # After it was detached: nothing is put any more that would not be sent.
         publisher.abort(timeout_s)
@@ -102,7 +113,7 @@ class Peers:
             working = list(self._publishers.items())
         deadline = time.monotonic() + drain_timeout_s
         for broker, publisher in working:
-            for network in self._networks:
+            for network in self._networks_of(broker):
                 network.detach(publisher)
             ended = publisher.stop(max(deadline - time.monotonic(), _SHORTEST_DRAIN_S))
             with self._lock:
@@ -110,6 +121,9 @@ class Peers:
                 if self._publishers.pop(broker, None):
                     self._ended += ended
         return self._ended
+
+    def _networks_of(self, broker: Broker) -> tuple[Network[Any], ...]:
+        return self._networks + (self._home_networks if broker == self._home else ())
 
 
 def _all_dropped(report: StopReport) -> StopReport:

@@ -8,35 +8,42 @@ A broker confirms what it stores, and then a person deletes the queue, or the se
 | 2 | receiver | asks the sender for the numbers between (`ask`), and again after a pause |
 | 3 | sender | answers with the events that it has (`again`), or the numbers forgotten (`gone`) |
 | 4 | receiver | its inboxes take the events, or wait no longer |
+
+There is no history: an inbox that has heard an old event first does not know which of those between
+are owed to its chart. It asks for itself, and says how long it has listened; the sender gives what
+it has sent since, and says up to which number that was not owed (`before`).
 """
 
 from __future__ import annotations
 
-import logging
+import math
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import UNNUMBERED, Network
-from miros_mesh.networks.streams import Admission, Range, Streams, merged
+from miros_mesh.networks.ranges import Range, merged, outside, shared
+from miros_mesh.networks.streams import Admission, Streams
+from miros_mesh.text import logger_of
 from miros_mesh.threads import OwnedThread
 from miros_mesh.wire.envelope import (
     ENVELOPE_BYTES,
     MAX_RANGES,
     Envelope,
+    ListenerRepair,
     RepairMessage,
     TracedEnvelope,
 )
 from miros_mesh.wire.identity import Identity
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # Looks at the inboxes while one of them misses something.
 _LOOK_S = 0.05
@@ -45,12 +52,27 @@ _FIRST_ASK_S = 0.05
 # Longer than an answer takes on a slow line: a sender that is asked twice answers twice.
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 2.0
+# How long a question and its answer may travel together. By so much a sender takes a chart to have
+# begun later than it has; starting it took longer than one that travels well.
+_FRESH_S = 2.0
+# What is not owed is waited for no longer, as when its sender has been started anew since.
+_UNANSWERED_S = 2.0
 # The receiver asks again for the rest; until then events of now have their turn.
 _EVENTS_PER_ANSWER = 20_000
 
 
-Missing = Mapping[tuple[str, str], set[Range]]
-"""The numbers that inboxes wait for, by their stream: incarnation and chart."""
+Stream = tuple[str, str]
+"""Whose events they are: incarnation and chart."""
+Missing = Mapping[tuple[Stream, Inbox | None], set[Range]]
+"""The numbers that inboxes wait for, of each stream together; apart for one that is unsure."""
+
+
+class _Listener(NamedTuple):
+    """A chart that asks for itself, and what it is told, as in `ListenerRepair`."""
+
+    chart: str
+    listening_s: float
+    before: int = 0
 
 
 @dataclass
@@ -65,9 +87,9 @@ class Repair:
     """Asks for what a node's inboxes miss, and answers what other nodes' inboxes miss.
 
     Its thread looks at the inboxes while one of them misses something, and has charts that fell
-    silent say their number every `interval_s`. What is missing for `timeout_s` is given up, but
-    never before the node has been connected for so long: `whole_since` is the (monotonic) time from
-    which it could send and receive, None while it cannot.
+    silent say their number every `interval_s`, when it also calls `also`. What is missing for
+    `timeout_s` is given up, but never before the node has been connected for so long: `whole_since`
+    is the (monotonic) time from which it could send and receive, None while it cannot.
     """
 
     def __init__(
@@ -81,6 +103,7 @@ class Repair:
         timeout_s: float,
         message_bytes: int,
         whole_since: Callable[[], float | None],
+        also: Callable[[], None] = lambda: None,
     ) -> None:
         self._network = network
         self._mesh = mesh
@@ -89,10 +112,12 @@ class Repair:
         self._inboxes = inboxes
         self._interval_s = interval_s
         self._timeout_s = timeout_s
+        # Set from any thread, and read once for an answer.
         self._message_bytes = message_bytes
         self._whole_since = whole_since
+        self._also = also
         # Used on the thread of repair alone.
-        self._asking: dict[tuple[str, str], _Asking] = {}
+        self._asking: dict[tuple[Stream, Inbox | None], _Asking] = {}
         # Used on the subscriber's thread alone.
         self._heard: Streams[None] = Streams(1_000)
         self._wake = threading.Event()
@@ -116,6 +141,14 @@ class Repair:
         """Wake the thread: an inbox misses events. From any thread."""
         self._wake.set()
 
+    def refused(self, size_bytes: int) -> None:
+        """Say less at once from now on: a broker refuses a message of this size.
+
+        The events of that message are asked for again, and then sent in portions of half the size;
+        of one event at least.
+        """
+        self._message_bytes = min(self._message_bytes, size_bytes // 2)
+
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery from the node's queue of repair; called on the subscriber's thread."""
         messages = self._network.open(delivery)
@@ -135,6 +168,7 @@ class Repair:
                 if now >= beat_at:
                     beat_at = now + self._interval_s
                     self._mesh.beat()
+                    self._also()
                 missing = self._missing(now)
                 self._ask(missing, now)
             except Exception:
@@ -145,7 +179,7 @@ class Repair:
 
     def _missing(self, now: float) -> Missing:
         """Let inboxes give up what is missing for too long; return what they wait for."""
-        missing: defaultdict[tuple[str, str], set[Range]] = defaultdict(set)
+        missing: defaultdict[tuple[Stream, Inbox | None], set[Range]] = defaultdict(set)
         since = self._whole_since()
         if since is None:
             # No answer would arrive; and what was not acknowledged comes again by itself.
@@ -153,8 +187,10 @@ class Repair:
         for inbox in self._inboxes():
             if since < now - self._timeout_s:
                 inbox.expire(now - self._timeout_s)
+            if since < now - _UNANSWERED_S:
+                inbox.pass_old(now - _UNANSWERED_S)
             for stream, holes in inbox.holes().items():
-                missing[stream].update(holes)
+                missing[stream, inbox if inbox.unsure(stream) else None].update(holes)
         return missing
 
     def _ask(self, missing: Missing, now: float) -> None:
@@ -162,16 +198,19 @@ class Repair:
         # Streams that miss nothing any more are left out, and begin with short pauses the next
         # time.
         self._asking = {
-            stream: self._asking.get(stream) or _Asking(now + _FIRST_ASK_S) for stream in missing
+            each: self._asking.get(each) or _Asking(now + _FIRST_ASK_S) for each in missing
         }
-        for stream, asking in self._asking.items():
+        for each, asking in self._asking.items():
             if now >= asking.at:
                 asking.at = now + asking.pause_s
                 asking.pause_s = min(asking.pause_s * 2, _LONGEST_PAUSE_S)
+                stream, inbox = each
                 incarnation, _ = stream
                 # Merged, since several charts may miss the same. What one message has no room for
                 # is asked for later.
-                self._send(incarnation, "ask", stream, merged(missing[stream])[:MAX_RANGES])
+                numbers = merged(missing[each])[:MAX_RANGES]
+                listener = _Listener(inbox.chart, inbox.listening_s(now)) if inbox else None
+                self._send(incarnation, "ask", stream, numbers, listener=listener)
 
     def _hear(self, message: RepairMessage) -> None:
         if message.kind == "ask":
@@ -181,12 +220,25 @@ class Repair:
             # Any node with the key can say so, but only the sender of a stream knows what it has.
             return
         for inbox in self._inboxes():
+            if not self._is_for(inbox, message):
+                continue
             if message.kind == "again":
                 self._count(inbox.repair(message.events))
-            for _, last in message.numbers:
-                # A sender forgets its oldest events first: whatever was missing below `last` is
-                # gone too.
-                inbox.skip(message.stream, last)
+            if message.numbers:
+                inbox.skip(message.stream, message.numbers)
+
+    def _is_for(self, inbox: Inbox, message: RepairMessage) -> bool:
+        """Whether an inbox may believe an answer; first it passes over what is not owed to it."""
+        if not isinstance(message, ListenerRepair):
+            return not inbox.unsure(message.stream)
+        if inbox.chart != message.listener:
+            return False
+        travelled_s = inbox.listening_s(time.monotonic()) - message.listening_s
+        # Also of the first chart of this name, which listened before this one began.
+        fresh = 0 <= travelled_s <= _FRESH_S
+        if fresh:
+            inbox.pass_over(message.stream, message.before)
+        return fresh
 
     def _count(self, events: int) -> None:
         if events:
@@ -197,16 +249,26 @@ class Repair:
         incarnation, chart = message.stream
         if incarnation != self._identity.incarnation:
             return
-        # `oldest` is asked last: charts that transmit meanwhile push events out of the history, and
-        # what was found and then forgotten is sent before it is called gone.
-        found = [_plain(e) for e in self._history.find(chart, message.numbers)[:_EVENTS_PER_ANSWER]]
-        for events in self._portions(found):
-            self._send(message.incarnation, "again", message.stream, events=events)
-        # When none is kept, everything up to the last number is gone.
-        oldest = self._history.oldest(chart) or self._mesh.network.sequence_of(chart) + 1
-        gone = [(first, min(last, oldest - 1)) for first, last in message.numbers if first < oldest]
-        if gone:
-            self._send(message.incarnation, "gone", message.stream, gone)
+        # In this order: what is sent meanwhile has a later number.
+        last = self._mesh.network.sequence_of(chart)
+        since, listener = -math.inf, None
+        if isinstance(message, ListenerRepair):
+            since = time.monotonic() - message.listening_s
+            before = self._history.sent_before(chart, since, last)
+            listener = _Listener(message.listener, message.listening_s, before)
+        found = self._history.find(chart, message.numbers, since)
+        again = [_plain(event) for event in found[:_EVENTS_PER_ANSWER]]
+        if found[_EVENTS_PER_ANSWER:]:
+            # Older nodes take what is below the last number that is gone as gone, too.
+            last = again[-1].sequence
+        for events in self._portions(again):
+            self._send(message.incarnation, "again", message.stream, (), events, listener)
+        kept = [(event.sequence, event.sequence) for event in found]
+        if listener:
+            kept.append((0, listener.before))
+        gone = shared(message.numbers, outside(kept, last))[:MAX_RANGES]
+        if gone or listener:
+            self._send(message.incarnation, "gone", message.stream, gone, listener=listener)
 
     def _portions(self, events: Sequence[Envelope]) -> Iterator[tuple[Envelope, ...]]:
         """Split events so that each part fits into one message."""
@@ -227,20 +289,22 @@ class Repair:
         sender = message.incarnation, message.chart
         admission, _ = self._heard.admit(sender, message.sequence, None, 0)
         # The numbers between are no holes: they went to other nodes.
-        self._heard.skip(sender, message.sequence)
+        self._heard.skip(sender, [(1, message.sequence)])
         return admission is Admission.NEW
 
     def _send(
         self,
         to: str,
         kind: Literal["ask", "again", "gone"],
-        stream: tuple[str, str],
+        stream: Stream,
         numbers: Sequence[Range] = (),
         events: Sequence[Envelope] = (),
+        listener: _Listener | None = None,
     ) -> None:
         node, incarnation = self._identity.node, self._identity.incarnation
         origin = node, node, incarnation, UNNUMBERED
-        message = RepairMessage(*origin, to, kind, stream, tuple(numbers), tuple(events))
+        fields = *origin, to, kind, stream, tuple(numbers), tuple(events)
+        message = ListenerRepair(*fields, *listener) if listener else RepairMessage(*fields)
         self._network.send(to, message, counted=False)
 
 

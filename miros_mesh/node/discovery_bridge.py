@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Final, Protocol
 
 from miros_mesh.address import Endpoint
@@ -12,8 +11,9 @@ from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.peers import Peers
 from miros_mesh.node.link_probe import broker_at
 from miros_mesh.observer import Observer
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # The connection of a lost broker is closed without waiting for its events.
 _ABORT_TIMEOUT_S: Final = 5.0
@@ -86,6 +86,10 @@ class DiscoveryBridge(Observer):
     def peer_down(self, *, peer: str, reason: str) -> None:
         if self._discovery and (endpoint := self._endpoints.get(peer)):
             self._discovery.peer_down(endpoint)
+
+    def unreached(self, *, peer: str, reason: str) -> None:
+        # Of a broker that was never connected there is no `peer_down`.
+        self.peer_down(peer=peer, reason=reason)
 
     def _claim(self, towards: Endpoint | None) -> str:
         """Return where the home broker is for nodes at another broker.

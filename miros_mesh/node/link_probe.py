@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import Final
 
@@ -12,6 +11,8 @@ from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.errors import (
     BrokerUnreachableError,
     CertificateError,
+    ChannelLimitError,
+    ConnectionLimitError,
     CredentialsRefusedError,
     LinkError,
     NoMeshError,
@@ -23,9 +24,10 @@ from miros_mesh.errors import (
 )
 from miros_mesh.link.ports import Broker, Link
 from miros_mesh.networks.network import exchange_of
+from miros_mesh.text import logger_of
 from miros_mesh.wire.keyring import fingerprint
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # The first that fits; a class stands before those that it is derived from.
 _VERDICTS: Final[tuple[tuple[type[LinkError], Verdict], ...]] = (
@@ -38,6 +40,8 @@ _VERDICTS: Final[tuple[tuple[type[LinkError], Verdict], ...]] = (
     (PermissionDeniedError, Verdict.NO_MESH),
     (NoMeshError, Verdict.NO_MESH),
     (OtherKeyError, Verdict.OTHER_KEY),
+    (ConnectionLimitError, Verdict.FULL),
+    (ChannelLimitError, Verdict.FULL),
 )
 
 

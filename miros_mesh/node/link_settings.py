@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.link.ports import LinkSettings
+from miros_mesh.link.ports import Credentials, LinkSettings, as_given
 from miros_mesh.observer import Observer
 
 
 def link_settings(
-    config: MeshConfig, *, node: str, exchanges: tuple[str, ...], observer: Observer
+    config: MeshConfig,
+    *,
+    node: str,
+    exchanges: tuple[str, ...],
+    observer: Observer,
+    credentials: Credentials = as_given,
 ) -> LinkSettings:
     """Return the settings of a link: `exchanges` are declared before anything is published."""
     return LinkSettings(
@@ -22,4 +27,5 @@ def link_settings(
         confirm_window=config.confirm_window,
         outbox_events=config.outbox_events,
         outbox_bytes=config.outbox_bytes,
+        credentials=credentials,
     )

@@ -1,4 +1,4 @@
-"""The five networks of a node: what each carries, and under which rules."""
+"""The networks of a node: what each carries, and under which rules."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
+from miros_mesh.networks import marks
+from miros_mesh.networks.deaths import LARGEST_NOTE_BYTES
 from miros_mesh.networks.history import History
+from miros_mesh.networks.letters.home import LARGEST_LETTER_BYTES
+from miros_mesh.networks.letters.letter import LETTERS as LETTERS_NAME
 from miros_mesh.networks.network import Network
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES, Codec
 from miros_mesh.wire.envelope import (
     ENVELOPE_BYTES,
+    DeadLetter,
+    DeathNote,
     Envelope,
+    ListenerRepair,
+    MarkNote,
     NodeStatus,
     Origin,
     RepairMessage,
@@ -47,6 +55,8 @@ class NetworkSpec(Generic[T]):
     """How many messages fill a frame at least, whatever `frame_events` says."""
     brings_events: bool = False
     """Whether a message may hold whole events, and be as large as a frame of them."""
+    max_message_bytes: int | None = None
+    """How large a message may be, whatever the settings of who sent it and who reads it."""
 
 
 MESH: Final = NetworkSpec(name="mesh", carries=Envelope, keys="mesh", extended=TracedEnvelope)
@@ -65,10 +75,28 @@ SNOOP_SPY: Final = NetworkSpec(
     least_frame_events=_SNOOP_FRAME_RECORDS,
 )
 # A node that may read the events may have them again.
-REPAIR: Final = NetworkSpec(name="repair", carries=RepairMessage, keys="mesh", brings_events=True)
+REPAIR: Final = NetworkSpec(
+    name="repair",
+    carries=RepairMessage,
+    keys="mesh",
+    extended=ListenerRepair,
+    brings_events=True,
+)
 # The wire's name for node status. Who may read a node's trace may know how it is.
 STATUS: Final = NetworkSpec(name="pulse", carries=NodeStatus, keys="snoop_trace", expendable=True)
-NAMES: Final = tuple(each.name for each in (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS))
+# What is set aside, for people; who may read the events may read it. For the home broker alone.
+LETTERS: Final = NetworkSpec(
+    name=LETTERS_NAME, carries=DeadLetter, keys="mesh", max_message_bytes=LARGEST_LETTER_BYTES
+)
+# From one process of a node name to the next. For the home broker alone.
+DEATHS: Final = NetworkSpec(
+    name="deaths", carries=DeathNote, keys="mesh", max_message_bytes=LARGEST_NOTE_BYTES
+)
+MARKS: Final = NetworkSpec(
+    name="marks", carries=MarkNote, keys="mesh", max_message_bytes=marks.LARGEST_NOTE_BYTES
+)
+_ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS, MARKS)
+NAMES: Final = tuple(each.name for each in _ALL)
 
 Keys = Callable[[NetworkName], Iterable[bytes]]
 """The keys of a network, the one that seals first."""
@@ -88,13 +116,15 @@ def network_of(
 ) -> Network[T]:
     """Make a network by its specification; `history` keeps what is sent for repairs."""
     # For all networks, so that none refuses a frame that another node of these settings may seal.
-    largest = largest_message(config) + ENVELOPE_BYTES
+    largest = spec.max_message_bytes or largest_message(config) + ENVELOPE_BYTES
     codec = Codec(
         spec.name,
         KeyRing(tuple(keys(spec.keys))),
         spec.carries,
         max_frame_bytes=largest + FRAME_OVERHEAD_BYTES,
-        max_event_bytes=largest if spec.brings_events else config.max_event_bytes,
+        max_event_bytes=(
+            largest if spec.brings_events or spec.max_message_bytes else config.max_event_bytes
+        ),
         extended=spec.extended,
     )
     return Network(

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.discovery.discovery import Discovery
-from miros_mesh.errors import ChartNameTakenError, MeshError
+from miros_mesh.errors import ChartNameTakenError, LinkError, MeshError, MessageTooLargeError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
-from miros_mesh.link.ports import Broker, Link
+from miros_mesh.link.ports import Broker, Link, LinkSettings
 from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.deaths import Deaths
 from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.letters.home import Letters, Place
+from miros_mesh.networks.letters.letter import letter_codec
+from miros_mesh.networks.letters.local import LocalLetters
+from miros_mesh.networks.letters.refused_events import RefusedEvents
+from miros_mesh.networks.marks import Marks
 from miros_mesh.networks.mesh import Mesh
-from miros_mesh.networks.network import exchange_of
+from miros_mesh.networks.network import Refusal, exchange_of
 from miros_mesh.networks.peers import Peers
 from miros_mesh.networks.repair import Repair
 from miros_mesh.networks.snoop.console import Console
@@ -28,29 +34,36 @@ from miros_mesh.networks.snoop.node_status import StatusNetwork
 from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork
 from miros_mesh.node import network_specs as specs
+from miros_mesh.node.credentials import Credentials
 from miros_mesh.node.discovery_bridge import DiscoveryBridge
 from miros_mesh.node.discovery_settings import refusals_of, settings_of
 from miros_mesh.node.link_probe import LinkProbe, marks_of
 from miros_mesh.node.link_settings import link_settings
+from miros_mesh.node.no_listeners import NoListeners
 from miros_mesh.node.peer_signals import PeerSignals
 from miros_mesh.node.queues import NodeQueues
 from miros_mesh.node.registry import Ending, Registry
 from miros_mesh.node.session import Host, Session
+from miros_mesh.node.unread_broker import warn_of_unread_broker
 from miros_mesh.observer import Observers, Tracer
 from miros_mesh.private_files import prepare_home
 from miros_mesh.report import StopReport
-from miros_mesh.wire.envelope import ChartStatus, Envelope
+from miros_mesh.text import logger_of
+from miros_mesh.wire.envelope import ENVELOPE_BYTES, ChartStatus, Envelope, RepairMessage
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.key_file import load_or_create_key
+from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _TRACE_ROUTING_KEY: Final = "snoop.trace"
 _SPY_ROUTING_KEY: Final = "snoop.spy"
 _STATUS_ROUTING_KEY: Final = "pulse"
 # Threads end at their next turn after the drain, which is never far.
 _JOIN_TIMEOUT_S: Final = 5.0
+# Tried again and again, so that a node which stops need not wait for long.
+_STORE_PATIENCE_S: Final = 1.0
 
 
 class Node(Host):
@@ -72,6 +85,7 @@ class Node(Host):
         self._build_observers()
         self._build_networks()
         self._build_snoop()
+        self._refusals = refusals_of(config) if config.discovery_sources else None
         self._link = self._build_link()
         self.peers = Peers(
             self._link,
@@ -79,6 +93,8 @@ class Node(Host):
                 *(self.mesh.network, self.trace.network, self.spy.network),
                 *(self._repairs, self.statuses.network),
             ],
+            home=self.home,
+            home_networks=self._home_networks,
         )
         self.subscriber = self._link.subscriber(self.home, name_lock=self.queues.name_lock)
         self._discovery = self._build_discovery()
@@ -99,6 +115,7 @@ class Node(Host):
 
         Raises the `LinkError` or `ConfigError` that prevents it, and then leaves nothing running.
         """
+        warn_of_unread_broker(self.config)
         try:
             self._connect()
         except BaseException:
@@ -128,6 +145,8 @@ class Node(Host):
             # First, so that no broker is found while the others are given up.
             self._discovery.stop(_JOIN_TIMEOUT_S)
         self.repair.stop(_JOIN_TIMEOUT_S)
+        if self.queues.lasting:
+            self._marks.write()
         # Before the peers end, which send its last records. The last status comes after them: by
         # then its thread sends none any more.
         if self.recorder.runs:
@@ -136,6 +155,8 @@ class Node(Host):
         # Waits for confirms. The subscriber ends next, with the last acknowledgements; then nothing
         # more comes for the console.
         report = self.peers.stop(self.config.drain_timeout_s)
+        # After the publishers, which hand it what brokers refuse.
+        self._refused_events.stop(_JOIN_TIMEOUT_S)
         self.subscriber.stop(_JOIN_TIMEOUT_S)
         self.console.stop(_JOIN_TIMEOUT_S)
         # After the publishers, whose hooks call it. Last the link, to which the workers have given
@@ -154,13 +175,20 @@ class Node(Host):
 
     def health(self) -> Health:
         """Say how it is at this moment."""
+        vitals, peers = self._vitals, [each.name for each in self.peers.brokers]
+        outages = vitals.outages
+        refused = self.subscriber.refused() if vitals.receiving else ()
         return Health(
             node=self.name,
-            consuming=self._vitals.consuming,
-            peers={each.name: self._vitals.state_of(each.name) for each in self.peers.brokers},
-            dead_charts=self._vitals.dead_charts,
+            consuming=vitals.receiving and not refused,
+            peers={peer: vitals.state_of(peer) for peer in peers},
+            dead_charts=vitals.dead_charts,
             outbox_events=self.report().left_over,
             home=self.home.name,
+            # Without those of brokers that were given up.
+            outages={peer: outages[peer] for peer in peers if peer in outages},
+            deaf_charts={spec.chart: why for spec, why in refused if spec.chart},
+            deaf_networks={self.queues.network(spec): w for spec, w in refused if not spec.chart},
         )
 
     def outboxes(self) -> Mapping[str, int]:
@@ -188,8 +216,16 @@ class Node(Host):
             )
         # The session is there before the queue: repair has to find the inbox when the first event
         # arrives, and `leave` undoes both when the queue is refused.
-        inbox = Inbox(self.mesh, chart, room=room, post=post, missed=self.repair.look)
         queue = self.queues.of_chart(chart, rx_routing_key)
+        inbox = Inbox(
+            self.mesh,
+            Place(chart, queue.name),
+            self.letters,
+            deaths=self._deaths.of(chart) if self.queues.lasting else None,
+            room=room,
+            post=post,
+            missed=self.repair.look,
+        )
         session = self._sessions[chart] = Session(
             self,
             chart,
@@ -198,15 +234,23 @@ class Node(Host):
             inbox=inbox,
             queue=queue.name,
             lasting=self.queues.lasting,
-            leave=lambda: NODES.leave(self, chart),
+            leave=lambda end_by: NODES.leave(self, chart, end_by),
         )
-        self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
+        existed = self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
+        if self.queues.lasting:
+            self._marks.joined(inbox, rx_routing_key, anew=not existed)
         return session
 
-    def leave(self, chart: str) -> None:
-        """Forget a chart: deliver nothing more to it, and send what it has recorded."""
+    def leave(self, chart: str, end_by: float) -> None:
+        """Forget a chart: deliver nothing more to it, and send what it has recorded.
+
+        It has until that (monotonic) time for its last letters and its note; 0 is a whole
+        `drain_timeout_s`.
+        """
         if session := self._sessions.get(chart):
-            session.silence()
+            session.close(end_by or time.monotonic() + self.config.drain_timeout_s)
+            self._marks.left(session.inbox)
+            self._deaths.left(chart)
         # While the chart's watchers are there: it sees its own last records.
         self.recorder.flush(_JOIN_TIMEOUT_S)
         self._probes.pop(chart, None)
@@ -245,20 +289,30 @@ class Node(Host):
 
     def _build_observers(self) -> None:
         config = self.config
-        self.peer_signals = PeerSignals(self.name, specs.MESH.name, self.home.name)
+        self.peer_signals = PeerSignals(
+            self.name,
+            specs.MESH.name,
+            self.home.name,
+            tell_no_listener=config.tell_no_listener,
+        )
         self._vitals = Vitals(self.home.name)
         self._bridge = DiscoveryBridge(config) if config.discovery_sources else None
+        self.letters = Letters(self.identity)
         searching = (self._bridge,) if self._bridge else ()
         # Called in this order: a program's hook that asks for the node's health finds the change.
-        self.observer = Observers(self._vitals, self.peer_signals, *searching, *config.observers)
+        own = self._vitals, self.peer_signals, NoListeners(self._known_topics), self.letters
+        self.observer = Observers(*own, *searching, *config.observers)
         self.tracer = next((each for each in config.observers if isinstance(each, Tracer)), None)
 
     def _build_networks(self) -> None:
         config, identity, observer = self.config, self.identity, self.observer
-        keys = _keys(config)
+        keys = home_keys(config)
         history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
+        events = specs.network_of(specs.MESH, config, keys, observer, history)
+        self._refused_events = self._build_refused_events(keys)
+        events.set_aside = self._refused_events.keep
         self.mesh = Mesh(
-            specs.network_of(specs.MESH, config, keys, observer, history),
+            events,
             identity,
             config.serializer or MsgpackSerializer(),
             observer,
@@ -271,6 +325,13 @@ class Node(Host):
         self.spy = SnoopNetwork(spy, identity, _SPY_ROUTING_KEY, observer)
         status = specs.network_of(specs.STATUS, config, keys, observer)
         self.statuses = StatusNetwork(status, identity, _STATUS_ROUTING_KEY)
+        letters = specs.network_of(specs.LETTERS, config, keys, observer)
+        self.letters.attach(letters, observer)
+        deaths = specs.network_of(specs.DEATHS, config, keys, observer)
+        self._deaths = Deaths(deaths, identity, config.max_deliveries)
+        marks = specs.network_of(specs.MARKS, config, keys, observer)
+        self._marks = Marks(marks, identity, observer, self.mesh.network.name)
+        self._home_networks = letters, deaths, marks
         self._repairs = specs.network_of(specs.REPAIR, config, keys, observer)
         self.repair = Repair(
             self._repairs,
@@ -281,7 +342,37 @@ class Node(Host):
             timeout_s=config.repair_timeout_s,
             message_bytes=specs.largest_message(config),
             whole_since=lambda: self._vitals.whole_since,
+            also=self._marks.look if self.queues.lasting else lambda: None,
         )
+
+        def answer_refused(refusal: Refusal[RepairMessage]) -> None:
+            if isinstance(refusal.error, MessageTooLargeError):
+                self.repair.refused(sum(map(len, refusal.encoded)))
+                for message in refusal.messages:
+                    # One that alone is too large beside the words of repair is gone.
+                    if len(message.events) == 1:
+                        self.mesh.network.forget(refusal.broker, message.events)
+
+        self._repairs.set_aside = answer_refused
+
+    def _build_refused_events(self, keys: specs.Keys) -> RefusedEvents:
+        config = self.config
+        return RefusedEvents(
+            LocalLetters(config.home_folder, patience_s=_STORE_PATIENCE_S),
+            letter_codec(
+                KeyRing(tuple(keys(specs.MESH.keys))),
+                specs.largest_message(config) + ENVELOPE_BYTES,
+            ),
+            self.identity,
+            specs.MESH.name,
+            self.observer,
+            self.peer_signals.refused,
+            max_event_bytes=config.max_event_bytes,
+        )
+
+    def _known_topics(self) -> Iterable[str]:
+        heard = [each.rx_routing_key for each in list(self._sessions.values())]
+        return [*list(self._topics.values()), *heard]
 
     def _build_snoop(self) -> None:
         def not_recorded(network: str, events: int) -> None:
@@ -301,13 +392,14 @@ class Node(Host):
             node=self.name,
             exchanges=(*map(exchange_of, specs.NAMES), *marks),
             observer=self.observer,
+            credentials=Credentials(config, self._forget_refusals),
         )
-        if config.link_factory:
-            link: Link = config.link_factory(settings)
-            return link
-        if config.brokers:
-            return amqp_link(settings)
-        return embedded_link(settings, prepare_home(config.home_folder))
+        return home_link(config, settings)
+
+    def _forget_refusals(self) -> None:
+        """Look again at brokers that have refused credentials which are others now."""
+        if self._refusals:
+            self._refusals.forget()
 
     def _build_discovery(self) -> Discovery | None:
         if self._bridge is None:
@@ -317,7 +409,7 @@ class Node(Host):
             probe=LinkProbe(self.config, self._link),
             sink=self._bridge,
             observer=self.observer,
-            refusals=refusals_of(self.config),
+            refusals=self._refusals,
         )
         self._bridge.attach(discovery, self.peers, self.mesh)
         return discovery
@@ -331,9 +423,30 @@ class Node(Host):
         asked = self.queues.of_repair(specs.REPAIR.name, self.repair.routing_key)
         self.subscriber.add(asked, self.repair.receive, self._add_timeout_s)
         self.repair.start()
+        if self.queues.lasting:
+            self._read_deaths()
+            self._read_marks()
         if self._discovery:
             # Last: a node that cannot reach its home broker looks for no other.
             self._discovery.start()
+
+    def _read_deaths(self) -> None:
+        """Read what the last process of this name noted. Charts work without, so it is logged."""
+        notes = self.queues.of_deaths(specs.DEATHS.name, self._deaths.routing_key)
+        try:
+            self.subscriber.add(notes, self._deaths.receive, self._add_timeout_s)
+        except LinkError as error:
+            logger.error("the deaths of charts are not noted: %s", error)  # noqa: TRY400 - says all
+            return
+        self._deaths.read(self._add_timeout_s)
+
+    def _read_marks(self) -> None:
+        """Read how far the last process of this name has come; likewise."""
+        notes = self.queues.of_marks(specs.MARKS.name, self._marks.routing_key)
+        try:
+            self.subscriber.add(notes, self._marks.receive, self._add_timeout_s)
+        except LinkError as error:
+            logger.error("how far charts have come is not noted: %s", error)  # noqa: TRY400 - says all
 
     def _inboxes(self) -> list[Inbox]:
         return [each.inbox for each in list(self._sessions.values()) if not each.silent]
@@ -398,7 +511,19 @@ def home_broker(config: MeshConfig) -> Broker:
     return Broker(config.brokers[0].redacted, config.brokers)
 
 
-def _keys(config: MeshConfig) -> Callable[[NetworkName], Iterable[bytes]]:
+def home_link(config: MeshConfig, settings: LinkSettings) -> Link:
+    """Make the link to that broker; raises `EmbeddedStoreError` for a folder of no use."""
+    if config.link_factory:
+        link: Link = config.link_factory(settings)
+        return link
+    if config.brokers:
+        return amqp_link(settings)
+    return embedded_link(settings, prepare_home(config.home_folder))
+
+
+def home_keys(config: MeshConfig) -> Callable[[NetworkName], Iterable[bytes]]:
+    """Return what says the keys of a network, the one that seals first."""
+
     def keys(network: NetworkName) -> Iterable[bytes]:
         given = config.keys_for(network)
         # With a RabbitMQ the settings insist on a key; the embedded broker's lies in its folder,

@@ -5,19 +5,24 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from miros_mesh.observer import STOPPED, Observer
 from miros_mesh.signals import (
     CONNECTED,
+    NO_LISTENER,
     OUTBOX_OVERFLOW,
+    OUTBOX_REFUSED,
     PEER_DOWN,
     PEER_UP,
+    NoListener,
     OutboxOverflow,
+    OutboxRefused,
     PeerChange,
 )
 from miros_mesh.throttle import Throttle
 
-OVERFLOW_EVERY_S = 1.0
+SUMS_EVERY_S = 1.0
 
 Post = Callable[[str, object], None]
 """Takes the name of a signal and its payload; must not wait."""
@@ -31,10 +36,13 @@ class PeerSignals(Observer):
     or the chart could not have started.
     """
 
-    def __init__(self, node: str, network: str, home: str) -> None:
+    def __init__(
+        self, node: str, network: str, home: str, *, tell_no_listener: bool = False
+    ) -> None:
         self._thread_name = f"mesh-{node}-signals"
         self._network = network
         self._home = home
+        self._tell_no_listener = tell_no_listener
         # A dictionary, because it keeps the order of connecting.
         self._up: dict[str, None] = {}
         # Guards `_up`, and is held while a signal of a peer is posted, so that each chart gets
@@ -45,7 +53,10 @@ class PeerSignals(Observer):
         self._timer: threading.Timer | None = None
         # Guards the two above.
         self._lock = threading.Lock()
-        self._overflow = Throttle(OVERFLOW_EVERY_S)
+        # What happens to many events is told as a sum, once a second for each thing it happens to.
+        self._sums = Throttle(SUMS_EVERY_S)
+        self._latest: dict[str, tuple[str, Callable[[int], object]]] = {}
+        """By the keys of `_sums`: the signal, and what makes its payload of the sum."""
 
     def subscribe(self, chart: str, post: Post) -> None:
         """Post to a chart that has started, first the peers that are up, but for home."""
@@ -87,21 +98,35 @@ class PeerSignals(Observer):
     def overflowed(self, *, peer: str, network: str, events: int) -> None:
         # Records of snoop are expendable, and a program need not react to their loss.
         if network == self._network:
-            self._post_overflow(peer, events)
+            key = f"{OUTBOX_OVERFLOW} {peer}"
+            self._post_sum(key, OUTBOX_OVERFLOW, lambda sum_: OutboxOverflow(peer, sum_), events)
 
-    def _post_overflow(self, peer: str, events: int) -> None:
-        # Not under `_ordering`: an overflow has no order with the peers' coming and going.
-        if due := self._overflow.due(peer, events):
-            self._post(OUTBOX_OVERFLOW, OutboxOverflow(peer, due))
+    def unroutable(self, *, peer: str, topic: str, events: int) -> None:
+        if self._tell_no_listener:
+            key = f"{NO_LISTENER} {peer} {topic}"
+            self._post_sum(key, NO_LISTENER, lambda sum_: NoListener(peer, topic, sum_), events)
+
+    def refused(self, told: OutboxRefused) -> None:
+        """Tell the charts that a broker refused an event."""
+        key = f"{OUTBOX_REFUSED} {told.address} {told.reason}"
+        self._post_sum(key, OUTBOX_REFUSED, lambda sum_: replace(told, events=sum_), told.events)
+
+    def _post_sum(
+        self, key: str, signal: str, payload: Callable[[int], object], events: int
+    ) -> None:
+        # Not under `_ordering`: a sum has no order with the peers' coming and going.
+        self._latest[key] = signal, payload
+        if due := self._sums.due(key, events):
+            self._post(signal, payload(due))
         else:
             self._post_later()
 
     def _post_later(self) -> None:
-        """Post what came too soon after the last signal: it may be the last overflow for long."""
+        """Post what came too soon after the last signal: it may be the last one for long."""
         with self._lock:
             if self._timer or not self._posts:
                 return
-            timer = threading.Timer(OVERFLOW_EVERY_S, self._post_rest)
+            timer = threading.Timer(SUMS_EVERY_S, self._post_rest)
             timer.name, timer.daemon = self._thread_name, True
             # While the interpreter ends no thread can be started.
             with contextlib.suppress(RuntimeError):
@@ -111,8 +136,8 @@ class PeerSignals(Observer):
     def _post_rest(self) -> None:
         with self._lock:
             self._timer = None
-        for peer in self._overflow.waiting:
-            self._post_overflow(peer, 0)
+        for key in self._sums.waiting:
+            self._post_sum(key, *self._latest[key], 0)
 
     def _post(self, signal: str, payload: object) -> None:
         # A copy: what is posted to may start or stop a chart.

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.link.ports import QueueSpec
+from miros_mesh.networks.marks import KEPT_S
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.wire.identity import Identity
 
 # A watcher that stopped reading loses the oldest records; the broker does not lose its memory.
 SNOOP_QUEUE_FRAMES = 10_000
+# A process that crashes while it starts leaves one each time; a note holds all that older ones do.
+DEATH_NOTES = 300
+# The newest is enough; another one may come before that is acknowledged.
+MARK_NOTES = 2
 # With full frames these would be gigabytes, and a broker short of memory takes no events either.
 SNOOP_QUEUE_BYTES = 64 * 1024 * 1024
+
+
+# Of a queue that is of use to one process only, which comes back within this time or never.
+PRIVATE_EXPIRES_S = 120.0
+# Of a queue that the next process of a node name finds: an afternoon's repair, or a night.
+NAMED_EXPIRES_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -41,10 +52,31 @@ class NodeQueues:
             exchange=exchange_of("mesh"),
             routing_pattern=rx_routing_key,
             prefetch=self.config.prefetch_frames,
-            expires_s=self.config.queue_expires_s,
+            expires_s=self._chart_expires_s,
             replicated=self.lasting,
             delete_on_stop=not self.lasting,
+            chart=chart,
             dead_letters=True,
+        )
+
+    def of_deaths(self, network: str, routing_key: str) -> QueueSpec:
+        """Return the queue in which a process of the node's name leaves notes for the next one."""
+        return QueueSpec(
+            name=f"{exchange_of(network)}.{self.identity.node}",
+            exchange=exchange_of(network),
+            routing_pattern=routing_key,
+            prefetch=self.config.prefetch_frames,
+            expires_s=self._chart_expires_s,
+            replicated=True,
+            # Of use is the newest alone.
+            max_length=DEATH_NOTES,
+            delete_on_stop=False,
+        )
+
+    def of_marks(self, network: str, routing_key: str) -> QueueSpec:
+        """Return the queue in which a process of the node's name leaves how far it has come."""
+        return replace(
+            self.of_deaths(network, routing_key), expires_s=KEPT_S, max_length=MARK_NOTES
         )
 
     def of_repair(self, network: str, routing_key: str) -> QueueSpec:
@@ -54,7 +86,7 @@ class NodeQueues:
             exchange=exchange_of(network),
             routing_pattern=routing_key,
             prefetch=self.config.prefetch_frames,
-            expires_s=self.config.queue_expires_s,
+            expires_s=PRIVATE_EXPIRES_S,
         )
 
     def of_watchers(self, network: str) -> QueueSpec:
@@ -64,11 +96,22 @@ class NodeQueues:
             exchange=exchange_of(network),
             routing_pattern="#",
             prefetch=self.config.prefetch_frames,
-            expires_s=self.config.queue_expires_s,
+            expires_s=PRIVATE_EXPIRES_S,
             max_length=SNOOP_QUEUE_FRAMES,
             # The embedded broker would add sizes up at each publication, and keeps its own on disk.
             max_bytes=SNOOP_QUEUE_BYTES if self.config.brokers else None,
         )
+
+    @property
+    def _chart_expires_s(self) -> float:
+        given = self.config.queue_expires_s
+        if given is not None:
+            return given
+        return NAMED_EXPIRES_S if self.lasting else PRIVATE_EXPIRES_S
+
+    def network(self, queue: QueueSpec) -> str:
+        """Return the network of a queue that is one of ours."""
+        return queue.exchange.removeprefix(exchange_of(""))
 
     def _private(self, network: str) -> str:
         # Of this start of the node alone: what waits for an earlier one is of no use to it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -13,8 +12,9 @@ from typing import Generic, Protocol, TypeVar
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import ChartNameTakenError
 from miros_mesh.report import StopReport
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class Member(Protocol):
@@ -27,8 +27,11 @@ class Member(Protocol):
     def start(self) -> None:
         """Connect. Raises what prevents it, and then leaves nothing running."""
 
-    def leave(self, chart: str) -> None:
-        """Forget a chart, which is not delivered to any more."""
+    def leave(self, chart: str, end_by: float) -> None:
+        """Forget a chart, which is not delivered to any more.
+
+        It has until that (monotonic) time for what it has left; 0 is the time that a stop has.
+        """
 
     def report(self) -> StopReport:
         """Say what has become until now of the events of its charts."""
@@ -109,14 +112,14 @@ class Registry(Generic[N]):
             self._forget(config, place, chart)
             raise
 
-    def leave(self, node: N, chart: str) -> StopReport:
+    def leave(self, node: N, chart: str, end_by: float = 0.0) -> StopReport:
         """Let a chart go; with the last one its node stops. Returns what became of its events.
 
-        A call that was interrupted can be made again.
+        `end_by` as in `Member.leave`. A call that was interrupted can be made again.
         """
         # Without the lock, since it takes its time. The name stays taken until `_forget`, so no
         # other chart of the name joins meanwhile.
-        node.leave(chart)
+        node.leave(chart, end_by)
         with self._lock:
             # A node that stops has no place any more; its settings may have a new one with another
             # node.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol
 
+from miros_mesh.config.settings import MeshConfig
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Subscriber
+from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.snoop.console import Console
@@ -26,6 +29,7 @@ SnoopCallback = Callable[[SnoopRecord], None]
 class Host(Protocol):
     """The parts of a node that sessions use."""
 
+    config: MeshConfig
     identity: Identity
     forked: bool
     observer: Observer
@@ -69,20 +73,23 @@ class Session:
         inbox: Inbox,
         queue: str,
         lasting: bool,
-        leave: Callable[[], StopReport],
+        leave: Callable[[float], StopReport],
     ) -> None:
         self.node = node
         self.chart = chart
         self.inbox = inbox
         """Where the chart's events come from."""
         self.leave = leave
-        """Leave the mesh; returns what became of the events of the node."""
+        """Leave the mesh, as `Registry.leave` of the node."""
         self._tx_routing_key = tx_routing_key
-        self._rx_routing_key = rx_routing_key
+        self.rx_routing_key = rx_routing_key
+        """The pattern that it hears."""
         self._queue = queue
         self._lasting = lasting
         self.silent = False
         """Whether nothing more is delivered to the chart."""
+        self.unhandled = 0
+        """How many events it had received and not handled by then."""
         # Guards `silent`: a chart may die while it is stopped, and is silenced once.
         self._silencing = threading.Lock()
 
@@ -124,35 +131,56 @@ class Session:
         return tracer.handling(
             node=self.node.identity.node,
             chart=self.chart,
-            topic=self._rx_routing_key,
+            topic=self.rx_routing_key,
             signal=envelope.signal,
             message_id=envelope.id,
             size_bytes=len(envelope.payload),
             context=envelope.trace if isinstance(envelope, TracedEnvelope) else None,
         )
 
-    def died(self, error: BaseException) -> None:
-        """Deliver nothing more to a chart whose handler raised, and tell the observers."""
-        self.silence()
+    def died(self, error: BaseException, arrival: Arrival | None) -> None:
+        """Deliver nothing more to a chart whose handler raised, and tell the observers.
+
+        First it is noted for the next process of the node's name which received event it was: that
+        takes as long as the broker needs, `drain_timeout_s` at most.
+        """
+        end_by = time.monotonic() + (self.node.config.drain_timeout_s if self._lasting else 0)
+        # What was set aside is done when the broker has the letter, and acknowledged before the
+        # queue is let go. Whatever is not acknowledged by then comes again.
+        self.inbox.wait_kept(_left(end_by))
+        self._silence(_left(end_by))
+        self.inbox.died(error, arrival, _left(end_by))
         self.node.observer.chart_died(chart=self.chart, error=error)
 
-    def silence(self) -> None:
+    def close(self, end_by: float) -> None:
+        """Deliver nothing more to a chart that leaves, and note what is handled of its last frames.
+
+        That takes as long as the broker needs, at most until that (monotonic) time.
+        """
+        self.inbox.wait_kept(_left(end_by))
+        # No note of a chart that has died: its death has noted all.
+        if self._silence():
+            self.inbox.stopped(_left(end_by))
+
+    def _silence(self, wait_s: float = 0.0) -> bool:
         """Deliver nothing more to the chart; what it has not handled is counted as dropped.
 
-        The broker keeps the events of a chart whose queue outlives its node.
+        The broker keeps the events of a chart whose queue outlives its node. Waits until it has
+        the acknowledgements, `wait_s` at most. Returns False if that was done before.
         """
         self.node.peer_signals.unsubscribe(self.chart)
         with self._silencing:
             if self.silent:
-                return
+                return False
             self.silent = True
         # Out of the lock, as all that follows: observers are called, and may stop the chart.
-        unhandled = self.inbox.close()
-        if unhandled and not self._lasting:
-            self.node.observer.dropped(network="mesh", reason="stopped", events=unhandled)
+        self.unhandled = self.inbox.close()
+        if self.unhandled and not self._lasting:
+            self.node.observer.dropped(network="mesh", reason="stopped", events=self.unhandled)
         # After the inbox is closed: the removal comes later, on the subscriber's thread, and what
         # is handed out until then is not taken.
-        self.node.subscriber.remove(self._queue)
+        self.node.subscriber.remove(self._queue, wait_s)
+        return True
 
     def health(self) -> Health:
         """Say how the chart's node is at this moment."""
@@ -190,3 +218,7 @@ class Session:
 
     def _snoop(self, stream: Stream) -> SnoopNetwork:
         return self.node.trace if stream == "trace" else self.node.spy
+
+
+def _left(end_by: float) -> float:
+    return max(end_by - time.monotonic(), 0)

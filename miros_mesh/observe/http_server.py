@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import socket
 import threading
 import time
@@ -13,9 +12,10 @@ from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from miros_mesh.errors import ListenError, PortInUseError
+from miros_mesh.text import logger_of
 from miros_mesh.threads import OwnedThread
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 MAX_PORT: Final = 65_535
 # Of one process: Prometheus, the probes of Kubernetes, a browser or two.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -16,9 +15,10 @@ from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 from miros_mesh.health import Health
 from miros_mesh.node.node import NODES
 from miros_mesh.observe.http_server import listen
+from miros_mesh.text import logger_of
 from miros_mesh.threads import OwnedThread
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # How long `stop` may wait until the thread sees that it is asked to end.
 POLL_S: Final = 0.1

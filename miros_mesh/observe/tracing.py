@@ -6,7 +6,6 @@ which brings the API of OpenTelemetry; the application brings the SDK and says w
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from contextvars import Token
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from miros_mesh.errors import MissingExtraError
 from miros_mesh.observe.version import version
 from miros_mesh.observer import NO_SPAN, Span, Tracer
+from miros_mesh.text import logger_of
 
 try:
     from opentelemetry import context as contexts
@@ -26,7 +26,7 @@ except ModuleNotFoundError:
         "tracing needs the API of OpenTelemetry: pip install 'miros-mesh[otel]'"
     ) from None
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # The version of the conventions whose names are used below: a backend translates from it.
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.30.0"

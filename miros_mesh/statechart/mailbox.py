@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Final
 
+from miros import signals
 from miros.activeobject import LockingDeque
+
+_STOP: Final = signals.STOP_ACTIVE_OBJECT_SIGNAL
 
 
 class Mailbox(LockingDeque):
@@ -37,7 +40,8 @@ class Mailbox(LockingDeque):
                 self.deque.append(item)
                 self.locking_queue.put_nowait("ready")
                 return None
-            if self._closed or not displace:
+            if self._closed or not displace or self.deque[-1].signal == _STOP:
+                # Not the word that ends the chart, either.
                 return item
             # Without a token: the place has one already.
             lost, self.deque[-1] = self.deque[-1], item
@@ -45,10 +49,16 @@ class Mailbox(LockingDeque):
 
     def appendleft(self, item: Any) -> None:
         """Post an event at the front (miros' `post_lifo`); in a full mailbox it is lost."""
+        self.put_first(item)
+
+    def put_first(self, item: Any) -> Any | None:
+        """Post an event at the front, and return it if it has no place there; None otherwise."""
         with self._changing:
-            if self._has_place():
-                self.deque.appendleft(item)
-                self.locking_queue.put_nowait("ready")
+            if not self._has_place():
+                return item
+            self.deque.appendleft(item)
+            self.locking_queue.put_nowait("ready")
+            return None
 
     def popleft(self) -> Any:
         """Take the next event (miros calls it on the chart's thread)."""

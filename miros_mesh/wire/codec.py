@@ -43,6 +43,7 @@ _EXTENSION_BYTES = 64
 _encoder = msgspec.msgpack.Encoder()
 # Raw leaves the messages undecoded until the network's name is known to be ours.
 _frame_decoder = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
+_messages_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -124,20 +125,32 @@ class Codec(Generic[T]):
         self._check_size(frame)
         return frame
 
+    def unseal(self, frame: bytes) -> list[bytes]:
+        """Return what `seal` was given; raises a `FrameError` if this ring did not seal it."""
+        _, messages = self._contents(frame)
+        return [bytes(message) for message in _messages_decoder.decode(messages)]
+
     def open(self, frame: bytes) -> list[T]:
         """Return the messages of a frame; raises the `FrameError` that says why it is refused."""
+        version, messages = self._contents(frame)
+        try:
+            return version.decoder.decode(messages)
+        except _DECODING_ERRORS as error:
+            raise _malformed(error) from None
+
+    def _contents(self, frame: bytes) -> tuple[_Version[T], msgspec.Raw]:
         self._check_size(frame)
         # Cheap, and before the seal is opened: until then any program may have made these bytes.
         version = self._version_of(frame)
         plain = self._keyring.open(frame[1:])
         try:
             network, messages = _frame_decoder.decode(plain)
-            # All networks may have one key, so a frame of another one opens, too.
-            if network != version.network:
-                raise WrongNetworkError(f"a frame of network {network[:MAX_NETWORK_BYTES]!r}")
-            return version.decoder.decode(messages)
         except _DECODING_ERRORS as error:
-            raise MalformedFrameError(f"the frame opened, but not its content: {error}") from None
+            raise _malformed(error) from None
+        # All networks may have one key, so a frame of another one opens, too.
+        if network != version.network:
+            raise WrongNetworkError(f"a frame of network {network[:MAX_NETWORK_BYTES]!r}")
+        return version, messages
 
     def _needed_version(self, encoded: Sequence[bytes]) -> int:
         if self._extended and any(map(self._is_extended, encoded)):
@@ -169,3 +182,7 @@ class Codec(Generic[T]):
             lambda found: f"{self._fields[int(found[2])]}: {found[1]}",
             str(error),
         )
+
+
+def _malformed(error: Exception) -> MalformedFrameError:
+    return MalformedFrameError(f"the frame opened, but not its content: {error}")

@@ -7,7 +7,7 @@ said with frames of that version, so that nodes of both go on talking.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +19,7 @@ MAX_INCARNATION = 64
 MAX_SEQUENCE = 2**63 - 1
 MAX_RANGES = 1000
 MAX_LISTED = 1000
+MAX_DETAIL = 1000
 # What an event's envelope adds to its payload at most: names, numbers, ids. Repair fills messages
 # by it, and each network takes frames that are larger by so much.
 ENVELOPE_BYTES = 2048
@@ -28,6 +29,7 @@ StateName = Annotated[str, Meta(max_length=MAX_NAME)]
 Incarnation = Annotated[str, Meta(min_length=1, max_length=MAX_INCARNATION)]
 SequenceNumber = Annotated[int, Meta(ge=1, le=MAX_SEQUENCE)]
 Amount = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE)]
+ListeningSeconds = Annotated[float, Meta(ge=0, le=1e12)]
 EventId = Annotated[
     str, Meta(min_length=1, max_length=MAX_INCARNATION + MAX_NAME + len(f"//{MAX_SEQUENCE}"))
 ]
@@ -36,6 +38,8 @@ Ranges = Annotated[tuple[tuple[SequenceNumber, SequenceNumber], ...], Meta(max_l
 TraceParent = Annotated[str, Meta(pattern=r"\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")]
 # Ends with the year 9998, so that a reader in any time zone can turn it into a datetime.
 EpochSeconds = Annotated[float, Meta(ge=0, le=253_370_764_800)]
+# How the incarnation of such an event begins; a node's own is of hexadecimal digits.
+SENT_AGAIN: Final = "again-"
 
 
 # gc=False, here and below: messages hold no cycles, and thousands wait in outboxes.
@@ -65,6 +69,19 @@ class Envelope(Origin, frozen=True):
     # By the sender's clock, which may be ahead of ours or behind it.
     sent_at: EpochSeconds
     cause: EventId | None = None
+
+    @property
+    def first_sent(self) -> tuple[tuple[str, str], int] | None:
+        """The stream and number it first had, of one that is sent again since a broker refused it.
+
+        The broker may have stored it all the same, before the connection broke on which it was to
+        confirm that. None for any other event.
+        """
+        if not self.incarnation.startswith(SENT_AGAIN) or self.cause is None:
+            return None
+        incarnation, _, rest = self.cause.partition("/")
+        chart, _, number = rest.rpartition("/")
+        return ((incarnation, chart), int(number)) if number.isdecimal() else None
 
     def __repr__(self) -> str:
         """Without the payload, which belongs to the application and in no log."""
@@ -97,6 +114,20 @@ class RepairMessage(Origin, frozen=True):
     stream: tuple[Incarnation, Name]
     numbers: Ranges = ()
     events: tuple[Envelope, ...] = ()
+
+
+class ListenerRepair(RepairMessage, frozen=True):
+    """A message of repair for one chart of a node, and for no other; needs extended frames.
+
+    A chart that has heard an old event first asks so: what was sent before it listened is not owed.
+    """
+
+    listener: StateName = ""
+    """The chart that asks."""
+    listening_s: ListeningSeconds = 0.0
+    """For how long it had listened when it asked; the answer repeats it."""
+    before: Amount = 0
+    """In an answer: what was sent up to this number was sent before that."""
 
 
 class PeerStatus(
@@ -145,3 +176,83 @@ class SnoopRecord(Origin, frozen=True):
     to_state: StateName | None = None
     event_id: EventId | None = None
     cause: EventId | None = None
+
+
+class DeadLetter(Origin, frozen=True):
+    """What a chart or a broker refused, with its reason; `node` and `chart` are who set it aside.
+
+    It is kept sealed, so that only who has the key of the mesh can read any of it.
+    """
+
+    time: EpochSeconds
+    """When it was set aside, by the clock of who did it."""
+    reason: StateName
+    """One of few words, as in the hook `dropped` or of a `LinkError`."""
+    detail: Annotated[str, Meta(max_length=MAX_DETAIL)]
+    """What the broker said, or the type of a handler's exception; never a payload."""
+    exchange: StateName
+    routing_key: StateName
+    """The topic that it was sent under; empty where that is not known."""
+    queue: StateName
+    """Of the chart that refused it; empty when a broker refused what a chart sent."""
+    deliveries: Amount
+    """How often it was handled in vain; 0 when it never was."""
+    size_bytes: Amount
+    """Of the event, or of the frame when that could not be opened."""
+    digest: Annotated[str, Meta(max_length=64)]
+    """SHA-256 of those bytes, in hexadecimal digits."""
+    event: Envelope | None = None
+    """The event, as it was first sent; None when the frame could not be opened."""
+    frame: bytes = b""
+    """The frame as it came, when it could not be opened; empty when it was too large to keep."""
+    peer: Annotated[str, Meta(max_length=MAX_DETAIL)] = ""
+    """The broker that refused it, by its address without password; empty when a chart did."""
+
+
+class ChartMarks(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False
+):
+    """How far a chart has come that hears by a topic."""
+
+    chart: Name
+    topic: Name
+    # Of each stream the number up to which all was handled.
+    streams: Annotated[
+        tuple[tuple[Incarnation, Name, Amount], ...],
+        Meta(max_length=MAX_LISTED),
+    ]
+
+
+class MarkNote(Origin, frozen=True):
+    """What a process of a node name tells the next one of how far its charts have come."""
+
+    time: EpochSeconds
+    charts: Annotated[tuple[ChartMarks, ...], Meta(max_length=MAX_LISTED)]
+
+
+class Death(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """An event that has ended a chart: how often, and the type of the last exception."""
+
+    event: EventId
+    times: Amount
+    error: StateName
+
+
+class DeadChart(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """What ended a chart, and what it had handled of frames that come again."""
+
+    chart: Name
+    deaths: Annotated[tuple[Death, ...], Meta(max_length=MAX_LISTED)]
+    # Of each stream the numbers from the first to the last.
+    handled: Annotated[
+        tuple[tuple[Incarnation, Name, SequenceNumber, SequenceNumber], ...],
+        Meta(max_length=MAX_RANGES),
+    ]
+
+
+class DeathNote(Origin, frozen=True):
+    """What a process of a node name tells the next one of the deaths of its charts."""
+
+    time: EpochSeconds
+    # None in the note with which a process asks for those that lie at the broker.
+    charts: Annotated[tuple[DeadChart, ...], Meta(max_length=MAX_LISTED)]

@@ -24,6 +24,7 @@ from chaos.harms import HARMS
 from chaos.laps import Lap, table
 from chaos.mesh import SENDERS, Interrupted, Mesh, plan
 from faults.flaps import GROWTH_LIMIT_BYTES, WARM_CUTS, Flapping, State
+from faults.steady import LARGE_BYTES
 from support.namespaces import Network, why_not
 from support.rabbitmq_server import RabbitServer, find_programs
 
@@ -31,6 +32,7 @@ NAMES = ("alpha", "beta")
 TELL_EVERY_S = 5.0
 BEGIN, END = "<!-- made by make chaos -->", "<!-- end -->"
 TELL_CUTS = 100
+SETTINGS = f"max_message_size = {LARGE_BYTES // 2}\n"
 INTERRUPTED = 130
 DESCRIPTION = f"""\
 Puts faults on two meshes of miros_mesh, one after the other and in random order, while events flow,
@@ -115,7 +117,7 @@ class Run:
             self._tell("everything ends")
 
     def _server(self, stack: ExitStack, network: Network, name: str) -> RabbitServer:
-        server = network[name].rabbitmq(self._folder / name, self._programs)
+        server = network[name].rabbitmq(self._folder / name, self._programs, SETTINGS)
         stack.callback(server.close)
         return server
 

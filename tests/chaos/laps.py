@@ -11,6 +11,7 @@ HEAD = (
     "fault",
     "times",
     "sent",
+    "set aside",
     "delivered",
     "lost",
     "duplicated",
@@ -35,6 +36,8 @@ class Lap:
     excused: int = 0
     """Of the duplicates those of a receiver that ended: it had begun a frame."""
     times: int = 1
+    aside: int = 0
+    """Events that were refused, and of which each was found among the dead letters."""
 
     @property
     def harmed(self) -> bool:
@@ -45,8 +48,9 @@ class Lap:
     def __str__(self) -> str:
         took = f"{max(self.recoveries):.2f} s" if self.recoveries else "never"
         return (
-            f"{self.fault}: sent {self.sent:,}, delivered {self.delivered:,}, lost {self.lost}, "
-            f"duplicated {self.duplicated}, out of order {self.out_of_order}, "
+            f"{self.fault}: sent {self.sent:,}, set aside {self.aside}, "
+            f"delivered {self.delivered:,}, lost {self.lost}, duplicated {self.duplicated}, "
+            f"out of order {self.out_of_order}, "
             f"recovered after {took}"
         )
 
@@ -73,6 +77,7 @@ def _merged(laps: Sequence[Lap], name: str = "") -> Lap:
         [seconds for lap in laps for seconds in lap.recoveries],
         sum(lap.excused for lap in laps),
         sum(lap.times for lap in laps),
+        sum(lap.aside for lap in laps),
     )
 
 
@@ -81,8 +86,8 @@ def _cells(lap: Lap) -> tuple[str, ...]:
     if lap.recoveries:
         median = f"{statistics.median(lap.recoveries):.2f}"
         worst = f"{max(lap.recoveries):.2f}"
-    counts = (lap.times, lap.sent, lap.delivered, lap.lost, lap.duplicated, lap.out_of_order)
-    return (lap.fault, *(f"{count:,}" for count in counts), median, worst)
+    events = (lap.sent, lap.aside, lap.delivered, lap.lost, lap.duplicated, lap.out_of_order)
+    return (lap.fault, *(f"{count:,}" for count in (lap.times, *events)), median, worst)
 
 
 def _lines(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:

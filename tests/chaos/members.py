@@ -10,11 +10,20 @@ from typing import IO
 
 from faults import steady
 from faults.diaries import Course, Reader
+from faults.traffic import SIGNAL
+from miros_mesh.networks.letters.letter import letter_codec
+from miros_mesh.networks.letters.local import LocalLetters
+from miros_mesh.wire.envelope import Envelope
+from miros_mesh.wire.keyring import KeyRing
+from miros_mesh.wire.serializer import MsgpackSerializer
 from support.actor import Actor
+from support.charts_at_work import KEY
 from support.namespaces import Host
 
 STEADY = Path(steady.__file__)
 NAMELESS = "-"
+DEATH_LIMIT_S = 60.0
+LETTERS = letter_codec(KeyRing([KEY]), 10 * steady.LARGE_BYTES)
 
 
 class Member:
@@ -30,9 +39,7 @@ class Member:
 
     def start(self) -> None:
         """Return when it is on the mesh."""
-        self._actor = Actor(
-            STEADY, *self._role(), place=self.host, complaints=self._complaints
-        ).__enter__()
+        self._begin()
         self._expect("ready")
 
     def kill(self) -> None:
@@ -48,6 +55,11 @@ class Member:
         self._expect(self._last_word)
         self.kill()
 
+    def tell(self, what: str) -> None:
+        """Give it a line."""
+        assert self._actor
+        self._actor.tell(what)
+
     def close(self) -> None:
         self.kill()
         self._complaints.close()
@@ -62,6 +74,11 @@ class Member:
 
     def _role(self) -> tuple[object, ...]:
         raise NotImplementedError
+
+    def _begin(self) -> None:
+        self._actor = Actor(
+            STEADY, *self._role(), place=self.host, complaints=self._complaints
+        ).__enter__()
 
     def _expect(self, word: str) -> None:
         assert self._actor
@@ -93,6 +110,22 @@ class Sender(Member):
     def look(self) -> None:
         self._times += [entry.when for entry in self._reader.news()]
 
+    def refused(self, signal: str) -> list[Envelope]:
+        """The events of that signal among its dead letters."""
+        home = LocalLetters(Path(f"{self.file}{steady.HOME}"))
+        letters = [LETTERS.open(sealed)[0] for _, sealed in home.all()]
+        return [each.event for each in letters if each.event and each.event.signal == signal]
+
+    def numbers_aside(self) -> set[int]:
+        """The numbers that the broker has refused."""
+        loads = MsgpackSerializer().loads
+        return {loads(each.payload)[1] for each in self.refused(SIGNAL)}
+
+    def settle(self, numbers: int) -> None:
+        """Let it put so many numbers back, and drop what else is among its dead letters."""
+        self.tell(steady.SETTLE)
+        self._expect(f"settled {numbers}")
+
     def _role(self) -> tuple[object, ...]:
         self.look()
         return ("send", self._url, self.name, self.name, self.next, self._per_s, self.file)
@@ -107,6 +140,7 @@ class Receiver(Member):
         super().__init__(host, folder)
         self._url = url
         self.named = named
+        self.queue_expires_s: float | None = None
         self._courses: defaultdict[str, Course] = defaultdict(Course)
 
     def course(self, sender: Sender) -> Course:
@@ -117,9 +151,20 @@ class Receiver(Member):
     def courses(self) -> Collection[Course]:
         return self._courses.values()
 
+    def die(self, times: int) -> None:
+        """Wait until it has died so often, and start it each time."""
+        for _ in range(times):
+            assert self._actor
+            self._actor.wait(DEATH_LIMIT_S)
+            self.kill()
+            # It may die again before it says anything.
+            self._begin()
+        self._expect("ready")
+
     def look(self) -> None:
         for entry in self._reader.news():
             self._courses[entry.stream].add(entry)
 
     def _role(self) -> tuple[object, ...]:
-        return ("receive", self._url, self.name if self.named else NAMELESS, self.file)
+        name = self.name if self.named else NAMELESS
+        return ("receive", self._url, name, self.file, self.queue_expires_s or "")

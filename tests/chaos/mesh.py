@@ -11,6 +11,7 @@ from random import Random
 
 from chaos.laps import Lap
 from chaos.members import Member, Receiver, Sender
+from chaos.user import User
 from support.namespaces import Network
 from support.rabbitmq_server import RabbitServer
 
@@ -29,6 +30,8 @@ class Harmed:
     """When; None: just now."""
     ended: Receiver | None = None
     """The receiver that did not live through it."""
+    aside: int = 0
+    """Events that receivers set aside."""
 
 
 Harm = Callable[["Mesh"], Harmed | None]
@@ -78,9 +81,11 @@ class Mesh:
         self.doing = "calm"
         self.sent = self.delivered = 0
         self.laps: list[Lap] = []
+        self.user = User(server, self.vhost, folder / "url")
+        self.per_s = per_s
         self._ending = ending
         self._tell = tell
-        url = server.url(self.vhost)
+        url = str(self.user.file)
         self.senders = [
             Sender(network[f"{name}-sender{n}"], folder, url, per_s / SENDERS)
             for n in range(SENDERS)
@@ -113,6 +118,11 @@ class Mesh:
         """Let time pass. Raises `Interrupted`."""
         self._wait(lambda: False, seconds)
 
+    def until(self, done: Callable[[], bool], limit_s: float, what: str) -> None:
+        """Wait for it. Raises `Interrupted`, or an `AssertionError` that says what did not come."""
+        self._wait(done, limit_s)
+        assert done(), f"not within {limit_s} s: {what}"
+
     def lap(self, fault: str, harm: Harm) -> None:
         """One fault, from a calm to a calm."""
         began = self._stand()
@@ -124,11 +134,12 @@ class Mesh:
         self.doing = f"recovering from: {fault}"
         self._wait(lambda: self._recovered(mended) is not None, RECOVERY_LIMIT_S)
         self.doing = f"collecting after: {fault}"
+        aside = harmed.aside + self._settle()
         sent = {sender.name: range(began.next[sender.name], sender.next) for sender in self.senders}
         self._wait(lambda: not self._lost(sent), ARRIVAL_LIMIT_S)
         recovered = self._recovered(mended)
         seconds = [] if recovered is None else [recovered - mended]
-        self._write_down(fault, began, sent, seconds, harmed.ended)
+        self._write_down(fault, began, sent, seconds, harmed.ended, aside)
 
     def _write_down(
         self,
@@ -137,6 +148,7 @@ class Mesh:
         sent: Mapping[str, range],
         seconds: Sequence[float],
         ended: Receiver | None,
+        aside: int,
     ) -> None:
         now = self._stand()
         events = sum(map(len, sent.values()))
@@ -151,9 +163,22 @@ class Mesh:
             now.out_of_order - began.out_of_order,
             seconds,
             copies[ended.name] if ended else 0,
+            aside=aside,
         )
         self.laps.append(lap)
         self._tell(f"{self.name}: {lap}{'   <-- HARM' if lap.harmed else ''}")
+
+    def _settle(self) -> int:
+        """Put back what the broker has refused, when it refuses no more; how much that was."""
+        count = 0
+        for sender in self.senders:
+            if not (numbers := sender.numbers_aside()):
+                continue
+            for receiver in self.receivers:
+                receiver.course(sender).put_back |= numbers
+            sender.settle(len(numbers))
+            count += len(numbers)
+        return count
 
     def _stand(self) -> _Began:
         self._look()

@@ -20,7 +20,7 @@ import pytest
 
 from miros_mesh.embedded import database, doorbell, schema
 from miros_mesh.embedded.transport import dial as embedded
-from miros_mesh.errors import EmbeddedStoreError
+from miros_mesh.errors import DiskFullError, EmbeddedStoreError, StoreUnavailableError
 from support.actor import Actor
 from support.kombu_peer import EXCHANGE, Peer
 from support.waiting import wait_until
@@ -224,7 +224,7 @@ def test_a_process_that_stopped_in_a_write_holds_nobody_for_ever(
         other.heard()
         other.signal(signal.SIGSTOP)
 
-        with pytest.raises(amqp.RecoverableConnectionError, match="stayed locked"):
+        with pytest.raises(StoreUnavailableError, match="stayed locked"):
             peer.publish("waits")
 
         other.kill()
@@ -517,7 +517,7 @@ def test_a_full_disk_is_passing_trouble(peer: Peer) -> None:
     ((pages,),) = store.read("PRAGMA page_count")
     store.read(f"PRAGMA max_page_count = {pages}")
 
-    with pytest.raises(amqp.RecoverableConnectionError, match="cannot be written now"):
+    with pytest.raises(DiskFullError, match="its disk is full"):
         peer.publish("x" * 1_000_000)
 
     store.read("PRAGMA max_page_count = 1000000")

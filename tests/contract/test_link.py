@@ -7,22 +7,18 @@ import resource
 import statistics
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import kombu
 import pytest
 
-from miros_mesh.address import BrokerAddress
-from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.errors import ConnectionLostError, NodeNameTakenError
-from miros_mesh.link.kombu_link import amqp_link, embedded_link
-from miros_mesh.link.ports import Broker, Delivery
-from miros_mesh.link.rabbitmq.queues import DEAD_LETTERS
+from miros_mesh.link.ports import Delivery
+from miros_mesh.link.rabbitmq.queues import LETTERS
 from miros_mesh.report import StopReport
-from miros_mesh.testing.memory import memory_link
 from support.post_office import (
+    EXCHANGE,
     LIMIT_S,
     Letter,
     Mailbox,
@@ -40,25 +36,6 @@ LATENCY_LIMIT_S = 0.010
 STOP_LIMIT_S = 0.8
 NAME = "miros_mesh.v1.name.test"
 DESCRIPTORS = Path("/proc/self/fd")
-
-
-@pytest.fixture(params=["embedded", "memory", "rabbitmq"])
-def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PostOffice]:
-    """A post office at one broker of each kind."""
-    made = _office(request, tmp_path)
-    yield made
-    made.close()
-
-
-def _office(request: pytest.FixtureRequest, tmp_path: Path) -> PostOffice:
-    if request.param == "rabbitmq":
-        address = BrokerAddress.parse(request.getfixturevalue("vhost_url"))
-        return PostOffice(amqp_link, Broker(address.redacted, (address,)))
-    if request.param == "embedded":
-        folder = tmp_path / "broker"
-        return PostOffice(lambda settings: embedded_link(settings, folder), Broker("embedded"))
-    store = MemoryStore()
-    return PostOffice(lambda settings: memory_link(settings, store), Broker("memory"))
 
 
 # Who gets what
@@ -252,6 +229,98 @@ def test_what_was_not_acknowledged_comes_again_after_its_subscriber_is_gone(
     assert [delivery.redelivered for delivery in heir.deliveries] == [True, True, False]
 
 
+@pytest.mark.parametrize("replicated", [False, True], ids=["classic", "quorum"])
+def test_what_a_removed_queue_has_not_settled_comes_first_and_in_order(
+    office: PostOffice, *, replicated: bool
+) -> None:
+    # Given two queues of one subscriber, of which one has ten deliveries unsettled and more to come
+    spec = queue("leaves", delete_on_stop=False, replicated=replicated, prefetch=10)
+    subscriber, mailbox = office.listen(spec, keeping)
+    stays = Mailbox()
+    subscriber.add(queue("stays"), stays, LIMIT_S)
+    publisher = office.publisher()
+    for number in range(40):
+        publisher.put(letter(str(number)))
+    mailbox.expect(10)
+    stays.expect(40)
+    for number in (3, 0):
+        mailbox.deliveries[number].ack()
+    mailbox.expect(12)
+
+    # When that queue alone is left, and another subscriber comes for it
+    subscriber.remove(spec.name)
+    mailbox.deliveries[1].ack()
+    # What is asked for behind it is answered when the broker has all of it back.
+    subscriber.add(queue("witness"), Mailbox(), LIMIT_S)
+    _, heir = office.listen(spec)
+    publisher.put(letter("last"))
+
+    # Then it gets what was unsettled, then the rest; the other queue goes on
+    left = [str(number) for number in range(40) if number not in (0, 3)]
+    assert heir.expect_until("last") == left
+    assert len(stays.expect_until("last")) == 40
+
+
+@pytest.mark.parametrize("replicated", [False, True], ids=["classic", "quorum"])
+@pytest.mark.parametrize("count", [5, 40], ids=["few", "many"])
+def test_a_queue_that_comes_back_to_its_subscriber_gives_first_what_was_not_settled(
+    office: PostOffice, count: int, *, replicated: bool
+) -> None:
+    # Given unsettled deliveries, as many as may be or fewer, and those that follow two settled ones
+    spec = queue("returns", delete_on_stop=False, replicated=replicated, prefetch=10)
+    subscriber, mailbox = office.listen(spec, keeping)
+    publisher = office.publisher()
+    for number in range(count):
+        publisher.put(letter(str(number)))
+    mailbox.expect(5)
+    for delivery in mailbox.deliveries[:2]:
+        delivery.ack()
+
+    # When the queue is left, and comes back
+    subscriber.remove(spec.name)
+    again = Mailbox()
+    subscriber.add(spec, again, LIMIT_S)
+    publisher.put(letter("last"))
+
+    # Then all come, in order, and what is settled late by the one that left is settled no more
+    assert again.expect_until("last") == [str(number) for number in range(2, count)]
+    for delivery in mailbox.deliveries:
+        delivery.ack()
+    publisher.put(letter("later"))
+    again.expect_until("later")
+
+
+def test_a_queue_that_is_deleted_is_consumed_again_and_no_other_notices(
+    office: PostOffice, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given two queues of one subscriber, of which one has unsettled deliveries
+    notes = Notebook()
+    subscriber, deleted, stays = office.subscriber(observer=notes), Mailbox(keeping), Mailbox()
+    spec = queue("deleted", delete_on_stop=False)
+    subscriber.add(spec, deleted, LIMIT_S)
+    subscriber.add(queue("stays"), stays, LIMIT_S)
+    publisher = office.publisher()
+    publisher.put(letter("before"))
+    deleted.expect(1)
+    stays.expect(1)
+
+    # When it is deleted
+    with office.connection() as connection:
+        connection.channel().queue_delete(spec.name)
+    wait_until(lambda: "ended the consumer of the queue miros_mesh.v1.deleted" in caplog.text)
+    subscriber.add(queue("witness"), Mailbox(), LIMIT_S)
+    publisher.put(letter("after"))
+
+    # Then it is there again, on the same connection; settling what it has lost does no harm
+    assert deleted.expect(2) == ["before", "after"]
+    for delivery in deleted.deliveries:
+        delivery.ack()
+    wait_until(lambda: office.size(spec.name) == 0)
+    publisher.put(letter("last"))
+    assert stays.expect_until("last") == ["before", "after"]
+    assert notes.subscriptions == 1
+
+
 def test_a_rejected_delivery_does_not_come_again(office: PostOffice) -> None:
     spec = queue(delete_on_stop=False)
     subscriber, mailbox = office.listen(spec, lambda delivery: delivery.reject())
@@ -371,68 +440,41 @@ def test_a_queue_with_a_limit_loses_its_oldest_messages(limit: str, office: Post
     assert heir.expect(3) == ["7", "8", "9"]
 
 
-# Refused frames
+# Dead letters
 
 
-def test_a_rejected_frame_is_kept_as_it_was_published(office: PostOffice) -> None:
-    # Given two queues, of which one keeps what is rejected
-    _, keeps = office.listen(queue("keeps", "kept", dead_letters=True), reject)
-    _, forgets = office.listen(queue("forgets", "forgotten"), reject)
-    publisher = office.publisher()
-    body = bytes(range(256)) * 4
+def test_what_is_rejected_is_gone(office: PostOffice) -> None:
+    _, forgets = office.listen(queue(dead_letters=True), reject)
 
-    # When both reject
-    publisher.put(Letter(body, "kept"))
-    publisher.put(letter("forgotten", "forgotten"))
-    keeps.expect(1)
+    office.publisher().put(letter("forgotten"))
     forgets.expect(1)
 
-    # Then that one is among the dead letters, byte for byte
-    wait_until(lambda: office.size(DEAD_LETTERS))
-    assert dead_letters(office) == [body]
+    wait_until(lambda: not office.size("miros_mesh.v1.queue"))
+    assert dead_letters(office) == []
 
 
 def test_dead_letters_are_bounded_in_number(office: PostOffice) -> None:
-    _, mailbox = office.listen(queue(dead_letters=True), reject)
-    publisher = office.publisher()
+    office.listen(queue(dead_letters=True))
+    publisher = office.publisher(exchanges=(EXCHANGE, LETTERS))
 
     for number in range(1_100):
-        publisher.put(letter(str(number)))
-    mailbox.expect(1_100)
+        publisher.put(Letter(str(number).encode(), exchange=LETTERS))
 
     wait_until(lambda: oldest_dead_letter(office) == b"100")
     assert dead_letters(office) == [str(number).encode() for number in range(100, 1_100)]
-
-
-def test_dead_letters_are_bounded_in_bytes(office: PostOffice) -> None:
-    _, mailbox = office.listen(queue(dead_letters=True), reject)
-    publisher = office.publisher()
-
-    for number in range(20):
-        publisher.put(letter(str(number).ljust(1024 * 1024)))
-    mailbox.expect(20)
-
-    wait_until(lambda: oldest_dead_letter(office)[:2] == b"4 ")
-    assert [int(body) for body in dead_letters(office)] == list(range(4, 20))
 
 
 def test_a_chart_listens_though_its_dead_letters_cannot_be_kept(
     office: PostOffice, caplog: pytest.LogCaptureFixture
 ) -> None:
     with office.connection() as connection:
-        kombu.Queue(DEAD_LETTERS, durable=True)(connection.channel()).queue_declare()
+        kombu.Queue(LETTERS, durable=True)(connection.channel()).queue_declare()
 
     _, mailbox = office.listen(queue(dead_letters=True))
     office.publisher().put(letter("heard"))
 
     assert mailbox.expect(1) == ["heard"]
-    assert "rejected frames are not kept" in caplog.text
-
-
-@pytest.mark.parametrize("limit", ["max_length", "max_bytes"])
-def test_a_queue_with_a_limit_keeps_no_dead_letters(limit: str) -> None:
-    with pytest.raises(ValueError, match="limited length"):
-        queue(dead_letters=True, **{limit: 3})
+    assert "dead letters are not kept" in caplog.text
 
 
 # One live process a name
@@ -507,10 +549,12 @@ def test_confirmed_means_stored(office: PostOffice) -> None:
     texts = [f"letter {number}" for number in range(200)]
 
     # When every letter was confirmed
-    for text in texts:
-        publisher.put(letter(text))
+    letters = [letter(text) for text in texts]
+    for each in letters:
+        publisher.put(each)
     wait_until(lambda: notes.published_events == 200)
     assert publisher.stop(0.0).left_over == 0
+    assert all(each.stores for each in letters)
 
     # Then every letter is there
     _, heir = office.listen(spec)
@@ -610,10 +654,10 @@ def reject(delivery: Delivery) -> None:
 
 
 def dead_letters(office: PostOffice) -> list[bytes]:
-    """Take what was rejected so far."""
+    """Take what was set aside so far."""
     with office.connection() as connection:
         channel, bodies = connection.channel(), []
-        while message := channel.basic_get(DEAD_LETTERS, no_ack=True):
+        while message := channel.basic_get(LETTERS, no_ack=True):
             bodies.append(bytes(message.body))
         channel.close()
         return bodies
@@ -623,7 +667,7 @@ def oldest_dead_letter(office: PostOffice) -> bytes:
     """Look at it, and leave it there."""
     with office.connection() as connection:
         channel = connection.channel()
-        message = channel.basic_get(DEAD_LETTERS)
+        message = channel.basic_get(LETTERS)
         channel.close()
         return bytes(message.body) if message else b""
 

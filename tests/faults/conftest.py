@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
 from faults.relay import HOST, Relay
-from faults.traffic import TABLE
+from faults.traffic import EVERY_S, TABLE, Handled, Stream, accounted
 from miros_mesh import MeshConfig, NetworkedActiveObject
-from support.charts_at_work import KEY, Handle, Launch, Recorder, alone
+from miros_mesh.config.secret_file import SecretFile
+from support.charts_at_work import KEY, Handle, Heard, Launch, Recorder, alone
 from support.rabbitmq_server import RabbitServer, find_programs
 from support.tables import FAULT
 
@@ -19,6 +20,9 @@ from support.tables import FAULT
 QUICK = {"heartbeat_interval_s": 1.0, "connect_timeout_s": 1.5, "confirm_timeout_s": 5.0}
 # Long, so that a busy machine does not break connections where the fault is not one of the link.
 PATIENT = {"heartbeat_interval_s": 10.0, "confirm_timeout_s": 30.0}
+BESIDE = "beside"
+
+Others = Callable[..., AbstractContextManager[None]]
 
 
 class Told(Recorder):
@@ -51,7 +55,7 @@ class Told(Recorder):
         return sum(events for _, reason, events in self.drops if reason in reasons)
 
 
-def settings(url: str, **changes: Any) -> MeshConfig:
+def settings(url: str | SecretFile, **changes: Any) -> MeshConfig:
     """Settings of one more node, which notices soon what is wrong."""
     # Charts of equal settings would share a node; no two recorders are equal.
     given = {"observers": (Told(),), **QUICK, **changes}
@@ -72,6 +76,28 @@ def launch() -> Iterator[Launch]:
             return chart
 
         yield start
+
+
+@pytest.fixture
+def others(launch: Launch) -> Others:
+    """Two charts beside a fault, on the nodes of given settings: nothing happens to their events.
+
+    `with others(fault, receiving, sending):`
+    """
+
+    @contextmanager
+    def meanwhile(fault: str, receiving: MeshConfig, sending: MeshConfig) -> Iterator[None]:
+        handled = Handled()
+        launch("bystander", receiving, handled, rx_routing_key=BESIDE)
+        # One that heard its own topic would hear of it.
+        speaker = launch("speaker", sending, Heard(), tx_routing_key=BESIDE, rx_routing_key="none")
+        with Stream(speaker, every_s=5 * EVERY_S) as stream:
+            yield
+            sent = stream.end()
+        account = accounted(f"{fault}: others", sent, handled)
+        assert account.perfect, account
+
+    return meanwhile
 
 
 @pytest.fixture(scope="module")

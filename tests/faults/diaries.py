@@ -38,6 +38,8 @@ class Course:
 
     def __init__(self) -> None:
         self.handled: dict[int, float] = {}
+        self.put_back: set[int] = set()
+        """These were set aside, and come late: they have no order."""
         self.copies = 0
         self.out_of_order = 0
         self._last = -1
@@ -47,9 +49,10 @@ class Course:
         if entry.number in self.handled:
             self.copies += 1
             return
-        self.out_of_order += entry.number < self._last
-        self._last = entry.number
         self.handled[entry.number] = entry.when
+        if entry.number not in self.put_back:
+            self.out_of_order += entry.number < self._last
+            self._last = entry.number
 
     def missing(self, numbers: range) -> int:
         """How many of these have not been handled."""

@@ -1,10 +1,15 @@
 """The process of a node with the settings of production, and a diary of what it does.
 
-steady.py send URL NODE STREAM FIRST PER_S FILE     transmits numbers until a line comes in
-steady.py receive URL NODE FILE                     handles them until a line comes in
+steady.py send URL NODE STREAM FIRST PER_S FILE     transmits numbers until an empty line comes in
+steady.py receive URL NODE FILE [EXPIRES_S]         handles them until a line comes in
 
-NODE is the node's name, or - for none. FILE gets a line for each event: the time, the stream, the
-number; FILE.links a line for each thing that happened to the node's links.
+URL may be a file that holds it. NODE is the node's name, or - for none; EXPIRES_S how long its
+queue is kept. FILE gets a line for each event: the time, the stream, the number; FILE.links a line
+for each thing that happened to the node's links. FILE.home is where its dead letters are.
+
+Other lines for a sender: `large` (transmit an event that is too large for many a broker), `poison
+NODE` (one that a receiver of this name dies of, with its process), `settle` (put back the numbers
+that the broker has refused, drop what else it has).
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from miros import Event
@@ -21,10 +27,17 @@ from miros import Event
 from faults.roles import say
 from faults.traffic import SIGNAL
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
+from miros_mesh.config.secret_file import SecretFile
+from miros_mesh.dead_letters.dead_letters import DeadLetters
 from support.charts_at_work import KEY, Heard, alone, event
 
 HEARTBEAT_S = 5.0
 LINKS = ".links"
+HOME = ".home"
+LARGE_BYTES = 200_000
+POISON = "poison"
+LARGE = "large"
+SETTLE = "settle"
 
 
 class Diary:
@@ -69,33 +82,50 @@ class Links(Observer):
         if reason not in ("duplicate", "stale"):
             self._note("dropped", reason, events)
 
+    def publication_refused(self, *, peer: str, network: str, reason: str, events: int) -> None:
+        self._note("refused", network, reason, events)
+
+    def set_aside(self, *, chart: str, reason: str) -> None:
+        self._note("set aside", chart, reason)
+
+    def deaf(self, *, chart: str, reason: str) -> None:
+        self._note("deaf", chart, reason)
+
+    def hearing(self, *, chart: str) -> None:
+        self._note("hearing", chart)
+
     def chart_died(self, *, chart: str, error: BaseException) -> None:
         self._note("chart died", repr(error))
+        os._exit(1)
 
     def _note(self, *words: object) -> None:
         self._diary.write(time.monotonic(), *words)
 
 
-def config(url: str, node: str, file: str) -> MeshConfig:
+def config(url: str, node: str, file: str, expires_s: str = "") -> MeshConfig:
     """What a program would set, but for the heartbeat."""
     return MeshConfig(
-        broker_url=url,
+        broker_url=url if "://" in url else SecretFile(Path(url)),
         mesh_encryption_key=KEY,
         node_name=None if node == "-" else node,
         heartbeat_interval_s=HEARTBEAT_S,
+        queue_expires_s=float(expires_s) if expires_s else None,
+        home=Path(file + HOME),
         observers=(Links(file),),
     )
 
 
-def receive(url: str, node: str, file: str) -> None:
+def receive(url: str, node: str, file: str, expires_s: str = "") -> None:
     """Handle events until a line comes in."""
     diary = Diary(file)
 
     def write(_: NetworkedActiveObject, received: Event) -> None:
         if received.signal_name == SIGNAL:
             diary.write(time.monotonic(), *received.payload)
+        if (received.signal_name, received.payload) == (POISON, node):
+            raise ValueError("poison")
 
-    chart = NetworkedActiveObject("receiver", config=config(url, node, file))
+    chart = NetworkedActiveObject("receiver", config=config(url, node, file, expires_s))
     chart.start_at(alone(write, spied=False))
     say("ready")
     sys.stdin.readline()
@@ -106,10 +136,11 @@ def receive(url: str, node: str, file: str) -> None:
 def send(url: str, node: str, stream: str, first: str, per_s: str, file: str) -> None:
     """Transmit numbers until a line comes in."""
     diary, ending = Diary(file), threading.Event()
-    chart = NetworkedActiveObject("sender", config=config(url, node, file))
+    settings = config(url, node, file)
+    chart = NetworkedActiveObject("sender", config=settings)
     chart.start_at(alone(Heard(), spied=False))
     say("ready")
-    threading.Thread(target=_await_line, args=(ending,), daemon=True).start()
+    threading.Thread(target=_obey, args=(chart, settings, ending), daemon=True).start()
     number, began = int(first), time.monotonic()
     due = began
     while not ending.wait(max(due - time.monotonic(), 0)):
@@ -120,9 +151,24 @@ def send(url: str, node: str, stream: str, first: str, per_s: str, file: str) ->
     say(f"left {chart.stop().left_over}")
 
 
-def _await_line(ending: threading.Event) -> None:
-    sys.stdin.readline()
+def _obey(chart: NetworkedActiveObject, settings: MeshConfig, ending: threading.Event) -> None:
+    while line := sys.stdin.readline().split():
+        word, *rest = line
+        if word == SETTLE:
+            say(f"settled {_settle(settings)}")
+        else:
+            chart.transmit(event(word, rest[0] if rest else "x" * LARGE_BYTES))
     ending.set()
+
+
+def _settle(settings: MeshConfig) -> int:
+    with DeadLetters(settings) as letters:
+        list(letters.drop_all(place="local", signal=LARGE))
+        outcomes = list(letters.retry_all(place="local"))
+    for outcome in outcomes:
+        if outcome.error:
+            raise outcome.error
+    return len(outcomes)
 
 
 if __name__ == "__main__":

@@ -9,20 +9,23 @@ from collections.abc import Iterable, Iterator
 
 import kombu
 import pytest
+from msgspec.structs import replace
 
 from faults.conftest import Told, settings
 from faults.traffic import SIGNAL, Handled, accounted, events_through
 from miros_mesh.charts.networked import DEFAULT_ROUTING_KEY
 from miros_mesh.networks.network import exchange_of
+from miros_mesh.node.queues import chart_queue
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
-from support.charts_at_work import KEY, Heard, Launch
+from support.charts_at_work import KEY, Heard, Launch, event, node_of
 from support.waiting import wait_until
 
 SEED = 20_261_121
 FRAMES = 300
+MANY = 2_000
 YEAR_S = 365 * 86_400.0
 LATEST = 253_370_764_800.0
 REFUSALS = ("undecryptable", "malformed", "version", "oversize")
@@ -85,6 +88,37 @@ def test_duplicate_delivery(post: Post, handled: Handled, told: Told) -> None:
     # The last copies come after all is handled.
     wait_until(lambda: told.dropped_for("duplicate") >= 2 * FRAMES)
     assert told.dropped_for("duplicate") == 2 * FRAMES
+
+
+def test_dead_letters_put_back_to_a_restarted_chart_bring_themselves_alone(
+    vhost_url: str, launch: Launch, handled: Handled, told: Told
+) -> None:
+    """One waits in the chart's queue before all else, the other comes amid the events of now."""
+    sender = launch("sender", settings(vhost_url), Heard())
+    for number in range(1, MANY + 1):
+        sender.transmit(event(SIGNAL, -number))
+    node = node_of(sender)
+    letters = {each.sequence: each for each in node.repair._history.find("sender", [(1, MANY)])}
+    # Its queue is there from now on; the events are not for it.
+    launch("receiver", settings(vhost_url, node_name="receiver"), Handled()).stop()
+
+    def put_back(number: int) -> None:
+        old = replace(letters[number], sent_at=letters[number].sent_at - YEAR_S)
+        with kombu.Connection(vhost_url) as connection:
+            kombu.Producer(connection.channel(), auto_declare=False).publish(
+                codec.seal([codec.encode(old)]),
+                routing_key=chart_queue("receiver", "receiver", DEFAULT_ROUTING_KEY),
+                content_type="application/octet-stream",
+                content_encoding="binary",
+            )
+
+    put_back(5)
+    launch("receiver", settings(vhost_url, node_name="receiver", observers=(told,)), handled)
+    with events_through("a dead letter put back", sender, handled):
+        put_back(9)
+        wait_until(lambda: -9 in handled.numbers)
+    assert [number for number in handled.numbers if number < 0] == [-5, -9]
+    assert told.missing == 0
 
 
 def reordered() -> list[int]:

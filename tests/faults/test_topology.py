@@ -5,7 +5,7 @@ from __future__ import annotations
 import kombu
 import pytest
 
-from faults.conftest import Told, settings
+from faults.conftest import Others, Told, settings
 from faults.traffic import (
     SIGNAL,
     WARM,
@@ -14,7 +14,7 @@ from faults.traffic import (
     accounted,
     events_through,
 )
-from miros_mesh import DEFAULT_ROUTING_KEY, NetworkedActiveObject
+from miros_mesh import DEFAULT_ROUTING_KEY, MeshConfig, NetworkedActiveObject
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.node.queues import chart_queue
 from support.charts_at_work import Heard, Launch, event
@@ -38,20 +38,33 @@ def told() -> Told:
 
 
 @pytest.fixture
-def sender(vhost_url: str, launch: Launch, handled: Handled, told: Told) -> NetworkedActiveObject:
-    config = settings(vhost_url, node_name="receiver", observers=(told,))
-    launch("receiver", config, handled)
+def sender(
+    vhost_url: str, launch: Launch, handled: Handled, receiving: MeshConfig
+) -> NetworkedActiveObject:
+    launch("receiver", receiving, handled)
     return launch("sender", settings(vhost_url), Heard())
 
 
+@pytest.fixture
+def receiving(vhost_url: str, told: Told) -> MeshConfig:
+    return settings(vhost_url, node_name="receiver", observers=(told,))
+
+
 def test_queue_deleted_under_the_consumer(
-    vhost_url: str, sender: NetworkedActiveObject, handled: Handled, told: Told
+    vhost_url: str,
+    sender: NetworkedActiveObject,
+    handled: Handled,
+    told: Told,
+    receiving: MeshConfig,
+    others: Others,
 ) -> None:
-    with kombu.Connection(vhost_url) as connection:
+    """The others are charts of the same node, on the same connection."""
+    fault = "queue deleted under the consumer"
+    with kombu.Connection(vhost_url) as connection, others(fault, receiving, receiving):
         channel = connection.channel()
-        with events_through("queue deleted under the consumer", sender, handled):
+        with events_through(fault, sender, handled):
             channel.queue_delete(QUEUE)
-    assert told.subscriptions == 2
+    assert told.subscriptions == 1
     assert told.missing == 0
 
 

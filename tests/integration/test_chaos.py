@@ -12,7 +12,7 @@ from support.rabbitmq_server import RabbitServer
 TESTS = Path(__file__).parents[1]
 BEGIN, END = "<!-- made by make chaos -->", "<!-- end -->"
 # The first faults of this seed are soon over.
-SHORT = ("--seed", "57", "--seconds", "3", "--reconnects", "0", "--rate", "100")
+SHORT = ("--seed", "721", "--seconds", "3", "--reconnects", "0", "--rate", "100")
 
 
 def chaos(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -21,7 +21,7 @@ def chaos(*arguments: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": str(TESTS)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
         check=False,
     )
 
@@ -39,9 +39,9 @@ def test_a_short_run_harms_nothing(
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     done = chaos(*SHORT, "--write", str(page))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "chaos: seed 57" in done.stdout
+    assert "chaos: seed 721" in done.stdout
     assert "| all of them " in done.stdout
     written = page.read_text()
-    assert written.startswith(f"before\n{BEGIN}\n\nSeed 57")
+    assert written.startswith(f"before\n{BEGIN}\n\nSeed 721")
     assert written.endswith(f"{END}\nafter\n")
     assert "old" not in written

@@ -87,6 +87,7 @@ def test_help_names_every_command_and_where_settings_come_from() -> None:
         "sequence",
         "snoop",
         "top",
+        "dead-letters",
         "MIROS_MESH_BROKER_URL",
         "RABBIT_USER",
         "_FILE",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +12,16 @@ from cryptography.fernet import Fernet
 from miros import Event, return_status, signals, spy_on
 
 from miros_mesh import MeshConfig, NetworkedActiveObject
+from miros_mesh.node.network_specs import largest_message
+from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES
+from miros_mesh.wire.envelope import ENVELOPE_BYTES
 from support.rabbitmq_server import RabbitServer
 from support.waiting import wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "rabbitmq"
 VHOST = "mesh"
+# The default of RabbitMQ 4, below that of all versions before.
+RABBITMQ_4_LIMIT_BYTES = 16 * 1024 * 1024
 OWN_NAMES = r"^miros_mesh\."
 
 
@@ -84,3 +90,14 @@ def _policies(server: RabbitServer) -> dict[str, str]:
         "list_queues", "--vhost", VHOST, "--formatter", "json", "name", "policy"
     )
     return {row["name"]: row["policy"] for row in json.loads(rows)}
+
+
+def test_a_broker_takes_the_largest_frame_that_default_settings_may_seal() -> None:
+    conf = (DEPLOY / "rabbitmq.conf").read_text()
+    [limit] = re.findall(r"^max_message_size = (\d+)$", conf, re.MULTILINE)
+    config = MeshConfig()
+    # A message of repair holds an event beside its own words.
+    largest = largest_message(config) + ENVELOPE_BYTES + FRAME_OVERHEAD_BYTES
+
+    assert largest <= int(limit) <= RABBITMQ_4_LIMIT_BYTES
+    assert config.frame_bytes <= config.max_event_bytes < int(limit)

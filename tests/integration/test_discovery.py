@@ -14,8 +14,12 @@ import pytest
 from miros import Event
 
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
+from miros_mesh.dead_letters.dead_letters import DeadLetters
+from miros_mesh.dead_letters.letter import Letter
 from miros_mesh.discovery.chart import DiscoveryChart
+from miros_mesh.discovery.signals import EVALUATE_HOSTS_FILE, PUBLIC
 from miros_mesh.discovery.sources import name_service as names
+from miros_mesh.errors import PermissionDeniedError
 from miros_mesh.wire.keyring import generate_key
 from support import doc_pages
 from support.charts_at_work import Heard, Launch
@@ -149,6 +153,68 @@ def test_two_hosts_that_list_each_other_find_each_other_and_their_charts_talk(
     wait_until(lambda: "from_alice" in said_to(heard_there) and "from_bob" in said_to(heard_here))
     assert set(here.diary.verdicts[dead]) == {"nothing"}
     assert "manual" in {source for source, _ in here.diary.searches}
+
+
+def test_what_the_broker_of_one_host_refused_goes_back_to_that_host_alone(
+    hosts: tuple[Host, Host], launch: Launch
+) -> None:
+    # Given two hosts with a chart that listens on each, and a user who may not write to one of them
+    here, there = hosts
+    here.lists(there.where)
+    there.lists()
+    forbidden = ("-p", "/", USER, "miros_mesh.v1.mesh", "^nothing$", ".*")
+    there.server.rabbitmqctl("set_topic_permissions", *forbidden)
+    heard_here, heard_there = Heard(), Heard()
+    launch("carol", here.config, heard_here)
+    launch("bob", there.config, heard_there)
+    alice = launch("alice", here.config)
+    wait_until(lambda: here.connected_to(there), 20)
+    say(alice, "refused")
+    wait_until(lambda: "refused" in said_to(heard_here))
+
+    # When it is permitted, and put back
+    with DeadLetters(here.config) as letters:
+        wait_until(letters.list)
+        (letter,) = letters.list()
+        assert there.where in letter.peer
+        there.server.rabbitmqctl("clear_topic_permissions", "-p", "/", USER)
+        wait_until(lambda: put_back(letters, letter))
+        assert letters.list() == ()
+
+    # Then it is handled there, and not again here
+    wait_until(lambda: said_to(heard_there) == ["refused"])
+    say(alice, "after")
+    wait_until(lambda: "after" in said_to(heard_here))
+    assert said_to(heard_here) == ["refused", "after"]
+
+
+def put_back(letters: DeadLetters, letter: Letter) -> bool:
+    try:
+        letters.retry(letter)
+    except PermissionDeniedError:
+        return False
+    return True
+
+
+def test_no_public_signal_of_a_program_keeps_a_node_from_finding_a_broker(
+    hosts: tuple[Host, Host], launch: Launch
+) -> None:
+    # Given two hosts that do not know each other yet
+    here, there = hosts
+    here.lists()
+    there.lists()
+    launch("bob", there.config)
+    alice = launch("alice", here.config)
+    wait_until(lambda: here.diary.searches)
+    # When a program publishes what it likes under the words of discovery
+    for signal in PUBLIC:
+        for payload in (None, 7, ["a"], {"dict": 1}, Event(signal="x"), object()):
+            alice.publish(Event(signal=signal, payload=payload))
+    # Then the other one is found as soon as it is listed
+    here.lists(there.where)
+    alice.publish(Event(signal=EVALUATE_HOSTS_FILE))
+    wait_until(lambda: here.connected_to(there), 60)
+    assert alice.health().dead_charts == ()
 
 
 def test_a_chart_that_starts_after_a_broker_was_found_is_told_that_it_is_up(

@@ -18,7 +18,7 @@ from miros.activeobject import ActiveFabric
 from miros_mesh.address import BrokerAddress, Endpoint
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery.discovery import Discovery
-from miros_mesh.discovery.mailbox import DiscoveryMailbox
+from miros_mesh.discovery.safety.mailbox import DiscoveryMailbox
 from miros_mesh.discovery.sources.tcp_scanner import TcpScanner
 from miros_mesh.errors import BrokerUnreachableError, LinkError
 from miros_mesh.link.kombu_link import KombuLink, amqp_link

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import pytest
 
-from miros_mesh import MeshConfig, Observer
-from support.charts_at_work import KEY, Heard, Launch, event
+from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
+from miros_mesh.errors import NotAmqpError
+from support.charts_at_work import KEY, Heard, Launch, alone, event
 from support.rabbitmq_server import HOST, PASSWORD, USER, RabbitServer, free_ports
 from support.tls import Files, certificates
 from support.waiting import wait_until
@@ -164,6 +165,15 @@ def test_discover_names_a_certificate_that_no_authority_has_signed(
     }
 
 
+def test_a_port_with_tls_is_told_to_need_amqps(broker: Broker) -> None:
+    chart = NetworkedActiveObject(
+        "alice",
+        config=MeshConfig(broker_url=broker.url("amqp", broker.home), mesh_encryption_key=KEY),
+    )
+    with pytest.raises(NotAmqpError, match="speaks TLS; write amqps://"):
+        chart.start_at(alone(Heard()))
+
+
 def test_without_tls_a_port_that_wants_it_is_no_broker(
     broker: Broker, tmp_path: Path, launch: Launch
 ) -> None:
@@ -173,5 +183,5 @@ def test_without_tls_a_port_that_wants_it_is_no_broker(
     hosts = listing(tmp_path, broker.plain, broker.plain_ipv6, broker.home)
     # When a search looks over IPv4, IPv6, and at a port with TLS, then the mesh is seen over both
     found = discover(broker, plain, hosts)
-    assert found.pop(broker.home) in ("nothing", "not_amqp")
+    assert found.pop(broker.home) == "not_amqp"
     assert found == {broker.plain: "own", broker.plain_ipv6: "ours"}

@@ -21,7 +21,7 @@ from miros_mesh.observe.logs.ecs import from_ecs
 from miros_mesh.testing.memory import MemoryMesh
 from support.charts_at_work import event
 from support.log_lines import TRANSITION, lines_of_every_kind, logging_as_it_was, paths, value_at
-from support.rsyslog_shipper import HOST, Elasticsearch, Rsyslog
+from support.rsyslog_shipper import HOST, Elasticsearch, Rsyslog, checked
 from support.sealed import record
 from support.waiting import wait_until
 
@@ -48,6 +48,7 @@ def ship(rsyslog: None, tmp_path: Path, elasticsearch: Elasticsearch) -> Iterato
     """The rsyslog of `deploy/`, with the test's folder and port; not yet started."""
     text = (DEPLOY / "rsyslog.conf").read_text()
     changes = {
+        "/var/spool/rsyslog": f"{tmp_path}/rsyslog",
         "/var/log/doors/": f"{tmp_path}/log/",
         "/var/log/": f"{tmp_path}/",
         'serverport="9200"': f'serverport="{elasticsearch.port}"',
@@ -61,6 +62,20 @@ def ship(rsyslog: None, tmp_path: Path, elasticsearch: Elasticsearch) -> Iterato
     shipper = Rsyslog(tmp_path / "rsyslog", text)
     yield shipper
     shipper.stop()
+
+
+@pytest.mark.parametrize("around", ["", "$WorkDirectory /var/spool/rsyslog\n$IncludeConfig {}\n"])
+def test_rsyslog_accepts_the_file_alone_and_inside_of_that_of_debian(
+    rsyslog: None, tmp_path: Path, around: str
+) -> None:
+    file = DEPLOY / "rsyslog.conf"
+    if around:
+        inner, file = file, tmp_path / "main.conf"
+        file.write_text(around.format(inner))
+    done = checked(file)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "config validation run" not in line]
+    assert said == []
 
 
 @spy_on

@@ -63,9 +63,11 @@ def test_a_node_whose_broker_goes_and_comes(
     rabbitmq.stop()
     wait_until(lambda: not chart.health().consuming)
     wait_until(lambda: chart.health().peers == {address: "down"})
+    wait_until(lambda: chart.health().outages[address].reason == "unreachable")
+    why = f"{address}: {chart.health().outages[address]}"
     assert chart.health().unready == (
-        f"node {chart.health().node} does not consume from {address}",
-        f"node {chart.health().node} has no connection to send to {address}",
+        f"node {chart.health().node} does not consume from {why}",
+        f"node {chart.health().node} has no connection to send to {why}",
     )
     assert ask("/ready") == (503, list(chart.health().unready))
     assert ask("/live") == (200, [])
@@ -75,6 +77,7 @@ def test_a_node_whose_broker_goes_and_comes(
     rabbitmq.start()
     wait_until(lambda: chart.health().consuming and not chart.health().outbox_events, 30)
     assert chart.health().peers == {address: "up"}
+    assert chart.health().outages == {}
     assert ask("/ready") == (200, [])
 
 

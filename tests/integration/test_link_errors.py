@@ -38,15 +38,17 @@ from miros_mesh.errors import (
 from miros_mesh.link.connections import CONNECTIONS_PER_ADDRESS
 from miros_mesh.link.kombu_link import KombuLink, amqp_link
 from miros_mesh.link.ports import Broker, Delivery
-from miros_mesh.link.rabbitmq.queues import DEAD_LETTERS
+from miros_mesh.link.rabbitmq.queues import LETTERS
 from miros_mesh.link.translation import translated
 from support.post_office import (
     EXCHANGE,
     LIMIT_S,
     SETTINGS,
+    Letter,
     Mailbox,
     Notebook,
     PostOffice,
+    keeping,
     letter,
     queue,
 )
@@ -220,7 +222,8 @@ def test_hung_up(link: KombuLink) -> None:
     with server(lambda connection: connection.shutdown(socket.SHUT_RDWR)) as port:
         message = refused(BrokerUnreachableError, probe, link, at_port(port))
 
-    assert "is the port right?" in message
+    # So do some servers for TLS
+    assert "is the port right, or does it want TLS (amqps://)?" in message
 
 
 def test_no_such_host() -> None:
@@ -247,7 +250,25 @@ def test_tls_at_a_port_without_tls(link: KombuLink) -> None:
     with server(answer) as port:
         message = refused(TlsError, probe, link, at_port(port, "amqps"))
 
-    assert "TLS handshake failed" in message
+    assert "speaks no TLS" in message
+    assert "mostly 5671" in message
+
+
+@every_use
+def test_tls_at_the_plain_port_of_a_broker(use: Use, link: KombuLink, vhost_url: str) -> None:
+    message = refused(TlsError, use, link, at(vhost_url, scheme="amqps"))
+
+    assert "speaks no TLS" in message
+    assert "or amqp://" in message
+
+
+@every_use
+def test_no_tls_at_a_port_with_tls(use: Use, link: KombuLink) -> None:
+    # As a RabbitMQ answers at its port for TLS, with an alert
+    with server(answering(b"\x15\x03\x01\x00\x02\x02\x0a")) as port:
+        message = refused(NotAmqpError, use, link, at_port(port))
+
+    assert "speaks TLS; write amqps://" in message
 
 
 def test_a_certificate_that_nobody_vouches_for(link: KombuLink, tmp_path: Path) -> None:
@@ -355,12 +376,8 @@ def test_permission_to_read_is_denied(
     assert "names that begin with miros_mesh." in message
 
 
-def test_permission_to_write_that_is_given_later_loses_nothing(
-    guest: Broker,
-    rabbitmq: RabbitServer,
-    vhost: str,
-    vhost_url: str,
-    caplog: pytest.LogCaptureFixture,
+def test_permission_to_write_that_is_given_later_needs_no_new_connection(
+    guest: Broker, rabbitmq: RabbitServer, vhost: str, vhost_url: str
 ) -> None:
     # Given a listener, and a publisher that may do anything but write
     listening, writing = PostOffice(amqp_link, at(vhost_url)), PostOffice(amqp_link, guest)
@@ -370,16 +387,24 @@ def test_permission_to_write_that_is_given_later_loses_nothing(
     publisher = writing.publisher(observer=notes)
 
     # When it publishes
-    for text in ("one", "two", "three"):
-        publisher.put(letter(text))
+    refused = letter("refused")
+    publisher.put(refused)
 
     # Then it says what is missing, and goes on when somebody has given it
-    wait_until(lambda: notes.downs)
-    assert notes.downs[0] == "permission"
-    assert "the user lacks a permission" in caplog.text
-    assert PASSWORD not in caplog.text
+    wait_until(lambda: refused.refusals)
+    [(_, error)] = refused.refusals
+    assert isinstance(error, PermissionDeniedError)
+    assert "the user lacks a permission" in str(error)
+    assert PASSWORD not in str(error)
     allow(rabbitmq, vhost, configure=".*", write=".*", read=".*")
-    assert mailbox.expect(3) == ["one", "two", "three"]
+
+    def heard() -> bool:
+        publisher.put(letter("heard"))
+        return bool(mailbox.deliveries)
+
+    wait_until(heard)
+    assert set(mailbox.texts) == {"heard"}
+    assert (notes.ups, notes.downs) == (1, [])
     writing.close()
     listening.close()
 
@@ -390,21 +415,24 @@ def test_the_documented_permissions_are_enough(
     ours = r"^miros_mesh\."
     allow(rabbitmq, vhost, configure=ours, write=ours, read=ours)
     office = PostOffice(amqp_link, guest)
-    subscriber, mailbox = office.subscriber("miros_mesh.v1.name.guest"), Mailbox(reject)
+    subscriber, mailbox = office.subscriber("miros_mesh.v1.name.guest"), Mailbox()
     subscriber.add(queue(dead_letters=True, delete_on_stop=False), mailbox, LIMIT_S)
+    publisher = office.publisher(exchanges=(EXCHANGE, LETTERS))
 
-    office.publisher().put(letter("rejected"))
+    publisher.put(letter("heard"))
+    publisher.put(Letter(b"set aside", exchange=LETTERS))
 
-    wait_until(lambda: office.size(DEAD_LETTERS) == 1)
+    assert mailbox.expect(1) == ["heard"]
+    wait_until(lambda: office.size(LETTERS) == 1)
     office.close()
 
 
 # Something of our name that is not ours
 
 
-def _declare_fanout(url: str) -> None:
+def _declare_fanout(url: str, exchange: str = EXCHANGE) -> None:
     with kombu.Connection(url) as connection:
-        kombu.Exchange(EXCHANGE, type="fanout")(connection.channel()).declare()
+        kombu.Exchange(exchange, type="fanout")(connection.channel()).declare()
 
 
 @every_worker
@@ -456,26 +484,75 @@ def test_a_queue_that_is_refused_again_and_again_leaves_no_channels(vhost_url: s
     office.close()
 
 
-def test_a_queue_for_which_there_is_no_channel_left_leaves_the_others_alone(
-    vhost_url: str,
-) -> None:
-    # Given a subscriber at work, whose broker allows one channel more
+def test_many_queues_need_no_more_channels_than_one(vhost_url: str) -> None:
+    # Given a subscriber with a queue, whose broker allows no further channel
     office, notes = PostOffice(amqp_link, at(vhost_url)), Notebook()
-    subscriber, mailboxes = office.subscriber(observer=notes), [Mailbox(), Mailbox()]
+    subscriber, mailboxes = office.subscriber(observer=notes), [Mailbox() for _ in range(20)]
     subscriber.add(queue("first"), mailboxes[0], LIMIT_S)
-    subscriber._post(lambda c: setattr(c.connection, "channel_max", len(c.connection.channels)))
+    channels: list[int] = []
 
-    # When two queues more are asked for
-    subscriber.add(queue("second"), mailboxes[1], LIMIT_S)
-    with pytest.raises(ChannelLimitError, match="channel_max") as refused:
-        subscriber.add(queue("third"), Mailbox(), LIMIT_S)
+    def allow_no_more(connection: kombu.Connection) -> None:
+        # The one of number 0 is the connection's own.
+        channels.append(len(connection.connection.channels) - 1)
+        connection.connection.channel_max = channels[0]
 
-    # Then the last one is refused, and both others go on with the same connection
-    assert not refused.value.retryable
+    subscriber._post(allow_no_more)
+
+    # When many more are asked for, and one that is refused
+    for number, mailbox in enumerate(mailboxes[1:]):
+        subscriber.add(queue(f"more {number}", delete_on_stop=number % 2 == 0), mailbox, LIMIT_S)
+    _declare_fanout(vhost_url, "other")
+    with pytest.raises(BrokerConflictError):
+        subscriber.add(queue("refused", exchange="other"), Mailbox(), LIMIT_S)
+
+    # Then all are served, on the same connection
     office.publisher().put(letter("heard"))
-    assert [mailbox.expect(1) for mailbox in mailboxes] == [["heard"], ["heard"]]
+    assert [mailbox.expect(1) for mailbox in mailboxes] == [["heard"]] * 20
+    assert channels == [2]
     assert notes.subscriptions == 1
     office.close()
+
+
+@pytest.mark.parametrize("times", [1, 10], ids=["once", "again and again"])
+def test_a_channel_that_the_broker_closes_is_opened_again_with_all_its_queues(
+    vhost_url: str, caplog: pytest.LogCaptureFixture, times: int
+) -> None:
+    # Given two queues, one of them with a delivery that is not settled
+    office, notes = PostOffice(amqp_link, at(vhost_url)), Notebook()
+    subscriber, slow, quick = office.subscriber(observer=notes), Mailbox(keeping), Mailbox()
+    subscriber.add(queue("slow"), slow, LIMIT_S)
+    subscriber.add(queue("quick"), quick, LIMIT_S)
+    publisher = office.publisher()
+    publisher.put(letter("before"))
+    slow.expect(1)
+    quick.expect(1)
+
+    # When the broker closes their channel, as it does when an acknowledgement is late
+    for number in range(times):
+        subscriber._post(lambda _: subscriber._consuming.channel.basic_ack(1_000))
+        wait_until(lambda number=number: slow.expect(2 + number))
+
+    # Then both are consumed again, and what was not settled has come again
+    publisher.put(letter("after"))
+    quick.expect_until("after")
+    wait_until(lambda: slow.texts[-1] == "after")
+    for delivery in slow.deliveries:
+        delivery.ack()
+    wait_until(lambda: office.size("miros_mesh.v1.slow") == 0)
+    assert "unknown delivery tag 1000" in caplog.text
+    assert times > 1 or notes.subscriptions == 1
+    office.close()
+
+
+def test_a_node_for_which_there_are_too_few_channels_is_told_so_at_once(
+    rabbitmq: RabbitServer, guest: Broker, vhost: str, link: KombuLink
+) -> None:
+    allow(rabbitmq, vhost, configure=".*", write=".*", read=".*")
+    rabbitmq.rabbitmqctl("set_user_limits", GUEST, '{"max-channels": 1}')
+
+    message = refused(ChannelLimitError, subscribe, link, guest)
+
+    assert "max-channels" in message
 
 
 # A queue that is full and refuses
@@ -670,3 +747,27 @@ def test_a_wait_for_a_slow_broker_ends_in_time(link: KombuLink) -> None:
         with pytest.raises(BrokerUnreachableError, match=r"no connection .* within 0\.1 s"):
             publisher.wait_ready(0.1)
         publisher.stop(LIMIT_S)
+
+
+def test_an_orderly_end_amid_deliveries_is_no_warning(
+    vhost_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given thousands of letters on their way to a mailbox that keeps what comes
+    office, spec = PostOffice(amqp_link, at(vhost_url)), queue(delete_on_stop=False, prefetch=5_000)
+    office.listen(spec)[0].stop(LIMIT_S)
+    notes = Notebook()
+    publisher = office.publisher(observer=notes)
+    for number in range(5_000):
+        publisher.put(letter(str(number)))
+    wait_until(lambda: notes.published_events == 5_000)
+    subscriber, mailbox = office.listen(spec, keeping)
+    mailbox.expect(1)
+
+    # When the subscriber stops
+    subscriber.stop(LIMIT_S)
+
+    # Then some had not come, and py-amqp has nothing to say of those
+    assert len(mailbox.deliveries) < 5_000
+    assert [record for record in caplog.records if record.name == "amqp"] == []
+    assert office.size(spec.name) == 5_000
+    office.close()

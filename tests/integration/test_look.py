@@ -118,6 +118,19 @@ def test_a_wrong_password(link: KombuLink, vhost_url: str) -> None:
     assert look(link, at(address)) is CredentialsRefusedError
 
 
+def test_a_password_that_changes_between_two_looks(vhost_url: str) -> None:
+    address = BrokerAddress.parse(vhost_url)
+    passwords = iter(("wrong", address.password))
+    link = amqp_link(
+        replace(SETTINGS, credentials=lambda at: (replace(at, password=next(passwords)), ""))
+    )
+    declare(address, MESH, OURS)
+    stale = at(replace(address, password="of yesterday"))
+    assert look(link, stale) is CredentialsRefusedError
+    assert look(link, stale) is None
+    link.close()
+
+
 def test_no_such_virtual_host(link: KombuLink, vhost_url: str) -> None:
     address = replace(BrokerAddress.parse(vhost_url), virtual_host="nowhere")
     assert look(link, at(address)) is VirtualHostError

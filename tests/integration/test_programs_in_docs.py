@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -10,7 +11,10 @@ from typing import IO
 
 import pytest
 
+from miros_mesh import MeshConfig, NetworkedActiveObject
 from support import doc_pages
+from support.charts_at_work import Heard, alone
+from support.dead_letters import keep, refused
 from support.waiting import wait_until
 
 LIMIT_S = 60.0
@@ -20,11 +24,25 @@ DOOR = ("docs/getting-started.md", "door.py")
 OBSERVED = ("docs/observability.md", "observed.py")
 COUNTED = ("docs/observability.md", "counted.py")
 WATCHING = ("docs/observability.md", "watching.py")
+PUT_BACK = ("docs/dead-letters.md", "put_back.py")
 LAMP = ("docs/testing.md", "test_lamp.py")
+NETS = ("docs/from-miros-rabbitmq.md", "nets.py")
+ALONE = [
+    ("docs/discovery-alone.md", name)
+    for name in (
+        "scout.py",
+        "cache_file.py",
+        "man_net.py",
+        "lan_recce.py",
+        "lan.py",
+        "producers.py",
+    )
+]
 
 
 def test_each_program_of_the_pages_is_tested_here() -> None:
-    assert doc_pages.programs() == {TALK, DOOR, OBSERVED, COUNTED, WATCHING, LAMP}
+    pages = {TALK, DOOR, OBSERVED, COUNTED, WATCHING, PUT_BACK, LAMP, NETS, *ALONE}
+    assert doc_pages.programs() == pages
 
 
 @pytest.mark.parametrize(
@@ -48,6 +66,20 @@ def test_a_program_prints_what_its_page_says(
     assert says.strip() in page
 
 
+def test_a_program_puts_back_what_was_refused(tmp_path: Path) -> None:
+    # Given the queue of a chart that is away, and an event that the chart has refused
+    config = MeshConfig(node_name="house")
+    chart = NetworkedActiveObject("door", config=config)
+    chart.start_at(alone(Heard()))
+    chart.stop()
+    keep(config, refused("knock", {"door": 3}))
+
+    done = _run(str(_written(PUT_BACK, tmp_path)))
+
+    assert (done.stdout.splitlines()[-1], done.stderr) == ("0 left", "")
+    assert done.stdout in (doc_pages.ROOT / PUT_BACK[0]).read_text()
+
+
 def test_the_program_of_the_readme_has_about_twenty_lines() -> None:
     assert 15 <= len([line for line in doc_pages.program(*TALK).splitlines() if line]) <= 25
 
@@ -58,6 +90,55 @@ def test_the_test_of_the_testing_page_passes(tmp_path: Path) -> None:
         "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(file)
     )
     assert "1 passed" in done.stdout
+
+
+def test_callbacks_get_what_the_page_says(tmp_path: Path) -> None:
+    done = _run(str(_written(NETS, tmp_path)))
+    # Of different networks in any order.
+    assert sorted(done.stdout.splitlines()) == sorted(doc_pages.output(*NETS).splitlines())
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("program", ALONE, ids=lambda program: str(program[1]))
+def test_a_chart_of_discovery_alone_gives_the_trace_of_its_page(
+    program: tuple[str, str], tmp_path: Path
+) -> None:
+    wanted = _steps(doc_pages.output(*program))
+    out = tmp_path / "out"
+    with out.open("w") as output:
+        alone = subprocess.Popen(
+            [sys.executable, "-u", str(_written(program, tmp_path))],
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            wait_until(lambda: _begins_with(_steps(out.read_text()), wanted), LIMIT_S)
+        finally:
+            alone.communicate("\n", LIMIT_S)
+    assert alone.returncode == 0
+    assert "Traceback" not in out.read_text()
+
+
+def _steps(text: str) -> dict[str, list[str]]:
+    """What each chart did; a line of the program itself under no name."""
+    steps: dict[str, list[str]] = {}
+    for line in filter(None, text.splitlines()):
+        trace = re.fullmatch(r"\[[-0-9:. ]+\] \[(\S+)\] (.*)", line)
+        name, step = trace.groups() if trace else ("", line)
+        steps.setdefault(name, []).append(step)
+    return steps
+
+
+def _begins_with(steps: dict[str, list[str]], wanted: dict[str, list[str]]) -> bool:
+    # A chart that looks again goes on, and so does another of its node.
+    for name, lines in wanted.items():
+        got = steps.get(name, [])
+        if not (set(lines) <= set(got) if name == "" else got[: len(lines)] == lines):
+            return False
+    return True
 
 
 def test_two_doors_open_each_other(tmp_path: Path) -> None:

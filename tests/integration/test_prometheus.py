@@ -34,7 +34,11 @@ NO_PROMETHEUS = (
 )
 WINDOW = "5s"
 # These have data only once something has gone wrong, or somebody strange has come.
-EMPTY_WHEN_WELL = {"Connections lost", "Reconnects and blocks", "Brokers named by strangers"}
+EMPTY_WHEN_WELL = {
+    "Connections lost and not made",
+    "Reconnects and blocks",
+    "Brokers named by strangers",
+}
 
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 

@@ -79,7 +79,7 @@ class Pair:
     def lose(self, *numbers: int, make: Callable[[int], Any] = lambda number: number) -> None:
         """Send what no queue gets."""
         binding = {"exchange": exchange_of("mesh"), "routing_key": DEFAULT_ROUTING_KEY}
-        assert self.config.broker_url
+        assert isinstance(self.config.broker_url, tuple)
         with kombu.Connection(self.config.broker_url[0]) as connection:
             channel = connection.channel()
             channel.queue_unbind(QUEUE, **binding)

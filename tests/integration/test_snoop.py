@@ -24,6 +24,7 @@ from support.charts_at_work import (
     OTHER_KEY,
     Ground,
     Heard,
+    Launch,
     Recorder,
     alone,
     event,
@@ -349,3 +350,18 @@ def test_a_snoop_callback_that_raises_is_logged_once_and_called_again(
     wait_until(lambda: "work:listening" in called)
     chart.stop()
     assert len([r for r in caplog.records if "a snoop callback raised" in r.getMessage()]) == 1
+
+
+def test_a_text_that_no_frame_can_carry_arrives_escaped(ground: Ground, launch: Launch) -> None:
+    # Given a watcher, and a chart that notes the name of a file that is no UTF-8
+    seen: list[SnoopRecord] = []
+    watcher = launch("watcher", ground.node("one"), on_trace_rx=seen.append)
+    worker = launch("worker", ground.node("two"))
+    watcher.enable_snoop_trace()
+    worker.enable_snoop_trace_no_color()
+
+    worker.snoop_scribble("caf\udce9.txt")
+
+    wait_until(lambda: r"caf\udce9.txt" in [r.text for r in seen if r.chart == "worker"])
+    of_worker = [r.sequence for r in seen if r.chart == "worker"]
+    assert of_worker == list(range(of_worker[0], of_worker[0] + len(of_worker)))

@@ -53,10 +53,10 @@ class Actor:
         assert self._process.stdout is not None
         return [json.loads(line) for line in self._process.stdout if line.endswith("\n")]
 
-    def tell(self) -> None:
-        """Let it go on."""
+    def tell(self, what: str = "") -> None:
+        """Give it a line; an empty one lets it go on."""
         assert self._process.stdin is not None
-        self._process.stdin.write("\n")
+        self._process.stdin.write(f"{what}\n")
         self._process.stdin.flush()
 
     def signal(self, number: int) -> None:

@@ -101,7 +101,7 @@ def publish(
     **properties: Any,
 ) -> None:
     """Put a message on the exchange of a network, past the library."""
-    url = config.broker_url[0] if config.broker_url else None
+    url = config.broker_url[0] if isinstance(config.broker_url, tuple) else None
     with kombu.Connection(url) if url else embedded(config.home_folder) as connection:
         kombu.Producer(connection.channel(), auto_declare=False).publish(
             body,

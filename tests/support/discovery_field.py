@@ -15,7 +15,7 @@ from miros import ActiveObject, Event, return_status, signals, spy_on
 from miros_mesh.address import Endpoint
 from miros_mesh.discovery import producer_factory
 from miros_mesh.discovery.chart import DiscoveryChart
-from miros_mesh.discovery.mailbox import DiscoveryMailbox
+from miros_mesh.discovery.safety.mailbox import DiscoveryMailbox
 from miros_mesh.discovery.scout import RabbitConsumerScoutChart
 from miros_mesh.discovery.scout_batch import SendScout
 from miros_mesh.discovery.settings import DiscoverySettings
@@ -129,7 +129,8 @@ class Network:
             self.hold.wait(5)
         if self.error:
             raise self.error
-        return list(self.answering)
+        # As the real one: for good.
+        return [] if self.stopped.is_set() else list(self.answering)
 
     def stop(self) -> None:
         self.stopped.set()
@@ -146,6 +147,7 @@ class Diary(Observer):
         self.cache: list[bool] = []
         self.aliens: list[str] = []
         self.deaths: list[str] = []
+        self.revived: list[str] = []
 
     def scouted(self, *, source: str, host: str, verdict: str, seconds: float) -> None:
         self.scouts.append((source, host, verdict))
@@ -161,6 +163,9 @@ class Diary(Observer):
 
     def chart_died(self, *, chart: str, error: BaseException) -> None:
         self.deaths.append(chart)
+
+    def chart_revived(self, *, chart: str) -> None:
+        self.revived.append(chart)
 
 
 @spy_on

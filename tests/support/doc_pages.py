@@ -37,6 +37,13 @@ def program(page: str, title: str) -> str:
     return code
 
 
+def output(page: str, title: str) -> str:
+    """What the page says that the program prints."""
+    after = (ROOT / page).read_text().partition(f'title="{title}"')[2]
+    (first,) = re.findall(r"^```text\n(.*?)^```$", after, re.MULTILINE | re.DOTALL)[:1]
+    return str(first)
+
+
 def programs() -> set[tuple[str, str]]:
     """Page and title of every whole program."""
     return {

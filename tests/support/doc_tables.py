@@ -21,12 +21,12 @@ from miros_mesh.config import settings as config
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.networks.streams import Admission
 from miros_mesh.observe.metrics.observer import MetricsObserver
-from support import architecture, event_steps
+from support import ancestor_names, architecture, event_steps
 
 DOCS = Path(__file__).parents[2] / "docs"
 IMAGES = DOCS / "images"
 BEGIN, END = "<!-- made from the code: {} -->", "<!-- end -->"
-REASON = re.compile(r'(?:reason=|_drop\()"(\w+)"')
+REASON = re.compile(r'(?:reason=|_drop\(|Reason\()"(\w+)"')
 UNITS = ((1024 * 1024, "MiB"), (1024, "KiB"))
 
 
@@ -53,6 +53,19 @@ def metrics() -> str:
     return _table(["metric", "type", "labels", "meaning"], rows)
 
 
+def broker_reasons() -> str:
+    """Every reason for which a node cannot use a broker."""
+    # These two are said of brokers that discovery looks at, and that no node uses.
+    others = {errors.NoMeshError, errors.OtherKeyError}
+    kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind)]
+    rows = [
+        [f"`{kind.reason}`", str(inspect.getdoc(kind)).split("\n")[0]]
+        for kind in kinds
+        if issubclass(kind, errors.LinkError) and kind not in others
+    ]
+    return _table(["reason", "what happened"], rows)
+
+
 def reasons() -> set[str]:
     """Every reason for which the library drops an event or a record."""
     package = Path(inspect.getfile(miros_mesh)).parent
@@ -67,7 +80,8 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "architecture.md": {"tree": architecture.tree, "steps": event_steps.table},
     "modules.md": {"modules": architecture.every_module},
     "configuration.md": {"settings": settings},
-    "observability.md": {"metrics": metrics},
+    "observability.md": {"metrics": metrics, "reasons": broker_reasons},
+    "from-miros-rabbitmq.md": {"names": ancestor_names.table},
 }
 PICTURES: dict[str, Callable[[], str]] = {
     "layers.svg": architecture.layers,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from miros_mesh.errors import BrokerUnreachableError
-from miros_mesh.link.ports import Broker, Parcel, Subscriber
+from miros_mesh.link.ports import Broker, LetterBox, Parcel, Subscriber
 from miros_mesh.report import StopReport
 
 
@@ -89,6 +90,9 @@ class Shop:
         self, broker: Broker, *, exchange: str, marks: Sequence[str], timeout_s: float
     ) -> None:
         pass
+
+    def letter_box(self, broker: Broker) -> AbstractContextManager[LetterBox]:
+        raise BrokerUnreachableError("a shop has no letter box")
 
     def stop_looking(self) -> None:
         pass

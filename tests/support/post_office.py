@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import kombu
 
+from miros_mesh.errors import LinkError
 from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.kombu_link import KombuLink
 from miros_mesh.link.ports import Broker, Delivery, LinkSettings, QueueSpec
@@ -49,6 +50,9 @@ class Letter:
     exchange: str = EXCHANGE
     expendable: bool = False
     closed: bool = False
+    refusals: list[tuple[str, LinkError]] = field(default_factory=list)
+    stores: int = 0
+    drops: int = 0
 
     @property
     def size_bytes(self) -> int:
@@ -60,6 +64,26 @@ class Letter:
     def seal(self) -> bytes:
         self.closed = True
         return self.body
+
+    def split(self) -> Sequence[Letter]:
+        """Two letters of half the text each, when it has two events or more."""
+        self.closed = True
+        if self.events < 2:
+            return ()
+        half, events = len(self.body) // 2, self.events // 2
+        return (
+            replace(self, body=self.body[:half], events=events),
+            replace(self, body=self.body[half:], events=self.events - events),
+        )
+
+    def refused(self, broker: str, error: LinkError) -> None:
+        self.refusals.append((broker, error))
+
+    def stored(self) -> None:
+        self.stores += 1
+
+    def dropped(self) -> None:
+        self.drops += 1
 
 
 def letter(text: str, routing_key: str = "key") -> Letter:

@@ -36,15 +36,27 @@ def why_not() -> str | None:
     return None if any(any(libraries.glob(place)) for place in places) else NO_RSYSLOG
 
 
+def checked(file: Path) -> subprocess.CompletedProcess[str]:
+    """What rsyslog says of a configuration file, which it does not follow."""
+    return subprocess.run(
+        ["rsyslogd", "-N1", "-f", str(file)],
+        env={**os.environ, "PATH": _PATH},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=END_LIMIT_S,
+    )
+
+
 class Rsyslog:
-    """One rsyslog with this configuration, from `start` to `stop`; it remembers in its folder."""
+    """One rsyslog with this configuration, from `start` to `stop`; its folder is made for it."""
 
     def __init__(self, folder: Path, configuration: str) -> None:
         folder.mkdir()
         self._folder = folder
         self._said = folder / "said"
         self._file = folder / "rsyslog.conf"
-        self._file.write_text(f'global(workDirectory="{folder}")\n{configuration}')
+        self._file.write_text(configuration)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from miros_mesh.errors import LinkError
+from miros_mesh.networks.frame import Frame
+from miros_mesh.networks.letters.home import LARGEST_LETTER_BYTES, Letters, Place
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import Network
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import Codec
-from miros_mesh.wire.envelope import Envelope, SnoopRecord, TracedEnvelope
+from miros_mesh.wire.envelope import DeadLetter, Envelope, SnoopRecord, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.keyring import KeyRing, generate_key
 from miros_mesh.wire.serializer import MsgpackSerializer
+from support.ports_in_hand import Shelf
 
 KEY = generate_key()
+PLACE = Place("listener", "queue of listener")
 FRAME_LIMIT = 100_000
 OURS = Identity("here", "0urs")
 THEIRS = Identity("there", "the1rs")
 
+letter_codec = Codec(
+    "letters", KeyRing([KEY]), DeadLetter, max_frame_bytes=LARGEST_LETTER_BYTES + 1_000
+)
 mesh_codec = Codec(
     "mesh", KeyRing([KEY]), Envelope, max_frame_bytes=FRAME_LIMIT, extended=TracedEnvelope
 )
 trace_codec = Codec("snoop_trace", KeyRing([KEY]), SnoopRecord, max_frame_bytes=FRAME_LIMIT)
 serializer = MsgpackSerializer()
+
+
+@dataclass
+class Joiner:
+    """Seals for frames by joining, and remembers what it was asked and told."""
+
+    name: str = "mesh"
+    exchange: str = "miros_mesh.v1.mesh"
+    expendable: bool = False
+    sealed: list[list[bytes]] = field(default_factory=list)
+    refusals: list[tuple[Frame, str, LinkError]] = field(default_factory=list)
+
+    def seal(self, encoded: Sequence[bytes]) -> bytes:
+        self.sealed.append(list(encoded))
+        return b"|".join(encoded)
+
+    def unseal(self, sealed: bytes) -> list[bytes]:
+        return sealed.split(b"|")
+
+    def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
+        self.refusals.append((frame, broker, error))
 
 
 def mesh_network(observer: Observer | None = None, *, frame_events: int = 3) -> Network[Envelope]:
@@ -48,6 +79,28 @@ def trace_network(
     )
 
 
+class LetterShelf:
+    """Dead letters of our node, and the home broker that is to keep them."""
+
+    def __init__(self, observer: Observer | None = None) -> None:
+        observer = observer or Observer()
+        self.shelf = Shelf()
+        network = Network("letters", letter_codec, observer, frame_events=3, frame_bytes=1_000)
+        network.attach(self.shelf)
+        self.letters = Letters(OURS)
+        self.letters.attach(network, observer)
+
+    @property
+    def kept(self) -> list[DeadLetter]:
+        """What it was sent, in order."""
+        return [each for parcel in self.shelf.parcels for each in letter_codec.open(parcel.seal())]
+
+    def confirm(self) -> None:
+        """Confirm everything that it was sent."""
+        for parcel in list(self.shelf.parcels):
+            parcel.stored()
+
+
 def mesh(observer: Observer | None = None, *, dedup_window: int = 64) -> Mesh:
     """Our node's mesh."""
     observer = observer or Observer()
@@ -62,9 +115,10 @@ def envelope(
     *,
     chart: str = "talker",
     sender: Identity = THEIRS,
+    sent_at: float = 0.0,
 ) -> Envelope:
     data = serializer.dumps(payload)
-    return Envelope(sender.node, chart, sender.incarnation, sequence, signal, data, 0.0)
+    return Envelope(sender.node, chart, sender.incarnation, sequence, signal, data, sent_at)
 
 
 def frame_of(*envelopes: Envelope) -> bytes:

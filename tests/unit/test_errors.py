@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from miros_mesh import errors
-from miros_mesh.errors import ConfigError, FrameError, LinkError, MeshError
+from miros_mesh.errors import ConfigError, FrameError, LinkError, MeshError, SelectionError
 
 
 def tree(root: type[MeshError]) -> list[type[MeshError]]:
@@ -20,14 +23,38 @@ def test_every_error_of_the_module_is_a_mesh_error_and_says_what_it_means() -> N
     assert all(issubclass(each, MeshError) and each.__doc__ for each in public)
 
 
+# Each takes a text; those of settings take several, and put each on a line of its own.
+@pytest.mark.parametrize("error", tree(MeshError))
+@given(said=st.text(), other=st.text())
+def test_no_error_brings_foreign_control_characters_to_a_terminal(
+    error: type[MeshError], said: str, other: str
+) -> None:
+    if issubclass(error, ConfigError):
+        shown = str(error((said, other))).split("\n")
+        assert len(shown) == (2 if error is SelectionError else 3)
+    else:
+        shown = [str(error(said))]
+    assert all(line.isprintable() for line in shown)
+
+
+def test_an_error_that_is_printable_says_what_it_was_given() -> None:
+    assert str(errors.PayloadError("ein Wert: ß, 猫, \\x1b")) == "ein Wert: ß, 猫, \\x1b"
+    assert str(errors.PayloadError("\x1b[31m\u202e\udc80\n")) == r"\x1b[31m\u202e\udc80\n"
+
+
 def test_only_what_heals_by_itself_is_retryable() -> None:
     assert {error.__name__ for error in tree(MeshError) if error.retryable} == {
         "BrokerUnreachableError",
         "ConnectionLostError",
         "ConfirmTimeoutError",
+        "ConsumerTimeoutError",
+        "DiskFullError",
+        "GoneError",
+        "LettersInUseError",
         "NoMeshError",
         "NodeNameTakenError",
         "NotAmqpError",
+        "StoreUnavailableError",
     }
 
 
@@ -74,3 +101,10 @@ def test_a_config_error_can_be_rebuilt_as_another_process_would(
     again = duplicate(error)
     assert again.problems == error.problems
     assert str(again) == str(error)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_so_can_one_of_a_full_disk(duplicate: Callable[[Any], Any]) -> None:
+    error = errors.DiskFullError("/disk/broker.db")
+    assert str(duplicate(error)) == str(error)
+    assert str(error).startswith("/disk/broker.db cannot be written: its disk is full")

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from miros_mesh.health import Health, PeerState, Vitals
+from miros_mesh.health import Health, Outage, PeerState, Vitals
+from miros_mesh.observer import STOPPED
 from support.waiting import wait_until
 
 HOME = "amqp://home"
@@ -73,6 +74,28 @@ def test_a_node_that_is_not_ready_says_why(
     assert node.unready == reasons
 
 
+def test_a_node_that_lost_its_broker_says_why_and_since_when() -> None:
+    node = Health("node", False, {HOME: "down"}, (), 0, HOME, {HOME: Outage("credentials", 0.0)})
+
+    assert node.unready == (
+        f"node node does not consume from {HOME}: credentials, since 1970-01-01 00:00:00Z",
+        f"node node has no connection to send to {HOME}: credentials, since 1970-01-01 00:00:00Z",
+    )
+
+
+def test_a_node_with_deaf_charts_is_not_ready_and_names_each() -> None:
+    deaf = {"door": "permission", "bell": "conflict"}
+    node = Health("node", False, {HOME: "up"}, (), 0, HOME, {}, deaf, {"repair": "permission"})
+
+    assert not node.ready
+    assert node.unready == (
+        "chart door of node node hears nothing: permission",
+        "chart bell of node node hears nothing: conflict",
+        "network repair of node node hears nothing: permission",
+    )
+    assert node.unfit == ()
+
+
 def test_only_a_dead_chart_makes_it_unfit() -> None:
     assert health(consuming=False, home="down").unfit == ()
     assert health(dead=("talker",)).unfit == (
@@ -129,10 +152,10 @@ def test_a_node_is_whole_no_more_without_its_home_broker(vitals: Vitals) -> None
     assert vitals.whole_since
 
     vitals.unsubscribed(broker=HOME, reason="connection_lost")
-    assert (vitals.whole_since, vitals.consuming) == (None, False)
+    assert (vitals.whole_since, vitals.receiving) == (None, False)
 
     vitals.subscribed(broker=HOME)
-    assert (bool(vitals.whole_since), vitals.consuming) == (True, True)
+    assert (bool(vitals.whole_since), vitals.receiving) == (True, True)
 
     vitals.peer_down(peer=HOME, reason="connection_lost")
     assert vitals.whole_since is None
@@ -151,7 +174,7 @@ def test_a_publisher_that_looks_while_the_subscriber_ends_does_not_call_it_whole
         __slots__ = ()
 
         def __hash__(self) -> int:
-            # After the look at `consuming`, and before `whole_since` is set.
+            # After the look at `receiving`, and before `whole_since` is set.
             if end.ident is None and made.state_of(HOME) == "up":
                 end.start()
                 end.join(A_MOMENT_S)
@@ -161,8 +184,63 @@ def test_a_publisher_that_looks_while_the_subscriber_ends_does_not_call_it_whole
     made.peer_up(peer=HOME)
 
     wait_until(lambda: end.ident and not end.is_alive())
-    assert not made.consuming
+    assert not made.receiving
     assert made.whole_since is None
+
+
+def test_a_broker_that_was_lost_shows_what_the_latest_attempt_met(vitals: Vitals) -> None:
+    assert vitals.outages == {}
+    before = time.time()
+    vitals.peer_down(peer=HOME, reason="connection_lost")
+    first = vitals.outages[HOME]
+    assert first.reason == "connection_lost"
+    assert before <= first.since <= time.time()
+
+    vitals.unreached(peer=HOME, reason="credentials")
+    assert vitals.outages == {HOME: Outage("credentials", first.since)}
+
+    vitals.peer_up(peer=HOME)
+    assert vitals.outages == {}
+
+
+def test_home_is_back_once_it_is_for_both_directions(vitals: Vitals) -> None:
+    vitals.peer_down(peer=HOME, reason="connection_lost")
+    vitals.unsubscribed(broker=HOME, reason="connection_lost")
+
+    vitals.peer_up(peer=HOME)
+    vitals.unreached(peer=HOME, reason="name_taken")
+    assert vitals.outages[HOME].reason == "name_taken"
+
+    vitals.subscribed(broker=HOME)
+    assert vitals.outages == {}
+
+
+def test_a_broker_that_was_never_reached_shows_why(vitals: Vitals) -> None:
+    vitals.unreached(peer=OTHER, reason="unreachable")
+    assert vitals.outages[OTHER].reason == "unreachable"
+    assert vitals.state_of(OTHER) == "down"
+
+    vitals.peer_up(peer=OTHER)
+    assert vitals.outages == {}
+
+
+def test_an_end_that_was_asked_for_is_no_outage(vitals: Vitals) -> None:
+    vitals.unreached(peer=OTHER, reason="unreachable")
+
+    vitals.peer_down(peer=OTHER, reason=STOPPED)
+    vitals.peer_down(peer=HOME, reason=STOPPED)
+    vitals.unsubscribed(broker=HOME, reason=STOPPED)
+
+    assert vitals.outages == {}
+
+
+def test_brokers_that_come_and_never_answer_take_no_memory_without_end(vitals: Vitals) -> None:
+    for number in range(5_000):
+        vitals.unreached(peer=f"amqp://{number}", reason="unreachable")
+    vitals.peer_down(peer=HOME, reason="connection_lost")
+
+    assert len(vitals.outages) < 2_000
+    assert HOME in vitals.outages
 
 
 def test_charts_are_named_in_the_order_of_their_deaths(vitals: Vitals) -> None:

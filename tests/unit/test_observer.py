@@ -18,6 +18,9 @@ HOOKS: dict[str, dict[str, Any]] = {
     "handed_over": {"chart": "c", "seconds": 0.1},
     "dropped": {"network": "mesh", "reason": "overflow", "events": 2},
     "overflowed": {"peer": "p", "network": "mesh", "events": 2},
+    "publication_refused": {"peer": "p", "network": "mesh", "reason": "permission", "events": 2},
+    "unroutable": {"peer": "p", "topic": "t", "events": 1},
+    "set_aside": {"chart": "c", "reason": "payload"},
     "gap": {"network": "mesh", "sender": "s", "missing": 3},
     "repaired": {"network": "mesh", "events": 3},
     "peer_up": {"peer": "p"},
@@ -26,12 +29,16 @@ HOOKS: dict[str, dict[str, Any]] = {
     "unblocked": {"peer": "p"},
     "subscribed": {"broker": "b"},
     "unsubscribed": {"broker": "b", "reason": "lost"},
+    "unreached": {"peer": "p", "reason": "credentials"},
+    "hearing": {"chart": "c"},
+    "deaf": {"chart": "c", "reason": "permission"},
     "scouted": {"source": "lan", "host": "h", "verdict": "ours", "seconds": 0.1},
     "searched": {"source": "lan", "found": 2, "seconds": 0.1},
     "cache_read": {"hit": True},
     "alien": {"outcome": "adopted"},
     "chart_left": {"node": "n", "chart": "c"},
     "chart_died": {"chart": "c", "error": ValueError("x")},
+    "chart_revived": {"chart": "c"},
 }
 
 

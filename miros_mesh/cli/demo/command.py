@@ -78,7 +78,8 @@ def _run(options: argparse.Namespace) -> int:
 def _with_key(broker: str | None) -> MeshConfig:
     """Return settings with a key of this run's own, so that the user needs none."""
     if broker is None:
-        return MeshConfig()
+        # Named, as the folder is meant, whatever broker the environment names.
+        return MeshConfig(home=MeshConfig().home_folder)
     return MeshConfig(broker_url=broker, mesh_encryption_key=generate_key())
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Final
 
 from miros import Event
 
 from miros_mesh.address import Endpoint
 from miros_mesh.discovery.chart import DiscoveryChart, on
+from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.scout_batch import ScoutBatch, SendScout
 from miros_mesh.discovery.settings import AlienPolicy
 from miros_mesh.discovery.signals import AMQP_CONSUMER_CHECK, CONNECTION_DISCOVERY
 from miros_mesh.discovery.sources.alien_gate import PER_SECOND, AlienGate
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 NAME: Final = "alien_chart"
 
@@ -27,6 +28,7 @@ class AlienChart(DiscoveryChart):
         ("aliens_scouted", "aliens_awaited"),
     )
     HEARS = (AMQP_CONSUMER_CHECK,)
+    READS = FORMS
     PUBLISHES = (CONNECTION_DISCOVERY,)
 
     def __init__(
@@ -105,6 +107,10 @@ class AlienChart(DiscoveryChart):
 
     def stop_children(self) -> None:
         self._batch.stop()
+
+    def renew(self) -> None:
+        # It may have died before it took the turn that is due.
+        self.post_fifo(Event(signal="next_alien"))
 
     def _adopt(self, host: str) -> None:
         # Before the others hear of it: claims that come meanwhile see the limit.

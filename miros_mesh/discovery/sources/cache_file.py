@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from miros import Event
 
 from miros_mesh.discovery.chart import ENTRY, EXIT, DiscoveryChart, on
-from miros_mesh.discovery.signals import CACHE, CACHE_FILE_READ, CACHE_FILE_WRITE, CacheReadPayload
+from miros_mesh.discovery.safety.payloads import FORMS
+from miros_mesh.discovery.settings import LAN_CACHE_FILE
+from miros_mesh.discovery.signals import (
+    CACHE,
+    CACHE_FILE_READ,
+    CACHE_FILE_WRITE,
+    CacheReadPayload,
+    CacheWritePayload,
+)
 from miros_mesh.discovery.sources.json_file import (
     FOREIGN,
     Content,
@@ -22,8 +29,9 @@ from miros_mesh.discovery.sources.json_file import (
     anything,
     merged,
 )
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # Hundreds of processes may write before this one; if that takes longer, one of them hangs.
 LOCK_TIMEOUT_S: Final = 30.0
@@ -42,16 +50,18 @@ class CacheFileChart(DiscoveryChart):
         ("file_write", "file_accessed"),
     )
     HEARS = (CACHE_FILE_READ, CACHE_FILE_WRITE)
+    READS = FORMS
     PUBLISHES = (CACHE,)
 
     def __init__(
         self,
-        file_path: Path | str,
+        file_path: Path | str = LAN_CACHE_FILE,
         *,
         default_json: str = "",
         ours: Callable[[Object], bool] = anything,
         tidy: Callable[[Object], Object] = lambda data: data,
         foreign: str = FOREIGN,
+        only_by_name: bool = False,
         lock_timeout_s: float = LOCK_TIMEOUT_S,
         **common: Any,
     ) -> None:
@@ -65,6 +75,8 @@ class CacheFileChart(DiscoveryChart):
             tidy=tidy,
             foreign=foreign,
         )
+        # A write that names no file is not for this one.
+        self._only_by_name = only_by_name
         self._lock_timeout_s = lock_timeout_s
         # Requests to read since the last read began; `_reading`: `file_read` is posted for them.
         self._reads = 0
@@ -89,7 +101,7 @@ class CacheFileChart(DiscoveryChart):
 
     @on("file_access_waiting", CACHE_FILE_READ)
     def ask_to_read(self, event: Event) -> None:
-        if self._meant(event.payload):
+        if self._meant(event.payload.file_name):
             # One read answers all requests that came before it began.
             self._reads += 1
             if not self._reading:
@@ -98,9 +110,10 @@ class CacheFileChart(DiscoveryChart):
 
     @on("file_access_waiting", CACHE_FILE_WRITE)
     def ask_to_write(self, event: Event) -> None:
-        if self._meant(event.payload):
+        update: CacheWritePayload = event.payload
+        if self._meant(update.file_name) and (update.file_name or not self._only_by_name):
             # All that waits is one write; the newer value wins, as it would in two.
-            self._updates = merged(self._updates, _content_of(event.payload))
+            self._updates = merged(self._updates, update.dict)
             if not self._waiting:
                 self._waiting = True
                 self._wait_for_lock()
@@ -181,10 +194,12 @@ class CacheFileChart(DiscoveryChart):
             if lock:
                 lock.release()
 
-    def left_unhandled(self, event: Event) -> None:
+    def left_unhandled(self, event: Event) -> bool:
         # Else other processes would wait until this object is garbage.
-        if isinstance(event.payload, Lock):
-            event.payload.release()
+        if type(event.payload) is not Lock:
+            return False
+        event.payload.release()
+        return True
 
     def stop_children(self) -> None:
         # Such an event may hold a lock too, which came during a read.
@@ -192,11 +207,23 @@ class CacheFileChart(DiscoveryChart):
             self.left_unhandled(event)
         self._release()
 
-    def _meant(self, payload: Any) -> bool:
-        wanted = payload.get("file_name") if isinstance(payload, Mapping) else payload
-        wanted = getattr(wanted, "file_name", wanted)
+    def renew(self) -> None:
+        # `stop_children` has released the locks in it, and the rest asks for what comes now.
+        self.defer_queue.clear()
+        # The answer to what was being read may be lost. To read once too often is harmless.
+        self._reads, self._reading = 1, True
+        self.post_fifo(Event(signal="file_read"))
+        # An event with a lock may have been dropped: a thread more waits for the lock.
+        self._waiting, self._queued = False, False
+        self._updates = merged(self._written, self._updates)
+        self._written = {}
+        if self._updates:
+            self._waiting = True
+            self._wait_for_lock()
+
+    def _meant(self, file_name: str) -> bool:
         # A program may give the path or the name alone; without any it means every file.
-        return wanted in (None, self.file_name, self.name)
+        return file_name in ("", self.file_name, self.name)
 
     def _wait_for_lock(self) -> None:
         # One such thread at most, however many writes have been given up meanwhile.
@@ -248,11 +275,6 @@ class CacheFileChart(DiscoveryChart):
             origin=self.origin,
         )
         self.publish(Event(signal=CACHE, payload=payload))
-
-
-def _content_of(payload: Any) -> Mapping[str, Any]:
-    content = payload["dict"] if isinstance(payload, Mapping) else payload.dict
-    return dict(content)
 
 
 def _expired(content: Content) -> bool:

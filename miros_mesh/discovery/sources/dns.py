@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -12,15 +11,18 @@ from miros import Event
 from miros_mesh.address import DEFAULT_PORTS, Endpoint
 from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
 from miros_mesh.discovery.ports import NameService
+from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.scout_batch import ScoutBatch, SendScout
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
     CONNECTION_DISCOVERY,
 )
+from miros_mesh.discovery.sources import answers
 from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S
 from miros_mesh.discovery.threads import about
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 NAME: Final = "dns_chart"
 # A scout is a login of each node at each broker: of many nodes, too many for every look-up.
@@ -38,6 +40,7 @@ class DnsChart(DiscoveryChart):
         ("scout_addresses", "watch_names"),
     )
     HEARS = (AMQP_CONSUMER_CHECK,)
+    READS = FORMS
     PUBLISHES = (CONNECTION_DISCOVERY,)
 
     def __init__(
@@ -122,19 +125,13 @@ class DnsChart(DiscoveryChart):
         # Those that were ours a moment ago are not asked to log in once more.
         self._batch.begin(host for host in now if host not in self._ours_at)
         if self._batch.complete:
-            self.post_fifo(Event(signal="network_evaluated"))
+            self.post_fifo(Event(signal=answers.NETWORK_EVALUATED))
 
     @on("scout_addresses", AMQP_CONSUMER_CHECK)
     def amqp_consumer_check(self, event: Event) -> None:
-        if not self._batch.heard(event.payload):
-            return
-        if self._batch.complete:
-            self.post_fifo(Event(signal="network_evaluated"))
-        # At once: the last host of many may take long to be found dead.
-        elif event.payload.result:
-            self.publish_brokers((event.payload.ip_address,), port=self._port)
+        answers.take(self, self._batch, event.payload, port=self._port)
 
-    @on("scout_addresses", "network_evaluated", to="watch_names")
+    @on("scout_addresses", answers.NETWORK_EVALUATED, to="watch_names")
     def network_evaluated(self, _: Event) -> str:
         self._ours_at |= dict.fromkeys(self._batch.live, time.monotonic())
         # Also those not scouted in this round, or they would be told neither live nor dead.

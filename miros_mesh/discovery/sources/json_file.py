@@ -16,10 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-logger = logging.getLogger(__name__)
+from miros_mesh.text import logger_of
+
+logger = logger_of(__name__)
 
 # Read into memory as a whole; what a chart writes has a fraction of it.
 LARGEST_BYTES: Final = 4 * 1024 * 1024
+TOO_LARGE: Final = f"it is larger than {LARGEST_BYTES} bytes"
 FOREIGN: Final = "it is JSON, but not what is written there"
 _OWNER_ONLY: Final = 0o600
 
@@ -131,7 +134,8 @@ class JsonFile:
     def merge(self, update: Mapping[str, Any]) -> Object:
         """Merge an update into the file, and return the new content; the caller holds the lock.
 
-        A foreign file is renamed to `.set-aside` first. Raises `OSError`.
+        A foreign file is renamed to `.set-aside` first. Raises `OSError`, and `ForeignFileError`
+        for an update that would make the file one.
         """
         try:
             data = self._load().data
@@ -140,8 +144,15 @@ class JsonFile:
         except ForeignFileError as error:
             self._set_aside(error)
             data = self.default
-        data = self._tidy(merged(data, update))
-        self._replace(json.dumps(data, indent=2, sort_keys=True).encode())
+        data = merged(data, update)
+        # A program may publish any update; the tidying takes it for one of ours.
+        if not self._ours(data):
+            raise ForeignFileError(f"an update is left out: {self._foreign}")
+        data = self._tidy(data)
+        raw = json.dumps(data, indent=2, sort_keys=True).encode()
+        if len(raw) > LARGEST_BYTES:
+            raise ForeignFileError(f"an update is left out: {TOO_LARGE}")
+        self._replace(raw)
         return data
 
     def _load(self) -> Content:
@@ -156,7 +167,7 @@ class JsonFile:
 
     def _parsed(self, raw: bytes) -> Object:
         if len(raw) > LARGEST_BYTES:
-            raise ForeignFileError(f"it is larger than {LARGEST_BYTES} bytes")
+            raise ForeignFileError(TOO_LARGE)
         try:
             data = json.loads(raw)
         except json.JSONDecodeError as error:

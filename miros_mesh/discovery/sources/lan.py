@@ -12,7 +12,9 @@ from miros import Event
 from miros_mesh.address import DEFAULT_PORTS, Endpoint
 from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
 from miros_mesh.discovery.ports import AddressScanner
+from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.scout_batch import SendScout
+from miros_mesh.discovery.settings import LAN_CACHE_FILE
 from miros_mesh.discovery.signals import (
     CACHE,
     CACHE_FILE_READ,
@@ -30,9 +32,12 @@ from miros_mesh.discovery.sources.lan_recce import LanRecceChart
 from miros_mesh.discovery.threads import between
 
 NAME: Final = "lan_chart"
+TIME_OUT_IN_MINUTES: Final = 30.0
 DEFAULT_JSON: Final = '{"searches": {}}'
 # One for each mesh of this user's programs, which share the file.
 SEARCHES_KEPT: Final = 50
+# In seconds of `time.time`: some 30,000 years.
+LATEST: Final = 1e12
 # A broker of the cache that is alive is connected by then.
 DOUBT_AFTER_S: Final = (5.0, 7.5)
 
@@ -45,6 +50,7 @@ class LanChart(DiscoveryChart):
         ("discover_network", "read_or_discover_network_details"),
     )
     HEARS = (CACHE, LAN_RECCE_COMPLETE)
+    READS = FORMS
     PUBLISHES = (CACHE_FILE_READ, CACHE_FILE_WRITE, RECCE_LAN, CONNECTION_DISCOVERY)
 
     def __init__(
@@ -53,9 +59,9 @@ class LanChart(DiscoveryChart):
         exchange_name: str,
         *,
         send_scout: SendScout,
-        time_out_in_minutes: float,
-        cache_file_path: Path | str,
-        scanner: AddressScanner,
+        time_out_in_minutes: float = TIME_OUT_IN_MINUTES,
+        cache_file_path: Path | str = LAN_CACHE_FILE,
+        scanner: AddressScanner | None = None,
         scope: str = "",
         port: int = DEFAULT_PORTS["amqp"],
         is_connected: Callable[[Endpoint], bool] = lambda _: True,
@@ -70,6 +76,7 @@ class LanChart(DiscoveryChart):
         self._port = port
         self._send_scout = send_scout
         self._scanner = scanner
+        self._leaves_scanner = False
         self._cache_file_path = str(cache_file_path)
         self._cache: CacheFileChart | None = None
         self._recce: LanRecceChart | None = None
@@ -96,16 +103,19 @@ class LanChart(DiscoveryChart):
             self.exchange_name,
             send_scout=self._send_scout,
             scanner=self._scanner,
+            port=self._port,
             **self.common,
         )
         self._read_cache()
 
     @on("read_or_discover_network_details", CACHE, to="discover_network")
     def cache_heard(self, event: Event) -> str | None:
-        # Every JSON file of the node is published as `CACHE`, those of hosts too.
-        if event.payload.file_name != self._cache_file_path:
+        # Every JSON file of the node is published as `CACHE`, those of hosts too. A program may
+        # publish one with another content.
+        cache: CacheReadPayload = event.payload
+        if cache.file_name != self._cache_file_path or not is_cache(cache.dict):
             return None
-        young = self._young(event.payload)
+        young = self._young(cache)
         self.observer.cache_read(hit=young is not None)
         if young is None:
             return "discover_network"
@@ -155,7 +165,14 @@ class LanChart(DiscoveryChart):
         )
         self.publish(Event(signal=CACHE_FILE_WRITE, payload=payload))
 
+    def leave_scanner(self) -> None:
+        """Leave the scanner to another chart at the stop; a stopped one finds nothing any more."""
+        self._leaves_scanner = True
+
     def stop_children(self) -> None:
+        # The next life of this chart needs it, if it was given one.
+        if self._recce and (self._leaves_scanner or (self._scanner and not self.ended)):
+            self._recce.leave_scanner()
         for child in (self._recce, self._cache):
             if child:
                 child.stop()
@@ -204,7 +221,11 @@ def newest(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_search(search: Any) -> bool:
-    if not isinstance(search, dict) or not isinstance(search.get("found_at"), int | float):
+    if not isinstance(search, dict):
+        return False
+    found_at = search.get("found_at")
+    # NaN is in no range, and a longer whole number than a float can hold is in no sum with one.
+    if not isinstance(found_at, int | float) or not abs(found_at) < LATEST:
         return False
     addresses = search.get("addresses")
     return isinstance(addresses, list) and all(_is_host(each) for each in addresses)

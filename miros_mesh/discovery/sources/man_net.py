@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,9 @@ from miros import Event
 
 from miros_mesh.address import DEFAULT_PORTS, Endpoint
 from miros_mesh.discovery.chart import ENTRY, DiscoveryChart, on
+from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.scout_batch import ScoutBatch, SendScout
+from miros_mesh.discovery.settings import HOSTS_FILES, LOOK_AGAIN_S
 from miros_mesh.discovery.signals import (
     AMQP_CONSUMER_CHECK,
     CACHE,
@@ -21,11 +22,13 @@ from miros_mesh.discovery.signals import (
     EVALUATE_HOSTS_FILE,
     CacheFileReadPayload,
 )
+from miros_mesh.discovery.sources import answers
 from miros_mesh.discovery.sources.cache_file import CacheFileChart
 from miros_mesh.discovery.threads import about
 from miros_mesh.errors import AddressError
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 NAME: Final = "man_net_chart"
 DEFAULT_JSON: Final = '{"hosts": []}'
@@ -42,6 +45,7 @@ class ManNetChart(DiscoveryChart):
         ("evaluate_network", "read_and_evaluate_network_details"),
     )
     HEARS = (CACHE, AMQP_CONSUMER_CHECK, EVALUATE_HOSTS_FILE)
+    READS = FORMS
     PUBLISHES = (CACHE_FILE_READ, CONNECTION_DISCOVERY)
 
     def __init__(
@@ -50,8 +54,8 @@ class ManNetChart(DiscoveryChart):
         exchange_name: str,
         *,
         send_scout: SendScout,
-        cache_file_path: Path | str | Sequence[Path | str],
-        look_again_s: tuple[float, float],
+        cache_file_path: Path | str | Sequence[Path | str] = HOSTS_FILES,
+        look_again_s: tuple[float, float] = LOOK_AGAIN_S,
         port: int = DEFAULT_PORTS["amqp"],
         **common: Any,
     ) -> None:
@@ -95,6 +99,7 @@ class ManNetChart(DiscoveryChart):
                 path,
                 default_json=DEFAULT_JSON,
                 foreign=NO_LIST,
+                only_by_name=True,
                 **self.common,
             )
             for path in self._hosts_of
@@ -126,7 +131,7 @@ class ManNetChart(DiscoveryChart):
         else:
             self._read_hosts()
 
-    @on("read_and_evaluate_network_details", "network_evaluated")
+    @on("read_and_evaluate_network_details", answers.NETWORK_EVALUATED)
     def network_evaluated(self, _: Event) -> None:
         self.publish_brokers(self.live_hosts, self.dead_hosts, port=self._port)
         seconds = time.monotonic() - self._began_at
@@ -139,18 +144,11 @@ class ManNetChart(DiscoveryChart):
         # Begun anew each time: a host that was ours may be dead by now, and the reverse.
         self._batch.begin(self.hosts)
         if self._batch.complete:
-            self.post_fifo(Event(signal="network_evaluated"))
+            self.post_fifo(Event(signal=answers.NETWORK_EVALUATED))
 
     @on("evaluate_network", AMQP_CONSUMER_CHECK)
     def amqp_consumer_check(self, event: Event) -> None:
-        if not self._batch.heard(event.payload):
-            return
-        if self._batch.complete:
-            self.post_fifo(Event(signal="network_evaluated"))
-        elif event.payload.result:
-            # A live host is told at once, not when the last dead one is found dead. It alone: to
-            # tell all of them at each answer would be more work than looking at them.
-            self.publish_brokers((event.payload.ip_address,), port=self._port)
+        answers.take(self, self._batch, event.payload, port=self._port)
 
     def stop_children(self) -> None:
         self._batch.stop()
@@ -170,7 +168,7 @@ class ManNetChart(DiscoveryChart):
             return ()
         return tuple(
             host.strip()
-            for number, host in enumerate(hosts, 1)
+            for number, host in enumerate(hosts[:MOST_HOSTS], 1)
             if self._can_be_scouted(name, number, host)
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import selectors
 import socket
@@ -15,8 +14,9 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from miros_mesh.discovery.addresses import MOST_CANDIDATES, lan_is_off
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # Longer than a second, after which the kernel repeats a packet (RFC 6298) or an ARP request
 # (`retrans_time_ms`) that was lost.

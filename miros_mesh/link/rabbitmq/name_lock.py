@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import time
+from typing import Any
 
 import amqp
 import kombu
 
 from miros_mesh.errors import NodeNameTakenError
+from miros_mesh.text import logger_of
 
 _COMPLAIN_EVERY_S = 60.0
 # A broker needs two heartbeats to notice that a connection is dead: until then it may be our own
 # that still holds the name. The third is for a broker that is slow.
 _PATIENCE_HEARTBEATS = 3
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class NameLock:
@@ -31,10 +32,10 @@ class NameLock:
         self.held = False
         """Whether the present connection holds it."""
 
-    def take(self, connection: kombu.Connection) -> None:
+    def take(self, channel: Any) -> None:
         """Hold the name; raises `NodeNameTakenError` while another live connection holds it."""
         try:
-            self._declare(connection)
+            self._declare(channel)
         except amqp.ResourceLocked as error:
             raise NodeNameTakenError(
                 f"{self._where}: another live process has the queue {self._name}, and with it the "
@@ -42,7 +43,7 @@ class NameLock:
                 "frees it within about two heartbeats"
             ) from error
 
-    def take_back(self, connection: kombu.Connection) -> None:
+    def take_back(self, channel: Any, heartbeat_s: float) -> None:
         """Try to hold the name after a reconnect; `held` tells whether that worked.
 
         Raises nothing when it is taken: it may be our own dead connection that still holds it, and
@@ -52,12 +53,11 @@ class NameLock:
         if self.held:
             self.held = False
             # Once for each loss: only the first try after it finds `held` set.
-            self._complain_at = now + _PATIENCE_HEARTBEATS * (connection.heartbeat or 0)
+            self._complain_at = now + _PATIENCE_HEARTBEATS * heartbeat_s
         try:
-            self._declare(connection)
-        # More than ResourceLocked: a permission that was taken away, or a connection without a free
-        # channel (a ConnectionError to py-amqp), costs the name, and not the charts.
-        except (amqp.ChannelError, amqp.ResourceError) as error:
+            self._declare(channel)
+        # More than ResourceLocked: a permission that was taken away costs the name, not the charts.
+        except amqp.ChannelError as error:
             if now >= self._complain_at:
                 self._complain_at = now + _COMPLAIN_EVERY_S
                 logger.error(  # noqa: TRY400 - the error says no more than this
@@ -68,16 +68,15 @@ class NameLock:
                     error,
                 )
 
-    def _declare(self, connection: kombu.Connection) -> None:
-        # A channel of its own, since a refusal closes it. The queue outlives it: an exclusive queue
-        # belongs to the connection, and RabbitMQ deletes it with that (AMQP 0-9-1, queue.declare).
-        with connection.channel() as channel:
-            queue = kombu.Queue(
-                self._name,
-                exclusive=True,
-                durable=False,
-                # Where quorum is the default of a virtual host: no quorum queue can be exclusive.
-                queue_arguments={"x-queue-type": "classic"},
-            )
-            queue(channel).queue_declare()
+    def _declare(self, channel: Any) -> None:
+        # It outlives the channel: an exclusive queue belongs to the connection, and RabbitMQ
+        # deletes it with that (AMQP 0-9-1, queue.declare).
+        queue = kombu.Queue(
+            self._name,
+            exclusive=True,
+            durable=False,
+            # Where quorum is the default of a virtual host: no quorum queue can be exclusive.
+            queue_arguments={"x-queue-type": "classic"},
+        )
+        queue(channel).queue_declare()
         self.held = True

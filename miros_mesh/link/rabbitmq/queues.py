@@ -8,24 +8,25 @@ import kombu
 
 from miros_mesh.link.ports import QueueSpec
 
-DEAD_LETTERS: Final = "miros_mesh.v1.dead_letters"
-"""The exchange and the queue of what was rejected."""
+LETTERS: Final = "miros_mesh.v1.letters"
+"""The exchange and the queue of dead letters."""
 
 # From 4.0 on, a RabbitMQ takes a message away that came again 20 times: lost connections, to us.
 _DELIVERY_LIMIT: Final = 1_000_000
 # With 32 commands on their way to a quorum queue, RabbitMQ 3.10 keeps further acknowledgements back
 # in the channel (quorum_commands_soft_limit) and forgets them when it closes; each is a command.
-_QUORUM_PREFETCH: Final = 30
-# Enough to find out what is wrong; what rejects everything must not fill the broker's disk.
-_DEAD_LETTERS_KEPT: Final = 1_000
-_DEAD_LETTERS_KEPT_BYTES: Final = 16 * 1024 * 1024
-_DEAD_LETTERS_KEPT_MS: Final = 7 * 24 * 60 * 60 * 1_000
+QUORUM_PREFETCH: Final = 30
+# Enough to find out what is wrong; what refuses everything must not fill the broker's disk. One
+# letter has 8 MiB at most, so that it never pushes out many others.
+_LETTERS_KEPT: Final = 1_000
+_LETTERS_KEPT_BYTES: Final = 128 * 1024 * 1024
+_LETTERS_KEPT_MS: Final = 7 * 24 * 60 * 60 * 1_000
 
 
-def queue_of(spec: QueueSpec) -> kombu.Queue:
-    """A queue with its exchange and its binding."""
+def queue_of(spec: QueueSpec, name: str = "") -> kombu.Queue:
+    """A queue with its exchange and its binding; `name` is that of a later generation."""
     return kombu.Queue(
-        spec.name,
+        name or spec.name,
         exchange=kombu.Exchange(spec.exchange, type="topic", durable=True),
         routing_key=spec.routing_pattern,
         # Durable, so that a restart of the broker loses no frame; `x-expires` removes it in the
@@ -37,28 +38,28 @@ def queue_of(spec: QueueSpec) -> kombu.Queue:
 
 def prefetch_of(spec: QueueSpec) -> int:
     """How many messages its consumer takes ahead of their acknowledgement."""
-    return min(spec.prefetch, _QUORUM_PREFETCH) if spec.replicated else spec.prefetch
+    return min(spec.prefetch, QUORUM_PREFETCH) if spec.replicated else spec.prefetch
 
 
-def dead_letters() -> kombu.Queue:
-    """One queue for the rejected frames of all charts, for people to look at; the oldest go."""
+def letters() -> kombu.Queue:
+    """One queue for the dead letters of all charts, for people to look at; the oldest go."""
     return kombu.Queue(
-        DEAD_LETTERS,
-        exchange=kombu.Exchange(DEAD_LETTERS, type="fanout", durable=True),
+        LETTERS,
+        exchange=kombu.Exchange(LETTERS, type="topic", durable=True),
+        routing_key="#",
         durable=True,
         queue_arguments={
             "x-queue-type": "classic",
-            "x-max-length": _DEAD_LETTERS_KEPT,
-            "x-max-length-bytes": _DEAD_LETTERS_KEPT_BYTES,
-            "x-message-ttl": _DEAD_LETTERS_KEPT_MS,
+            "x-max-length": _LETTERS_KEPT,
+            "x-max-length-bytes": _LETTERS_KEPT_BYTES,
+            "x-message-ttl": _LETTERS_KEPT_MS,
             "x-overflow": "drop-head",
         },
     )
 
 
 def _arguments(spec: QueueSpec) -> dict[str, Any]:
-    # RabbitMQ refuses a queue that exists with other arguments (406), so a change here needs
-    # another name, or queues that were deleted before.
+    # A change here makes a new generation of each lasting queue (`generations`).
     arguments: dict[str, Any] = {
         # In milliseconds. Counted while the queue has no consumer: a node that is killed leaves
         # none for long.
@@ -74,6 +75,4 @@ def _arguments(spec: QueueSpec) -> dict[str, Any]:
     if spec.replicated:
         arguments["x-queue-type"] = "quorum"
         arguments["x-delivery-limit"] = _DELIVERY_LIMIT
-    if spec.dead_letters:
-        arguments["x-dead-letter-exchange"] = DEAD_LETTERS
     return arguments

@@ -18,6 +18,7 @@ from amqp.spec import Basic
 from kombu.transport import pyamqp
 
 from miros_mesh.link.rabbitmq.deadline import Deadline
+from miros_mesh.link.rabbitmq.refusals import TlsSpokenError
 from miros_mesh.lookups import Lookups
 
 AmqpFrame = tuple[int, int, bytes]
@@ -29,11 +30,17 @@ _HEADER: Final = 2
 _HEARTBEAT: Final = 8
 # A server's greeting tells its properties, and has less than a thousand bytes.
 _LARGEST_GREETING_BYTES: Final = 64 * 1024
+# The first byte of a TLS record that is an alert, and the second, of every version (RFC 8446, 5.1).
+_TLS_ALERT: Final = 21
+_TLS_VERSION: Final = 3
 # The payload of a method begins with its class and its number, each of two bytes.
 _DELIVER: Final = bytes((0, Basic.Deliver[0], 0, Basic.Deliver[1]))
 # The payload of a header is class, weight and body size; then the properties follow.
 _HEADER_BYTES: Final = 12
 _NO_PROPERTIES: Final = b"\0\0"
+# The answer to basic.get is laid out likewise, with the number of messages left (a long) behind it.
+_GET_OK: Final = bytes((0, Basic.GetOk[0], 0, Basic.GetOk[1]))
+_MESSAGES_LEFT_BYTES: Final = 4
 _NO_ROUTING_KEY: Final = b"\0"
 # A long long and a bit, which takes a byte (AMQP 0-9-1, basic.deliver).
 _DELIVERY_TAG_AND_REDELIVERED: Final = 9
@@ -79,6 +86,9 @@ class CautiousConnection(pyamqp.Connection):
                 return data
             transport._read = read  # noqa: SLF001
             kind, channel, greeting_bytes = struct.unpack(">BHI", data)
+            # A TLS server answers the header of AMQP with an alert.
+            if data[0] == _TLS_ALERT and data[1] == _TLS_VERSION:
+                raise TlsSpokenError("the first words are an alert of TLS")
             # py-amqp would wait for as many bytes as the first words of another program say.
             if (kind, channel) != (_METHOD, 0) or greeting_bytes > _LARGEST_GREETING_BYTES:
                 raise ValueError("the first words are no greeting of AMQP")
@@ -119,10 +129,18 @@ def cautious_frame_handler(
 
     A heartbeat ends the wait for input, as any other word of the broker does: py-amqp would go on
     waiting, and an event that is transmitted meanwhile would wait as well.
+
+    A delivery for a channel that closes ends here: py-amqp would log each with a warning. The
+    broker sent it before it read that the channel closes, and gives it to the next consumer.
     """
+
+    def dispatch_wanted(channel: int, method: tuple[int, int], *content: Any) -> None:
+        if method != Basic.Deliver or not connection.channels[channel].is_closing:
+            dispatch(channel, method, *content)
+
     # It returns whether a whole method has come, which ends `drain_events`. A header or a body of a
     # message is none yet.
-    handle: Callable[[AmqpFrame], bool] = frame_handler(connection, dispatch)
+    handle: Callable[[AmqpFrame], bool] = frame_handler(connection, dispatch_wanted)
 
     def on_frame(frame: AmqpFrame) -> bool:
         kind, channel, payload = frame
@@ -130,6 +148,9 @@ def cautious_frame_handler(
             payload = payload[:_HEADER_BYTES] + _NO_PROPERTIES
         elif kind == _METHOD and payload[:4] == _DELIVER:
             payload = payload[: _routing_key_at(payload)] + _NO_ROUTING_KEY
+        elif kind == _METHOD and payload[:4] == _GET_OK:
+            left = payload[-_MESSAGES_LEFT_BYTES:]
+            payload = payload[: _exchange_end(payload, len(_GET_OK))] + _NO_ROUTING_KEY + left
         return handle((kind, channel, payload)) or kind == _HEARTBEAT
 
     return on_frame
@@ -138,8 +159,12 @@ def cautious_frame_handler(
 def _routing_key_at(deliver: bytes) -> int:
     # Consumer tag, exchange and routing key are each a byte of length and so many bytes.
     consumer_tag_at = len(_DELIVER)
-    exchange_at = consumer_tag_at + 1 + deliver[consumer_tag_at] + _DELIVERY_TAG_AND_REDELIVERED
-    return exchange_at + 1 + deliver[exchange_at]
+    return _exchange_end(deliver, consumer_tag_at + 1 + deliver[consumer_tag_at])
+
+
+def _exchange_end(method: bytes, delivery_tag_at: int) -> int:
+    exchange_at = delivery_tag_at + _DELIVERY_TAG_AND_REDELIVERED
+    return exchange_at + 1 + method[exchange_at]
 
 
 def _addresses(lookups: Lookups, host: str, port: int, timeout_s: float) -> Sequence[Any]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from miros_mesh.networks.snoop.records import render
-from miros_mesh.text import printable
+from miros_mesh.text import logger_of
 from miros_mesh.threads import OwnedThread
 from miros_mesh.wire.envelope import SnoopRecord
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 # In all jobs together: a reader that stands still must not fill the memory.
 LINES = 10_000
@@ -106,8 +105,9 @@ class Console:
         except Exception:
             if callback not in self._failed:
                 self._failed.append(callback)
-                chart = printable(record.chart)
-                logger.exception("a snoop callback raised on a record of %s; said once", chart)
+                logger.exception(
+                    "a snoop callback raised on a record of %s; said once", record.chart
+                )
 
     def _print_colored(self, records: Sequence[SnoopRecord]) -> None:
         own = self._incarnation

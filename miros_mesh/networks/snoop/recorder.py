@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import defaultdict, deque
@@ -14,11 +13,11 @@ from typing import Any
 import msgspec
 
 from miros_mesh.networks.snoop.records import SnoopNetwork, Step
-from miros_mesh.text import printable
+from miros_mesh.text import logger_of
 from miros_mesh.threads import OwnedThread
 from miros_mesh.wire.envelope import SnoopRecord
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 MAX_ENTRIES = 10_000
 # What is recorded within this time travels together: sealing and sending are paid once for many.
@@ -160,8 +159,9 @@ class Recorder:
                     steps = entry.steps(*entry.facts)
                     records += snoop.records(entry.chart, entry.first, steps)
                 except Exception:
-                    chart = printable(entry.chart)
-                    logger.exception("chart %s: a step cannot be recorded and leaves a gap", chart)
+                    logger.exception(
+                        "chart %s: a step cannot be recorded and leaves a gap", entry.chart
+                    )
             snoop.show(records)
             outgoing[snoop] += records
         for snoop, records in outgoing.items():

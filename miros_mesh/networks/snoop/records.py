@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,11 +15,11 @@ from miros_mesh.networks.network import Network
 from miros_mesh.networks.snoop.watchers import Watchers
 from miros_mesh.networks.streams import Gaps
 from miros_mesh.observer import Observer
-from miros_mesh.text import printable
+from miros_mesh.text import encodable, logger_of, printable
 from miros_mesh.wire.envelope import SnoopRecord
 from miros_mesh.wire.identity import Identity
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 Kind = Literal["trace", "spy", "scribble"]
 
@@ -74,8 +73,7 @@ class SnoopNetwork(Watchers[SnoopRecord]):
     def send(self, records: Sequence[SnoopRecord]) -> None:
         """Put records into the outbox; one that cannot travel leaves a gap, and is logged."""
         for record, error in self.network.send_all(self.routing_key, records):
-            chart = printable(record.chart)
-            logger.warning("chart %s: a snoop record was not sent: %s", chart, error)
+            logger.warning("chart %s: a snoop record was not sent: %s", record.chart, error)
 
     def receive(self, delivery: Delivery) -> None:
         """Show a delivery's records, but not the node's own: they were shown when they were sent.
@@ -114,6 +112,8 @@ def render(record: SnoopRecord, *, own: bool = False, color: bool = False) -> st
     return f" [+t] [{stamp}] [{name}] {mark}{printable(record.text)}"
 
 
+# What a program scribbles, and how it names its states, may hold what no frame can carry, as the
+# name of a file does that is no UTF-8. Escaped here, a record is shown everywhere as it is at home.
 def _record(identity: Identity, chart: str, sequence: int, step: Step) -> SnoopRecord:
     return SnoopRecord(
         identity.node,
@@ -122,10 +122,14 @@ def _record(identity: Identity, chart: str, sequence: int, step: Step) -> SnoopR
         sequence,
         step.kind,
         step.time,
-        step.text,
-        step.signal,
-        step.from_state,
-        step.to_state,
+        encodable(step.text),
+        _named(step.signal),
+        _named(step.from_state),
+        _named(step.to_state),
         step.event_id,
         step.cause,
     )
+
+
+def _named(name: str | None) -> str | None:
+    return None if name is None else encodable(name)

@@ -78,12 +78,14 @@ class _Facts:
             fields: dict[str, Any] = to_ecs(snoop)
             # The formatter writes the version itself.
             del fields["ecs"]
+            # What the record tells of is another program's doing: this one only watches.
+            named = "observer"
         else:
             fields = _log_fields(record, text)
             _add_error(fields, event)
+            named = "service"
         if self._service is not None:
-            # A snoop record has `service.node` already.
-            fields.setdefault("service", {})["name"] = self._service
+            fields[named] = {"name": self._service}
         return {"fields": fields, "extra": event}
 
 

@@ -66,10 +66,9 @@ class MetricsObserver(Observer):
         self._word = Label(MAX_REASONS)
         self._counters = {name: counter(name) for name in COUNTERS}
         self._histograms = {name: histogram(name) for name in HISTOGRAMS}
-        connected, blocked, consuming = map(gauge, ("peer_connected", "peer_blocked", "subscribed"))
+        connected, blocked = gauge("peer_connected"), gauge("peer_blocked")
         self._peers = Presence(connected, self._broker)
         self._blocked = Presence(blocked, self._broker)
-        self._home = Presence(consuming, self._broker)
         # Peers that were lost and are not back. Without a lock: each operation on a set is atomic.
         self._broken: set[str] = set()
         self._max_broken = max_brokers
@@ -79,8 +78,8 @@ class MetricsObserver(Observer):
             [
                 *self._counters.values(),
                 *self._histograms.values(),
-                *(connected, blocked, consuming, build_info()),
-                NodeStates(self._nodes, self._broker),
+                *(connected, blocked, build_info()),
+                NodeStates(self._nodes, self._broker, self._chart),
             ],
         )
 
@@ -119,6 +118,16 @@ class MetricsObserver(Observer):
     def overflowed(self, *, peer: str, network: str, events: int) -> None:
         self._count("overflowed_events", events, self._network(network), self._broker(peer))
 
+    def publication_refused(self, *, peer: str, network: str, reason: str, events: int) -> None:
+        labels = self._network(network), self._broker(peer), self._reason(reason)
+        self._count("refused_events", events, *labels)
+
+    def unroutable(self, *, peer: str, topic: str, events: int) -> None:
+        self._count("unroutable_events", events, self._broker(peer))
+
+    def set_aside(self, *, chart: str, reason: str) -> None:
+        self._count("dead_letters", 1, self._chart(chart), self._reason(reason))
+
     def gap(self, *, network: str, sender: str, missing: int) -> None:
         label = self._network(network)
         self._count("gaps", 1, label)
@@ -143,6 +152,9 @@ class MetricsObserver(Observer):
             if was_there and len(self._broken) < self._max_broken:
                 self._broken.add(peer)
 
+    def unreached(self, *, peer: str, reason: str) -> None:
+        self._count("connection_failures", 1, self._broker(peer), self._reason(reason))
+
     def blocked(self, *, peer: str) -> None:
         self._blocked.enter(peer)
         self._count("peer_blocks", 1, self._broker(peer))
@@ -150,11 +162,7 @@ class MetricsObserver(Observer):
     def unblocked(self, *, peer: str) -> None:
         self._blocked.leave(peer)
 
-    def subscribed(self, *, broker: str) -> None:
-        self._home.enter(broker)
-
     def unsubscribed(self, *, broker: str, reason: str) -> None:
-        self._home.leave(broker)
         if reason != STOPPED:
             self._count("subscription_losses", 1, self._reason(reason))
 
@@ -177,6 +185,9 @@ class MetricsObserver(Observer):
 
     def chart_died(self, *, chart: str, error: BaseException) -> None:
         self._count("chart_deaths", 1, self._chart(chart))
+
+    def chart_revived(self, *, chart: str) -> None:
+        self._count("chart_revivals", 1, self._chart(chart))
 
     def _count(self, name: str, amount: int, *labels: str) -> None:
         counter = self._counters[name]

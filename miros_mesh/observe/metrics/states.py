@@ -18,9 +18,14 @@ STATES: Final = ("up", "down", "blocked")
 
 _GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "miros_mesh_node_info": ("Always 1; the label names a node of the process.", ("node",)),
-    "miros_mesh_ready": ("1 while all nodes of the process are connected and consume.", ()),
+    "miros_mesh_ready": ("1 while all nodes of the process are connected and hear.", ()),
     "miros_mesh_charts": ("Charts, dead ones among them.", ()),
     "miros_mesh_dead_charts": ("Charts whose handler raised, and that were not stopped.", ()),
+    "miros_mesh_subscribed": (
+        "1 while a node receives from its home broker by every queue that it has there.",
+        ("broker",),
+    ),
+    "miros_mesh_chart_deaf": ("1 for a chart whose queue cannot be consumed.", ("chart",)),
     "miros_mesh_peers": ("Peers by state: up, down, or blocked for want of memory.", ("state",)),
     "miros_mesh_outbox_events": ("Events that wait for a peer's confirm.", ("peer",)),
     "miros_mesh_outbox_limit_events": ("How many may wait for one peer.", ()),
@@ -30,9 +35,10 @@ _GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 class NodeStates(Collector):
     """Gauges of the nodes that `nodes` names at the moment of a scrape: no hook keeps them."""
 
-    def __init__(self, nodes: Callable[[], Iterable[Node]], broker: Label) -> None:
+    def __init__(self, nodes: Callable[[], Iterable[Node]], broker: Label, chart: Label) -> None:
         self._nodes = nodes
         self._broker = broker
+        self._chart = chart
         self._node = Label(MAX_NODES)
 
     def describe(self) -> Iterable[Metric]:
@@ -45,12 +51,17 @@ class NodeStates(Collector):
         nodes = list(self._nodes())
         states = dict.fromkeys(STATES, 0)
         outboxes: Counter[str] = Counter()
+        consuming: Counter[str] = Counter()
+        deaf: Counter[str] = Counter()
         # As `/ready` says: without a node the process handles nothing.
         dead, ready = 0, bool(nodes)
         for node in nodes:
             health = node.health()
             ready = ready and health.ready
             dead += len(health.dead_charts)
+            consuming[self._broker(health.home)] += health.consuming
+            # Names beyond the limit of the label are counted together.
+            deaf.update(map(self._chart, health.deaf_charts))
             for state in health.peers.values():
                 states[state] += 1
             for peer, events in node.outboxes().items():
@@ -63,6 +74,8 @@ class NodeStates(Collector):
         yield _gauge("miros_mesh_ready", float(ready))
         yield _gauge("miros_mesh_charts", sum(node.charts for node in nodes))
         yield _gauge("miros_mesh_dead_charts", dead)
+        yield _gauge("miros_mesh_subscribed", consuming)
+        yield _gauge("miros_mesh_chart_deaf", deaf)
         yield _gauge("miros_mesh_peers", states)
         yield _gauge("miros_mesh_outbox_events", outboxes)
         yield _gauge("miros_mesh_outbox_limit_events", max(limits, default=0))

@@ -19,6 +19,8 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "mesh": (
         *("outbox_overflow", "peer_lost", "no_peer", "stopped"),
         *("payload", "undecryptable", "malformed", "oversize", "version", "signal_table_full"),
+        *("poison", "handler"),
+        *("not_kept", "dead_letters_full"),
     ),
     "snoop_trace": ("outbox_overflow", "undecryptable", "malformed"),
     "snoop_spy": ("outbox_overflow", "undecryptable", "malformed"),
@@ -46,11 +48,18 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Events and records that went because the outbox for a peer was full.",
         ("network", "peer"),
     ),
+    "refused_events": (
+        "Events that a peer refused, and that are set aside.",
+        ("network", "peer", "reason"),
+    ),
+    "unroutable_events": ("Confirmed events that no queue took.", ("peer",)),
+    "dead_letters": ("What charts received and set aside.", ("chart", "reason")),
     "gaps": ("Holes in the sequence numbers of a sender.", ("network",)),
     "missing_events": ("Sequence numbers in those holes.", ("network",)),
     "repaired_events": ("Missing events that came when asked for.", ("network",)),
     "peer_losses": ("Connections to peers that broke.", ("reason",)),
     "peer_reconnects": ("Connections to peers that broke and came back.", ("peer",)),
+    "connection_failures": ("Attempts to connect that failed.", ("peer", "reason")),
     "peer_blocks": ("Times a peer was short of memory or disk.", ("peer",)),
     "subscription_losses": ("Connections to a home broker that broke.", ("reason",)),
     "scouts": ("Addresses that discovery looked at.", ("source", "verdict")),
@@ -58,6 +67,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "aliens": ("Brokers that unknown nodes named, by what became of them.", ("outcome",)),
     "charts_left": ("Charts elsewhere on the mesh that said goodbye.", ()),
     "chart_deaths": ("Charts whose thread was ended by an exception.", ("chart",)),
+    "chart_revivals": ("Charts of discovery that died and are dead no more.", ("chart",)),
 }
 
 
@@ -80,7 +90,6 @@ HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = {
 GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "peer_connected": ("1 while a peer is connected.", ("peer",)),
     "peer_blocked": ("1 while a peer is short of memory or disk.", ("peer",)),
-    "subscribed": ("1 while the node consumes.", ("broker",)),
     "build_info": ("Always 1; the labels say what runs.", ("version", "python")),
 }
 

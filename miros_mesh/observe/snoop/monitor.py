@@ -226,7 +226,7 @@ class SnoopMonitor:
             if admission is Admission.NEW and not items:
                 # The stream holds the record back behind missing ones, which is of no use here: no
                 # node is asked to send a snoop record again. One that comes late is shown late.
-                passed = streams.skip(sender, record.sequence - 1)
+                passed = streams.skip(sender, [(1, record.sequence - 1)])
                 items = passed.items
                 # What is lost was of this sender; its kind, signal and state are not known.
                 if selection.has_sender(node, chart):

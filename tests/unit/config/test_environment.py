@@ -57,12 +57,17 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_DISCOVERY_HOSTS_FILE": "/x/hosts.json",
         "MIROS_MESH_DISCOVERY_CACHE_FILE": "/x/cache.json",
         "MIROS_MESH_DISCOVERY_DNS_NAMES": "rabbit.mesh, _amqp._tcp.mesh",
+        "MIROS_MESH_TELL_NO_LISTENER": "on",
         "MIROS_MESH_DISCOVERY_IPV6": "on",
         "MIROS_MESH_DISCOVERY_LIVE_TRACE": "on",
         "MIROS_MESH_DISCOVERY_LIVE_SPY": "on",
         "MIROS_MESH_ALIEN_POLICY": "probe",
     }
-    numbers = {f.name: f.default + 1 for f in fields(MeshConfig) if "range" in f.metadata}
+    numbers = {
+        f.name: 99.5 if f.default is None else f.default + 1
+        for f in fields(MeshConfig)
+        if "range" in f.metadata
+    }
     values |= {f"MIROS_MESH_{name.upper()}": f" {value} " for name, value in numbers.items()}
     config = MeshConfig.from_env(values)
     assert {name: getattr(config, name) for name in numbers} == numbers
@@ -173,7 +178,7 @@ def test_a_password_from_a_file_keeps_its_spaces(tmp_path: Path) -> None:
             "MIROS_MESH_ENCRYPTION_KEY": KEY,
         }
     )
-    assert config.rabbit_password == " p w "
+    assert [broker.password for broker in config.brokers] == [" p w "]
 
 
 def test_a_file_that_is_missing_or_empty_is_told_once_and_by_its_variable(tmp_path: Path) -> None:
@@ -187,9 +192,9 @@ def test_a_file_that_is_missing_or_empty_is_told_once_and_by_its_variable(tmp_pa
         }
     )
     assert problems == (
-        f"MIROS_MESH_RABBIT_PASSWORD_FILE names a file that cannot be read: {strerror(ENOENT)}",
         "MIROS_MESH_ENCRYPTION_KEY_FILE names an empty file",
         "MIROS_MESH_SNOOP_SPY_ENCRYPTION_KEY_FILE names a file that cannot be read: no path",
+        f"MIROS_MESH_RABBIT_PASSWORD_FILE names a file that cannot be read: {strerror(ENOENT)}",
     )
 
 

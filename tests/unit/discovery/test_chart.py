@@ -61,7 +61,7 @@ def test_a_handler_that_leads_where_it_did_not_declare_ends_the_chart_and_is_tol
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_chart_that_has_died_takes_nothing_and_lets_go_of_what_came_too_late() -> None:
+def test_a_chart_that_has_died_lets_go_of_what_is_held() -> None:
     class Holding(Door):
         def __init__(self, **common) -> None:
             self.released: list[object] = []
@@ -73,14 +73,14 @@ def test_a_chart_that_has_died_takes_nothing_and_lets_go_of_what_came_too_late()
 
         push = on("house", "push", to=())(push)
 
-        def left_unhandled(self, event: Event) -> None:
+        def left_unhandled(self, event: Event) -> bool:
             self.released.append(event.payload)
+            return True
 
     with running(Holding(observer=Diary())) as door:
         door.tell("push", "house")
         wait_until(lambda: not door.thread.is_alive())
         assert door.released == ["a file"]
-        assert not door.tell("push")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -138,3 +138,17 @@ def test_a_chart_whose_handler_may_lead_nowhere_cannot_be_made() -> None:
     assert "push names the state 'nowhere'; NEST has 'here', 'inner'" in str(caught.value)
     assert "NEST puts 'inner' into 'outer', which it does not name before" in str(caught.value)
     assert "HEARS names 'CALLED', which no handler answers" in str(caught.value)
+
+
+def test_the_lines_of_a_live_spy_carry_the_name_of_the_chart(capsys) -> None:
+    out: list[str] = []
+
+    def printed(line: str) -> bool:
+        out.extend(capsys.readouterr().out.splitlines())
+        return line in out
+
+    with running(Door(live_spy=True)) as door:
+        door.tell("push", "opened")
+        wait_until(lambda: printed("[door] draught:opened"))
+    assert "[door] START" in out
+    assert all(line.startswith("[door] ") for line in out)

@@ -77,5 +77,7 @@ def test_a_chart_hears_and_publishes_public_signals_and_leads_to_its_own_states(
     states = {state for state, _ in kind.NEST}
     heard = {reaction.signal for _, reaction in reactions(kind) if reaction.signal in PUBLIC}
     assert set(kind.HEARS) == heard
+    # A program may publish anything under these names.
+    assert heard <= set(kind.READS)
     assert set(kind.PUBLISHES) <= set(PUBLIC)
     assert all({reaction.state, *reaction.to} <= states for _, reaction in reactions(kind))

@@ -25,3 +25,12 @@ def test_the_oldest_of_too_many_is_forgotten(monkeypatch) -> None:
     for each in brokers:
         refusals.add(each)
     assert [each in refusals for each in brokers] == [False, True, True]
+
+
+def test_none_is_left_alone_once_the_credentials_are_others() -> None:
+    refusals, broker = RefusedBrokers(), Endpoint(ADDRESS, 1)
+    refusals.add(broker)
+
+    refusals.forget()
+
+    assert broker not in refusals

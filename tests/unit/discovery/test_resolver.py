@@ -8,7 +8,7 @@ import pytest
 
 from miros_mesh.address import Endpoint
 from miros_mesh.discovery.addresses import own_addresses
-from miros_mesh.discovery.resolver import Resolver, payload_problem
+from miros_mesh.discovery.resolver import Resolver
 from miros_mesh.discovery.signals import ConnectionDiscoveryPayload
 from miros_mesh.lookups import Lookups
 
@@ -65,16 +65,3 @@ def test_an_entry_that_is_no_host_is_logged_without_a_quotation(
     assert resolved.dead == (Endpoint("blue", 5672),)
     assert "entry 2 of hosts from 'a source' is ignored" in caplog.text
     assert "dobbs" not in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("payload", "problem"),
-    [
-        (None, "its payload is NoneType"),
-        (ConnectionDiscoveryPayload("red", (), "x"), "hosts of 'x' is str"),
-        (ConnectionDiscoveryPayload((), (), "x", "red"), "dead of 'x' is str"),
-    ],
-)
-def test_a_payload_of_another_shape_has_a_problem(payload: object, problem: str) -> None:
-    assert (payload_problem(payload) or "").startswith(problem)
-    assert payload_problem(told("red")) is None

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miros_mesh.errors import ConfirmTimeoutError
-from miros_mesh.link.confirms import Confirms
+from miros_mesh.link.confirms import Confirmed, Confirms
 from miros_mesh.link.ports import Parcel
 from support.post_office import letter
 from support.waiting import wait_until
@@ -42,6 +42,9 @@ class Channel:
 class Storing:
     """A channel of a transport that stores before `publish` returns."""
 
+    def __init__(self) -> None:
+        self.events: defaultdict[str, set[Callable[..., None]]] = defaultdict(set)
+
 
 class Desk:
     """Confirms on a channel, and what was confirmed."""
@@ -50,7 +53,7 @@ class Desk:
         self.confirmed: list[str] = []
         self.seconds: list[float] = []
         self.unroutable: list[Parcel] = []
-        self.confirms = Confirms(self._confirmed, self.unroutable.append)
+        self.confirms = Confirms(self._confirmed)
         self.confirms.watch(channel)
 
     def publish(self, *texts: str) -> None:
@@ -58,10 +61,12 @@ class Desk:
             self.confirms.expect(letter(text), len(text))
             self.confirms.published()
 
-    def _confirmed(self, parcel: Parcel, size_bytes: int, seconds: float) -> None:
-        assert size_bytes == parcel.size_bytes
-        self.confirmed.append(parcel.seal().decode())
-        self.seconds.append(seconds)
+    def _confirmed(self, done: Confirmed) -> None:
+        assert done.size_bytes == done.parcel.size_bytes
+        self.confirmed.append(done.parcel.seal().decode())
+        self.seconds.append(done.seconds)
+        if not done.routed:
+            self.unroutable.append(done.parcel)
 
 
 @pytest.fixture
@@ -214,6 +219,45 @@ def test_a_channel_that_stores_at_once_confirms_at_once() -> None:
     assert desk.confirmed == ["one", "two"]
     assert len(desk.confirms) == 0
     desk.confirms.check(0, WHERE)
+
+
+def test_what_no_queue_takes_comes_back_before_the_call_returns() -> None:
+    channel = Storing()
+    desk = Desk(channel)
+    desk.publish("one")
+
+    desk.confirms.expect(letter("two"), 3)
+    for callback in channel.events["basic_return"]:
+        callback(Exception("NO_ROUTE"), "exchange", "key", {"body": "in a form of its own"})
+    desk.confirms.published()
+
+    assert [parcel.seal() for parcel in desk.unroutable] == [b"two"]
+    assert desk.confirmed == ["one", "two"]
+
+
+def test_an_error_is_about_the_only_parcel_that_was_written(channel: Channel, desk: Desk) -> None:
+    assert desk.confirms.only is None
+    desk.publish("one")
+    assert (only := desk.confirms.only)
+    assert only.seal() == b"one"
+
+    desk.publish("two")
+    assert desk.confirms.only is None
+
+    channel.answer("basic_ack", 1)
+    desk.confirms.expect(letter("three"), 5)
+    channel.answer("basic_ack", 2)
+    assert desk.confirms.only is None
+
+
+def test_a_channel_that_is_opened_again_calls_the_new_confirms_alone(channel: Channel) -> None:
+    before, after = Desk(channel), Desk(channel)
+    before.publish("one")
+    after.publish("two")
+
+    channel.answer("basic_ack", 1)
+
+    assert (before.confirmed, after.confirmed) == ([], ["two"])
 
 
 def test_a_parcel_that_could_not_be_published_is_not_confirmed() -> None:

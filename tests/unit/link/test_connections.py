@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import amqp
 import kombu
 import pytest
 
 from miros_mesh.address import BrokerAddress
-from miros_mesh.errors import BrokerUnreachableError, CredentialsRefusedError, LinkError
+from miros_mesh.errors import (
+    BrokerUnreachableError,
+    CredentialsFileError,
+    CredentialsRefusedError,
+    LinkError,
+)
 from miros_mesh.link.connections import CONNECTIONS_PER_ADDRESS, ConnectionPools
 from miros_mesh.link.ports import Broker
 from support.memory_connection import memory_connection
@@ -83,3 +89,77 @@ def test_a_failure_at_every_address_that_needs_a_person_is_not_retryable(
         pools.open(Broker("cluster", (REFUSING, REFUSING)))
 
     assert type(raised.value) is CredentialsRefusedError
+
+
+class Login:
+    """Credentials that change, and a broker that takes those of one password."""
+
+    def __init__(self) -> None:
+        self.password = "old"
+        self.problem = ""
+        self.right = "old"
+
+    def now(self, address: BrokerAddress) -> tuple[BrokerAddress, str]:
+        return replace(address, password=self.password), self.problem
+
+    def dial(self, address: BrokerAddress | None) -> kombu.Connection:
+        assert address
+        if address.password != self.right:
+            raise amqp.AccessRefused("no")
+        return memory_connection()
+
+
+@pytest.fixture
+def login() -> Login:
+    return Login()
+
+
+@pytest.fixture
+def asking(login: Login) -> Iterator[ConnectionPools]:
+    made = ConnectionPools(login.dial, login.now)
+    yield made
+    made.close()
+
+
+def test_each_connection_is_made_with_the_credentials_of_the_moment(
+    asking: ConnectionPools, login: Login
+) -> None:
+    broker = Broker("one", (WORKING,))
+    first = asking.open(broker)
+
+    login.right = "new"
+    login.password = "wrong"
+    with pytest.raises(CredentialsRefusedError) as raised:
+        asking.open(broker)
+    login.password = "new"
+
+    assert type(raised.value) is CredentialsRefusedError
+    assert asking.open(broker).connected
+    assert first.connected
+    # Both are of one pool, whose places are as many as ever.
+    for _ in range(CONNECTIONS_PER_ADDRESS - 2):
+        asking.open(broker)
+    with pytest.raises(BrokerUnreachableError, match="4 connections there already"):
+        asking.open(broker)
+
+
+def test_a_refusal_of_old_credentials_says_why_they_are_old(
+    asking: ConnectionPools, login: Login
+) -> None:
+    asking.give_back(asking.open(Broker("one", (WORKING,))), broken=False)
+    login.password, login.problem = "wrong", "its file is empty"
+
+    with pytest.raises(
+        CredentialsFileError, match="refused the .*; they are old: its file is empty"
+    ):
+        asking.open(Broker("one", (WORKING,)))
+
+
+def test_old_credentials_that_are_still_good_connect_and_are_told(
+    asking: ConnectionPools, login: Login, caplog: pytest.LogCaptureFixture
+) -> None:
+    login.problem = "its file is empty"
+
+    assert asking.open(Broker("one", (WORKING,))).connected
+
+    assert caplog.messages == [f"{WORKING} still takes an old password: its file is empty"]

@@ -14,6 +14,7 @@ from miros_mesh.link.ports import Parcel
 from miros_mesh.networks.frame import Frame
 from miros_mesh.report import StopReport
 from support.post_office import LIMIT_S, Letter, letter
+from support.sealed import Joiner
 
 
 class Tray:
@@ -209,14 +210,7 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
     @rule(size=st.integers(0, 120), expendable=st.booleans(), counted=st.booleans())
     def put(self, size: int, expendable: bool, counted: bool) -> None:
         frame = Frame(
-            "mesh",
-            "x",
-            "key",
-            b"".join,
-            expendable=expendable,
-            counted=counted,
-            max_events=5,
-            max_bytes=60,
+            Joiner(expendable=expendable), "key", counted=counted, max_events=5, max_bytes=60
         )
         frame.add_all([bytes(size)])
         self.report(frame, sent=frame.events)
@@ -251,6 +245,24 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
         self.report(frame, confirmed=frame.events)
         self.outbox.confirm(frame)
 
+    @precondition(lambda self: self.on_its_way)
+    @rule(data=st.data())
+    def refuse(self, data: st.DataObject) -> None:
+        frame = data.draw(st.sampled_from(self.on_its_way))
+        self.on_its_way.remove(frame)
+        self.events_put -= frame.events
+        self.report(frame, refused=frame.events)
+        self.outbox.refuse(frame)
+
+    @precondition(lambda self: self.on_its_way)
+    @rule(data=st.data())
+    def split(self, data: st.DataObject) -> None:
+        frame = data.draw(st.sampled_from(self.on_its_way))
+        if parts := frame.split():
+            self.on_its_way.remove(frame)
+            self.line(frame.expendable)[:0] = parts
+            self.outbox.split(frame, parts)
+
     @rule()
     def rewind(self) -> None:
         self.outbox.rewind()
@@ -263,7 +275,7 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
         assert self.outbox.events == sum(frame.events for frame in self.held)
         assert self.outbox.events == self.events_put - self.events_confirmed
         report, seen = self.outbox.report(), self.reported
-        left_over = seen.sent - seen.confirmed - seen.dropped
+        left_over = seen.sent - seen.confirmed - seen.dropped - seen.refused
         assert report == replace(seen, left_over=left_over)
         assert self.outbox.idle == (not self.events and not self.notes)
         assert self.outbox.wait_empty(0) == (not self.held)

@@ -109,11 +109,37 @@ def test_an_error_that_passes_is_tried_again_soon(stop: threading.Event, error: 
     assert max(durations) <= 2.0
 
 
-def test_an_error_that_needs_a_person_is_tried_again_slowly(stop: threading.Event) -> None:
-    durations = waits(reconnect_policy(stop), LASTING, 20)
+def test_an_error_that_needs_a_person_is_tried_again_within_seconds(stop: threading.Event) -> None:
+    durations = waits(reconnect_policy(stop), LASTING, 50)
 
-    assert durations[0] >= 5.0
-    assert 20.0 < max(durations) <= 30.0
+    assert min(durations) >= 1.0
+    assert max(durations) <= 3.0
+    # Nodes that are refused together do not come back together.
+    assert len(set(durations)) > 40
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda stop, failed: connect_policy(stop, 3, failed), reconnect_policy],
+    ids=["first", "again"],
+)
+def test_each_failure_that_is_tried_again_is_told(
+    stop: threading.Event, make: Callable[..., tenacity.Retrying]
+) -> None:
+    told: list[LinkError] = []
+
+    assert make(stop, told.append).copy(sleep=lambda _: None)(Door(PASSING, failures=2)) == "open"
+
+    assert told == [PASSING, PASSING]
+
+
+def test_a_failure_that_ends_the_attempts_is_raised_and_not_told(stop: threading.Event) -> None:
+    told: list[LinkError] = []
+
+    with pytest.raises(CredentialsRefusedError):
+        connect_policy(stop, 3, told.append)(Door(LASTING))
+
+    assert told == []
 
 
 @pytest.mark.parametrize(

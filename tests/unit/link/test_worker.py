@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import kombu
 import pytest
+import tenacity
 
-from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkError
+from miros_mesh.errors import (
+    BrokerUnreachableError,
+    ConnectionLostError,
+    LinkError,
+    PermissionDeniedError,
+)
+from miros_mesh.link import retry, worker
 from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.ports import Broker
 from miros_mesh.link.worker import Worker
+from miros_mesh.observer import Observer
+from miros_mesh.throttle import Throttle
 from support.memory_connection import memory_connection
 from support.post_office import LIMIT_S
 from support.waiting import wait_until
+
+
+class Unreached(Observer):
+    """Notes the reasons of attempts that failed."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def unreached(self, *, peer: str, reason: str) -> None:
+        assert peer == "memory"
+        self.reasons.append(reason)
 
 
 class Clerk(Worker):
@@ -23,12 +44,19 @@ class Clerk(Worker):
 
     def __init__(self, *, failures: int = 0, attempts: int | None = 1) -> None:
         self.failures = failures
+        self.refusals = 0
         pools = ConnectionPools(self._dial)
-        super().__init__(name="mesh-clerk", broker=Broker("memory"), pools=pools, attempts=attempts)
+        self.notes = Unreached()
+        super().__init__(
+            name="mesh-clerk",
+            broker=Broker("memory"),
+            pools=pools,
+            attempts=attempts,
+            observer=self.notes,
+        )
         self.opened = 0
         self.turns = 0
         self.losses: list[LinkError | None] = []
-        self.unreached: list[LinkError] = []
         self.job: Callable[[], object] = lambda: None
         self.done = threading.Event()
         self.done.set()
@@ -48,6 +76,9 @@ class Clerk(Worker):
         return memory_connection()
 
     def _opened(self, connection: kombu.Connection) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise PermissionDeniedError("memory refuses an exchange")
         self.opened += 1
 
     def _turn(self, connection: kombu.Connection) -> bool:
@@ -58,9 +89,6 @@ class Clerk(Worker):
 
     def _lost(self, error: LinkError | None) -> None:
         self.losses.append(error)
-
-    def _unreached(self, error: LinkError) -> None:
-        self.unreached.append(error)
 
     def _finished(self) -> bool:
         return self.done.is_set()
@@ -164,7 +192,9 @@ def test_a_first_connection_that_fails_is_told_and_ends_it() -> None:
     assert clerk.losses == []
 
 
-def test_a_patient_worker_says_once_that_it_cannot_connect_yet() -> None:
+def test_each_attempt_of_a_patient_worker_that_fails_is_told_and_the_first_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     clerk = Clerk(failures=2, attempts=None)
     clerk.start()
 
@@ -172,7 +202,61 @@ def test_a_patient_worker_says_once_that_it_cannot_connect_yet() -> None:
     clerk.stop()
 
     assert clerk.opened == 1
-    assert [type(error) for error in clerk.unreached] == [BrokerUnreachableError]
+    assert clerk.notes.reasons == ["unreachable"] * 2
+    [line] = caplog.messages
+    assert line == (
+        "mesh-clerk cannot connect, and keeps trying: no answer from memory ([Errno 111] refused); "
+        "does the broker run, and is the port right?"
+    )
+
+
+@pytest.mark.parametrize(("quiet_s", "lines"), [(60.0, 0), (0.0, 1)], ids=["short", "long"])
+def test_first_attempts_are_logged_if_they_take_long_since_their_end_is_raised(
+    quiet_s: float, lines: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_COMPLAIN_EVERY_S", quiet_s)
+    clerk = Clerk(failures=2, attempts=2)
+    clerk.start()
+
+    with pytest.raises(BrokerUnreachableError):
+        clerk.wait_ready(LIMIT_S)
+    clerk.stop()
+
+    # The second one is not made again, and is raised.
+    assert clerk.notes.reasons == ["unreachable"]
+    assert len(caplog.messages) == lines
+
+
+def test_a_reconnect_that_fails_is_told_with_what_failed_since(
+    clerk: Clerk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a worker for which every third attempt is to be logged
+    moments = itertools.count()
+    monkeypatch.setattr(clerk, "_failures", Throttle(3.0, clock=lambda: float(next(moments))))
+    monkeypatch.setattr(retry, "_LATER", tenacity.wait_none())
+
+    # When its connection breaks, and four more are refused
+    clerk.refusals = 4
+    clerk.do(lambda: fail(ConnectionResetError(104, "reset")))
+    wait_until(lambda: clerk.opened == 2)
+
+    # Then all are told, and two lines name them
+    assert clerk.notes.reasons == ["permission"] * 4
+    first, second = [text.split(":")[0] for text in caplog.messages if "cannot connect" in text]
+    assert first == "mesh-clerk cannot connect, and keeps trying"
+    assert second == f"{first} (3 attempts since the last line)"
+
+
+def test_each_outage_is_told_anew(
+    clerk: Clerk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "_LATER", tenacity.wait_none())
+    for outage in (1, 2):
+        clerk.refusals = 1
+        clerk.do(lambda: fail(ConnectionResetError(104, "reset")))
+        wait_until(lambda outage=outage: clerk.opened == outage + 1)
+
+    assert sum("cannot connect" in text for text in caplog.messages) == 2
 
 
 def test_an_error_outside_of_a_connection_ends_it_and_is_logged(

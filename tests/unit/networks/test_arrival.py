@@ -24,17 +24,6 @@ def test_a_delivery_is_acknowledged_with_its_last_event() -> None:
     assert settled(delivery) == (1, 0)
 
 
-def test_a_delivery_with_a_refused_event_is_rejected_after_the_others() -> None:
-    delivery = Handed(b"")
-    ticket = Ticket(delivery, 2)
-
-    ticket.done(refused=True)
-    assert settled(delivery) == (0, 0)
-
-    ticket.done()
-    assert settled(delivery) == (0, 1)
-
-
 def test_an_event_that_came_twice_settles_both_deliveries() -> None:
     deliveries = Handed(b""), Handed(b"")
     arrival = Arrival(envelope(), tickets=[Ticket(each, 1) for each in deliveries])

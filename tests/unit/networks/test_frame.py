@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miros_mesh.errors import MessageTooLargeError
 from miros_mesh.networks.frame import Frame
+from support.sealed import Joiner
 
 
-class Sealer:
-    """Seals by joining, and remembers how often it was asked."""
-
-    def __init__(self) -> None:
-        self.sealed: list[list[bytes]] = []
-
-    def __call__(self, messages: Sequence[bytes]) -> bytes:
-        self.sealed.append(list(messages))
-        return b"|".join(messages)
-
-
-def frame(sealer: Sealer | None = None, *, max_events: int = 3, max_bytes: int = 10) -> Frame:
-    return Frame(
-        "mesh",
-        "miros_mesh.v1.mesh",
-        "key",
-        sealer or Sealer(),
-        expendable=False,
-        max_events=max_events,
-        max_bytes=max_bytes,
-    )
+def frame(sealer: Joiner | None = None, *, max_events: int = 3, max_bytes: int = 10) -> Frame:
+    return Frame(sealer or Joiner(), "key", max_events=max_events, max_bytes=max_bytes)
 
 
 def test_a_frame_knows_what_it_holds() -> None:
@@ -78,7 +60,7 @@ def test_a_closed_frame_takes_no_more() -> None:
 
 
 def test_a_frame_is_sealed_once_however_many_peers_ask() -> None:
-    sealer = Sealer()
+    sealer = Joiner()
     shared = frame(sealer)
     shared.add_all([b"a"])
     shared.add_all([b"b"])
@@ -104,7 +86,7 @@ def test_a_sealed_frame_still_knows_what_it_held() -> None:
 def test_packing_keeps_every_message_in_order_and_every_frame_within_its_limits(
     messages: list[bytes], max_events: int, max_bytes: int
 ) -> None:
-    sealer = Sealer()
+    sealer = Joiner()
     frames: list[Frame] = []
 
     for message in messages:
@@ -122,7 +104,7 @@ def test_packing_keeps_every_message_in_order_and_every_frame_within_its_limits(
 
 def test_what_was_taken_while_another_thread_seals_is_in_the_frame() -> None:
     for _ in range(50):
-        sealer = Sealer()
+        sealer = Joiner()
         shared = frame(sealer, max_events=10_000, max_bytes=10_000)
         shared.add_all([b"first"])
         begin = threading.Barrier(2)
@@ -140,3 +122,39 @@ def test_what_was_taken_while_another_thread_seals_is_in_the_frame() -> None:
         sealing.join()
 
         assert len(sealer.sealed[0]) == taken == shared.events
+
+
+def test_a_frame_is_split_into_halves_with_all_its_messages_in_order() -> None:
+    sealer = Joiner()
+    whole = frame(sealer, max_events=5, max_bytes=100)
+    whole.add_all([b"one", b"two", b"three"])
+    whole.seal()
+
+    first, second = whole.split()
+
+    assert (first.events, first.size_bytes) == (1, 3)
+    assert (second.events, second.size_bytes) == (2, 8)
+    assert (first.seal(), second.seal()) == (b"one", b"two|three")
+    assert not first.add_all([b"late"])
+    assert (whole.events, whole.size_bytes) == (3, 11)
+    assert [part.seal() for part in second.split()] == [b"two", b"three"]
+
+
+def test_a_frame_of_one_message_is_not_split() -> None:
+    single = frame()
+    single.add_all([b"one"])
+
+    assert single.split() == ()
+    assert not single.add_all([b"two"])
+
+
+def test_a_refusal_reaches_the_network_with_what_was_in_the_frame() -> None:
+    sealer, error = Joiner(), MessageTooLargeError("no")
+    refused = frame(sealer)
+    refused.add_all([b"one", b"two"])
+    refused.seal()
+
+    refused.refused("broker", error)
+
+    assert sealer.refusals == [(refused, "broker", error)]
+    assert refused.messages() == [b"one", b"two"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 from miros_mesh.networks.history import History
 from miros_mesh.wire.envelope import Envelope
 from support.sealed import envelope
@@ -31,7 +34,6 @@ def test_ranges_may_overlap() -> None:
         sent.add(envelope(number), 1)
 
     assert kept(sent, "talker", (19, 30), (20, 20)) == list(range(21, 31))
-    assert (sent.oldest("talker"), sent.oldest("nobody")) == (21, None)
 
 
 def test_the_oldest_ones_make_room() -> None:
@@ -42,6 +44,54 @@ def test_the_oldest_ones_make_room() -> None:
 
     assert kept(few) == [7, 8, 9]
     assert kept(small) == [8, 9]
+
+
+def test_what_is_forgotten_on_purpose_is_found_no_more_and_makes_room() -> None:
+    sent = history(max_bytes=30)
+    for number in range(1, 4):
+        sent.add(envelope(number), 10)
+
+    sent.forget("talker", 2)
+    sent.forget("talker", 2)
+    sent.forget("nobody", 3)
+    sent.add(envelope(4), 10)
+
+    assert kept(sent) == [1, 3, 4]
+
+
+def test_what_was_sent_before_a_time_is_not_found_and_told_by_its_last_number() -> None:
+    sent = history()
+    sent.add(envelope(1, chart="other"), 1)
+    for number in (1, 2):
+        sent.add(envelope(number), 1)
+    between = time.monotonic()
+    for number in (3, 4):
+        sent.add(envelope(number), 1)
+    sent.forget("talker", 3)
+
+    found = sent.find("talker", [(1, 9)], between)
+    assert [message.sequence for message in found] == [4]
+    assert sent.sent_before("talker", between, 4) == 2
+    assert sent.sent_before("talker", 0.0, 4) == 0
+    assert sent.sent_before("talker", math.inf, 4) == 4
+    assert sent.sent_before("other", between, 1) == 1
+    assert sent.sent_before("nobody", between, 0) == 0
+
+
+def test_what_had_to_make_room_counts_as_sent_before_where_that_is_known() -> None:
+    sent = history(max_events=2)
+    for number in range(1, 5):
+        sent.add(envelope(number), 1)
+    between = time.monotonic()
+    assert sent.sent_before("talker", between, 4) == 4
+
+    sent.add(envelope(5), 1)
+    assert sent.sent_before("talker", between, 5) == 4
+    sent.add(envelope(6), 1)
+    assert sent.sent_before("talker", between, 6) == 4
+    sent.add(envelope(7), 1)
+    assert sent.sent_before("talker", between, 7) == 0
+    assert sent.sent_before("talker", time.monotonic(), 7) == 7
 
 
 def test_nothing_is_kept_where_nothing_may_be() -> None:

@@ -10,13 +10,15 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX
 from miros_mesh.observer import Observer
+from miros_mesh.wire.envelope import SENT_AGAIN
 from support.ports_in_hand import Handed
-from support.sealed import OURS, THEIRS, envelope, frame_of, mesh
+from support.sealed import OURS, PLACE, THEIRS, LetterShelf, envelope, frame_of, mesh
 
 
 class Chart:
@@ -26,9 +28,11 @@ class Chart:
         self.places = places
         self.fifo: list[Arrival] = []
         self.handled: list[str] = []
+        self.home = LetterShelf(observer)
         self.inbox = Inbox(
             mesh(observer),
-            "listener",
+            PLACE,
+            self.home.letters,
             room=lambda: self.places - len(self.fifo),
             post=self.fifo.append,
         )
@@ -59,9 +63,13 @@ class Notes(Observer):
         self.drops: list[str] = []
         self.gaps: list[tuple[str, int]] = []
         self.left: list[tuple[str, str]] = []
+        self.aside: list[tuple[str, str]] = []
 
     def dropped(self, *, network: str, reason: str, events: int) -> None:
         self.drops += [reason] * events
+
+    def set_aside(self, *, chart: str, reason: str) -> None:
+        self.aside.append((chart, reason))
 
     def gap(self, *, network: str, sender: str, missing: int) -> None:
         self.gaps.append((sender, missing))
@@ -171,6 +179,47 @@ def test_a_copy_of_a_handled_event_is_dropped_and_acknowledged(chart: Chart, not
     assert notes.drops == ["duplicate"]
 
 
+def again(sequence: int) -> Handed:
+    """One frame with an event that is put back, since a broker said that it refused it."""
+    old = envelope(sequence)
+    new = replace(old, incarnation=f"{SENT_AGAIN}1a2b", sequence=1, cause=old.id)
+    return Handed(frame_of(new))
+
+
+def test_what_a_broker_had_stored_before_it_refused_it_is_a_copy_when_it_is_put_back(
+    chart: Chart, notes: Notes
+) -> None:
+    first = chart.receive(1, 2)
+    chart.handle(1)
+    handled, unfinished = again(1), again(2)
+
+    chart.inbox.receive(handled)
+    chart.inbox.receive(unfinished)
+
+    assert chart.waiting == [2]
+    assert notes.drops == ["duplicate"] * 2
+    assert (handled.acks, unfinished.acks, first.acks) == (1, 0, 0)
+    chart.handle(1)
+    assert (unfinished.acks, first.acks) == (1, 1)
+
+
+@pytest.mark.parametrize("come", [(), (1, 3)])
+def test_what_a_broker_had_refused_is_handled_when_it_is_put_back(
+    come: tuple[int, ...], chart: Chart, notes: Notes
+) -> None:
+    for number in come:
+        chart.receive(number)
+    chart.inbox.skip((THEIRS.incarnation, "talker"), [(2, 2)])
+    back = again(2)
+
+    chart.inbox.receive(back)
+
+    assert chart.fifo[-1].envelope.cause == envelope(2).id
+    chart.handle(len(chart.fifo))
+    assert back.acks == 1
+    assert notes.drops == []
+
+
 def test_a_copy_of_an_unfinished_event_is_acknowledged_only_with_the_first(chart: Chart) -> None:
     """The first delivery's channel may be gone: then only the copy keeps the event alive."""
     first = chart.receive(1, 2)
@@ -209,14 +258,31 @@ def test_a_frame_of_old_and_new_events_gives_the_new_ones(chart: Chart) -> None:
     assert mixed.acks == 1
 
 
-def test_an_event_from_before_the_window_is_dropped_as_stale(chart: Chart, notes: Notes) -> None:
+def test_an_event_from_before_the_window_is_set_aside_as_stale(
+    chart: Chart, notes: Notes, caplog: pytest.LogCaptureFixture
+) -> None:
     chart.receive(100)
 
     old = chart.receive(1)
 
     assert chart.waiting == [100]
-    assert (old.acks, old.rejects) == (0, 1)
     assert notes.drops == ["stale"]
+    # It is a dead letter, and acknowledged when that is stored
+    (letter,) = chart.home.kept
+    assert (letter.reason, letter.event) == ("stale", envelope(1))
+    assert "1 time(s): ping (the1rs/talker/1) from there/talker is a dead letter" in caplog.text
+    assert old.acks == 0
+    chart.home.confirm()
+    assert (old.acks, old.rejects) == (1, 0)
+
+
+def test_a_second_copy_of_a_stale_event_adds_no_letter(chart: Chart) -> None:
+    chart.receive(100)
+    copies = chart.receive(1), chart.receive(1)
+
+    assert len(chart.home.kept) == 1
+    chart.home.confirm()
+    assert [copy.acks for copy in copies] == [1, 1]
 
 
 # What never reaches the chart
@@ -258,7 +324,7 @@ def test_a_control_signal_of_a_later_version_reaches_no_chart(chart: Chart, note
     assert notes.left == []
 
 
-def test_a_payload_that_cannot_be_read_is_dropped_alone(
+def test_a_payload_that_cannot_be_read_is_set_aside_alone(
     chart: Chart, notes: Notes, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = b"\xc1 not msgpack"
@@ -271,17 +337,26 @@ def test_a_payload_that_cannot_be_read_is_dropped_alone(
 
     assert [text.rsplit("/", 1)[1] for text in chart.handled] == ["1", "3"]
     assert notes.drops == ["payload"]
-    assert (delivery.acks, delivery.rejects) == (0, 1)
+    assert notes.aside == [("listener", "payload")]
+    (letter,) = chart.home.kept
+    assert (letter.queue, letter.event) == (PLACE.queue, bad)
+    assert delivery.acks == 0
+    chart.home.confirm()
+    assert (delivery.acks, delivery.rejects) == (1, 0)
     assert "not msgpack" not in caplog.text
 
 
-def test_a_frame_that_is_refused_is_rejected_and_gives_nothing(chart: Chart, notes: Notes) -> None:
+def test_a_frame_that_cannot_be_opened_is_set_aside_as_it_came(chart: Chart, notes: Notes) -> None:
     rubbish = Handed(b"\x01 rubbish")
 
     chart.inbox.receive(rubbish)
 
-    assert (rubbish.acks, rubbish.rejects) == (0, 1)
     assert notes.drops == ["undecryptable"]
+    (letter,) = chart.home.kept
+    assert (letter.reason, letter.event, letter.frame) == ("undecryptable", None, rubbish.body)
+    assert rubbish.acks == 0
+    chart.home.confirm()
+    assert (rubbish.acks, rubbish.rejects) == (1, 0)
 
 
 # What is missing
@@ -306,7 +381,8 @@ def test_whoever_looks_after_missing_events_is_told(notes: Notes) -> None:
     told: list[None] = []
     inbox = Inbox(
         mesh(notes),
-        "listener",
+        PLACE,
+        LetterShelf().letters,
         room=lambda: 9,
         post=lambda arrival: None,
         missed=lambda: told.append(None),
@@ -335,7 +411,7 @@ def test_what_the_sender_has_no_more_is_not_waited_for(chart: Chart, notes: Note
     chart.receive(1)
     chart.receive(5)
 
-    chart.inbox.skip((THEIRS.incarnation, "talker"), 3)
+    chart.inbox.skip((THEIRS.incarnation, "talker"), [(1, 3)])
     assert (chart.waiting, notes.gaps) == ([1], [("talker", 2)])
 
     chart.receive(4)
@@ -459,7 +535,7 @@ def test_a_callback_that_takes_its_time_holds_up_nobody_else() -> None:
         entered.set()
         leave.wait(10)
 
-    inbox = Inbox(mesh(), "listener", room=lambda: 9, post=post)
+    inbox = Inbox(mesh(), PLACE, LetterShelf().letters, room=lambda: 9, post=post)
     inbox.open()
     delivery = Handed(frame_of(envelope(1), envelope(2)))
     slow = threading.Thread(target=inbox.receive, args=(delivery,))

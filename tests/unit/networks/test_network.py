@@ -13,11 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miros_mesh.embedded.memory import MemoryStore
-from miros_mesh.errors import EventTooLargeError, PayloadError
+from miros_mesh.errors import (
+    EventTooLargeError,
+    MessageTooLargeError,
+    PayloadError,
+    PermissionDeniedError,
+)
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.networks.history import History
-from miros_mesh.networks.network import UNNUMBERED, Network
+from miros_mesh.networks.network import UNNUMBERED, Network, Refusal
 from miros_mesh.observer import Observers
 from miros_mesh.testing.memory import memory_link
 from miros_mesh.wire.codec import Codec
@@ -35,6 +40,7 @@ from support.sealed import (
     mesh_network,
     record,
     snoop_frame_of,
+    trace_network,
 )
 
 
@@ -51,6 +57,92 @@ def opened(parcels: Iterable[Parcel]) -> list[list[tuple[int, str]]]:
 
 
 # On the way out
+
+
+class Ledger(Notebook):
+    """Keeps what is told of refusals."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: list[tuple[str, str, str, int]] = []
+
+    def publication_refused(self, *, peer: str, network: str, reason: str, events: int) -> None:
+        self.refused.append((peer, network, reason, events))
+
+
+def test_what_a_broker_refuses_is_set_aside_and_forgotten() -> None:
+    ledger, history = Ledger(), History[Envelope](max_events=10, max_bytes=10_000)
+    network = Network(
+        "mesh", mesh_codec, ledger, frame_events=3, frame_bytes=FRAME_LIMIT, history=history
+    )
+    aside: list[Refusal[Envelope]] = []
+    network.set_aside = aside.append
+    shelf = Shelf()
+    network.attach(shelf)
+    for signal in ("a", "b", "c", "d"):
+        send(network, signal)
+    error = PermissionDeniedError("no")
+
+    shelf.parcels[0].refused("shelf", error)
+
+    [refusal] = aside
+    assert [(each.sequence, each.signal) for each in refusal.messages] == [
+        (1, "a"),
+        (2, "b"),
+        (3, "c"),
+    ]
+    assert [mesh_codec.encode(each) for each in refusal.messages] == refusal.encoded
+    assert (refusal.routing_key, refusal.broker, refusal.error) == ("key", "shelf", error)
+    assert refusal.counted
+    assert [each.sequence for each in history.find("talker", [(1, 9)])] == [4]
+    assert ledger.refused == [("shelf", "mesh", "permission", 3)]
+
+
+def test_what_one_of_several_brokers_refuses_is_kept_for_the_others() -> None:
+    history = History[Envelope](max_events=10, max_bytes=10_000)
+    network = Network(
+        "mesh", mesh_codec, Ledger(), frame_events=3, frame_bytes=FRAME_LIMIT, history=history
+    )
+    near, far = Shelf(broker=Broker("near")), Shelf(broker=Broker("far"))
+    for shelf in (near, far):
+        network.attach(shelf)
+    for signal in ("a", "b"):
+        send(network, signal)
+    [whole], error = near.parcels, PermissionDeniedError("no")
+
+    for part in whole.split():
+        part.refused("near", error)
+    assert [each.sequence for each in history.find("talker", [(1, 9)])] == [1, 2]
+    whole.split()[1].refused("far", error)
+    assert [each.sequence for each in history.find("talker", [(1, 9)])] == [1]
+    network.detach(far)
+    whole.split()[0].refused("near", error)
+
+    assert history.find("talker", [(1, 9)]) == []
+
+
+def test_halves_of_a_frame_are_frames_of_the_same_events() -> None:
+    network, shelf = mesh_network(), Shelf()
+    network.attach(shelf)
+    for signal in ("a", "b", "c"):
+        send(network, signal)
+
+    assert opened(shelf.parcels[0].split()) == [[(1, "a")], [(2, "b"), (3, "c")]]
+
+
+def test_words_of_the_library_and_records_that_are_refused_are_dropped() -> None:
+    ledger, shelf = Ledger(), Shelf()
+    words, records = mesh_network(ledger), trace_network(ledger, expendable=True)
+    for network in (words, records):
+        network.attach(shelf)
+    words.send("key", envelope(UNNUMBERED, "hello"), counted=False)
+    records.send_all("key", [record()])
+
+    for parcel in shelf.parcels:
+        parcel.refused("broker", PermissionDeniedError("no"))
+
+    assert ledger.refused == []
+    assert ledger.drops == {"permission": 2}
 
 
 def test_what_waits_is_packed_into_frames_in_order() -> None:
@@ -374,6 +466,30 @@ def test_what_overflows_is_told_with_its_peer_and_network() -> None:
 
     assert notes.overflows == [("near", "mesh", 1)] * 2
     assert notes.drops == {"outbox_overflow": 2}
+
+
+def test_a_message_hears_what_became_of_it() -> None:
+    network, shelf, outcomes = mesh_network(), Shelf(), list[str]()
+    network.attach(shelf)
+    network.send("key", envelope(UNNUMBERED), counted=False, settled=outcomes.append)
+    (parcel,) = shelf.parcels
+
+    parcel.stored()
+    parcel.refused("home", MessageTooLargeError("too large"))
+
+    assert outcomes == ["stored", "refused"]
+
+
+def test_a_message_hears_that_a_full_outbox_dropped_it() -> None:
+    network, outcomes = mesh_network(frame_events=1), list[str]()
+    network.attach(Counted(1))
+    network.send("key", envelope(UNNUMBERED), counted=False, settled=outcomes.append)
+    assert outcomes == []
+
+    for signal in "ab":
+        send(network, signal)
+
+    assert outcomes == ["dropped"]
 
 
 def test_an_overflow_is_logged_once_with_how_much_it_was(

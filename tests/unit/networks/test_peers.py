@@ -147,3 +147,18 @@ def test_a_peer_that_is_found_when_all_has_ended_is_refused() -> None:
 
     with pytest.raises(StoppedError):
         peers.add(AWAY)
+
+
+def test_what_is_for_home_goes_to_no_other_peer() -> None:
+    shop, every, home_only = Shop(), mesh_network(), mesh_network()
+    peers = Peers(shop, (every,), home=HOME, home_networks=(home_only,))
+    peers.add(AWAY)
+    peers.add(HOME)
+
+    every.send("key", envelope(UNNUMBERED))
+    home_only.send("key", envelope(UNNUMBERED))
+    assert (shop.shelves[HOME].events, shop.shelves[AWAY].events) == (2, 1)
+
+    peers.stop(0.1)
+    home_only.send("key", envelope(UNNUMBERED))
+    assert shop.shelves[HOME].events == 2

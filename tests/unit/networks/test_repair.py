@@ -9,17 +9,18 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
+from msgspec.structs import astuple
 
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import BEAT, Mesh
 from miros_mesh.networks.network import Network
+from miros_mesh.networks.ranges import Range
 from miros_mesh.networks.repair import Repair
-from miros_mesh.networks.streams import Range
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import Codec
-from miros_mesh.wire.envelope import Envelope, RepairMessage, TracedEnvelope
+from miros_mesh.wire.envelope import Envelope, ListenerRepair, RepairMessage, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.keyring import KeyRing
 from support.ports_in_hand import Handed, Shelf
@@ -28,7 +29,9 @@ from support.sealed import (
     FRAME_LIMIT,
     KEY,
     OURS,
+    PLACE,
     THEIRS,
+    LetterShelf,
     envelope,
     frame_of,
     mesh_codec,
@@ -40,7 +43,13 @@ LARGE = 10_000
 """What events and names may take in one message."""
 TALKER = (THEIRS.incarnation, "talker")
 OWN = (OURS.incarnation, "listener")
-codec = Codec("repair", KeyRing([KEY]), RepairMessage, max_frame_bytes=FRAME_LIMIT)
+codec = Codec(
+    "repair",
+    KeyRing([KEY]),
+    RepairMessage,
+    max_frame_bytes=FRAME_LIMIT,
+    extended=ListenerRepair,
+)
 
 
 class Told(Observer):
@@ -60,7 +69,7 @@ class Node:
 
     def __init__(self, *, max_events: int = 1_000, interval_s: float = 60.0) -> None:
         self.told, self.events, self.repairs = Told(), Shelf(), Shelf()
-        history = History[Envelope](max_events=max_events, max_bytes=10**6)
+        self.history = history = History[Envelope](max_events=max_events, max_bytes=10**6)
         mesh = Network(
             "mesh", mesh_codec, self.told, frame_events=3, frame_bytes=FRAME_LIMIT, history=history
         )
@@ -83,11 +92,14 @@ class Node:
         )
         self.inbox = Inbox(
             self.mesh,
-            "listener",
+            PLACE,
+            LetterShelf().letters,
             room=lambda: 100,
             post=self.fifo.append,
             missed=self.repair.look,
         )
+        # It has listened for a minute, so that a test may say that it asked before.
+        self.inbox._since -= 60.0
         self.inbox.open()
 
     def _inboxes(self) -> list[Inbox]:
@@ -104,9 +116,20 @@ class Node:
     def handled(self) -> list[int]:
         return [arrival.envelope.sequence for arrival in self.fifo]
 
-    def get(self, *numbers: int) -> None:
+    def get(self, *numbers: int, sent_at: float = 0.0) -> None:
         """Receive a frame of events."""
-        self.inbox.receive(Handed(frame_of(*map(envelope, numbers))))
+        frame = frame_of(*(envelope(number, sent_at=sent_at) for number in numbers))
+        self.inbox.receive(Handed(frame))
+
+    def get_live_of_the_same_node(self) -> None:
+        """Receive an event of now, of another chart of the node that talks to us."""
+        live = envelope(1, chart="other", sent_at=time.time())
+        self.inbox.receive(Handed(frame_of(live)))
+
+    def get_old_and_live(self, old: int, live: int) -> None:
+        """Receive an event of long ago, and one of now."""
+        self.get(old)
+        self.get(live, sent_at=time.time())
 
     def hear(self, message: RepairMessage) -> Handed:
         delivery = Handed(codec.seal([codec.encode(message)]))
@@ -130,6 +153,28 @@ def message(
     """What another node says to us."""
     origin = sender.node, sender.node, sender.incarnation, sequence
     return RepairMessage(*origin, to, kind, stream, numbers, events)
+
+
+def asked_for_one(stream: tuple[str, str], *numbers: Range, listening_s: float) -> RepairMessage:
+    """What a chart of another node asks for itself."""
+    asked = message("ask", stream, *numbers)
+    return ListenerRepair(*astuple(asked), "listener", listening_s)
+
+
+def answered_to_one(
+    node: Node,
+    kind: Literal["again", "gone"],
+    *numbers: Range,
+    before: int,
+    events: tuple[Envelope, ...] = (),
+    sequence: int = 1,
+    listener: str = "listener",
+    asked_s_ago: float = 0.0,
+) -> RepairMessage:
+    """What another node answers to a chart of ours."""
+    plain = message(kind, TALKER, *numbers, events=events, sequence=sequence)
+    listening_s = node.inbox.listening_s(time.monotonic()) - asked_s_ago
+    return ListenerRepair(*astuple(plain), listener, listening_s, before)
 
 
 @pytest.fixture
@@ -198,7 +243,7 @@ def test_time_without_a_connection_does_not_count(node: Node) -> None:
     later = time.monotonic() + 1_000
     node.whole_since = later - 1
 
-    assert node.repair._missing(later) == {TALKER: {(2, 2)}}
+    assert node.repair._missing(later) == {(TALKER, None): {(2, 2)}}
 
 
 def test_a_chart_that_fell_silent_says_its_number() -> None:
@@ -246,6 +291,35 @@ def test_a_stop_that_comes_between_two_looks_ends_the_thread_at_once(node: Node)
     assert thread.join(LIMIT_S)
 
 
+def test_a_chart_that_heard_an_old_event_asks_for_itself_and_says_how_long_it_listens(
+    running: Node,
+) -> None:
+    running.get_old_and_live(5, 2_010)
+    running.get(2_012, sent_at=time.time())
+
+    asked = wait_until(lambda: running.sent)[0]
+
+    assert isinstance(asked, ListenerRepair)
+    assert (asked.kind, asked.numbers) == ("ask", ((6, 2_009), (2_011, 2_011)))
+    assert asked.listener == "listener"
+    assert 0 < asked.listening_s < running.inbox.listening_s(time.monotonic())
+
+
+def test_what_is_older_than_the_chart_is_not_waited_for_where_its_sender_is_silent(
+    node: Node,
+) -> None:
+    node.get(5)
+    node.get(9)
+    node.get_live_of_the_same_node()
+    now = time.monotonic()
+
+    assert list(node.repair._missing(now + 1)) == [(TALKER, node.inbox)]
+    assert node.repair._missing(now + 3) == {}
+
+    assert node.handled == [5, 1, 9]
+    assert node.told.gaps == []
+
+
 # Answering
 
 
@@ -269,7 +343,49 @@ def test_what_is_forgotten_is_told_as_gone() -> None:
 
     again, gone = node.sent
     assert [event.sequence for event in again.events] == [3]
-    assert (gone.kind, gone.numbers) == ("gone", ((1, 1), (2, 2)))
+    assert (gone.kind, gone.numbers) == ("gone", ((1, 2),))
+
+
+def test_gone_is_what_is_not_kept_and_was_sent_and_no_more() -> None:
+    node = Node()
+    node.transmit(1, 2, 3, 4, 5)
+    node.history.forget("listener", 2)
+    node.history.forget("listener", 4)
+
+    node.hear(message("ask", OWN, (1, 3), (5, 9)))
+
+    again, gone = node.sent
+    assert [event.sequence for event in again.events] == [1, 3, 5]
+    assert (gone.kind, gone.numbers) == ("gone", ((2, 2),))
+
+
+def test_what_is_kept_and_has_no_room_in_an_answer_is_not_gone(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("miros_mesh.networks.repair._EVENTS_PER_ANSWER", 2)
+    node.transmit(1, 2, 3, 4, 5, 6)
+    node.history.forget("listener", 1)
+    node.history.forget("listener", 6)
+
+    node.hear(message("ask", OWN, (1, 6)))
+
+    again, gone = node.sent
+    assert [event.sequence for event in again.events] == [2, 3]
+    assert gone.numbers == ((1, 1),)
+
+
+def test_after_a_refusal_for_its_size_an_answer_comes_in_smaller_portions(node: Node) -> None:
+    node.transmit(*range(4))
+    node.hear(message("ask", OWN, (1, 4)))
+    portions = [[len(answer.events) for answer in node.sent]]
+
+    for sequence, size_bytes in ((2, LARGE), (3, LARGE // 4), (4, 1)):
+        node.repair.refused(size_bytes)
+        node.repairs.parcels.clear()
+        node.hear(message("ask", OWN, (1, 4), sequence=sequence))
+        portions.append([len(answer.events) for answer in node.sent])
+
+    assert portions == [[4], [2, 2], [1, 1, 1, 1], [1, 1, 1, 1]]
 
 
 def test_of_a_chart_that_nothing_is_kept_of_all_that_it_sent_is_gone() -> None:
@@ -280,6 +396,49 @@ def test_of_a_chart_that_nothing_is_kept_of_all_that_it_sent_is_gone() -> None:
 
     (gone,) = node.sent
     assert (gone.kind, gone.numbers) == ("gone", ((1, 2),))
+
+
+def test_a_chart_is_given_what_was_sent_since_it_listens_and_told_what_was_before(
+    node: Node,
+) -> None:
+    node.transmit("a", "b", "c")
+    for place, (chart, number, at, size, sent) in enumerate(list(node.history._sent)):
+        node.history._sent[place] = chart, number, at - 100.0, size, sent
+    node.transmit("d", "e", "f")
+    node.history.forget("listener", 5)
+
+    node.hear(asked_for_one(OWN, (2, 9), listening_s=50.0))
+
+    again, gone = node.sent
+    assert isinstance(again, ListenerRepair)
+    assert isinstance(gone, ListenerRepair)
+    assert [event.sequence for event in again.events] == [4, 6]
+    assert gone.numbers == ((5, 5),)
+    for answer in (again, gone):
+        told = answer.listener, answer.listening_s, answer.before
+        assert told == ("listener", 50.0, 3)
+
+
+def test_a_chart_that_is_owed_nothing_is_told_so(node: Node) -> None:
+    node.transmit("a", "b", "c")
+
+    node.hear(asked_for_one(OWN, (1, 2), listening_s=0.0))
+
+    (answer,) = node.sent
+    assert isinstance(answer, ListenerRepair)
+    assert (answer.kind, answer.numbers, answer.before) == ("gone", (), 3)
+    assert (answer.listener, answer.listening_s) == ("listener", 0.0)
+
+
+def test_what_is_forgotten_and_was_owed_is_gone() -> None:
+    node = Node(max_events=2)
+    node.transmit(1, 2, 3, 4)
+
+    node.hear(asked_for_one(OWN, (1, 3), listening_s=1_000.0))
+
+    again, gone = node.sent
+    assert [event.sequence for event in again.events] == [3]
+    assert gone.numbers == ((1, 2),)
 
 
 def test_an_answer_that_is_too_large_comes_in_portions(node: Node) -> None:
@@ -341,6 +500,19 @@ def test_what_was_sent_again_fills_the_hole_and_is_counted(node: Node) -> None:
     assert (node.told.repaired_events, node.told.gaps) == (2, [])
 
 
+def test_a_hole_that_is_gone_takes_no_other_with_it(node: Node) -> None:
+    node.get(1)
+    node.get(3)
+    node.get(5)
+
+    node.hear(message("gone", TALKER, (4, 4)))
+    assert (node.handled, node.told.gaps) == ([1], [("talker", 1)])
+    node.hear(message("again", TALKER, events=(envelope(2),), sequence=2))
+
+    assert node.handled == [1, 2, 3, 5]
+    assert node.told.gaps == [("talker", 1)]
+
+
 def test_what_its_sender_has_no_more_is_not_waited_for(node: Node) -> None:
     node.get(1)
     node.get(4)
@@ -348,6 +520,48 @@ def test_what_its_sender_has_no_more_is_not_waited_for(node: Node) -> None:
     node.hear(message("gone", TALKER, (2, 3)))
 
     assert (node.handled, node.told.gaps) == ([1, 4], [("talker", 2)])
+
+
+def test_what_is_not_owed_is_passed_over_in_silence(node: Node) -> None:
+    node.get_old_and_live(5, 2_010)
+
+    node.hear(answered_to_one(node, "gone", before=2_009))
+
+    assert (node.handled, node.told.gaps) == ([5, 2_010], [])
+
+
+def test_what_is_owed_behind_an_old_event_is_given_or_a_gap(node: Node) -> None:
+    node.get_old_and_live(5, 2_010)
+
+    again = (envelope(2_009, sent_at=time.time()),)
+    node.hear(answered_to_one(node, "again", before=2_007, events=again))
+    node.hear(answered_to_one(node, "gone", (2_008, 2_008), before=2_007, sequence=2))
+
+    assert (node.handled, node.told.gaps) == ([5, 2_009, 2_010], [("talker", 1)])
+    assert node.told.repaired_events == 1
+
+
+def test_an_answer_to_all_or_to_another_chart_gives_an_unsure_one_nothing(node: Node) -> None:
+    node.get_old_and_live(5, 8)
+
+    node.hear(message("again", TALKER, events=(envelope(6), envelope(7))))
+    node.hear(message("gone", TALKER, (6, 7), sequence=2))
+    node.hear(answered_to_one(node, "gone", before=7, sequence=3, listener="other"))
+
+    assert (node.handled, node.told.gaps) == ([5], [])
+    assert node.inbox.holes() == {TALKER: [(6, 7)]}
+
+
+def test_an_answer_that_travelled_for_long_is_not_believed(node: Node) -> None:
+    """Its sender takes the chart to have begun when the question came."""
+    node.get_old_and_live(5, 8)
+
+    node.hear(answered_to_one(node, "gone", (7, 7), before=6, asked_s_ago=60.0))
+    node.hear(answered_to_one(node, "gone", (7, 7), before=6, asked_s_ago=-60.0, sequence=2))
+    assert node.inbox.holes() == {TALKER: [(6, 7)]}
+
+    node.hear(answered_to_one(node, "gone", before=7, sequence=3))
+    assert node.inbox.holes() == {}
 
 
 @pytest.mark.parametrize("kind", ["again", "gone"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import chain, pairwise
+from itertools import chain
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.networks.streams import Admission, Gaps, Passed, Stream, Streams, merged
+from miros_mesh.networks.streams import Admission, Gaps, Passed, Stream, Streams
 
 LARGEST = 2**63 - 1
 NEW, DUPLICATE, STALE = Admission.NEW, Admission.DUPLICATE, Admission.STALE
@@ -67,17 +67,6 @@ def test_the_holes_are_what_is_missing_before_what_is_held() -> None:
     assert stream.holes() == [(6, 8)]
 
 
-@given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 9))))
-def test_merged_ranges_are_the_same_numbers_in_order(spans: list[tuple[int, int]]) -> None:
-    ranges = [(first, first + more) for first, more in spans]
-
-    whole = merged(ranges)
-
-    numbers = sorted({n for first, last in ranges for n in range(first, last + 1)})
-    assert [n for first, last in whole for n in range(first, last + 1)] == numbers
-    assert all(last + 1 < first for (_, last), (first, _) in pairwise(whole))
-
-
 def test_a_copy_of_what_is_held_is_a_duplicate() -> None:
     stream: Stream[int] = Stream(1, 16)
     admitted(stream, 1, 3)
@@ -89,7 +78,7 @@ def test_a_hole_that_is_given_up_is_counted_and_its_items_still_come_when_they_a
     stream: Stream[int] = Stream(1, 16)
     admitted(stream, 1, 4, 8)
 
-    assert stream.skip(3) == Passed(2, [4])
+    assert stream.skip([(1, 3)]) == Passed(2, [4])
     assert stream.holes() == [(5, 7)]
     assert stream.admit(2, 2, 0.0) == (NEW, (2,))
     assert stream.admit(2, 2, 0.0) == (DUPLICATE, ())
@@ -99,8 +88,48 @@ def test_no_more_is_given_up_than_was_said() -> None:
     stream: Stream[int] = Stream(1, 16)
     admitted(stream, 1, 9)
 
-    assert stream.skip(5) == Passed(4, [])
+    assert stream.skip([(1, 5)]) == Passed(4, [])
     assert stream.holes() == [(6, 8)]
+
+
+def test_a_hole_in_the_middle_is_given_up_and_the_first_is_waited_for() -> None:
+    stream: Stream[int] = Stream(1, 16)
+    admitted(stream, 1, 4, 8, 10)
+
+    assert stream.skip([(5, 6), (9, 40)]) == Passed(3, [])
+    assert stream.holes() == [(2, 3), (7, 7)]
+    assert not stream.wants(6)
+    assert stream.admit(6, 6, 0.0) == (NEW, ())
+    assert stream.admit(6, 6, 0.0) == (DUPLICATE, ())
+    assert admitted(stream, 2, 3) == [2, 3, 4, 6]
+    assert stream.holes() == [(7, 7)]
+    assert admitted(stream, 5, 7) == [5, 7, 8, 10]
+    assert stream.admit(9, 9, 0.0) == (NEW, (9,))
+    assert stream.admit(9, 9, 0.0) == (DUPLICATE, ())
+
+
+@given(
+    st.sets(st.integers(2, 40), min_size=1),
+    st.lists(st.lists(st.tuples(st.integers(1, 45), st.integers(0, 9))), max_size=4),
+)
+def test_whatever_is_given_up_each_number_is_counted_once_and_what_came_is_in_order(
+    came: set[int], spans: list[list[tuple[int, int]]]
+) -> None:
+    stream: Stream[int] = Stream(1, 100)
+    given = admitted(stream, 1, *came)
+    missing = set(range(1, max(came))) - came - {1}
+
+    for ranges in ([(first, first + more) for first, more in each] for each in spans):
+        skipped = {n for first, last in ranges for n in range(first, last + 1)} & missing
+        passed = stream.skip(ranges)
+        missing -= skipped
+        given += passed.items
+        assert passed.missing == len(skipped)
+        assert {n for a, b in stream.holes() for n in range(a, b + 1)} == missing
+
+    given += stream.expire(1.0).items
+    assert given == [1, *sorted(came)]
+    assert not stream.waits
 
 
 def test_only_what_has_waited_long_enough_is_let_go() -> None:
@@ -166,12 +195,134 @@ def test_a_sender_whose_items_are_held_back_is_not_forgotten() -> None:
     assert streams.admit(ONE, 2, 2, 0.0) == (NEW, (2, 3))
 
 
+# There is no history
+
+AHEAD_S = 5_000.0
+"""The sender's clock before ours."""
+SINCE = 100.0
+
+
+class Listener:
+    """A receiver that listens since `SINCE`; each event travels for 0.01 s."""
+
+    def __init__(self, *, fresh: bool = False) -> None:
+        self.streams: Streams[int] = Streams(1_000, since=SINCE, fresh=fresh)
+        self.words: list[Admission] = []
+        self.handled: list[int] = []
+
+    def hear(
+        self,
+        number: int,
+        sent: float,
+        *,
+        came: float | None = None,
+        sender: tuple[str, str] = ONE,
+    ) -> None:
+        """Hear a number that was sent at a time of our clock, and came then or right away."""
+        now = sent + 0.01 if came is None else came
+        word, items = self.streams.admit(
+            sender, number, number, now, node="node", sent_at=sent + AHEAD_S
+        )
+        self.words.append(word)
+        self.handled += items
+
+
+def test_behind_an_old_item_nothing_is_owed_before_it_is_known() -> None:
+    listener = Listener()
+    listener.hear(5, sent=50, came=101)
+    assert not listener.streams.unsure(ONE)
+
+    listener.hear(2_010, sent=102)
+
+    assert listener.streams.unsure(ONE)
+    assert listener.streams.holes() == {ONE: [(6, 2_009)]}
+    assert listener.streams.pass_over(ONE, 2_008) == Passed(0, [])
+    assert listener.streams.holes() == {ONE: [(2_009, 2_009)]}
+    assert listener.streams.skip(ONE, [(2_009, 2_009)]) == Passed(1, [2_010])
+
+
+def test_after_an_item_of_now_all_is_owed() -> None:
+    listener = Listener()
+    for number, sent in ((5, 50.0), (6, 101.0), (8, 102.0)):
+        listener.hear(number, sent, came=max(sent, 101.0))
+
+    assert not listener.streams.unsure(ONE)
+
+
+def test_what_was_on_its_way_when_the_receiver_began_counts_as_sent_after_it() -> None:
+    listener = Listener()
+    listener.hear(5, sent=SINCE - 0.005)
+    listener.hear(7, sent=101)
+
+    assert not listener.streams.unsure(ONE)
+
+
+def test_what_is_never_answered_is_a_gap_only_where_it_was_owed() -> None:
+    listener = Listener()
+    listener.hear(5, sent=50, came=101)
+    for number, sent in ((9, 60.0), (2_010, 102.0), (2_012, 103.0)):
+        listener.hear(number, sent, came=max(sent, 101.5))
+
+    assert list(listener.streams.expire(200.0)) == [(ONE, Passed(1, [9, 2_010, 2_012]))]
+
+
+def test_two_old_items_wait_for_nothing_between_them_once_the_node_speaks_again() -> None:
+    listener = Listener()
+    listener.hear(5, sent=50, came=101)
+    listener.hear(9, sent=60, came=102)
+    listener.hear(12, sent=61, came=103)
+    listener.hear(1, sent=104, sender=OTHER)
+
+    assert list(listener.streams.pass_old(102.5)) == [(ONE, Passed(0, [9]))]
+    assert list(listener.streams.pass_old(103.5)) == [(ONE, Passed(0, [12]))]
+    assert listener.streams.holes() == {}
+
+
+def test_a_late_copy_from_before_is_stale_where_no_queue_kept_it() -> None:
+    fresh, lasting = Listener(fresh=True), Listener()
+    for listener in (fresh, lasting):
+        listener.hear(8, sent=101)
+        listener.hear(7, sent=99, came=102)
+        listener.hear(7, sent=99, came=102)
+
+    assert fresh.words == [NEW, STALE, STALE]
+    assert lasting.words == [NEW, NEW, DUPLICATE]
+
+
+def test_a_late_copy_from_behind_an_old_item_is_stale_too() -> None:
+    listener = Listener(fresh=True)
+    listener.hear(5, sent=50, came=101)
+    listener.hear(10, sent=102)
+    listener.streams.pass_over(ONE, 9)
+
+    listener.hear(7, sent=60, came=103)
+    listener.hear(5, sent=50, came=103)
+
+    assert listener.words == [NEW, NEW, STALE, DUPLICATE]
+
+
+def test_a_reordered_start_is_no_late_copy() -> None:
+    listener = Listener(fresh=True)
+    listener.hear(8, sent=100.02)
+    listener.hear(7, sent=100.01, came=100.04)
+
+    assert listener.handled == [8, 7]
+
+
+def test_an_old_item_is_taken_where_nothing_tells_that_it_is_old() -> None:
+    listener = Listener(fresh=True)
+    listener.hear(8, sent=50, came=101)
+    listener.hear(7, sent=49.5, came=101)
+
+    assert listener.handled == [8, 7]
+
+
 def test_each_number_says_what_the_table_of_the_module_says() -> None:
     said = {}
     for number in range(1, 14):
         stream: Stream[int] = Stream(1, 4)
         admitted(stream, 1, 2, 3, 4, 5, 7)
-        stream.skip(6)
+        stream.skip([(1, 6)])
         admitted(stream, 10, 11)
         assert stream.holes() == [(8, 9)]
 

@@ -32,7 +32,10 @@ CONFIG = MeshConfig(
         (errors.PermissionDeniedError, Verdict.NO_MESH),
         (errors.NoMeshError, Verdict.NO_MESH),
         (errors.OtherKeyError, Verdict.OTHER_KEY),
+        (errors.ConnectionLimitError, Verdict.FULL),
+        (errors.ChannelLimitError, Verdict.FULL),
         (errors.ConnectionLostError, Verdict.FAILED),
+        (errors.BrokerRefusedError, Verdict.FAILED),
     ],
 )
 def test_each_error_of_a_look_is_a_verdict(error: type[errors.LinkError], verdict: Verdict) -> None:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from miros_mesh.node import peer_signals as bulletins
 from miros_mesh.node.peer_signals import PeerSignals
 from miros_mesh.observer import STOPPED
-from miros_mesh.signals import OUTBOX_OVERFLOW, PEER_DOWN, PEER_UP, OutboxOverflow, PeerChange
+from miros_mesh.signals import (
+    NO_LISTENER,
+    OUTBOX_OVERFLOW,
+    OUTBOX_REFUSED,
+    PEER_DOWN,
+    PEER_UP,
+    NoListener,
+    OutboxOverflow,
+    OutboxRefused,
+    PeerChange,
+)
 from support.waiting import wait_until
 
 PEER, OTHER = "amqp://peter@192.0.2.7:5672//", "amqp://peter@192.0.2.8:5672//"
@@ -129,7 +140,7 @@ def test_overflow_of_the_snoop_networks_is_not_told(peer_signals: PeerSignals, c
 def test_nothing_is_told_after_the_end_and_no_thread_goes_on(
     peer_signals: PeerSignals, chart: Fifo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulletins, "OVERFLOW_EVERY_S", 60.0)
+    monkeypatch.setattr(bulletins, "SUMS_EVERY_S", 60.0)
     peer_signals.overflowed(peer=PEER, network="mesh", events=1)
     peer_signals.overflowed(peer=PEER, network="mesh", events=1)
     assert any(thread.name == "mesh-n-signals" for thread in threading.enumerate())
@@ -138,3 +149,35 @@ def test_nothing_is_told_after_the_end_and_no_thread_goes_on(
     peer_signals.peer_down(peer=PEER, reason="connection_lost")
     assert len(chart) == 1
     assert all(thread.name != "mesh-n-signals" for thread in threading.enumerate())
+
+
+def refusal(signal: str, reason: str = "permission", peer: str = PEER) -> OutboxRefused:
+    return OutboxRefused(peer, reason, signal, f"id of {signal}", "plant.north", 7)
+
+
+def test_refusals_are_told_with_the_last_of_them_and_their_sum(
+    peer_signals: PeerSignals, chart: Fifo
+) -> None:
+    for each in (refusal("a"), refusal("b"), refusal("c"), refusal("d", "message_size")):
+        peer_signals.refused(each)
+
+    assert chart == [
+        (OUTBOX_REFUSED, refusal("a")),
+        (OUTBOX_REFUSED, refusal("d", "message_size")),
+    ]
+    wait_until(lambda: len(chart) == 3)
+    assert chart[2] == (OUTBOX_REFUSED, replace(refusal("c"), events=2))
+
+
+def test_that_nobody_listens_is_told_to_charts_that_ask_for_it() -> None:
+    asked, told = PeerSignals("n", "mesh", PEER, tell_no_listener=True), Fifo()
+    asked.subscribe("c", told.post)
+    not_asked, silent = PeerSignals("n", "mesh", PEER), Fifo()
+    not_asked.subscribe("c", silent.post)
+
+    for each in (asked, not_asked):
+        each.unroutable(peer=PEER, topic="plant.nroth", events=3)
+        each.close()
+
+    assert told == [(NO_LISTENER, NoListener(PEER, "plant.nroth", 3))]
+    assert silent == []

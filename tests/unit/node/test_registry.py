@@ -32,7 +32,7 @@ class Machine:
     def start(self) -> None:
         self.starts += 1
 
-    def leave(self, chart: str) -> None:
+    def leave(self, chart: str, end_by: float) -> None:
         self.left.append(chart)
 
     def report(self) -> StopReport:

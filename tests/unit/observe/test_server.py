@@ -16,6 +16,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from miros_mesh import Health
+from miros_mesh.health import Outage
 from miros_mesh.observe.http_server import MAX_CONNECTIONS
 from miros_mesh.observe.server import (
     NO_NODE,
@@ -84,6 +85,10 @@ def test_a_node_that_is_connected_and_consumes_is_ready(server: MetricsServer) -
             Health("one", True, {HOME: "down"}, (), 0, HOME),
             [f"node one has no connection to send to {HOME}"],
         ),
+        (
+            Health("one", False, {HOME: "up"}, (), 0, HOME, {}, {"door": "permission"}),
+            ["chart door of node one hears nothing: permission"],
+        ),
     ],
 )
 def test_ready_says_why_not(
@@ -104,7 +109,8 @@ def test_a_process_without_a_chart_is_alive_and_not_ready(
 
 
 def test_a_lost_or_blocked_broker_kills_nobody(server: MetricsServer, nodes: list[Health]) -> None:
-    nodes[:] = [Health("one", False, {HOME: "down"}, (), 7, HOME)]
+    outages = {HOME: Outage("credentials", 1.5)}
+    nodes[:] = [Health("one", False, {HOME: "down"}, (), 7, HOME, outages)]
     assert ask_json(server, "/live") == (
         200,
         {
@@ -118,6 +124,9 @@ def test_a_lost_or_blocked_broker_kills_nobody(server: MetricsServer, nodes: lis
                     "dead_charts": [],
                     "outbox_events": 7,
                     "home": HOME,
+                    "outages": {HOME: {"reason": "credentials", "since": 1.5}},
+                    "deaf_charts": {},
+                    "deaf_networks": {},
                 }
             ],
         },

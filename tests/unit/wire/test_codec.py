@@ -26,7 +26,13 @@ from miros_mesh.wire.codec import (
     MAX_FRAME_MESSAGES,
     Codec,
 )
-from miros_mesh.wire.envelope import Envelope, SnoopRecord, TracedEnvelope
+from miros_mesh.wire.envelope import (
+    Envelope,
+    ListenerRepair,
+    RepairMessage,
+    SnoopRecord,
+    TracedEnvelope,
+)
 from miros_mesh.wire.keyring import KeyRing, generate_key
 from miros_mesh.wire.serializer import MsgpackSerializer
 
@@ -412,6 +418,42 @@ def test_a_traced_frame_of_the_first_release_that_traces_can_be_read_for_ever() 
     assert MsgpackSerializer().loads(envelope.payload) == {"any": "json"}
 
 
+def test_a_repair_of_one_chart_of_the_first_release_that_has_it_can_be_read_for_ever() -> None:
+    key = b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    frame = bytes.fromhex(
+        "0280000000006b0bd6fbe79007d46998077278217dcd8eb0c6e0c18bf1c51ba0f117fa103b7a90949a6677cf24"
+        "9aaa403f4989f1f5872ed457ccbfa849bff1bb6a0228699fb2e8dd81bb656a7c99bbe0e45f79bf539c1f3c5f91"
+        "73c42213abde5795bf482307e9f3815f33e56b5abc1135a6527223cc1db6ae6f59548b418225380cca0f23967f"
+        "44f12b3c2d649cce1b1e87c7de7e963f3bdacc828c9e42228f0a21e61332e393e0ef886532fdf125a0dfe0464b"
+        "21127ac9b13a2fcbb5a08069fcf33dc2619ce5d47591eec7dad035b1376340a9208ed11120d76923ed714cc2d1"
+        "d5498ad59753ea6388"
+    )
+    codec = repairs(KeyRing([key]))
+
+    [message] = codec.open(frame)
+
+    stream = ("6f1c0d9be2a34c5d", "chart_a")
+    assert message == ListenerRepair(
+        *("node-1", "node-1", "6f1c0d9be2a34c5d", 3, "0urs", "again", stream, ((5, 5),)),
+        events=message.events,
+        listener="chart_b",
+        listening_s=1.5,
+        before=4,
+    )
+    assert [event.sequence for event in message.events] == [7]
+
+
+def test_only_what_is_said_of_one_chart_needs_the_extended_version() -> None:
+    codec = repairs(RING)
+    plain = RepairMessage("n", "n", "f00", 1, "0urs", "ask", ("0urs", "chart"), ((1, 2),))
+    of_one = ListenerRepair(*msgspec.structs.astuple(plain), "chart", 1.5)
+
+    frames = [codec.seal([codec.encode(each)]) for each in (plain, of_one)]
+
+    assert [frame[0] for frame in frames] == [FRAME_VERSION, EXTENDED_FRAME_VERSION]
+    assert [codec.open(frame) for frame in frames] == [[plain], [of_one]]
+
+
 def test_a_trace_makes_no_event_too_large() -> None:
     limit = len(mesh.encode(ENVELOPE))
     codec = Codec(
@@ -461,6 +503,26 @@ def test_a_trace_that_is_none_is_refused_on_both_sides(trace: str) -> None:
         tracing.open(bytes([EXTENDED_FRAME_VERSION]) + RING.seal(content))
 
 
+def repairs(ring: KeyRing) -> Codec[RepairMessage]:
+    """The codec of messages between nodes."""
+    return Codec("repair", ring, RepairMessage, max_frame_bytes=LIMIT, extended=ListenerRepair)
+
+
 def _frame(content: bytes) -> bytes:
     """What somebody with our key and bad intentions can make."""
     return bytes([FRAME_VERSION]) + RING.seal(content)
+
+
+@given(st.lists(envelopes, min_size=1, max_size=5))
+def test_what_was_sealed_can_be_taken_out_and_sealed_again(sent: list[Envelope]) -> None:
+    encoded = [mesh.encode(each) for each in sent]
+
+    out = mesh.unseal(mesh.seal(encoded))
+
+    assert out == encoded
+    assert mesh.open(mesh.seal(out)) == sent
+
+
+def test_only_what_this_ring_has_sealed_is_taken_out() -> None:
+    with pytest.raises(UndecryptableFrameError):
+        mesh.unseal(FRAME[:1] + KeyRing([generate_key()]).seal(b"anything"))

@@ -43,3 +43,20 @@ def test_the_order_of_the_fields_is_the_wire_format() -> None:
         *("node", "chart", "incarnation", "sequence"),
         *("kind", "time", "text", "signal", "from_state", "to_state", "event_id", "cause"),
     )
+
+
+@pytest.mark.parametrize(
+    ("incarnation", "cause", "first"),
+    [
+        ("again-1a2b", "6f1c/a/b/7", (("6f1c", "a/b"), 7)),
+        ("again-1a2b", "6f1c", None),
+        ("again-1a2b", None, None),
+        ("retry-1a2b", "6f1c/chart_a/7", None),
+        ("6f1c", "6f1c/chart_a/7", None),
+    ],
+)
+def test_what_a_broker_refused_tells_its_first_number_when_it_is_put_back(
+    incarnation: str, cause: str | None, first: object
+) -> None:
+    again = msgspec.structs.replace(ENVELOPE, incarnation=incarnation, cause=cause)
+    assert again.first_sent == first

@@ -27,6 +27,7 @@ from support.discovery_field import (
     publish,
     running,
     scouts,
+    threads,
     trace_of,
     wait_for_trace,
 )
@@ -175,3 +176,19 @@ def test_stopping_ends_a_scan() -> None:
     wait_until(lambda: network.scans)
     chart.stop()
     assert network.stopped.is_set()
+
+
+def test_a_scan_that_waits_for_a_free_thread_is_not_given_up(monkeypatch) -> None:
+    monkeypatch.setattr("miros_mesh.discovery.threads.NETWORK_THREADS", 1)
+    brokers, network, free = Brokers(), Network("192.168.1.75"), threading.Event()
+    brokers.ours("192.168.1.75")
+    with ears(LAN_RECCE_COMPLETE) as heard, threads() as team:
+        team.network.run(lambda: free.wait(10), lambda _: None)
+        with running(recce(brokers, network, threads=team, arp_time_sec=0.02)) as chart:
+            publish(chart, RECCE_LAN)
+            wait_until(lambda: chart.spy().count("arp_time_out:fill_arp_table") >= 2)
+            assert network.scans == 0
+            # How quick it is then is another matter.
+            chart._arp_time_s = 10.0
+            free.set()
+            assert heard.wait_for(LAN_RECCE_COMPLETE).other_addresses == ("192.168.1.75",)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from miros_mesh.link.rabbitmq.queues import DEAD_LETTERS, dead_letters, prefetch_of, queue_of
+from miros_mesh.link.rabbitmq.queues import letters, prefetch_of, queue_of
+from miros_mesh.networks.letters.home import LARGEST_LETTER_BYTES
 from support.post_office import EXCHANGE, queue
 
 EVERY = {"x-expires": 60_000, "x-single-active-consumer": True}
@@ -17,7 +18,7 @@ EVERY = {"x-expires": 60_000, "x-single-active-consumer": True}
     [
         ({}, {}),
         ({"max_length": 7, "max_bytes": 99}, {"x-max-length": 7, "x-max-length-bytes": 99}),
-        ({"dead_letters": True}, {"x-dead-letter-exchange": DEAD_LETTERS}),
+        ({"dead_letters": True}, {}),
         ({"replicated": True}, {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}),
     ],
 )
@@ -43,7 +44,12 @@ def test_a_quorum_queue_is_asked_for_no_more_acknowledgements_than_it_keeps(
 
 
 def test_the_queue_of_dead_letters_has_an_end() -> None:
-    arguments = dead_letters().queue_arguments
+    made = letters()
+    arguments = made.queue_arguments
 
+    assert (made.exchange.type, made.routing_key) == ("topic", "#")
     assert arguments["x-overflow"] == "drop-head"
-    assert {"x-max-length", "x-max-length-bytes", "x-message-ttl"} <= arguments.keys()
+    assert arguments["x-max-length"] == 1_000
+    # One letter pushes out few others.
+    assert arguments["x-max-length-bytes"] > 15 * LARGEST_LETTER_BYTES
+    assert arguments["x-message-ttl"] == 7 * 24 * 3600 * 1000

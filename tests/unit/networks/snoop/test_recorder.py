@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from miros_mesh.networks.snoop.recorder import MAX_ENTRIES, Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork, Step
@@ -100,12 +103,32 @@ def test_a_step_that_cannot_be_made_or_sent_is_logged_and_leaves_a_gap(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         desk.recorder.record(desk.snoop, "chart", 1, broken)
-        desk.record("\ud800")
+        desk.record("x" * 2**21)
         desk.record("good")
         desk.recorder.flush(LIMIT_S)
     assert [(record.sequence, record.text) for record in desk.sent] == [(3, "good")]
     assert "chart chart: a step cannot be recorded" in caplog.text
     assert "a snoop record was not sent" in caplog.text
+
+
+@given(text=st.text(), name=st.none() | st.text(min_size=1, max_size=40))
+def test_every_text_travels_and_is_shown_as_it_travels(text: str, name: str | None) -> None:
+    made = Desk()
+    [shown] = made.snoop.records("chart", 1, [Step("trace", 1.0, text, name, name, name)])
+
+    made.snoop.send([shown])
+
+    assert made.sent == [shown]
+    if not re.search("[\ud800-\udfff]", text):
+        assert shown.text == text
+
+
+def test_half_a_surrogate_pair_is_escaped(desk: Desk) -> None:
+    desk.record("a file named \udcff, ü, 猫")
+    desk.recorder.flush(LIMIT_S)
+
+    assert [record.text for record in desk.sent] == [r"a file named \udcff, ü, 猫"]
+    assert desk.shown == desk.sent
 
 
 def test_what_waits_at_the_end_is_sent() -> None:

@@ -288,6 +288,24 @@ def test_a_snoop_record_can_be_read_back_from_its_line(stream: io.StringIO) -> N
     assert "\x1b" not in written(stream)
 
 
+def test_a_snoop_record_is_of_its_own_node_and_the_program_that_logs_it_is_its_observer(
+    stream: io.StringIO,
+) -> None:
+    configure_json(stream, service="watcher")
+
+    library.warning("own words")
+    log_snoop(record(node="here"))
+    log_snoop(record(node="there"))
+
+    own, *snooped = lines(stream)
+    assert (own["service"], own.get("observer")) == ({"name": "watcher"}, None)
+    assert [line["service"] for line in snooped] == [
+        {"node": {"name": "here"}},
+        {"node": {"name": "there"}},
+    ]
+    assert [line["observer"] for line in snooped] == [{"name": "watcher"}] * 2
+
+
 def test_a_snoop_record_shows_no_secret(stream: io.StringIO) -> None:
     configure_json(stream)
 

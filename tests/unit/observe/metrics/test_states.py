@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from miros_mesh import NetworkedActiveObject
 from miros_mesh.observe.metrics.observer import MetricsObserver
 from miros_mesh.testing.memory import MemoryMesh
-from support.charts_at_work import Heard, alone
+from support.charts_at_work import Heard, alone, node_of
 from support.scraped import scraped
 
 
@@ -31,3 +32,25 @@ def test_the_states_of_a_node_are_looked_at_when_prometheus_asks(
         for chart in (*charts, elsewhere):
             chart.stop()
     assert scraped(registry)["ready"] == 0
+
+
+def test_a_node_with_a_deaf_chart_does_not_count_as_subscribed(
+    registry: CollectorRegistry, observer: MetricsObserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = MemoryMesh().config(observers=(observer,))
+    chart = NetworkedActiveObject("door", config=config)
+    chart.start_at(alone(Heard()))
+    node = node_of(chart)
+    subscribed = f"subscribed/{node.home.name}"
+    try:
+        assert (scraped(registry)["ready"], scraped(registry)[subscribed]) == (1, 1)
+        assert not [name for name in scraped(registry) if name.startswith("chart_deaf/")]
+
+        refused = [(node.queues.of_chart(name, "#"), "permission") for name in ("door", "bell")]
+        monkeypatch.setattr(node.subscriber, "refused", lambda: refused)
+
+        samples = scraped(registry)
+        assert (samples["ready"], samples[subscribed]) == (0, 0)
+        assert (samples["chart_deaf/door"], samples["chart_deaf/bell"]) == (1, 1)
+    finally:
+        chart.stop()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from miros_mesh import NetworkedActiveObject
 from miros_mesh.observe.snoop.overview import Overview
 from miros_mesh.testing.memory import MemoryMesh
 from miros_mesh.wire.envelope import ChartStatus, NodeStatus, PeerStatus
+from support.charts_at_work import Heard, alone
+from support.waiting import wait_until
 
 
 def pulse(sequence: int, handled: int = 0, **changes: object) -> NodeStatus:
@@ -79,3 +82,21 @@ def test_the_number_of_nodes_is_bounded() -> None:
     overview = Overview(MemoryMesh().config(), max_nodes=2)
     overview._take([pulse(1, node=name) for name in "abc"])
     assert [node.name for node in overview.nodes] == ["b", "c"]
+
+
+def test_a_state_of_any_name_silences_no_node() -> None:
+    # Given a chart whose state is named by what no frame can carry
+    config, state = MemoryMesh().config(), alone(Heard(), spied=False)
+    state.__name__ = "caf\udce9"
+    chart = NetworkedActiveObject("odd", config=config)
+    chart.enable_snoop_trace_no_color()
+    with Overview(config) as overview:
+        # When it starts
+        chart.start_at(state)
+        try:
+            # Then its node tells of it
+            wait_until(
+                lambda: [c.state for n in overview.nodes for c in n.charts] == [r"caf\udce9"]
+            )
+        finally:
+            chart.stop()

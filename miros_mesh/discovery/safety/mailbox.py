@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from miros import Event
 
 from miros_mesh.statechart.mailbox import Mailbox
+from miros_mesh.text import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class DiscoveryMailbox(Mailbox):
@@ -42,9 +42,19 @@ class DiscoveryMailbox(Mailbox):
 
 
 def origin_of(event: Event) -> str | None:
-    """Return the token of the node that an event is for; None when it is for every node."""
+    """Return the token of the node that an event is for; None when it is for every node.
+
+    Never raises, whatever the payload is: on the fabric's thread that would end it, and with it
+    every publication in the process.
+    """
     payload = event.payload
-    # The ancestor's programs publish dictionaries.
-    if isinstance(payload, Mapping):
-        return payload.get("origin")
-    return getattr(payload, "origin", None) or None
+    try:
+        # The ancestor's programs publish dictionaries. By `type`: `isinstance` asks the object.
+        if issubclass(type(payload), Mapping):
+            origin = payload.get("origin")
+        else:
+            origin = getattr(payload, "origin", None)
+        # A copy without what a class of the program may have added, since it is compared next.
+        return str.__str__(origin) or None if issubclass(type(origin), str) else None
+    except (Exception, SystemExit):  # noqa: BLE001 - the chart's entrance refuses it, and says so
+        return None

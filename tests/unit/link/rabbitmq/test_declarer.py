@@ -7,7 +7,7 @@ from typing import Any
 
 import kombu
 
-from miros_mesh.link.rabbitmq.binder import BINDINGS_AT_ONCE, Binder
+from miros_mesh.link.rabbitmq.declarer import BINDINGS_AT_ONCE, Declarer
 from miros_mesh.link.rabbitmq.queues import queue_of
 from support.post_office import EXCHANGE, queue
 
@@ -18,7 +18,6 @@ class Channel:
     def __init__(self) -> None:
         self.declared: list[str] = []
         self.bound: list[str] = []
-        self.deleted: list[str] = []
 
     def exchange_declare(self, exchange: str, *, nowait: bool, **_: Any) -> None:
         assert nowait
@@ -29,36 +28,33 @@ class Channel:
         assert nowait
         self.bound.append(queue)
 
-    def queue_delete(self, queue: str) -> None:
-        self.deleted.append(queue)
 
-
-def binder() -> tuple[Binder, Channel]:
+def declarer() -> tuple[Declarer, Channel]:
     channel = Channel()
-    return Binder(SimpleNamespace(channel=lambda: channel)), channel
+    return Declarer(SimpleNamespace(connection=None, channel=lambda: channel)), channel
 
 
 def queues(count: int) -> list[kombu.Queue]:
     return [queue_of(queue(str(number))) for number in range(count)]
 
 
-def bound(binder: Binder, channel: Channel, some: list[kombu.Queue]) -> list[str]:
+def bound(one: Declarer, channel: Channel, some: list[kombu.Queue]) -> list[str]:
     """What one more call binds."""
     channel.bound, channel.declared = [], []
-    binder.bind_some(some)
+    one.bind_some(some)
     assert channel.declared == ([EXCHANGE] if some else [])
     return channel.bound
 
 
 def test_few_queues_are_bound_at_every_call() -> None:
-    (one, channel), some = binder(), queues(3)
+    (one, channel), some = declarer(), queues(3)
 
     for _ in range(2):
         assert bound(one, channel, some) == [each.name for each in some]
 
 
 def test_many_queues_are_bound_in_turn() -> None:
-    (one, channel), some = binder(), queues(2 * BINDINGS_AT_ONCE + 1)
+    (one, channel), some = declarer(), queues(2 * BINDINGS_AT_ONCE + 1)
 
     rounds = [bound(one, channel, some) for _ in range(4)]
 
@@ -68,7 +64,7 @@ def test_many_queues_are_bound_in_turn() -> None:
 
 
 def test_queues_may_come_and_go_between_the_calls() -> None:
-    one, channel = binder()
+    one, channel = declarer()
     assert bound(one, channel, []) == []
     bound(one, channel, queues(BINDINGS_AT_ONCE + 1))
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from miros import Event
 
-from miros_mesh.discovery.mailbox import DiscoveryMailbox
+from miros_mesh.discovery.safety.mailbox import DiscoveryMailbox
 
 SIGNAL = "CONNECTION_DISCOVERY"
 

@@ -1,0 +1,80 @@
+"""What of a dead letter is published again, and where it goes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from miros_mesh.config.settings import MIB
+from miros_mesh.dead_letters.letter import Letter
+from miros_mesh.errors import EmptyLetterError, UnroutableError
+from miros_mesh.link.ports import LetterBox
+from miros_mesh.networks.network import EXCHANGE_PREFIX, exchange_of
+from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.envelope import SENT_AGAIN, DeadLetter, Envelope
+from miros_mesh.wire.keyring import KeyRing
+
+# Of any settings: whether it is too large for a chart is for that chart to say.
+_LARGEST_BYTES: Final = 128 * MIB
+_MESH: Final = exchange_of("mesh")
+RETRY: Final = "retry-"
+_RETRY: Final = exchange_of("retry")
+"""A direct exchange, by which one chart's queue alone is reached."""
+
+
+class Postage:
+    """Publishes the contents of dead letters again, sealed with the primary key."""
+
+    def __init__(self, keyring: KeyRing) -> None:
+        self._codec = Codec("mesh", keyring, Envelope, max_frame_bytes=_LARGEST_BYTES)
+
+    def send(self, letter: Letter, opened: DeadLetter, box: LetterBox, topic: str | None) -> None:
+        """Publish to the topic, else to the chart that refused it, else to its own topic.
+
+        Returns when the broker has stored it in a queue at least. Raises `EmptyLetterError` for a
+        note, `UnroutableError` when no queue takes it, or what the broker says against it.
+        """
+        body = self._body(letter, opened)
+        if topic is not None:
+            box.put(_exchange_of(opened), topic, body)
+        elif opened.queue:
+            _put_back(opened, box, body)
+        elif opened.routing_key:
+            box.put(_exchange_of(opened), opened.routing_key, body)
+        else:
+            raise UnroutableError(
+                f"letter {letter.id} has no topic of its own; give one (topic=, or --to)"
+            )
+
+    def _body(self, letter: Letter, opened: DeadLetter) -> bytes:
+        if event := opened.event:
+            # A stream of its own: under its old number it might be taken for a copy, and what lies
+            # between for missing. The same one at each try, so that a second copy of this letter,
+            # which a lost connection may make, is known for one. Of what no chart has refused, the
+            # chart that has it already is told to look.
+            kind = RETRY if opened.queue else SENT_AGAIN
+            new = replace(event, incarnation=f"{kind}{letter.id}", sequence=1, cause=event.id)
+            return self._codec.seal([self._codec.encode(new)])
+        if opened.frame:
+            return opened.frame
+        raise EmptyLetterError(
+            f"letter {letter.id} is a note of {opened.size_bytes:,} bytes that were too large to "
+            "keep; let its sender send it again, or drop the letter"
+        )
+
+
+def _put_back(opened: DeadLetter, box: LetterBox, body: bytes) -> None:
+    try:
+        box.put_into(opened.queue, body, exchange=_RETRY)
+    except UnroutableError as error:
+        raise UnroutableError(
+            f"the queue of chart {opened.chart} of node {opened.node} is gone; "
+            f"give a topic to send it to instead (topic=, or retry --to TOPIC): {error}"
+        ) from error
+
+
+def _exchange_of(opened: DeadLetter) -> str:
+    # Of a frame that did not open the network is known by its exchange alone. No name but ours: a
+    # letter says where something is published.
+    return opened.exchange if opened.exchange.startswith(EXCHANGE_PREFIX) else _MESH

@@ -1,0 +1,1 @@
+"""Dead letters: what charts or brokers refused, kept with the reason for people to look at."""

@@ -1,0 +1,56 @@
+"""A disk that cannot be written: what is wrong is said by its name, with what helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support import small_disk
+
+STARTING = Path(__file__).parent / "programs" / "starting.py"
+# All that is left; `dd` ends with an error when the disk is full.
+FILL = "dd if=/dev/zero of=filling bs=1k 2>/dev/null || true"
+
+
+@pytest.fixture(autouse=True)
+def home(small_disks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    monkeypatch.setenv("MIROS_MESH_HOME", str(folder))
+    return folder
+
+
+def test_a_full_disk_is_named_and_room_on_it_is_enough(home: Path) -> None:
+    said = small_disk.run_on_disk(home, "1m", FILL, STARTING, f"rm {home}/filling")
+
+    first, then = said.splitlines()
+    assert first.startswith("DiskFullError: ")
+    assert "its disk is full" in first
+    assert "make room there" in first
+    assert "port" not in first
+    assert then == "started"
+
+
+def test_a_disk_that_is_full_when_a_program_starts_again_is_named(home: Path) -> None:
+    fill, make_room = f"cd {home}; {FILL}", f"rm {home}/filling"
+
+    said = small_disk.run_on_disk(home, "1m", ":", STARTING, fill, make_room)
+
+    before, when_full, then = said.splitlines()
+    assert "its disk is full" in when_full
+    assert "port" not in when_full
+    assert (before, then) == ("started", "started")
+
+
+@pytest.mark.parametrize("below", ["", "/new"], ids=["the folder", "a folder to be made"])
+def test_a_disk_that_is_read_only_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    monkeypatch.setenv("MIROS_MESH_HOME", f"{home}{below}")
+
+    said = small_disk.run_on_disk(home, "1m", 'mount -o remount,ro "$2"', STARTING)
+
+    assert said.startswith("EmbeddedStoreError: ")
+    assert "read-only; mount it writable" in said
+    assert "chmod" not in said
