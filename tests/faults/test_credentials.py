@@ -153,7 +153,7 @@ def test_password_rotated_while_its_file_is_away(
         account.change(NEW)
         account.relay.cut()
         wait_until(lambda: outage(sender) == "credentials_file", LIMIT_S)
-        assert lines(caplog, "names a file that cannot be read: No such file")
+        wait_until(lambda: lines(caplog, "names a file that cannot be read: No such file"), LIMIT_S)
         account.write(NEW)
     wait_until(lambda: sender.health().ready)
 

@@ -8,7 +8,7 @@ from faults.flaps import GROWTH_LIMIT_BYTES, WARM_CUTS, Flapping
 from faults.traffic import record
 
 # `make chaos` does a thousand.
-CUTS = 300
+CUTS = 100
 
 
 def test_connections_cut_again_and_again(vhost_url: str) -> None:

@@ -166,7 +166,13 @@ def test_receiver_whose_queue_has_other_arguments(
         exchange=kombu.Exchange(exchange_of("mesh"), type="topic", durable=True),
         routing_key=DEFAULT_ROUTING_KEY,
         durable=True,
-        queue_arguments={"x-queue-type": "quorum", "x-expires": 3_000_000},
+        queue_arguments={
+            "x-queue-type": "quorum",
+            "x-single-active-consumer": True,
+            "x-delivery-limit": 1_000_000,
+            "x-expires": 3_000_000,
+            "x-dead-letter-exchange": "miros_mesh.v1.dead_letters",
+        },
     )
     with kombu.Connection(vhost_url) as connection:
         old(connection.channel()).declare()

@@ -13,6 +13,7 @@ import pytest
 
 from miros_mesh.errors import EmbeddedStoreError
 from miros_mesh.networks.letters.local import FILE, LocalLetters
+from support.letter_writer import add_some
 
 PATIENCE_S = 60.0
 
@@ -21,12 +22,6 @@ PATIENCE_S = 60.0
 def home(tmp_path: Path) -> Path:
     """Name a folder that is not there yet."""
     return tmp_path / "mine"
-
-
-def add_some(home: Path, name: str) -> None:
-    letters = LocalLetters(home)
-    for number in range(10):
-        letters.add(f"{name} {number}".encode(), node=name)
 
 
 def test_letters_come_back_in_order_under_their_numbers(home: Path) -> None:
