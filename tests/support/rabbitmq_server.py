@@ -198,7 +198,29 @@ class RabbitServer:
 
     def eval(self, expression: str) -> str:
         """Run an Erlang expression in the node and return its value as Erlang prints it."""
+        # `rabbitmqctl` starts an Erlang of its own for each call, seconds of work; this does not.
+        if (value := self._called(expression)) is not None:
+            return value
         return self.rabbitmqctl("eval", f"{expression}.")
+
+    def _called(self, expression: str) -> str | None:
+        """Ask by `erl_call`, which Debian's Erlang brings; None where that gives no value."""
+        program, cookie = shutil.which("erl_call"), self._folder / "home" / ".erlang.cookie"
+        if program is None or not cookie.exists():
+            return None
+        done = subprocess.run(
+            self._place.command(program, "-sname", self._node, "-c", cookie.read_text(), "-e"),
+            env=self._environment(),
+            input=f"{expression}.\n",
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+        answer = done.stdout.strip()
+        if done.returncode or not (answer.startswith("{ok, ") and answer.endswith("}")):
+            return None
+        return answer[len("{ok, ") : -1]
 
     def new_vhost(self) -> str:
         """Return the name of a virtual host that no test has used."""
