@@ -213,7 +213,7 @@ class DiscoveryChart(SafeChart, Factory):
         # miros' loop finds its flag cleared, and an event wakes it to look. Where a full mailbox
         # loses that event, there are others to wake for.
         self._restarts.end()
-        fabric.unsubscribe(self.fabric, self.queue)
+        self.unsubscribe_all()
         for alarm in list(self._alarms.values()):
             alarm.cancel()
         self.activeobject_task_event.clear()
