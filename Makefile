@@ -6,10 +6,14 @@ ARGS ?=
 # How many processes run tests side by side, a module each; 0 for none but pytest's own.
 JOBS ?= 3
 
-# Two environments: .venv has the source folder, for work; .venv-test has the built wheel, for tests.
+# .venv has the source folder, for work; .venv-test has the built wheel, for tests; .venv-release
+# has what looks at dependencies, which depends on much itself.
 VENV := .venv
 TEST_VENV := .venv-test
+RELEASE_VENV := .venv-release
 WHEELS := .build/wheel
+SBOM := .build/sbom
+LOCK := .ci/lock
 SOURCES := $(shell find miros_mesh -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -17,11 +21,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONSAFEPATH := 1
 # No test, demo or measurement looks at the network of whoever runs it.
 export MIROS_MESH_LAN := off
+# The time that every file in the wheel has, so that two builds have the same bytes.
+export SOURCE_DATE_EPOCH := 1580601600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format types docs bench chaos coverage drawings wheel programs \
-  rabbitmq iproute2 rsyslog prometheus python clean
+.PHONY: help venv demo test lint format types docs bench chaos coverage drawings wheel lock \
+  audit sbom programs rabbitmq iproute2 rsyslog prometheus python clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##\(.*\)/  make \1#\2/p' Makefile | column -t -s '#' 2>/dev/null \
@@ -42,10 +48,11 @@ coverage: $(TEST_VENV)/.wheel programs  ## run the tests and tell which lines th
 	$(TEST_VENV)/bin/coverage combine --quiet
 	$(TEST_VENV)/bin/coverage report
 
-lint: $(VENV)/.dev  ## check style, layers and fences
+lint: $(VENV)/.dev  ## check style, layers, fences, and calls that are a risk
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports --no-logo
+	$(VENV)/bin/bandit --quiet --recursive miros_mesh
 
 format: $(VENV)/.dev  ## lay out the code
 	$(VENV)/bin/ruff check --fix .
@@ -69,8 +76,30 @@ drawings: $(VENV)/.dev  ## make anew the tables, diagrams and pictures that are 
 
 wheel: $(WHEELS)/.built  ## build the wheel into .build/wheel
 
+lock: $(RELEASE_VENV)/.tools  ## lock what pyproject.toml asks for; ARGS=--upgrade takes the newest
+	$(COMPILE) --all-extras --group dev $(ARGS) --output-file $(LOCK)/dev.txt
+	$(COMPILE) --constraint $(LOCK)/dev.txt --output-file $(LOCK)/run.txt
+	$(COMPILE) --constraint $(LOCK)/dev.txt --group test --output-file $(LOCK)/test.txt
+	$(COMPILE_GROUP) --constraint $(LOCK)/dev.txt --group build --output-file $(LOCK)/build.txt
+	$(COMPILE_GROUP) --group release $(ARGS) --output-file $(LOCK)/release.txt
+
+# Strict: a package that the service does not know is an error, and no pass.
+audit: $(RELEASE_VENV)/.tools  ## ask for known vulnerabilities of what is locked; needs the internet
+	for each in dev release; do \
+	  $(RELEASE_VENV)/bin/pip-audit --strict --disable-pip --require-hashes \
+	    --requirement $(LOCK)/$$each.txt || exit 1; done
+
+sbom: $(RELEASE_VENV)/.tools $(WHEELS)/.built  ## list what the wheel brings with it (CycloneDX) in .build/sbom
+	rm -rf $(SBOM)
+	$(TEST_VENV)/bin/pip wheel --quiet $(HASHED) --requirement $(LOCK)/run.txt --wheel-dir $(SBOM)/wheels
+	$(PYTHON) -m venv --without-pip $(SBOM)/environment
+	$(TEST_VENV)/bin/pip --python $(SBOM)/environment install --quiet --no-index \
+	  --find-links $(SBOM)/wheels --find-links $(WHEELS) miros-mesh
+	$(RELEASE_VENV)/bin/cyclonedx-py environment $(SBOM)/environment --pyproject pyproject.toml \
+	  --mc-type library --output-reproducible --validate --output-file $(SBOM)/miros-mesh.cdx.json
+
 clean:  ## remove everything that make made
-	rm -rf $(VENV) $(TEST_VENV) .build .coverage .coverage.* .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(TEST_VENV) $(RELEASE_VENV) .build .coverage .coverage.* .mypy_cache .ruff_cache \
 	  .import_linter_cache .pytest_cache .hypothesis
 	find miros_mesh tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -82,35 +111,49 @@ python:
 	  { echo "make: $$($(PYTHON) --version) is too old; take 3.11 or later: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || .ci/get-apt python3-venv || exit 1
 
-$(VENV)/.package: pyproject.toml | python
+$(VENV)/.package: pyproject.toml $(LOCK)/build.txt $(LOCK)/run.txt | python
 	$(call make_venv,$(VENV))
-	$(VENV)/bin/pip install --quiet --editable .
+	$(VENV)/bin/pip install --quiet $(HASHED) --requirement $(LOCK)/run.txt
+	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.package
-	$(VENV)/bin/pip install --quiet --group dev
+$(VENV)/.dev: $(VENV)/.package $(LOCK)/dev.txt
+	$(VENV)/bin/pip install --quiet $(HASHED) --requirement $(LOCK)/dev.txt
 	@touch $@
 
-$(TEST_VENV)/.tools: pyproject.toml | python
+$(TEST_VENV)/.tools: $(LOCK)/build.txt $(LOCK)/test.txt | python
 	$(call make_venv,$(TEST_VENV))
-	$(TEST_VENV)/bin/pip install --quiet --group test
+	$(TEST_VENV)/bin/pip install --quiet $(HASHED) --requirement $(LOCK)/test.txt
+	@touch $@
+
+$(RELEASE_VENV)/.tools: $(LOCK)/build.txt $(LOCK)/release.txt | python
+	$(call make_venv,$(RELEASE_VENV))
+	$(RELEASE_VENV)/bin/pip install --quiet $(HASHED) --requirement $(LOCK)/release.txt
 	@touch $@
 
 $(WHEELS)/.built: $(TEST_VENV)/.tools $(SOURCES)
 	rm -rf $(WHEELS)
-	$(TEST_VENV)/bin/pip wheel --quiet --no-deps --wheel-dir $(WHEELS) .
+	$(TEST_VENV)/bin/hatchling build --target wheel --directory $(WHEELS)
 	@touch $@
 
 $(TEST_VENV)/.wheel: $(WHEELS)/.built
-	$(TEST_VENV)/bin/pip install --quiet $(WHEELS)/*.whl
 	$(TEST_VENV)/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/*.whl
 	@touch $@
 
-# pip reads dependency groups from 25.1 on.
+# Only files whose hashes the lock has, from whatever index pip is set to. miros alone is built from
+# its source archive, by the setuptools of the lock.
+HASHED := --require-hashes --no-build-isolation --only-binary :all: --no-binary miros
+
+# The environment's own pip and what builds miros come first.
 define make_venv
 @test -x $(1)/bin/pip || { echo "$(PYTHON) -m venv $(1)"; $(PYTHON) -m venv $(1); }
-@$(1)/bin/pip install --quiet 'pip>=25.1'
+@$(1)/bin/pip install --quiet --require-hashes --only-binary :all: --requirement $(LOCK)/build.txt
 endef
+
+# One lock for every supported Python and system, which names no index.
+COMPILE_GROUP := $(RELEASE_VENV)/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \
+  --generate-hashes --custom-compile-command "make lock"
+COMPILE := $(COMPILE_GROUP) pyproject.toml
 
 # In CI a missing program is an error; elsewhere the tests that need it are skipped, and say so.
 programs: rabbitmq iproute2 rsyslog prometheus
