@@ -52,7 +52,7 @@ lint: $(VENV)/.dev  ## check style, layers, fences, and calls that are a risk
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports --no-logo
-	$(VENV)/bin/bandit --quiet --recursive miros_mesh
+	$(VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive miros_mesh
 
 format: $(VENV)/.dev  ## lay out the code
 	$(VENV)/bin/ruff check --fix .

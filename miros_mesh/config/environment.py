@@ -30,7 +30,7 @@ SHORT_NAMES: Final = {"mesh_encryption_key": f"{PREFIX}ENCRYPTION_KEY"}
 # Those of miros-rabbitmq, which have no prefix: a layer of its own, since any of ours wins over it.
 ANCESTOR_NAMES: Final = {
     "rabbit_user": "RABBIT_USER",
-    "rabbit_password": "RABBIT_PASSWORD",  # nosec B105 - the name of a variable
+    "rabbit_password": "RABBIT_PASSWORD",
     "rabbit_port": "RABBIT_PORT",
     "heartbeat_interval_s": "RABBIT_HEARTBEAT_INTERVAL",
     "connection_attempts": "CONNECTION_ATTEMPTS",

@@ -264,7 +264,7 @@ def _no_result(_: object) -> None:
 
 def between(shortest_s: float, longest_s: float) -> float:
     """Return a random pause, so that many nodes do not act at the same moment."""
-    return random.uniform(shortest_s, longest_s)  # noqa: S311  # nosec B311 - no secret
+    return random.uniform(shortest_s, longest_s)  # noqa: S311 - it guards nothing
 
 
 def about(seconds: float) -> float:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import miros_mesh
+from support.doc_pages import ROOT
 
 PACKAGE = Path(miros_mesh.__file__).parent
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCKS = ROOT / ".ci" / "lock"
 
 IMPORT_AND_REPORT = """
 import logging, sys, threading
@@ -69,6 +82,121 @@ def test_an_import_starts_nothing_opens_nothing_and_configures_nothing() -> None
     assert threads == "['MainThread']"
     assert opened == "[]"
     assert logging_state == "True ['NullHandler']"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """One way in which a folder with the source may differ from another with the same source."""
+
+    file_mode: int
+    folder_mode: int
+    changed_at: int
+    time_zone: str
+
+
+def test_two_builds_of_the_wheel_have_the_same_bytes(tmp_path: Path) -> None:
+    ours = _build(tmp_path / "ours", Checkout(0o644, 0o755, 1_700_000_000, "UTC"))
+    theirs = _build(tmp_path / "a" / "theirs", Checkout(0o600, 0o700, 1_000_000_000, "Asia/Tokyo"))
+    assert ours.name == theirs.name
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_the_test_of_two_builds_sees_one_changed_byte(tmp_path: Path) -> None:
+    checkout = Checkout(0o644, 0o755, 1_700_000_000, "UTC")
+    ours = _build(tmp_path / "ours", checkout)
+    theirs = _build(tmp_path / "theirs", checkout, added="#")
+    assert ours.read_bytes() != theirs.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["build", "dev", "release", "run", "test"])
+def test_a_lock_has_what_pyproject_asks_for(name: str) -> None:
+    locked = _locked(name)
+    wanted = _wanted(name)
+    assert wanted
+    missing = [
+        str(each)
+        for each in wanted
+        if not any(
+            each.specifier.contains(version)
+            for version in locked.get(canonicalize_name(each.name), ())
+        )
+    ]
+    assert not missing, "run: make lock"
+
+
+@pytest.mark.parametrize("name", ["build", "run", "test"])
+def test_a_version_is_the_same_in_every_lock(name: str) -> None:
+    everything = _locked("dev")
+    assert {each: everything[each] for each in _locked(name)} == _locked(name)
+
+
+def test_there_is_no_other_lock() -> None:
+    assert {file.stem for file in LOCKS.iterdir()} == {"build", "dev", "release", "run", "test"}
+
+
+@pytest.mark.parametrize("file", sorted(LOCKS.iterdir()), ids=lambda file: file.stem)
+def test_a_lock_has_hashes_and_names_no_index(file: Path) -> None:
+    text = file.read_text()
+    entries = re.sub(r"\\\n\s+", "", re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE))
+    entry = re.compile(r"[a-z0-9-]+==[\w.+]+( ; [^-]+)?( ?--hash=sha256:[0-9a-f]{64})+")
+    assert not [line[:80] for line in entries.splitlines() if not entry.fullmatch(line)]
+    assert "://" not in text
+
+
+def test_what_builds_the_wheel_is_locked() -> None:
+    assert set(PYPROJECT["build-system"]["requires"]) <= set(
+        PYPROJECT["dependency-groups"]["build"]
+    )
+
+
+def _build(folder: Path, checkout: Checkout, added: str = "") -> Path:
+    """Build a wheel from a copy of the source in this folder."""
+    folder.mkdir(parents=True)
+    shutil.copytree(ROOT / "miros_mesh", folder / "miros_mesh")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    with (folder / "miros_mesh" / "__init__.py").open("a") as file:
+        file.write(added)
+    for path in [*folder.rglob("*"), folder]:
+        path.chmod(checkout.folder_mode if path.is_dir() else checkout.file_mode)
+        os.utime(path, (checkout.changed_at, checkout.changed_at))
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", "built"],
+        cwd=folder,
+        env={**os.environ, "TZ": checkout.time_zone},
+        umask=0o777 & ~checkout.folder_mode,
+        capture_output=True,
+        timeout=300,
+        check=True,
+    )
+    (wheel,) = (folder / "built").iterdir()
+    return wheel
+
+
+def _locked(name: str) -> dict[str, set[str]]:
+    """Return the versions of each package in a lock: several, if markers choose."""
+    found: dict[str, set[str]] = {}
+    lines = (LOCKS / f"{name}.txt").read_text()
+    for package, version in re.findall(r"^([a-z0-9-]+)==([^ ]+)", lines, re.MULTILINE):
+        found.setdefault(package, set()).add(version)
+    return found
+
+
+def _wanted(name: str) -> list[Requirement]:
+    """Return what pyproject.toml asks for in the environment that a lock is for."""
+    project = PYPROJECT["project"]
+    of_the_library = [] if name in {"build", "release"} else project["dependencies"]
+    extras = project["optional-dependencies"].values() if name == "dev" else []
+    group = [] if name == "run" else _group(name)
+    texts = [*of_the_library, *(text for extra in extras for text in extra), *group]
+    return [Requirement(text) for text in texts]
+
+
+def _group(name: str) -> list[str]:
+    found: list[str] = []
+    for each in PYPROJECT["dependency-groups"][name]:
+        found += [each] if isinstance(each, str) else _group(each["include-group"])
+    return found
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:

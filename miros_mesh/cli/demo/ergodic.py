@@ -148,7 +148,7 @@ def _state_of(chart: Chart, name: str) -> Any:
 
 
 def _later(chart: Chart, signal: str) -> None:
-    period = random.randint(SHORTEST_TIMER_S, LONGEST_TIMER_S)  # noqa: S311  # nosec B311 - a demo
+    period = random.randint(SHORTEST_TIMER_S, LONGEST_TIMER_S)  # noqa: S311 - it guards nothing
     # `deferred`: the first time after the period, and not at once. miros has a thread for each
     # timer.
     chart.post_fifo(Event(signal=signal), times=1, period=period, deferred=True)
