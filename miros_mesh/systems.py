@@ -58,8 +58,9 @@ def unlock_file(descriptor: int) -> None:
 def readable(descriptors: Iterable[int], timeout_s: float | None) -> set[int]:
     """Wait for input at sockets; return those that have some, none at the end of the timeout."""
     if not _HAS_POLL:
-        # Windows, whose select counts sockets and takes any of their numbers.
-        return set(select.select([*descriptors], [], [], timeout_s)[0])
+        # Windows, whose select counts sockets and takes any of their numbers; no time below zero.
+        left_s = None if timeout_s is None else max(timeout_s, 0)
+        return set(select.select([*descriptors], [], [], left_s)[0])
     # Not select, which elsewhere knows no descriptor above 1,023.
     poller = select.poll()
     for descriptor in descriptors:

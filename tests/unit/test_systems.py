@@ -43,7 +43,7 @@ def test_those_with_input_are_told_at_once(
 
 
 @pytest.mark.usefixtures("_means")
-@pytest.mark.parametrize("timeout_s", [0.0, 0.05])
+@pytest.mark.parametrize("timeout_s", [-1.0, 0.0, 0.05])
 def test_without_input_the_timeout_ends_it(
     pairs: list[tuple[socket.socket, socket.socket]], timeout_s: float
 ) -> None:
