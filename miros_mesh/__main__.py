@@ -7,7 +7,6 @@ import errno
 import logging
 import os
 import re
-import signal
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -19,8 +18,9 @@ from miros_mesh.errors import MeshError
 from miros_mesh.observe.version import version
 from miros_mesh.text import printable
 
-# As a shell reports a program that a signal ended: 128 and its number, which is 2 for SIGINT.
-FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 128 + signal.SIGPIPE
+# As a shell reports a program that a signal ended: 128 and its number, which is 2 for SIGINT
+# and 13 for SIGPIPE.
+FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
 # In the order of the help: what a newcomer tries first stands first.
 COMMANDS = (demo, keygen, check, discover, snoop, top, sequence, dead_letters)
 # No room, no quota, and the largest file that there may be: for the user to put right, without a

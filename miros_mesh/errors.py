@@ -364,6 +364,10 @@ class PortInUseError(ListenError):
     """Another socket listens on the port already."""
 
 
+class UnsupportedError(MeshError):
+    """A part of the library needs what this system has not; the message says what else works."""
+
+
 class MissingExtraError(MeshError, ImportError):
     """A part of the library needs a package that is optional; the message has the command."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from miros_mesh.errors import DiskFullError, EmbeddedStoreError
+from miros_mesh.systems import is_read_only, own_uid
 
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
@@ -67,8 +68,8 @@ def require_private(file: Path) -> None:
 
 def _refuse_read_only(folder: Path) -> None:
     with explained(folder, "be examined"):
-        facts = os.statvfs(folder)
-    if facts.f_flag & os.ST_RDONLY:
+        read_only = is_read_only(folder)
+    if read_only:
         raise _read_only(folder)
 
 
@@ -80,8 +81,9 @@ def _read_only(path: Path) -> EmbeddedStoreError:
 
 
 def _write_private(file: Path, content: bytes) -> None:
-    # O_EXCL also refuses a link that was put there under the same name.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    # O_EXCL also refuses a link that was put there under the same name. No program that this one
+    # starts inherits it: Python sees to that on every system (PEP 446).
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     with os.fdopen(os.open(file, flags, FILE_MODE), "wb") as draft:
         draft.write(content)
         # Before the link, or a power cut could leave the name of a file without its content.
@@ -96,14 +98,30 @@ def _status(path: Path) -> os.stat_result:
 
 
 def _refuse_strangers(path: Path, status: os.stat_result, remedy: str) -> None:
-    # The effective user is the one as whom files are made.
-    if status.st_uid != os.geteuid():
+    uid = own_uid()
+    if uid is None:
+        _refuse_outside(path)
+        return
+    if status.st_uid != uid:
         raise EmbeddedStoreError(
-            f"{path} belongs to another user (uid {status.st_uid}, this is {os.geteuid()}); "
+            f"{path} belongs to another user (uid {status.st_uid}, this is {uid}); "
             "name a folder of your own with MIROS_MESH_HOME"
         )
     if status.st_mode & _OTHERS:
         raise EmbeddedStoreError(f"{path} is open to other users; if that is a mistake: {remedy}")
+
+
+def _refuse_outside(path: Path) -> None:
+    """Where files have no owner and no rights that Python knows, go by the folder they are in.
+
+    The system itself closes the user's own folder to other users, and what is made within.
+    """
+    own = os.path.realpath(Path.home())
+    if not Path(os.path.realpath(path)).is_relative_to(own):
+        raise EmbeddedStoreError(
+            f"{path} is outside of {own}, this user's own folder, and this system does not tell "
+            "Python who else may read it; name a folder within with MIROS_MESH_HOME"
+        )
 
 
 @contextlib.contextmanager

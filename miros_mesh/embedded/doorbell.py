@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import os
 import secrets
-import select
 import socket
 import time
 import weakref
@@ -23,6 +21,7 @@ from typing import Final, Protocol
 from miros_mesh.embedded.forks import disown_in_children
 from miros_mesh.errors import EmbeddedStoreError
 from miros_mesh.private_files import FILE_MODE
+from miros_mesh.systems import readable
 
 _RING: Final = b"!"
 _PREFIX: Final = "bell-"
@@ -58,16 +57,14 @@ class Doorbell:
 
     def wait(self, timeout_s: float | None) -> None:
         """Return when it has been rung, or at the end of the timeout."""
-        # Not select, which knows no descriptor above 1,023.
-        poller = select.poll()
-        poller.register(self._receiver, select.POLLIN)
-        poller.poll(None if timeout_s is None else math.ceil(timeout_s * 1000))
+        readable((self.fileno(),), timeout_s)
 
     def silence(self) -> None:
         """Forget all rings so far."""
         with contextlib.suppress(BlockingIOError):
-            while True:
-                self._receiver.recv(1)
+            # Nothing at all is the end of a stream, whose doorbell was closed.
+            while self._receiver.recv(1):
+                pass
 
     def close(self) -> None:
         """Remove the socket, which from now on refuses to be rung."""
@@ -159,7 +156,7 @@ class LocalDoorbells:
 
     def open(self) -> Doorbell:
         """Make a new pair; it lives as long as its doorbell."""
-        receiver, caller = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        receiver, caller = socket.socketpair()
         caller.setblocking(False)
         address = secrets.token_hex(6)
         self._callers[address] = caller

@@ -84,9 +84,11 @@ def inside_sqlite() -> Iterator[None]:
 
 @functools.cache
 def _watch() -> None:
-    os.register_at_fork(
-        before=_close_barrier, after_in_parent=_open_barrier, after_in_child=_disown_all
-    )
+    # Windows has no forks.
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_close_barrier, after_in_parent=_open_barrier, after_in_child=_disown_all
+        )
 
 
 def _close_barrier() -> None:

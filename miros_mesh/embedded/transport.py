@@ -19,8 +19,9 @@ from miros_mesh.embedded.message import Place
 from miros_mesh.embedded.prefetch import Acknowledgements
 from miros_mesh.embedded.schema import open_file
 from miros_mesh.embedded.store import Store
-from miros_mesh.errors import EmbeddedStoreError
+from miros_mesh.errors import EmbeddedStoreError, UnsupportedError
 from miros_mesh.private_files import prepare_home
+from miros_mesh.systems import HAS_UNIX_SOCKETS
 
 # Against a doorbell that was removed from the folder, and for the upkeep.
 _LONGEST_WAIT_S: Final = 1.0
@@ -245,6 +246,15 @@ class EmbeddedTransport(StoreTransport):
             database.close()
 
         return Store(database, doorbells, leave)
+
+
+def require_supported() -> None:
+    """Raise `UnsupportedError` where processes cannot meet in a folder."""
+    if not HAS_UNIX_SOCKETS:
+        raise UnsupportedError(
+            "the embedded broker needs sockets in a folder (AF_UNIX), and Python has none on this "
+            "system; name a RabbitMQ with broker_url or MIROS_MESH_BROKER_URL"
+        )
 
 
 def dial(folder: Path) -> kombu.Connection:

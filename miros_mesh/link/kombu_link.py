@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from miros_mesh.link.publisher import BrokerPublisher
 from miros_mesh.link.rabbitmq.transport import RabbitTransport
 from miros_mesh.link.subscriber import BrokerSubscriber
 from miros_mesh.link.worker import Worker
+from miros_mesh.systems import tcp_user_timeout
 
 # py-amqp's own, one second, is shorter than many an interruption that a network recovers from.
 TCP_USER_TIMEOUT_MS = 15_000
@@ -141,5 +141,5 @@ def _amqp_options(settings: LinkSettings) -> dict[str, Any]:
     return {
         # RabbitMQ shows it in its list of connections, so that an operator finds the node.
         "client_properties": {"connection_name": f"miros_mesh {settings.node}"},
-        "socket_settings": {socket.TCP_USER_TIMEOUT: TCP_USER_TIMEOUT_MS},
+        "socket_settings": tcp_user_timeout(TCP_USER_TIMEOUT_MS),
     }

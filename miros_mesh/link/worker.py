@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import select
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import kombu
@@ -32,6 +31,7 @@ from miros_mesh.link.ports import Broker
 from miros_mesh.link.retry import connect_policy, reconnect_policy
 from miros_mesh.link.translation import translated
 from miros_mesh.observer import Observer
+from miros_mesh.systems import readable
 from miros_mesh.text import logger_of
 from miros_mesh.threads import OwnedThread
 from miros_mesh.throttle import Throttle
@@ -285,7 +285,7 @@ class Worker:
         if _buffered(connection):
             timeout_s = 0
         woken = self._wake_reader.fileno()
-        if woken in _readable((_fileno(connection), woken), timeout_s):
+        if woken in readable((_fileno(connection), woken), timeout_s):
             # The next turn looks for work after this, so a wake that finds it still set is not
             # lost, and one that finds it reset costs one more turn.
             self._wake_reader.recv(64)
@@ -332,13 +332,4 @@ def _buffered(connection: kombu.Connection) -> bool:
 def _has_input(connection: kombu.Connection) -> bool:
     if not _streams(connection) or _buffered(connection):
         return True
-    return bool(_readable((_fileno(connection),), 0))
-
-
-def _readable(descriptors: Iterable[int], timeout_s: float) -> set[int]:
-    """Return those with something to read; poll, as select knows no descriptor above 1,023."""
-    poller = select.poll()
-    for descriptor in descriptors:
-        poller.register(descriptor, select.POLLIN)
-    # Rounded up: with 0 in place of half a millisecond the worker would spin until it is over.
-    return {ready for ready, _ in poller.poll(max(math.ceil(timeout_s * 1000), 0))}
+    return bool(readable((_fileno(connection),), 0))

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.discovery.discovery import Discovery
+from miros_mesh.embedded.transport import require_supported
 from miros_mesh.errors import ChartNameTakenError, LinkError, MeshError, MessageTooLargeError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
@@ -73,7 +74,10 @@ class Node(Host):
     """
 
     def __init__(self, config: MeshConfig) -> None:
-        """Build the parts. Raises `ConfigError` or `EmbeddedStoreError` for a folder of no use."""
+        """Build the parts.
+
+        Raises `ConfigError`, `EmbeddedStoreError` for a folder of no use, and `UnsupportedError`.
+        """
         self.config = config
         self.forked = False
         """Whether this is a child's copy of its parent's node, of which nothing works."""
@@ -503,10 +507,14 @@ def join(
 
 
 def home_broker(config: MeshConfig) -> Broker:
-    """Return the broker that a node of these settings consumes from."""
+    """Return the broker that a node of these settings consumes from.
+
+    Raises `UnsupportedError` for the embedded one, where this system cannot have it.
+    """
     if config.link_factory:
         return Broker(type(config.link_factory).__name__, config.brokers)
     if not config.brokers:
+        require_supported()
         return Broker(f"embedded:{config.home_folder}")
     return Broker(config.brokers[0].redacted, config.brokers)
 

@@ -195,7 +195,9 @@ class Registry(Generic[N]):
         if not self._watching:
             self._watching = True
             atexit.register(self.stop_all)
-            os.register_at_fork(after_in_child=self._disown)
+            # Windows has no forks.
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=self._disown)
 
     def _disown(self) -> None:
         """Leave to the parent, in a forked child, what the parent runs."""

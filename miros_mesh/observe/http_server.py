@@ -12,6 +12,7 @@ from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from miros_mesh.errors import ListenError, PortInUseError
+from miros_mesh.systems import REUSES_ADDRESSES
 from miros_mesh.text import logger_of
 from miros_mesh.threads import OwnedThread
 
@@ -30,6 +31,7 @@ class Server(WSGIServer):
 
     # The kernel's queue of connections that wait for `accept`; the base class has 5.
     request_queue_size = MAX_CONNECTIONS
+    allow_reuse_address = REUSES_ADDRESSES
 
     def __init__(self, place: tuple[str, int], family: socket.AddressFamily) -> None:
         self.address_family = family

@@ -131,7 +131,9 @@ def renew_in_children() -> None:
     The parent's threads were waiting at its queues: the first event that the child publishes would
     wake one of them, which the child does not have. It does not have their subscribers either.
     """
-    os.register_at_fork(after_in_child=_renew)
+    # Windows has no forks.
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_renew)
 
 
 def _renew() -> None:

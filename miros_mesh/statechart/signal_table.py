@@ -41,7 +41,9 @@ def number(name: str) -> int:
 
 @functools.cache
 def _renew_in_children() -> None:
-    os.register_at_fork(after_in_child=_renew)
+    # Windows has no forks.
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_renew)
 
 
 def _renew() -> None:

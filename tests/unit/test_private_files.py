@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from miros_mesh import private_files
 from miros_mesh.errors import EmbeddedStoreError
-from miros_mesh.private_files import prepare_home
+from miros_mesh.private_files import make_once, prepare_home, require_private
 
 STRANGER = 54_321
 
@@ -85,3 +86,35 @@ def test_the_folder_of_another_user_is_refused(home: Path) -> None:
 
     with pytest.raises(EmbeddedStoreError, match="belongs to another user"):
         prepare_home(home)
+
+
+@pytest.fixture
+def _no_owners(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system where Python is not told who owns a file."""
+    monkeypatch.setattr(private_files, "own_uid", lambda: None)
+
+
+@pytest.mark.usefixtures("_no_owners")
+def test_where_files_have_no_owner_a_folder_within_the_users_own_is_taken() -> None:
+    folder = prepare_home(Path.home() / "deep" / "mesh")
+    file = folder / "file"
+    make_once(file, b"content")
+    require_private(file)
+    assert file.read_bytes() == b"content"
+
+
+@pytest.mark.usefixtures("_no_owners")
+def test_where_files_have_no_owner_any_other_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EmbeddedStoreError, match="is outside of .*MIROS_MESH_HOME"):
+        prepare_home(tmp_path / "elsewhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(EmbeddedStoreError, match="is outside of"):
+        require_private(tmp_path / "file")
+
+
+@pytest.mark.usefixtures("_no_owners")
+def test_where_files_have_no_owner_a_link_leads_no_folder_out_unseen(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (Path.home() / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(EmbeddedStoreError, match="is outside of"):
+        prepare_home(Path.home() / "link" / "mesh")

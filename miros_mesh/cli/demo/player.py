@@ -97,6 +97,10 @@ class Player:
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
     """Start processes that never see a Ctrl-C: their parent does, and ends them in good order."""
+    if not hasattr(signal, "pthread_sigmask"):
+        # Windows, where no signal can be held back.
+        yield
+        return
     # The tracker unblocks signals when it is started.
     resource_tracker.ensure_running()
     # A process inherits the signals that the thread which starts it has blocked, and keeps them

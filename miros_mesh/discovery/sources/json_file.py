@@ -7,7 +7,6 @@ kernel.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from miros_mesh.errors import UnsupportedError
+from miros_mesh.systems import HAS_FILE_LOCKS, lock_file, unlock_file
 from miros_mesh.text import logger_of
 
 logger = logger_of(__name__)
@@ -61,7 +62,7 @@ class Lock:
         if descriptor is not None:
             # A process forked meanwhile has the descriptor too; closing ours is not enough.
             if self._process == os.getpid():
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                unlock_file(descriptor)
             os.close(descriptor)
 
     def __del__(self) -> None:
@@ -104,16 +105,22 @@ class JsonFile:
         return dict(self._default)
 
     def lock(self) -> Lock:
-        """Wait for the lock. The wait has no limit and cannot be ended: use a thread of its own."""
+        """Wait for the lock. The wait has no limit and cannot be ended: use a thread of its own.
+
+        Raises `OSError`, and `UnsupportedError` where files have no such locks.
+        """
+        if not HAS_FILE_LOCKS:
+            raise UnsupportedError(
+                "files that processes share are read, and never written: that needs locks which go "
+                "with their process (flock), and this system has none"
+            )
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # A file of its own, never replaced or removed: a lock on the content's file would be on the
         # old one after the next write. No link is followed, which another user may have put there.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(f"{self.path}.lock", flags, _OWNER_ONLY)
         try:
-            # Given back by the kernel when this process has ended, however it ended, and each child
-            # that has inherited the descriptor: see flock(2).
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock_file(descriptor)
         except BaseException:
             os.close(descriptor)
             raise

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from miros_mesh.discovery.addresses import is_rfc_1918
+from miros_mesh.systems import HAS_NETLINK
 
 ARP_TABLE: Final = Path("/proc/net/arp")
 # An entry of that table whose hardware address is known: `ATF_COM` of linux/if_arp.h.
@@ -45,7 +46,7 @@ _TIMEOUT_S: Final = 1.0
 def ipv4_neighbours(table: Path = ARP_TABLE) -> list[IPv4Address]:
     """Return the IPv4 hosts that the kernel has spoken with lately; private ranges only.
 
-    None where the table cannot be read.
+    None where the table cannot be read, as on any system but Linux.
     """
     try:
         lines = table.read_text().splitlines()[1:]
@@ -66,8 +67,11 @@ def _neighbour(fields: list[str]) -> IPv4Address | None:
 def ipv6_neighbours() -> list[str]:
     """Return the IPv6 hosts that the kernel has spoken with lately.
 
-    Link-local ones carry their interface: `fe80::7%eth0`. None where the kernel does not answer.
+    Link-local ones carry their interface: `fe80::7%eth0`. None where the kernel does not answer, as
+    on any system but Linux.
     """
+    if not HAS_NETLINK:
+        return []
     with contextlib.suppress(OSError, struct.error):
         return list(dict.fromkeys(_ask()))
     return []

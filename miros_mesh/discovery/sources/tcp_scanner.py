@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import selectors
 import socket
 import threading
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from miros_mesh.discovery.addresses import MOST_CANDIDATES, lan_is_off
+from miros_mesh.systems import CONNECTING
 from miros_mesh.text import logger_of
 
 logger = logger_of(__name__)
@@ -72,8 +72,9 @@ class TcpScanner:
         self._scanning = threading.Lock()
         # Set by `stop` without the lock, which a scan holds: it is what ends the scan.
         self._stopped = threading.Event()
-        # Ends the wait of the selector, which no event can. Closed by `stop`.
-        self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # Ends the wait of the selector, which no event can. Closed by `stop`. Sockets: a selector
+        # of Windows takes no pipe.
+        self._wake_reader, self._wake_writer = socket.socketpair()
 
     def scan(self) -> list[str]:
         """Return the candidates that answer; takes seconds. None once the scanner has stopped."""
@@ -88,11 +89,11 @@ class TcpScanner:
         """End a scan at once; from any thread. The scanner cannot be used again."""
         if not self._stopped.is_set():
             self._stopped.set()
-            os.write(self._wake_writer, b"!")
-            # After the scan, whose selector still has the pipe.
+            self._wake_writer.send(b"!")
+            # After the scan, whose selector still has the pair.
             with self._scanning:
-                os.close(self._wake_reader)
-                os.close(self._wake_writer)
+                self._wake_reader.close()
+                self._wake_writer.close()
 
     def _sweep(self, addresses: Iterable[str]) -> list[str]:
         sweep = _Sweep(deque(addresses))
@@ -124,7 +125,8 @@ class TcpScanner:
         """Begin to connect; False when this process has no room for one more connection."""
         try:
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            connection = socket.socket(family, socket.SOCK_STREAM)
+            connection.setblocking(False)
         except OSError as error:
             if error.errno in _NO_ROOM and sweep.open:
                 sweep.waiting.appendleft(address)
@@ -134,7 +136,7 @@ class TcpScanner:
             return True
         outcome = _connect(connection, address, self._port)
         # Any other number ends it here: connected at once, refused, or no route.
-        if outcome == errno.EINPROGRESS:
+        if outcome in CONNECTING:
             sweep.open[connection] = address, now + self._timeout_s
             selector.register(connection, selectors.EVENT_WRITE)
         else:
@@ -145,7 +147,7 @@ class TcpScanner:
 
     def _listen(self, sweep: _Sweep, selector: selectors.BaseSelector, next_at: float) -> None:
         for key, _ in selector.select(self._pause(sweep, next_at)):
-            if isinstance(key.fileobj, socket.socket):
+            if isinstance(key.fileobj, socket.socket) and key.fileobj is not self._wake_reader:
                 # Writable means decided, see connect(2): the error number tells how.
                 if key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
                     sweep.answered.append(sweep.open[key.fileobj][0])

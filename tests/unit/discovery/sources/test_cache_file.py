@@ -18,6 +18,7 @@ from miros_mesh.discovery.signals import (
     CacheFileReadPayload,
     CacheWritePayload,
 )
+from miros_mesh.discovery.sources import json_file
 from miros_mesh.discovery.sources.cache_file import CacheFileChart
 from miros_mesh.discovery.sources.json_file import JsonFile
 from support.discovery_field import ORIGIN, ears, publish, running, trace_of, wait_for_trace
@@ -184,3 +185,19 @@ def test_a_chart_that_stops_with_the_lock_gives_it_back(path: Path) -> None:
         for _ in range(50):
             publish(chart, CACHE_FILE_WRITE, CacheWritePayload({"a": 1}, str(path), ORIGIN))
     JsonFile(path, default={}).lock().release()
+
+
+def test_without_locks_a_file_is_read_and_not_written_which_is_said_once(
+    path: Path, caplog, monkeypatch
+) -> None:
+    path.write_text('{"a": 0}')
+    monkeypatch.setattr(json_file, "HAS_FILE_LOCKS", False)
+    with ears(CACHE) as heard, running(chart_of(path)) as chart:
+        for count in (1, 2):
+            publish(chart, CACHE_FILE_WRITE, CacheWritePayload({"a": 1}, str(path), ORIGIN))
+            publish(chart, CACHE_FILE_READ)
+            assert heard.wait_for(CACHE, count).dict == {"a": 0}
+        wait_until(lambda: chart.idle)
+        assert chart.thread.is_alive()
+    assert json.loads(path.read_text()) == {"a": 0}
+    assert caplog.text.count("flock") == 1
