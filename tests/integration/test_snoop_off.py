@@ -405,12 +405,17 @@ def test_networks_are_switched_by_many_threads_while_events_flow(ground: Ground)
     talker = NetworkedActiveObject("talker", config=ground.node("three"), tx_routing_key="talk")
     listener = NetworkedActiveObject("listener", config=node, rx_routing_key="talk")
     threads = Threads()
+
+    def talk() -> None:
+        for number in range(EVENTS):
+            talker.transmit(event("said", number))
+
     with running(front, back, watcher), running(talker, listener, at=alone(heard)):
         # When all are at work at once
         for chart in (front, back):
             for stream in ("trace", "spy"):
                 threads.run(switch, chart, stream)
-        threads.run(lambda: [talker.transmit(event("said", n)) for n in range(EVENTS)])
+        threads.run(talk)
         threads.join()
         # Then no event is lost
         wait_until(lambda: len(heard) >= EVENTS)
@@ -420,8 +425,10 @@ def test_networks_are_switched_by_many_threads_while_events_flow(ground: Ground)
             handled(chart, "last")
         for chart in (front, back):
             wait_until(
-                lambda chart=chart: {"trace", "spy"}
-                <= {r.kind for r in seen if r.chart == chart.name and "last" in r.text}
+                lambda chart=chart: (
+                    {"trace", "spy"}
+                    <= {r.kind for r in seen if r.chart == chart.name and "last" in r.text}
+                )
             )
             for stream in ("trace", "spy"):
                 told = [r for r in seen if r.chart == chart.name and r.kind == stream]
