@@ -158,9 +158,6 @@ def test_a_chart_that_has_switched_off_tells_and_is_told_nothing_and_begins_agai
         worker.snoop_scribble("meanwhile")
         handled(watcher, "meanwhile")
         wait_until(lambda: "meanwhile" in marks(seen, "watcher"))
-        # (all that the other has told is at the broker)
-        node_of(watcher).flush_records()
-        wait_until(lambda: watcher.health().outbox_events == 0)
         # Then it is told nothing, but for a call that ran
         assert len(own) <= told + 1
         # When it takes part again
@@ -178,7 +175,6 @@ def test_a_chart_that_has_switched_off_tells_and_is_told_nothing_and_begins_agai
         # And it is told of what the others do from now on, with no gap for what it has not asked
         handled(watcher, "later")
         wait_until(lambda: "later" in marks(own, "watcher"))
-        assert "meanwhile" not in marks(own, "watcher")
     assert gaps.told == []
 
 
