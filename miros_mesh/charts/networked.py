@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, get_args
 
 from miros import Event, Factory, signals
 
@@ -18,6 +18,7 @@ from miros_mesh.charts.notices import Notices
 from miros_mesh.charts.snooping import ChartSnoop
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.settings import EncryptionKeys, MeshConfig
+from miros_mesh.config.validation import as_keys
 from miros_mesh.errors import (
     AlreadyStartedError,
     ConfigError,
@@ -49,6 +50,8 @@ OnHandlerError = Literal["stop", "dead_letter"]
 # `miros_mesh.v1.mesh` (18), at most 77 for a node (a host's name, a process's number, four digits),
 # these 140, a digest of 8, and three dots between them are 246.
 LONGEST_NAME_BYTES = 140
+# Calls that the ancestor's documents name and never had, and those that they mean.
+_SLIPS: Final = {"enable_snoop_snoop": "enable_snoop_spy"}
 # A handler that is at its end when the time is up is no reason to complain.
 _HALT_S = 0.5
 
@@ -66,7 +69,7 @@ class _Networked(SafeChart):
     Locks: `_ending` first, then those of the registry, the node and its parts.
     """
 
-    def __init__(  # noqa: PLR0913 - one word more than the ancestor's constructors and ours
+    def __init__(  # noqa: PLR0913 - the ancestor's arguments, in its order, and ours
         self,
         name: str | None = None,
         rabbit_user: str | None = None,
@@ -82,6 +85,8 @@ class _Networked(SafeChart):
         on_trace_rx: SnoopCallback | None = None,
         on_spy_rx: SnoopCallback | None = None,
         on_handler_error: OnHandlerError = "stop",
+        trace_snoop_encryption_key: EncryptionKeys = None,
+        spy_snoop_encryption_key: EncryptionKeys = None,
     ) -> None:
         """Make a chart; nothing is connected before `start_at`.
 
@@ -101,16 +106,28 @@ class _Networked(SafeChart):
             on_handler_error: what an exception of a handler does. "stop": it ends the chart.
                 "dead_letter": the received event is set aside, and the chart goes on in the state
                 in which it was, whatever the handler has done until then.
+            trace_snoop_encryption_key: the ancestor's older name of `snoop_trace_encryption_key`.
+            spy_snoop_encryption_key: the ancestor's older name of `snoop_spy_encryption_key`.
 
         Callbacks run on a worker's thread and must return quickly.
 
         Raises:
             ConfigError: names every setting that cannot work, or each callback, or
-                `on_handler_error`.
+                `on_handler_error`, or both names of a key that are given with different keys.
             RoutingKeyError: a routing key that AMQP refuses.
         """
         _refuse_uncallable(on_mesh_rx=on_mesh_rx, on_trace_rx=on_trace_rx, on_spy_rx=on_spy_rx)
         _refuse_other_words(on_handler_error)
+        snoop_keys = _by_either_name(
+            {
+                "snoop_trace_encryption_key": snoop_trace_encryption_key,
+                "snoop_spy_encryption_key": snoop_spy_encryption_key,
+            },
+            {
+                "trace_snoop_encryption_key": trace_snoop_encryption_key,
+                "spy_snoop_encryption_key": spy_snoop_encryption_key,
+            },
+        )
         super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])
         # Sorted, since a set of texts has another order in each process.
         signal_table.enter(sorted(PUBLIC_SIGNALS))
@@ -118,8 +135,7 @@ class _Networked(SafeChart):
             "rabbit_user": rabbit_user,
             "rabbit_password": rabbit_password,
             "mesh_encryption_key": mesh_encryption_key,
-            "snoop_trace_encryption_key": snoop_trace_encryption_key,
-            "snoop_spy_encryption_key": snoop_spy_encryption_key,
+            **snoop_keys,
         }
         self._config = (config.overridden if config else MeshConfig.from_env)(**overrides)
         self._tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
@@ -153,6 +169,20 @@ class _Networked(SafeChart):
             dropped=self._intake.dropped,
         )
         self._snoop = ChartSnoop(self, self.queue, {"trace": on_trace_rx, "spy": on_spy_rx})
+
+    # Type checkers do not see it: to them it would say that a chart has every attribute.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name in _SLIPS:
+                raise AttributeError(
+                    f"{type(self).__name__} has no {name}, which is a slip in the documents of "
+                    f"miros-rabbitmq; call {_SLIPS[name]}",
+                    name=name,
+                    obj=self,
+                )
+            # Raises what led here, which may be the error of a property.
+            super().__getattribute__(name)
 
     @property
     def tx_routing_key(self) -> str:
@@ -276,6 +306,24 @@ class _Networked(SafeChart):
         """Do as `enable_snoop_spy`, without colours."""
         self._enable("spy", color=False)
 
+    def disable_snoop_trace(self) -> None:
+        """Take part in the trace network no more; `enable_snoop_trace` begins again.
+
+        From any thread, before the start and after the stop too, and as often as you like. When it
+        returns, what the chart does goes nowhere, `on_trace_rx` is not called again (a call that
+        runs on another thread ends), and what was recorded before is in the outbox, unless that
+        takes more than five seconds. Lines that have come by then may still be printed. With the
+        node's last chart in the network its queue goes, and with the last one in both the status of
+        the node.
+
+        Raises `ForkedError` in a child of the process that has started the chart.
+        """
+        self._disable("trace")
+
+    def disable_snoop_spy(self) -> None:
+        """Do as `disable_snoop_trace`, of the spy network and `on_spy_rx`."""
+        self._disable("spy")
+
     def snoop_scribble(self, text: str) -> None:
         """Put a note into the trace stream, or the spy stream when only that one is enabled.
 
@@ -349,6 +397,10 @@ class _Networked(SafeChart):
     def _enable(self, stream: Stream, *, color: bool) -> None:
         self._refuse_fork("enabling a snoop stream")
         self._snoop.enable(stream, color=color)
+
+    def _disable(self, stream: Stream) -> None:
+        self._refuse_fork("disabling a snoop stream")
+        self._snoop.disable(stream)
 
     def _cause(self) -> str | None:
         current = self.queue.current
@@ -451,6 +503,22 @@ def _refuse_uncallable(**callbacks: object) -> None:
 def _refuse_other_words(on_handler_error: object) -> None:
     if on_handler_error not in (words := get_args(OnHandlerError)):
         raise ConfigError((f"on_handler_error must be one of {', '.join(words)}",))
+
+
+def _by_either_name(
+    keys: dict[str, EncryptionKeys], older: dict[str, EncryptionKeys]
+) -> dict[str, EncryptionKeys]:
+    """Return the keys, of each the one that was given, by its name or its older one."""
+    if problems := tuple(
+        f"{name} and {old}, which is its older name, are different keys; give {name} alone"
+        for (name, key), (old, other) in zip(keys.items(), older.items(), strict=True)
+        if key is not None and other is not None and as_keys(key) != as_keys(other)
+    ):
+        raise ConfigError(problems)
+    return {
+        name: other if key is None else key
+        for (name, key), other in zip(keys.items(), older.values(), strict=True)
+    }
 
 
 def _checked(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,29 +30,63 @@ class ChartSnoop:
         self._chart = chart
         self._queue = queue
         self._callbacks = callbacks
-        # Written by the threads of the program that enable a stream, read by the chart's. An entry
-        # is added or replaced, and never taken out.
+        # The streams that are enabled. Both are changed under `_switching` alone, and read by the
+        # chart's thread and by that of the callbacks without it.
         self._colors: dict[Stream, bool] = {}
         self._session: Session | None = None
-        # Used on the thread that starts the chart, and after that on the chart's own.
+        # Held until the node knows of the change, so that it ends as the last call says. Nothing is
+        # waited for under it. Reentrant, since a signal may interrupt the thread that has it.
+        self._switching = threading.RLock()
+        # Used on the thread that starts the chart, and after that on the chart's own; set by a
+        # thread that enables the trace before the chart's uses it.
         self._last_trace: object = None
         self._warned = False
 
     def enable(self, stream: Stream, *, color: bool) -> None:
-        """Take part in a stream; at once when the chart has started."""
-        self._colors[stream] = color
-        if session := self._session:
-            self._watch(session, stream)
+        """Take part in a stream; at once when the chart has started. Raises `LinkError`."""
+        with self._switching:
+            if stream == "trace" and "trace" not in self._colors:
+                # What the chart did before is not of now.
+                self._last_trace = self._latest_trace()
+            self._colors[stream] = color
+            session = self._session
+            if session:
+                self._watch(session, stream)
+        if session:
+            session.consume(stream)
+
+    def disable(self, stream: Stream) -> None:
+        """Take part in a stream no more; waits until what was recorded is in the outbox."""
+        with self._switching:
+            self._colors.pop(stream, None)
+            session = self._session
+            if session is None:
+                return
+            session.end_records(stream)
+        # While the stream is shown, so that the chart's own last records are printed.
+        session.flush_records()
+        with self._switching:
+            # Unless it was enabled again meanwhile, or the chart has left.
+            if stream in self._colors or self._session is not session:
+                return
+            session.unwatch(stream)
+            if not self._colors:
+                session.take_no_part()
 
     def join(self, session: Session) -> None:
         """Take part in the streams that are enabled. Raises the `LinkError` that prevents it."""
-        self._session = session
-        for stream in self._colors:
-            self._watch(session, stream)
+        with self._switching:
+            self._session = session
+            enabled = list(self._colors)
+            for stream in enabled:
+                self._watch(session, stream)
+        for stream in enabled:
+            session.consume(stream)
 
     def leave(self) -> None:
         """Stop recording: the chart has left its node."""
-        self._session = None
+        with self._switching:
+            self._session = None
 
     def scribble(self, text: str, mark: Mark | None) -> None:
         """Record a note in the trace stream, or in the spy stream when only that one is enabled."""
@@ -84,17 +119,25 @@ class ChartSnoop:
             )
 
     def _record_trace(self, mark: Mark | None) -> None:
-        traces = self._chart.full.trace
-        if not traces or traces[-1] is self._last_trace:
-            return
+        latest = self._latest_trace()
         # miros adds none for an event that is ignored, or handled without a transition. A new one
         # is known by its identity, since a full ring of traces keeps its length.
-        self._last_trace = latest = traces[-1]
+        if latest is None or latest is self._last_trace:
+            return
+        self._last_trace = latest
         self._record("trace", 1, _trace, latest, mark)
+
+    def _latest_trace(self) -> Any:
+        traces = self._chart.full.trace
+        return traces[-1] if traces else None
 
     def _watch(self, session: Session, stream: Stream) -> None:
         session.watch(
-            stream, self._status, color=self._colors[stream], callback=self._callbacks[stream]
+            stream,
+            self._status,
+            color=self._colors[stream],
+            callback=self._callbacks[stream],
+            wanted=lambda: stream in self._colors,
         )
 
     def _status(self) -> ChartStatus:

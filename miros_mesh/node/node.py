@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -46,6 +45,7 @@ from miros_mesh.node.queues import NodeQueues
 from miros_mesh.node.registry import Ending, Registry
 from miros_mesh.node.session import Host, Session
 from miros_mesh.node.unread_broker import warn_of_unread_broker
+from miros_mesh.node.watched_networks import WatchedNetworks
 from miros_mesh.observer import Observers, Tracer
 from miros_mesh.private_files import prepare_home
 from miros_mesh.report import StopReport
@@ -101,6 +101,9 @@ class Node(Host):
             home_networks=self._home_networks,
         )
         self.subscriber = self._link.subscriber(self.home, name_lock=self.queues.name_lock)
+        self.watched = WatchedNetworks(
+            self.subscriber, self.queues.of_watchers, timeout_s=self._add_timeout_s
+        )
         self._discovery = self._build_discovery()
         # `_sessions`, `_topics` and `_probes` are changed by the threads that use charts, one entry
         # at a time, and no two live charts have one name: they need no lock. Other threads walk
@@ -108,10 +111,10 @@ class Node(Host):
         self._sessions: dict[str, Session] = {}
         # What each chart has sent under, also of charts that have left.
         self._topics: dict[str, str] = {}
-        self._watched: set[str] = set()
         self._probes: dict[str, Callable[[], ChartStatus]] = {}
-        # Guards `_watched`: two charts that watch a network declare its queue once.
-        self._watching = threading.Lock()
+        # Whether the other nodes were told of this one, and not that it leaves. Used on the
+        # recorder's thread, and after its end on the one that stops the node.
+        self._told = False
         self._complained = False
 
     def start(self) -> None:
@@ -155,7 +158,7 @@ class Node(Host):
         # then its thread sends none any more.
         if self.recorder.runs:
             self.recorder.stop(_JOIN_TIMEOUT_S)
-            self._send_status(leaving=True)
+            self._send_last_status()
         # Waits for confirms. The subscriber ends next, with the last acknowledgements; then nothing
         # more comes for the console.
         report = self.peers.stop(self.config.drain_timeout_s)
@@ -256,10 +259,12 @@ class Node(Host):
             self._marks.left(session.inbox)
             self._deaths.left(chart)
         # While the chart's watchers are there: it sees its own last records.
-        self.recorder.flush(_JOIN_TIMEOUT_S)
-        self._probes.pop(chart, None)
+        self.flush_records()
+        self.take_no_part(chart)
         for snoop in (self.trace, self.spy):
+            snoop.end(chart)
             snoop.unwatch(chart)
+            self.watched.release(snoop)
         self._sessions.pop(chart, None)
         self._vitals.left(chart)
 
@@ -272,24 +277,23 @@ class Node(Host):
         """Show a snoop network, or node statuses, to a watcher. Raises `LinkError`."""
         # First, so that it sees what comes as soon as the queue is there.
         snoop.watch(owner, watcher)
-        name = snoop.network.name
-        with self._watching:
-            if name in self._watched:
-                return
-            self._watched.add(name)
-        try:
-            self.subscriber.add(self.queues.of_watchers(name), snoop.receive, self._add_timeout_s)
-        except BaseException:
-            # The next watcher tries again.
-            self._watched.discard(name)
-            raise
+        self.watched.consume(snoop)
 
     def take_part(self, chart: str, probe: Callable[[], ChartStatus]) -> None:
         """Begin to record and to show; the probe says how the chart is, once a second."""
         self._probes[chart] = probe
-        # A node without a chart in a snoop stream has neither thread.
+        # A node without a chart in a snoop stream has neither thread. When the last one takes no
+        # part any more both sleep until the next does, or the node stops.
         self.recorder.start()
         self.console.start()
+
+    def take_no_part(self, chart: str) -> None:
+        """Say no more how the chart is; with the last chart, say that the node leaves."""
+        self._probes.pop(chart, None)
+
+    def flush_records(self) -> None:
+        """Wait until what charts have recorded is in the outbox, for five seconds at most."""
+        self.recorder.flush(_JOIN_TIMEOUT_S)
 
     def _build_observers(self) -> None:
         config = self.config
@@ -455,8 +459,23 @@ class Node(Host):
     def _inboxes(self) -> list[Inbox]:
         return [each.inbox for each in list(self._sessions.values()) if not each.silent]
 
-    def _send_status(self, *, leaving: bool = False) -> None:
+    def _send_status(self) -> bool:
+        """Tell how the node is; returns whether a chart takes part, so that more is to be told."""
         charts = [probe() for probe in list(self._probes.values())]
+        if not charts:
+            self._send_last_status()
+            return False
+        self._told = True
+        self._tell(charts)
+        return True
+
+    def _send_last_status(self) -> None:
+        """Tell those who were told of the node that it leaves."""
+        if self._told:
+            self._told = False
+            self._tell([], leaving=True)
+
+    def _tell(self, charts: Iterable[ChartStatus], *, leaving: bool = False) -> None:
         try:
             self.statuses.send(self.health(), charts, leaving=leaving)
         except MeshError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol
 
 from miros_mesh.config.settings import MeshConfig
@@ -17,6 +17,7 @@ from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork, Step
 from miros_mesh.node.peer_signals import PeerSignals, Post
+from miros_mesh.node.watched_networks import WatchedNetworks
 from miros_mesh.observer import NO_SPAN, Observer, Span, Tracer
 from miros_mesh.report import StopReport
 from miros_mesh.wire.envelope import ChartStatus, Envelope, SnoopRecord, TracedEnvelope
@@ -41,14 +42,16 @@ class Host(Protocol):
     spy: SnoopNetwork
     recorder: Recorder
     console: Console
-
-    def watch(
-        self, snoop: SnoopNetwork, owner: str, watcher: Callable[[Sequence[Any]], object]
-    ) -> None:
-        """Show a snoop network to a watcher. Raises the `LinkError` that prevents it."""
+    watched: WatchedNetworks
 
     def take_part(self, chart: str, probe: Callable[[], ChartStatus]) -> None:
         """Begin to record and to show; the probe says how the chart is."""
+
+    def take_no_part(self, chart: str) -> None:
+        """Say no more how the chart is; with the last chart, say that the node leaves."""
+
+    def flush_records(self) -> None:
+        """Wait until what charts have recorded is in the outbox, for five seconds at most."""
 
     def health(self) -> Health:
         """Say how the node is at this moment."""
@@ -197,18 +200,42 @@ class Session:
         *,
         color: bool,
         callback: SnoopCallback | None,
+        wanted: Callable[[], bool],
     ) -> None:
         """Take part in a stream: print all charts' records, or hand them to the callback.
 
-        `probe` says how this chart is, for the node's status. Raises `LinkError`.
+        `probe` says how this chart is, for the node's status. The callback is called while `wanted`
+        returns that it is. Records of other nodes come after `consume`. Never waits.
         """
         console = self.node.console
         printing = console.colored if color else console.plain
         # The console runs before the first record comes.
         self.node.take_part(self.chart, probe)
-        self.node.watch(
-            self._snoop(stream), self.chart, console.calling(callback) if callback else printing
-        )
+        snoop = self._snoop(stream)
+        snoop.watch(self.chart, console.calling(callback, wanted) if callback else printing)
+        snoop.begin(self.chart)
+
+    def consume(self, stream: Stream) -> None:
+        """Return when records of other nodes come, if the stream is watched. Raises `LinkError`."""
+        self.node.watched.consume(self._snoop(stream))
+
+    def end_records(self, stream: Stream) -> None:
+        """Take no more records of the chart into a stream; those of before are on their way."""
+        self._snoop(stream).end(self.chart)
+
+    def flush_records(self) -> None:
+        """Wait until what was recorded is in the outbox and shown, for five seconds at most."""
+        self.node.flush_records()
+
+    def unwatch(self, stream: Stream) -> None:
+        """Show the chart a stream no more. Never waits."""
+        snoop = self._snoop(stream)
+        snoop.unwatch(self.chart)
+        self.node.watched.release(snoop)
+
+    def take_no_part(self) -> None:
+        """Take part in no stream any more: the node's status leaves the chart out."""
+        self.node.take_no_part(self.chart)
 
     def record(
         self, stream: Stream, amount: int, steps: Callable[..., Iterable[Step]], *facts: Any

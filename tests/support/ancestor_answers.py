@@ -70,6 +70,7 @@ _NETS = "gone: the node does it, callbacks are arguments of a chart ([how](#in-p
 _CHART = "gone: its methods are the chart's own"
 _URLS = "gone: no URL with a password is kept; `live_hosts` and `dead_hosts` name host and port"
 _SLIP = "a slip in the text"
+_OLDER = "same name, an older one"
 
 _CHANGED: Final = {
     ".env": "gone: the environment is read when a chart is made, and no file is looked for",
@@ -104,7 +105,7 @@ _CHANGED: Final = {
     "candidiate_ip_addresses": "new name: `lan_candidates`, with the right letters",
     "connect_error": "new name: `verdict`",
     "dead_amqp_urls": _URLS,
-    "enable_snoop_snoop": f"{_SLIP} for `enable_snoop_spy`",
+    "enable_snoop_snoop": f"{_SLIP} for `enable_snoop_spy`, as the error says",
     "file_arp_table": f"{_SLIP} for `fill_arp_table`",
     "get_working_ip_address": "new name: `working_address`",
     "heartbeat_interval": "new name: `heartbeat_interval_s`",
@@ -127,12 +128,12 @@ _CHANGED: Final = {
     "producers_queue": _NETS,
     "produer": f"{_SLIP} for producer",
     "publish_message": _PIKA,
-    "spy_snoop_encryption_key": "an older name of `snoop_spy_encryption_key`",
+    "spy_snoop_encryption_key": f"{_OLDER} of `snoop_spy_encryption_key`",
     "start_threads": "gone: publishers come and go by themselves",
     "stop_threads": "gone: publishers come and go by themselves",
     "timeout_callback": _PIKA,
     "timeout_callback_method": _PIKA,
-    "trace_snoop_encryption_key": "an older name of `snoop_trace_encryption_key`",
+    "trace_snoop_encryption_key": f"{_OLDER} of `snoop_trace_encryption_key`",
     "update_producers": "gone: publishers come and go by themselves",
 }
 

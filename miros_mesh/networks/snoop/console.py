@@ -55,12 +55,16 @@ class Console:
         """Print the records without colours."""
         self._submit(self._print_plain, records)
 
-    def calling(self, callback: Callable[[SnoopRecord], None]) -> Show:
-        """Return a watcher that has the callback called on this thread, with one record a time."""
+    def calling(self, callback: Callable[[SnoopRecord], None], wanted: Callable[[], bool]) -> Show:
+        """Return a watcher that has the callback called on this thread, with one record a time.
+
+        It is asked before each call whether that is still wanted.
+        """
 
         def call(records: Sequence[SnoopRecord]) -> None:
             for record in records:
-                self._call(callback, record)
+                if wanted():
+                    self._call(callback, record)
 
         return lambda records: self._submit(call, records)
 

@@ -6,7 +6,7 @@ On the wire and at the broker the network is called `pulse`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from miros_mesh.health import Health
@@ -49,8 +49,11 @@ class StatusNetwork(Watchers[NodeStatus]):
         # Not counted as an event, so that an idle node's outbox counts as empty.
         self.network.send(self._routing_key, status, counted=False)
 
-    def receive(self, delivery: Delivery) -> None:
-        """Show a delivery's statuses, the node's own among them."""
+    def receiver(self) -> Callable[[Delivery], None]:
+        """Return what shows the statuses of deliveries, the node's own among them."""
+        return self._receive
+
+    def _receive(self, delivery: Delivery) -> None:
         if statuses := self.network.open(delivery):
             self.show(statuses)
             delivery.ack()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import defaultdict, deque
@@ -38,16 +39,19 @@ class _Entry(msgspec.Struct, frozen=True, gc=False):
 class Recorder:
     """A bounded queue between charts and the snoop networks; what does not fit becomes a gap.
 
-    Its thread also has the status of the node sent, once a second.
+    Its thread also has the status of the node sent, once a second, until `send_status` returns that
+    no more is to be told; then it sleeps until there is a record, or until `start`.
     """
 
     def __init__(
-        self, node: str, *, dropped: Callable[[str, int], None], send_status: Callable[[], None]
+        self, node: str, *, dropped: Callable[[str, int], None], send_status: Callable[[], bool]
     ) -> None:
         self._dropped = dropped
         self._send_status = send_status
-        # Used on the thread alone. The first status is due at once.
-        self._status_at = 0.0
+        # Used on the thread alone. The first status is due at `start`.
+        self._status_at = math.inf
+        # Set by any thread, and reset by the recorder's before it looks whether there is a status.
+        self._status_again = False
         # Entries, and between them an event for each flush, set when its turn has come. A deque
         # needs no lock; that entries are in the order of their numbers is due to `numbering`.
         self._queue: deque[_Entry | threading.Event] = deque()
@@ -65,8 +69,10 @@ class Recorder:
         return self._thread.alive
 
     def start(self) -> None:
-        """Start the thread; a second call does nothing."""
+        """Start the thread; again, have it send statuses again."""
+        self._status_again = True
         self._thread.start()
+        self._rouse()
 
     def record(
         self,
@@ -76,9 +82,14 @@ class Recorder:
         steps: Callable[..., Iterable[Step]],
         *facts: Any,
     ) -> None:
-        """Have `steps(*facts)` sent, of which it makes that amount; never waits for the network."""
+        """Have `steps(*facts)` sent, of which it makes that amount; never waits for the network.
+
+        Does nothing when the network takes no records of the chart.
+        """
         with snoop.numbering:
             first = snoop.number(chart, amount)
+            if not first:
+                return
             # Each network has a lock of its own, so both together may exceed the limit by an entry.
             full = len(self._queue) >= MAX_ENTRIES
             if not full:
@@ -111,7 +122,7 @@ class Recorder:
 
     def _run(self) -> None:
         while not self._thread.stopping.is_set():
-            self._wake.wait(max(self._status_at - time.monotonic(), 0))
+            self._wake.wait(self._pause_s())
             self._wake.clear()
             self._send_status_if_due()
             while self._queue:
@@ -124,12 +135,23 @@ class Recorder:
         while self._queue:
             self._send(self._taken())
 
+    def _pause_s(self) -> float | None:
+        if math.isinf(self._status_at):
+            return None
+        return max(self._status_at - time.monotonic(), 0)
+
     def _send_status_if_due(self) -> None:
         now = time.monotonic()
+        if self._status_again:
+            self._status_again = False
+            # Only one that has paused: charts that come and go must not send more than one.
+            if math.isinf(self._status_at):
+                self._status_at = now
         if now >= self._status_at:
             self._status_at = now + STATUS_EVERY_S
             try:
-                self._send_status()
+                if not self._send_status():
+                    self._status_at = math.inf
             except Exception:
                 logger.exception("node status was not sent; the next one follows in a second")
 

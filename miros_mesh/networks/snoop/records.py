@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -54,14 +55,29 @@ class SnoopNetwork(Watchers[SnoopRecord]):
         self.routing_key = routing_key
         self.numbering = threading.Lock()
         """To be held for `number`, and on until what has the numbers stands in its queue."""
+        # These two behind that lock.
         self._numbers: defaultdict[str, int] = defaultdict(int)
+        self._recorded: set[str] = set()
         self._identity = identity
         self._observer = observer
-        # Used on the subscriber's thread alone.
-        self._gaps = Gaps()
+
+    def begin(self, chart: str) -> None:
+        """Take records of a chart from now on."""
+        with self.numbering:
+            self._recorded.add(chart)
+
+    def end(self, chart: str) -> None:
+        """Take no more records of a chart: none that another thread is about to make, either."""
+        with self.numbering:
+            self._recorded.discard(chart)
 
     def number(self, chart: str, amount: int) -> int:
-        """Use up that many of the chart's next numbers; return the first."""
+        """Use up that many of the chart's next numbers; return the first.
+
+        0 when no records of the chart are taken, and then none is used up.
+        """
+        if chart not in self._recorded:
+            return 0
         first = self._numbers[chart] + 1
         self._numbers[chart] += amount
         return first
@@ -75,11 +91,16 @@ class SnoopNetwork(Watchers[SnoopRecord]):
         for record, error in self.network.send_all(self.routing_key, records):
             logger.warning("chart %s: a snoop record was not sent: %s", record.chart, error)
 
-    def receive(self, delivery: Delivery) -> None:
-        """Show a delivery's records, but not the node's own: they were shown when they were sent.
+    def receiver(self) -> Callable[[Delivery], None]:
+        """Return what takes the deliveries of a queue, from its declaration on.
 
-        Numbers that are missing in a chart's stream are told to the observer.
+        It shows their records, but not the node's own: they were shown when they were sent. Numbers
+        that are missing in a chart's stream are told to the observer.
         """
+        # Of each queue anew: what was sent between two of them was not owed.
+        return partial(self._receive, Gaps())
+
+    def _receive(self, gaps: Gaps, delivery: Delivery) -> None:
         if self.network.is_echo(delivery):
             delivery.ack()
             return
@@ -89,7 +110,7 @@ class SnoopNetwork(Watchers[SnoopRecord]):
         others = [record for record in records if record.incarnation != own]
         self.show(others)
         for record in others:
-            if missing := self._gaps.before((record.incarnation, record.chart), record.sequence):
+            if missing := gaps.before((record.incarnation, record.chart), record.sequence):
                 network = self.network.name
                 self._observer.gap(network=network, sender=record.chart, missing=missing)
         if records:

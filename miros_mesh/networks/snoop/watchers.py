@@ -33,6 +33,11 @@ class Watchers(Generic[T]):
         with self._lock:
             self._watchers = {o: w for o, w in self._watchers.items() if o != owner}
 
+    @property
+    def watched(self) -> bool:
+        """Whether there is a watcher."""
+        return bool(self._watchers)
+
     def show(self, messages: Sequence[T]) -> None:
         """Call every watcher with these messages; with none, call none."""
         if messages:

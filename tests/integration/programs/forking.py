@@ -70,6 +70,8 @@ def in_the_child(inherited: NetworkedActiveObject) -> NetworkedActiveObject:
         "enable_snoop_trace_no_color": inherited.enable_snoop_trace_no_color,
         "enable_snoop_spy": inherited.enable_snoop_spy,
         "enable_snoop_spy_no_color": inherited.enable_snoop_spy_no_color,
+        "disable_snoop_trace": inherited.disable_snoop_trace,
+        "disable_snoop_spy": inherited.disable_snoop_spy,
         "health": inherited.health,
     }
     for name, call in calls.items():

@@ -17,6 +17,10 @@ from support.waiting import wait_until
 SAID_ONCE = "said once"
 
 
+def always() -> bool:
+    return True
+
+
 class Watched:
     """A running console, and how many records it dropped."""
 
@@ -58,7 +62,9 @@ def test_lines_are_printed_in_order_with_and_without_colours(
 
 def test_a_callback_runs_on_the_consoles_thread(console: Console) -> None:
     seen: list[tuple[str, str]] = []
-    watcher = console.calling(lambda one: seen.append((one.text, threading.current_thread().name)))
+    watcher = console.calling(
+        lambda one: seen.append((one.text, threading.current_thread().name)), always
+    )
 
     watcher([record("shown")])
     console.stop(LIMIT_S)
@@ -77,7 +83,7 @@ def test_a_slow_reader_costs_records_which_are_counted_and_told(
         released.wait(LIMIT_S)
         seen.append(one)
 
-    watcher = watched.console.calling(slow)
+    watcher = watched.console.calling(slow, always)
     watcher([record()])
     entered.wait(LIMIT_S)
 
@@ -104,7 +110,7 @@ def test_a_callback_that_fails_is_said_once_and_stops_nobody(
     def failing(_: SnoopRecord) -> None:
         raise ValueError("a mistake of the application")
 
-    bad, good = console.calling(failing), console.calling(seen.append)
+    bad, good = console.calling(failing, always), console.calling(seen.append, always)
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
             bad([record(chart="tal\033ker")])
@@ -118,6 +124,31 @@ def test_a_callback_that_fails_is_said_once_and_stops_nobody(
     assert said.exc_info
 
 
+def test_a_callback_gets_no_record_that_waited_while_it_was_no_more_wanted(
+    console: Console,
+) -> None:
+    # Given a callback at work, behind which records wait
+    seen, working, go_on = list[str](), threading.Event(), threading.Event()
+
+    def work(one: SnoopRecord) -> None:
+        seen.append(one.text)
+        working.set()
+        go_on.wait(LIMIT_S)
+
+    wanted = threading.Event()
+    wanted.set()
+    watcher = console.calling(work, wanted.is_set)
+    watcher([record("at work"), record("of the same delivery")])
+    watcher([record("of the next")])
+    assert working.wait(LIMIT_S)
+    # When it is not wanted any more
+    wanted.clear()
+    go_on.set()
+    # Then it gets none of them
+    console.stop(LIMIT_S)
+    assert seen == ["at work"]
+
+
 def test_each_failing_callback_is_said(console: Console, caplog: pytest.LogCaptureFixture) -> None:
     def first(_: SnoopRecord) -> None:
         raise ValueError
@@ -126,7 +157,7 @@ def test_each_failing_callback_is_said(console: Console, caplog: pytest.LogCaptu
         raise ValueError
 
     for callback in (first, second, first):
-        console.calling(callback)([record()])
+        console.calling(callback, always)([record()])
     console.stop(LIMIT_S)
 
     assert caplog.text.count(SAID_ONCE) == 2
@@ -144,7 +175,7 @@ def test_a_closed_terminal_stops_nobody(
         terminal.setattr("sys.stdout", Closed())
         console.plain([record()])
         console.plain([record()])
-        console.calling(seen.append)([record()])
+        console.calling(seen.append, always)([record()])
         wait_until(lambda: seen)
 
     (said,) = caplog.records

@@ -100,7 +100,7 @@ def test_every_status_is_shown_and_acknowledged_the_own_one_too(nodes: Nodes) ->
 
     deliveries = [Handed(codec.seal([codec.encode(each)])) for each in (own, other)]
     for delivery in deliveries:
-        nodes.statuses.receive(delivery)
+        nodes.statuses.receiver()(delivery)
 
     assert nodes.shown == [own, other]
     assert [delivery.acks for delivery in deliveries] == [1, 1]
@@ -109,6 +109,6 @@ def test_every_status_is_shown_and_acknowledged_the_own_one_too(nodes: Nodes) ->
 def test_a_refused_frame_is_rejected_and_shows_nothing(nodes: Nodes) -> None:
     delivery = Handed(b"\x01 rubbish")
 
-    nodes.statuses.receive(delivery)
+    nodes.statuses.receiver()(delivery)
 
     assert (delivery.acks, delivery.rejects, nodes.shown) == (0, 1, [])

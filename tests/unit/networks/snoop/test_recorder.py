@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,9 @@ class Desk:
         self.snoop = SnoopNetwork(trace_network(), OURS, "snoop.trace", Observer())
         self.snoop.network.attach(self.shelf)
         self.snoop.watch("watching", self._show)
+        for chart in ("chart", "chart 0", "chart 1"):
+            self.snoop.begin(chart)
+        self.takes_part = True
         self.recorder = Recorder("test", dropped=self._drop, send_status=self._send_status)
         self.stuck = threading.Event()
         self.stuck.set()
@@ -58,10 +62,11 @@ class Desk:
     def _drop(self, network: str, events: int) -> None:
         self.drops.append((network, events))
 
-    def _send_status(self) -> None:
+    def _send_status(self) -> bool:
         self.statuses += 1
         if self.statuses == 1:
             raise ValueError("a mistake of a probe")
+        return self.takes_part
 
 
 @pytest.fixture
@@ -142,6 +147,44 @@ def test_what_waits_at_the_end_is_sent() -> None:
 
 def test_node_status_goes_on_after_one_that_failed(desk: Desk) -> None:
     wait_until(lambda: desk.statuses >= 2)
+
+
+def test_it_sleeps_when_there_is_no_status_to_send_and_is_woken_by_a_start(desk: Desk) -> None:
+    # Given a recorder that has nothing more to tell
+    desk.takes_part = False
+    wait_until(lambda: desk.statuses >= 2)
+    wait_until(lambda: math.isinf(desk.recorder._status_at))
+    asleep_after = desk.statuses
+    # When there is something to record, it sends that and no status
+    desk.record("noted")
+    wait_until(lambda: desk.sent)
+    assert desk.statuses == asleep_after
+    # When a chart takes part again, it goes on
+    desk.takes_part = True
+    desk.recorder.start()
+    wait_until(lambda: desk.statuses >= asleep_after + 2)
+
+
+def test_starts_in_a_row_send_one_status_not_one_each(desk: Desk) -> None:
+    wait_until(lambda: desk.statuses >= 2)
+    for _ in range(1_000):
+        desk.recorder.start()
+    assert desk.statuses < 30
+
+
+def test_a_chart_that_has_ended_its_part_leaves_no_record_and_no_gap(desk: Desk) -> None:
+    desk.record("before")
+    desk.snoop.end("chart")
+    desk.record("meanwhile")
+    desk.record("of another", chart="chart 0")
+    desk.snoop.begin("chart")
+    desk.record("after")
+    desk.recorder.flush(LIMIT_S)
+    assert [(r.chart, r.sequence, r.text) for r in desk.sent] == [
+        ("chart", 1, "before"),
+        ("chart 0", 1, "of another"),
+        ("chart", 2, "after"),
+    ]
 
 
 def test_a_recorder_that_never_started_ends_too() -> None:

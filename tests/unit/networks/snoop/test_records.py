@@ -131,6 +131,7 @@ def test_a_step_is_sent_and_shown_to_the_nodes_own_watchers(snoop: SnoopNetwork)
     snoop.watch("watching", seen.extend)
     step = Step("trace", 1.5, "e->go() a->b", "go", "a", "b", "0urs/talker/local-1", "x/y/1")
 
+    snoop.begin("talker")
     records = snoop.records("talker", snoop.number("talker", 1), [step])
     snoop.show(records)
     snoop.send(records)
@@ -159,7 +160,7 @@ def test_a_record_of_another_node_is_shown_and_acknowledged(snoop: SnoopNetwork)
     snoop.watch("watching", seen.extend)
     delivery = Handed(snoop_frame_of(record("one"), record("two", sequence=2)))
 
-    snoop.receive(delivery)
+    snoop.receiver()(delivery)
 
     assert [each.text for each in seen] == ["one", "two"]
     assert (delivery.acks, delivery.rejects) == (1, 0)
@@ -170,7 +171,7 @@ def test_a_record_of_the_own_node_that_comes_back_is_not_shown_again(snoop: Snoo
     snoop.watch("watching", seen.extend)
     delivery = Handed(snoop_frame_of(record(incarnation=OURS.incarnation)))
 
-    snoop.receive(delivery)
+    snoop.receiver()(delivery)
 
     assert seen == []
     assert delivery.acks == 1
@@ -178,26 +179,40 @@ def test_a_record_of_the_own_node_that_comes_back_is_not_shown_again(snoop: Snoo
 
 def test_what_is_missing_in_a_chart_s_stream_is_told_to_observers() -> None:
     observer = Gaps()
-    snoop = SnoopNetwork(trace_network(observer), OURS, "snoop.trace", observer)
+    receive = SnoopNetwork(trace_network(observer), OURS, "snoop.trace", observer).receiver()
 
     # Whoever joins late has missed nothing; what comes again, or too late, is no gap of its own.
     for numbers in ([7, 8], [8, 9], [12], [10], [13]):
-        snoop.receive(Handed(snoop_frame_of(*(record(sequence=number) for number in numbers))))
+        receive(Handed(snoop_frame_of(*(record(sequence=number) for number in numbers))))
     # Each chart, and each incarnation, counts for itself.
-    snoop.receive(Handed(snoop_frame_of(record(chart="other", sequence=40))))
-    snoop.receive(Handed(snoop_frame_of(record(incarnation="anew", sequence=1))))
+    receive(Handed(snoop_frame_of(record(chart="other", sequence=40))))
+    receive(Handed(snoop_frame_of(record(incarnation="anew", sequence=1))))
     # What the own node tells came to its watchers in another way.
     for number in (1, 5):
         own = record(incarnation=OURS.incarnation, sequence=number)
-        snoop.receive(Handed(snoop_frame_of(own)))
+        receive(Handed(snoop_frame_of(own)))
 
     assert observer.told == [("snoop_trace", "talker", 2)]
+
+
+def test_what_was_sent_between_two_queues_is_no_gap() -> None:
+    observer = Gaps()
+    snoop = SnoopNetwork(trace_network(observer), OURS, "snoop.trace", observer)
+    before, after = snoop.receiver(), snoop.receiver()
+
+    before(Handed(snoop_frame_of(record(sequence=1))))
+    after(Handed(snoop_frame_of(record(sequence=9))))
+    # Of the first queue, and late
+    before(Handed(snoop_frame_of(record(sequence=2))))
+    after(Handed(snoop_frame_of(record(sequence=10))))
+
+    assert observer.told == []
 
 
 def test_a_refused_frame_is_rejected_and_not_acknowledged(snoop: SnoopNetwork) -> None:
     delivery = Handed(b"\x01 rubbish")
 
-    snoop.receive(delivery)
+    snoop.receiver()(delivery)
 
     assert (delivery.acks, delivery.rejects) == (0, 1)
 
@@ -208,7 +223,7 @@ def test_one_watcher_of_several_charts_sees_each_record_once(snoop: SnoopNetwork
     for chart, watcher in (("one", console), ("two", console), ("three", other_console)):
         snoop.watch(chart, watcher)
 
-    snoop.receive(Handed(snoop_frame_of(record())))
+    snoop.receiver()(Handed(snoop_frame_of(record())))
 
     assert (len(seen), len(others)) == (1, 1)
 
@@ -219,7 +234,7 @@ def test_a_chart_that_no_longer_asks_is_not_shown_anything(snoop: SnoopNetwork) 
 
     snoop.unwatch("one")
     snoop.unwatch("never asked")
-    snoop.receive(Handed(snoop_frame_of(record())))
+    snoop.receiver()(Handed(snoop_frame_of(record())))
 
     assert seen == []
 
@@ -234,7 +249,7 @@ def test_a_frame_of_our_own_that_comes_back_is_not_opened() -> None:
     network._codec = None  # type: ignore[assignment]
     delivery = Handed(body)
 
-    snoop.receive(delivery)
+    snoop.receiver()(delivery)
 
     assert (delivery.acks, observer.events) == (1, 2)
     assert not network.is_echo(delivery), "a frame comes back once"

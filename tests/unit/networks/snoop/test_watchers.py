@@ -33,6 +33,18 @@ def test_a_watcher_of_several_owners_is_called_once_until_the_last_one_goes() ->
     assert seen == [1, 2]
 
 
+def test_a_network_is_watched_until_its_last_watcher_goes() -> None:
+    watchers = Watchers[int]()
+    before = watchers.watched
+    watchers.watch("one", print)
+    watchers.watch("other", print)
+    watchers.unwatch("one")
+    meanwhile = watchers.watched
+    watchers.unwatch("other")
+
+    assert (before, meanwhile, watchers.watched) == (False, True, False)
+
+
 def test_an_owner_has_one_watcher() -> None:
     watchers, seen, later = Watchers[int](), list[int](), list[int]()
     watchers.watch("one", seen.extend)
