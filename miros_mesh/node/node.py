@@ -464,7 +464,9 @@ class Node(Host):
             logger.error("how far charts have come is not noted: %s", error)  # noqa: TRY400 - says all
 
     def _at_intervals(self) -> None:
-        self.roll.say()
+        # For a broker that is away they would heap up, each out of date when the next one is there.
+        if any(self._vitals.state_of(each.name) == "up" for each in self.peers.brokers):
+            self.roll.say()
         if self.queues.lasting:
             self._marks.look()
 
