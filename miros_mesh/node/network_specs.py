@@ -97,13 +97,10 @@ DEATHS: Final = NetworkSpec(
 MARKS: Final = NetworkSpec(
     name="marks", carries=MarkNote, keys="mesh", max_message_bytes=marks.LARGEST_NOTE_BYTES
 )
-# Who may read a chart's events may know whether it is alive.
+# Who may read a chart's events may know whether it is alive. Not expendable: a node whose outbox is
+# never empty would be silent.
 ROLL: Final = NetworkSpec(
-    name="roll",
-    carries=NodeRoll,
-    keys="mesh",
-    expendable=True,
-    max_message_bytes=LARGEST_ROLL_BYTES,
+    name="roll", carries=NodeRoll, keys="mesh", max_message_bytes=LARGEST_ROLL_BYTES
 )
 _ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS, MARKS, ROLL)
 NAMES: Final = tuple(each.name for each in _ALL)

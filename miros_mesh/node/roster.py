@@ -117,9 +117,6 @@ class Roster:
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery from the queue of rolls; called on the subscriber's thread."""
-        if self._network.is_echo(delivery):
-            delivery.ack()
-            return
         rolls, left_out = self._network.open(delivery), 0
         with self._lock:
             now, asleep = time.monotonic(), not self._processes

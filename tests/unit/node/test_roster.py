@@ -51,13 +51,16 @@ class Here:
     """Our node's roster, and one chart that hears all topics."""
 
     def __init__(self) -> None:
-        self.network = Network(
-            "roll", codec, Observer(), frame_events=3, frame_bytes=1_000, expendable=True
-        )
+        network = Network("roll", codec, Observer(), frame_events=3, frame_bytes=1_000)
         self.whole_since: float | None = 0.0
-        self.roster = Roster(self.network, OURS, whole_since=lambda: self.whole_since)
+        self.looks = 0
+        self.roster = Roster(network, OURS, whole_since=self._look)
         self.told = Fifo()
         self.roster.subscribe("c", "#", self.told.post)
+
+    def _look(self) -> float | None:
+        self.looks += 1
+        return self.whole_since
 
     def hears(self, *deliveries: Handed) -> None:
         for delivery in deliveries:
@@ -191,6 +194,19 @@ def test_its_thread_finds_the_silence_and_ends_with_it(
     wait_until(lambda: here.told == [up("pump"), down("pump", "silent")])
     here.roster.stop(5)
     assert all(thread.name != "mesh-here-roster" for thread in threading.enumerate())
+
+
+def test_a_process_that_stood_still_itself_takes_no_other_for_silent(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given that each look comes far too late
+    monkeypatch.setattr(rosters, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(rosters, "_HELD_UP_S", 0.01)
+    here.roster.start()
+    here.hears(Elsewhere().roll(alive("pump"), next_s=0.1))
+    # When many times as long has passed as a silence takes
+    wait_until(lambda: here.looks > 30)
+    assert here.told == [up("pump")]
 
 
 # Processes of one node name
