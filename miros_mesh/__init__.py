@@ -14,11 +14,14 @@ from miros_mesh.observe.snoop.watch import SnoopGap
 from miros_mesh.observer import Observer
 from miros_mesh.report import StopReport
 from miros_mesh.signals import (
+    CHART_DOWN,
+    CHART_UP,
     NO_LISTENER,
     OUTBOX_OVERFLOW,
     OUTBOX_REFUSED,
     PEER_DOWN,
     PEER_UP,
+    ChartChange,
     NoListener,
     OutboxOverflow,
     OutboxRefused,
@@ -40,11 +43,14 @@ __all__ = [
     "MeshConfig",
     "PayloadSerializer",
     # what the library posts into charts: miros_mesh.signals
+    "CHART_DOWN",
+    "CHART_UP",
     "NO_LISTENER",
     "OUTBOX_OVERFLOW",
     "OUTBOX_REFUSED",
     "PEER_DOWN",
     "PEER_UP",
+    "ChartChange",
     "NoListener",
     "OutboxOverflow",
     "OutboxRefused",

@@ -51,7 +51,7 @@ class Health:
     deaf_charts: Mapping[str, str] = field(default_factory=dict)
     """The charts whose queue home refuses though it is there, and why: of a `LinkError`."""
     deaf_networks: Mapping[str, str] = field(default_factory=dict)
-    """Likewise of the node's own queues: `repair`, and networks that are watched."""
+    """Likewise of the node's own queues: `repair`, `roll`, and networks that are watched."""
 
     @property
     def connected(self) -> bool:

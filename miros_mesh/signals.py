@@ -18,14 +18,25 @@ OUTBOX_REFUSED: Final = "OUTBOX_REFUSED"
 """A broker refused events of this node for good; the payload is an `OutboxRefused`."""
 NO_LISTENER: Final = "NO_LISTENER"
 """A broker has no queue for a topic of this node's events; the payload is a `NoListener`."""
+CHART_UP: Final = "CHART_UP"
+"""A chart of another node that this one hears is alive; the payload is a `ChartChange`."""
+CHART_DOWN: Final = "CHART_DOWN"
+"""A chart of another node has stopped, died or fallen silent; the payload is a `ChartChange`."""
 
 # Entered into the signal table of miros before a chart starts, and reserved on the wire.
 PUBLIC_SIGNALS: Final = frozenset(
-    {PEER_UP, PEER_DOWN, OUTBOX_OVERFLOW, OUTBOX_REFUSED, NO_LISTENER}
+    {
+        *(PEER_UP, PEER_DOWN, OUTBOX_OVERFLOW, OUTBOX_REFUSED, NO_LISTENER),
+        *(CHART_UP, CHART_DOWN),
+    }
 )
 
 CONNECTED: Final = "connected"
 """The reason of every `PEER_UP`."""
+ALIVE: Final = "alive"
+"""The reason of every `CHART_UP`."""
+SILENT: Final = "silent"
+"""The reason of a `CHART_DOWN` for which there was no word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +81,16 @@ class NoListener:
     address: str
     topic: str
     events: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChartChange:
+    """A chart of another node came or went.
+
+    `reason` is `alive`, or else `stopped`, `died` when a handler raised, or `silent` when its
+    process ended without a word, or is cut off.
+    """
+
+    node: str
+    chart: str
+    reason: str

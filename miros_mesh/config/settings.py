@@ -112,6 +112,8 @@ class MeshConfig:
 
     tell_no_listener: bool = False
     """Whether charts get `NO_LISTENER` when no chart listens to what they send."""
+    tell_charts: bool = False
+    """Whether charts get `CHART_UP` and `CHART_DOWN` of the other nodes' charts that they hear."""
 
     discovery: tuple[DiscoverySource, ...] | None = None
     """How other hosts' brokers are found: `manual`, `lan`, `dns`; `rabbit_user`: `manual, lan`."""

@@ -13,6 +13,7 @@ from miros_mesh.networks.history import History
 from miros_mesh.networks.letters.home import LARGEST_LETTER_BYTES
 from miros_mesh.networks.letters.letter import LETTERS as LETTERS_NAME
 from miros_mesh.networks.network import Network
+from miros_mesh.networks.roll import LARGEST_ROLL_BYTES
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES, Codec
 from miros_mesh.wire.envelope import (
@@ -22,6 +23,7 @@ from miros_mesh.wire.envelope import (
     Envelope,
     ListenerRepair,
     MarkNote,
+    NodeRoll,
     NodeStatus,
     Origin,
     RepairMessage,
@@ -95,7 +97,12 @@ DEATHS: Final = NetworkSpec(
 MARKS: Final = NetworkSpec(
     name="marks", carries=MarkNote, keys="mesh", max_message_bytes=marks.LARGEST_NOTE_BYTES
 )
-_ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS, MARKS)
+# Who may read a chart's events may know whether it is alive. Not expendable: a node whose outbox is
+# never empty would be silent.
+ROLL: Final = NetworkSpec(
+    name="roll", carries=NodeRoll, keys="mesh", max_message_bytes=LARGEST_ROLL_BYTES
+)
+_ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS, MARKS, ROLL)
 NAMES: Final = tuple(each.name for each in _ALL)
 
 Keys = Callable[[NetworkName], Iterable[bytes]]

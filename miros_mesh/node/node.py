@@ -29,6 +29,7 @@ from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import Refusal, exchange_of
 from miros_mesh.networks.peers import Peers
 from miros_mesh.networks.repair import Repair
+from miros_mesh.networks.roll import Roll
 from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.node_status import StatusNetwork
 from miros_mesh.networks.snoop.recorder import Recorder
@@ -43,6 +44,7 @@ from miros_mesh.node.no_listeners import NoListeners
 from miros_mesh.node.peer_signals import PeerSignals
 from miros_mesh.node.queues import NodeQueues
 from miros_mesh.node.registry import Ending, Registry
+from miros_mesh.node.roster import Roster
 from miros_mesh.node.session import Host, Session
 from miros_mesh.node.unread_broker import warn_of_unread_broker
 from miros_mesh.node.watched_networks import WatchedNetworks
@@ -95,7 +97,7 @@ class Node(Host):
             self._link,
             [
                 *(self.mesh.network, self.trace.network, self.spy.network),
-                *(self._repairs, self.statuses.network),
+                *(self._repairs, self.statuses.network, self.roll.network),
             ],
             home=self.home,
             home_networks=self._home_networks,
@@ -165,6 +167,8 @@ class Node(Host):
         # After the publishers, which hand it what brokers refuse.
         self._refused_events.stop(_JOIN_TIMEOUT_S)
         self.subscriber.stop(_JOIN_TIMEOUT_S)
+        # After the subscriber, which hands it what other nodes say.
+        self.roster.stop(_JOIN_TIMEOUT_S)
         self.console.stop(_JOIN_TIMEOUT_S)
         # After the publishers, whose hooks call it. Last the link, to which the workers have given
         # their connections back.
@@ -254,6 +258,7 @@ class Node(Host):
         It has until that (monotonic) time for its last letters and its note; 0 is a whole
         `drain_timeout_s`.
         """
+        self.roll.left(chart)
         if session := self._sessions.get(chart):
             session.close(end_by or time.monotonic() + self.config.drain_timeout_s)
             self._marks.left(session.inbox)
@@ -340,6 +345,7 @@ class Node(Host):
         marks = specs.network_of(specs.MARKS, config, keys, observer)
         self._marks = Marks(marks, identity, observer, self.mesh.network.name)
         self._home_networks = letters, deaths, marks
+        self._build_roll(keys)
         self._repairs = specs.network_of(specs.REPAIR, config, keys, observer)
         self.repair = Repair(
             self._repairs,
@@ -350,7 +356,7 @@ class Node(Host):
             timeout_s=config.repair_timeout_s,
             message_bytes=specs.largest_message(config),
             whole_since=lambda: self._vitals.whole_since,
-            also=self._marks.look if self.queues.lasting else lambda: None,
+            also=self._at_intervals,
         )
 
         def answer_refused(refusal: Refusal[RepairMessage]) -> None:
@@ -362,6 +368,11 @@ class Node(Host):
                         self.mesh.network.forget(refusal.broker, message.events)
 
         self._repairs.set_aside = answer_refused
+
+    def _build_roll(self, keys: specs.Keys) -> None:
+        network = specs.network_of(specs.ROLL, self.config, keys, self.observer)
+        self.roll = Roll(network, self.identity, self.config.heartbeat_interval_s)
+        self.roster = Roster(network, self.identity, whole_since=lambda: self._vitals.whole_since)
 
     def _build_refused_events(self, keys: specs.Keys) -> RefusedEvents:
         config = self.config
@@ -431,6 +442,10 @@ class Node(Host):
         asked = self.queues.of_repair(specs.REPAIR.name, self.repair.routing_key)
         self.subscriber.add(asked, self.repair.receive, self._add_timeout_s)
         self.repair.start()
+        if self.config.tell_charts:
+            rolls = self.queues.of_watchers(self.roll.network.name)
+            self.subscriber.add(rolls, self.roster.receive, self._add_timeout_s)
+            self.roster.start()
         if self.queues.lasting:
             self._read_deaths()
             self._read_marks()
@@ -455,6 +470,13 @@ class Node(Host):
             self.subscriber.add(notes, self._marks.receive, self._add_timeout_s)
         except LinkError as error:
             logger.error("how far charts have come is not noted: %s", error)  # noqa: TRY400 - says all
+
+    def _at_intervals(self) -> None:
+        # For a broker that is away they would heap up, each out of date when the next one is there.
+        if any(self._vitals.state_of(each.name) == "up" for each in self.peers.brokers):
+            self.roll.say()
+        if self.queues.lasting:
+            self._marks.look()
 
     def _inboxes(self) -> list[Inbox]:
         return [each.inbox for each in list(self._sessions.values()) if not each.silent]

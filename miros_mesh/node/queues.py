@@ -90,7 +90,7 @@ class NodeQueues:
         )
 
     def of_watchers(self, network: str) -> QueueSpec:
-        """Return the queue in which a snoop network's records wait for the node's watchers."""
+        """Return the queue of what a network brings for the node's watchers, or for its roster."""
         return QueueSpec(
             name=self._private(network),
             exchange=exchange_of(network),

@@ -13,11 +13,13 @@ from miros_mesh.link.ports import Subscriber
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
+from miros_mesh.networks.roll import Roll
 from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork, Step
 from miros_mesh.node.peer_signals import PeerSignals, Post
 from miros_mesh.node.watched_networks import WatchedNetworks
+from miros_mesh.node.roster import Roster
 from miros_mesh.observer import NO_SPAN, Observer, Span, Tracer
 from miros_mesh.report import StopReport
 from miros_mesh.wire.envelope import ChartStatus, Envelope, SnoopRecord, TracedEnvelope
@@ -38,6 +40,8 @@ class Host(Protocol):
     mesh: Mesh
     subscriber: Subscriber
     peer_signals: PeerSignals
+    roll: Roll
+    roster: Roster
     trace: SnoopNetwork
     spy: SnoopNetwork
     recorder: Recorder
@@ -115,7 +119,9 @@ class Session:
         """Say hello, and feed the chart; `post` takes the public signals of the library."""
         # In this order a chart hears of the peers before it gets the first event of the network.
         self.node.mesh.join(self.chart, self._tx_routing_key)
+        self.node.roll.joined(self.chart, self._tx_routing_key)
         self.node.peer_signals.subscribe(self.chart, post)
+        self.node.roster.subscribe(self.chart, self.rx_routing_key, post)
         self.inbox.open()
 
     def transmit(self, signal: str, payload: Any, cause: str | None) -> None:
@@ -144,9 +150,10 @@ class Session:
     def died(self, error: BaseException, arrival: Arrival | None) -> None:
         """Deliver nothing more to a chart whose handler raised, and tell the observers.
 
-        First it is noted for the next process of the node's name which received event it was: that
-        takes as long as the broker needs, `drain_timeout_s` at most.
+        First other nodes are told, and it is noted for the next process of the node's name which
+        received event it was: that takes as long as the broker needs, `drain_timeout_s` at most.
         """
+        self.node.roll.died(self.chart)
         end_by = time.monotonic() + (self.node.config.drain_timeout_s if self._lasting else 0)
         # What was set aside is done when the broker has the letter, and acknowledged before the
         # queue is let go. Whatever is not acknowledged by then comes again.
@@ -172,6 +179,7 @@ class Session:
         the acknowledgements, `wait_s` at most. Returns False if that was done before.
         """
         self.node.peer_signals.unsubscribe(self.chart)
+        self.node.roster.unsubscribe(self.chart)
         with self._silencing:
             if self.silent:
                 return False

@@ -36,6 +36,8 @@ EventId = Annotated[
 Ranges = Annotated[tuple[tuple[SequenceNumber, SequenceNumber], ...], Meta(max_length=MAX_RANGES)]
 # The W3C trace context: version, trace, span, flags.
 TraceParent = Annotated[str, Meta(pattern=r"\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")]
+# As long as a heartbeat may be.
+Interval = Annotated[float, Meta(gt=0, le=65_535)]
 # Ends with the year 9998, so that a reader in any time zone can turn it into a datetime.
 EpochSeconds = Annotated[float, Meta(ge=0, le=253_370_764_800)]
 # How the incarnation of such an event begins; a node's own is of hexadecimal digits.
@@ -163,6 +165,28 @@ class NodeStatus(Origin, frozen=True):
     charts: Annotated[tuple[ChartStatus, ...], Meta(max_length=MAX_LISTED)]
     # In the last one of a node that ends in order: what watches need not wait for the next.
     leaving: bool = False
+
+
+class RollEntry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """A chart, the topic that it sends under, and what became of it."""
+
+    name: Name
+    topic: StateName
+    state: Literal["alive", "died", "stopped"]
+
+
+class NodeRoll(Origin, frozen=True):
+    """Which charts a node has: all of them, or those of which something is new.
+
+    Of a chart that is missing in a `whole` roll it says that it has stopped.
+    """
+
+    started: EpochSeconds
+    """When this process of the node's name began, by its clock."""
+    next_s: Interval
+    """After so many seconds the next whole one follows."""
+    whole: bool
+    charts: Annotated[tuple[RollEntry, ...], Meta(max_length=MAX_LISTED)]
 
 
 class SnoopRecord(Origin, frozen=True):

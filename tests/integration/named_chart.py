@@ -10,8 +10,13 @@ from miros_mesh.errors import LinkError
 from support.charts_at_work import KEY, Heard, alone
 
 
-def main(node: str, chart: str, url: str | None = None) -> None:
-    config = MeshConfig(broker_url=url, mesh_encryption_key=KEY, node_name=node)
+def main(node: str, chart: str, url: str = "", heartbeat_s: str = "5") -> None:
+    config = MeshConfig(
+        broker_url=url or None,
+        mesh_encryption_key=KEY,
+        node_name=node,
+        heartbeat_interval_s=float(heartbeat_s),
+    )
     made = NetworkedActiveObject(chart, config=config)
     try:
         made.start_at(alone(Heard()))

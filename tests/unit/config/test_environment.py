@@ -58,6 +58,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_DISCOVERY_CACHE_FILE": "/x/cache.json",
         "MIROS_MESH_DISCOVERY_DNS_NAMES": "rabbit.mesh, _amqp._tcp.mesh",
         "MIROS_MESH_TELL_NO_LISTENER": "on",
+        "MIROS_MESH_TELL_CHARTS": "on",
         "MIROS_MESH_DISCOVERY_IPV6": "on",
         "MIROS_MESH_DISCOVERY_LIVE_TRACE": "on",
         "MIROS_MESH_DISCOVERY_LIVE_SPY": "on",
@@ -78,6 +79,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert config.discovery_cache_file == Path("/x/cache.json")
     assert config.discovery_dns_names == ("rabbit.mesh", "_amqp._tcp.mesh")
     assert (config.discovery_ipv6, config.alien_policy) == (True, "probe")
+    assert (config.tell_no_listener, config.tell_charts) == (True, True)
     assert (config.discovery_live_trace, config.discovery_live_spy) == (True, True)
     assert config.keys_for("snoop_spy") == (OLD_KEY.encode(),)
     objects = {"serializer", "observers", "link_factory"}
