@@ -29,6 +29,7 @@ from miros_mesh.signals import (
 )
 from miros_mesh.sigterm import stop_on_sigterm
 from miros_mesh.wire.envelope import SnoopRecord
+from miros_mesh.wire.payload_types import UnknownValue
 from miros_mesh.wire.serializer import PayloadSerializer
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "BrokerAddress",
     "MeshConfig",
     "PayloadSerializer",
+    "UnknownValue",
     # what the library posts into charts: miros_mesh.signals
     "CHART_DOWN",
     "CHART_UP",

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from miros_mesh.dead_letters.letter import Letter
 from miros_mesh.text import printable
+from miros_mesh.wire.payload_types import UnknownValue
 
 # In the order of what an operator needs first: a narrow terminal gets fewer of them.
 _HEADER: Final = (
@@ -65,11 +66,16 @@ def as_json(letter: Letter) -> dict[str, Any]:
 
 
 def plain(payload: Any) -> Any:
-    """Return a payload in types of JSON: bytes as base64, times as ISO 8601."""
+    """Return a payload in types of JSON: bytes as base64, times as ISO 8601, sets as lists."""
     if isinstance(payload, dict):
         return {str(key): plain(value) for key, value in payload.items()}
     if isinstance(payload, list | tuple):
         return [plain(each) for each in payload]
+    if isinstance(payload, set | frozenset):
+        # The order of a set is not the same in every process.
+        return [plain(each) for each in sorted(payload, key=repr)]
+    if isinstance(payload, UnknownValue):
+        return {"type": payload.type_name, "fields": plain(dict(payload.fields))}
     if isinstance(payload, bytes):
         return {"base64": base64.b64encode(payload).decode()}
     return payload.isoformat() if isinstance(payload, datetime) else payload

@@ -136,9 +136,11 @@ class MeshConfig:
     alien_policy: AlienPolicy = "adopt"
     """What happens to a broker that an unknown node names: `adopt`, `probe` only, or `ignore`."""
 
+    payload_types: tuple[type, ...] = ()
+    """Classes of named tuples, and dataclasses, that payloads may hold; named by `__name__`."""
     # These three take part in the comparison of settings, so they have to be hashable.
     serializer: PayloadSerializer | None = None
-    """How payloads become bytes; the built-in one carries JSON types, bytes and datetimes."""
+    """How payloads become bytes; the built-in one takes JSON types, bytes, times, tuples, sets."""
     observers: tuple[Observer, ...] = ()
     """Objects whose hooks are called with what the node does."""
     link_factory: Callable[[Any], Any] | None = None
@@ -277,6 +279,8 @@ class MeshConfig:
         if (shared or user) and self.mesh_encryption_key is None:
             yield _KEY_MISSING
         yield from self._discovery_problems(has_broker=shared or user)
+        if self.serializer is not None and self.payload_types:
+            yield _TYPES_OF_ANOTHER
         if validation.exceeds(self.max_event_bytes, self.outbox_bytes):
             yield "max_event_bytes is larger than outbox_bytes; the largest event would never fit"
 
@@ -296,6 +300,10 @@ class MeshConfig:
 _TWO_BROKERS: Final = (
     "broker_url excludes rabbit_user and rabbit_password: keep broker_url for a shared broker, "
     "or rabbit_user and rabbit_password for a broker on each host"
+)
+_TYPES_OF_ANOTHER: Final = (
+    "payload_types is for the built-in serializer: leave it out, and give the classes to the one "
+    "of serializer"
 )
 _KEY_MISSING: Final = (
     f"mesh_encryption_key is missing: nodes that meet at a broker share a key; {validation.KEYGEN}"
@@ -357,6 +365,7 @@ _NORMAL_FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "discovery_hosts_file": validation.as_home,
     "discovery_cache_file": validation.as_home,
     "discovery_dns_names": validation.as_words,
+    "payload_types": validation.as_classes,
     "observers": validation.as_tuple,
 }
 _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
@@ -377,6 +386,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "discovery_live_trace": validation.switch_problems,
     "discovery_live_spy": validation.switch_problems,
     "alien_policy": _policy_problems,
+    "payload_types": validation.payload_types_problems,
     "serializer": _serializer_problems,
     "observers": _observers_problems,
     "link_factory": _link_factory_problems,
@@ -386,7 +396,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
 def _scalar_defaults(settings: type[MeshConfig]) -> dict[str, Any]:
     """Return every setting that a variable can hold, with its default."""
     # No text of a variable can say what these are.
-    objects = {"serializer", "observers", "link_factory"}
+    objects = {"payload_types", "serializer", "observers", "link_factory"}
     return {f.name: _like(f) for f in fields(settings) if f.init and f.name not in objects}
 
 

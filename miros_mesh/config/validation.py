@@ -8,6 +8,7 @@ No sentence quotes text that was given: a secret may stand in the wrong setting.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import Field, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, Final
 from miros_mesh.address import BrokerAddress, is_port
 from miros_mesh.errors import AddressError
 from miros_mesh.wire.keyring import is_key
+from miros_mesh.wire.payload_types import type_problem
 
 OFF: Final = "off"
 KEYGEN: Final = "make one with: miros-mesh keygen"
@@ -55,6 +57,13 @@ def as_keys(value: Any) -> Any:
 def as_tuple(value: Any) -> Any:
     """Return a list as a tuple, which can be hashed; any other value as it is."""
     return tuple(value) if isinstance(value, list) else value
+
+
+def as_classes(value: Any) -> Any:
+    """Return classes as a tuple in the order of their names; a value of a wrong type as it is."""
+    if isinstance(value, (list, tuple)) and all(isinstance(each, type) for each in value):
+        return tuple(sorted(value, key=lambda each: each.__name__))
+    return as_tuple(value)
 
 
 def as_home(value: Any) -> Any:
@@ -151,6 +160,22 @@ def switch_problems(setting: str, value: Any) -> Iterator[str]:
     """Check what is on or off."""
     if not isinstance(value, bool):
         yield f"{setting} must be True or False"
+
+
+def payload_types_problems(setting: str, value: Any) -> Iterator[str]:
+    """Check classes whose values are made again of their fields, and found by their names."""
+    if not isinstance(value, tuple) or not all(isinstance(each, type) for each in value):
+        yield f"{setting} must be a tuple of classes: of named tuples, and dataclasses"
+        return
+    for kind in value:
+        if problem := type_problem(kind):
+            yield f"{setting}: {kind.__name__} {problem}"
+    for name, number in Counter(kind.__name__ for kind in value).items():
+        if number > 1:
+            yield (
+                f"{setting} has {number} classes called {name}, the name that they would have on "
+                "the wire; rename all but one, or leave them out"
+            )
 
 
 def key_problems(setting: str, keys: Any) -> Iterator[str]:

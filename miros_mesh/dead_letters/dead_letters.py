@@ -77,7 +77,7 @@ class DeadLetters:
         self._mesh = Mesh(
             network_of(MESH, config, keys, Observer()),
             Identity("dead-letters", "dead-letters"),
-            config.serializer or MsgpackSerializer(),
+            config.serializer or MsgpackSerializer(config.payload_types),
             Observer(),
             dedup_window=config.dedup_window,
         )

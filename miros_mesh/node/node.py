@@ -327,7 +327,7 @@ class Node(Host):
         self.mesh = Mesh(
             events,
             identity,
-            config.serializer or MsgpackSerializer(),
+            config.serializer or MsgpackSerializer(config.payload_types),
             observer,
             dedup_window=config.dedup_window,
             tracer=self.tracer,

@@ -18,6 +18,7 @@ from miros_mesh.wire.envelope import (
     TracedEnvelope,
 )
 from miros_mesh.wire.keyring import KeyRing, fingerprint, generate_key
+from miros_mesh.wire.payload_types import UnknownValue
 from miros_mesh.wire.serializer import MsgpackSerializer
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "RepairMessage",
     "SnoopRecord",
     "TracedEnvelope",
+    "UnknownValue",
     "fingerprint",
     "generate_key",
 ]

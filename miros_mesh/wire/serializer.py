@@ -1,18 +1,21 @@
-"""The built-in payload serializer: msgpack of JSON types, bytes and datetimes, and nothing else.
+"""The built-in payload serializer: msgpack of what it knows by its exact type, and nothing else.
 
+It takes JSON types, bytes, datetimes, tuples, sets, and values of the classes that a program names.
 What it accepts comes back equal, which is why it refuses what msgpack would quietly turn into
-something else: a set, a naive datetime, an enum, a named tuple. Two exceptions are stated: a tuple
-comes back as a list, and a datetime comes back in UTC.
+something else: a naive datetime, an enum. One exception is stated: a datetime comes back in UTC.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 import msgspec
+from msgspec.msgpack import Ext
 
 from miros_mesh.errors import PayloadError
+from miros_mesh.wire.payload_types import UnknownValue, field_names
 
 # Well below the depth at which msgspec and Python give up, and more than people nest by hand.
 MAX_DEPTH = 64
@@ -20,13 +23,18 @@ MAX_DEPTH = 64
 MAX_VALUES = 2**20
 # What msgpack has: signed and unsigned 64 bits.
 INT_RANGE = range(-(2**63), 2**64)
+LONGEST_TYPE_NAME = 255
 SHOWN_KEY_CHARACTERS = 40
+
+# The extension types of msgpack for what it has no type of its own for.
+_TUPLE: Final = 1
+_SET: Final = 2
+_FROZENSET: Final = 3
+_NAMED: Final = 4
 
 # Accepted as they are. Exact types, here and below: a subclass would come back as its base.
 _PLAIN = frozenset({type(None), bool, float, bytes})
 _HINTS = {
-    set: "send a sorted list",
-    frozenset: "send a sorted list",
     bytearray: "send bytes(...)",
     memoryview: "send bytes(...)",
     complex: "send its two parts",
@@ -49,28 +57,46 @@ class PayloadSerializer(Protocol):
 
 
 class MsgpackSerializer:
-    """Payloads to msgpack and back, refusing all that would not come back equal."""
+    """Payloads to msgpack and back, refusing all that would not come back equal.
+
+    `types` are the named tuples and dataclasses that are made again of their fields; those of other
+    classes arrive as an `UnknownValue`.
+    """
 
     name = "msgpack"
 
+    def __init__(self, types: Iterable[type] = ()) -> None:
+        # What `MeshConfig.payload_types` takes has fields.
+        fields = {kind: field_names(kind) or () for kind in types}
+        self._known = _Known(fields, {kind.__name__: kind for kind in fields})
+
     def dumps(self, payload: Any) -> bytes:
         """Encode `payload`; `PayloadError` names the path to what cannot travel."""
-        _Inspection().of(payload)
-        return _encoder.encode(payload)
+        return _encode(_Writing(self._known).of(payload))
 
     def loads(self, data: bytes) -> Any:
-        """Decode bytes that `dumps` made; raises `PayloadError` for any others."""
+        """Decode bytes that `dumps` made; raises `PayloadError` for any others.
+
+        Of the classes it knows it calls the constructors, and in a set their hash and comparison.
+        """
         try:
-            payload = _decoder.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError) as error:
+            payload = _decode(data)
+        except _UNREADABLE as error:
             raise PayloadError(f"these bytes are no payload: {error}") from None
         # A sender with our key may still send what our `dumps` would refuse.
-        _Inspection().of(payload)
-        return payload
+        return _Reading(self._known).of(payload)
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder()
+class _Tagged(NamedTuple):
+    """An extension type as it came. Its bytes are a view, not a copy for each level of nesting."""
+
+    code: int
+    data: memoryview
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(ext_hook=_Tagged).decode
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError)
 
 
 class _RefusedError(Exception):
@@ -82,58 +108,104 @@ class _RefusedError(Exception):
         self.steps: list[str] = []
 
 
-class _Inspection:
-    """One walk over one payload, at both ends, so that neither is a way around the limits."""
+class _Known(NamedTuple):
+    """The classes of a program that a payload may hold."""
 
-    def __init__(self) -> None:
-        # One budget for the whole walk, since the parts of a payload add up.
-        self._values_left = MAX_VALUES
+    fields: Mapping[type, tuple[str, ...]]
+    types: Mapping[str, type]
+    """By name."""
 
-    def of(self, payload: Any) -> None:
+
+class _Walk:
+    """One walk over one payload, the same at both ends, so that neither is a way around the limits.
+
+    What msgpack has is checked and stays. All else is a matter for `_other`, which says what stands
+    in its place.
+    """
+
+    # One budget for the whole walk, since the parts of a payload add up.
+    _values_left = MAX_VALUES
+
+    def __init__(self, known: _Known) -> None:
+        self._known = known
+
+    def of(self, payload: Any) -> Any:
+        """Return the payload, a copy where something in it is replaced; raise `PayloadError`."""
         try:
             # Recursive, and bounded by the depth, so that a payload that contains itself ends, too.
-            self._value(payload, MAX_DEPTH)
+            return self._value(payload, MAX_DEPTH)
         except _RefusedError as refused:
             path = "".join(reversed(refused.steps))
             raise PayloadError(f"payload{path} {refused.reason}") from None
 
-    def _value(self, value: Any, depth: int) -> None:
-        kind = type(value)
-        if kind in _PLAIN:
-            return
-        if kind is str:
-            _check_text(value, "is text with")
-        elif kind is int:
-            _check_int(value)
-        elif kind is dict:
-            self._dict(value, depth)
-        elif kind is list or kind is tuple:
-            self._list(value, depth)
-        elif kind is datetime:
-            _check_datetime(value)
-        else:
-            raise _RefusedError(_foreign(kind))
+    def _other(self, value: Any, depth: int) -> Any:
+        raise NotImplementedError
 
-    def _dict(self, value: dict[Any, Any], depth: int) -> None:
+    def _value(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        # Here and not in calls, since nearly all values of nearly all payloads are these.
+        if kind in _PLAIN:
+            return value
+        if kind is str:
+            if not value.isascii():
+                _check_text(value, "is text with")
+        elif kind is int:
+            if value not in INT_RANGE:
+                raise _RefusedError("is an int beyond 64 bits; send it as a str")
+        elif kind is dict:
+            return self._dict(value, depth)
+        elif kind is list:
+            return self._list(value, depth)
+        else:
+            return self._rare(value, depth)
+        return value
+
+    def _rare(self, value: Any, depth: int) -> Any:
+        if type(value) is datetime:
+            _check_datetime(value)
+            return value
+        return self._other(value, depth)
+
+    def _dict(self, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
         self._enter(len(value), depth)
+        replaced = None
         for key, item in value.items():
             if type(key) is not str:
                 raise _RefusedError(f"has a key of type {type(key).__name__}; a key must be a str")
-            _check_text(key, "has a key with")
+            if not key.isascii():
+                _check_text(key, "has a key with")
             try:
-                self._value(item, depth - 1)
+                new = self._value(item, depth - 1)
             except _RefusedError as refused:
                 refused.steps.append(f"[{_shown(key)}]")
                 raise
+            if new is not item:
+                # The program's own stays as it is.
+                replaced = replaced or dict(value)
+                replaced[key] = new
+        return replaced or value
 
-    def _list(self, value: list[Any] | tuple[Any, ...], depth: int) -> None:
+    def _list(self, value: list[Any] | tuple[Any, ...], depth: int) -> list[Any] | tuple[Any, ...]:
         self._enter(len(value), depth)
+        replaced = None
         for index, item in enumerate(value):
             try:
-                self._value(item, depth - 1)
+                new = self._value(item, depth - 1)
             except _RefusedError as refused:
                 refused.steps.append(f"[{index}]")
                 raise
+            if new is not item:
+                replaced = replaced or list(value)
+                replaced[index] = new
+        return replaced or value
+
+    def _elements(self, value: Collection[Any], depth: int) -> list[Any]:
+        self._enter(len(value), depth)
+        try:
+            return [self._value(item, depth - 1) for item in value]
+        except _RefusedError as refused:
+            refused.steps.append("[an element]")
+            raise
 
     def _enter(self, size: int, depth: int) -> None:
         if depth == 0:
@@ -144,18 +216,117 @@ class _Inspection:
             raise _RefusedError(f"brings the payload to more than {MAX_VALUES:,} values")
 
 
+class _Writing(_Walk):
+    """Replaces what msgpack has no type for by extension types."""
+
+    def _other(self, value: Any, depth: int) -> Ext:
+        kind = type(value)
+        if kind is tuple:
+            return Ext(_TUPLE, _encode(self._list(value, depth)))
+        if kind is set:
+            return self._set(_SET, value, depth)
+        if kind is frozenset:
+            return self._set(_FROZENSET, value, depth)
+        if kind is UnknownValue:
+            return self._named(value.type_name, dict(value.fields), depth)
+        if kind not in self._known.fields:
+            raise _RefusedError(_foreign(kind))
+        fields = {name: getattr(value, name) for name in self._known.fields[kind]}
+        return self._named(kind.__name__, fields, depth)
+
+    def _set(self, code: int, value: Collection[Any], depth: int) -> Ext:
+        # Sorted, so that equal sets are equal bytes: Python's own order differs between processes.
+        encoded = sorted(map(_encode, self._elements(value, depth)))
+        return Ext(code, _encode([msgspec.Raw(each) for each in encoded]))
+
+    def _named(self, name: str, fields: dict[str, Any], depth: int) -> Ext:
+        _check_type_name(name)
+        return Ext(_NAMED, _encode([name, self._dict(fields, depth)]))
+
+
+class _Reading(_Walk):
+    """Replaces extension types by what they stand for."""
+
+    def _other(self, value: _Tagged, depth: int) -> Any:
+        # Before anything is decoded, since each level decodes what is in it.
+        self._enter(0, depth)
+        content = _content(value)
+        if value.code == _TUPLE:
+            return tuple(self._list(content, depth))
+        if value.code == _SET:
+            return self._set(content, depth)
+        if value.code == _FROZENSET:
+            return frozenset(self._set(content, depth))
+        return self._named(content, depth)
+
+    def _set(self, content: list[Any], depth: int) -> set[Any]:
+        elements = self._elements(content, depth)
+        try:
+            value = set(elements)
+        except Exception as error:  # noqa: BLE001  # what a program's hash raises
+            raise _RefusedError(
+                f"is a set of what cannot be in one: {type(error).__name__}"
+            ) from None
+        if len(value) < len(elements):
+            raise _RefusedError("is a set with an element twice")
+        return value
+
+    def _named(self, content: list[Any], depth: int) -> Any:
+        if [type(part) for part in content] != [str, dict]:
+            _refuse_bytes()
+        name, fields = content
+        _check_type_name(name)
+        fields = self._dict(fields, depth)
+        kind = self._known.types.get(name)
+        return UnknownValue(name, fields) if kind is None else self._made(kind, fields)
+
+    def _made(self, kind: type, fields: dict[str, Any]) -> Any:
+        known = self._known.fields[kind]
+        for name in known:
+            if name not in fields:
+                raise _RefusedError(f"is a {kind.__name__} without the field {name}")
+        for name in fields:
+            if name not in known:
+                raise _RefusedError(
+                    f"is a {kind.__name__} with a field {_shown(name)}, which it has not here"
+                )
+        try:
+            return kind(**fields)
+        except Exception as error:  # noqa: BLE001  # only its type: its text may quote the payload
+            raise _RefusedError(
+                f"is a {kind.__name__} that its constructor refuses: {type(error).__name__}"
+            ) from None
+
+
+def _content(value: _Tagged) -> list[Any]:
+    if value.code not in (_TUPLE, _SET, _FROZENSET, _NAMED):
+        raise _RefusedError("is of an extension type that this version does not know")
+    try:
+        content = _decode(value.data)
+    except _UNREADABLE:
+        _refuse_bytes()
+    if type(content) is not list:
+        _refuse_bytes()
+    return content
+
+
+def _refuse_bytes() -> NoReturn:
+    raise _RefusedError("is of an extension type, and its bytes are not what belongs there")
+
+
+def _check_type_name(name: Any) -> None:
+    if type(name) is not str or not 0 < len(name) <= LONGEST_TYPE_NAME:
+        raise _RefusedError(
+            f"is of a type whose name is no text of 1 to {LONGEST_TYPE_NAME} characters"
+        )
+    _check_text(name, "is of a type whose name has")
+
+
 def _check_text(text: str, said: str) -> None:
-    if text.isascii():
-        return
     try:
         text.encode()
     except UnicodeEncodeError:
         raise _RefusedError(f"{said} a lone surrogate, which has no UTF-8 form") from None
-
-
-def _check_int(value: int) -> None:
-    if value not in INT_RANGE:
-        raise _RefusedError("is an int beyond 64 bits; send it as a str")
 
 
 def _check_datetime(value: datetime) -> None:
@@ -170,13 +341,16 @@ def _check_datetime(value: datetime) -> None:
 
 
 def _foreign(kind: type) -> str:
-    hint = _HINTS.get(kind) or _base_hint(kind) or "send JSON types, bytes or aware datetimes"
+    hint = _HINTS.get(kind) or _class_hint(kind)
+    hint = hint or "send JSON types, bytes, aware datetimes, tuples or sets"
     article = "an" if kind.__name__[0] in "aeioAEIO" else "a"
     return f"is {article} {kind.__name__}; {hint}"
 
 
-def _base_hint(kind: type) -> str | None:
-    for base in (bool, int, float, str, bytes, dict, list, tuple, datetime):
+def _class_hint(kind: type) -> str | None:
+    if field_names(kind) is not None:
+        return "add its class to payload_types of MeshConfig, here and where it is received"
+    for base in (bool, int, float, str, bytes, dict, list, tuple, set, frozenset, datetime):
         if issubclass(kind, base):
             return f"send a plain {base.__name__}, since its own type would be lost"
     return None

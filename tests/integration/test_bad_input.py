@@ -322,7 +322,7 @@ class Unknown:
 @pytest.mark.parametrize(
     ("payload", "path"),
     [
-        ({"a": [1, {2, 3}]}, "payload['a'][1]"),
+        ({"a": [1, 2j]}, "payload['a'][1]"),
         ({"deep": {"er": Unknown()}}, "payload['deep']['er']"),
         (Unknown(), "payload is"),
         ({1: "a key that is no str"}, "payload"),

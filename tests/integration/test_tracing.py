@@ -183,7 +183,7 @@ def test_the_span_ends_with_the_handler_that_raises(
 def test_what_cannot_be_sent_has_a_span_that_says_so(launch: Launch, spans: Spans) -> None:
     config = MemoryMesh().config(observers=(spans.tracer(),))
     with pytest.raises(PayloadError):
-        launch("chart", config).transmit(event("knock", {1, 2}))
+        launch("chart", config).transmit(event("knock", 1j))
     assert (spans.one("send", "knock").attributes or {})["error.type"] == "PayloadError"
 
 

@@ -82,7 +82,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert (config.tell_no_listener, config.tell_charts) == (True, True)
     assert (config.discovery_live_trace, config.discovery_live_spy) == (True, True)
     assert config.keys_for("snoop_spy") == (OLD_KEY.encode(),)
-    objects = {"serializer", "observers", "link_factory"}
+    objects = {"payload_types", "serializer", "observers", "link_factory"}
     scalars = {f.name for f in fields(MeshConfig) if f.init} - objects
     assert {name.removeprefix("MIROS_MESH_").lower() for name in values} == scalars - {"broker_url"}
 

@@ -6,7 +6,7 @@ import base64
 import traceback
 from dataclasses import FrozenInstanceError, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -39,6 +39,13 @@ class Reversed:
 
     def loads(self, data: bytes) -> Any:
         return bytes(reversed(data))
+
+
+class Point(NamedTuple):
+    x: int
+
+
+REVERSED = Reversed()
 
 
 def problems_of(**settings: Any) -> tuple[str, ...]:
@@ -168,6 +175,17 @@ def test_the_bad_one_of_several_values_is_counted_out() -> None:
         ({"home": ""}, "home must be a path"),
         ({"home": 7}, "home must be a path"),
         ({"max_event_bytes": 2048, "outbox_bytes": 1024}, "max_event_bytes is larger than"),
+        ({"payload_types": Point}, "payload_types must be a tuple of classes"),
+        ({"payload_types": ("Point",)}, "payload_types must be a tuple of classes"),
+        ({"payload_types": (int,)}, "payload_types: int is neither a class of named tuples nor"),
+        (
+            {"payload_types": (Point, type("Point", (Point,), {}))},
+            "payload_types has 2 classes called Point, the name that they would have on the wire",
+        ),
+        (
+            {"payload_types": (Point,), "serializer": REVERSED},
+            "payload_types is for the built-in serializer",
+        ),
         ({"serializer": object()}, "serializer must have a name"),
         ({"observers": Observer()}, "observers must be a tuple"),
         ({"observers": [object()]}, "observers must be a tuple"),
@@ -298,6 +316,16 @@ def test_a_shared_broker_is_not_the_same_as_the_broker_of_this_host() -> None:
     shared = MeshConfig(broker_url=url, mesh_encryption_key=KEY)
     assert own.brokers == shared.brokers
     assert own != shared
+
+
+def test_the_order_of_payload_types_makes_no_difference() -> None:
+    class Area(NamedTuple):
+        corner: Point
+
+    first = MeshConfig(payload_types=[Point, Area])  # type: ignore[arg-type]
+
+    assert {first: "node"}[MeshConfig(payload_types=(Area, Point))] == "node"
+    assert first != MeshConfig(payload_types=(Point,))
 
 
 def test_overrides_that_are_none_are_not_given() -> None:
