@@ -18,8 +18,8 @@ from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork, Step
 from miros_mesh.node.peer_signals import PeerSignals, Post
-from miros_mesh.node.watched_networks import WatchedNetworks
 from miros_mesh.node.roster import Roster
+from miros_mesh.node.watched_networks import WatchedNetworks
 from miros_mesh.observer import NO_SPAN, Observer, Span, Tracer
 from miros_mesh.report import StopReport
 from miros_mesh.wire.envelope import ChartStatus, Envelope, SnoopRecord, TracedEnvelope
