@@ -47,10 +47,10 @@ class ConnectionDiscoveryPayload:
     dispatcher: str
     dead: tuple[str, ...] = ()
     """Hosts that the dispatcher knows and that did not answer as ours."""
-    ends_search: bool = field(default=False, repr=False)
-    """Whether the dispatcher has looked at all that it knows, and `hosts` are all that are ours."""
     # Empty in what a program publishes: then it is for every node. Not shown in a trace.
     origin: str = field(default="", repr=False)
+    ends_search: bool = field(default=False, repr=False)
+    """Whether the dispatcher has looked at all that it knows, and `hosts` are all that are ours."""
 
 
 @dataclass(frozen=True)
