@@ -488,6 +488,7 @@ def test_a_first_search_without_an_end_counts_as_ended_after_its_time(
     assert len(first.ends) == 1
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_chart_that_dies_in_the_first_search_ends_it_in_its_next_life(
     field, tmp_path: Path, monkeypatch
 ) -> None:
