@@ -171,6 +171,10 @@ class Resident:
         """The brokers that a node knows, each with its state."""
         return dict(self._charts[node].health().peers)
 
+    def outbox(self, node: str) -> int:
+        """How many events of a node are not confirmed."""
+        return self._charts[node].health().outbox_events
+
     def sniff(self, interface: str) -> None:
         """Begin to note what the host sends."""
         self._sniffer = Sniffer(interface)

@@ -1,4 +1,4 @@
-"""What is held back for brokers to come: for each of them, in order, within bounds, then for none."""
+"""What is held back for brokers to come: for each of them, in order, within its bounds."""
 
 from __future__ import annotations
 
