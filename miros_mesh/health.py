@@ -43,7 +43,9 @@ class Health:
     dead_charts: tuple[str, ...]
     """The charts whose thread was ended by an exception, and that were not stopped since."""
     outbox_events: int
-    """Events that wait for a confirm, once for each peer they are for."""
+    """Events that wait for a confirm, once for each peer they are for.
+
+    In the node's first search, those that are held for the brokers that it finds once more."""
     home: str = ""
     """The broker that it receives from, by its address without credentials."""
     outages: Mapping[str, Outage] = field(default_factory=dict)

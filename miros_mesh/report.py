@@ -18,7 +18,10 @@ class StopReport:
     confirmed: int = 0
     """Stored by the peer in every queue that matched; `unroutable` of them matched none."""
     left_over: int = 0
-    """Neither confirmed nor dropped: lost when the node has ended, else still on their way."""
+    """Neither confirmed nor dropped: lost when the node has ended, else still on their way.
+
+    While the node's first search goes on, also what is held for the brokers that it finds, as if
+    that were one broker more."""
     dropped: int = 0
     """Gone because the outbox was full, or because their peer was lost for good."""
     refused: int = 0

@@ -21,6 +21,7 @@ Mode: TypeAlias = Literal["embedded", "ancestor", "shared"]
 NetworkName: TypeAlias = Literal["mesh", "snoop_trace", "snoop_spy"]
 DiscoverySource: TypeAlias = Literal["manual", "lan", "dns"]
 AlienPolicy: TypeAlias = Literal["adopt", "probe", "ignore"]
+FirstSearchWait: TypeAlias = Literal["hold", "skip", "block"]
 EncryptionKeys: TypeAlias = bytes | str | tuple[bytes | str, ...] | None
 
 KIB: Final = 1024
@@ -117,6 +118,8 @@ class MeshConfig:
 
     discovery: tuple[DiscoverySource, ...] | None = None
     """How other hosts' brokers are found: `manual`, `lan`, `dns`; `rabbit_user`: `manual, lan`."""
+    first_search_wait: FirstSearchWait = "hold"
+    """Until the first search ends: `hold` back what is sent, `skip` it, or `block` `start_at`."""
     discovery_hosts_file: Path | None = None
     """The hosts of `manual`; default: the working folder's `.miros_mesh_hosts.json`."""
     discovery_cache_file: Path | None = None
@@ -355,6 +358,11 @@ def _policy_problems(setting: str, value: Any) -> Iterator[str]:
         yield f"{setting} must be one of {', '.join(words)}"
 
 
+def _wait_problems(setting: str, value: Any) -> Iterator[str]:
+    if value not in (words := get_args(FirstSearchWait)):
+        yield f"{setting} must be one of {', '.join(words)}"
+
+
 _NORMAL_FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "broker_url": validation.as_urls,
     "mesh_encryption_key": validation.as_keys,
@@ -379,6 +387,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "node_name": validation.node_name_problems,
     "home": validation.home_problems,
     "discovery": _sources_problems,
+    "first_search_wait": _wait_problems,
     "discovery_hosts_file": validation.file_problems,
     "discovery_cache_file": validation.file_problems,
     "discovery_dns_names": validation.names_problems,

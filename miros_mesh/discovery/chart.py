@@ -173,13 +173,21 @@ class DiscoveryChart(SafeChart, Factory):
             raise ValueError(f"{type(self).__name__} does not declare {event.signal_name}")
         super().publish(event, priority)
 
-    def publish_brokers(self, live: Sequence[str], dead: Sequence[str] = (), *, port: int) -> None:
+    def publish_brokers(
+        self,
+        live: Sequence[str],
+        dead: Sequence[str] = (),
+        *,
+        port: int,
+        ends_search: bool = False,
+    ) -> None:
         """Publish `CONNECTION_DISCOVERY`; `port` is that of hosts which are named without one."""
         payload = ConnectionDiscoveryPayload(
             hosts=tuple(live),
             amqp_urls=tuple(Endpoint.parse(host, port).url for host in live),
             dispatcher=self.name,
             dead=tuple(dead),
+            ends_search=ends_search,
             origin=self.origin,
         )
         self.publish(Event(signal=CONNECTION_DISCOVERY, payload=payload))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from miros import Event
 
 from miros_mesh.address import Endpoint
@@ -37,7 +39,13 @@ class Discovery:
         scanner: AddressScanner | None = None,
         name_service: NameService | None = None,
         refusals: RefusedBrokers | None = None,
+        first_search_ended: Callable[[], object] = lambda: None,
     ) -> None:
+        """Prepare it. `first_search_ended` is called once, from any thread, and must not wait.
+
+        Then each source has ended a search, or `first_search_s` are over, and the sink has taken
+        what they found.
+        """
         self.settings = settings
         self._probe = probe
         self._sink = sink
@@ -45,6 +53,7 @@ class Discovery:
         self._scanner = scanner
         self._name_service = name_service
         self._refusals = refusals
+        self._first_search_ended = first_search_ended
         # Made here and handed to the chart, so that `stop` joins them even if `start` failed.
         self._threads = DiscoveryThreads(settings.node)
         # Set once, by `start`. Other threads read it; what they say before that is dropped, and no
@@ -65,6 +74,7 @@ class Discovery:
             scanner=self._scanner,
             name_service=self._name_service,
             refusals=self._refusals,
+            first_search_ended=self._first_search_ended,
             threads=self._threads,
             observer=self._observer,
         )

@@ -82,6 +82,7 @@ class ProducerFactoryChart(DiscoveryChart):
         scanner: AddressScanner | None = None,
         name_service: NameService | None = None,
         refusals: RefusedBrokers | None = None,
+        first_search_ended: Callable[[], object] = lambda: None,
         **common: Any,
     ) -> None:
         if settings is None:
@@ -113,6 +114,11 @@ class ProducerFactoryChart(DiscoveryChart):
         self._tries = 0
         # Whether `ips_discovered` is posted: a second one would tell the node the same again.
         self._announced = False
+        # Called once, when each source has ended a search and the node has taken what they found.
+        self._first_search_ended = first_search_ended
+        self._first_search = True
+        # The sources that have ended none.
+        self._searching: set[str] = set()
         # Both are filled by the first entry, before this chart's own thread starts.
         self.children: list[DiscoveryChart] = []
         self.aliens: AlienChart | None = None
@@ -128,6 +134,7 @@ class ProducerFactoryChart(DiscoveryChart):
         # Every address of home, before an unknown node names one of them.
         self._look_up(ConnectionDiscoveryPayload((), (), NAME))
         self._start_searches()
+        self._expect_ends()
 
     @on("producer_discovery", CONNECTION_DISCOVERY)
     def connection_discovery(self, event: Event) -> None:
@@ -136,10 +143,13 @@ class ProducerFactoryChart(DiscoveryChart):
         self._look_up(event.payload)
 
     def _look_up(self, discovery: ConnectionDiscoveryPayload) -> None:
-        self.threads.network.run(
-            lambda: self._resolver.resolve(discovery),
-            lambda found: self.tell("hosts_resolved", found),
-        )
+        def resolved(found: object) -> None:
+            self.tell("hosts_resolved", found)
+            if discovery.ends_search:
+                # In this order, also where both are deferred.
+                self.tell("search_ended", discovery.dispatcher)
+
+        self.threads.network.run(lambda: self._resolver.resolve(discovery), resolved)
 
     @on("producer_discovery", "hosts_resolved")
     def hosts_resolved(self, event: Event) -> None:
@@ -156,6 +166,18 @@ class ProducerFactoryChart(DiscoveryChart):
             self._known.dead(endpoint, time.monotonic())
         self._expect_losses()
         self._report_changes()
+
+    @on("producer_discovery", "search_ended")
+    def search_ended(self, event: Event) -> None:
+        self._searching.discard(event.payload)
+        self._end_first_search()
+
+    @on("producer_discovery", "search_overdue")
+    def search_overdue(self, _: Event) -> None:
+        waited_s, late = self.settings.first_search_s, ", ".join(sorted(self._searching))
+        logger.warning("the first search counts as ended after %g s, without %s", waited_s, late)
+        self._searching.clear()
+        self._end_first_search()
 
     @on("producer_discovery", "peer_up")
     def peer_up(self, event: Event) -> None:
@@ -184,6 +206,7 @@ class ProducerFactoryChart(DiscoveryChart):
 
     @on("post_to_queue", CONNECTION_DISCOVERY)
     @on("post_to_queue", "hosts_resolved")
+    @on("post_to_queue", "search_ended")
     @on("post_to_queue", "forget_dead")
     def not_while_busy(self, event: Event) -> None:
         # They lead to changes, and `node_told` puts what the node has not taken in their place.
@@ -220,6 +243,7 @@ class ProducerFactoryChart(DiscoveryChart):
         self._tries = self._tries + 1 if self._changes else 0
         if self._tries >= MOST_TRIES:
             self._give_up()
+        self._end_first_search()
         # A retry enters the state anew, with what is left.
         if self._changes:
             self.later("ips_discovered", between(*RETRY_S))
@@ -258,6 +282,22 @@ class ProducerFactoryChart(DiscoveryChart):
                 **self.common,
             )
             self.children.append(self.aliens)
+
+    def _expect_ends(self) -> None:
+        if not self._first_search:
+            return
+        # After a death of this chart all of them search anew; the limit stays that of before.
+        self._searching = {each.name for each in self.children if each is not self.aliens}
+        if "search_overdue" not in self._alarms:
+            self.later("search_overdue", self.settings.first_search_s)
+        self._end_first_search()
+
+    def _end_first_search(self) -> None:
+        """Say, once, that the first search has ended, if the node knows all that it found."""
+        if self._first_search and not self._searching and not self._changes:
+            self._first_search = False
+            self.cancel("search_overdue")
+            self._first_search_ended()
 
     def _manual(self) -> ManNetChart:
         return ManNetChart(

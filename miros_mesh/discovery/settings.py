@@ -17,6 +17,8 @@ HOSTS_FILES: Final = (".miros_mesh_hosts.json", ".miros_rabbitmq_hosts.json")
 LAN_CACHE_FILE: Final = ".miros_mesh_lan_cache.json"
 # The pause before listed hosts are looked at again: after a change, and at most.
 LOOK_AGAIN_S: Final = (2.0, 60.0)
+# More than what 1,024 addresses and a dead name server take.
+FIRST_SEARCH_S: Final = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +61,15 @@ class DiscoverySettings:
     live_spy: bool
     """Whether each chart prints its every step."""
 
-    # `MeshConfig` has none of these three; tests make them shorter.
+    # `MeshConfig` has none of these four; tests make them shorter.
     dns_interval_s: float = 15.0
     """The pause between two look-ups of the DNS names."""
     look_again_s: tuple[float, float] = LOOK_AGAIN_S
     """The pause before listed hosts are scouted again: after a change, and at most."""
     scout_timeout_s: float = 2.0
     """How long one probe may take."""
+    first_search_s: float = FIRST_SEARCH_S
+    """After this time the first search counts as ended."""
     origin: str = field(default_factory=lambda: secrets.token_hex(6), repr=False)
     """The node's token, by which its charts know each other's events."""
 

@@ -49,6 +49,8 @@ class ConnectionDiscoveryPayload:
     """Hosts that the dispatcher knows and that did not answer as ours."""
     # Empty in what a program publishes: then it is for every node. Not shown in a trace.
     origin: str = field(default="", repr=False)
+    ends_search: bool = field(default=False, repr=False)
+    """Whether the dispatcher has looked at all that it knows, and `hosts` are all that are ours."""
 
 
 @dataclass(frozen=True)

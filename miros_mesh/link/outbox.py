@@ -81,6 +81,11 @@ class Outbox:
         with self._changed:
             return self._count_in(parcel, events, size_bytes)
 
+    def waiting(self) -> Sequence[Parcel]:
+        """Return what waits to be sent, in the order in which it will be."""
+        with self._changed:
+            return [*self._waiting, *self._expendable]
+
     def take(self) -> Parcel | None:
         """Return the next parcel to send; it stays here, unconfirmed, until `confirm`."""
         with self._changed:

@@ -7,12 +7,12 @@ import threading
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec.structs import replace
 
 from miros_mesh.errors import FrameError, LinkError, MeshError
-from miros_mesh.link.ports import Delivery, Parcel, Publisher
+from miros_mesh.link.ports import Broker, Delivery, Parcel, Publisher
 from miros_mesh.networks.echoes import Echoes
 from miros_mesh.networks.frame import Frame, Settled
 from miros_mesh.networks.history import History
@@ -51,6 +51,27 @@ class Refusal(Generic[T]):
 
 _Overflow = tuple[str, Sequence[Parcel]]
 """A peer, and what its outbox dropped."""
+
+
+class Outlet(Protocol):
+    """What gets every frame of a network: a publisher, or a `Held`."""
+
+    @property
+    def broker(self) -> Broker:
+        """The broker that the frames are for."""
+
+    def put(self, parcel: Parcel) -> Sequence[Parcel]:
+        """Take a frame, as `Publisher.put`."""
+
+    def grown(self, parcel: Parcel, size_bytes: int, events: int = 1) -> Sequence[Parcel]:
+        """Count events that a frame took since, as `Publisher.grown`."""
+
+
+class Held(Outlet, Protocol):
+    """What keeps frames for publishers that come."""
+
+    def parcels(self, network: str) -> Sequence[Parcel]:
+        """Return the frames of a network, in the order in which they were sent."""
 
 
 def exchange_of(network: str) -> str:
@@ -92,10 +113,13 @@ class Network(Generic[T]):
         # A node without the key of a snoop network may be meant to have none: said once.
         self._refusals = Throttle(math.inf) if expendable else self._complaints
         self._publishers: tuple[Publisher, ...] = ()
+        self._hold: Held | None = None
+        self._outlets: tuple[Outlet, ...] = ()
+        """The two above: whatever gets all frames."""
         self._tail: Frame | None = None
-        """The frame that every publisher has, and that may still grow."""
+        """The frame that every outlet has, and that may still grow."""
         self._sequences: defaultdict[str, int] = defaultdict(int)
-        # Guards the three above. Held from the number to the outboxes, so that the events of a
+        # Guards the five above. Held from the number to the outboxes, so that the events of a
         # chart stand in frames in the order of their numbers.
         self._lock = threading.Lock()
         self._echoes = Echoes()
@@ -104,18 +128,23 @@ class Network(Generic[T]):
         lock."""
 
     def attach(self, publisher: Publisher) -> None:
-        """Send to one more peer from now on."""
+        """Send to one more peer from now on, first what is held back."""
         with self._lock:
-            self._publishers = (*self._publishers, publisher)
-            # The new publisher does not have that frame.
-            self._tail = None
+            held = self._hold.parcels(self.name) if self._hold else ()
+            # Before anything newer, which waits for the lock.
+            overflow = _put(held, (publisher,))
+            self._lead_to((*self._publishers, publisher), self._hold)
+        self._report(overflow)
 
     def detach(self, publisher: Publisher) -> None:
         """Send to a peer no more."""
         with self._lock:
-            self._publishers = tuple(p for p in self._publishers if p is not publisher)
-            # The peer may not have sent it yet, and would not hear that it grows.
-            self._tail = None
+            self._lead_to(tuple(p for p in self._publishers if p is not publisher), self._hold)
+
+    def hold_back(self, hold: Held | None) -> None:
+        """Keep what is sent from now on for peers that come too; with None no longer."""
+        with self._lock:
+            self._lead_to(self._publishers, hold)
 
     def send(
         self,
@@ -265,10 +294,17 @@ class Network(Generic[T]):
         if times := self._refusals.due(reason):
             logger.warning("refused on %s, %d time(s): %s", self.name, times, error)
 
+    def _lead_to(self, publishers: tuple[Publisher, ...], hold: Held | None) -> None:
+        self._publishers, self._hold = publishers, hold
+        self._outlets = (*publishers, hold) if hold else publishers
+        # One that came does not have that frame. One that went may not have sent it yet, and would
+        # not hear that it grows.
+        self._tail = None
+
     def _refused_by_all(self, broker: str, message: tuple[str, int]) -> bool:
         with self._lock:
             refused = self._refused_by.pop(message, frozenset()) | {broker}
-            if refused >= {publisher.broker.name for publisher in self._publishers}:
+            if refused >= {outlet.broker.name for outlet in self._outlets}:
                 return True
             self._refused_by[message] = refused
             if len(self._refused_by) > _MOST_REFUSED:
@@ -294,7 +330,7 @@ class Network(Generic[T]):
         return overflow
 
     def _grow(self, routing_key: str, encoded: Sequence[bytes], overflow: list[_Overflow]) -> int:
-        """Add to the frame that every publisher has; return how many messages it took."""
+        """Add to the frame that every outlet has; return how many messages it took."""
         tail = self._tail
         if tail is None or tail.routing_key != routing_key:
             return 0
@@ -304,7 +340,7 @@ class Network(Generic[T]):
             size_bytes = tail.size_bytes - before
             overflow += [
                 (each.broker.name, dropped)
-                for each in self._publishers
+                for each in self._outlets
                 if (dropped := each.grown(tail, size_bytes, taken))
             ]
         return taken
@@ -315,9 +351,7 @@ class Network(Generic[T]):
         # A word of the library's own closes the tail as well: an event that follows it must not get
         # into a frame in front of it.
         self._tail = frame if frame.counted else None
-        overflow += [
-            (each.broker.name, dropped) for each in self._publishers if (dropped := each.put(frame))
-        ]
+        overflow += _put((frame,), self._outlets)
         return taken
 
     def _frame(
@@ -353,3 +387,13 @@ class Network(Generic[T]):
                 lost,
                 network,
             )
+
+
+def _put(parcels: Iterable[Parcel], outlets: Iterable[Outlet]) -> list[_Overflow]:
+    """Put parcels into every outlet; return what was dropped for them."""
+    return [
+        (each.broker.name, dropped)
+        for parcel in parcels
+        for each in outlets
+        if (dropped := each.put(parcel))
+    ]

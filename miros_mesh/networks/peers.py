@@ -10,6 +10,7 @@ from typing import Any
 
 from miros_mesh.errors import StoppedError
 from miros_mesh.link.ports import Broker, Link, Publisher
+from miros_mesh.networks.hold import Hold
 from miros_mesh.networks.network import Network
 from miros_mesh.report import StopReport
 
@@ -20,7 +21,8 @@ _SHORTEST_DRAIN_S = 0.1
 class Peers:
     """Attaches a publisher to every network for each peer, and detaches all at the end.
 
-    `home_networks` are for the broker `home` alone.
+    `home_networks` are for the broker `home` alone. What the others send goes into `hold` too, if
+    there is one, until `release`: each peer that is added meanwhile gets it first.
 
     Thread-safe. Its lock comes before those of networks and outboxes, and is never held while a
     publisher ends, which takes its time.
@@ -33,6 +35,7 @@ class Peers:
         *,
         home: Broker | None = None,
         home_networks: Sequence[Network[Any]] = (),
+        hold: Hold | None = None,
     ) -> None:
         self._link = link
         self._networks = tuple(networks)
@@ -45,11 +48,20 @@ class Peers:
         self._leaving: list[Publisher] = []
         self._ended = StopReport()
         self._stopped = False
+        self._hold = hold
+        for network in self._networks:
+            network.hold_back(hold)
 
     @property
     def brokers(self) -> tuple[Broker, ...]:
         """Return the peers of this moment, in the order in which they were added."""
         return tuple(self._publishers)
+
+    @property
+    def held(self) -> int:
+        """Return how many events wait for peers that may come."""
+        with self._lock:
+            return self._hold.report().left_over if self._hold else 0
 
     def add(self, broker: Broker, *, patient: bool = False) -> Publisher:
         """Publish to this broker from now on; return its publisher, which may be there already.
@@ -91,10 +103,24 @@ class Peers:
             self._ended += _all_dropped(lost)
         return lost.left_over
 
-    def report(self) -> StopReport:
-        """Return what has become until now of the events for all peers, of this moment and past."""
+    def release(self) -> None:
+        """Hold nothing back for peers that come; what was held for them is forgotten.
+
+        It was for no peer that there is. A second call does nothing.
+        """
         with self._lock:
-            working = [*self._publishers.values(), *self._leaving]
+            # They were told as dropped. What is left was for a peer that does not come.
+            dropped = self._let_go().dropped
+            self._ended += StopReport(sent=dropped, dropped=dropped)
+
+    def report(self) -> StopReport:
+        """Return what has become until now of the events for all peers, of this moment and past.
+
+        What is held back counts as left over, as if it were for one more peer.
+        """
+        with self._lock:
+            held = (self._hold,) if self._hold else ()
+            working = [*self._publishers.values(), *self._leaving, *held]
             return sum((each.report() for each in working), self._ended)
 
     def outboxes(self) -> Mapping[str, int]:
@@ -110,6 +136,8 @@ class Peers:
         """
         with self._lock:
             self._stopped = True
+            # No peer comes any more, and what it was to get is left over.
+            self._ended += self._let_go()
             working = list(self._publishers.items())
         deadline = time.monotonic() + drain_timeout_s
         for broker, publisher in working:
@@ -121,6 +149,14 @@ class Peers:
                 if self._publishers.pop(broker, None):
                     self._ended += ended
         return self._ended
+
+    def _let_go(self) -> StopReport:
+        hold, self._hold = self._hold, None
+        if hold is None:
+            return StopReport()
+        for network in self._networks:
+            network.hold_back(None)
+        return hold.report()
 
     def _networks_of(self, broker: Broker) -> tuple[Network[Any], ...]:
         return self._networks + (self._home_networks if broker == self._home else ())

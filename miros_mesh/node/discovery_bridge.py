@@ -50,8 +50,8 @@ class DiscoveryBridge(Observer):
     def attach(self, discovery: PeerListener, peers: Peers, mesh: Mesh) -> None:
         """Join these; call it before discovery starts."""
         self._peers, self._mesh = peers, mesh
-        # Before a chart joins, whose hello carries it. Towards no broker in particular yet.
-        mesh.claim = self._claim(None)
+        # No claim before a broker is found: it would be towards none in particular, and held with
+        # the first events it would get to all that are.
         mesh.claimed = discovery.alien_spoke
         self._discovery = discovery
 
@@ -91,16 +91,16 @@ class DiscoveryBridge(Observer):
         # Of a broker that was never connected there is no `peer_down`.
         self.peer_down(peer=peer, reason=reason)
 
-    def _claim(self, towards: Endpoint | None) -> str:
+    def _claim(self, towards: Endpoint) -> str:
         """Return where the home broker is for nodes at another broker.
 
         In place of a loopback address, which is theirs there, this host's address in their network.
         """
         # The first of the settings' brokers, also while the node consumes from another of them.
         home = Endpoint(self._like.host, self._like.port)
-        if not _is_loopback(home.host) or (towards and _is_loopback(towards.host)):
+        if not _is_loopback(home.host) or _is_loopback(towards.host):
             return str(home)
-        return str(Endpoint(addresses.address_towards(towards.ip if towards else None), home.port))
+        return str(Endpoint(addresses.address_towards(towards.ip), home.port))
 
 
 def _is_loopback(host: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.embedded.transport import require_supported
+from miros_mesh.discovery.settings import FIRST_SEARCH_S
 from miros_mesh.errors import ChartNameTakenError, LinkError, MeshError, MessageTooLargeError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
@@ -19,6 +20,7 @@ from miros_mesh.link.ports import Broker, Link, LinkSettings
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.deaths import Deaths
 from miros_mesh.networks.history import History
+from miros_mesh.networks.hold import Hold
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.letters.home import Letters, Place
 from miros_mesh.networks.letters.letter import letter_codec
@@ -101,7 +103,10 @@ class Node(Host):
             ],
             home=self.home,
             home_networks=self._home_networks,
+            hold=self._made_hold(),
         )
+        self._searched = threading.Event()
+        """Set when the first search has ended."""
         self.subscriber = self._link.subscriber(self.home, name_lock=self.queues.name_lock)
         self.watched = WatchedNetworks(
             self.subscriber, self.queues.of_watchers, timeout_s=self._add_timeout_s
@@ -150,6 +155,7 @@ class Node(Host):
 
         A call that was interrupted can be made again; another one after the end changes nothing.
         """
+        waited_s = self._wait_for_peers()
         if self._discovery:
             # First, so that no broker is found while the others are given up.
             self._discovery.stop(_JOIN_TIMEOUT_S)
@@ -163,7 +169,7 @@ class Node(Host):
             self._send_last_status()
         # Waits for confirms. The subscriber ends next, with the last acknowledgements; then nothing
         # more comes for the console.
-        report = self.peers.stop(self.config.drain_timeout_s)
+        report = self.peers.stop(max(self.config.drain_timeout_s - waited_s, 0))
         # After the publishers, which hand it what brokers refuse.
         self._refused_events.stop(_JOIN_TIMEOUT_S)
         self.subscriber.stop(_JOIN_TIMEOUT_S)
@@ -429,9 +435,29 @@ class Node(Host):
             sink=self._bridge,
             observer=self.observer,
             refusals=self._refusals,
+            first_search_ended=self._first_search_ended,
         )
         self._bridge.attach(discovery, self.peers, self.mesh)
         return discovery
+
+    def _made_hold(self) -> Hold | None:
+        """Make what keeps events for brokers to come, where the settings want it and any come."""
+        config = self.config
+        if not config.discovery_sources or config.first_search_wait != "hold":
+            return None
+        return Hold(max_events=config.outbox_events, max_bytes=config.outbox_bytes)
+
+    def _first_search_ended(self) -> None:
+        # In this order: who waits finds nothing held back.
+        self.peers.release()
+        self._searched.set()
+
+    def _wait_for_peers(self) -> float:
+        """Let the first search end if events wait for what it finds; return how long that took."""
+        began = time.monotonic()
+        if self._discovery and self.peers.held:
+            self._searched.wait(self.config.drain_timeout_s)
+        return time.monotonic() - began
 
     def _connect(self) -> None:
         self.subscriber.start()
@@ -452,6 +478,8 @@ class Node(Host):
         if self._discovery:
             # Last: a node that cannot reach its home broker looks for no other.
             self._discovery.start()
+            if self.config.first_search_wait == "block":
+                self._searched.wait(FIRST_SEARCH_S)
 
     def _read_deaths(self) -> None:
         """Read what the last process of this name noted. Charts work without, so it is logged."""

@@ -139,8 +139,10 @@ class Node:
         self._resident.result(self._order)
         return self
 
-    def stop(self) -> None:
-        self._resident.do("stop", node=self.name)
+    def stop(self) -> str:
+        """End it; what its report says."""
+        report: str = self._resident.do("stop", node=self.name)
+        return report
 
     def do(self, do: str, **arguments: Any) -> Any:
         """An order for this node."""
@@ -369,10 +371,10 @@ class Street:
         for node in nodes:
             node.wait_up(self.addresses(*(each.host for each in nodes if each is not node)))
 
-    def end(self, node: Node) -> None:
-        """Stop a node before the test ends."""
+    def end(self, node: Node) -> str:
+        """Stop a node before the test ends; what its report says."""
         self._nodes.remove(node)
-        node.stop()
+        return node.stop()
 
     def cache(self, host: str) -> Path:
         """The file in which a host keeps what it has found."""

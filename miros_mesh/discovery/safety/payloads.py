@@ -74,6 +74,7 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "dead": texts,
     "dict": content,
     "dispatcher": text,
+    "ends_search": flag,
     "exchange_name": text,
     "expired": flag,
     "file_name": text,

@@ -136,7 +136,8 @@ class DnsChart(DiscoveryChart):
         self._ours_at |= dict.fromkeys(self._batch.live, time.monotonic())
         # Also those not scouted in this round, or they would be told neither live nor dead.
         live = tuple(self._ours_at)
-        self.publish_brokers(live, (*self._batch.dead, *self._vanished), port=self._port)
+        dead = *self._batch.dead, *self._vanished
+        self.publish_brokers(live, dead, port=self._port, ends_search=True)
         seconds = time.monotonic() - self._began_at
         self.observer.searched(source="dns", found=len(live), seconds=seconds)
         self.later("look_up", about(self._interval_s))

@@ -130,7 +130,8 @@ class LanChart(DiscoveryChart):
 
     @on("read_or_discover_network_details", "connections_discovered")
     def connections_discovered(self, _: Event) -> None:
-        self.publish_brokers(self.addresses, port=self._port)
+        # A young cache is a search too: what it names is used as if it had just been found.
+        self.publish_brokers(self.addresses, port=self._port, ends_search=True)
         self.later("cache_outdated", self._until_outdated_s())
 
     @on("read_or_discover_network_details", "cache_outdated")

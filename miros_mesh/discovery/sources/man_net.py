@@ -133,7 +133,7 @@ class ManNetChart(DiscoveryChart):
 
     @on("read_and_evaluate_network_details", answers.NETWORK_EVALUATED)
     def network_evaluated(self, _: Event) -> None:
-        self.publish_brokers(self.live_hosts, self.dead_hosts, port=self._port)
+        self.publish_brokers(self.live_hosts, self.dead_hosts, port=self._port, ends_search=True)
         seconds = time.monotonic() - self._began_at
         self.observer.searched(source="manual", found=len(self.live_hosts), seconds=seconds)
         self._look_again_later()

@@ -63,6 +63,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_DISCOVERY_LIVE_TRACE": "on",
         "MIROS_MESH_DISCOVERY_LIVE_SPY": "on",
         "MIROS_MESH_ALIEN_POLICY": "probe",
+        "MIROS_MESH_FIRST_SEARCH_WAIT": "block",
     }
     numbers = {
         f.name: 99.5 if f.default is None else f.default + 1
@@ -80,6 +81,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert config.discovery_dns_names == ("rabbit.mesh", "_amqp._tcp.mesh")
     assert (config.discovery_ipv6, config.alien_policy) == (True, "probe")
     assert (config.tell_no_listener, config.tell_charts) == (True, True)
+    assert config.first_search_wait == "block"
     assert (config.discovery_live_trace, config.discovery_live_spy) == (True, True)
     assert config.keys_for("snoop_spy") == (OLD_KEY.encode(),)
     objects = {"payload_types", "serializer", "observers", "link_factory"}

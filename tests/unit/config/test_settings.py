@@ -465,6 +465,7 @@ def test_a_default_follows_the_broker_that_a_chart_chooses() -> None:
         ({**ANCESTOR, "discovery_cache_file": 1}, "discovery_cache_file must be a path"),
         ({**ANCESTOR, "discovery_ipv6": "on"}, "discovery_ipv6 must be True or False"),
         ({**ANCESTOR, "alien_policy": "shoot"}, "alien_policy must be one of adopt, probe, ignore"),
+        ({**ANCESTOR, "first_search_wait": True}, "first_search_wait must be one of hold, skip"),
         ({**ANCESTOR, "peer_forget_after_s": 0}, "peer_forget_after_s is 0"),
     ],
 )

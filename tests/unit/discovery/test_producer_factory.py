@@ -56,7 +56,7 @@ def field(tmp_path: Path):
     def make(sink: Sink, brokers: Brokers | None = None, **given) -> Discovery:
         parts = {
             name: given.pop(name)
-            for name in ("observer", "scanner", "name_service")
+            for name in ("observer", "scanner", "name_service", "first_search_ended")
             if name in given
         }
         chosen = {
@@ -359,3 +359,155 @@ def test_a_cache_is_doubted_while_the_node_is_connected_to_no_broker_in_it(
     lan.tell("cache_doubted")
     wait_until(lambda: f"{ADDRESS}:5672" in sink.peers)
     assert network.scans == 1
+
+
+# The end of the first search
+
+
+class FirstSearch:
+    """What the node knew when it was told that the first search had ended."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.ends: list[set[str]] = []
+
+    def __call__(self) -> None:
+        self.ends.append(self._sink.peers)
+
+
+def test_where_nothing_is_searched_the_first_search_has_ended_at_the_start(field) -> None:
+    first = FirstSearch(Sink())
+    discovery = field(Sink(), sources=("lan",), first_search_ended=first)
+    assert first.ends == [set()]
+    assert "search_overdue" not in discovery._chart._alarms
+
+
+def test_the_first_search_ends_once_when_the_node_has_taken_what_all_sources_found(
+    field, tmp_path: Path, monkeypatch
+) -> None:
+    # Given sources of which each finds a broker, one after the other
+    switch_on(monkeypatch)
+    (tmp_path / "hosts.json").write_text(json.dumps({"hosts": [ADDRESS, "dead"]}))
+    brokers, sink, diary = Brokers(), Sink(refusals=2), Diary()
+    brokers.ours(ADDRESS, OTHER, "10.0.0.7")
+    brokers.hold["dead"] = threading.Event()
+    first, network = FirstSearch(sink), Network(OTHER)
+    network.hold = threading.Event()
+    discovery = field(
+        sink,
+        brokers,
+        sources=("manual", "lan", "dns"),
+        scanner=network,
+        name_service=Names(rabbit="10.0.0.7"),
+        dns_names=("rabbit",),
+        observer=diary,
+        first_search_ended=first,
+        look_again_s=(0.01, 0.01),
+        dns_interval_s=0.01,
+        scout_timeout_s=60.0,
+    )
+    found = {f"{each}:5672" for each in (ADDRESS, OTHER, "10.0.0.7")}
+
+    # When one of them has searched often, and one has found a broker and not all of them
+    wait_until(lambda: diary.searches.count(("dns", 1)) > 2)
+    wait_until(lambda: f"{ADDRESS}:5672" in sink.peers)
+    network.hold.set()
+    wait_until(lambda: sink.peers == found)
+    assert first.ends == []
+
+    # Then it ends with the last of them, and never again
+    brokers.hold["dead"].set()
+    wait_until(lambda: first.ends)
+    wait_until(lambda: diary.searches.count(("manual", 1)) > 2)
+    assert first.ends == [found]
+    assert discovery.peers
+
+
+def test_a_broker_that_the_node_is_being_told_of_is_part_of_the_first_search(
+    field, tmp_path: Path
+) -> None:
+    (tmp_path / "hosts.json").write_text(json.dumps({"hosts": [ADDRESS]}))
+    brokers, sink, diary = Brokers(), Sink(), Diary()
+    brokers.ours(ADDRESS)
+    sink.hold = threading.Event()
+    first = FirstSearch(sink)
+    discovery = field(sink, brokers, sources=("manual",), observer=diary, first_search_ended=first)
+    wait_until(lambda: diary.searches)
+    wait_until(lambda: discovery._chart.state_name == "refactor_producers")
+    assert first.ends == []
+    sink.hold.set()
+    wait_until(lambda: first.ends)
+    assert first.ends == [{f"{ADDRESS}:5672"}]
+
+
+@pytest.mark.parametrize("addresses", [[OTHER], []])
+def test_a_young_cache_is_a_first_search(
+    field, tmp_path: Path, monkeypatch, addresses: list[str]
+) -> None:
+    switch_on(monkeypatch)
+    search = {"addresses": addresses, "found_at": time.time() - 60}
+    (tmp_path / "lan_cache.json").write_text(json.dumps({"searches": {"a mesh": search}}))
+    sink, network = Sink(), Network(ADDRESS)
+    first = FirstSearch(sink)
+    field(sink, sources=("lan",), scope="a mesh", scanner=network, first_search_ended=first)
+    wait_until(lambda: first.ends)
+    assert first.ends == [{f"{each}:5672" for each in addresses}]
+    assert network.scans == 0
+
+
+def test_a_search_of_the_network_that_finds_nothing_ends_too(field, monkeypatch) -> None:
+    switch_on(monkeypatch)
+    first = FirstSearch(Sink())
+    field(Sink(), sources=("lan",), scanner=Network(ADDRESS), first_search_ended=first)
+    wait_until(lambda: first.ends)
+
+
+def test_a_first_search_without_an_end_counts_as_ended_after_its_time(
+    field, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    switch_on(monkeypatch)
+    (tmp_path / "hosts.json").write_text(json.dumps({"hosts": [ADDRESS]}))
+    brokers, sink, network, diary = Brokers(), Sink(), Network(OTHER), Diary()
+    brokers.ours(ADDRESS, OTHER)
+    network.hold = threading.Event()
+    first = FirstSearch(sink)
+    field(
+        sink,
+        brokers,
+        sources=("manual", "lan"),
+        scanner=network,
+        observer=diary,
+        first_search_s=1.0,
+        first_search_ended=first,
+    )
+    wait_until(lambda: first.ends)
+    assert "the first search counts as ended after 1 s, without lan_chart" in caplog.text
+    network.hold.set()
+    wait_until(lambda: ("lan", 1) in diary.searches)
+    wait_until(lambda: len(sink.peers) == 2)
+    assert len(first.ends) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_chart_that_dies_in_the_first_search_ends_it_in_its_next_life(
+    field, tmp_path: Path, monkeypatch
+) -> None:
+    switch_on(monkeypatch)
+    brokers, sink, network, diary = Brokers(), Sink(), Network(ADDRESS), Diary()
+    brokers.ours(ADDRESS)
+    network.hold = threading.Event()
+    first = FirstSearch(sink)
+    discovery = field(
+        sink,
+        brokers,
+        sources=("lan",),
+        scanner=network,
+        observer=diary,
+        first_search_ended=first,
+    )
+    wait_until(lambda: network.scans)
+    discovery._chart.tell("hosts_resolved", None)
+    wait_until(lambda: diary.revived)
+    network.hold.set()
+    wait_until(lambda: first.ends)
+    assert first.ends == [{f"{ADDRESS}:5672"}]

@@ -55,6 +55,17 @@ def test_parcels_are_taken_in_order_and_stay_until_they_are_confirmed() -> None:
     assert tray.outbox.wait_empty(0)
 
 
+def test_what_waits_can_be_seen_in_the_order_of_sending_and_stays() -> None:
+    tray, (one, two, three) = Tray(), letters("one", "two", "three")
+    record = replace(letter("record"), expendable=True)
+    tray.put(record, one, two, three)
+    taken = tray.outbox.take()
+
+    assert taken is one
+    assert list(tray.outbox.waiting()) == [two, three, record]
+    assert tray.take_all() == [two, three, record]
+
+
 def test_what_was_not_confirmed_is_sent_again_first_and_in_order() -> None:
     tray, (one, two, three, four) = Tray(), letters("one", "two", "three", "four")
     tray.put(one, two, three, four)

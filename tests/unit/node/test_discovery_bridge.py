@@ -129,12 +129,20 @@ def test_other_hosts_are_told_an_address_in_their_network_for_a_loopback_one(
 ) -> None:
     monkeypatch.setattr(addresses, "netifaces", Interfaces())
     bridge, _, _, mesh = attached()
-    assert mesh.claim == "10.7.0.1:5672"
+    bridge.found(FOUND)
     bridge.found(Endpoint("fd07::9", 5672))
     bridge.found(Endpoint("127.0.0.1", 5673))
-    assert mesh.hellos == ["[fd07::1]:5672", "127.0.0.1:5672"]
+    assert mesh.hellos == ["10.7.0.1:5672", "[fd07::1]:5672", "127.0.0.1:5672"]
+
+
+def test_nothing_is_claimed_before_a_broker_is_found_that_it_may_be_claimed_towards() -> None:
+    bridge, _, _, mesh = attached()
+    assert mesh.claim == ""
+    bridge.found(FOUND)
+    assert mesh.claim
 
 
 def test_an_address_that_others_can_use_is_told_as_it_is() -> None:
-    *_, mesh = attached(CONFIG.overridden(rabbit_host="broker.example"))
+    bridge, *_, mesh = attached(CONFIG.overridden(rabbit_host="broker.example"))
+    bridge.found(FOUND)
     assert mesh.claim == "broker.example:5672"
