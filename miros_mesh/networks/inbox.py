@@ -12,10 +12,10 @@ from typing import Final
 from miros_mesh.errors import FrameError, PayloadError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.arrival import Arrival, Ticket
-from miros_mesh.networks.deaths import ChartDeaths
 from miros_mesh.networks.feed import Feed
 from miros_mesh.networks.letters.home import Letters, Place, Reason
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX, Mesh
+from miros_mesh.networks.notes.deaths import ChartDeaths
 from miros_mesh.networks.ranges import Range
 from miros_mesh.networks.streams import Admission, Passed, Streams
 from miros_mesh.text import printable

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
-from miros_mesh.networks import marks
-from miros_mesh.networks.deaths import LARGEST_NOTE_BYTES
 from miros_mesh.networks.history import History
 from miros_mesh.networks.letters.home import LARGEST_LETTER_BYTES
 from miros_mesh.networks.letters.letter import LETTERS as LETTERS_NAME
 from miros_mesh.networks.network import Network
+from miros_mesh.networks.notes import marks
+from miros_mesh.networks.notes.deaths import LARGEST_NOTE_BYTES
 from miros_mesh.networks.roll import LARGEST_ROLL_BYTES
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES, Codec

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.discovery.discovery import Discovery
-from miros_mesh.embedded.transport import require_supported
 from miros_mesh.discovery.settings import FIRST_SEARCH_S
+from miros_mesh.embedded.transport import require_supported
 from miros_mesh.errors import ChartNameTakenError, LinkError, MeshError, MessageTooLargeError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
 from miros_mesh.link.ports import Broker, Link, LinkSettings
 from miros_mesh.networks.arrival import Arrival
-from miros_mesh.networks.deaths import Deaths
 from miros_mesh.networks.history import History
 from miros_mesh.networks.hold import Hold
 from miros_mesh.networks.inbox import Inbox
@@ -26,9 +26,10 @@ from miros_mesh.networks.letters.home import Letters, Place
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import LocalLetters
 from miros_mesh.networks.letters.refused_events import RefusedEvents
-from miros_mesh.networks.marks import Marks
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import Refusal, exchange_of
+from miros_mesh.networks.notes.deaths import Deaths
+from miros_mesh.networks.notes.marks import Marks
 from miros_mesh.networks.peers import Peers
 from miros_mesh.networks.repair import Repair
 from miros_mesh.networks.roll import Roll

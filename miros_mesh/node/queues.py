@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.link.ports import QueueSpec
-from miros_mesh.networks.marks import KEPT_S
 from miros_mesh.networks.network import exchange_of
+from miros_mesh.networks.notes.marks import KEPT_S
 from miros_mesh.wire.identity import Identity
 
 # A watcher that stopped reading loses the oldest records; the broker does not lose its memory.

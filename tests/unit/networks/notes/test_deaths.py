@@ -10,11 +10,11 @@ import pytest
 
 from miros_mesh.errors import PermissionDeniedError
 from miros_mesh.link.ports import Parcel
-from miros_mesh.networks import deaths
 from miros_mesh.networks.arrival import Arrival
-from miros_mesh.networks.deaths import LARGEST_NOTE_BYTES, ChartDeaths, Deaths
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.network import Network
+from miros_mesh.networks.notes import deaths
+from miros_mesh.networks.notes.deaths import LARGEST_NOTE_BYTES, ChartDeaths, Deaths
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import DeadChart, Death, DeathNote, Envelope

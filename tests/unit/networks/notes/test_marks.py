@@ -7,12 +7,12 @@ from collections.abc import Iterable
 import pytest
 
 from miros_mesh.errors import PayloadError
-from miros_mesh.networks import marks
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.letters.home import Letters, Place
-from miros_mesh.networks.marks import Marks
 from miros_mesh.networks.network import Network
+from miros_mesh.networks.notes import marks
+from miros_mesh.networks.notes.marks import Marks
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import ChartMarks, MarkNote
