@@ -15,7 +15,6 @@ from faults.conftest import Told, settings
 from faults.traffic import SIGNAL, Handled, accounted, events_through
 from miros_mesh.charts.networked import DEFAULT_ROUTING_KEY
 from miros_mesh.networks.network import exchange_of
-from miros_mesh.node.queues import chart_queue
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.keyring import KeyRing
@@ -76,7 +75,7 @@ def frame(number: int, *, sent_at: float | None = None) -> bytes:
     when = time.time() if sent_at is None else sent_at
     payload = serializer.dumps(number)
     envelope = Envelope("elsewhere", "talker", "f0e1d2", number + 1, SIGNAL, payload, when)
-    return codec.seal([codec.encode(envelope)])
+    return codec.seal([codec.encode(envelope)], TOPIC)
 
 
 def test_duplicate_delivery(post: Post, handled: Handled, told: Told) -> None:
@@ -106,8 +105,8 @@ def test_dead_letters_put_back_to_a_restarted_chart_bring_themselves_alone(
         old = replace(letters[number], sent_at=letters[number].sent_at - YEAR_S)
         with kombu.Connection(vhost_url) as connection:
             kombu.Producer(connection.channel(), auto_declare=False).publish(
-                codec.seal([codec.encode(old)]),
-                routing_key=chart_queue("receiver", "receiver", DEFAULT_ROUTING_KEY),
+                codec.seal([codec.encode(old)], queue),
+                routing_key=queue,
                 content_type="application/octet-stream",
                 content_encoding="binary",
             )

@@ -23,6 +23,7 @@ class StatusNetwork(Watchers[NodeStatus]):
     def __init__(self, network: Network[NodeStatus], identity: Identity, routing_key: str) -> None:
         super().__init__()
         self.network = network
+        self._freshness = network.freshness()
         self._identity = identity
         self._routing_key = routing_key
 
@@ -51,6 +52,6 @@ class StatusNetwork(Watchers[NodeStatus]):
 
     def receive(self, delivery: Delivery) -> None:
         """Show a delivery's statuses, the node's own among them."""
-        if statuses := self.network.open(delivery):
+        if statuses := self.network.open(delivery, self._freshness).messages:
             self.show(statuses)
             delivery.ack()

@@ -57,8 +57,9 @@ class SnoopNetwork(Watchers[SnoopRecord]):
         self._numbers: defaultdict[str, int] = defaultdict(int)
         self._identity = identity
         self._observer = observer
-        # Used on the subscriber's thread alone.
+        # Used on the subscriber's thread alone, both.
         self._gaps = Gaps()
+        self._freshness = network.freshness()
 
     def number(self, chart: str, amount: int) -> int:
         """Use up that many of the chart's next numbers; return the first."""
@@ -83,17 +84,26 @@ class SnoopNetwork(Watchers[SnoopRecord]):
         if self.network.is_echo(delivery):
             delivery.ack()
             return
-        records = self.network.open(delivery)
+        records = self.network.open(delivery, self._freshness).messages
         own = self._identity.incarnation
-        # Also without own records of a frame that `is_echo` has forgotten.
-        others = [record for record in records if record.incarnation != own]
+        # Also without own records of a frame that `is_echo` has forgotten, and without those that
+        # came before.
+        others = [
+            record for record in records if record.incarnation != own and self._is_new(record)
+        ]
         self.show(others)
-        for record in others:
-            if missing := self._gaps.before((record.incarnation, record.chart), record.sequence):
-                network = self.network.name
-                self._observer.gap(network=network, sender=record.chart, missing=missing)
         if records:
             delivery.ack()
+
+    def _is_new(self, record: SnoopRecord) -> bool:
+        missing = self._gaps.before((record.incarnation, record.chart), record.sequence)
+        network = self.network.name
+        if missing is None:
+            self._observer.dropped(network=network, reason="duplicate", events=1)
+            return False
+        if missing:
+            self._observer.gap(network=network, sender=record.chart, missing=missing)
+        return True
 
 
 def render(record: SnoopRecord, *, own: bool = False, color: bool = False) -> str:

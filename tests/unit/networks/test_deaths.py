@@ -20,7 +20,7 @@ from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import DeadChart, Death, DeathNote, Envelope
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.keyring import KeyRing
-from support.ports_in_hand import Handed, Shelf
+from support.ports_in_hand import TOPIC, Handed, Shelf
 from support.sealed import KEY, PLACE, THEIRS, LetterShelf, envelope, frame_of, mesh
 from support.waiting import wait_until
 
@@ -220,7 +220,7 @@ def test_a_note_of_endless_numbers_takes_no_endless_memory() -> None:
     note = DeathNote("lasting", "lasting", "other", 1, 0.0, (dead,))
     process = Process("one")
 
-    process.hear(codec.seal([codec.encode(note)]))
+    process.hear(codec.seal([codec.encode(note)], TOPIC))
 
     assert len(process.chart.handled) == 100_000
 

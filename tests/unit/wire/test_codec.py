@@ -43,7 +43,7 @@ mesh = Codec("mesh", RING, Envelope, max_frame_bytes=LIMIT)
 trace = Codec("snoop_trace", RING, SnoopRecord, max_frame_bytes=LIMIT)
 
 ENVELOPE = Envelope("node-1", "chart_a", "6f1c", 7, "to_inner", b"\xc0", 1.5, "6f1c/chart_b/3")
-FRAME = mesh.seal([mesh.encode(ENVELOPE)])
+FRAME = mesh.seal([mesh.encode(ENVELOPE)], "topic")
 
 names = st.text(min_size=1, max_size=20)
 moments = st.floats(0, 253_370_764_800)
@@ -77,14 +77,14 @@ records = st.builds(
 
 @given(st.lists(envelopes, min_size=1, max_size=5))
 def test_envelopes_come_back_equal_and_in_order(messages: list[Envelope]) -> None:
-    frame = mesh.seal([mesh.encode(message) for message in messages])
+    frame = mesh.seal([mesh.encode(message) for message in messages], "topic")
 
     assert mesh.open(frame) == messages
 
 
 @given(st.lists(records, min_size=1, max_size=5))
 def test_snoop_records_come_back_equal_and_in_order(messages: list[SnoopRecord]) -> None:
-    frame = trace.seal([trace.encode(message) for message in messages])
+    frame = trace.seal([trace.encode(message) for message in messages], "topic")
 
     assert trace.open(frame) == messages
 
@@ -93,7 +93,9 @@ def test_a_frame_carries_as_many_messages_as_its_header_can_count() -> None:
     codec = Codec("mesh", RING, Envelope, max_frame_bytes=2**24)
     encoded = codec.encode(ENVELOPE)
 
-    assert len(codec.open(codec.seal([encoded] * MAX_FRAME_MESSAGES))) == MAX_FRAME_MESSAGES
+    assert (
+        len(codec.open(codec.seal([encoded] * MAX_FRAME_MESSAGES, "topic"))) == MAX_FRAME_MESSAGES
+    )
 
 
 def test_a_frame_written_by_the_first_release_can_be_read_for_ever() -> None:
@@ -190,7 +192,7 @@ def test_a_frame_of_another_version_is_refused_before_any_key_is_tried(version: 
 
 def test_a_frame_of_another_network_is_refused_although_the_key_is_the_same() -> None:
     record = SnoopRecord("node-1", "chart_a", "6f1c", 1, "spy", 1.5, "START")
-    frame = trace.seal([trace.encode(record)])
+    frame = trace.seal([trace.encode(record)], "topic")
 
     with pytest.raises(WrongNetworkError, match="'snoop_trace'"):
         mesh.open(frame)
@@ -335,7 +337,7 @@ def test_what_the_sender_encodes_fits_into_a_frame(payload_bytes: int) -> None:
     except EventTooLargeError:
         assert payload_bytes > LIMIT - FRAME_OVERHEAD_BYTES - 100
         return
-    assert mesh.open(mesh.seal([encoded])) == [message]
+    assert mesh.open(mesh.seal([encoded], "topic")) == [message]
 
 
 def test_an_event_over_its_own_limit_is_refused_with_both_sizes() -> None:
@@ -350,7 +352,7 @@ def test_the_overhead_of_a_frame_is_never_more_than_stated() -> None:
     encoded = codec.encode(ENVELOPE)
 
     for count in (1, 2, 15, 16, 17, 100, MAX_FRAME_MESSAGES):
-        overhead = len(codec.seal([encoded] * count)) - count * len(encoded)
+        overhead = len(codec.seal([encoded] * count, "topic")) - count * len(encoded)
         assert overhead <= FRAME_OVERHEAD_BYTES
 
 
@@ -358,13 +360,13 @@ def test_a_frame_that_no_receiver_would_take_is_not_sealed() -> None:
     encoded = mesh.encode(msgspec.structs.replace(ENVELOPE, payload=bytes(3000)))
 
     with pytest.raises(OversizeFrameError):
-        mesh.seal([encoded, encoded])
+        mesh.seal([encoded, encoded], "topic")
 
 
 @pytest.mark.parametrize("count", [0, MAX_FRAME_MESSAGES + 1])
 def test_a_frame_of_too_few_or_too_many_messages_is_not_sealed(count: int) -> None:
     with pytest.raises(ValueError, match="1 to 100,000 messages"):
-        mesh.seal([b"\xc0"] * count)
+        mesh.seal([b"\xc0"] * count, "topic")
 
 
 @pytest.mark.parametrize("name", ["", "n" * 33])
@@ -382,7 +384,7 @@ tracing = Codec("mesh", RING, Envelope, max_frame_bytes=LIMIT, extended=TracedEn
 
 
 def test_a_frame_without_a_trace_stays_as_the_first_release_writes_it() -> None:
-    frame = tracing.seal([tracing.encode(ENVELOPE)])
+    frame = tracing.seal([tracing.encode(ENVELOPE)], "topic")
 
     assert frame[0] == FRAME_VERSION
     assert len(frame) == len(FRAME)
@@ -390,7 +392,7 @@ def test_a_frame_without_a_trace_stays_as_the_first_release_writes_it() -> None:
 
 
 def test_traced_and_other_events_share_a_frame_of_the_extended_version() -> None:
-    frame = tracing.seal([tracing.encode(each) for each in (ENVELOPE, TRACED)])
+    frame = tracing.seal([tracing.encode(each) for each in (ENVELOPE, TRACED)], "topic")
 
     first, second = tracing.open(frame)
     assert frame[0] == EXTENDED_FRAME_VERSION
@@ -448,7 +450,7 @@ def test_only_what_is_said_of_one_chart_needs_the_extended_version() -> None:
     plain = RepairMessage("n", "n", "f00", 1, "0urs", "ask", ("0urs", "chart"), ((1, 2),))
     of_one = ListenerRepair(*msgspec.structs.astuple(plain), "chart", 1.5)
 
-    frames = [codec.seal([codec.encode(each)]) for each in (plain, of_one)]
+    frames = [codec.seal([codec.encode(each)], "topic") for each in (plain, of_one)]
 
     assert [frame[0] for frame in frames] == [FRAME_VERSION, EXTENDED_FRAME_VERSION]
     assert [codec.open(frame) for frame in frames] == [[plain], [of_one]]
@@ -466,13 +468,13 @@ def test_a_trace_makes_no_event_too_large() -> None:
     )
     larger = msgspec.structs.replace(TRACED, payload=TRACED.payload + b"123456789")
 
-    assert codec.open(codec.seal([codec.encode(TRACED)])) == [TRACED]
+    assert codec.open(codec.seal([codec.encode(TRACED)], "topic")) == [TRACED]
     with pytest.raises(EventTooLargeError):
         codec.encode(larger)
 
 
 def test_who_knows_only_the_first_version_says_so() -> None:
-    frame = tracing.seal([tracing.encode(TRACED)])
+    frame = tracing.seal([tracing.encode(TRACED)], "topic")
 
     with pytest.raises(FrameVersionError, match="version 2, and this library reads 1"):
         mesh.open(frame)
@@ -485,7 +487,7 @@ def test_who_knows_both_versions_says_so() -> None:
 
 @pytest.mark.parametrize("message", [ENVELOPE, TRACED])
 def test_a_frame_cannot_be_passed_off_as_one_of_the_other_version(message: Envelope) -> None:
-    frame = tracing.seal([tracing.encode(message)])
+    frame = tracing.seal([tracing.encode(message)], "topic")
     other = FRAME_VERSION + EXTENDED_FRAME_VERSION - frame[0]
 
     with pytest.raises(WrongNetworkError):
@@ -517,10 +519,10 @@ def _frame(content: bytes) -> bytes:
 def test_what_was_sealed_can_be_taken_out_and_sealed_again(sent: list[Envelope]) -> None:
     encoded = [mesh.encode(each) for each in sent]
 
-    out = mesh.unseal(mesh.seal(encoded))
+    out = mesh.unseal(mesh.seal(encoded, "topic"))
 
     assert out == encoded
-    assert mesh.open(mesh.seal(out)) == sent
+    assert mesh.open(mesh.seal(out, "topic")) == sent
 
 
 def test_only_what_this_ring_has_sealed_is_taken_out() -> None:
