@@ -21,7 +21,6 @@ from miros_mesh.wire.keyring import KeyRing
 from support.ports_in_hand import TOPIC, Handed, Shelf
 from support.sealed import FRAME_LIMIT, KEY, OURS, THEIRS, envelope, frame_of, mesh
 
-TOPIC = "miros.mesh"
 TALKER = (THEIRS.incarnation, "talker")
 EARLIER = Identity("here", "ear1ier")
 codec = Codec("marks", KeyRing([KEY]), MarkNote, max_frame_bytes=FRAME_LIMIT)

@@ -598,7 +598,7 @@ def test_a_flood_of_bad_frames_is_counted_in_full_and_logged_once(
 
     with caplog.at_level(logging.WARNING):
         for _ in range(1_000):
-            network.open(Handed(REFUSED["undecryptable"]))
+            network.open(Handed(REFUSED["undecryptable"]), Freshness())
 
     assert notes.drops == {"undecryptable": 1_000}
     assert len(caplog.records) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -14,17 +15,23 @@ from miros_mesh.errors import (
     FrameError,
     FrameVersionError,
     MalformedFrameError,
+    OldFrameError,
     OversizeFrameError,
     PayloadError,
     UndecryptableFrameError,
+    WrongMeshError,
     WrongNetworkError,
+    WrongTopicError,
 )
 from miros_mesh.wire.codec import (
     EXTENDED_FRAME_VERSION,
+    FIRST_FRAME_VERSION,
     FRAME_OVERHEAD_BYTES,
     FRAME_VERSION,
     MAX_FRAME_MESSAGES,
+    Arrived,
     Codec,
+    OldFrames,
 )
 from miros_mesh.wire.envelope import (
     Envelope,
@@ -33,6 +40,7 @@ from miros_mesh.wire.envelope import (
     SnoopRecord,
     TracedEnvelope,
 )
+from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.keyring import KeyRing, generate_key
 from miros_mesh.wire.serializer import MsgpackSerializer
 
@@ -137,7 +145,7 @@ def test_any_changed_bit_is_refused(bit: int) -> None:
         changed = bytearray(FRAME)
         changed[position] ^= 1 << bit
 
-        with pytest.raises((UndecryptableFrameError, FrameVersionError)):
+        with pytest.raises((UndecryptableFrameError, FrameVersionError, MalformedFrameError)):
             mesh.open(bytes(changed))
 
 
@@ -186,7 +194,7 @@ def test_an_empty_frame_is_malformed() -> None:
 def test_a_frame_of_another_version_is_refused_before_any_key_is_tried(version: int) -> None:
     stranger = Codec("mesh", KeyRing([generate_key()]), Envelope, max_frame_bytes=LIMIT)
 
-    with pytest.raises(FrameVersionError, match=f"version {version}, and this library reads 1"):
+    with pytest.raises(FrameVersionError, match=f"version {version}, and this library reads 1, 3"):
         stranger.open(bytes([version]) + FRAME[1:])
 
 
@@ -194,7 +202,7 @@ def test_a_frame_of_another_network_is_refused_although_the_key_is_the_same() ->
     record = SnoopRecord("node-1", "chart_a", "6f1c", 1, "spy", 1.5, "START")
     frame = trace.seal([trace.encode(record)], "topic")
 
-    with pytest.raises(WrongNetworkError, match="'snoop_trace'"):
+    with pytest.raises(WrongNetworkError, match="'snoop_trace.3'"):
         mesh.open(frame)
 
 
@@ -381,9 +389,17 @@ def test_a_network_has_a_short_name(name: str) -> None:
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACED = TracedEnvelope(*msgspec.structs.astuple(ENVELOPE), trace=TRACE)
 tracing = Codec("mesh", RING, Envelope, max_frame_bytes=LIMIT, extended=TracedEnvelope)
+for_old_nodes = Codec(
+    "mesh",
+    RING,
+    Envelope,
+    max_frame_bytes=LIMIT,
+    extended=TracedEnvelope,
+    old_frames="write",
+)
 
 
-def test_a_frame_without_a_trace_stays_as_the_first_release_writes_it() -> None:
+def test_a_frame_without_a_trace_is_as_one_who_knows_none_writes_it() -> None:
     frame = tracing.seal([tracing.encode(ENVELOPE)], "topic")
 
     assert frame[0] == FRAME_VERSION
@@ -391,11 +407,10 @@ def test_a_frame_without_a_trace_stays_as_the_first_release_writes_it() -> None:
     assert mesh.open(frame) == tracing.open(frame) == [ENVELOPE]
 
 
-def test_traced_and_other_events_share_a_frame_of_the_extended_version() -> None:
+def test_traced_and_other_events_share_a_frame() -> None:
     frame = tracing.seal([tracing.encode(each) for each in (ENVELOPE, TRACED)], "topic")
 
     first, second = tracing.open(frame)
-    assert frame[0] == EXTENDED_FRAME_VERSION
     assert isinstance(first, TracedEnvelope)
     assert (first.untraced(), first.trace) == (ENVELOPE, None)
     assert second == TRACED
@@ -445,14 +460,13 @@ def test_a_repair_of_one_chart_of_the_first_release_that_has_it_can_be_read_for_
     assert [event.sequence for event in message.events] == [7]
 
 
-def test_only_what_is_said_of_one_chart_needs_the_extended_version() -> None:
+def test_what_is_said_of_one_chart_comes_back_as_that() -> None:
     codec = repairs(RING)
     plain = RepairMessage("n", "n", "f00", 1, "0urs", "ask", ("0urs", "chart"), ((1, 2),))
     of_one = ListenerRepair(*msgspec.structs.astuple(plain), "chart", 1.5)
 
     frames = [codec.seal([codec.encode(each)], "topic") for each in (plain, of_one)]
 
-    assert [frame[0] for frame in frames] == [FRAME_VERSION, EXTENDED_FRAME_VERSION]
     assert [codec.open(frame) for frame in frames] == [[plain], [of_one]]
 
 
@@ -473,25 +487,104 @@ def test_a_trace_makes_no_event_too_large() -> None:
         codec.encode(larger)
 
 
-def test_who_knows_only_the_first_version_says_so() -> None:
+def test_who_knows_no_traces_refuses_a_traced_frame() -> None:
     frame = tracing.seal([tracing.encode(TRACED)], "topic")
 
-    with pytest.raises(FrameVersionError, match="version 2, and this library reads 1"):
+    with pytest.raises(WrongNetworkError, match=r"'mesh\.3\+'"):
         mesh.open(frame)
 
 
-def test_who_knows_both_versions_says_so() -> None:
-    with pytest.raises(FrameVersionError, match="version 3, and this library reads 1 and 2"):
-        tracing.open(bytes([3]) + FRAME[1:])
+def test_who_knows_more_versions_says_so() -> None:
+    with pytest.raises(FrameVersionError, match="version 4, and this library reads 1, 2, 3"):
+        tracing.open(bytes([4]) + FRAME[1:])
+
+
+@pytest.mark.parametrize("other", [FIRST_FRAME_VERSION, EXTENDED_FRAME_VERSION])
+@pytest.mark.parametrize("message", [ENVELOPE, TRACED])
+def test_a_frame_cannot_be_passed_off_as_one_of_another_version(
+    message: Envelope, other: int
+) -> None:
+    frame = tracing.seal([tracing.encode(message)], "topic")
+
+    with pytest.raises(MalformedFrameError):
+        tracing.open(bytes([other]) + frame[1:])
 
 
 @pytest.mark.parametrize("message", [ENVELOPE, TRACED])
-def test_a_frame_cannot_be_passed_off_as_one_of_the_other_version(message: Envelope) -> None:
-    frame = tracing.seal([tracing.encode(message)], "topic")
-    other = FRAME_VERSION + EXTENDED_FRAME_VERSION - frame[0]
+def test_an_old_frame_cannot_be_passed_off_as_one_of_another_version(message: Envelope) -> None:
+    frame = for_old_nodes.seal([for_old_nodes.encode(message)], "topic")
 
-    with pytest.raises(WrongNetworkError):
-        tracing.open(bytes([other]) + frame[1:])
+    for other in {FIRST_FRAME_VERSION, EXTENDED_FRAME_VERSION, FRAME_VERSION} - {frame[0]}:
+        with pytest.raises((MalformedFrameError, WrongNetworkError)):
+            tracing.open(bytes([other]) + frame[1:])
+
+
+def test_for_old_nodes_frames_are_as_those_write_them() -> None:
+    plain = for_old_nodes.seal([for_old_nodes.encode(ENVELOPE)], "topic")
+    traced = for_old_nodes.seal([for_old_nodes.encode(TRACED)], "topic")
+
+    assert (plain[0], traced[0]) == (FIRST_FRAME_VERSION, EXTENDED_FRAME_VERSION)
+    assert msgspec.msgpack.decode(RING.open(plain[1:]))[0] == "mesh"
+    assert msgspec.msgpack.decode(RING.open(traced[1:]))[0] == "mesh.2"
+
+
+# On arrival
+
+
+def arriving(label: str = "ours", old_frames: OldFrames = "refuse") -> Codec[Envelope]:
+    return Codec(
+        "mesh",
+        RING,
+        Envelope,
+        max_frame_bytes=LIMIT,
+        extended=TracedEnvelope,
+        label=label,
+        old_frames=old_frames,
+    )
+
+
+def receive(codec: Codec[Envelope], frame: bytes, topic: str = "a.b") -> Arrived[Envelope]:
+    return codec.receive(frame, topic, Freshness(), again=False)
+
+
+def test_what_comes_under_its_topic_and_label_is_taken() -> None:
+    ours = arriving()
+    freshness = Freshness()
+    frame = ours.seal([ours.encode(ENVELOPE)], "a.b")
+
+    assert ours.receive(frame, "a.b", freshness, again=False) == ([ENVELOPE], True)
+
+
+def test_what_comes_under_another_topic_is_refused() -> None:
+    ours = arriving()
+
+    with pytest.raises(WrongTopicError, match=r"topic 'a\.b' came under another one, 'a\.c'"):
+        receive(ours, ours.seal([ours.encode(ENVELOPE)], "a.b"), "a.c")
+
+
+def test_what_comes_from_another_mesh_is_refused_although_the_key_is_the_same() -> None:
+    theirs = arriving("theirs")
+
+    with pytest.raises(WrongMeshError, match="mesh 'theirs', and this one is 'ours'.*mesh_label"):
+        receive(arriving(), theirs.seal([theirs.encode(ENVELOPE)], "a.b"))
+
+
+def test_what_is_old_is_refused_with_its_sender() -> None:
+    ours = arriving()
+    ours._wall = lambda: time.time() - 3600.0
+
+    with pytest.raises(OldFrameError, match=r"node 'node-1' was sealed 3,\d00 s before"):
+        receive(ours, ours.seal([ours.encode(ENVELOPE)], "a.b"))
+
+
+@pytest.mark.parametrize("message", [ENVELOPE, TRACED])
+def test_old_frames_are_taken_by_who_is_told_to(message: Envelope) -> None:
+    frame = for_old_nodes.seal([for_old_nodes.encode(message)], "topic")
+
+    with pytest.raises(FrameVersionError, match="old_frames"):
+        receive(arriving(), frame)
+    for switch in ("read", "write"):
+        assert receive(arriving(old_frames=switch), frame) == ([message], True)
 
 
 @pytest.mark.parametrize("trace", ["", "00", TRACE + "\n", TRACE.upper(), "ff" + TRACE])
@@ -512,7 +605,7 @@ def repairs(ring: KeyRing) -> Codec[RepairMessage]:
 
 def _frame(content: bytes) -> bytes:
     """What somebody with our key and bad intentions can make."""
-    return bytes([FRAME_VERSION]) + RING.seal(content)
+    return bytes([FIRST_FRAME_VERSION]) + RING.seal(content)
 
 
 @given(st.lists(envelopes, min_size=1, max_size=5))
