@@ -120,6 +120,30 @@ class WrongNetworkError(FrameError):
     reason = "wrong_network"
 
 
+class WrongMeshError(FrameError):
+    """The frame was sealed under another `mesh_label`."""
+
+    reason = "wrong_mesh"
+
+
+class WrongTopicError(FrameError):
+    """The frame was published under another topic than it was sealed for."""
+
+    reason = "wrong_topic"
+
+
+class OldFrameError(FrameError):
+    """The frame was sealed before its receiver could get any: an old one that is sent again."""
+
+    reason = "old"
+
+
+class ClockError(FrameError):
+    """The frame was sealed later than now: the clock of its host, or of this one, is wrong."""
+
+    reason = "clock"
+
+
 class OversizeFrameError(FrameError):
     """The frame is larger than this node accepts."""
 

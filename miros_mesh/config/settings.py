@@ -15,6 +15,7 @@ from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.validation import bounded
 from miros_mesh.errors import ConfigError, SecretFileError
 from miros_mesh.observer import Observer
+from miros_mesh.wire.codec import OldFrames
 from miros_mesh.wire.serializer import PayloadSerializer
 
 Mode: TypeAlias = Literal["embedded", "ancestor", "shared"]
@@ -60,6 +61,15 @@ class MeshConfig:
     """As `mesh_encryption_key`, which is the default."""
     snoop_spy_encryption_key: EncryptionKeys = field(default=None, repr=False)
     """As `mesh_encryption_key`, which is the default."""
+
+    mesh_label: str | None = None
+    """Tells meshes apart that share keys; default: the virtual host, `embedded` without broker."""
+    replay_window_s: float = bounded(600.0, 1, 40 * DAY_S)
+    """How much older than the newest one a frame may be that a queue brings."""
+    clock_error_s: float = bounded(30.0, 1, DAY_S)
+    """By how much the clocks of two hosts may differ; frames of a host beyond that are refused."""
+    old_frames: OldFrames = "refuse"
+    """For an upgrade from 0.1: first `write` on all nodes, then `read`, then nothing."""
 
     node_name: str | None = None
     """A lasting name of this process on the mesh: letters, digits, `.`, `_`, `-`."""
@@ -216,6 +226,13 @@ class MeshConfig:
         return "embedded" if self.rabbit_user is None else "ancestor"
 
     @property
+    def label(self) -> str:
+        """`mesh_label`, else what its default is with these settings."""
+        if self.mesh_label is not None:
+            return self.mesh_label
+        return self.brokers[0].virtual_host if self.brokers else "embedded"
+
+    @property
     def discovery_sources(self) -> tuple[DiscoverySource, ...]:
         """`discovery`, else what its default is with these settings."""
         if self.discovery is not None:
@@ -353,14 +370,12 @@ def _sources_problems(setting: str, value: Any) -> Iterator[str]:
         yield f"{setting} names a source twice"
 
 
-def _policy_problems(setting: str, value: Any) -> Iterator[str]:
-    if value not in (words := get_args(AlienPolicy)):
-        yield f"{setting} must be one of {', '.join(words)}"
+def _one_of(words: Any) -> Callable[[str, Any], Iterator[str]]:
+    def problems(setting: str, value: Any) -> Iterator[str]:
+        if value not in (known := get_args(words)):
+            yield f"{setting} must be one of {', '.join(known)}"
 
-
-def _wait_problems(setting: str, value: Any) -> Iterator[str]:
-    if value not in (words := get_args(FirstSearchWait)):
-        yield f"{setting} must be one of {', '.join(words)}"
+    return problems
 
 
 _NORMAL_FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
@@ -384,17 +399,19 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "mesh_encryption_key": validation.key_problems,
     "snoop_trace_encryption_key": validation.key_problems,
     "snoop_spy_encryption_key": validation.key_problems,
+    "mesh_label": validation.label_problems,
+    "old_frames": _one_of(OldFrames),
     "node_name": validation.node_name_problems,
     "home": validation.home_problems,
     "discovery": _sources_problems,
-    "first_search_wait": _wait_problems,
+    "first_search_wait": _one_of(FirstSearchWait),
     "discovery_hosts_file": validation.file_problems,
     "discovery_cache_file": validation.file_problems,
     "discovery_dns_names": validation.names_problems,
     "discovery_ipv6": validation.switch_problems,
     "discovery_live_trace": validation.switch_problems,
     "discovery_live_spy": validation.switch_problems,
-    "alien_policy": _policy_problems,
+    "alien_policy": _one_of(AlienPolicy),
     "payload_types": validation.payload_types_problems,
     "serializer": _serializer_problems,
     "observers": _observers_problems,

@@ -14,8 +14,9 @@ from dataclasses import Field, field
 from pathlib import Path
 from typing import Any, Final
 
-from miros_mesh.address import BrokerAddress, is_port
+from miros_mesh.address import SHORT_STRING_BYTES, BrokerAddress, is_port
 from miros_mesh.errors import AddressError
+from miros_mesh.text import encodable
 from miros_mesh.wire.keyring import is_key
 from miros_mesh.wire.payload_types import type_problem
 
@@ -116,6 +117,13 @@ def optional_text_problems(setting: str, value: Any) -> Iterator[str]:
     """Check a text that may be left out but may not be empty."""
     if value is not None:
         yield from text_problems(setting, value)
+
+
+def label_problems(setting: str, value: Any) -> Iterator[str]:
+    """Check a text that goes into every frame."""
+    yield from optional_text_problems(setting, value)
+    if isinstance(value, str) and len(encodable(value).encode()) > SHORT_STRING_BYTES:
+        yield f"{setting} has at most {SHORT_STRING_BYTES} bytes"
 
 
 def node_name_problems(setting: str, value: Any) -> Iterator[str]:

@@ -72,7 +72,7 @@ class DeadLetters:
         keyring = KeyRing(tuple(keys("mesh")))
         self._places = Places(config)
         self._codec = letter_codec(keyring, _LARGEST_BYTES)
-        self._postage = Postage(keyring)
+        self._postage = Postage(keyring, config.label, config.old_frames)
         # It sends nothing: it knows how payloads are read.
         self._mesh = Mesh(
             network_of(MESH, config, keys, Observer()),

@@ -8,11 +8,11 @@ from msgspec.structs import replace
 
 from miros_mesh.config.settings import MIB
 from miros_mesh.dead_letters.letter import Letter
-from miros_mesh.errors import EmptyLetterError, UnroutableError
+from miros_mesh.errors import EmptyLetterError, FrameError, UnroutableError
 from miros_mesh.link.ports import LetterBox
 from miros_mesh.networks.network import EXCHANGE_PREFIX, exchange_of
-from miros_mesh.wire.codec import Codec
-from miros_mesh.wire.envelope import SENT_AGAIN, DeadLetter, Envelope
+from miros_mesh.wire.codec import Codec, OldFrames
+from miros_mesh.wire.envelope import SENT_AGAIN, DeadLetter, Envelope, TracedEnvelope
 from miros_mesh.wire.keyring import KeyRing
 
 # Of any settings: whether it is too large for a chart is for that chart to say.
@@ -26,8 +26,16 @@ _RETRY: Final = exchange_of("retry")
 class Postage:
     """Publishes the contents of dead letters again, sealed with the primary key."""
 
-    def __init__(self, keyring: KeyRing) -> None:
-        self._codec = Codec("mesh", keyring, Envelope, max_frame_bytes=_LARGEST_BYTES)
+    def __init__(self, keyring: KeyRing, label: str, old_frames: OldFrames) -> None:
+        self._codec = Codec(
+            "mesh",
+            keyring,
+            Envelope,
+            max_frame_bytes=_LARGEST_BYTES,
+            extended=TracedEnvelope,
+            label=label,
+            old_frames=old_frames,
+        )
 
     def send(self, letter: Letter, opened: DeadLetter, box: LetterBox, topic: str | None) -> None:
         """Publish to the topic, else to the chart that refused it, else to its own topic.
@@ -35,19 +43,16 @@ class Postage:
         Returns when the broker has stored it in a queue at least. Raises `EmptyLetterError` for a
         note, `UnroutableError` when no queue takes it, or what the broker says against it.
         """
-        body = self._body(letter, opened)
-        if topic is not None:
-            box.put(_exchange_of(opened), topic, body)
-        elif opened.queue:
-            _put_back(opened, box, body)
-        elif opened.routing_key:
-            box.put(_exchange_of(opened), opened.routing_key, body)
-        else:
+        if topic is None and opened.queue:
+            _put_back(opened, box, self._body(letter, opened, opened.queue))
+            return
+        if not (to := topic or opened.routing_key):
             raise UnroutableError(
                 f"letter {letter.id} has no topic of its own; give one (topic=, or --to)"
             )
+        box.put(_exchange_of(opened), to, self._body(letter, opened, to))
 
-    def _body(self, letter: Letter, opened: DeadLetter) -> bytes:
+    def _body(self, letter: Letter, opened: DeadLetter, topic: str) -> bytes:
         if event := opened.event:
             # A stream of its own: under its old number it might be taken for a copy, and what lies
             # between for missing. The same one at each try, so that a second copy of this letter,
@@ -55,13 +60,23 @@ class Postage:
             # chart that has it already is told to look.
             kind = RETRY if opened.queue else SENT_AGAIN
             new = replace(event, incarnation=f"{kind}{letter.id}", sequence=1, cause=event.id)
-            return self._codec.seal([self._codec.encode(new)])
+            return self._codec.seal([self._codec.encode(new)], topic)
         if opened.frame:
-            return opened.frame
+            return self._anew(opened, topic)
         raise EmptyLetterError(
             f"letter {letter.id} is a note of {opened.size_bytes:,} bytes that were too large to "
             "keep; let its sender send it again, or drop the letter"
         )
+
+    def _anew(self, opened: DeadLetter, topic: str) -> bytes:
+        """Seal what is in a frame for that topic, and for now; as it is if these keys open it not.
+
+        Receivers refuse what was sealed for another topic, or long ago.
+        """
+        try:
+            return self._codec.seal(self._codec.unseal(opened.frame), topic)
+        except FrameError:
+            return opened.frame
 
 
 def _put_back(opened: DeadLetter, box: LetterBox, body: bytes) -> None:

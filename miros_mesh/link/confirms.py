@@ -52,7 +52,7 @@ class Confirms:
     def __init__(self, confirmed: Callable[[Confirmed], None]) -> None:
         self._confirmed = confirmed
         # In the order of the tags, of which `_covered` makes use.
-        self._pending: OrderedDict[int, tuple[Parcel, int, float]] = OrderedDict()
+        self._pending: OrderedDict[int, tuple[Parcel, bytes, float]] = OrderedDict()
         """By delivery tag: the parcel, its sealed size in bytes, and when it was published."""
         self._tag = 0
         """The tag of the latest publication."""
@@ -93,11 +93,11 @@ class Confirms:
             channel.events["basic_ack"] = {self._acked}
             channel.events["basic_nack"] = {self._nacked}
 
-    def expect(self, parcel: Parcel, size_bytes: int) -> None:
-        """Wait for an answer to the next publication on the channel, which is this parcel."""
+    def expect(self, parcel: Parcel, body: bytes) -> None:
+        """Wait for an answer to the next publication on the channel: this parcel, sealed."""
         # The client counts along: no frame says which number a publication got.
         self._tag += 1
-        self._pending[self._tag] = (parcel, size_bytes, time.monotonic())
+        self._pending[self._tag] = (parcel, body, time.monotonic())
 
     def published(self) -> None:
         """Note that the publish call has returned."""
@@ -127,10 +127,10 @@ class Confirms:
         self.proven = True
         self._progress = time.monotonic()
         for done in self._covered(tag, multiple):
-            parcel, size_bytes, since = self._pending.pop(done)
+            parcel, body, since = self._pending.pop(done)
             routed = done not in self._unrouted
             self._unrouted.discard(done)
-            self._confirmed(Confirmed(parcel, size_bytes, time.monotonic() - since, routed))
+            self._confirmed(Confirmed(parcel, len(body), time.monotonic() - since, routed))
 
     def _nacked(self, tag: int, multiple: bool) -> None:
         self._progress = time.monotonic()
@@ -146,8 +146,8 @@ class Confirms:
             return
         # What the broker returns it confirms afterwards, so the parcel is still here. By its bytes,
         # since a return carries no number; sealed bytes are random, so no two are equal.
-        for tag, (parcel, _size_bytes, _since) in self._pending.items():
-            if parcel.seal() == message.body:
+        for tag, (_parcel, body, _since) in self._pending.items():
+            if body == message.body:
                 self._unrouted.add(tag)
                 return
 

@@ -60,7 +60,7 @@ class Parcel(Protocol):
         """Take no more events: `events` and `size_bytes` are final from now on."""
 
     def seal(self) -> bytes:
-        """Close, and return the bytes to send: the same at every call."""
+        """Close, and return the bytes to send now: others when some time has passed."""
 
     def split(self) -> Sequence[Parcel]:
         """Close, and return its events as smaller parcels, in order; none when it holds but one."""
@@ -103,6 +103,10 @@ class Delivery(Protocol):
     @property
     def body(self) -> bytes:
         """The bytes as they were published."""
+
+    @property
+    def topic(self) -> str:
+        """The routing key that the broker delivers it under."""
 
     @property
     def redelivered(self) -> bool:

@@ -293,7 +293,7 @@ class BrokerPublisher(Worker):
         # callbacks of the confirms run inside of `publish`; and our own transports confirm by
         # returning.
         body = parcel.seal()
-        self._confirms.expect(parcel, len(body))
+        self._confirms.expect(parcel, body)
         producer.publish(
             body,
             exchange=parcel.exchange,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 from miros_mesh.errors import LinkError
+from miros_mesh.wire.freshness import RESEAL_AFTER_S
 
 Settled = Literal["stored", "dropped", "refused"]
 """What became of a frame at a peer."""
@@ -27,8 +29,11 @@ class Sealer(Protocol):
     def expendable(self) -> bool:
         """Whether its frames are sent after, and dropped before, others."""
 
-    def seal(self, encoded: Sequence[bytes]) -> bytes:
-        """Seal messages into the bytes to send."""
+    def seal(self, encoded: Sequence[bytes], topic: str) -> bytes:
+        """Seal messages into the bytes to send under a topic."""
+
+    def publishing(self, sealed: bytes) -> None:
+        """Hear that these bytes are about to be published."""
 
     def unseal(self, sealed: bytes) -> list[bytes]:
         """Return the messages that `seal` was given."""
@@ -68,7 +73,8 @@ class Frame:
         self._events = 0
         self._open = True
         self._sealed: bytes | None = None
-        # Guards the five above: a chart's thread adds while a publisher's thread seals.
+        self._sealed_at = 0.0
+        # Guards the six above: a chart's thread adds while a publisher's thread seals.
         self._lock = threading.Lock()
 
     @property
@@ -109,14 +115,23 @@ class Frame:
             self._open = False
 
     def seal(self) -> bytes:
-        """Close the frame, and return the bytes to send: the same ones at every call."""
+        """Close the frame, and return the bytes to send now.
+
+        They are the same for all peers at once, and others after `RESEAL_AFTER_S`: receivers refuse
+        what was sealed before they listened.
+        """
         with self._lock:
             self._open = False
-            # Once for all peers: sealed again, the bytes would differ, since Fernet takes a new
-            # initialisation vector each time.
+            now = time.monotonic()
             if self._sealed is None:
-                self._sealed = self._sealer.seal(self._messages)
+                self._sealed = self._sealer.seal(self._messages, self.routing_key)
+                self._sealed_at = now
                 self._messages = []
+            elif now > self._sealed_at + RESEAL_AFTER_S:
+                messages = self._sealer.unseal(self._sealed)
+                self._sealed = self._sealer.seal(messages, self.routing_key)
+                self._sealed_at = now
+            self._sealer.publishing(self._sealed)
             return self._sealed
 
     def messages(self) -> list[bytes]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
-from miros_mesh.errors import FrameError, PayloadError
+from miros_mesh.errors import FrameError, OldFrameError, PayloadError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.arrival import Arrival, Ticket
+from miros_mesh.networks.doubts import MAX_WAITING, Doubts
+from miros_mesh.networks.echoes import mark_of
 from miros_mesh.networks.feed import Feed
 from miros_mesh.networks.letters.home import Letters, Place, Reason
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX, Mesh
@@ -21,7 +23,22 @@ from miros_mesh.networks.streams import Admission, Passed, Streams
 from miros_mesh.text import printable
 from miros_mesh.wire.envelope import Envelope, Origin
 
+_UNSURE: Final = (
+    "a frame was sealed shortly before its receiver listened, and its sender does not answer: it "
+    "may be an old one that somebody sends again"
+)
+_TOO_MANY: Final = (
+    f"a frame was sealed shortly before its receiver listened, and {MAX_WAITING:,} wait already "
+    "for the word of their senders"
+)
 STALE: Final = Reason(Admission.STALE.value, "older than the dedup window, or than the chart")
+
+
+class _Taken(NamedTuple):
+    """A delivery, and what of its events is for the chart."""
+
+    delivery: Delivery
+    heard: list[Envelope]
 
 
 class Inbox:
@@ -30,8 +47,9 @@ class Inbox:
     `room` says how many events the FIFO takes now; `post` puts one there and raises nothing.
     `missed` is called when an event has to wait for an earlier one of its sender. What the chart
     cannot use becomes a dead letter. `deaths` says what an earlier process has handled and what
-    ended it; without it the chart's queue is new, and kept nothing from before. The chart listens
-    from now on.
+    ended it; without it the chart's queue is new, and kept nothing from before; else it may have
+    kept frames for `kept_s`. `handled_before` says up to which number of each stream earlier
+    processes of the node's name have handled all. The chart listens from now on.
 
     What a call does depends on two flags:
 
@@ -55,11 +73,15 @@ class Inbox:
         room: Callable[[], int],
         post: Callable[[Arrival], None],
         missed: Callable[[], None] = lambda: None,
+        kept_s: float = 0.0,
+        handled_before: Callable[[], Mapping[tuple[str, str], int]] = dict,
     ) -> None:
         self.chart = place.chart
         self._mesh = mesh
         # Before its queue is declared, so that nothing comes which is older.
         self._since = time.monotonic()
+        self._freshness = mesh.network.freshness(kept_s)
+        self._handled_before = handled_before
         self._place = place
         self._letters = letters
         self._deaths = deaths
@@ -80,6 +102,7 @@ class Inbox:
         """By their ids: held back by `_streams`, waiting, or given to the chart."""
         self._refused = 0
         """How many events came after `finish` or `close`."""
+        self._doubts: Doubts[_Taken] = Doubts()
         self._all_fed: Callable[[], None] | None = None
         """From `finish` until it was called."""
         self._calls: list[Callable[[], object]] = []
@@ -109,28 +132,70 @@ class Inbox:
         with self._lock:
             self._takes = self._feeds = False
             self._waiting.clear()
+            doubted = sum(len(each.heard) for each in self._doubts.items())
+            self._doubts.clear()
             # `_unfinished` is kept: the event that the chart is handling may still be acknowledged.
-            return len(self._unfinished) + self._refused
+            return len(self._unfinished) + self._refused + doubted
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery; called on the subscriber's thread."""
         # Before the lock: a chart that has handled an event must not wait while a frame is
         # decrypted.
-        envelopes = self._mesh.network.open(delivery, partial(self._refuse, delivery))
+        arrived = self._mesh.network.open(
+            delivery, self._freshness, partial(self._refuse, delivery)
+        )
+        envelopes = arrived.messages
         # A chart that listens to its own topic gets its own events back.
         heard = [each for each in envelopes if not self._is_echo(each)]
         if not heard:
             if envelopes:
                 delivery.ack()
             return
-        ticket = Ticket(delivery, len(heard), self._forgetting(heard))
         with self._lock:
             if not self._takes:
                 # Not acknowledged: it goes to the next inbox of the queue, or away with the queue.
                 self._refused += sum(not _is_word(each) for each in heard)
                 return
-            for envelope in heard:
-                self._admit(envelope, ticket)
+            taken = _Taken(delivery, heard)
+            if arrived.sure and not self._doubts.holds(heard[0].incarnation):
+                self._take(taken)
+            else:
+                self._doubt(taken, sure=arrived.sure)
+        self._call_and_feed()
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether frames wait for the word of their senders."""
+        return bool(self._doubts)
+
+    def doubts(self, asked_s: float) -> dict[str, list[int]]:
+        """Return the marks of frames to ask for, by the incarnation that says to be their sender.
+
+        They count as asked for when the chart had listened for so long.
+        """
+        with self._lock:
+            return self._doubts.ask(asked_s)
+
+    def vouched(self, sender: str, asked_s: float, new: Collection[int]) -> None:
+        """Take the answer to a question of `doubts`: frames with other marks were old ones."""
+        with self._lock:
+            for taken, is_new in self._doubts.answered(sender, asked_s, new):
+                if is_new:
+                    self._take(taken)
+                else:
+                    self._calls.append(partial(self._drop_old, taken))
+        self._call_and_feed()
+
+    def doubt_no_longer(self, before: float) -> None:
+        """Set aside frames in doubt since before that (monotonic) time: no answer comes."""
+        with self._lock:
+            for taken, is_new in self._doubts.expire(before):
+                if is_new:
+                    self._take(taken)
+                else:
+                    self._calls.append(
+                        partial(self._refuse, taken.delivery, OldFrameError(_UNSURE))
+                    )
         self._call_and_feed()
 
     def listening_s(self, now: float) -> float:
@@ -259,13 +324,41 @@ class Inbox:
         noted = deaths.among(heard) if deaths else None
         return partial(deaths.acknowledged, noted) if deaths is not None and noted else None
 
+    def _take(self, taken: _Taken) -> None:
+        ticket = Ticket(taken.delivery, len(taken.heard), self._forgetting(taken.heard))
+        for envelope in taken.heard:
+            self._admit(envelope, ticket)
+
+    def _doubt(self, taken: _Taken, *, sure: bool) -> None:
+        """Let a frame wait until its sender has said whether it is new, or others before it are."""
+        if len(self._doubts) >= MAX_WAITING:
+            self._calls.append(partial(self._refuse, taken.delivery, OldFrameError(_TOO_MANY)))
+            return
+        mark = 0 if sure else mark_of(taken.delivery.body)
+        self._doubts.add(taken.heard[0].incarnation, taken, mark, time.monotonic())
+        self._calls.append(self._missed)
+
+    def _drop_old(self, taken: _Taken) -> None:
+        self._drop(OldFrameError.reason)
+        self._mesh.network.complain(
+            OldFrameError.reason,
+            f"node {taken.heard[0].node} had sent a frame before chart {self.chart} listened: it "
+            "was on its way, or somebody sends an old one again",
+        )
+        taken.delivery.ack()
+
     def _admit(self, envelope: Envelope, *tickets: Ticket) -> None:
         arrival = Arrival(envelope, tickets=list(tickets))
+        stream = _stream_of(envelope)
+        if envelope.sequence <= self._handled_before().get(stream, 0):
+            # By an earlier process of the node's name: a copy, or sent again by somebody.
+            self._settle_copy(arrival, envelope.id)
+            return
         if (first := envelope.first_sent) and self._streams.has(*first):
             self._settle_copy(arrival, envelope.cause)
             return
         admission, in_turn = self._streams.admit(
-            _stream_of(envelope),
+            stream,
             envelope.sequence,
             arrival,
             time.monotonic(),

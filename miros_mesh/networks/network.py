@@ -13,14 +13,15 @@ from msgspec.structs import replace
 
 from miros_mesh.errors import FrameError, LinkError, MeshError
 from miros_mesh.link.ports import Broker, Delivery, Parcel, Publisher
-from miros_mesh.networks.echoes import Echoes
+from miros_mesh.networks.echoes import Echoes, Published
 from miros_mesh.networks.frame import Frame, Settled
 from miros_mesh.networks.history import History
 from miros_mesh.observer import Observer
 from miros_mesh.text import logger_of
 from miros_mesh.throttle import Throttle
-from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.codec import Arrived, Codec
 from miros_mesh.wire.envelope import Origin
+from miros_mesh.wire.freshness import Freshness, Limits
 
 logger = logger_of(__name__)
 
@@ -31,6 +32,9 @@ EXCHANGE_PREFIX = "miros_mesh.v1."
 UNNUMBERED: Final = 0
 """The sequence number of a message that `Network.send` is to number; none travels with it."""
 COMPLAIN_EVERY_S = 10.0
+NOTES_KEPT_S: Final = 40 * 86_400.0
+"""For how long a broker keeps what a node notes for its next process; a RabbitMQ knows no longer
+time than 49 days."""
 # What has to go here only stays in the history, until that has no room for it.
 _MOST_REFUSED: Final = 10_000
 
@@ -96,6 +100,7 @@ class Network(Generic[T]):
         frame_bytes: int,
         expendable: bool = False,
         history: History[T] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.name = name
         self.exchange = exchange_of(name)
@@ -108,6 +113,7 @@ class Network(Generic[T]):
         self.set_aside: Callable[[Refusal[T]], None] = lambda _: None
         """Called with what a broker refused, on its publisher's thread."""
         self._history = history
+        self._limits = limits
         # A stranger must not be able to fill our disk, nor a broker that stays away.
         self._complaints = Throttle(COMPLAIN_EVERY_S)
         # A node without the key of a snoop network may be meant to have none: said once.
@@ -123,6 +129,7 @@ class Network(Generic[T]):
         # chart stand in frames in the order of their numbers.
         self._lock = threading.Lock()
         self._echoes = Echoes()
+        self._published = Published()
         self._refused_by: OrderedDict[tuple[str, int], frozenset[str]] = OrderedDict()
         """By chart and number: the brokers that refused it, while others have not. Behind the same
         lock."""
@@ -221,25 +228,35 @@ class Network(Generic[T]):
             self._observer.received(network=self.name, events=events, size_bytes=size_bytes)
         return events > 0
 
-    def open(
-        self, delivery: Delivery, refuse: Callable[[FrameError], object] | None = None
-    ) -> list[T]:
-        """Return the messages of a delivery; count one that cannot be opened.
+    def freshness(self, kept_s: float = 0.0) -> Freshness:
+        """Return what says, for one queue, which frames are too old; see `Freshness`."""
+        return Freshness(self._limits, kept_s=kept_s)
 
-        Such a one is handed to `refuse`, which settles it; without that it is rejected.
+    def open(
+        self,
+        delivery: Delivery,
+        freshness: Freshness,
+        refuse: Callable[[FrameError], object] | None = None,
+    ) -> Arrived[T]:
+        """Return the messages of a delivery, surely new or not; count one that is refused.
+
+        Such a one is handed to `refuse`, which settles it; without that it is rejected. Then there
+        are no messages.
         """
         try:
-            messages = self._codec.open(delivery.body)
+            arrived = self._codec.receive(
+                delivery.body, delivery.topic, freshness, again=delivery.redelivered
+            )
         except FrameError as error:
             # As one event, since its content cannot be read.
             self._observer.dropped(network=self.name, reason=error.reason, events=1)
             self.complain(error.reason, error)
             refuse(error) if refuse else delivery.reject()
-            return []
+            return Arrived([], sure=True)
         self._observer.received(
-            network=self.name, events=len(messages), size_bytes=len(delivery.body)
+            network=self.name, events=len(arrived.messages), size_bytes=len(delivery.body)
         )
-        return messages
+        return arrived
 
     def open_again(self, delivery: Delivery) -> list[T]:
         """Return the messages of a delivery that was opened before; count nothing."""
@@ -249,13 +266,21 @@ class Network(Generic[T]):
             # Its key is gone since.
             return []
 
-    def seal(self, encoded: Sequence[bytes]) -> bytes:
-        """Seal encoded messages into the bytes of a frame."""
-        sealed = self._codec.seal(encoded)
+    def seal(self, encoded: Sequence[bytes], topic: str) -> bytes:
+        """Seal encoded messages into the bytes of a frame, to be published under a topic now."""
+        sealed = self._codec.seal(encoded, topic)
         if self.expendable:
             # It comes back to a node that watches, and opening it would tell nothing new.
             self._echoes.expect(sealed, len(encoded))
         return sealed
+
+    def publishing(self, sealed: bytes) -> None:
+        """Hear that a frame is about to be published."""
+        self._published.note(sealed)
+
+    def published(self, marks: Iterable[int], within_s: float) -> list[int]:
+        """Return, of these marks of frames, those that were published in the last seconds."""
+        return self._published.among(marks, within_s)
 
     def unseal(self, sealed: bytes) -> list[bytes]:
         """Return the encoded messages of a frame that this network sealed."""

@@ -9,6 +9,9 @@ A broker confirms what it stores, and then a person deletes the queue, or the se
 | 3 | sender | answers with the events that it has (`again`), or the numbers forgotten (`gone`) |
 | 4 | receiver | its inboxes take the events, or wait no longer |
 
+A frame that was sealed shortly before a chart listened is new or is not (`networks.doubts`): its
+sender is asked (`vouch`), and names those frames that it published since (`ours`).
+
 There is no history: an inbox that has heard an old event first does not know which of those between
 are owed to its chart. It asks for itself, and says how long it has listened; the sender gives what
 it has sent since, and says up to which number that was not owed (`before`).
@@ -22,7 +25,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.history import History
@@ -38,6 +41,7 @@ from miros_mesh.wire.envelope import (
     MAX_RANGES,
     Envelope,
     ListenerRepair,
+    RepairKind,
     RepairMessage,
     TracedEnvelope,
 )
@@ -106,6 +110,7 @@ class Repair:
         also: Callable[[], None] = lambda: None,
     ) -> None:
         self._network = network
+        self._freshness = network.freshness()
         self._mesh = mesh
         self._identity: Identity = mesh.identity
         self._history = history
@@ -118,6 +123,7 @@ class Repair:
         self._also = also
         # Used on the thread of repair alone.
         self._asking: dict[tuple[Stream, Inbox | None], _Asking] = {}
+        self._doubts_at = 0.0
         # Used on the subscriber's thread alone.
         self._heard: Streams[None] = Streams(1_000)
         self._wake = threading.Event()
@@ -151,7 +157,7 @@ class Repair:
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery from the node's queue of repair; called on the subscriber's thread."""
-        messages = self._network.open(delivery)
+        messages = self._network.open(delivery, self._freshness).messages
         for message in messages:
             # A stranger can replay here a frame that was sealed for another node.
             if message.to == self._identity.incarnation and self._is_new(message):
@@ -164,6 +170,7 @@ class Repair:
         while not self._thread.stopping.is_set():
             now = time.monotonic()
             missing: Missing = {}
+            doubtful = False
             try:
                 if now >= beat_at:
                     beat_at = now + self._interval_s
@@ -171,9 +178,10 @@ class Repair:
                     self._also()
                 missing = self._missing(now)
                 self._ask(missing, now)
+                doubtful = self._ask_for_doubts(now)
             except Exception:
                 logger.exception("%s: an error of the library; it tries again", self._thread.name)
-            self._wake.wait(_LOOK_S if missing else max(beat_at - now, _LOOK_S))
+            self._wake.wait(_LOOK_S if missing or doubtful else max(beat_at - now, _LOOK_S))
             # Right after the wait: a wake from here on, of `stop` too, ends the next one at once.
             self._wake.clear()
 
@@ -212,10 +220,41 @@ class Repair:
                 listener = _Listener(inbox.chart, inbox.listening_s(now)) if inbox else None
                 self._send(incarnation, "ask", stream, numbers, listener=listener)
 
+    def _ask_for_doubts(self, now: float) -> bool:
+        """Ask senders which of the frames in doubt are new; return whether any are in doubt."""
+        in_doubt = [inbox for inbox in self._inboxes() if inbox.in_doubt]
+        if self._whole_since() is None:
+            # No answer would arrive.
+            return False
+        for inbox in in_doubt:
+            inbox.doubt_no_longer(now - _UNANSWERED_S)
+        if in_doubt and now >= self._doubts_at:
+            self._doubts_at = now + _FIRST_PAUSE_S
+            for inbox in in_doubt:
+                listener = _Listener(inbox.chart, inbox.listening_s(now))
+                for sender, marks in inbox.doubts(listener.listening_s).items():
+                    stream, numbers = (sender, inbox.chart), [(mark, mark) for mark in marks]
+                    self._send(sender, "vouch", stream, numbers, listener=listener)
+        return bool(in_doubt)
+
     def _hear(self, message: RepairMessage) -> None:
         if message.kind == "ask":
             self._answer(message)
-            return
+        elif message.kind == "vouch":
+            self._vouch(message)
+        elif message.kind == "ours":
+            self._hear_ours(message)
+        else:
+            self._hear_answer(message)
+
+    def _hear_ours(self, message: RepairMessage) -> None:
+        if isinstance(message, ListenerRepair):
+            new = {mark for mark, _ in message.numbers}
+            for inbox in self._inboxes():
+                if inbox.chart == message.listener:
+                    inbox.vouched(message.incarnation, message.listening_s, new)
+
+    def _hear_answer(self, message: RepairMessage) -> None:
         if message.incarnation != message.stream[0]:
             # Any node with the key can say so, but only the sender of a stream knows what it has.
             return
@@ -243,6 +282,16 @@ class Repair:
     def _count(self, events: int) -> None:
         if events:
             self._mesh.observer.repaired(network=self._mesh.network.name, events=events)
+
+    def _vouch(self, question: RepairMessage) -> None:
+        """Say which frames were published since a chart of another node listens."""
+        if not isinstance(question, ListenerRepair):
+            return
+        marks = (mark for mark, _ in question.numbers)
+        new = self._mesh.network.published(marks, question.listening_s)
+        numbers = [(mark, mark) for mark in new]
+        listener = _Listener(question.listener, question.listening_s)
+        self._send(question.incarnation, "ours", question.stream, numbers, listener=listener)
 
     def _answer(self, message: RepairMessage) -> None:
         """Send the events that are asked for, and the numbers of those that are forgotten."""
@@ -295,7 +344,7 @@ class Repair:
     def _send(
         self,
         to: str,
-        kind: Literal["ask", "again", "gone"],
+        kind: RepairKind,
         stream: Stream,
         numbers: Sequence[Range] = (),
         events: Sequence[Envelope] = (),

@@ -382,10 +382,10 @@ class Gaps:
         # The least recently heard first, as in `Streams`.
         self._last: OrderedDict[tuple[str, str], int] = OrderedDict()
 
-    def before(self, sender: tuple[str, str], sequence: int) -> int:
-        """Note a number; return how many are missing right before it.
+    def before(self, sender: tuple[str, str], sequence: int) -> int | None:
+        """Note a number; return how many are missing right before it, none before the first.
 
-        None are before a sender's first number, nor before one that comes late or again.
+        None for one that comes again: a sender's numbers never come late, only twice.
         """
         last = self._last.get(sender)
         if last is None:
@@ -395,6 +395,6 @@ class Gaps:
             return 0
         self._last.move_to_end(sender)
         if sequence <= last:
-            return 0
+            return None
         self._last[sender] = sequence
         return sequence - last - 1

@@ -30,6 +30,7 @@ from miros_mesh.wire.envelope import (
     SnoopRecord,
     TracedEnvelope,
 )
+from miros_mesh.wire.freshness import Limits
 from miros_mesh.wire.keyring import KeyRing
 
 T = TypeVar("T", bound=Origin)
@@ -133,6 +134,8 @@ def network_of(
             largest if spec.brings_events or spec.max_message_bytes else config.max_event_bytes
         ),
         extended=spec.extended,
+        label=config.label,
+        old_frames=config.old_frames,
     )
     return Network(
         spec.name,
@@ -142,4 +145,5 @@ def network_of(
         frame_bytes=config.frame_bytes,
         expendable=spec.expendable,
         history=history,
+        limits=Limits(window_s=config.replay_window_s, clock_error_s=config.clock_error_s),
     )

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from miros_mesh.config.settings import MeshConfig, NetworkName
@@ -243,6 +244,8 @@ class Node(Host):
             room=room,
             post=post,
             missed=self.repair.look,
+            kept_s=queue.expires_s if self.queues.lasting else 0.0,
+            handled_before=partial(self._marks.before, chart, rx_routing_key),
         )
         session = self._sessions[chart] = Session(
             self,

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.link.ports import QueueSpec
-from miros_mesh.networks.network import exchange_of
-from miros_mesh.networks.notes.marks import KEPT_S
+from miros_mesh.networks.network import NOTES_KEPT_S, exchange_of
 from miros_mesh.wire.identity import Identity
 
 # A watcher that stopped reading loses the oldest records; the broker does not lose its memory.
@@ -76,7 +75,7 @@ class NodeQueues:
     def of_marks(self, network: str, routing_key: str) -> QueueSpec:
         """Return the queue in which a process of the node's name leaves how far it has come."""
         return replace(
-            self.of_deaths(network, routing_key), expires_s=KEPT_S, max_length=MARK_NOTES
+            self.of_deaths(network, routing_key), expires_s=NOTES_KEPT_S, max_length=MARK_NOTES
         )
 
     def of_repair(self, network: str, routing_key: str) -> QueueSpec:

@@ -75,6 +75,7 @@ class Roster:
         whole_since: Callable[[], float | None],
     ) -> None:
         self._network = network
+        self._freshness = network.freshness()
         self._identity = identity
         self._whole_since = whole_since
         # Guards all that follows. Nothing is called under it: what is to be told stands in `_due`.
@@ -117,7 +118,7 @@ class Roster:
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery from the queue of rolls; called on the subscriber's thread."""
-        rolls, left_out = self._network.open(delivery), 0
+        rolls, left_out = self._network.open(delivery, self._freshness).messages, 0
         with self._lock:
             now, asleep = time.monotonic(), not self._processes
             for roll in rolls:

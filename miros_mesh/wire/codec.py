@@ -1,15 +1,18 @@
 """Messages to sealed frames and back.
 
-A frame is one version byte and a sealed msgpack of `[network, [message, ...]]`. docs/wire.md has
-the layout and the rules for changing it. A frame is of the first version unless one of its messages
-has more fields than that knows.
+A frame is one version byte and a sealed msgpack: the network, the mesh's label, the topic, the time
+of sealing, and the messages. docs/wire.md has the layout and the rules for changing it. Releases
+before that wrote the network and the messages alone: nothing in such a frame says where and when it
+was meant to be heard.
 """
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Sequence
-from typing import Annotated, Generic, TypeVar
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -20,18 +23,31 @@ from miros_mesh.errors import (
     MalformedFrameError,
     OversizeFrameError,
     PayloadError,
+    WrongMeshError,
     WrongNetworkError,
+    WrongTopicError,
 )
-from miros_mesh.wire.envelope import Origin
+from miros_mesh.wire.envelope import EpochSeconds, Origin
+from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.keyring import SEAL_OVERHEAD_BYTES, KeyRing
 
-FRAME_VERSION = 1
-EXTENDED_FRAME_VERSION = 2
+OldFrames: TypeAlias = Literal["refuse", "read", "write"]
+"""What is done with frames of releases before 0.2, which do not say where and when they belong."""
+
+# The first two are those of releases before 0.2.
+FIRST_FRAME_VERSION: Final = 1
+EXTENDED_FRAME_VERSION: Final = 2
+FRAME_VERSION: Final = 3
 # As many as `frame_events` allows; a decoder stops there.
 MAX_FRAME_MESSAGES = 100_000
 MAX_NETWORK_BYTES = 32
-# Beyond the messages: the version byte, the seal, the network's name and three msgpack headers.
-FRAME_OVERHEAD_BYTES = 1 + SEAL_OVERHEAD_BYTES + MAX_NETWORK_BYTES + 1 + 2 + 5
+# As long as a routing key and the name of a virtual host may be.
+MAX_LABEL_BYTES = 255
+# Beyond the messages: the version byte, the seal, the network's name, label, topic, time, and the
+# headers of msgpack.
+FRAME_OVERHEAD_BYTES = (
+    1 + SEAL_OVERHEAD_BYTES + (2 + MAX_NETWORK_BYTES) + 2 * (2 + MAX_LABEL_BYTES) + 9 + 1 + 5
+)
 
 T = TypeVar("T", bound=Origin)
 
@@ -42,7 +58,8 @@ _ARRAY_HEAD = 0x90
 _EXTENSION_BYTES = 64
 _encoder = msgspec.msgpack.Encoder()
 # Raw leaves the messages undecoded until the network's name is known to be ours.
-_frame_decoder = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
+_frame_decoder = msgspec.msgpack.Decoder(tuple[str, str, str, EpochSeconds, msgspec.Raw])
+_old_frame_decoder = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _messages_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -58,12 +75,37 @@ class _Version(Generic[T]):
             Annotated[list[message_type], Meta(min_length=1, max_length=MAX_FRAME_MESSAGES)]  # type: ignore[valid-type]
         )
 
+    def named(self, network: str) -> _Version[T]:
+        """The same messages under another name."""
+        other = copy.copy(self)
+        other.network = network
+        return other
+
+
+class _Contents(NamedTuple, Generic[T]):
+    """What is sealed; of a frame of the first versions neither label, nor topic, nor time."""
+
+    version: _Version[T]
+    label: str
+    topic: str
+    sealed_at: float
+    messages: msgspec.Raw
+
+
+class Arrived(NamedTuple, Generic[T]):
+    """What came in a frame."""
+
+    messages: list[T]
+    sure: bool
+    """Whether it is surely new; False: only its sender can say so (see `Freshness`)."""
+
 
 class Codec(Generic[T]):
     """Seals and opens the frames of one network; safe to use from several threads.
 
-    `extended` are messages with further fields, which have defaults, after those of the first
-    version.
+    `label` tells meshes apart that share keys. `extended` are messages with further fields, which
+    have defaults, after those of the first version. `old_frames` says whether frames of the first
+    versions are taken from others, and whether they are written, for those who read no other.
     """
 
     def __init__(
@@ -75,8 +117,14 @@ class Codec(Generic[T]):
         max_frame_bytes: int,
         max_event_bytes: int | None = None,
         extended: type[T] | None = None,
+        label: str = "",
+        old_frames: OldFrames = "refuse",
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._keyring = keyring
+        self._label = label
+        self._old_frames = old_frames
+        self._wall = wall
         self._fields = (extended or message_type).__struct_fields__
         self._extended = extended
         self._extended_head = _ARRAY_HEAD | len(self._fields)
@@ -84,11 +132,16 @@ class Codec(Generic[T]):
         self._most_bytes = max_frame_bytes - FRAME_OVERHEAD_BYTES
         self._max_message_bytes = min(self._most_bytes, max_event_bytes or max_frame_bytes)
         self._message_decoder = msgspec.msgpack.Decoder(extended or message_type)
-        self._versions = {FRAME_VERSION: _Version(network, message_type)}
+        # Named in the sealed part too, since the version byte stands outside of it.
+        plain, own = _Version(network, message_type), f"{network}.{FRAME_VERSION}"
+        self._versions: dict[int, tuple[_Version[T], ...]] = {
+            FIRST_FRAME_VERSION: (plain,),
+            FRAME_VERSION: (plain.named(own),),
+        }
         if extended:
-            # Named in the sealed part too, since the version byte stands outside of it.
-            name = f"{network}.{EXTENDED_FRAME_VERSION}"
-            self._versions[EXTENDED_FRAME_VERSION] = _Version(name, extended)
+            more = _Version(f"{network}.{EXTENDED_FRAME_VERSION}", extended)
+            self._versions[EXTENDED_FRAME_VERSION] = (more,)
+            self._versions[FRAME_VERSION] += (more.named(f"{own}+"),)
 
     def encode(self, message: T) -> bytes:
         """Encode one message, not sealed yet; refuse what every receiver would refuse.
@@ -112,14 +165,23 @@ class Codec(Generic[T]):
             )
         return encoded
 
-    def seal(self, encoded: Sequence[bytes]) -> bytes:
-        """Seal a frame of one or more encoded messages; raises `OversizeFrameError`."""
+    def seal(self, encoded: Sequence[bytes], topic: str) -> bytes:
+        """Seal a frame of one or more encoded messages, to be published under this topic now.
+
+        Raises `OversizeFrameError`.
+        """
         if not 0 < len(encoded) <= MAX_FRAME_MESSAGES:
             raise ValueError(f"a frame carries 1 to {MAX_FRAME_MESSAGES:,} messages")
-        number = self._needed_version(encoded)
         # Raw is copied as it is: what `encode` has made is not encoded again.
         messages = [msgspec.Raw(message) for message in encoded]
-        content = _encoder.encode((self._versions[number].network, messages))
+        extended = self._extended is not None and any(map(self._is_extended, encoded))
+        if self._old_frames == "write":
+            number = EXTENDED_FRAME_VERSION if extended else FIRST_FRAME_VERSION
+            content = _encoder.encode((self._versions[number][-1].network, messages))
+        else:
+            number = FRAME_VERSION
+            network = self._versions[number][extended].network
+            content = _encoder.encode((network, self._label, topic, self._wall(), messages))
         frame = bytes([number]) + self._keyring.seal(content)
         # As at the receiver: every node with our settings would reject one that is too large.
         self._check_size(frame)
@@ -127,46 +189,77 @@ class Codec(Generic[T]):
 
     def unseal(self, frame: bytes) -> list[bytes]:
         """Return what `seal` was given; raises a `FrameError` if this ring did not seal it."""
-        _, messages = self._contents(frame)
-        return [bytes(message) for message in _messages_decoder.decode(messages)]
+        contents = self._contents(frame)
+        return [bytes(message) for message in _messages_decoder.decode(contents.messages)]
 
     def open(self, frame: bytes) -> list[T]:
-        """Return the messages of a frame; raises the `FrameError` that says why it is refused."""
-        version, messages = self._contents(frame)
+        """Return the messages of a frame that was kept, wherever and whenever it was sealed.
+
+        Raises the `FrameError` that says why it is refused.
+        """
+        return self._messages(self._contents(frame))
+
+    def receive(self, frame: bytes, topic: str, freshness: Freshness, *, again: bool) -> Arrived[T]:
+        """Return the messages of a frame that came under a topic; `again` as in `Freshness`.
+
+        Raises the `FrameError` that says why it is refused.
+        """
+        contents = self._contents(frame)
+        if frame[0] != FRAME_VERSION:
+            if self._old_frames == "refuse":
+                raise FrameVersionError(
+                    f"a frame of version {frame[0]}, which does not say where and when it belongs: "
+                    "its sender is of a release before 0.2, or writes for such (old_frames)"
+                )
+            return Arrived(self._messages(contents), sure=True)
+        if contents.label != self._label:
+            raise WrongMeshError(
+                f"a frame of the mesh {contents.label!r}, and this one is {self._label!r}; all "
+                "nodes of a mesh have one mesh_label"
+            )
+        if contents.topic != topic:
+            raise WrongTopicError(
+                f"a frame for the topic {contents.topic!r} came under another one, {topic!r}"
+            )
+        messages = self._messages(contents)
+        sure = freshness.admit(contents.sealed_at, node=messages[0].node, again=again)
+        return Arrived(messages, sure=sure)
+
+    def _messages(self, contents: _Contents[T]) -> list[T]:
         try:
-            return version.decoder.decode(messages)
+            return contents.version.decoder.decode(contents.messages)
         except _DECODING_ERRORS as error:
             raise _malformed(error) from None
 
-    def _contents(self, frame: bytes) -> tuple[_Version[T], msgspec.Raw]:
+    def _contents(self, frame: bytes) -> _Contents[T]:
         self._check_size(frame)
         # Cheap, and before the seal is opened: until then any program may have made these bytes.
-        version = self._version_of(frame)
+        versions = self._versions_of(frame)
         plain = self._keyring.open(frame[1:])
         try:
-            network, messages = _frame_decoder.decode(plain)
+            if frame[0] == FRAME_VERSION:
+                network, label, topic, sealed_at, messages = _frame_decoder.decode(plain)
+            else:
+                network, messages = _old_frame_decoder.decode(plain)
+                label, topic, sealed_at = "", "", 0.0
         except _DECODING_ERRORS as error:
             raise _malformed(error) from None
         # All networks may have one key, so a frame of another one opens, too.
-        if network != version.network:
-            raise WrongNetworkError(f"a frame of network {network[:MAX_NETWORK_BYTES]!r}")
-        return version, messages
-
-    def _needed_version(self, encoded: Sequence[bytes]) -> int:
-        if self._extended and any(map(self._is_extended, encoded)):
-            return EXTENDED_FRAME_VERSION
-        return FRAME_VERSION
+        for version in versions:
+            if network == version.network:
+                return _Contents(version, label, topic, sealed_at, messages)
+        raise WrongNetworkError(f"a frame of network {network[:MAX_NETWORK_BYTES]!r}")
 
     def _is_extended(self, encoded: bytes) -> bool:
         # Only an extended message has so many fields: `encode` leaves none out.
         return self._extended is not None and encoded[0] == self._extended_head
 
-    def _version_of(self, frame: bytes) -> _Version[T]:
+    def _versions_of(self, frame: bytes) -> Sequence[_Version[T]]:
         if not frame:
             raise MalformedFrameError("an empty frame")
-        if version := self._versions.get(frame[0]):
-            return version
-        known = " and ".join(str(number) for number in self._versions)
+        if versions := self._versions.get(frame[0]):
+            return versions
+        known = ", ".join(str(number) for number in sorted(self._versions))
         raise FrameVersionError(f"a frame of version {frame[0]}, and this library reads {known}")
 
     def _check_size(self, frame: bytes) -> None:

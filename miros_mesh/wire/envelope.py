@@ -7,7 +7,7 @@ said with frames of that version, so that nodes of both go on talking.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -40,6 +40,7 @@ TraceParent = Annotated[str, Meta(pattern=r"\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{
 Interval = Annotated[float, Meta(gt=0, le=65_535)]
 # Ends with the year 9998, so that a reader in any time zone can turn it into a datetime.
 EpochSeconds = Annotated[float, Meta(ge=0, le=253_370_764_800)]
+RepairKind: TypeAlias = Literal["ask", "again", "gone", "vouch", "ours"]
 # How the incarnation of such an event begins; a node's own is of hexadecimal digits.
 SENT_AGAIN: Final = "again-"
 
@@ -107,12 +108,13 @@ class RepairMessage(Origin, frozen=True):
     """What nodes say to each other about missing events; never seen by a chart.
 
     `ask` and `gone` name the numbers of a stream (a chart and its node's incarnation); `again`
-    brings events as they were first sent.
+    brings events as they were first sent. `vouch` asks which frames are new, by their marks, and
+    `ours` names those.
     """
 
     # Not a name: a node that was started anew has asked for nothing, and has nothing to send again.
     to: Incarnation
-    kind: Literal["ask", "again", "gone"]
+    kind: RepairKind
     stream: tuple[Incarnation, Name]
     numbers: Ranges = ()
     events: tuple[Envelope, ...] = ()

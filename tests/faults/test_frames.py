@@ -30,7 +30,8 @@ YEAR_S = 365 * 86_400.0
 LATEST = 253_370_764_800.0
 REFUSALS = ("undecryptable", "malformed", "version", "oversize")
 
-codec = Codec("mesh", KeyRing([KEY]), Envelope, max_frame_bytes=100_000)
+LABEL = "frames"
+codec = Codec("mesh", KeyRing([KEY]), Envelope, max_frame_bytes=100_000, label=LABEL)
 serializer = MsgpackSerializer()
 
 
@@ -65,7 +66,7 @@ def told() -> Told:
 @pytest.fixture
 def post(vhost_url: str, launch: Launch, handled: Handled, told: Told) -> Iterator[Post]:
     """Somebody who publishes past the library to a chart."""
-    launch("receiver", settings(vhost_url, observers=(told,)), handled)
+    launch("receiver", settings(vhost_url, mesh_label=LABEL, observers=(told,)), handled)
     post = Post(vhost_url)
     yield post
     post.connection.close()
@@ -76,7 +77,7 @@ def frame(number: int, *, sent_at: float | None = None) -> bytes:
     when = time.time() if sent_at is None else sent_at
     payload = serializer.dumps(number)
     envelope = Envelope("elsewhere", "talker", "f0e1d2", number + 1, SIGNAL, payload, when)
-    return codec.seal([codec.encode(envelope)])
+    return codec.seal([codec.encode(envelope)], DEFAULT_ROUTING_KEY)
 
 
 def test_duplicate_delivery(post: Post, handled: Handled, told: Told) -> None:
@@ -94,26 +95,34 @@ def test_dead_letters_put_back_to_a_restarted_chart_bring_themselves_alone(
     vhost_url: str, launch: Launch, handled: Handled, told: Told
 ) -> None:
     """One waits in the chart's queue before all else, the other comes amid the events of now."""
-    sender = launch("sender", settings(vhost_url), Heard())
+    sender = launch("sender", settings(vhost_url, mesh_label=LABEL), Heard())
     for number in range(1, MANY + 1):
         sender.transmit(event(SIGNAL, -number))
     node = node_of(sender)
     letters = {each.sequence: each for each in node.repair._history.find("sender", [(1, MANY)])}
     # Its queue is there from now on; the events are not for it.
-    launch("receiver", settings(vhost_url, node_name="receiver"), Handled()).stop()
+    launch(
+        "receiver", settings(vhost_url, mesh_label=LABEL, node_name="receiver"), Handled()
+    ).stop()
+
+    queue = chart_queue("receiver", "receiver", DEFAULT_ROUTING_KEY)
 
     def put_back(number: int) -> None:
         old = replace(letters[number], sent_at=letters[number].sent_at - YEAR_S)
         with kombu.Connection(vhost_url) as connection:
             kombu.Producer(connection.channel(), auto_declare=False).publish(
-                codec.seal([codec.encode(old)]),
-                routing_key=chart_queue("receiver", "receiver", DEFAULT_ROUTING_KEY),
+                codec.seal([codec.encode(old)], queue),
+                routing_key=queue,
                 content_type="application/octet-stream",
                 content_encoding="binary",
             )
 
     put_back(5)
-    launch("receiver", settings(vhost_url, node_name="receiver", observers=(told,)), handled)
+    launch(
+        "receiver",
+        settings(vhost_url, mesh_label=LABEL, node_name="receiver", observers=(told,)),
+        handled,
+    )
     with events_through("a dead letter put back", sender, handled):
         put_back(9)
         wait_until(lambda: -9 in handled.numbers)
@@ -139,7 +148,7 @@ def test_reordered_delivery(post: Post, handled: Handled, told: Told) -> None:
 def test_frames_that_never_come_hold_the_later_ones_up_only_so_long(
     vhost_url: str, launch: Launch, handled: Handled, told: Told
 ) -> None:
-    config = settings(vhost_url, observers=(told,), repair_timeout_s=1.0)
+    config = settings(vhost_url, mesh_label=LABEL, observers=(told,), repair_timeout_s=1.0)
     launch("receiver", config, handled)
     post = Post(vhost_url)
     sent = [number for number in range(FRAMES) if number % 10]
@@ -155,7 +164,7 @@ def test_random_bytes(
     vhost_url: str, post: Post, launch: Launch, handled: Handled, told: Told
 ) -> None:
     random.seed(SEED)
-    sender = launch("sender", settings(vhost_url), Heard())
+    sender = launch("sender", settings(vhost_url, mesh_label=LABEL), Heard())
     with events_through("random bytes mixed in", sender, handled):
         post(random.randbytes(random.randrange(3_000)) for _ in range(FRAMES))
     assert told.dropped_for(*REFUSALS) == FRAMES

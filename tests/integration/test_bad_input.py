@@ -36,9 +36,7 @@ from miros_mesh.errors import (
     VirtualHostError,
 )
 from miros_mesh.testing.memory import MemoryMesh
-from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope, SnoopRecord
-from miros_mesh.wire.keyring import KeyRing
 from support.charts_at_work import (
     KEY,
     OTHER_KEY,
@@ -48,8 +46,8 @@ from support.charts_at_work import (
     Recorder,
     alone,
     event,
-    keys_of,
     publish,
+    seal,
 )
 from support.rabbitmq_server import HOST, USER, RabbitServer, free_ports
 from support.waiting import wait_until
@@ -426,13 +424,12 @@ def test_two_live_charts_of_one_name_on_one_node_are_refused(launch: Launch) -> 
 
 
 def newer(config: MeshConfig) -> bytes:
-    return b"\x03" + _sealed(config)[1:]
+    return b"\x09" + _sealed(config)[1:]
 
 
 def of_another_network(config: MeshConfig) -> bytes:
     record = SnoopRecord("n", "c", "i", 1, "trace", 1.0, "text")
-    codec = Codec("snoop_trace", KeyRing(keys_of(config)), SnoopRecord, max_frame_bytes=4096)
-    return codec.seal([codec.encode(record)])
+    return seal(config, record, network="snoop_trace")
 
 
 def random_bytes(_: MeshConfig) -> bytes:
@@ -494,8 +491,7 @@ def test_a_strange_frame_is_refused_once_counted_logged_and_good_events_still_ar
 
 
 def _sealed(config: MeshConfig) -> bytes:
-    codec = Codec("mesh", KeyRing(keys_of(config)), Envelope, max_frame_bytes=4096)
-    return codec.seal([codec.encode(Envelope("n", "c", "i", 1, "never", b"\xc0", 1.0))])
+    return seal(config, Envelope("n", "c", "i", 1, "never", b"\xc0", 1.0))
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,15 @@ from miros_mesh.errors import (
     UnknownLetterError,
     UnroutableError,
 )
-from miros_mesh.node.node import home_keys
-from miros_mesh.wire.codec import Codec
-from miros_mesh.wire.envelope import Envelope
-from miros_mesh.wire.keyring import KeyRing
-from support.charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, event
+from support.charts_at_work import (
+    KEY,
+    OTHER_KEY,
+    Ground,
+    Heard,
+    Launch,
+    event,
+    seal,
+)
 from support.dead_letters import keep, keep_here, refused, sealed, waiting
 from support.rabbitmq_server import HOST, RabbitServer, free_ports
 from support.waiting import wait_until
@@ -425,12 +429,9 @@ def test_a_frame_that_did_not_open_goes_back_as_it_came(
     # Given a frame of a key that the chart had not
     heard = Heard()
     door = launch("door", ground.node("house"), heard)
-    codec = Codec(
-        "mesh", KeyRing(tuple(home_keys(config)("mesh"))), Envelope, max_frame_bytes=9_999
-    )
     came = refused("knock", 1).event
     assert came
-    frame = codec.seal([codec.encode(came)])
+    frame = seal(config, came)
     keep(config, refused(event=None, frame=frame, reason="undecryptable"))
 
     # When it is put back, now that it has

@@ -21,9 +21,16 @@ from miros_mesh.errors import (
 from miros_mesh.observe.metrics.observer import MetricsObserver
 from miros_mesh.observe.snoop.watch import Watch
 from miros_mesh.testing.memory import MemoryMesh
-from miros_mesh.wire.codec import Codec
-from miros_mesh.wire.keyring import KeyRing
-from support.charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, alone, keys_of, publish
+from support.charts_at_work import (
+    KEY,
+    OTHER_KEY,
+    Ground,
+    Heard,
+    Launch,
+    alone,
+    publish,
+    seal,
+)
 from support.rabbitmq_server import free_ports
 from support.waiting import wait_until
 
@@ -60,9 +67,7 @@ def foreign(sequence: int, text: str = "", **facts: Any) -> SnoopRecord:
 
 def told(config: MeshConfig, records: Sequence[SnoopRecord], key: bytes | None = None) -> None:
     """Put records on the trace network, past the library."""
-    keys = (key,) if key else keys_of(config)
-    codec = Codec("snoop_trace", KeyRing(keys), SnoopRecord, max_frame_bytes=100_000)
-    frame = codec.seal([codec.encode(record) for record in records])
+    frame = seal(config, *records, network="snoop_trace", topic="snoop.trace", key=key)
     publish(config, frame, network="snoop_trace", routing_key="snoop.trace")
 
 

@@ -10,9 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from miros_mesh import MeshConfig
-from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope
-from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
 from support.charts_at_work import (
     KEY,
@@ -21,9 +19,9 @@ from support.charts_at_work import (
     Launch,
     Recorder,
     event,
-    keys_of,
     node_of,
     publish,
+    seal,
 )
 from support.waiting import wait_until
 
@@ -87,8 +85,7 @@ class Sender:
 
 
 def sealed(config: MeshConfig, envelope: Envelope) -> bytes:
-    codec = Codec("mesh", KeyRing(keys_of(config)), Envelope, max_frame_bytes=1_000_000)
-    return codec.seal([codec.encode(envelope)])
+    return seal(config, envelope)
 
 
 @pytest.fixture(params=["embedded", "rabbitmq"])

@@ -17,10 +17,18 @@ from miros_mesh.link.publisher import BrokerPublisher
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.node.queues import chart_queue
 from miros_mesh.observe.tracing import OpenTelemetryTracer
-from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import RepairMessage
-from miros_mesh.wire.keyring import KeyRing
-from support.charts_at_work import KEY, Ground, Heard, Recorder, alone, event, node_of, publish
+from support.charts_at_work import (
+    KEY,
+    Ground,
+    Heard,
+    Recorder,
+    alone,
+    event,
+    node_of,
+    publish,
+    seal,
+)
 from support.waiting import wait_until
 
 QUEUE = chart_queue("receiver", "receiver", DEFAULT_ROUTING_KEY)
@@ -28,7 +36,6 @@ FEW = 20
 # Above the largest frame of a node of these settings, if all of it went in one.
 LARGE = 40_000
 SMALL_FRAMES = {"frame_bytes": 50_000, "max_event_bytes": 50_000}
-codec = Codec("repair", KeyRing([KEY]), RepairMessage, max_frame_bytes=1_000_000)
 
 
 class Told(Recorder):
@@ -220,7 +227,7 @@ def test_an_answer_that_is_not_the_senders_or_for_somebody_else_is_not_heard(
 
     pair.lose(1)
     for message in (thief, stolen):
-        frame = codec.seal([codec.encode(message)])
+        frame = seal(pair.config, message, network="repair", topic=receiver)
         publish(pair.config, frame, network="repair", routing_key=receiver)
     pair.send(2)
 
@@ -234,22 +241,11 @@ def test_a_question_that_somebody_repeats_is_answered_once(ground: Ground, ends:
     wait_until(lambda: len(pair.heard) == FEW)
     node = node_of(pair.sender)
     assert node
-    asked = codec.seal(
-        [
-            codec.encode(
-                RepairMessage(
-                    "thief",
-                    "thief",
-                    "f00",
-                    1,
-                    node.identity.incarnation,
-                    "ask",
-                    (node.identity.incarnation, "sender"),
-                    ((1, FEW),),
-                )
-            )
-        ]
+    incarnation = node.identity.incarnation
+    question = RepairMessage(
+        *("thief", "thief", "f00", 1, incarnation, "ask", (incarnation, "sender"), ((1, FEW),))
     )
+    asked = seal(pair.config, question, network="repair", topic=incarnation)
 
     for _ in range(5):
         publish(pair.config, asked, network="repair", routing_key=node.identity.incarnation)

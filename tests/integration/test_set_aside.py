@@ -15,7 +15,6 @@ from miros_mesh import MeshConfig, NetworkedActiveObject
 from miros_mesh.charts import intake
 from miros_mesh.link.rabbitmq.queues import LETTERS
 from miros_mesh.networks.letters.home import KEPT_BYTES, Letters
-from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.keyring import KeyRing
 from support.charts_at_work import (
@@ -30,6 +29,7 @@ from support.charts_at_work import (
     keys_of,
     node_of,
     publish,
+    seal,
 )
 from support.kept_letters import kept_letters
 from support.rabbitmq_server import HOST, RabbitServer
@@ -65,8 +65,7 @@ def envelope(sequence: int, signal: str = "number", payload: bytes = NIL) -> Env
 
 
 def frame(config: MeshConfig, *events: Envelope, network: str = "mesh") -> bytes:
-    codec = Codec(network, KeyRing(keys_of(config)), Envelope, max_frame_bytes=64 * 1024 * 1024)
-    return codec.seal([codec.encode(each) for each in events])
+    return seal(config, *events, network=network)
 
 
 @pytest.mark.parametrize(

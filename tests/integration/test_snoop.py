@@ -17,8 +17,6 @@ import pytest
 from miros_mesh import MeshConfig, NetworkedActiveObject, SnoopRecord
 from miros_mesh.errors import MeshError
 from miros_mesh.testing.memory import MemoryMesh
-from miros_mesh.wire.codec import Codec
-from miros_mesh.wire.keyring import KeyRing
 from support.charts_at_work import (
     KEY,
     OTHER_KEY,
@@ -28,8 +26,8 @@ from support.charts_at_work import (
     Recorder,
     alone,
     event,
-    keys_of,
     publish,
+    seal,
 )
 from support.waiting import wait_until
 
@@ -218,9 +216,8 @@ def test_a_foreign_record_cannot_command_the_terminal(
     program.read_until("e->start_at()")
     # When somebody with the key sends what no chart of ours would
     config = MeshConfig()
-    codec = Codec("snoop_trace", KeyRing(keys_of(config)), SnoopRecord, max_frame_bytes=4096)
     record = SnoopRecord("node", "\x1b[2Jevil\r", "other", 1, kind, 1.0, "\x07text\n")
-    publish(config, codec.seal([codec.encode(record)]), network="snoop_trace")
+    publish(config, seal(config, record, network="snoop_trace"), network="snoop_trace")
     # Then it is shown, but not obeyed
     program.read_until("evil")
     assert unstamped(program.end())[1] == line

@@ -23,9 +23,7 @@ import pytest
 from miros_mesh import MeshConfig, NetworkedActiveObject, SnoopRecord
 from miros_mesh.node.queues import SNOOP_QUEUE_BYTES
 from miros_mesh.observe.logs.ecs import from_ecs, to_ecs
-from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import ChartStatus, NodeStatus, Origin, PeerStatus
-from miros_mesh.wire.keyring import KeyRing
 from support.charts_at_work import (
     KEY,
     OTHER_KEY,
@@ -33,9 +31,9 @@ from support.charts_at_work import (
     Recorder,
     alone,
     event,
-    keys_of,
     node_of,
     publish,
+    seal,
 )
 from support.rabbitmq_server import RabbitServer
 from support.waiting import wait_until
@@ -188,8 +186,8 @@ def watched(file: Path, chart: Chart, *arguments: str, **environment: str) -> tu
 def publish_sealed(network: str, message: Origin) -> None:
     """What somebody with the key may put on a network."""
     config = MeshConfig()
-    codec = Codec(network, KeyRing(keys_of(config)), type(message), max_frame_bytes=4096)
-    publish(config, codec.seal([codec.encode(message)]), network=network, routing_key="snoop")
+    frame = seal(config, message, network=network, topic="snoop")
+    publish(config, frame, network=network, routing_key="snoop")
 
 
 # snoop

@@ -61,7 +61,7 @@ def refused(
 def sealed(config: MeshConfig, letter: DeadLetter) -> bytes:
     """The letter under the key of a mesh."""
     codec = letter_codec(KeyRing(tuple(home_keys(config)("mesh"))), 64 * MIB)
-    return codec.seal([codec.encode(letter)])
+    return codec.seal([codec.encode(letter)], letter.reason)
 
 
 def keep(config: MeshConfig, *given: DeadLetter | bytes) -> None:

@@ -10,6 +10,8 @@ from miros_mesh.errors import BrokerUnreachableError
 from miros_mesh.link.ports import Broker, LetterBox, Parcel, Subscriber
 from miros_mesh.report import StopReport
 
+TOPIC = "topic.of.a.test"
+
 
 @dataclass(eq=False)
 class Handed:
@@ -17,6 +19,7 @@ class Handed:
 
     body: bytes
     redelivered: bool = False
+    topic: str = TOPIC
     acks: int = 0
     rejects: int = 0
 

@@ -17,7 +17,7 @@ from miros_mesh.wire.envelope import DeadLetter, Envelope, SnoopRecord, TracedEn
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.keyring import KeyRing, generate_key
 from miros_mesh.wire.serializer import MsgpackSerializer
-from support.ports_in_hand import Shelf
+from support.ports_in_hand import TOPIC, Shelf
 
 KEY = generate_key()
 PLACE = Place("listener", "queue of listener")
@@ -43,11 +43,15 @@ class Joiner:
     exchange: str = "miros_mesh.v1.mesh"
     expendable: bool = False
     sealed: list[list[bytes]] = field(default_factory=list)
+    published: list[bytes] = field(default_factory=list)
     refusals: list[tuple[Frame, str, LinkError]] = field(default_factory=list)
 
-    def seal(self, encoded: Sequence[bytes]) -> bytes:
+    def seal(self, encoded: Sequence[bytes], topic: str) -> bytes:
         self.sealed.append(list(encoded))
         return b"|".join(encoded)
+
+    def publishing(self, sealed: bytes) -> None:
+        self.published.append(sealed)
 
     def unseal(self, sealed: bytes) -> list[bytes]:
         return sealed.split(b"|")
@@ -122,7 +126,7 @@ def envelope(
 
 
 def frame_of(*envelopes: Envelope) -> bytes:
-    return mesh_codec.seal([mesh_codec.encode(each) for each in envelopes])
+    return mesh_codec.seal([mesh_codec.encode(each) for each in envelopes], TOPIC)
 
 
 def record(text: str = "e->ping() a->b", **changes: Any) -> SnoopRecord:
@@ -139,4 +143,4 @@ def record(text: str = "e->ping() a->b", **changes: Any) -> SnoopRecord:
 
 
 def snoop_frame_of(*records: SnoopRecord) -> bytes:
-    return trace_codec.seal([trace_codec.encode(each) for each in records])
+    return trace_codec.seal([trace_codec.encode(each) for each in records], TOPIC)

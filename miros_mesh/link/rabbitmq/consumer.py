@@ -141,6 +141,11 @@ class MessageDelivery:
         return body.encode() if isinstance(body, str) else bytes(body)
 
     @property
+    def topic(self) -> str:
+        """The routing key that the broker delivers it under."""
+        return str((self.message.delivery_info or {}).get("routing_key", ""))
+
+    @property
     def redelivered(self) -> bool:
         """The broker's hint that it may have been seen before."""
         return bool((self.message.delivery_info or {}).get("redelivered"))

@@ -147,13 +147,24 @@ def cautious_frame_handler(
         if kind == _HEADER:
             payload = payload[:_HEADER_BYTES] + _NO_PROPERTIES
         elif kind == _METHOD and payload[:4] == _DELIVER:
-            payload = payload[: _routing_key_at(payload)] + _NO_ROUTING_KEY
+            payload = _with_readable_routing_key(payload)
         elif kind == _METHOD and payload[:4] == _GET_OK:
             left = payload[-_MESSAGES_LEFT_BYTES:]
             payload = payload[: _exchange_end(payload, len(_GET_OK))] + _NO_ROUTING_KEY + left
         return handle((kind, channel, payload)) or kind == _HEARTBEAT
 
     return on_frame
+
+
+def _with_readable_routing_key(deliver: bytes) -> bytes:
+    # py-amqp reads it as UTF-8 while it takes the frame in, and with another one the connection
+    # would be lost again and again.
+    at = _routing_key_at(deliver)
+    try:
+        deliver[at + 1 :].decode()
+    except UnicodeDecodeError:
+        return deliver[:at] + _NO_ROUTING_KEY
+    return deliver
 
 
 def _routing_key_at(deliver: bytes) -> int:

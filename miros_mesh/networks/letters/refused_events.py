@@ -122,7 +122,7 @@ class RefusedEvents:
         return self._seal(replace(letter, event=None)) if too_large else sealed
 
     def _seal(self, letter: DeadLetter) -> bytes:
-        return self._codec.seal([self._codec.encode(letter)])
+        return self._codec.seal([self._codec.encode(letter)], letter.reason)
 
     def _stored(self, letters: Sequence[LocalLetter], went: int) -> None:
         if went:

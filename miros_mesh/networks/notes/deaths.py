@@ -26,7 +26,7 @@ from typing import Final
 from miros_mesh.errors import MeshError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.frame import Settled
-from miros_mesh.networks.network import UNNUMBERED, Network
+from miros_mesh.networks.network import NOTES_KEPT_S, UNNUMBERED, Network
 from miros_mesh.networks.ranges import merged
 from miros_mesh.text import logger_of, printable
 from miros_mesh.wire.envelope import (
@@ -131,6 +131,7 @@ class Deaths:
 
     def __init__(self, network: Network[DeathNote], identity: Identity, most: int) -> None:
         self._network = network
+        self._freshness = network.freshness(NOTES_KEPT_S)
         self._identity = identity
         self._most = most
         # Guards all that follows, and what the charts' deaths hold. Nothing is called under it.
@@ -189,7 +190,7 @@ class Deaths:
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery from the queue of notes; called on the subscriber's thread."""
-        for note in self._network.open(delivery):
+        for note in self._network.open(delivery, self._freshness).messages:
             self._take(note, delivery)
 
     def ended(

@@ -23,7 +23,7 @@ from typing import Final, NamedTuple, Protocol
 
 from miros_mesh.errors import MeshError
 from miros_mesh.link.ports import Delivery
-from miros_mesh.networks.network import UNNUMBERED, Network
+from miros_mesh.networks.network import NOTES_KEPT_S, UNNUMBERED, Network
 from miros_mesh.observer import Observer
 from miros_mesh.text import logger_of, printable
 from miros_mesh.wire.envelope import MAX_LISTED, ChartMarks, MarkNote
@@ -31,8 +31,6 @@ from miros_mesh.wire.identity import Identity
 
 logger = logger_of(__name__)
 
-KEPT_S: Final = 40 * 86_400.0
-"""For how long they are kept after a node; a RabbitMQ knows no longer time than 49 days."""
 LARGEST_NOTE_BYTES: Final = 4 * 1024 * 1024
 _WRITE_EVERY_S: Final = 10.0
 # Of all charts of a node together; most senders have some 60 bytes.
@@ -70,6 +68,7 @@ class Marks:
         self, network: Network[MarkNote], identity: Identity, observer: Observer, mesh: str
     ) -> None:
         self._network = network
+        self._freshness = network.freshness(NOTES_KEPT_S)
         self._identity = identity
         self._observer = observer
         self._mesh = mesh
@@ -90,6 +89,11 @@ class Marks:
     def routing_key(self) -> str:
         """The topic of marks for this node name."""
         return self._identity.node
+
+    def before(self, chart: str, topic: str) -> Mapping[_Stream, int]:
+        """Return the marks of earlier processes, and of earlier charts of this one."""
+        # Without the lock, which an inbox that asks would take after its own.
+        return self._before.get(_Key(chart, topic), {})
 
     def joined(self, inbox: Listener, topic: str, *, anew: bool) -> None:
         """Watch a chart, whose queue was made anew or was there before."""
@@ -114,7 +118,7 @@ class Marks:
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery from the queue of marks; called on the subscriber's thread."""
-        for note in self._network.open(delivery):
+        for note in self._network.open(delivery, self._freshness).messages:
             if older := self._take(note, delivery):
                 older.ack()
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.network import UNNUMBERED, Network
 from miros_mesh.networks.snoop.watchers import Watchers
+from miros_mesh.networks.streams import Gaps
 from miros_mesh.wire.envelope import MAX_LISTED, ChartStatus, NodeStatus, PeerStatus
+from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.identity import Identity
 
 
@@ -51,9 +54,16 @@ class StatusNetwork(Watchers[NodeStatus]):
 
     def receiver(self) -> Callable[[Delivery], None]:
         """Return what shows the statuses of deliveries, the node's own among them."""
-        return self._receive
+        return partial(self._receive, Gaps(), self.network.freshness())
 
-    def _receive(self, delivery: Delivery) -> None:
-        if statuses := self.network.open(delivery):
-            self.show(statuses)
+    def _receive(self, gaps: Gaps, freshness: Freshness, delivery: Delivery) -> None:
+        statuses = self.network.open(delivery, freshness).messages
+        # Without those that came before, and say how a node was.
+        if new := [each for each in statuses if _is_new(each, gaps)]:
+            self.show(new)
+        if statuses:
             delivery.ack()
+
+
+def _is_new(status: NodeStatus, gaps: Gaps) -> bool:
+    return gaps.before((status.incarnation, status.chart), status.sequence) is not None

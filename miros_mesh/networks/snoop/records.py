@@ -18,6 +18,7 @@ from miros_mesh.networks.streams import Gaps
 from miros_mesh.observer import Observer
 from miros_mesh.text import encodable, logger_of, printable
 from miros_mesh.wire.envelope import SnoopRecord
+from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.identity import Identity
 
 logger = logger_of(__name__)
@@ -98,23 +99,32 @@ class SnoopNetwork(Watchers[SnoopRecord]):
         that are missing in a chart's stream are told to the observer.
         """
         # Of each queue anew: what was sent between two of them was not owed.
-        return partial(self._receive, Gaps())
+        return partial(self._receive, Gaps(), self.network.freshness())
 
-    def _receive(self, gaps: Gaps, delivery: Delivery) -> None:
+    def _receive(self, gaps: Gaps, freshness: Freshness, delivery: Delivery) -> None:
         if self.network.is_echo(delivery):
             delivery.ack()
             return
-        records = self.network.open(delivery)
+        records = self.network.open(delivery, freshness).messages
         own = self._identity.incarnation
-        # Also without own records of a frame that `is_echo` has forgotten.
-        others = [record for record in records if record.incarnation != own]
+        # Also without own records of a frame that `is_echo` has forgotten, and without those that
+        # came before.
+        others = [
+            record for record in records if record.incarnation != own and self._is_new(record, gaps)
+        ]
         self.show(others)
-        for record in others:
-            if missing := gaps.before((record.incarnation, record.chart), record.sequence):
-                network = self.network.name
-                self._observer.gap(network=network, sender=record.chart, missing=missing)
         if records:
             delivery.ack()
+
+    def _is_new(self, record: SnoopRecord, gaps: Gaps) -> bool:
+        missing = gaps.before((record.incarnation, record.chart), record.sequence)
+        network = self.network.name
+        if missing is None:
+            self._observer.dropped(network=network, reason="duplicate", events=1)
+            return False
+        if missing:
+            self._observer.gap(network=network, sender=record.chart, missing=missing)
+        return True
 
 
 def render(record: SnoopRecord, *, own: bool = False, color: bool = False) -> str:

@@ -64,6 +64,8 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_DISCOVERY_LIVE_SPY": "on",
         "MIROS_MESH_ALIEN_POLICY": "probe",
         "MIROS_MESH_FIRST_SEARCH_WAIT": "block",
+        "MIROS_MESH_MESH_LABEL": "shop",
+        "MIROS_MESH_OLD_FRAMES": "read",
     }
     numbers = {
         f.name: 99.5 if f.default is None else f.default + 1
@@ -83,6 +85,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert (config.tell_no_listener, config.tell_charts) == (True, True)
     assert config.first_search_wait == "block"
     assert (config.discovery_live_trace, config.discovery_live_spy) == (True, True)
+    assert (config.label, config.old_frames) == ("shop", "read")
     assert config.keys_for("snoop_spy") == (OLD_KEY.encode(),)
     objects = {"payload_types", "serializer", "observers", "link_factory"}
     scalars = {f.name for f in fields(MeshConfig) if f.init} - objects

@@ -58,7 +58,7 @@ class Desk:
 
     def publish(self, *texts: str) -> None:
         for text in texts:
-            self.confirms.expect(letter(text), len(text))
+            self.confirms.expect(letter(text), letter(text).seal())
             self.confirms.published()
 
     def _confirmed(self, done: Confirmed) -> None:
@@ -226,7 +226,7 @@ def test_what_no_queue_takes_comes_back_before_the_call_returns() -> None:
     desk = Desk(channel)
     desk.publish("one")
 
-    desk.confirms.expect(letter("two"), 3)
+    desk.confirms.expect(letter("two"), letter("two").seal())
     for callback in channel.events["basic_return"]:
         callback(Exception("NO_ROUTE"), "exchange", "key", {"body": "in a form of its own"})
     desk.confirms.published()
@@ -245,7 +245,7 @@ def test_an_error_is_about_the_only_parcel_that_was_written(channel: Channel, de
     assert desk.confirms.only is None
 
     channel.answer("basic_ack", 1)
-    desk.confirms.expect(letter("three"), 5)
+    desk.confirms.expect(letter("three"), letter("three").seal())
     channel.answer("basic_ack", 2)
     assert desk.confirms.only is None
 
@@ -263,7 +263,7 @@ def test_a_channel_that_is_opened_again_calls_the_new_confirms_alone(channel: Ch
 def test_a_parcel_that_could_not_be_published_is_not_confirmed() -> None:
     desk = Desk(Storing())
 
-    desk.confirms.expect(letter("one"), 3)
+    desk.confirms.expect(letter("one"), letter("one").seal())
 
     assert desk.confirmed == []
     assert len(desk.confirms) == 1

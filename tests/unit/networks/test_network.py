@@ -27,8 +27,9 @@ from miros_mesh.observer import Observers
 from miros_mesh.testing.memory import memory_link
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope
+from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.keyring import KeyRing, generate_key
-from support.ports_in_hand import Handed, Shelf
+from support.ports_in_hand import TOPIC, Handed, Shelf
 from support.post_office import LIMIT_S, Letter, Notebook, PostOffice, queue
 from support.sealed import (
     FRAME_LIMIT,
@@ -542,14 +543,14 @@ def test_an_observer_may_transmit_when_there_is_no_peer() -> None:
 def test_a_good_frame_is_opened_and_left_for_its_reader_to_settle() -> None:
     network, delivery = mesh_network(), Handed(frame_of(envelope(1), envelope(2)))
 
-    assert network.open(delivery) == [envelope(1), envelope(2)]
+    assert network.open(delivery, Freshness()).messages == [envelope(1), envelope(2)]
 
     assert (delivery.acks, delivery.rejects) == (0, 0)
 
 
 def sealed_by_a_stranger() -> bytes:
     stranger = Codec("mesh", KeyRing([generate_key()]), Envelope, max_frame_bytes=FRAME_LIMIT)
-    return stranger.seal([stranger.encode(envelope())])
+    return stranger.seal([stranger.encode(envelope())], TOPIC)
 
 
 def malformed() -> bytes:
@@ -559,7 +560,7 @@ def malformed() -> bytes:
 REFUSED = {
     "undecryptable": sealed_by_a_stranger(),
     "malformed": malformed(),
-    "version": b"\x03" + frame_of(envelope())[1:],
+    "version": b"\x09" + frame_of(envelope())[1:],
     "wrong_network": snoop_frame_of(record()),
     "oversize": b"\x01" * (FRAME_LIMIT + 1),
 }
@@ -571,7 +572,7 @@ def test_a_refused_frame_is_rejected_counted_and_logged_without_its_content(
 ) -> None:
     notes, delivery = Notebook(), Handed(REFUSED[reason])
 
-    assert mesh_network(notes).open(delivery) == []
+    assert mesh_network(notes).open(delivery, Freshness()).messages == []
 
     assert (delivery.acks, delivery.rejects) == (0, 1)
     assert notes.drops == {reason: 1}
@@ -583,7 +584,7 @@ def test_a_refused_frame_is_rejected_counted_and_logged_without_its_content(
 def test_an_empty_body_is_refused_too() -> None:
     notes, delivery = Notebook(), Handed(b"")
 
-    assert mesh_network(notes).open(delivery) == []
+    assert mesh_network(notes).open(delivery, Freshness()).messages == []
 
     assert notes.drops == {"malformed": 1}
     assert delivery.rejects == 1
@@ -597,7 +598,7 @@ def test_a_flood_of_bad_frames_is_counted_in_full_and_logged_once(
 
     with caplog.at_level(logging.WARNING):
         for _ in range(1_000):
-            network.open(Handed(REFUSED["undecryptable"]))
+            network.open(Handed(REFUSED["undecryptable"]), Freshness())
 
     assert notes.drops == {"undecryptable": 1_000}
     assert len(caplog.records) == 1

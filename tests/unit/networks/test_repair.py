@@ -23,7 +23,7 @@ from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope, ListenerRepair, RepairMessage, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.keyring import KeyRing
-from support.ports_in_hand import Handed, Shelf
+from support.ports_in_hand import TOPIC, Handed, Shelf
 from support.post_office import LIMIT_S
 from support.sealed import (
     FRAME_LIMIT,
@@ -132,7 +132,7 @@ class Node:
         self.get(live, sent_at=time.time())
 
     def hear(self, message: RepairMessage) -> Handed:
-        delivery = Handed(codec.seal([codec.encode(message)]))
+        delivery = Handed(codec.seal([codec.encode(message)], TOPIC))
         self.repair.receive(delivery)
         return delivery
 

@@ -342,7 +342,9 @@ def test_each_number_says_what_the_table_of_the_module_says() -> None:
 def test_a_gap_is_what_is_missing_right_before_a_number() -> None:
     gaps = Gaps()
 
-    assert [gaps.before(ONE, number) for number in (5, 6, 9, 9, 7, 10)] == [0, 0, 2, 0, 0, 0]
+    assert [gaps.before(ONE, number) for number in (5, 6, 9, 9, 7, 10)] == [
+        *(0, 0, 2, None, None, 0),
+    ]
     assert gaps.before(OTHER, 3) == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -14,17 +15,23 @@ from miros_mesh.errors import (
     FrameError,
     FrameVersionError,
     MalformedFrameError,
+    OldFrameError,
     OversizeFrameError,
     PayloadError,
     UndecryptableFrameError,
+    WrongMeshError,
     WrongNetworkError,
+    WrongTopicError,
 )
 from miros_mesh.wire.codec import (
     EXTENDED_FRAME_VERSION,
+    FIRST_FRAME_VERSION,
     FRAME_OVERHEAD_BYTES,
     FRAME_VERSION,
     MAX_FRAME_MESSAGES,
+    Arrived,
     Codec,
+    OldFrames,
 )
 from miros_mesh.wire.envelope import (
     Envelope,
@@ -33,6 +40,7 @@ from miros_mesh.wire.envelope import (
     SnoopRecord,
     TracedEnvelope,
 )
+from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.keyring import KeyRing, generate_key
 from miros_mesh.wire.serializer import MsgpackSerializer
 
@@ -43,7 +51,7 @@ mesh = Codec("mesh", RING, Envelope, max_frame_bytes=LIMIT)
 trace = Codec("snoop_trace", RING, SnoopRecord, max_frame_bytes=LIMIT)
 
 ENVELOPE = Envelope("node-1", "chart_a", "6f1c", 7, "to_inner", b"\xc0", 1.5, "6f1c/chart_b/3")
-FRAME = mesh.seal([mesh.encode(ENVELOPE)])
+FRAME = mesh.seal([mesh.encode(ENVELOPE)], "topic")
 
 names = st.text(min_size=1, max_size=20)
 moments = st.floats(0, 253_370_764_800)
@@ -77,14 +85,14 @@ records = st.builds(
 
 @given(st.lists(envelopes, min_size=1, max_size=5))
 def test_envelopes_come_back_equal_and_in_order(messages: list[Envelope]) -> None:
-    frame = mesh.seal([mesh.encode(message) for message in messages])
+    frame = mesh.seal([mesh.encode(message) for message in messages], "topic")
 
     assert mesh.open(frame) == messages
 
 
 @given(st.lists(records, min_size=1, max_size=5))
 def test_snoop_records_come_back_equal_and_in_order(messages: list[SnoopRecord]) -> None:
-    frame = trace.seal([trace.encode(message) for message in messages])
+    frame = trace.seal([trace.encode(message) for message in messages], "topic")
 
     assert trace.open(frame) == messages
 
@@ -93,7 +101,9 @@ def test_a_frame_carries_as_many_messages_as_its_header_can_count() -> None:
     codec = Codec("mesh", RING, Envelope, max_frame_bytes=2**24)
     encoded = codec.encode(ENVELOPE)
 
-    assert len(codec.open(codec.seal([encoded] * MAX_FRAME_MESSAGES))) == MAX_FRAME_MESSAGES
+    assert (
+        len(codec.open(codec.seal([encoded] * MAX_FRAME_MESSAGES, "topic"))) == MAX_FRAME_MESSAGES
+    )
 
 
 def test_a_frame_written_by_the_first_release_can_be_read_for_ever() -> None:
@@ -135,7 +145,7 @@ def test_any_changed_bit_is_refused(bit: int) -> None:
         changed = bytearray(FRAME)
         changed[position] ^= 1 << bit
 
-        with pytest.raises((UndecryptableFrameError, FrameVersionError)):
+        with pytest.raises((UndecryptableFrameError, FrameVersionError, MalformedFrameError)):
             mesh.open(bytes(changed))
 
 
@@ -184,15 +194,15 @@ def test_an_empty_frame_is_malformed() -> None:
 def test_a_frame_of_another_version_is_refused_before_any_key_is_tried(version: int) -> None:
     stranger = Codec("mesh", KeyRing([generate_key()]), Envelope, max_frame_bytes=LIMIT)
 
-    with pytest.raises(FrameVersionError, match=f"version {version}, and this library reads 1"):
+    with pytest.raises(FrameVersionError, match=f"version {version}, and this library reads 1, 3"):
         stranger.open(bytes([version]) + FRAME[1:])
 
 
 def test_a_frame_of_another_network_is_refused_although_the_key_is_the_same() -> None:
     record = SnoopRecord("node-1", "chart_a", "6f1c", 1, "spy", 1.5, "START")
-    frame = trace.seal([trace.encode(record)])
+    frame = trace.seal([trace.encode(record)], "topic")
 
-    with pytest.raises(WrongNetworkError, match="'snoop_trace'"):
+    with pytest.raises(WrongNetworkError, match="'snoop_trace.3'"):
         mesh.open(frame)
 
 
@@ -335,7 +345,7 @@ def test_what_the_sender_encodes_fits_into_a_frame(payload_bytes: int) -> None:
     except EventTooLargeError:
         assert payload_bytes > LIMIT - FRAME_OVERHEAD_BYTES - 100
         return
-    assert mesh.open(mesh.seal([encoded])) == [message]
+    assert mesh.open(mesh.seal([encoded], "topic")) == [message]
 
 
 def test_an_event_over_its_own_limit_is_refused_with_both_sizes() -> None:
@@ -350,7 +360,7 @@ def test_the_overhead_of_a_frame_is_never_more_than_stated() -> None:
     encoded = codec.encode(ENVELOPE)
 
     for count in (1, 2, 15, 16, 17, 100, MAX_FRAME_MESSAGES):
-        overhead = len(codec.seal([encoded] * count)) - count * len(encoded)
+        overhead = len(codec.seal([encoded] * count, "topic")) - count * len(encoded)
         assert overhead <= FRAME_OVERHEAD_BYTES
 
 
@@ -358,13 +368,13 @@ def test_a_frame_that_no_receiver_would_take_is_not_sealed() -> None:
     encoded = mesh.encode(msgspec.structs.replace(ENVELOPE, payload=bytes(3000)))
 
     with pytest.raises(OversizeFrameError):
-        mesh.seal([encoded, encoded])
+        mesh.seal([encoded, encoded], "topic")
 
 
 @pytest.mark.parametrize("count", [0, MAX_FRAME_MESSAGES + 1])
 def test_a_frame_of_too_few_or_too_many_messages_is_not_sealed(count: int) -> None:
     with pytest.raises(ValueError, match="1 to 100,000 messages"):
-        mesh.seal([b"\xc0"] * count)
+        mesh.seal([b"\xc0"] * count, "topic")
 
 
 @pytest.mark.parametrize("name", ["", "n" * 33])
@@ -379,21 +389,28 @@ def test_a_network_has_a_short_name(name: str) -> None:
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACED = TracedEnvelope(*msgspec.structs.astuple(ENVELOPE), trace=TRACE)
 tracing = Codec("mesh", RING, Envelope, max_frame_bytes=LIMIT, extended=TracedEnvelope)
+for_old_nodes = Codec(
+    "mesh",
+    RING,
+    Envelope,
+    max_frame_bytes=LIMIT,
+    extended=TracedEnvelope,
+    old_frames="write",
+)
 
 
-def test_a_frame_without_a_trace_stays_as_the_first_release_writes_it() -> None:
-    frame = tracing.seal([tracing.encode(ENVELOPE)])
+def test_a_frame_without_a_trace_is_as_one_who_knows_none_writes_it() -> None:
+    frame = tracing.seal([tracing.encode(ENVELOPE)], "topic")
 
     assert frame[0] == FRAME_VERSION
     assert len(frame) == len(FRAME)
     assert mesh.open(frame) == tracing.open(frame) == [ENVELOPE]
 
 
-def test_traced_and_other_events_share_a_frame_of_the_extended_version() -> None:
-    frame = tracing.seal([tracing.encode(each) for each in (ENVELOPE, TRACED)])
+def test_traced_and_other_events_share_a_frame() -> None:
+    frame = tracing.seal([tracing.encode(each) for each in (ENVELOPE, TRACED)], "topic")
 
     first, second = tracing.open(frame)
-    assert frame[0] == EXTENDED_FRAME_VERSION
     assert isinstance(first, TracedEnvelope)
     assert (first.untraced(), first.trace) == (ENVELOPE, None)
     assert second == TRACED
@@ -443,14 +460,13 @@ def test_a_repair_of_one_chart_of_the_first_release_that_has_it_can_be_read_for_
     assert [event.sequence for event in message.events] == [7]
 
 
-def test_only_what_is_said_of_one_chart_needs_the_extended_version() -> None:
+def test_what_is_said_of_one_chart_comes_back_as_that() -> None:
     codec = repairs(RING)
     plain = RepairMessage("n", "n", "f00", 1, "0urs", "ask", ("0urs", "chart"), ((1, 2),))
     of_one = ListenerRepair(*msgspec.structs.astuple(plain), "chart", 1.5)
 
-    frames = [codec.seal([codec.encode(each)]) for each in (plain, of_one)]
+    frames = [codec.seal([codec.encode(each)], "topic") for each in (plain, of_one)]
 
-    assert [frame[0] for frame in frames] == [FRAME_VERSION, EXTENDED_FRAME_VERSION]
     assert [codec.open(frame) for frame in frames] == [[plain], [of_one]]
 
 
@@ -466,30 +482,109 @@ def test_a_trace_makes_no_event_too_large() -> None:
     )
     larger = msgspec.structs.replace(TRACED, payload=TRACED.payload + b"123456789")
 
-    assert codec.open(codec.seal([codec.encode(TRACED)])) == [TRACED]
+    assert codec.open(codec.seal([codec.encode(TRACED)], "topic")) == [TRACED]
     with pytest.raises(EventTooLargeError):
         codec.encode(larger)
 
 
-def test_who_knows_only_the_first_version_says_so() -> None:
-    frame = tracing.seal([tracing.encode(TRACED)])
+def test_who_knows_no_traces_refuses_a_traced_frame() -> None:
+    frame = tracing.seal([tracing.encode(TRACED)], "topic")
 
-    with pytest.raises(FrameVersionError, match="version 2, and this library reads 1"):
+    with pytest.raises(WrongNetworkError, match=r"'mesh\.3\+'"):
         mesh.open(frame)
 
 
-def test_who_knows_both_versions_says_so() -> None:
-    with pytest.raises(FrameVersionError, match="version 3, and this library reads 1 and 2"):
-        tracing.open(bytes([3]) + FRAME[1:])
+def test_who_knows_more_versions_says_so() -> None:
+    with pytest.raises(FrameVersionError, match="version 4, and this library reads 1, 2, 3"):
+        tracing.open(bytes([4]) + FRAME[1:])
+
+
+@pytest.mark.parametrize("other", [FIRST_FRAME_VERSION, EXTENDED_FRAME_VERSION])
+@pytest.mark.parametrize("message", [ENVELOPE, TRACED])
+def test_a_frame_cannot_be_passed_off_as_one_of_another_version(
+    message: Envelope, other: int
+) -> None:
+    frame = tracing.seal([tracing.encode(message)], "topic")
+
+    with pytest.raises(MalformedFrameError):
+        tracing.open(bytes([other]) + frame[1:])
 
 
 @pytest.mark.parametrize("message", [ENVELOPE, TRACED])
-def test_a_frame_cannot_be_passed_off_as_one_of_the_other_version(message: Envelope) -> None:
-    frame = tracing.seal([tracing.encode(message)])
-    other = FRAME_VERSION + EXTENDED_FRAME_VERSION - frame[0]
+def test_an_old_frame_cannot_be_passed_off_as_one_of_another_version(message: Envelope) -> None:
+    frame = for_old_nodes.seal([for_old_nodes.encode(message)], "topic")
 
-    with pytest.raises(WrongNetworkError):
-        tracing.open(bytes([other]) + frame[1:])
+    for other in {FIRST_FRAME_VERSION, EXTENDED_FRAME_VERSION, FRAME_VERSION} - {frame[0]}:
+        with pytest.raises((MalformedFrameError, WrongNetworkError)):
+            tracing.open(bytes([other]) + frame[1:])
+
+
+def test_for_old_nodes_frames_are_as_those_write_them() -> None:
+    plain = for_old_nodes.seal([for_old_nodes.encode(ENVELOPE)], "topic")
+    traced = for_old_nodes.seal([for_old_nodes.encode(TRACED)], "topic")
+
+    assert (plain[0], traced[0]) == (FIRST_FRAME_VERSION, EXTENDED_FRAME_VERSION)
+    assert msgspec.msgpack.decode(RING.open(plain[1:]))[0] == "mesh"
+    assert msgspec.msgpack.decode(RING.open(traced[1:]))[0] == "mesh.2"
+
+
+# On arrival
+
+
+def arriving(label: str = "ours", old_frames: OldFrames = "refuse") -> Codec[Envelope]:
+    return Codec(
+        "mesh",
+        RING,
+        Envelope,
+        max_frame_bytes=LIMIT,
+        extended=TracedEnvelope,
+        label=label,
+        old_frames=old_frames,
+    )
+
+
+def receive(codec: Codec[Envelope], frame: bytes, topic: str = "a.b") -> Arrived[Envelope]:
+    return codec.receive(frame, topic, Freshness(), again=False)
+
+
+def test_what_comes_under_its_topic_and_label_is_taken() -> None:
+    ours = arriving()
+    freshness = Freshness()
+    frame = ours.seal([ours.encode(ENVELOPE)], "a.b")
+
+    assert ours.receive(frame, "a.b", freshness, again=False) == ([ENVELOPE], True)
+
+
+def test_what_comes_under_another_topic_is_refused() -> None:
+    ours = arriving()
+
+    with pytest.raises(WrongTopicError, match=r"topic 'a\.b' came under another one, 'a\.c'"):
+        receive(ours, ours.seal([ours.encode(ENVELOPE)], "a.b"), "a.c")
+
+
+def test_what_comes_from_another_mesh_is_refused_although_the_key_is_the_same() -> None:
+    theirs = arriving("theirs")
+
+    with pytest.raises(WrongMeshError, match="mesh 'theirs', and this one is 'ours'.*mesh_label"):
+        receive(arriving(), theirs.seal([theirs.encode(ENVELOPE)], "a.b"))
+
+
+def test_what_is_old_is_refused_with_its_sender() -> None:
+    ours = arriving()
+    ours._wall = lambda: time.time() - 3600.0
+
+    with pytest.raises(OldFrameError, match=r"node 'node-1' was sealed 3,\d00 s before"):
+        receive(ours, ours.seal([ours.encode(ENVELOPE)], "a.b"))
+
+
+@pytest.mark.parametrize("message", [ENVELOPE, TRACED])
+def test_old_frames_are_taken_by_who_is_told_to(message: Envelope) -> None:
+    frame = for_old_nodes.seal([for_old_nodes.encode(message)], "topic")
+
+    with pytest.raises(FrameVersionError, match="old_frames"):
+        receive(arriving(), frame)
+    for switch in ("read", "write"):
+        assert receive(arriving(old_frames=switch), frame) == ([message], True)
 
 
 @pytest.mark.parametrize("trace", ["", "00", TRACE + "\n", TRACE.upper(), "ff" + TRACE])
@@ -510,17 +605,17 @@ def repairs(ring: KeyRing) -> Codec[RepairMessage]:
 
 def _frame(content: bytes) -> bytes:
     """What somebody with our key and bad intentions can make."""
-    return bytes([FRAME_VERSION]) + RING.seal(content)
+    return bytes([FIRST_FRAME_VERSION]) + RING.seal(content)
 
 
 @given(st.lists(envelopes, min_size=1, max_size=5))
 def test_what_was_sealed_can_be_taken_out_and_sealed_again(sent: list[Envelope]) -> None:
     encoded = [mesh.encode(each) for each in sent]
 
-    out = mesh.unseal(mesh.seal(encoded))
+    out = mesh.unseal(mesh.seal(encoded, "topic"))
 
     assert out == encoded
-    assert mesh.open(mesh.seal(out)) == sent
+    assert mesh.open(mesh.seal(out, "topic")) == sent
 
 
 def test_only_what_this_ring_has_sealed_is_taken_out() -> None:

@@ -45,8 +45,18 @@ def header(body: bytes, properties: bytes) -> AmqpFrame:
     return HEADER, CHANNEL, struct.pack(">HxxQ", Basic.CLASS_ID, len(body)) + properties
 
 
-@given(names, st.integers(0, 2**63), st.booleans(), names, any_word, any_word, st.binary())
-def test_a_delivery_keeps_its_tag_its_exchange_and_its_body_and_nothing_else(
+routing_keys = any_word | names.map(str.encode)
+
+
+def readable(word: bytes) -> str:
+    try:
+        return word.decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+@given(names, st.integers(0, 2**63), st.booleans(), names, routing_keys, any_word, st.binary())
+def test_a_delivery_keeps_where_it_came_and_its_body_and_nothing_else(
     consumer: str,
     tag: int,
     redelivered: bool,
@@ -63,7 +73,9 @@ def test_a_delivery_keeps_its_tag_its_exchange_and_its_body_and_nothing_else(
 
     channel, signature, payload, message = delivery
     assert (channel, signature) == (CHANNEL, Basic.Deliver)
-    assert loads("sLbss", payload, 4)[0] == [consumer, tag, redelivered, exchange, ""]
+    assert loads("sLbss", payload, 4)[0] == [
+        *(consumer, tag, redelivered, exchange, readable(routing_key)),
+    ]
     assert message.properties == {}
     assert message.body == (body or "")
 

@@ -43,7 +43,7 @@ class Process:
 
     def hear(self, *bodies: bytes) -> list[Handed]:
         """Get what lies in the queue of notes."""
-        notes = [Handed(body) for body in bodies]
+        notes = [Handed(body, topic="lasting") for body in bodies]
         for note in notes:
             self.deaths.receive(note)
         return notes
@@ -220,7 +220,7 @@ def test_a_note_of_endless_numbers_takes_no_endless_memory() -> None:
     note = DeathNote("lasting", "lasting", "other", 1, 0.0, (dead,))
     process = Process("one")
 
-    process.hear(codec.seal([codec.encode(note)]))
+    process.hear(codec.seal([codec.encode(note)], "lasting"))
 
     assert len(process.chart.handled) == 100_000
 

@@ -18,10 +18,9 @@ from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import ChartMarks, MarkNote
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.keyring import KeyRing
-from support.ports_in_hand import Handed, Shelf
+from support.ports_in_hand import TOPIC, Handed, Shelf
 from support.sealed import FRAME_LIMIT, KEY, OURS, THEIRS, envelope, frame_of, mesh
 
-TOPIC = "miros.mesh"
 TALKER = (THEIRS.incarnation, "talker")
 EARLIER = Identity("here", "ear1ier")
 codec = Codec("marks", KeyRing([KEY]), MarkNote, max_frame_bytes=FRAME_LIMIT)
@@ -66,7 +65,7 @@ class Node:
             self.inbox.finished(self.fifo.pop(0))
 
     def hear(self, note: MarkNote) -> Handed:
-        delivery = Handed(codec.seal([codec.encode(note)]))
+        delivery = Handed(codec.seal([codec.encode(note)], TOPIC))
         self.marks.receive(delivery)
         return delivery
 

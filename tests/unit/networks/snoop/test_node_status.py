@@ -15,7 +15,7 @@ from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import MAX_LISTED, ChartStatus, NodeStatus, PeerStatus
 from miros_mesh.wire.keyring import KeyRing
-from support.ports_in_hand import Handed, Shelf
+from support.ports_in_hand import TOPIC, Handed, Shelf
 from support.sealed import FRAME_LIMIT, KEY, OURS, THEIRS
 
 codec = Codec("pulse", KeyRing([KEY]), NodeStatus, max_frame_bytes=FRAME_LIMIT)
@@ -98,9 +98,11 @@ def test_every_status_is_shown_and_acknowledged_the_own_one_too(nodes: Nodes) ->
     (own,) = nodes.sent
     other = msgspec.structs.replace(own, node=THEIRS.node, incarnation=THEIRS.incarnation)
 
-    deliveries = [Handed(codec.seal([codec.encode(each)])) for each in (own, other)]
+    deliveries = [Handed(codec.seal([codec.encode(each)], TOPIC)) for each in (own, other)]
+    take = nodes.statuses.receiver()
     for delivery in deliveries:
-        nodes.statuses.receiver()(delivery)
+        take(delivery)
+    take(Handed(codec.seal([codec.encode(own)], TOPIC)))
 
     assert nodes.shown == [own, other]
     assert [delivery.acks for delivery in deliveries] == [1, 1]
