@@ -122,8 +122,10 @@ class BrokerSubscriber(Worker):
     def remove(self, queue: str, wait_s: float = 0.0) -> None:
         """Consume no more from a queue; deletes it where its spec says so.
 
-        Waits, `wait_s` at most, until the broker has the acknowledgements of before.
+        Waits, `wait_s` at most, until the broker has the acknowledgements of before. An `add` that
+        waits for the queue ends.
         """
+        self._give_up(queue)
         gone = threading.Event()
 
         def task(_: kombu.Connection) -> None:
@@ -181,8 +183,12 @@ class BrokerSubscriber(Worker):
 
     def _over(self) -> None:
         self._has_ended = True
+        self._give_up()
+
+    def _give_up(self, queue: str | None = None) -> None:
+        """End the waits of `add` for this queue, or for all."""
         for consumed in list(self._awaited):
-            if not consumed.settled.is_set():
+            if queue in {None, consumed.spec.name} and not consumed.settled.is_set():
                 consumed.failure = self._gone()
                 consumed.settled.set()
 

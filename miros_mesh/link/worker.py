@@ -161,15 +161,18 @@ class Worker:
         """
         began = time.monotonic()
         self._asked_at = self._asked_at or began
-        heard, heard_at = self._frames_read(), self._asked_at
-        ended, left = self._thread.stop(0), timeout_s
-        while not ended and left > 0 and not self._thread.is_current:
-            ended = self._thread.join(min(_CUT_EVERY_S, left))
-            now, before = time.monotonic(), heard
-            left, heard = began + timeout_s - now, self._frames_read()
-            heard_at = heard_at if heard == before else now
+        read, heard_at = self._frames_read(), self._asked_at
+        ended = self._thread.stop(0)
+        while not (ended or self._thread.is_current):
+            now, before = time.monotonic(), read
+            read = self._frames_read()
+            heard_at = heard_at if read == before else now
             if self._connection is None or now >= heard_at + patience_s:
                 self._cutter.cut()
+            left = began + timeout_s - now
+            if left <= 0:
+                return
+            ended = self._thread.join(min(_CUT_EVERY_S, left))
         if ended:
             self._close_wake()
 

@@ -6,7 +6,9 @@ Time-outs are long here, so that a wait for any of them fails a test on the slow
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,17 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from amqp.spec import Channel, Connection, Exchange
+from amqp.spec import Basic, Channel, Connection, Exchange, Queue
 
 from faults.conftest import settings
 from faults.relay import DOWN, HOST, Relay
-from miros_mesh import MeshConfig, NetworkedActiveObject
+from miros_mesh import NetworkedActiveObject
 from miros_mesh.address import BrokerAddress
 from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkError, StoppedError
 from miros_mesh.link.kombu_link import amqp_link
 from miros_mesh.link.ports import Broker
-from support.charts_at_work import Heard, Launch, alone, event, node_of
-from support.post_office import EXCHANGE, SETTINGS, Letter, Mailbox, letter, queue
+from support.actor import Actor
+from support.charts_at_work import KEY, Heard, Launch, alone, event, node_of
+from support.post_office import SETTINGS, Letter, Mailbox, queue
 from support.rabbitmq_server import PASSWORD, USER
 from support.tls import certificates
 from support.waiting import wait_until
@@ -36,6 +39,7 @@ LONG_S = 60.0
 LIMIT_S = LONG_S / 2
 DRAIN_S = 1.0
 NAME = "rabbit.example"
+STARTING = Path(__file__).parent / "starting.py"
 DESCRIPTORS = Path("/proc/self/fd")
 SLOW = {
     "connect_timeout_s": LONG_S,
@@ -43,9 +47,6 @@ SLOW = {
     "heartbeat_interval_s": LONG_S,
     "drain_timeout_s": LONG_S,
 }
-
-Harm = Callable[[], None]
-
 
 class Names:
     """A resolver that knows the broker's name, until it hangs."""
@@ -269,9 +270,9 @@ def test_stop_with_five_connections_that_freeze(
     chart = started(launch, url)
     node = node_of(chart)
     for number in range(5):
-        address = replace(BrokerAddress.parse(url), host=f"127.0.0.{number + 1}")
-        peer = Broker(f"peer {number}", (replace(address, host=HOST),))
-        node.peers.add(peer).wait_ready(LIMIT_S)
+        # The pool of an address has four places.
+        address = replace(BrokerAddress.parse(url), host=("localhost", HOST)[number % 2])
+        node.peers.add(Broker(f"peer {number}", (address,))).wait_ready(LIMIT_S)
     # When all of them freeze
     at_work(relay, names, ExitStack())
     with measured("six frozen connections"):
@@ -285,9 +286,7 @@ def test_stop_with_five_connections_that_freeze(
 
 @pytest.fixture
 def mute_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A port that speaks TLS, and behind it nothing."""
-    import ssl
-
+    """A port that speaks TLS, and nothing in it."""
     files = certificates(tmp_path, HOST)
     monkeypatch.setenv("SSL_CERT_FILE", str(files.authority))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -308,3 +307,176 @@ def mute_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    with silent() as port:
+        yield port
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    with silent(full=True) as port:
+        yield port
+
+
+PLACES = pytest.mark.parametrize(
+    ("scheme", "port"),
+    [
+        ("amqp", "silent_port"),
+        ("amqp", "full_port"),
+        ("amqps", "silent_port"),
+        ("amqps", "full_port"),
+        ("amqps", "mute_tls"),
+    ],
+)
+AT_ONCE = replace(SETTINGS, connect_timeout_s=LONG_S, confirm_timeout_s=LONG_S)
+
+
+def broker_at(scheme: str, *ports: int) -> Broker:
+    addresses = tuple(BrokerAddress(scheme, HOST, port, user="u", password="p") for port in ports)
+    return Broker("hung", addresses)
+
+
+def connecting(worker: Any) -> bool:
+    """Whether it has a socket by which it waits."""
+    return worker._cutter._socket() is not None
+
+
+@PLACES
+def test_a_first_connection_ends_with_its_publisher(
+    scheme: str, port: str, request: pytest.FixtureRequest
+) -> None:
+    # Given a publisher that waits for the first of two addresses
+    link = amqp_link(AT_ONCE)
+    number = request.getfixturevalue(port)
+    publisher = link.publisher(broker_at(scheme, number, number), patient=True)
+    publisher.put(Letter(b"goodbye", events=0))
+    publisher.start()
+    wait_until(lambda: connecting(publisher), LIMIT_S)
+    # When it stops, then it tries neither again
+    with measured(f"publisher, {scheme}, {port}"):
+        publisher.stop(LONG_S)
+    assert not publisher.alive
+    with pytest.raises(BrokerUnreachableError, match="stopped"):
+        publisher.wait_ready(0)
+    link.close()
+
+
+@PLACES
+def test_a_first_connection_ends_with_its_subscriber_and_with_who_waits_for_it(
+    scheme: str, port: str, request: pytest.FixtureRequest
+) -> None:
+    link = amqp_link(AT_ONCE)
+    subscriber = link.subscriber(broker_at(scheme, request.getfixturevalue(port)))
+    subscriber.start()
+    wait_until(lambda: connecting(subscriber), LIMIT_S)
+    ends: list[LinkError] = []
+
+    def add() -> None:
+        try:
+            subscriber.add(queue(), Mailbox(), LONG_S)
+        except LinkError as error:
+            ends.append(error)
+
+    adding = threading.Thread(target=add)
+    adding.start()
+    wait_until(lambda: bool(subscriber._awaited), LIMIT_S)
+    with measured(f"subscriber, {scheme}, {port}"):
+        subscriber.stop(LONG_S)
+        adding.join(LIMIT_S)
+    assert not subscriber.alive
+    assert [type(each) for each in ends] == [ConnectionLostError]
+    link.close()
+
+
+# A chart that is stopped while it starts
+
+
+def starting(chart: NetworkedActiveObject, ends: list[BaseException]) -> threading.Thread:
+    def start() -> None:
+        try:
+            chart.start_at(alone(Heard()))
+        except Exception as error:  # noqa: BLE001 - for the test to look at
+            ends.append(error)
+
+    thread = threading.Thread(target=start, daemon=True)
+    thread.start()
+    return thread
+
+
+METHODS = {
+    "start": Connection.Start,
+    "tune": Connection.Tune,
+    "open": Connection.OpenOk,
+    "channel": Channel.OpenOk,
+    "declare": Exchange.DeclareOk,
+    "bind": Queue.BindOk,
+    "consume": Basic.ConsumeOk,
+    "read": Basic.Deliver,
+}
+
+
+@pytest.mark.parametrize("node_name", [None, "lasting"])
+@pytest.mark.parametrize("stage", ["look-up", "greeting", *METHODS])
+def test_a_chart_that_is_stopped_while_it_starts(
+    stage: str, node_name: str | None, names: Names, relay: Relay, url: str
+) -> None:
+    if stage == "read" and node_name is None:
+        pytest.skip("reads nothing")
+    # Given a chart that another thread starts, and a broker that hangs
+    before = connections()
+    config = settings(url, **SLOW, node_name=node_name)
+    chart, ends = NetworkedActiveObject("late", config=config), list[BaseException]()
+    names.hangs = stage == "look-up"
+    relay.frozen_at = METHODS.get(stage)
+    if stage == "greeting":
+        relay.black_hole()
+    thread = starting(chart, ends)
+    wait_until(lambda: names.asked.is_set() or relay.frozen or (relay.holes and relay.count >= 2))
+    # When it is stopped, then both calls end at once
+    with measured(f"start at {stage}, {node_name}"):
+        chart.stop()
+        thread.join(LIMIT_S)
+    assert [type(each) for each in ends] == [StoppedError]
+    wait_until(lambda: mesh_threads() <= {"mesh-lookup"}, LIMIT_S)
+    relay.close()
+    wait_until(lambda: connections() <= before, LIMIT_S)
+
+
+def test_a_chart_that_waits_for_the_start_of_another_and_is_stopped_starts_no_node(
+    relay: Relay, relayed_url: str
+) -> None:
+    # Given two charts of one node, of which one starts it
+    relay.black_hole()
+    config = settings(relayed_url, **SLOW)
+    charts = [NetworkedActiveObject(name, config=config) for name in ("first", "second")]
+    ends: list[BaseException] = []
+    threads = [starting(chart, ends) for chart in charts]
+    wait_until(lambda: relay.count >= 2, LIMIT_S)
+    # When both are stopped, then no connection is begun after that
+    with measured("two that start"):
+        for chart in (*charts, *charts):
+            chart.stop()
+        for thread in threads:
+            thread.join(LIMIT_S)
+    assert [type(each) for each in ends] == [StoppedError] * 2
+    wait_until(lambda: not mesh_threads(), LIMIT_S)
+
+
+@pytest.mark.parametrize("where", ["main", "daemon"])
+def test_sigterm_while_a_chart_starts(
+    where: str, relay: Relay, relayed_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay.black_hole()
+    for name, value in SLOW.items():
+        monkeypatch.setenv(f"MIROS_MESH_{name.upper()}", str(value))
+    monkeypatch.setenv("MIROS_MESH_BROKER_URL", relayed_url)
+    monkeypatch.setenv("MESH_ENCRYPTION_KEY", KEY.decode())
+    with Actor(STARTING, where) as program:
+        assert program.heard() == {"said": "starting"}
+        wait_until(lambda: relay.count >= 2, LIMIT_S)
+        with measured(f"SIGTERM, {where}"):
+            program.signal(signal.SIGTERM)
+            assert program.wait(LIMIT_S) == 0
