@@ -8,8 +8,9 @@
 | stopping     | turns and reads without waiting              | `_lost` once `_finished`; ended |
 
 `stop` leads from serving to stopping; in the other states it cuts the attempt under way, and the
-thread ends. A broker that says nothing to one that stops is cut off, too. `wait_ready` returns when connecting is over. A patient worker (one without a number of
-attempts) connects as one that reconnects does. Each attempt that fails and is made again is told.
+thread ends. A broker that says nothing to a worker that stops is cut off, too. `wait_ready` returns
+when connecting is over. A patient worker (one without a number of attempts) connects as one that
+reconnects does. Each attempt that fails and is made again is told.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class Peers:
     def stop(self, drain_timeout_s: float) -> StopReport:
         """Drain and end every publisher, in `drain_timeout_s` for all; return the last report.
 
-        They drain side by side, and end side by side. A call that was interrupted can be made again.
+        They drain and end side by side. A call that was interrupted can be made again.
         """
         with self._lock:
             self._stopped = True

@@ -120,7 +120,7 @@ class Registry(Generic[N]):
             raise
 
     def break_off(self, config: MeshConfig, chart: str, ending: Ending) -> None:
-        """Have `enter`, or the `join` after it, raise soon: the chart is stopped while it starts."""
+        """Have `enter`, or the `join` after it, raise soon: the chart stops while it starts."""
         # Without locks: those who start hold one for as long as a connection takes.
         place = self._places.get(config)
         node = place.node if place else None
@@ -169,6 +169,9 @@ class Registry(Generic[N]):
             places, stopping = list(self._places.values()), list(self._stopping)
             self._places = {}
         for place in places:
+            # Else it starts for as long as a connection is tried, and holds the lock meanwhile.
+            if place.node and not place.runs:
+                place.node.stop()
             with place.starting:
                 if place.node:
                     place.node.stop()
@@ -182,10 +185,7 @@ class Registry(Generic[N]):
         place.node = node = self._make(config)
         try:
             # Once the node can be seen: `break_off` finds it, or was called before.
-            if ending.asked():
-                node.stop()
-                raise StoppedError("the chart was stopped while it waited for its node")
-            node.start()
+            _start(node, ending)
         except BaseException:
             place.node = None
             raise
@@ -229,3 +229,10 @@ class Registry(Generic[N]):
         self._places, self._stopping = {}, set()
         for node in self._inherited:
             node.abandon()
+
+
+def _start(node: Member, ending: Ending) -> None:
+    if ending.asked():
+        node.stop()
+        raise StoppedError("the chart was stopped while it waited for its node")
+    node.start()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from amqp.spec import Basic, Channel, Connection, Exchange, Queue
@@ -47,6 +47,7 @@ SLOW = {
     "heartbeat_interval_s": LONG_S,
     "drain_timeout_s": LONG_S,
 }
+
 
 class Names:
     """A resolver that knows the broker's name, until it hangs."""
@@ -334,7 +335,7 @@ PLACES = pytest.mark.parametrize(
 AT_ONCE = replace(SETTINGS, connect_timeout_s=LONG_S, confirm_timeout_s=LONG_S)
 
 
-def broker_at(scheme: str, *ports: int) -> Broker:
+def broker_at(scheme: Literal["amqp", "amqps"], *ports: int) -> Broker:
     addresses = tuple(BrokerAddress(scheme, HOST, port, user="u", password="p") for port in ports)
     return Broker("hung", addresses)
 
@@ -346,7 +347,7 @@ def connecting(worker: Any) -> bool:
 
 @PLACES
 def test_a_first_connection_ends_with_its_publisher(
-    scheme: str, port: str, request: pytest.FixtureRequest
+    scheme: Literal["amqp", "amqps"], port: str, request: pytest.FixtureRequest
 ) -> None:
     # Given a publisher that waits for the first of two addresses
     link = amqp_link(AT_ONCE)
@@ -366,7 +367,7 @@ def test_a_first_connection_ends_with_its_publisher(
 
 @PLACES
 def test_a_first_connection_ends_with_its_subscriber_and_with_who_waits_for_it(
-    scheme: str, port: str, request: pytest.FixtureRequest
+    scheme: Literal["amqp", "amqps"], port: str, request: pytest.FixtureRequest
 ) -> None:
     link = amqp_link(AT_ONCE)
     subscriber = link.subscriber(broker_at(scheme, request.getfixturevalue(port)))
