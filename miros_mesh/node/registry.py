@@ -77,7 +77,7 @@ class _Place(Generic[N]):
     runs: bool = False
     starter: Ending | None = None
     """Of the chart that starts the node."""
-    # Guards the three above, and is held while the node starts, which takes as long as a connection:
+    # Guards the three above, and is held while the node starts, for as long as that takes:
     # other charts of the same settings wait for it. Taken before the registry's lock or without it,
     # never inside.
     starting: threading.Lock = field(default_factory=threading.Lock)

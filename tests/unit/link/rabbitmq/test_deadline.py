@@ -106,5 +106,5 @@ def test_a_cut_leaves_tls_its_state_for_the_thread_that_uses_it() -> None:
         cutter.cut()
         wrapped.settimeout(LIMIT_S)
         # An AttributeError would be taken for a fault of the library.
-        with pytest.raises(OSError, match="EOF"):
+        with pytest.raises(OSError, match="Broken pipe|EOF"):
             wrapped.do_handshake()
