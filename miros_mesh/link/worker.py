@@ -56,6 +56,9 @@ _READ_TIMEOUT_S = 0.5
 # Who stops waits for a word of the broker for so long. Publisher and subscriber wait in turn, and
 # both together may take no more than half a second.
 PATIENCE_S = 0.15
+# A store of this machine that another process has locked is no broker that hangs, and takes an
+# acknowledgement when it is free, or never.
+_STORE_PATIENCE_S = 1.0
 # Between two cuts of what keeps a thread from ending.
 _CUT_EVERY_S = 0.02
 
@@ -168,7 +171,8 @@ class Worker:
             now, before = time.monotonic(), read
             read = self._frames_read()
             heard_at = heard_at if read == before else now
-            if self._connection is None or now >= heard_at + patience_s:
+            allowed_s = max(patience_s, _STORE_PATIENCE_S) if read is None else patience_s
+            if self._connection is None or now >= heard_at + allowed_s:
                 self._cutter.cut()
             left = began + timeout_s - now
             if left <= 0:
@@ -177,9 +181,9 @@ class Worker:
         if ended:
             self._close_wake()
 
-    def _frames_read(self) -> int:
-        """Count what has come on the connection; of our own transports nothing is counted."""
-        return getattr(getattr(self._connection, "_connection", None), "bytes_recv", 0)
+    def _frames_read(self) -> int | None:
+        """Count what has come on the connection; None for our own transports."""
+        return getattr(getattr(self._connection, "_connection", None), "bytes_recv", None)
 
     def _close_wake(self) -> None:
         self._wake_reader.close()

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sqlite3
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,8 +23,10 @@ from amqp.spec import Basic, Channel, Connection, Exchange, Queue
 
 from faults.conftest import settings
 from faults.relay import DOWN, HOST, Relay
-from miros_mesh import NetworkedActiveObject
+from miros_mesh import MeshConfig, NetworkedActiveObject
 from miros_mesh.address import BrokerAddress
+from miros_mesh.embedded import database
+from miros_mesh.embedded.schema import DATABASE_FILE
 from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkError, StoppedError
 from miros_mesh.link.kombu_link import amqp_link
 from miros_mesh.link.ports import Broker
@@ -481,3 +484,23 @@ def test_sigterm_while_a_chart_starts(
         with measured(f"SIGTERM, {where}"):
             program.signal(signal.SIGTERM)
             assert program.wait(LIMIT_S) == 0
+
+
+# A broker without a server
+
+
+def test_stop_while_another_program_holds_the_embedded_broker(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PATIENCE_S", LONG_S)
+    # Given a chart over the embedded broker, whose file another connection locks
+    config = MeshConfig(drain_timeout_s=LONG_S)
+    chart = launch("sender", config, Heard())
+    chart.transmit(event("confirmed"))
+    wait_until(lambda: node_of(chart).report().all_confirmed, LIMIT_S)
+    with closing(sqlite3.connect(config.home_folder / DATABASE_FILE, isolation_level=None)) as held:
+        held.execute("BEGIN IMMEDIATE")
+        with measured("an embedded broker that is locked"):
+            report = chart.stop()
+        assert report.all_confirmed
+        assert not mesh_threads()
