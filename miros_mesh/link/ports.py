@@ -146,8 +146,17 @@ class Publisher(Protocol):
     def report(self) -> StopReport:
         """Say what has become until now of the events put here."""
 
+    def drain(self, timeout_s: float) -> None:
+        """Wait until all is confirmed that was put here, `timeout_s` at most.
+
+        Of parcels without an event, and of expendable ones, not longer than a broker takes them.
+        """
+
     def stop(self, drain_timeout_s: float) -> StopReport:
-        """Drain, end the worker, and say what became of the events put here."""
+        """Drain, end the worker, and say what became of the events put here.
+
+        Whatever the broker does, it ends within half a second after the drain.
+        """
 
     def abort(self, timeout_s: float) -> None:
         """End the worker without draining; waits for it for `timeout_s` at most."""
@@ -187,7 +196,10 @@ class Subscriber(Protocol):
         """
 
     def stop(self, timeout_s: float) -> None:
-        """Hand outstanding acknowledgements to the broker and end the worker."""
+        """Hand outstanding acknowledgements to the broker and end the worker.
+
+        Waits for a broker that says nothing no longer than for a quarter of a second.
+        """
 
 
 class KeptMessage(Protocol):

@@ -17,7 +17,7 @@ from amqp.method_framing import frame_handler
 from amqp.spec import Basic
 from kombu.transport import pyamqp
 
-from miros_mesh.link.rabbitmq.deadline import Deadline
+from miros_mesh.link.rabbitmq.deadline import Cutter
 from miros_mesh.link.rabbitmq.refusals import TlsSpokenError
 from miros_mesh.lookups import Lookups
 
@@ -49,24 +49,20 @@ _DELIVERY_TAG_AND_REDELIVERED: Final = 9
 class CautiousConnection(pyamqp.Connection):
     """A py-amqp connection that trusts no peer and leaves no socket open.
 
-    With a `deadline` it is cut at that moment, whatever it is doing; with `lookups` it waits no
-    longer for the address of a name than for a connection.
+    Its `cutter` cuts it, whatever it is doing; it waits no longer for the address of a name than
+    for a connection.
     """
 
-    def __init__(
-        self, *, deadline: Deadline | None = None, lookups: Lookups | None = None, **options: Any
-    ) -> None:
-        # kombu hands `transport_options` on to here, which is how a look brings its deadline.
+    def __init__(self, *, cutter: Cutter | None = None, **options: Any) -> None:
+        # kombu hands `transport_options` on to here, which is how a worker brings its cutter.
         super().__init__(**options, frame_handler=cautious_frame_handler)
-        self._deadline = deadline
-        self._lookups = lookups
+        self._cutter = cutter or Cutter()
 
     def connect(self, callback: Any = None) -> Any:
         """Connect; py-amqp itself closes the socket after some errors only."""
         # Looked up at each cut, since py-amqp makes the socket during `connect`, one for each
         # address.
-        if self._deadline:
-            self._deadline.watch(lambda: getattr(self._transport, "sock", None))
+        self._cutter.watch(lambda: getattr(self._transport, "sock", None))
         try:
             return super().connect(callback)
         # Of any kind: py-amqp collects after an OSError, and not after a refused login, say.
@@ -95,19 +91,19 @@ class CautiousConnection(pyamqp.Connection):
             return data
 
         transport._read = read_first  # noqa: SLF001
-        if self._lookups:
-            transport._connect = self._dialler(transport, self._lookups)  # noqa: SLF001
+        transport._connect = self._dialler(transport)  # noqa: SLF001
         return transport
 
-    def _dialler(self, transport: Any, lookups: Lookups) -> Any:
+    def _dialler(self, transport: Any) -> Any:
         """Replace py-amqp's own `_connect`, which waits for a resolver without a limit."""
 
         def connect(host: str, port: int, timeout_s: float) -> None:
             error: OSError = TimeoutError(f"{host} has no address")
-            for family, kind, protocol, _, address in _addresses(lookups, host, port, timeout_s):
-                if self._deadline and self._deadline.passed:
+            found = _addresses(self._cutter.lookups, host, port, timeout_s)
+            for family, kind, protocol, _, address in found:
+                if self._cutter.passed:
                     break
-                # Where the deadline looks for it, before a connect that may hang.
+                # Where the cutter looks for it, before a connect that may hang.
                 transport.sock = socket.socket(family, kind, protocol)
                 try:
                     transport.sock.settimeout(timeout_s)
