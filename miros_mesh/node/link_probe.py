@@ -17,9 +17,11 @@ from miros_mesh.errors import (
     LinkError,
     NoMeshError,
     NotAmqpError,
+    NoTlsError,
     OtherKeyError,
     PermissionDeniedError,
     TlsError,
+    TlsFileError,
     VirtualHostError,
 )
 from miros_mesh.link.ports import Broker, Link
@@ -33,7 +35,10 @@ logger = logger_of(__name__)
 _VERDICTS: Final[tuple[tuple[type[LinkError], Verdict], ...]] = (
     (NotAmqpError, Verdict.NOT_AMQP),
     (CertificateError, Verdict.CERTIFICATE),
-    (TlsError, Verdict.NO_TLS),
+    (NoTlsError, Verdict.NO_TLS),
+    # Of our own files, and not of what is at the address.
+    (TlsFileError, Verdict.FAILED),
+    (TlsError, Verdict.TLS),
     (BrokerUnreachableError, Verdict.NOTHING),
     (CredentialsRefusedError, Verdict.CREDENTIALS),
     (VirtualHostError, Verdict.NO_MESH),

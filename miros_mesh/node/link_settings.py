@@ -28,4 +28,5 @@ def link_settings(
         outbox_events=config.outbox_events,
         outbox_bytes=config.outbox_bytes,
         credentials=credentials,
+        ca_file=config.broker_ca_file,
     )

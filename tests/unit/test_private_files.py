@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from miros_mesh.errors import EmbeddedStoreError
-from miros_mesh.private_files import prepare_home
+from miros_mesh.private_files import exposure, prepare_home
 
 STRANGER = 54_321
 
@@ -85,3 +85,33 @@ def test_the_folder_of_another_user_is_refused(home: Path) -> None:
 
     with pytest.raises(EmbeddedStoreError, match="belongs to another user"):
         prepare_home(home)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
+def test_a_secret_that_only_its_user_can_read_is_not_exposed(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "secret"
+    file.touch()
+    file.chmod(mode)
+    assert exposure(file) == ""
+    # A mounted secret is a link.
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    assert exposure(link) == ""
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o604, 0o602, 0o666])
+def test_a_secret_that_others_can_read_or_change_is_exposed(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "secret"
+    file.touch()
+    file.chmod(mode)
+    assert exposure(file) == f"is open to other users; run: chmod 600 {file}"
+
+
+@as_root
+def test_of_roots_own_the_group_may_read_and_a_strangers_file_is_exposed(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.touch()
+    file.chmod(0o640)
+    assert exposure(file) == ""
+    os.chown(file, STRANGER, -1)
+    assert f"belongs to another user (uid {STRANGER}" in exposure(file)

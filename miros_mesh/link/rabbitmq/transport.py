@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -19,6 +20,8 @@ from kombu.transport import pyamqp
 
 from miros_mesh.link.rabbitmq.deadline import Deadline
 from miros_mesh.link.rabbitmq.refusals import TlsSpokenError
+from miros_mesh.link.rabbitmq.tls_context import context_of
+from miros_mesh.link.rabbitmq.tls_failures import TlsFailedError, TlsFiles
 from miros_mesh.lookups import Lookups
 
 AmqpFrame = tuple[int, int, bytes]
@@ -50,16 +53,22 @@ class CautiousConnection(pyamqp.Connection):
     """A py-amqp connection that trusts no peer and leaves no socket open.
 
     With a `deadline` it is cut at that moment, whatever it is doing; with `lookups` it waits no
-    longer for the address of a name than for a connection.
+    longer for the address of a name than for a connection. `tls` is for connections with TLS.
     """
 
     def __init__(
-        self, *, deadline: Deadline | None = None, lookups: Lookups | None = None, **options: Any
+        self,
+        *,
+        deadline: Deadline | None = None,
+        lookups: Lookups | None = None,
+        tls: TlsFiles | None = None,
+        **options: Any,
     ) -> None:
         # kombu hands `transport_options` on to here, which is how a look brings its deadline.
         super().__init__(**options, frame_handler=cautious_frame_handler)
         self._deadline = deadline
         self._lookups = lookups
+        self._tls = tls or TlsFiles()
 
     def connect(self, callback: Any = None) -> Any:
         """Connect; py-amqp itself closes the socket after some errors only."""
@@ -70,13 +79,19 @@ class CautiousConnection(pyamqp.Connection):
         try:
             return super().connect(callback)
         # Of any kind: py-amqp collects after an OSError, and not after a refused login, say.
-        except Exception:
+        except Exception as error:
             self.collect()
+            if isinstance(error, ssl.SSLError):
+                raise TlsFailedError(error, self._tls) from error
             raise
 
     def Transport(self, *arguments: Any, **options: Any) -> Any:  # noqa: N802 - py-amqp's name
         """Make the socket; its first read is checked to be a greeting of AMQP."""
         transport = super().Transport(*arguments, **options)
+        if self.ssl:
+            # At each connection, so that renewed files count; before there is a socket.
+            context = context_of(self._tls)
+            transport._wrap_socket = context.wrap_socket  # noqa: SLF001
         read = transport._read  # noqa: SLF001 - the one place that both kinds of socket share
 
         def read_first(size: int, initial: bool = False) -> bytes:
