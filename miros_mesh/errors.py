@@ -184,6 +184,18 @@ class CredentialsFileError(CredentialsRefusedError):
     reason = "credentials_file"
 
 
+class CertificateUserError(CredentialsRefusedError):
+    """The broker has no user of the name that the certificate of this node says."""
+
+    reason = "certificate_user"
+
+
+class LoginMethodError(CredentialsRefusedError):
+    """The broker does not offer the login that the settings ask for: by password or certificate."""
+
+    reason = "login_method"
+
+
 class VirtualHostError(LinkError):
     """The virtual host does not exist, or the user may not enter it."""
 
@@ -324,6 +336,18 @@ class CertificateNotYetValidError(CertificateError):
     """The broker's certificate, or that of its authority, is valid only later."""
 
     reason = "certificate_not_yet_valid"
+
+
+class ClientCertificateError(TlsError):
+    """The broker refuses the certificate that this node shows."""
+
+    reason = "client_certificate"
+
+
+class ClientCertificateMissingError(ClientCertificateError):
+    """The broker wants a certificate, and this node shows none."""
+
+    reason = "client_certificate_missing"
 
 
 class EmbeddedStoreError(LinkError):

@@ -57,6 +57,8 @@ Verdicts, and what to do:
   certificate  its TLS certificate is not for this address, not valid now, or no known authority
                signed it: renew it, or give the authority (broker_ca_file)
   no_tls       it speaks no TLS at this port, and got no password: use its TLS port, mostly 5671
+  client_certificate
+               it refuses our certificate or misses one: correct broker_cert_file
   tls          the TLS handshake fails for another reason: the log of the broker says why
   credentials  it refuses user or password: make the user there, or correct the settings
   no_mesh      a broker without our mesh: start a node there, allow the user the virtual host

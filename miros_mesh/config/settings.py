@@ -57,6 +57,10 @@ class MeshConfig:
     """Whether that broker and those that are found are reached by TLS, and never without."""
     broker_ca_file: Path | None = None
     """The authorities whose certificates of brokers count (PEM); default: those of the system."""
+    broker_cert_file: Path | None = None
+    """The certificate that the node shows over TLS (PEM); says the user where the URL has none."""
+    broker_key_file: Path | None = None
+    """The key of `broker_cert_file`, open to no other user; default: it is in the same file."""
 
     mesh_encryption_key: EncryptionKeys = field(default=None, repr=False)
     """Fernet key or keys: the first encrypts, all decrypt. The embedded broker needs none given."""
@@ -268,7 +272,9 @@ class MeshConfig:
             except SecretFileError as error:
                 return (), [f"{setting} {error}"]
         if self.broker_url is not None:
-            return validation.parse_urls("broker_url", validation.as_urls(secret))
+            urls = validation.as_urls(secret)
+            certified = self.broker_cert_file is not None
+            return validation.parse_urls("broker_url", urls, certified=certified)
         if self.rabbit_user is None:
             return (), []
         return validation.ancestor_broker(
@@ -307,6 +313,8 @@ class MeshConfig:
             yield "max_event_bytes is larger than outbox_bytes; the largest event would never fit"
 
     def _tls_problems(self) -> Iterator[str]:
+        if self.broker_key_file is not None and self.broker_cert_file is None:
+            yield "broker_key_file is given without broker_cert_file, whose key it is"
         if self.broker_url is not None and self.rabbit_tls is True:
             yield "rabbit_tls belongs to rabbit_user; for TLS broker_url begins with amqps://"
         # Those who give it take their connections for safe.
@@ -332,7 +340,7 @@ _TWO_BROKERS: Final = (
     "broker_url excludes rabbit_user and rabbit_password: keep broker_url for a shared broker, "
     "or rabbit_user and rabbit_password for a broker on each host"
 )
-_OF_TLS: Final = ("broker_ca_file",)
+_OF_TLS: Final = ("broker_ca_file", "broker_cert_file", "broker_key_file")
 _NO_TLS: Final = "no broker is reached by TLS: set rabbit_tls, or write amqps:// in broker_url"
 _KEY_MISSING: Final = (
     f"mesh_encryption_key is missing: nodes that meet at a broker share a key; {validation.KEYGEN}"
@@ -391,6 +399,8 @@ _NORMAL_FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "snoop_spy_encryption_key": validation.as_keys,
     "home": validation.as_home,
     "broker_ca_file": validation.as_lasting_file,
+    "broker_cert_file": validation.as_lasting_file,
+    "broker_key_file": validation.as_lasting_file,
     "discovery": validation.as_sources,
     "discovery_hosts_file": validation.as_home,
     "discovery_cache_file": validation.as_home,
@@ -404,6 +414,8 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "rabbit_virtual_host": validation.text_problems,
     "rabbit_tls": validation.switch_problems,
     "broker_ca_file": validation.file_problems,
+    "broker_cert_file": validation.file_problems,
+    "broker_key_file": validation.file_problems,
     "mesh_encryption_key": validation.key_problems,
     "snoop_trace_encryption_key": validation.key_problems,
     "snoop_spy_encryption_key": validation.key_problems,

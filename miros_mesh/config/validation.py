@@ -180,14 +180,19 @@ def key_problems(setting: str, keys: Any) -> Iterator[str]:
             )
 
 
-def parse_urls(setting: str, urls: Any) -> tuple[tuple[BrokerAddress, ...], list[str]]:
-    """Read every URL; return the addresses of the good ones and the problems of the others."""
+def parse_urls(
+    setting: str, urls: Any, *, certified: bool = False
+) -> tuple[tuple[BrokerAddress, ...], list[str]]:
+    """Read every URL; return the addresses of the good ones and the problems of the others.
+
+    To those who are `certified` a URL with TLS and without a user means that of the certificate.
+    """
     if not isinstance(urls, tuple) or not urls:
         return (), [f"{setting} must be an amqp:// or amqps:// URL or a tuple of them"]
     addresses, problems = [], []
     for number, url in enumerate(urls, start=1):
         try:
-            addresses.append(BrokerAddress.parse(url))
+            addresses.append(BrokerAddress.parse(url, certified=certified))
         except AddressError as error:
             problems.append(f"{setting}{_which(number, urls)}: {error}")
     return tuple(addresses), problems

@@ -18,6 +18,8 @@ class Verdict(StrEnum):
     """A TLS certificate of no trusted authority, for another host, or not valid now."""
     NO_TLS = "no_tls"
     """A server without TLS, which has got no user and no password."""
+    CLIENT_CERTIFICATE = "client_certificate"
+    """A broker that refuses our certificate, or misses one."""
     TLS = "tls"
     """A server with which the TLS handshake fails for another reason."""
     CREDENTIALS = "credentials"

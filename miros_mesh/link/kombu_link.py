@@ -121,6 +121,7 @@ def amqp_link(settings: LinkSettings) -> KombuLink:
             port=address.port,
             userid=address.user,
             password=address.password,
+            login_method="PLAIN" if address.user else "EXTERNAL",
             virtual_host=address.virtual_host,
             # What `CautiousConnection` hands on to `SSLContext.wrap_socket`.
             ssl=_tls_options(address.host) if address.scheme == "amqps" else False,
@@ -147,6 +148,6 @@ def _amqp_options(settings: LinkSettings) -> dict[str, Any]:
     return {
         # RabbitMQ shows it in its list of connections, so that an operator finds the node.
         "client_properties": {"connection_name": f"miros_mesh {settings.node}"},
-        "tls": TlsFiles(settings.ca_file),
+        "tls": TlsFiles(settings.ca_file, settings.cert_file, settings.key_file),
         "socket_settings": {socket.TCP_USER_TIMEOUT: TCP_USER_TIMEOUT_MS},
     }

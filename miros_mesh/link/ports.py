@@ -265,6 +265,8 @@ class LinkSettings:
     outbox_bytes: int
     credentials: Credentials = as_given
     ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
 
 
 class Link(Protocol):

@@ -16,6 +16,7 @@ from miros_mesh.errors import (
     ConnectionLostError,
     GoneError,
     LinkError,
+    LoginMethodError,
     MeshError,
     NotAmqpError,
 )
@@ -104,6 +105,17 @@ def _unreachable(where: str, error: Exception) -> LinkError:
     )
 
 
+def _own_words(where: str, error: Exception) -> LinkError:
+    # Only its text tells it from other words of py-amqp.
+    if "appropriate auth mechanism" not in str(error):
+        return _unreachable(where, error)
+    return LoginMethodError(
+        f"{where} does not offer this login ({_brief(error)}): PLAIN is by password, EXTERNAL by "
+        "certificate, for which the plugin rabbitmq_auth_mechanism_ssl is enabled and "
+        "auth_mechanisms names it in rabbitmq.conf"
+    )
+
+
 def _connection_limit(where: str, error: Exception) -> LinkError:
     # Raised by the pool of this process and not by the broker.
     # kombu raises it with the limit of the pool as its one argument.
@@ -138,6 +150,7 @@ _CONNECTING: _Kinds = (
     ((kombu.exceptions.ConnectionLimitExceeded,), _connection_limit),
     ((amqp.FrameSyntaxError, amqp.UnexpectedFrame), _no_amqp),
     ((TlsSpokenError,), _wants_tls),
+    ((amqp.ConnectionError,), _own_words),
     # A refused connection, no route, a time-out: OSErrors all of them.
     (_FOREIGN, _unreachable),
     ((Exception,), _no_amqp),

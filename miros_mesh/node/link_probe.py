@@ -12,6 +12,7 @@ from miros_mesh.errors import (
     BrokerUnreachableError,
     CertificateError,
     ChannelLimitError,
+    ClientCertificateError,
     ConnectionLimitError,
     CredentialsRefusedError,
     LinkError,
@@ -38,6 +39,7 @@ _VERDICTS: Final[tuple[tuple[type[LinkError], Verdict], ...]] = (
     (NoTlsError, Verdict.NO_TLS),
     # Of our own files, and not of what is at the address.
     (TlsFileError, Verdict.FAILED),
+    (ClientCertificateError, Verdict.CLIENT_CERTIFICATE),
     (TlsError, Verdict.TLS),
     (BrokerUnreachableError, Verdict.NOTHING),
     (CredentialsRefusedError, Verdict.CREDENTIALS),

@@ -29,4 +29,6 @@ def link_settings(
         outbox_bytes=config.outbox_bytes,
         credentials=credentials,
         ca_file=config.broker_ca_file,
+        cert_file=config.broker_cert_file,
+        key_file=config.broker_key_file,
     )

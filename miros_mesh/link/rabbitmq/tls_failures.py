@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from miros_mesh.errors import (
     CertificateError,
     CertificateExpiredError,
     CertificateNotYetValidError,
+    ClientCertificateError,
+    ClientCertificateMissingError,
     LinkError,
     NoTlsError,
     TlsError,
@@ -29,6 +32,8 @@ _NOT_TLS: Final = frozenset(
         "HTTP_REQUEST",
     )
 )
+# Alerts of the broker, which come after the handshake with TLS 1.3.
+_OUR_CERTIFICATE: Final = re.compile(r"ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")
 # Numbers of OpenSSL (X509_V_ERR_...).
 _NOT_YET_VALID: Final = 9
 _EXPIRED: Final = 10
@@ -38,10 +43,14 @@ _UNKNOWN_ISSUER: Final = frozenset((2, 18, 19, 20, 21, 27))
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """What is trusted over TLS."""
+    """What is trusted over TLS, and what is shown."""
 
     authorities: Path | None = None
     """`broker_ca_file`; None: those of the system, or of `SSL_CERT_FILE`."""
+    certificate: Path | None = None
+    """`broker_cert_file`; None: no certificate is shown."""
+    key: Path | None = None
+    """`broker_key_file`; None: the key is in the file of the certificate."""
 
 
 class TlsFailedError(Exception):
@@ -59,12 +68,35 @@ def tls_error(where: str, failure: TlsFailedError) -> LinkError:
     if isinstance(cause, ssl.SSLCertVerificationError):
         kind, remedy = _doubted(cause, failure.files)
         return kind(f"{where}: the TLS handshake failed ({cause}); {remedy}")
-    if getattr(cause, "reason", None) in _NOT_TLS:
+    # Python sets it where OpenSSL gave one.
+    reason = getattr(cause, "reason", None) or ""
+    if reason in _NOT_TLS:
         return NoTlsError(
             f"what answers at {where} speaks no TLS ({cause}); use the broker's port for TLS, "
             "mostly 5671, or amqp:// if its network is to be trusted"
         )
-    return TlsError(f"{where}: the TLS handshake failed ({cause})")
+    if _OUR_CERTIFICATE.search(reason):
+        return _refused(where, failure)
+    # As a broker says before TLS 1.3 that it misses a certificate, among other things.
+    wanted = (
+        "; does it want a certificate (broker_cert_file)?" if not failure.files.certificate else ""
+    )
+    return TlsError(f"{where}: the TLS handshake failed ({cause}){wanted}")
+
+
+def _refused(where: str, failure: TlsFailedError) -> LinkError:
+    """What is wrong with our own certificate."""
+    ours = failure.files.certificate
+    if ours is None:
+        return ClientCertificateMissingError(
+            f"{where} wants a certificate of this node ({failure.cause}): name one with "
+            "broker_cert_file and broker_key_file"
+        )
+    return ClientCertificateError(
+        f"{where} refuses the certificate in broker_cert_file ({ours}: {failure.cause}): it has to "
+        "be valid now, for clients, and signed by an authority in the broker's "
+        "ssl_options.cacertfile, with the certificates between them in the same file"
+    )
 
 
 def _doubted(

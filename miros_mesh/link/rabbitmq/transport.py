@@ -92,6 +92,7 @@ class CautiousConnection(pyamqp.Connection):
             # At each connection, so that renewed files count; before there is a socket.
             context = context_of(self._tls)
             transport._wrap_socket = context.wrap_socket  # noqa: SLF001
+            transport._write = _hearing_alerts(transport)  # noqa: SLF001
         read = transport._read  # noqa: SLF001 - the one place that both kinds of socket share
 
         def read_first(size: int, initial: bool = False) -> bytes:
@@ -135,6 +136,27 @@ class CautiousConnection(pyamqp.Connection):
             raise error
 
         return connect
+
+
+def _hearing_alerts(transport: Any) -> Callable[[bytes], None]:
+    """Make the first `_write` of a transport with TLS: one that fails raises the broker's alert.
+
+    With TLS 1.3 a broker that refuses us says so after the handshake, and hangs up. py-amqp would
+    write into the closed connection, and never read why it was closed.
+    """
+    write = transport._write  # noqa: SLF001
+
+    def write_first(data: bytes) -> None:
+        transport._write = write  # noqa: SLF001
+        try:
+            write(data)
+        except OSError:
+            # It raises an alert that is there; nothing is left to wait for.
+            with contextlib.suppress(ssl.SSLEOFError, ConnectionError):
+                transport.sock.read(1)
+            raise
+
+    return write_first
 
 
 def cautious_frame_handler(

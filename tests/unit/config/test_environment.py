@@ -50,6 +50,8 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_RABBIT_VIRTUAL_HOST": "v",
         "MIROS_MESH_RABBIT_TLS": "on",
         "MIROS_MESH_BROKER_CA_FILE": "/x/ca.pem",
+        "MIROS_MESH_BROKER_CERT_FILE": "/x/node.pem",
+        "MIROS_MESH_BROKER_KEY_FILE": "/x/node.key",
         "MIROS_MESH_MESH_ENCRYPTION_KEY": KEY,
         "MIROS_MESH_SNOOP_TRACE_ENCRYPTION_KEY": KEY,
         "MIROS_MESH_SNOOP_SPY_ENCRYPTION_KEY": OLD_KEY,
@@ -75,6 +77,8 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert {name: getattr(config, name) for name in numbers} == numbers
     assert [broker.redacted for broker in config.brokers] == ["amqps://peter@h:99/v"]
     assert config.broker_ca_file == Path("/x/ca.pem")
+    assert config.broker_cert_file == Path("/x/node.pem")
+    assert config.broker_key_file == Path("/x/node.key")
     assert config.home == Path("/x")
     assert config.discovery_sources == ("manual", "dns")
     assert config.discovery_hosts_file == Path("/x/hosts.json")

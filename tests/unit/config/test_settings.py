@@ -289,6 +289,22 @@ def test_a_file_for_tls_without_tls_is_a_mistake(settings: dict[str, Any]) -> No
     assert "broker_ca_file is given, and no broker is reached by TLS" in problem
 
 
+def test_a_key_without_its_certificate_is_a_mistake() -> None:
+    url = "amqps://u:p@h"
+    [problem] = problems_of(mesh_encryption_key=KEY, broker_url=url, broker_key_file="/x/key")
+    assert problem.startswith("broker_key_file is given without broker_cert_file")
+
+
+def test_a_certificate_says_the_user_where_a_url_with_tls_has_none() -> None:
+    urls = ("amqps://h/v", "amqps://u:p@h/v", "amqp://h/v")
+    config = MeshConfig(mesh_encryption_key=KEY, broker_url=urls, broker_cert_file="/x/node.pem")
+    assert [str(each) for each in config.brokers] == [
+        "amqps://h:5671/v",
+        "amqps://u@h:5671/v",
+        "amqp://guest@h:5672/v",
+    ]
+
+
 def test_tls_of_a_broker_url_is_in_the_url() -> None:
     url = "amqps://u:p@h"
     [problem] = problems_of(mesh_encryption_key=KEY, broker_url=url, rabbit_tls=True)

@@ -27,6 +27,8 @@ CONFIG = MeshConfig(
         (errors.NotAmqpError, Verdict.NOT_AMQP),
         (errors.NoTlsError, Verdict.NO_TLS),
         (errors.TlsFileError, Verdict.FAILED),
+        (errors.ClientCertificateError, Verdict.CLIENT_CERTIFICATE),
+        (errors.ClientCertificateMissingError, Verdict.CLIENT_CERTIFICATE),
         (errors.TlsError, Verdict.TLS),
         (errors.CertificateError, Verdict.CERTIFICATE),
         (errors.CredentialsRefusedError, Verdict.CREDENTIALS),
