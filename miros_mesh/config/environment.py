@@ -263,8 +263,9 @@ def _nearest(name: str, known: Iterable[str]) -> list[str]:
     near = [other for other in ranked if scores[other][0] >= least]
     # A hint with _FILE beside the same one without it says nothing new.
     plain = [n for at, n in enumerate(near) if n.removesuffix("_FILE") not in near[:at]]
-    # To hold a key itself none is meant that names a file, unless nothing else comes near.
-    values = plain if "FILE" in wrong else [n for n in plain if not n.endswith("_FILE")]
+    # A key itself belongs into no setting that names a file.
+    names_file = any(_likeness(word, "FILE") > _ALIKE for word in wrong.split("_"))
+    values = [n for n in plain if names_file or not n.endswith("_FILE")]
     return (values or plain)[:_MOST_HINTS]
 
 
