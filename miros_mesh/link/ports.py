@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from miros_mesh.address import BrokerAddress
@@ -275,6 +276,9 @@ class LinkSettings:
     outbox_events: int
     outbox_bytes: int
     credentials: Credentials = as_given
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
 
 
 class Link(Protocol):
