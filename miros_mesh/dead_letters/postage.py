@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
@@ -44,7 +46,7 @@ class Postage:
         note, `UnroutableError` when no queue takes it, or what the broker says against it.
         """
         if topic is None and opened.queue:
-            _put_back(opened, box, self._body(letter, opened, opened.queue))
+            _put_back(opened, box, partial(self._body, letter, opened))
             return
         if not (to := topic or opened.routing_key):
             raise UnroutableError(
@@ -79,9 +81,9 @@ class Postage:
             return opened.frame
 
 
-def _put_back(opened: DeadLetter, box: LetterBox, body: bytes) -> None:
+def _put_back(opened: DeadLetter, box: LetterBox, seal: Callable[[str], bytes]) -> None:
     try:
-        box.put_into(opened.queue, body, exchange=_RETRY)
+        box.put_into(opened.queue, seal, exchange=_RETRY)
     except UnroutableError as error:
         raise UnroutableError(
             f"the queue of chart {opened.chart} of node {opened.node} is gone; "
