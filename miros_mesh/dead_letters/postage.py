@@ -45,6 +45,11 @@ class Postage:
         Returns when the broker has stored it in a queue at least. Raises `EmptyLetterError` for a
         note, `UnroutableError` when no queue takes it, or what the broker says against it.
         """
+        if not (opened.event or opened.frame):
+            raise EmptyLetterError(
+                f"letter {letter.id} is a note of {opened.size_bytes:,} bytes that were too large to "
+                "keep; let its sender send it again, or drop the letter"
+            )
         if topic is None and opened.queue:
             _put_back(opened, box, partial(self._body, letter, opened))
             return
@@ -63,12 +68,7 @@ class Postage:
             kind = RETRY if opened.queue else SENT_AGAIN
             new = replace(event, incarnation=f"{kind}{letter.id}", sequence=1, cause=event.id)
             return self._codec.seal([self._codec.encode(new)], topic)
-        if opened.frame:
-            return self._anew(opened, topic)
-        raise EmptyLetterError(
-            f"letter {letter.id} is a note of {opened.size_bytes:,} bytes that were too large to "
-            "keep; let its sender send it again, or drop the letter"
-        )
+        return self._anew(opened, topic)
 
     def _anew(self, opened: DeadLetter, topic: str) -> bytes:
         """Seal what is in a frame for that topic, and for now; as it is if these keys open it not.
