@@ -462,7 +462,7 @@ class UnknownLetterError(MeshError, LookupError):
 
 
 class SealedLetterError(MeshError):
-    """No key of these settings opens a dead letter."""
+    """No key of these settings opens a dead letter, or the frame in it."""
 
 
 class EmptyLetterError(MeshError):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from miros_mesh.config.settings import MIB
 from miros_mesh.dead_letters.letter import Letter
-from miros_mesh.errors import EmptyLetterError, FrameError, UnroutableError
+from miros_mesh.errors import EmptyLetterError, FrameError, SealedLetterError, UnroutableError
 from miros_mesh.link.ports import LetterBox
 from miros_mesh.networks.network import EXCHANGE_PREFIX, exchange_of
 from miros_mesh.wire.codec import Codec, OldFrames
@@ -43,7 +43,7 @@ class Postage:
         """Publish to the topic, else to the chart that refused it, else to its own topic.
 
         Returns when the broker has stored it in a queue at least. Raises `EmptyLetterError` for a
-        note, `UnroutableError` when no queue takes it, or what the broker says against it.
+        note, `SealedLetterError` for a frame that these keys do not open, `UnroutableError` when no queue takes it, or what the broker says against it.
         """
         if not (opened.event or opened.frame):
             raise EmptyLetterError(
@@ -68,17 +68,14 @@ class Postage:
             kind = RETRY if opened.queue else SENT_AGAIN
             new = replace(event, incarnation=f"{kind}{letter.id}", sequence=1, cause=event.id)
             return self._codec.seal([self._codec.encode(new)], topic)
-        return self._anew(opened, topic)
-
-    def _anew(self, opened: DeadLetter, topic: str) -> bytes:
-        """Seal what is in a frame for that topic, and for now; as it is if these keys open it not.
-
-        Receivers refuse what was sealed for another topic, or long ago.
-        """
+        # A frame, anew: receivers refuse what was sealed for another topic, or long ago.
         try:
             return self._codec.seal(self._codec.unseal(opened.frame), topic)
-        except FrameError:
-            return opened.frame
+        except FrameError as error:
+            raise SealedLetterError(
+                f"the frame in letter {letter.id} cannot be opened with these settings ({error}); "
+                "give them the key with which its chart opens it, or drop the letter"
+            ) from None
 
 
 def _put_back(opened: DeadLetter, box: LetterBox, seal: Callable[[str], bytes]) -> None:
