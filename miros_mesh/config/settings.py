@@ -20,6 +20,7 @@ from miros_mesh.wire.serializer import PayloadSerializer
 Mode: TypeAlias = Literal["embedded", "ancestor", "shared"]
 NetworkName: TypeAlias = Literal["mesh", "snoop_trace", "snoop_spy"]
 DiscoverySource: TypeAlias = Literal["manual", "lan", "dns"]
+Durability: TypeAlias = Literal["process", "power"]
 AlienPolicy: TypeAlias = Literal["adopt", "probe", "ignore"]
 EncryptionKeys: TypeAlias = bytes | str | tuple[bytes | str, ...] | None
 
@@ -64,6 +65,9 @@ class MeshConfig:
     """A lasting name of this process on the mesh: letters, digits, `.`, `_`, `-`."""
     home: Path | None = None
     """The embedded broker's folder; `home_folder` says what the default is."""
+
+    durability: Durability = "process"
+    """What a confirm of the embedded broker outlives: the end of any `process`, or of `power`."""
 
     # AMQP carries the heartbeat in whole seconds of 16 bits (connection.tune).
     heartbeat_interval_s: float = bounded(5.0, 1, 65_535)
@@ -340,9 +344,12 @@ def _sources_problems(setting: str, value: Any) -> Iterator[str]:
         yield f"{setting} names a source twice"
 
 
-def _policy_problems(setting: str, value: Any) -> Iterator[str]:
-    if value not in (words := get_args(AlienPolicy)):
-        yield f"{setting} must be one of {', '.join(words)}"
+def _word_problems(words: tuple[str, ...]) -> Callable[[str, Any], Iterator[str]]:
+    def problems(setting: str, value: Any) -> Iterator[str]:
+        if value not in words:
+            yield f"{setting} must be one of {', '.join(words)}"
+
+    return problems
 
 
 _NORMAL_FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
@@ -367,6 +374,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "snoop_spy_encryption_key": validation.key_problems,
     "node_name": validation.node_name_problems,
     "home": validation.home_problems,
+    "durability": _word_problems(get_args(Durability)),
     "discovery": _sources_problems,
     "discovery_hosts_file": validation.file_problems,
     "discovery_cache_file": validation.file_problems,
@@ -374,7 +382,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "discovery_ipv6": validation.switch_problems,
     "discovery_live_trace": validation.switch_problems,
     "discovery_live_spy": validation.switch_problems,
-    "alien_policy": _policy_problems,
+    "alien_policy": _word_problems(get_args(AlienPolicy)),
     "serializer": _serializer_problems,
     "observers": _observers_problems,
     "link_factory": _link_factory_problems,

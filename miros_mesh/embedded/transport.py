@@ -17,7 +17,7 @@ from miros_mesh.embedded.channel import Channel, Subscription
 from miros_mesh.embedded.doorbell import FolderDoorbells
 from miros_mesh.embedded.message import Place
 from miros_mesh.embedded.prefetch import Acknowledgements
-from miros_mesh.embedded.schema import open_file
+from miros_mesh.embedded.schema import Durability, open_file
 from miros_mesh.embedded.store import Store
 from miros_mesh.errors import EmbeddedStoreError
 from miros_mesh.private_files import prepare_home
@@ -238,7 +238,8 @@ class EmbeddedTransport(StoreTransport):
     def open_store(self) -> Store:
         """Open the store in the folder, which every process of the user may share."""
         folder = prepare_home(Path(self.client.transport_options["folder"]))
-        database, doorbells = open_file(folder), FolderDoorbells(folder)
+        database = open_file(folder, self.client.transport_options["durability"])
+        doorbells = FolderDoorbells(folder)
 
         def leave() -> None:
             doorbells.close()
@@ -247,6 +248,10 @@ class EmbeddedTransport(StoreTransport):
         return Store(database, doorbells, leave)
 
 
-def dial(folder: Path) -> kombu.Connection:
-    """Return an unconnected connection to the embedded broker in a folder."""
-    return kombu.Connection(transport=EmbeddedTransport, transport_options={"folder": str(folder)})
+def dial(folder: Path, durability: Durability = "process") -> kombu.Connection:
+    """Return an unconnected connection to the embedded broker in a folder.
+
+    What it commits outlives the end of any process; with the durability `power` a power cut too.
+    """
+    options = {"folder": str(folder), "durability": durability}
+    return kombu.Connection(transport=EmbeddedTransport, transport_options=options)

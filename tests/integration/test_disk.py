@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support import small_disk
+from support import fuse_disk, small_disk
 
 STARTING = Path(__file__).parent / "programs" / "starting.py"
 # All that is left; `dd` ends with an error when the disk is full.
@@ -54,3 +54,28 @@ def test_a_disk_that_is_read_only_is_named(
     assert said.startswith("EmbeddedStoreError: ")
     assert "read-only; mount it writable" in said
     assert "chmod" not in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "faults", "why"),
+    [
+        ("fuse.sshfs", "none", "other machines can use it too"),
+        ("fuse", "no-locks", "it has no locks (No locks available)"),
+        ("fuse", "no-map", "it has no memory to share between processes"),
+    ],
+)
+def test_a_disk_that_processes_cannot_share_is_refused_by_name(
+    fuse_disks: None, home: Path, tmp_path: Path, kind: str, faults: str, why: str
+) -> None:
+    said = fuse_disk.run_on(home, tmp_path / "kept", kind, faults, STARTING)
+
+    assert said.startswith(f"UnfitFileSystemError: {home} is on a file system ({kind}) ")
+    assert why in said
+    assert "home=" in said
+    assert not list((tmp_path / "kept").glob("broker*"))
+
+
+def test_a_disk_in_user_space_with_locks_and_shared_memory_is_taken(
+    fuse_disks: None, home: Path, tmp_path: Path
+) -> None:
+    assert fuse_disk.run_on(home, tmp_path / "kept", "fuse", "none", STARTING) == "started\n"

@@ -17,13 +17,13 @@ LIMIT_S: Final = 60.0
 
 def why_not() -> str | None:
     """Why this machine cannot have one, or None."""
-    return None if _prefix() else "needs the right to mount: run as root"
+    return None if prefix() else "needs the right to mount: run as root"
 
 
 def run_on_disk(folder: Path, size: str, before: str, program: Path, *arguments: str) -> str:
     """What a program prints that has a new disk at `folder`, which a script prepares there."""
     script = f'set -e; {_MOUNT} cd "$2"; {before}\nshift 2; cd /; exec "$@"'
-    prepared = (*_prefix(), "sh", "-c", script, "sh", size, str(folder))
+    prepared = (*prefix(), "sh", "-c", script, "sh", size, str(folder))
     done = subprocess.run(
         [*prepared, sys.executable, str(program), *arguments],
         capture_output=True,
@@ -35,7 +35,8 @@ def run_on_disk(folder: Path, size: str, before: str, program: Path, *arguments:
     return done.stdout
 
 
-def _prefix() -> tuple[str, ...]:
+def prefix() -> tuple[str, ...]:
+    """The words before a program that may mount what it alone sees; none where it may not."""
     for prefix in (_PRIVATE, _AS_ROOT):
         try:
             done = subprocess.run([*prefix, "true"], capture_output=True, check=False)

@@ -62,6 +62,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_DISCOVERY_LIVE_TRACE": "on",
         "MIROS_MESH_DISCOVERY_LIVE_SPY": "on",
         "MIROS_MESH_ALIEN_POLICY": "probe",
+        "MIROS_MESH_DURABILITY": "power",
     }
     numbers = {
         f.name: 99.5 if f.default is None else f.default + 1
@@ -78,6 +79,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert config.discovery_cache_file == Path("/x/cache.json")
     assert config.discovery_dns_names == ("rabbit.mesh", "_amqp._tcp.mesh")
     assert (config.discovery_ipv6, config.alien_policy) == (True, "probe")
+    assert config.durability == "power"
     assert (config.discovery_live_trace, config.discovery_live_spy) == (True, True)
     assert config.keys_for("snoop_spy") == (OLD_KEY.encode(),)
     objects = {"serializer", "observers", "link_factory"}

@@ -246,6 +246,11 @@ def test_the_ends_of_each_range_are_accepted(name: str) -> None:
         assert getattr(MeshConfig(**{name: number}, **room, **tight), name) == number
 
 
+@pytest.mark.parametrize("value", ["disk", None, True, ("power",)])
+def test_another_durability_is_refused(value: Any) -> None:
+    assert problems_of(durability=value) == ("durability must be one of process, power",)
+
+
 def test_every_problem_is_told_at_once() -> None:
     problems = problems_of(
         broker_url="http://h",
