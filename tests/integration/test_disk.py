@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from support import fuse_disk, small_disk
 
+TROUBLED = Path(__file__).parent / "programs" / "troubled.py"
 STARTING = Path(__file__).parent / "programs" / "starting.py"
 # All that is left; `dd` ends with an error when the disk is full.
 FILL = "dd if=/dev/zero of=filling bs=1k 2>/dev/null || true"
@@ -79,3 +81,30 @@ def test_a_disk_in_user_space_with_locks_and_shared_memory_is_taken(
     fuse_disks: None, home: Path, tmp_path: Path
 ) -> None:
     assert fuse_disk.run_on(home, tmp_path / "kept", "fuse", "none", STARTING) == "started\n"
+
+
+def test_a_disk_that_fills_up_and_has_room_again_costs_nothing(home: Path) -> None:
+    said = small_disk.run_on_disk(
+        home, "4m", ":", TROUBLED, f"cd {home}; {FILL}", f"rm {home}/filling"
+    )
+
+    assert_told_and_whole(said, "disk_full")
+
+
+def test_a_disk_that_turns_read_only_and_back_costs_nothing(
+    fuse_disks: None, home: Path, tmp_path: Path
+) -> None:
+    kept, frozen = tmp_path / "kept", tmp_path / "kept.frozen"
+
+    said = fuse_disk.run_on(home, kept, "fuse", "none", TROUBLED, f"touch {frozen}", f"rm {frozen}")
+
+    assert_told_and_whole(said, "store_unavailable")
+
+
+def assert_told_and_whole(said: str, reason: str) -> None:
+    facts = json.loads(said)
+    # The other end of the sender is its own `stop`.
+    assert facts["told"] == sorted([reason, "stopped"])
+    assert facts["confirmed_amid"] < facts["sent"] // 2
+    assert facts["whole"], "an event was lost, came twice, or out of order"
+    assert facts["all_confirmed"]
