@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from miros_mesh import MeshConfig
 from support import fuse_disk, small_disk
+from support.charts_at_work import Heard, Launch
+from support.waiting import wait_until
 
+CUT_OFF = Path(__file__).parent / "programs" / "cut_off.py"
 TROUBLED = Path(__file__).parent / "programs" / "troubled.py"
 STARTING = Path(__file__).parent / "programs" / "starting.py"
+COUNT = 50
 # All that is left; `dd` ends with an error when the disk is full.
 FILL = "dd if=/dev/zero of=filling bs=1k 2>/dev/null || true"
 
@@ -99,6 +104,25 @@ def test_a_disk_that_turns_read_only_and_back_costs_nothing(
     said = fuse_disk.run_on(home, kept, "fuse", "none", TROUBLED, f"touch {frozen}", f"rm {frozen}")
 
     assert_told_and_whole(said, "store_unavailable")
+
+
+def test_what_a_node_had_confirmed_with_power_outlives_a_power_cut(
+    fuse_disks: None,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    launch: Launch,
+) -> None:
+    monkeypatch.setenv("MIROS_MESH_DURABILITY", "power")
+    fuse_disk.run_on(home, tmp_path / "kept", "fuse", "power-cut", CUT_OFF, str(COUNT))
+    # All that the disk was told to flush: the events, and the key that opens them.
+    monkeypatch.setenv("MIROS_MESH_HOME", str(tmp_path / "kept.left"))
+
+    heard = Heard()
+    launch("receiver", MeshConfig(node_name="right"), heard)
+
+    wait_until(lambda: len(heard) >= COUNT)
+    assert heard.payloads == list(range(COUNT))
 
 
 def assert_told_and_whole(said: str, reason: str) -> None:
