@@ -380,6 +380,25 @@ class EmbeddedStoreError(LinkError):
     reason = "store"
 
 
+class UnfitFileSystemError(EmbeddedStoreError):
+    """The embedded broker's `folder` is on a file system that processes cannot share it on."""
+
+    reason = "file_system"
+
+    def __init__(self, folder: object, file_system: str | None = None, why: str = "unfit") -> None:
+        super().__init__(str(folder))
+        self.folder = str(folder)
+        self.file_system = file_system
+        self._why = why
+
+    def __str__(self) -> str:
+        return _printable(
+            f"{self.folder} is on a file system ({self.file_system or 'of unknown type'}) that is "
+            f"unfit for the embedded broker: {self._why}; name a folder on a local disk of this "
+            "machine with home= or MIROS_MESH_HOME, or use a RabbitMQ"
+        )
+
+
 class StoreUnavailableError(EmbeddedStoreError):
     """The embedded broker's files cannot be written for now: another process keeps a lock, say."""
 

@@ -70,6 +70,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_FIRST_SEARCH_WAIT": "block",
         "MIROS_MESH_MESH_LABEL": "shop",
         "MIROS_MESH_OLD_FRAMES": "read",
+        "MIROS_MESH_DURABILITY": "power",
     }
     numbers = {
         f.name: type(f.metadata["range"][1])(99.5) if f.default is None else f.default + 1
@@ -91,6 +92,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert (config.discovery_ipv6, config.alien_policy) == (True, "probe")
     assert (config.tell_no_listener, config.tell_charts) == (True, True)
     assert config.first_search_wait == "block"
+    assert config.durability == "power"
     assert (config.discovery_live_trace, config.discovery_live_spy) == (True, True)
     assert (config.label, config.old_frames) == ("shop", "read")
     assert config.keys_for("snoop_spy") == (OLD_KEY.encode(),)
