@@ -340,6 +340,7 @@ def test_what_one_of_two_brokers_refused_goes_back_to_that_one_and_to_no_other(
         config = MeshConfig(broker_url=url, mesh_encryption_key=KEY, node_name="house")
         launch("door", config, heard)
     file = tmp_path / "url"
+    file.touch(0o600)
     file.write_text(home)
     config = MeshConfig(broker_url=SecretFile(file), mesh_encryption_key=KEY)
     peers = [BrokerAddress.parse(url).redacted for url in (home, away)]
