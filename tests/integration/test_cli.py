@@ -140,7 +140,7 @@ def test_each_command_at_a_broker_takes_its_url_from_a_file_and_says_why(command
         ["check", f"amqp://{USER}:{PASSWORD}@{HOST}"],
         [f"amqp://{USER}:{PASSWORD}@{HOST}"],
         ["discover", "--sources", f"amqp://{USER}:{PASSWORD}@{HOST}"],
-        ["snoop", "--since", f"amqp://{USER}:{PASSWORD}@{HOST}"],
+        ["sequence", "--format", f"amqp://{USER}:{PASSWORD}@{HOST}"],
     ],
 )
 def test_wrong_usage_is_shown_without_the_password(arguments: list[str]) -> None:
