@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from miros_mesh.config.secret_file import SecretFile
+from miros_mesh.errors import SecretFileError
 
 LONGEST_RUN_S = 3600
 """How long a command may be asked to last: an hour."""
@@ -40,7 +41,7 @@ def add_broker(parser: argparse.ArgumentParser, meaning: str) -> None:
         "--broker-file",
         metavar="FILE",
         dest="broker",
-        type=lambda path: SecretFile(Path(path)),
+        type=_in_file,
         help="the same, with the URL in a file that only you may read (mode 600)",
     )
 
@@ -48,6 +49,17 @@ def add_broker(parser: argparse.ArgumentParser, meaning: str) -> None:
 def without_passwords(text: str) -> str:
     """Return the text with `***` for the passwords of URLs."""
     return _WITH_PASSWORD.sub(r"\1:***@", text)
+
+
+def _in_file(path: str) -> str | SecretFile:
+    file = SecretFile(Path(path))
+    if not file.once:
+        return file
+    # The end of a pipe, as a shell's `<(command)` is: settings may be read several times.
+    try:
+        return file.read()
+    except SecretFileError as error:
+        raise argparse.ArgumentTypeError(f"it {error}") from None
 
 
 class _BrokerAction(argparse.Action):
