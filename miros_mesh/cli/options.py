@@ -75,7 +75,7 @@ class _BrokerAction(argparse.Action):
         if _WITH_PASSWORD.search(str(values)):
             sys.stderr.write(
                 f"{parser.prog}: the password in --broker is in the list of processes, for every "
-                "user of this machine; use --broker-file FILE or MIROS_MESH_BROKER_URL_FILE\n"
+                "user of this machine; use --broker-file FILE\n"
             )
         setattr(namespace, self.dest, values)
 

@@ -37,7 +37,7 @@ TRACE = re.compile(
 END_LIMIT_S = 40.0
 WARNING = (
     "miros-mesh {}: the password in --broker is in the list of processes, for every user of this "
-    "machine; use --broker-file FILE or MIROS_MESH_BROKER_URL_FILE\n"
+    "machine; use --broker-file FILE\n"
 )
 
 
