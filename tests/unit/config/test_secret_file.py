@@ -261,6 +261,38 @@ def test_the_remedy_fits_whose_file_it_is(
     assert as_user(NOBODY, 4711, shared_file) == "old"
 
 
+MOUNTED = """
+mount -t tmpfs -o mode=755 tmpfs "$1"
+mkdir "$1/..data"
+printf old > "$1/..data/secret"
+chmod 644 "$1/..data/secret"
+ln -s ..data/secret "$1/secret"
+mount -o remount,ro "$1"
+exec "$2" -c "$3" 65534 4711 "$1/secret"
+"""
+
+
+@needs_root
+@pytest.mark.usefixtures("small_disks")
+def test_a_volume_of_kubernetes_as_it_is_by_default_is_refused_with_what_to_set(
+    shared_file: Path,
+) -> None:
+    # Given a folder in memory, mounted read-only, which only this process tree sees
+    private = ["unshare", "--mount", "--propagation", "private"]
+    script = ["sh", "-ec", MOUNTED, "sh", str(shared_file.parent), sys.executable, READ]
+    done = subprocess.run(
+        [*private, *script], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    # Then no command is named, which could change nothing there
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"names {shared_file}, which others may read or write (mode 0644); it is mounted "
+        "read-only: mount it with mode 0440 (Kubernetes: defaultMode: 0440, and an fsGroup; "
+        "Docker: mode: 0440, and a gid)"
+    )
+
+
 @needs_root
 def test_root_reads_the_own_file_of_a_user(file: Path) -> None:
     os.chown(file, NOBODY, NOBODY)
