@@ -49,7 +49,10 @@ class SelectionError(ConfigError):
 
 
 class SecretFileError(MeshError, ValueError):
-    """A file that shall hold a secret cannot be read or is empty; its path is not quoted."""
+    """A file that shall hold a secret cannot be read, is empty, or can be read by others.
+
+    Its path is in the message in the last case alone: what cannot be opened may be the secret.
+    """
 
 
 # Where Python has an error of its own for the case, ours is one of those as well.

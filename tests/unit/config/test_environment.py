@@ -177,6 +177,7 @@ def test_secrets_are_read_from_files_without_their_last_line_end(tmp_path: Path)
     }
     environ = {}
     for name, content in contents.items():
+        (tmp_path / name).touch(0o600)
         (tmp_path / name).write_text(content + "\n")
         environ[f"MIROS_MESH_{name}_FILE"] = str(tmp_path / name)
     config = MeshConfig.from_env(environ)
@@ -186,6 +187,7 @@ def test_secrets_are_read_from_files_without_their_last_line_end(tmp_path: Path)
 
 
 def test_a_password_from_a_file_keeps_its_spaces(tmp_path: Path) -> None:
+    (tmp_path / "password").touch(0o600)
     (tmp_path / "password").write_text(" p w \n")
     config = MeshConfig.from_env(
         {
@@ -198,6 +200,7 @@ def test_a_password_from_a_file_keeps_its_spaces(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_missing_or_empty_is_told_once_and_by_its_variable(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch(0o600)
     (tmp_path / "empty").write_text("\n")
     problems = problems_of(
         {
@@ -319,6 +322,7 @@ def test_no_variable_is_quoted_wherever_a_secret_was_put(
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_no_content_of_a_file_is_quoted(name: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").touch(0o600)
     (tmp_path / "secret").write_bytes(SENTINEL.encode() + b"\xff")
     shown = shown_by({f"MIROS_MESH_{name}_FILE": str(tmp_path / "secret")})
     assert SENTINEL not in shown
