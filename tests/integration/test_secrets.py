@@ -361,7 +361,7 @@ def _break(mesh: Mesh, dead: int, urls: str) -> None:
     file.write_text("http://" + urls)
     mesh.await_said("the broker URL")
     file.chmod(0o644)
-    mesh.await_said("which others may read")
+    mesh.await_said("is open to other users")
     file.chmod(0o600)
     mesh.change_password(mesh.password)
     file.write_text(urls)
