@@ -50,6 +50,14 @@ def lock_file(descriptor: int) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
+def lock_range(descriptor: int) -> None:
+    """Take the POSIX lock of a file, as SQLite does, without waiting; where `HAS_FILE_LOCKS`.
+
+    Raises `OSError`.
+    """
+    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def unlock_file(descriptor: int) -> None:
     """Give back the lock of a file."""
     fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -176,8 +176,14 @@ class Inbox:
         with self._lock:
             return self._doubts.ask(asked_s)
 
-    def vouched(self, sender: str, asked_s: float, new: Collection[int]) -> None:
-        """Take the answer to a question of `doubts`: frames with other marks were old ones."""
+    def vouched(self, sender: str, asked_s: float, ages_s: Mapping[int, float]) -> None:
+        """Take the answer to a question of `doubts`: how long ago frames of these marks were sent.
+
+        What was sent since the chart listens is new, and all other frames were old ones. The answer
+        was made before now: by what it has travelled for, an older frame may be taken for new.
+        """
+        listened_s = self.listening_s(time.monotonic())
+        new = {mark for mark, age_s in ages_s.items() if age_s <= listened_s}
         with self._lock:
             for taken, is_new in self._doubts.answered(sender, asked_s, new):
                 if is_new:

@@ -278,9 +278,9 @@ class Network(Generic[T]):
         """Hear that a frame is about to be published."""
         self._published.note(sealed)
 
-    def published(self, marks: Iterable[int], within_s: float) -> list[int]:
-        """Return, of these marks of frames, those that were published in the last seconds."""
-        return self._published.among(marks, within_s)
+    def ages(self, marks: Iterable[int]) -> dict[int, float]:
+        """Return how many seconds ago frames of this node were published, by those marks."""
+        return self._published.ages(marks)
 
     def unseal(self, sealed: bytes) -> list[bytes]:
         """Return the encoded messages of a frame that this network sealed."""

@@ -10,7 +10,7 @@ A broker confirms what it stores, and then a person deletes the queue, or the se
 | 4 | receiver | its inboxes take the events, or wait no longer |
 
 A frame that was sealed shortly before a chart listened is new or is not (`networks.doubts`): its
-sender is asked (`vouch`), and names those frames that it published since (`ours`).
+sender is asked (`vouch`), and says how long ago it has published its frames (`ours`).
 
 There is no history: an inbox that has heard an old event first does not know which of those between
 are owed to its chart. It asks for itself, and says how long it has listened; the sender gives what
@@ -64,6 +64,9 @@ _UNANSWERED_S = 2.0
 # The receiver asks again for the rest; until then events of now have their turn.
 _EVENTS_PER_ANSWER = 20_000
 
+
+# Ages of frames travel as whole numbers, of microseconds.
+_VOUCHED_S = 1e6
 
 Stream = tuple[str, str]
 """Whose events they are: incarnation and chart."""
@@ -249,10 +252,10 @@ class Repair:
 
     def _hear_ours(self, message: RepairMessage) -> None:
         if isinstance(message, ListenerRepair):
-            new = {mark for mark, _ in message.numbers}
+            ages_s = {mark: (age - 1) / _VOUCHED_S for mark, age in message.numbers}
             for inbox in self._inboxes():
                 if inbox.chart == message.listener:
-                    inbox.vouched(message.incarnation, message.listening_s, new)
+                    inbox.vouched(message.incarnation, message.listening_s, ages_s)
 
     def _hear_answer(self, message: RepairMessage) -> None:
         if message.incarnation != message.stream[0]:
@@ -284,12 +287,11 @@ class Repair:
             self._mesh.observer.repaired(network=self._mesh.network.name, events=events)
 
     def _vouch(self, question: RepairMessage) -> None:
-        """Say which frames were published since a chart of another node listens."""
+        """Say how long ago frames were published, that a chart of another node asks for."""
         if not isinstance(question, ListenerRepair):
             return
-        marks = (mark for mark, _ in question.numbers)
-        new = self._mesh.network.published(marks, question.listening_s)
-        numbers = [(mark, mark) for mark in new]
+        ages = self._mesh.network.ages(mark for mark, _ in question.numbers)
+        numbers = [(mark, 1 + int(age_s * _VOUCHED_S)) for mark, age_s in ages.items()]
         listener = _Listener(question.listener, question.listening_s)
         self._send(question.incarnation, "ours", question.stream, numbers, listener=listener)
 

@@ -108,8 +108,8 @@ class RepairMessage(Origin, frozen=True):
     """What nodes say to each other about missing events; never seen by a chart.
 
     `ask` and `gone` name the numbers of a stream (a chart and its node's incarnation); `again`
-    brings events as they were first sent. `vouch` asks which frames are new, by their marks, and
-    `ours` names those.
+    brings events as they were first sent. `vouch` asks how old frames are, by their marks, and
+    `ours` says it of those that are its own, in microseconds and one more.
     """
 
     # Not a name: a node that was started anew has asked for nothing, and has nothing to send again.

@@ -69,9 +69,11 @@ class Freshness:
         `again` is the broker's word that it delivers it once more. Raises `ClockError` or
         `OldFrameError`.
         """
+        # In this order: a pause between the two must not make a new frame look old.
+        age_s = self._wall() - sealed_at
         now_s = self._steady() - self._since
         # In seconds after `_since`, by our clock.
-        at_s = now_s - (self._wall() - sealed_at)
+        at_s = now_s - age_s
         error_s = self._limits.clock_error_s
         if at_s > now_s + error_s:
             raise ClockError(
