@@ -7,6 +7,7 @@ something else: a naive datetime, an enum. One exception is stated: a datetime c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, runtime_checkable
@@ -21,6 +22,9 @@ from miros_mesh.wire.payload_types import UnknownValue, field_names
 MAX_DEPTH = 64
 # A bound for what a handler may get, whatever a frame of `max_event_bytes` could expand to.
 MAX_VALUES = 2**20
+# Elements of one hash are compared one by one, and who sends them may choose those of numbers and
+# of tuples: (-1, -2), (-2, -1) and so on all have the same.
+MAX_SAME_HASH = 100
 # What msgpack has: signed and unsigned 64 bits.
 INT_RANGE = range(-(2**63), 2**64)
 LONGEST_TYPE_NAME = 255
@@ -262,11 +266,15 @@ class _Reading(_Walk):
     def _set(self, content: list[Any], depth: int) -> set[Any]:
         elements = self._elements(content, depth)
         try:
-            value = set(elements)
+            # Each is hashed on its own first: to put them into a set compares them.
+            most = max(Counter(map(hash, elements)).values(), default=0)
+            value = set(elements) if most <= MAX_SAME_HASH else None
         except Exception as error:  # noqa: BLE001  # what a program's hash raises
             raise _RefusedError(
                 f"is a set of what cannot be in one: {type(error).__name__}"
             ) from None
+        if value is None:
+            raise _RefusedError(f"is a set with more than {MAX_SAME_HASH} elements of one hash")
         if len(value) < len(elements):
             raise _RefusedError("is a set with an element twice")
         return value

@@ -261,7 +261,7 @@ def test_a_frame_of_old_and_new_events_gives_the_new_ones(chart: Chart) -> None:
 def test_an_event_from_before_the_window_is_set_aside_as_stale(
     chart: Chart, notes: Notes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    chart.receive(100)
+    chart.receive(100, sent_at=1_000.0)
 
     old = chart.receive(1)
 
@@ -277,7 +277,7 @@ def test_an_event_from_before_the_window_is_set_aside_as_stale(
 
 
 def test_a_second_copy_of_a_stale_event_adds_no_letter(chart: Chart) -> None:
-    chart.receive(100)
+    chart.receive(100, sent_at=1_000.0)
     copies = chart.receive(1), chart.receive(1)
 
     assert len(chart.home.kept) == 1

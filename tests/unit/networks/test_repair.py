@@ -243,7 +243,7 @@ def test_time_without_a_connection_does_not_count(node: Node) -> None:
     later = time.monotonic() + 1_000
     node.whole_since = later - 1
 
-    assert node.repair._missing(later) == {(TALKER, None): {(2, 2)}}
+    assert node.repair._missing(later) == {(TALKER, None): [[(2, 2)]]}
 
 
 def test_a_chart_that_fell_silent_says_its_number() -> None:
