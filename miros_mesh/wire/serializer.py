@@ -239,6 +239,7 @@ class _Writing(_Walk):
         return self._named(kind.__name__, fields, depth)
 
     def _set(self, code: int, value: Collection[Any], depth: int) -> Ext:
+        _check_hashes(value)
         # Sorted, so that equal sets are equal bytes: Python's own order differs between processes.
         encoded = sorted(map(_encode, self._elements(value, depth)))
         return Ext(code, _encode([msgspec.Raw(each) for each in encoded]))
@@ -267,14 +268,14 @@ class _Reading(_Walk):
         elements = self._elements(content, depth)
         try:
             # Each is hashed on its own first: to put them into a set compares them.
-            most = max(Counter(map(hash, elements)).values(), default=0)
-            value = set(elements) if most <= MAX_SAME_HASH else None
+            _check_hashes(elements)
+            value = set(elements)
+        except _RefusedError:
+            raise
         except Exception as error:  # noqa: BLE001  # what a program's hash raises
             raise _RefusedError(
                 f"is a set of what cannot be in one: {type(error).__name__}"
             ) from None
-        if value is None:
-            raise _RefusedError(f"is a set with more than {MAX_SAME_HASH} elements of one hash")
         if len(value) < len(elements):
             raise _RefusedError("is a set with an element twice")
         return value
@@ -320,6 +321,15 @@ def _content(value: _Tagged) -> list[Any]:
 
 def _refuse_bytes() -> NoReturn:
     raise _RefusedError("is of an extension type, and its bytes are not what belongs there")
+
+
+def _check_hashes(elements: Collection[Any]) -> None:
+    if len(elements) > MAX_SAME_HASH:
+        [(_, most)] = Counter(map(hash, elements)).most_common(1)
+        if most > MAX_SAME_HASH:
+            raise _RefusedError(
+                f"is a set with more than {MAX_SAME_HASH} elements of one hash; send a list"
+            )
 
 
 def _check_type_name(name: Any) -> None:
