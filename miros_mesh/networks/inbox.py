@@ -350,11 +350,16 @@ class Inbox:
     def _doubt(self, taken: _Taken, *, sure: bool) -> None:
         """Let a frame wait until its sender has said whether it is new, or others before it are."""
         if len(self._doubts) >= MAX_WAITING:
-            self._calls.append(partial(self._refuse, taken.delivery, OldFrameError(_TOO_MANY)))
+            self._calls.append(partial(self._refuse_doubtful, taken, OldFrameError(_TOO_MANY)))
             return
         mark = 0 if sure else mark_of(taken.delivery.body)
         self._doubts.add(taken.heard[0].incarnation, taken, mark, time.monotonic())
         self._calls.append(self._missed)
+
+    def _refuse_doubtful(self, taken: _Taken, error: OldFrameError) -> None:
+        self._drop(error.reason)
+        self._mesh.network.complain(error.reason, f"node {taken.heard[0].node}: {error}")
+        self._refuse(taken.delivery, error)
 
     def _drop_old(self, taken: _Taken) -> None:
         self._drop(OldFrameError.reason)
