@@ -49,7 +49,10 @@ class SelectionError(ConfigError):
 
 
 class SecretFileError(MeshError, ValueError):
-    """A file that shall hold a secret cannot be read or is empty; its path is not quoted."""
+    """A file that shall hold a secret cannot be read, is empty, or can be read by others.
+
+    Its path is in the message in the last case alone: what cannot be opened may be the secret.
+    """
 
 
 # Where Python has an error of its own for the case, ours is one of those as well.
@@ -208,6 +211,18 @@ class CredentialsFileError(CredentialsRefusedError):
     reason = "credentials_file"
 
 
+class CertificateUserError(CredentialsRefusedError):
+    """The broker has no user of the name that the certificate of this node says."""
+
+    reason = "certificate_user"
+
+
+class LoginMethodError(CredentialsRefusedError):
+    """The broker does not offer the login that the settings ask for: by password or certificate."""
+
+    reason = "login_method"
+
+
 class VirtualHostError(LinkError):
     """The virtual host does not exist, or the user may not enter it."""
 
@@ -300,23 +315,91 @@ class PermissionDeniedError(LinkError):
     reason = "permission"
 
 
+# None of these is retryable: a start ends with it. A node at work tries again after each, since a
+# file or a certificate may be renewed meanwhile.
 class TlsError(LinkError):
-    """The TLS handshake failed; perhaps there is no TLS at that port."""
+    """The TLS handshake failed for another reason than those below."""
 
     reason = "tls"
 
 
-# Apart from other failures of TLS, since the remedy is another: trust, or the name of the host.
+class NoTlsError(TlsError):
+    """What answers at the broker's address speaks no TLS, and is told nothing without it."""
+
+    reason = "no_tls"
+
+
+class TlsFileError(TlsError):
+    """A file of ours for TLS cannot be read or used; the message names the setting and the file."""
+
+    reason = "tls_file"
+
+
 class CertificateError(TlsError):
-    """The broker's certificate has no issuer that is trusted here, or is for another host."""
+    """The broker's certificate is refused here, for another reason than those below."""
 
     reason = "certificate"
+
+
+class UnknownAuthorityError(CertificateError):
+    """No authority that is trusted here has signed the broker's certificate."""
+
+    reason = "unknown_authority"
+
+
+class WrongHostError(CertificateError):
+    """The broker's certificate is for another host than the one that was asked for."""
+
+    reason = "wrong_host"
+
+
+class CertificateExpiredError(CertificateError):
+    """The broker's certificate, or that of its authority, is not valid any more."""
+
+    reason = "certificate_expired"
+
+
+class CertificateNotYetValidError(CertificateError):
+    """The broker's certificate, or that of its authority, is valid only later."""
+
+    reason = "certificate_not_yet_valid"
+
+
+class ClientCertificateError(TlsError):
+    """The broker refuses the certificate that this node shows."""
+
+    reason = "client_certificate"
+
+
+class ClientCertificateMissingError(ClientCertificateError):
+    """The broker wants a certificate, and this node shows none."""
+
+    reason = "client_certificate_missing"
 
 
 class EmbeddedStoreError(LinkError):
     """The folder of the embedded broker cannot be used."""
 
     reason = "store"
+
+
+class UnfitFileSystemError(EmbeddedStoreError):
+    """The embedded broker's `folder` is on a file system that processes cannot share it on."""
+
+    reason = "file_system"
+
+    def __init__(self, folder: object, file_system: str | None = None, why: str = "unfit") -> None:
+        super().__init__(str(folder))
+        self.folder = str(folder)
+        self.file_system = file_system
+        self._why = why
+
+    def __str__(self) -> str:
+        return _printable(
+            f"{self.folder} is on a file system ({self.file_system or 'of unknown type'}) that is "
+            f"unfit for the embedded broker: {self._why}; name a folder on a local disk of this "
+            "machine with home= or MIROS_MESH_HOME, or use a RabbitMQ"
+        )
 
 
 class StoreUnavailableError(EmbeddedStoreError):
@@ -401,7 +484,7 @@ class UnknownLetterError(MeshError, LookupError):
 
 
 class SealedLetterError(MeshError):
-    """No key of these settings opens a dead letter."""
+    """No key of these settings opens a dead letter, or the frame in it."""
 
 
 class EmptyLetterError(MeshError):

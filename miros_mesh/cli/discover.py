@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import get_args
 
 from miros_mesh.address import Endpoint
-from miros_mesh.cli.options import Commands, add_broker, seconds_up_to
+from miros_mesh.cli.options import BrokerOption, Commands, add_broker, seconds_up_to
 from miros_mesh.config.settings import DiscoverySource, MeshConfig
 from miros_mesh.discovery import addresses
 from miros_mesh.discovery.discovery import Discovery
@@ -54,9 +54,12 @@ Verdicts, and what to do:
   own          the broker of these settings: nothing to do; it is not counted
   nothing      nothing answers there: is the broker up, the port open, the address right?
   not_amqp     something else listens there: correct the port
-  certificate  its TLS certificate is not for this address, or no known authority signed it: renew
-               it, or give the authority
-  no_tls       it speaks no TLS at this port: use its TLS port, mostly 5671
+  certificate  its TLS certificate is not for this address, not valid now, or no known authority
+               signed it: renew it, or give the authority (broker_ca_file)
+  no_tls       it speaks no TLS at this port, and got no password: use its TLS port, mostly 5671
+  client_certificate
+               it refuses our certificate or misses one: correct broker_cert_file
+  tls          the TLS handshake fails for another reason: the log of the broker says why
   credentials  it refuses user or password: make the user there, or correct the settings
   no_mesh      a broker without our mesh: start a node there, allow the user the virtual host
   other_key    a mesh of another key: give both the same MIROS_MESH_ENCRYPTION_KEY
@@ -119,7 +122,7 @@ class Sighting:
 def discover(
     environ: Mapping[str, str],
     *,
-    broker_url: str | None,
+    broker_url: BrokerOption,
     sources: Sequence[str] | None,
     timeout_s: float,
     as_json: bool,
@@ -280,14 +283,14 @@ class Report(Observer):
 
 
 def _config(
-    environ: Mapping[str, str], broker_url: str | None, sources: Sequence[str] | None
+    environ: Mapping[str, str], broker_url: BrokerOption, sources: Sequence[str] | None
 ) -> MeshConfig:
     config = MeshConfig.from_env(
         environ, broker_url=broker_url, discovery=tuple(sources) if sources else None
     )
     if not config.brokers:
         raise ConfigError(
-            ("discover needs a RabbitMQ's user and password: RABBIT_USER, or --broker URL",)
+            ("discover needs a RabbitMQ's user and password: RABBIT_USER, or --broker-file FILE",)
         )
     # Settings without a source are good for a node, which then finds no broker by itself.
     if not config.discovery_sources:

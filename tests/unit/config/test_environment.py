@@ -48,6 +48,10 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_RABBIT_PASSWORD": "rabbit",
         "MIROS_MESH_RABBIT_HOST": "h",
         "MIROS_MESH_RABBIT_VIRTUAL_HOST": "v",
+        "MIROS_MESH_RABBIT_TLS": "on",
+        "MIROS_MESH_BROKER_CA_FILE": "/x/ca.pem",
+        "MIROS_MESH_BROKER_CERT_FILE": "/x/node.pem",
+        "MIROS_MESH_BROKER_KEY_FILE": "/x/node.key",
         "MIROS_MESH_MESH_ENCRYPTION_KEY": KEY,
         "MIROS_MESH_SNOOP_TRACE_ENCRYPTION_KEY": KEY,
         "MIROS_MESH_SNOOP_SPY_ENCRYPTION_KEY": OLD_KEY,
@@ -66,16 +70,20 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_FIRST_SEARCH_WAIT": "block",
         "MIROS_MESH_MESH_LABEL": "shop",
         "MIROS_MESH_OLD_FRAMES": "read",
+        "MIROS_MESH_DURABILITY": "power",
     }
     numbers = {
-        f.name: 99.5 if f.default is None else f.default + 1
+        f.name: type(f.metadata["range"][1])(99.5) if f.default is None else f.default + 1
         for f in fields(MeshConfig)
         if "range" in f.metadata
     }
     values |= {f"MIROS_MESH_{name.upper()}": f" {value} " for name, value in numbers.items()}
     config = MeshConfig.from_env(values)
     assert {name: getattr(config, name) for name in numbers} == numbers
-    assert [broker.redacted for broker in config.brokers] == ["amqp://peter@h:5673/v"]
+    assert [broker.redacted for broker in config.brokers] == ["amqps://peter@h:99/v"]
+    assert config.broker_ca_file == Path("/x/ca.pem")
+    assert config.broker_cert_file == Path("/x/node.pem")
+    assert config.broker_key_file == Path("/x/node.key")
     assert config.home == Path("/x")
     assert config.discovery_sources == ("manual", "dns")
     assert config.discovery_hosts_file == Path("/x/hosts.json")
@@ -84,6 +92,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert (config.discovery_ipv6, config.alien_policy) == (True, "probe")
     assert (config.tell_no_listener, config.tell_charts) == (True, True)
     assert config.first_search_wait == "block"
+    assert config.durability == "power"
     assert (config.discovery_live_trace, config.discovery_live_spy) == (True, True)
     assert (config.label, config.old_frames) == ("shop", "read")
     assert config.keys_for("snoop_spy") == (OLD_KEY.encode(),)
@@ -168,6 +177,7 @@ def test_secrets_are_read_from_files_without_their_last_line_end(tmp_path: Path)
     }
     environ = {}
     for name, content in contents.items():
+        (tmp_path / name).touch(0o600)
         (tmp_path / name).write_text(content + "\n")
         environ[f"MIROS_MESH_{name}_FILE"] = str(tmp_path / name)
     config = MeshConfig.from_env(environ)
@@ -177,6 +187,7 @@ def test_secrets_are_read_from_files_without_their_last_line_end(tmp_path: Path)
 
 
 def test_a_password_from_a_file_keeps_its_spaces(tmp_path: Path) -> None:
+    (tmp_path / "password").touch(0o600)
     (tmp_path / "password").write_text(" p w \n")
     config = MeshConfig.from_env(
         {
@@ -189,6 +200,7 @@ def test_a_password_from_a_file_keeps_its_spaces(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_missing_or_empty_is_told_once_and_by_its_variable(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch(0o600)
     (tmp_path / "empty").write_text("\n")
     problems = problems_of(
         {
@@ -310,6 +322,7 @@ def test_no_variable_is_quoted_wherever_a_secret_was_put(
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_no_content_of_a_file_is_quoted(name: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").touch(0o600)
     (tmp_path / "secret").write_bytes(SENTINEL.encode() + b"\xff")
     shown = shown_by({f"MIROS_MESH_{name}_FILE": str(tmp_path / "secret")})
     assert SENTINEL not in shown
