@@ -113,7 +113,7 @@ class MeshConfig:
     """How many events wait for one peer at most."""
     outbox_bytes: int = bounded(64 * MIB, KIB, 64 * 1024 * MIB)
     """How many bytes of events wait for one peer at most."""
-    frame_events: int = bounded(100, 1, 100_000)
+    frame_events: int = bounded(100, 1, 10_000)
     """How many events of a backlog are packed into one frame."""
     frame_bytes: int = bounded(256 * KIB, 1, 64 * MIB)
     """How many bytes of a backlog are packed into one frame; a larger event travels alone."""

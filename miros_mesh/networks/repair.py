@@ -22,9 +22,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import NamedTuple
 
 from miros_mesh.link.ports import Delivery
@@ -34,8 +35,9 @@ from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import UNNUMBERED, Network
 from miros_mesh.networks.ranges import Range, merged, outside, shared
 from miros_mesh.networks.streams import Admission, Streams
-from miros_mesh.text import logger_of
+from miros_mesh.text import logger_of, printable
 from miros_mesh.threads import OwnedThread
+from miros_mesh.throttle import Allowance
 from miros_mesh.wire.envelope import (
     ENVELOPE_BYTES,
     MAX_RANGES,
@@ -63,6 +65,20 @@ _FRESH_S = 2.0
 _UNANSWERED_S = 2.0
 # The receiver asks again for the rest; until then events of now have their turn.
 _EVENTS_PER_ANSWER = 20_000
+# A question takes 122 bytes, and an answer up to all that is kept: who asks gets that twice at
+# once, since an answer may be lost, and then so much of it a second; all who ask together likewise.
+_AT_ONCE = 2
+_ONE_A_SECOND = 0.1
+_ALL_A_SECOND = 0.5
+_QUESTION_BYTES = 1024
+# What the envelope of an event has beside the payload, as a rule.
+_EVENT_BYTES = 100
+# Of nodes that keep nothing, or little, too.
+_LEAST_BYTES = 1024 * 1024
+_MOST_ASKERS = 1_000
+# Of streams that somebody makes up, who has the key, none answers.
+_MOST_QUESTIONS = 100
+"""How many are asked in one look."""
 
 
 # Ages of frames travel as whole numbers, of microseconds.
@@ -70,7 +86,7 @@ _VOUCHED_S = 1e6
 
 Stream = tuple[str, str]
 """Whose events they are: incarnation and chart."""
-Missing = Mapping[tuple[Stream, Inbox | None], set[Range]]
+Missing = Mapping[tuple[Stream, Inbox | None], list[list[Range]]]
 """The numbers that inboxes wait for, of each stream together; apart for one that is unsure."""
 
 
@@ -129,6 +145,10 @@ class Repair:
         self._doubts_at = 0.0
         # Used on the subscriber's thread alone.
         self._heard: Streams[None] = Streams(1_000)
+        self._answer_bytes = max(history.max_bytes, _LEAST_BYTES)
+        self._for_all = self._allowance(_ALL_A_SECOND)
+        # By the incarnation that asks, the one that asked last at the end.
+        self._for_one: OrderedDict[str, Allowance] = OrderedDict()
         self._wake = threading.Event()
         name = f"mesh-{self._identity.node}-repair"
         self._thread = OwnedThread(name, self._run, self._wake.set)
@@ -190,7 +210,7 @@ class Repair:
 
     def _missing(self, now: float) -> Missing:
         """Let inboxes give up what is missing for too long; return what they wait for."""
-        missing: defaultdict[tuple[Stream, Inbox | None], set[Range]] = defaultdict(set)
+        missing: defaultdict[tuple[Stream, Inbox | None], list[list[Range]]] = defaultdict(list)
         since = self._whole_since()
         if since is None:
             # No answer would arrive; and what was not acknowledged comes again by itself.
@@ -201,7 +221,7 @@ class Repair:
             if since < now - _UNANSWERED_S:
                 inbox.pass_old(now - _UNANSWERED_S)
             for stream, holes in inbox.holes().items():
-                missing[stream, inbox if inbox.unsure(stream) else None].update(holes)
+                missing[stream, inbox if inbox.unsure(stream) else None].append(holes)
         return missing
 
     def _ask(self, missing: Missing, now: float) -> None:
@@ -211,17 +231,17 @@ class Repair:
         self._asking = {
             each: self._asking.get(each) or _Asking(now + _FIRST_ASK_S) for each in missing
         }
-        for each, asking in self._asking.items():
-            if now >= asking.at:
-                asking.at = now + asking.pause_s
-                asking.pause_s = min(asking.pause_s * 2, _LONGEST_PAUSE_S)
-                stream, inbox = each
-                incarnation, _ = stream
-                # Merged, since several charts may miss the same. What one message has no room for
-                # is asked for later.
-                numbers = merged(missing[each])[:MAX_RANGES]
-                listener = _Listener(inbox.chart, inbox.listening_s(now)) if inbox else None
-                self._send(incarnation, "ask", stream, numbers, listener=listener)
+        due = (each for each in self._asking.items() if now >= each[1].at)
+        for each, asking in islice(due, _MOST_QUESTIONS):
+            asking.at = now + asking.pause_s
+            asking.pause_s = min(asking.pause_s * 2, _LONGEST_PAUSE_S)
+            stream, inbox = each
+            incarnation, _ = stream
+            # Merged, since several charts may miss the same. What one message has no room for
+            # is asked for later.
+            numbers = merged(chain(*missing[each]))[:MAX_RANGES]
+            listener = _Listener(inbox.chart, inbox.listening_s(now)) if inbox else None
+            self._send(incarnation, "ask", stream, numbers, listener=listener)
 
     def _ask_for_doubts(self, now: float) -> bool:
         """Ask senders which of the frames in doubt are new; return whether any are in doubt."""
@@ -300,6 +320,9 @@ class Repair:
         incarnation, chart = message.stream
         if incarnation != self._identity.incarnation:
             return
+        bytes_left = self._bytes_left(message)
+        if bytes_left <= 0:
+            return
         # In this order: what is sent meanwhile has a later number.
         last = self._mesh.network.sequence_of(chart)
         since, listener = -math.inf, None
@@ -308,8 +331,8 @@ class Repair:
             before = self._history.sent_before(chart, since, last)
             listener = _Listener(message.listener, message.listening_s, before)
         found = self._history.find(chart, message.numbers, since)
-        again = [_plain(event) for event in found[:_EVENTS_PER_ANSWER]]
-        if found[_EVENTS_PER_ANSWER:]:
+        again = self._affordable(found[:_EVENTS_PER_ANSWER], message, bytes_left)
+        if len(found) > len(again):
             # Older nodes take what is below the last number that is gone as gone, too.
             last = again[-1].sequence
         for events in self._portions(again):
@@ -320,6 +343,45 @@ class Repair:
         gone = shared(message.numbers, outside(kept, last))[:MAX_RANGES]
         if gone or listener:
             self._send(message.incarnation, "gone", message.stream, gone, listener=listener)
+
+    def _bytes_left(self, question: RepairMessage) -> float:
+        """Return how many bytes an answer may have now; count a question that gets none."""
+        now = time.monotonic()
+        asker = question.incarnation
+        one = self._for_one.setdefault(asker, self._allowance(_ONE_A_SECOND))
+        self._for_one.move_to_end(asker)
+        if len(self._for_one) > _MOST_ASKERS:
+            self._for_one.popitem(last=False)
+        left = min(one.left(now), self._for_all.left(now))
+        if left <= 0:
+            # It is asked again after a pause.
+            self._refuse(
+                "repair_limit",
+                f"node {printable(question.node)} asks for more than is given at once",
+            )
+        return left
+
+    def _affordable(
+        self, events: Sequence[Envelope], question: RepairMessage, bytes_left: float
+    ) -> list[Envelope]:
+        """Return the first of these events, one at least, and take what they cost."""
+        again, cost = list[Envelope](), _QUESTION_BYTES
+        for event in events:
+            if cost >= bytes_left and again:
+                break
+            cost += len(event.payload) + _EVENT_BYTES
+            again.append(_plain(event))
+        self._for_one[question.incarnation].take(cost)
+        self._for_all.take(cost)
+        return again
+
+    def _allowance(self, a_second: float) -> Allowance:
+        kept = self._answer_bytes
+        return Allowance(_AT_ONCE * kept, a_second * kept, time.monotonic())
+
+    def _refuse(self, reason: str, said: str) -> None:
+        self._mesh.observer.dropped(network=self._network.name, reason=reason, events=1)
+        self._network.complain(reason, said)
 
     def _portions(self, events: Sequence[Envelope]) -> Iterator[tuple[Envelope, ...]]:
         """Split events so that each part fits into one message."""
@@ -338,7 +400,13 @@ class Repair:
     def _is_new(self, message: RepairMessage) -> bool:
         """Whether it was not heard before: a replayed question gets no second answer."""
         sender = message.incarnation, message.chart
-        admission, _ = self._heard.admit(sender, message.sequence, None, 0)
+        admission, _ = self._heard.admit(sender, message.sequence, None, time.monotonic())
+        if admission is Admission.JUMP:
+            self._refuse(
+                Admission.JUMP.value,
+                f"a message of node {printable(message.node)} has a number so far above the last "
+                "one that no node comes there",
+            )
         # The numbers between are no holes: they went to other nodes.
         self._heard.skip(sender, [(1, message.sequence)])
         return admission is Admission.NEW

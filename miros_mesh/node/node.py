@@ -38,6 +38,7 @@ from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.node_status import StatusNetwork
 from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork
+from miros_mesh.networks.streams import MAX_HELD_BYTES
 from miros_mesh.node import network_specs as specs
 from miros_mesh.node.credentials import Credentials
 from miros_mesh.node.discovery_bridge import DiscoveryBridge
@@ -346,6 +347,7 @@ class Node(Host):
             config.serializer or MsgpackSerializer(config.payload_types),
             observer,
             dedup_window=config.dedup_window,
+            held_bytes=max(MAX_HELD_BYTES, config.outbox_bytes, config.repair_bytes),
             tracer=self.tracer,
         )
         trace = specs.network_of(specs.SNOOP_TRACE, config, keys, observer)

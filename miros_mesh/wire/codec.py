@@ -38,8 +38,9 @@ OldFrames: TypeAlias = Literal["refuse", "read", "write"]
 FIRST_FRAME_VERSION: Final = 1
 EXTENDED_FRAME_VERSION: Final = 2
 FRAME_VERSION: Final = 3
-# As many as `frame_events` allows; a decoder stops there.
-MAX_FRAME_MESSAGES = 100_000
+# As many as `frame_events` allows; a decoder stops there. Of a hundred thousand tiny ones a frame
+# would take a chart's inbox for a second, and fifteen times its size.
+MAX_FRAME_MESSAGES = 10_000
 MAX_NETWORK_BYTES = 32
 # As long as a routing key and the name of a virtual host may be.
 MAX_LABEL_BYTES = 255

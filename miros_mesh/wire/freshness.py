@@ -63,6 +63,10 @@ class Freshness:
         self._newest_s = -float("inf")
         """When the newest frame was sealed, in seconds after `_since`."""
 
+    def possible(self, sent_at: float) -> float:
+        """A time that a sender tells by its clock, or the latest that this can show now."""
+        return min(sent_at, self._wall() + self._limits.clock_error_s)
+
     def admit(self, sealed_at: float, *, node: str = "", again: bool = False) -> bool:
         """Whether a frame of a node is surely new to the queue; False: that node has to say so.
 
