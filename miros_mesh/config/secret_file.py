@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from miros_mesh.errors import SecretFileError
-from miros_mesh.private_files import exposure
+from miros_mesh.systems import exposure
 
 
 @dataclass(frozen=True)
