@@ -267,6 +267,8 @@ class LinkSettings:
     outbox_events: int
     outbox_bytes: int
     credentials: Credentials = as_given
+    more_exchanges: Callable[[], tuple[str, ...]] = tuple
+    """What is declared besides, also on a connection that is there when they become others."""
 
 
 class Link(Protocol):
