@@ -203,9 +203,9 @@ class _Ring:
         if not self.raw:
             raise EncryptionKeyError("a key ring needs at least one key")
         known = {key.raw: key for key in before.keys} if before else {}
-        self.keys = tuple(known.get(raw) or _Key(raw) for raw in self.raw)
+        self.keys: tuple[_Key, ...] = tuple(known.get(raw) or _Key(raw) for raw in self.raw)
         goes_on = before is not None and before.raw[0] == self.raw[0]
-        self.used_since = before.used_since if before and goes_on else time.time()
+        self.used_since: float = before.used_since if before and goes_on else time.time()
 
 
 def _opened(token: bytes, keys: Iterable[_Key]) -> bytes:
