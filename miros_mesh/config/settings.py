@@ -177,8 +177,8 @@ class MeshConfig:
         if self.broker_url is not None:
             url = self.broker_url
             object.__setattr__(self, "_broker", url if isinstance(url, SecretFile) else brokers)
-        problems = [*self._value_problems(), *problems, *self._key_file_problems()]
-        problems += self._combination_problems()
+        found = [*self._value_problems(), *self._key_file_problems(), *problems]
+        problems = [*found, *self._combination_problems()]
         if problems:
             raise ConfigError(tuple(problems))
 

@@ -197,14 +197,19 @@ class BrokerPublisher(Worker):
                 self._declare_more()
                 # Perhaps on a new channel.
                 return True
-            for _ in range(_PUBLISHES_PER_TURN):
-                if len(self._confirms) >= self._allowed:
-                    return False
-                parcel = self._outbox.take()
-                if parcel is None:
-                    return False
-                if not self._spared(parcel):
-                    self._publish(producer, parcel)
+            return self._publish_some(producer)
+        return True
+
+    def _publish_some(self, producer: kombu.Producer) -> bool:
+        """Publish what waits and may be on its way; whether there may be more."""
+        for _ in range(_PUBLISHES_PER_TURN):
+            if len(self._confirms) >= self._allowed:
+                return False
+            parcel = self._outbox.take()
+            if parcel is None:
+                return False
+            if not self._spared(parcel):
+                self._publish(producer, parcel)
         return True
 
     def _read(self, connection: kombu.Connection) -> None:

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from cryptography.fernet import Fernet, InvalidToken
 
@@ -162,16 +162,13 @@ class KeyRing:
 
     @property
     def _ring(self) -> _Ring:
-        if own := self._own:
-            return own
-        if self._default is None:
-            raise AssertionError("a ring has keys of its own, or another one's")
-        return self._default._ring
+        # A ring without keys of its own has a default.
+        return self._own or cast("KeyRing", self._default)._ring  # noqa: SLF001 - one of its own kind
 
     @property
     def _all_removed(self) -> tuple[_Key, ...]:
-        default = self._default
-        return self._removed + (default._all_removed if default else ())
+        inherited = self._default._all_removed if self._default else ()  # noqa: SLF001 - likewise
+        return self._removed + inherited
 
     def _become(self, keys: tuple[bytes, ...]) -> None:
         before = self._ring
@@ -218,7 +215,7 @@ def _opened(token: bytes, keys: Iterable[_Key]) -> bytes:
         return plain
     raise UndecryptableFrameError(
         "no key of the ring opens this frame; does every node have the same key?"
-    )
+    ) from None
 
 
 def _canonical(key: bytes | str) -> bytes:
