@@ -31,7 +31,7 @@ class Sealer(Protocol):
 
     @property
     def key(self) -> str:
-        """Which key seals now."""
+        """The fingerprint of the key with which `seal` seals, as long as none other is used."""
 
     def seal(self, encoded: Sequence[bytes], topic: str) -> bytes:
         """Seal messages into the bytes to send under a topic."""

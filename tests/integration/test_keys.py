@@ -289,6 +289,19 @@ def test_the_command_says_which_step_may_follow(
         chart.key_ring().remove(KEY)
     assert "nothing to do" in steps(0, OTHER_KEY)
 
+    # And so it says to people
+    environ = {"MIROS_MESH_ENCRYPTION_KEY": OTHER_KEY.decode()}
+    assert keys(environ, broker_url=vhost_url, seconds=3, as_json=False) == 0
+    lines = capsys.readouterr().out.splitlines()
+    new = fingerprint(OTHER_KEY)
+    assert lines[:4] == [
+        "mesh:",
+        f"  east: uses {new}",
+        f"  west: uses {new}",
+        f"  every node has {new} and no other key: nothing to do",
+    ]
+    assert [line for line in lines if line.endswith(":")] == ["mesh:", "snoop_trace:", "snoop_spy:"]
+
 
 def test_the_command_says_when_it_hears_no_node(
     vhost_url: str, capsys: pytest.CaptureFixture[str]

@@ -103,7 +103,7 @@ def test_a_file_that_is_away_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_embedded_brokers_keys_are_followed_in_its_folder(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+    home = tmp_path / "private"
     home.mkdir(mode=0o700)
     rings = KeyRings(MeshConfig(home=home))
     (made,) = rings["mesh"].fingerprints
