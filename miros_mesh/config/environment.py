@@ -23,7 +23,7 @@ SECRETS: Final = frozenset(
         "snoop_spy_encryption_key",
     }
 )
-# Those of them whose files are read again at each attempt to connect. A key's file is read once.
+# Those of them whose files are read again at each attempt to connect; those of keys at intervals.
 CREDENTIALS: Final = frozenset({"broker_url", "rabbit_password"})
 # Besides the long name, which is MIROS_MESH_ and the setting in capitals.
 SHORT_NAMES: Final = {"mesh_encryption_key": f"{PREFIX}ENCRYPTION_KEY"}
@@ -206,8 +206,9 @@ def _text(setting: str, variable: str, given: Mapping[str, str]) -> str | Secret
     if not variable.endswith("_FILE"):
         return given[variable]
     file = SecretFile(Path(given[variable]))
-    if setting in CREDENTIALS:
+    if setting in CREDENTIALS or not file.once:
         return file
+    # The settings may be made again of what they hold, and there is no second time to read it.
     try:
         return file.read()
     except SecretFileError as error:

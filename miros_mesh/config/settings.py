@@ -25,7 +25,7 @@ DiscoverySource: TypeAlias = Literal["manual", "lan", "dns"]
 Durability: TypeAlias = Literal["process", "power"]
 AlienPolicy: TypeAlias = Literal["adopt", "probe", "ignore"]
 FirstSearchWait: TypeAlias = Literal["hold", "skip", "block"]
-EncryptionKeys: TypeAlias = bytes | str | tuple[bytes | str, ...] | None
+EncryptionKeys: TypeAlias = bytes | str | tuple[bytes | str, ...] | SecretFile | None
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -66,7 +66,7 @@ class MeshConfig:
     """The key of `broker_cert_file`, open to no other user; default: it is in the same file."""
 
     mesh_encryption_key: EncryptionKeys = field(default=None, repr=False)
-    """Fernet key or keys: the first encrypts, all decrypt. The embedded broker needs none given."""
+    """Fernet keys: the first encrypts, all decrypt. The embedded broker needs none given."""
     snoop_trace_encryption_key: EncryptionKeys = field(default=None, repr=False)
     """As `mesh_encryption_key`, which is the default."""
     snoop_spy_encryption_key: EncryptionKeys = field(default=None, repr=False)
@@ -177,6 +177,10 @@ class MeshConfig:
     """The brokers that the settings name; none when embedded."""
     _broker: tuple[BrokerAddress, ...] | SecretFile = field(default=(), init=False, repr=False)
     """`broker_url` in the form in which it is compared."""
+    _keys: Mapping[str, tuple[bytes, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What the files of keys held, by their settings."""
 
     # Checked whole, so that an operator sees all problems at once and not one at each start.
     def __post_init__(self) -> None:
@@ -186,7 +190,8 @@ class MeshConfig:
         if self.broker_url is not None:
             url = self.broker_url
             object.__setattr__(self, "_broker", url if isinstance(url, SecretFile) else brokers)
-        problems = [*self._value_problems(), *problems, *self._combination_problems()]
+        found = [*self._value_problems(), *self._key_file_problems(), *problems]
+        problems = [*found, *self._combination_problems()]
         if problems:
             raise ConfigError(tuple(problems))
 
@@ -274,9 +279,31 @@ class MeshConfig:
         return expanded(self.home or default_home(os.environ))
 
     def keys_for(self, network: NetworkName) -> tuple[bytes, ...] | None:
-        """Return the keys of a network, primary first; None when no key was given."""
-        own = getattr(self, f"{network}_encryption_key")
-        return cast("tuple[bytes, ...] | None", own or self.mesh_encryption_key)
+        """Return the keys of a network, primary first; None when no key was given.
+
+        Of a file those that it held when the settings were made.
+        """
+        setting = f"{network}_encryption_key"
+        if getattr(self, setting) is None:
+            setting = "mesh_encryption_key"
+        given = self._keys.get(setting) or getattr(self, setting)
+        return cast("tuple[bytes, ...] | None", given)
+
+    def key_file(self, network: NetworkName) -> SecretFile | None:
+        """The file with the keys of a network, if they were given so."""
+        given = getattr(self, f"{network}_encryption_key")
+        return given if isinstance(given, SecretFile) else None
+
+    def _key_file_problems(self) -> Iterator[str]:
+        for network in get_args(NetworkName):
+            if file := self.key_file(network):
+                setting = f"{network}_encryption_key"
+                try:
+                    keys = keys_in(file, setting)
+                except ConfigError as error:
+                    yield from error.problems
+                else:
+                    object.__setattr__(self, "_keys", {**self._keys, setting: keys})
 
     def _normalise(self) -> None:
         """Give equal settings one form: charts share a node if their settings compare equal."""
@@ -366,6 +393,17 @@ class MeshConfig:
             yield "discovery_dns_names is given, and dns is not in discovery"
 
 
+def keys_in(file: SecretFile, setting: str) -> tuple[bytes, ...]:
+    """Return the keys that a file holds now, for a setting; raises `ConfigError`."""
+    try:
+        keys: tuple[bytes, ...] = validation.as_keys(file.read())
+    except SecretFileError as error:
+        raise ConfigError((f"{setting} {error}",)) from None
+    if problems := tuple(validation.key_problems(setting, keys)):
+        raise ConfigError(problems)
+    return keys
+
+
 _TWO_BROKERS: Final = (
     "broker_url excludes rabbit_user and rabbit_password: keep broker_url for a shared broker, "
     "or rabbit_user and rabbit_password for a broker on each host"
@@ -379,6 +417,11 @@ _NO_TLS: Final = "no broker is reached by TLS: set rabbit_tls, or write amqps://
 _KEY_MISSING: Final = (
     f"mesh_encryption_key is missing: nodes that meet at a broker share a key; {validation.KEYGEN}"
 )
+
+
+def _key_problems(setting: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, SecretFile):
+        yield from validation.key_problems(setting, value)
 
 
 def _password_problems(setting: str, value: Any) -> Iterator[str]:
@@ -454,9 +497,9 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "broker_ca_file": validation.file_problems,
     "broker_cert_file": validation.file_problems,
     "broker_key_file": validation.file_problems,
-    "mesh_encryption_key": validation.key_problems,
-    "snoop_trace_encryption_key": validation.key_problems,
-    "snoop_spy_encryption_key": validation.key_problems,
+    "mesh_encryption_key": _key_problems,
+    "snoop_trace_encryption_key": _key_problems,
+    "snoop_spy_encryption_key": _key_problems,
     "mesh_label": validation.label_problems,
     "old_frames": _one_of(OldFrames),
     "node_name": validation.node_name_problems,

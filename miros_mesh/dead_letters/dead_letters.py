@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 from miros_mesh.address import validate_routing_key
+from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.config.settings import MIB, MeshConfig
 from miros_mesh.dead_letters.filters import Filters
 from miros_mesh.dead_letters.letter import Letter, Place, letter_of
@@ -26,11 +27,9 @@ from miros_mesh.errors import (
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.node.network_specs import MESH, network_of
-from miros_mesh.node.node import home_keys
 from miros_mesh.observer import Observer
 from miros_mesh.wire.envelope import DeadLetter
 from miros_mesh.wire.identity import Identity
-from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
 
 MOST_LISTED: Final = 10_000
@@ -68,8 +67,8 @@ class DeadLetters:
     def __init__(self, config: MeshConfig | None = None) -> None:
         """Take the settings, by default those of the environment. Connects to nothing."""
         config = config or MeshConfig.from_env()
-        keys = home_keys(config)
-        keyring = KeyRing(tuple(keys("mesh")))
+        keys = KeyRings(config)
+        keyring = keys["mesh"]
         self._places = Places(config)
         self._codec = letter_codec(keyring, _LARGEST_BYTES)
         self._postage = Postage(keyring, config.label, config.old_frames)

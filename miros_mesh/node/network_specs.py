@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.networks.history import History
 from miros_mesh.networks.letters.home import LARGEST_LETTER_BYTES
@@ -21,6 +21,7 @@ from miros_mesh.wire.envelope import (
     DeadLetter,
     DeathNote,
     Envelope,
+    KeyedRoll,
     ListenerRepair,
     MarkNote,
     NodeRoll,
@@ -31,7 +32,6 @@ from miros_mesh.wire.envelope import (
     TracedEnvelope,
 )
 from miros_mesh.wire.freshness import Limits
-from miros_mesh.wire.keyring import KeyRing
 
 T = TypeVar("T", bound=Origin)
 
@@ -101,13 +101,14 @@ MARKS: Final = NetworkSpec(
 # Who may read a chart's events may know whether it is alive. Not expendable: a node whose outbox is
 # never empty would be silent.
 ROLL: Final = NetworkSpec(
-    name="roll", carries=NodeRoll, keys="mesh", max_message_bytes=LARGEST_ROLL_BYTES
+    name="roll",
+    carries=NodeRoll,
+    keys="mesh",
+    extended=KeyedRoll,
+    max_message_bytes=LARGEST_ROLL_BYTES,
 )
 _ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS, MARKS, ROLL)
 NAMES: Final = tuple(each.name for each in _ALL)
-
-Keys = Callable[[NetworkName], Iterable[bytes]]
-"""The keys of a network, the one that seals first."""
 
 
 def largest_message(config: MeshConfig) -> int:
@@ -118,7 +119,7 @@ def largest_message(config: MeshConfig) -> int:
 def network_of(
     spec: NetworkSpec[T],
     config: MeshConfig,
-    keys: Keys,
+    rings: KeyRings,
     observer: Observer,
     history: History[T] | None = None,
 ) -> Network[T]:
@@ -127,7 +128,7 @@ def network_of(
     largest = spec.max_message_bytes or largest_message(config) + ENVELOPE_BYTES
     codec = Codec(
         spec.name,
-        KeyRing(tuple(keys(spec.keys))),
+        rings[spec.keys],
         spec.carries,
         max_frame_bytes=largest + FRAME_OVERHEAD_BYTES,
         max_event_bytes=(

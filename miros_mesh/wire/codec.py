@@ -188,9 +188,14 @@ class Codec(Generic[T]):
         self._check_size(frame)
         return frame
 
+    @property
+    def primary(self) -> str:
+        """The fingerprint of the key that seals now."""
+        return self._keyring.primary
+
     def unseal(self, frame: bytes) -> list[bytes]:
         """Return what `seal` was given; raises a `FrameError` if this ring did not seal it."""
-        contents = self._contents(frame)
+        contents = self._contents(frame, self._keyring.open_again)
         return [bytes(message) for message in _messages_decoder.decode(contents.messages)]
 
     def open(self, frame: bytes) -> list[T]:
@@ -199,6 +204,10 @@ class Codec(Generic[T]):
         Raises the `FrameError` that says why it is refused.
         """
         return self._messages(self._contents(frame))
+
+    def open_again(self, frame: bytes) -> list[T]:
+        """Do as `open` with what was sealed or opened here, also if its key is removed by now."""
+        return self._messages(self._contents(frame, self._keyring.open_again))
 
     def receive(self, frame: bytes, topic: str, freshness: Freshness, *, again: bool) -> Arrived[T]:
         """Return the messages of a frame that came under a topic; `again` as in `Freshness`.
@@ -232,11 +241,13 @@ class Codec(Generic[T]):
         except _DECODING_ERRORS as error:
             raise _malformed(error) from None
 
-    def _contents(self, frame: bytes) -> _Contents[T]:
+    def _contents(
+        self, frame: bytes, unlock: Callable[[bytes], bytes] | None = None
+    ) -> _Contents[T]:
         self._check_size(frame)
         # Cheap, and before the seal is opened: until then any program may have made these bytes.
         versions = self._versions_of(frame)
-        plain = self._keyring.open(frame[1:])
+        plain = (unlock or self._keyring.open)(frame[1:])
         try:
             if frame[0] == FRAME_VERSION:
                 network, label, topic, sealed_at, messages = _frame_decoder.decode(plain)

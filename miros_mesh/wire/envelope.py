@@ -20,6 +20,7 @@ MAX_SEQUENCE = 2**63 - 1
 MAX_RANGES = 1000
 MAX_LISTED = 1000
 MAX_DETAIL = 1000
+MAX_KEYS = 64
 # What an event's envelope adds to its payload at most: names, numbers, ids. Repair fills messages
 # by it, and each network takes frames that are larger by so much.
 ENVELOPE_BYTES = 2048
@@ -189,6 +190,29 @@ class NodeRoll(Origin, frozen=True):
     """After so many seconds the next whole one follows."""
     whole: bool
     charts: Annotated[tuple[RollEntry, ...], Meta(max_length=MAX_LISTED)]
+
+
+class HeldKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """A key that a node has, by its fingerprint."""
+
+    id: Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}\Z")]
+    idle_s: ListeningSeconds | None
+    """How long ago it sealed or opened a frame there; None if it never did."""
+
+
+class HeldKeys(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """The keys that a node has for a network: the one that seals first, then all that open."""
+
+    network: Name
+    used_since: EpochSeconds
+    """Since when the first one seals, by the node's clock."""
+    keys: Annotated[tuple[HeldKey, ...], Meta(min_length=1, max_length=MAX_KEYS)]
+
+
+class KeyedRoll(NodeRoll, frozen=True):
+    """A roll that also names the keys of the node, and holds none; needs extended frames."""
+
+    keys: Annotated[tuple[HeldKeys, ...], Meta(max_length=MAX_KEYS)] = ()
 
 
 class SnoopRecord(Origin, frozen=True):

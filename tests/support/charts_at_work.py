@@ -15,7 +15,7 @@ from miros_mesh.node.node import Node
 from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Origin
-from miros_mesh.wire.key_file import load_or_create_key
+from miros_mesh.wire.key_file import load_or_create_keys
 from miros_mesh.wire.keyring import KeyRing
 
 KEY = b"u3Uc-qAi9iiCv3fkBfRUAKrM1gH8w51-nVU8M8A73Jg="
@@ -92,7 +92,7 @@ def node_of(chart: Any) -> Node:
 
 def keys_of(config: MeshConfig) -> tuple[bytes, ...]:
     """The keys of a node's mesh, also where the node made its key itself."""
-    return config.keys_for("mesh") or (load_or_create_key(config.home_folder),)
+    return config.keys_for("mesh") or (load_or_create_keys(config.home_folder)[0],)
 
 
 def seal(
