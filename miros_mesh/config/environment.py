@@ -21,10 +21,14 @@ SECRETS: Final = frozenset(
         "mesh_encryption_key",
         "snoop_trace_encryption_key",
         "snoop_spy_encryption_key",
+        "node_identity",
+        "allowed_nodes",
     }
 )
 # Those of them whose files are read again at each attempt to connect. A key's file is read once.
 CREDENTIALS: Final = frozenset({"broker_url", "rabbit_password"})
+# Read by the settings themselves, which look at the rights of the file.
+_PRIVATE: Final = frozenset({"node_identity"})
 # Besides the long name, which is MIROS_MESH_ and the setting in capitals.
 SHORT_NAMES: Final = {"mesh_encryption_key": f"{PREFIX}ENCRYPTION_KEY"}
 # Those of miros-rabbitmq, which have no prefix: a layer of its own, since any of ours wins over it.
@@ -186,7 +190,7 @@ def _text(setting: str, variable: str, given: Mapping[str, str]) -> str | Secret
     if not variable.endswith("_FILE"):
         return given[variable]
     file = SecretFile(Path(given[variable]))
-    if setting in CREDENTIALS:
+    if setting in CREDENTIALS | _PRIVATE:
         return file
     try:
         return file.read()

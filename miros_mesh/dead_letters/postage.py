@@ -14,6 +14,8 @@ from miros_mesh.networks.network import EXCHANGE_PREFIX, exchange_of
 from miros_mesh.wire.codec import Codec, OldFrames
 from miros_mesh.wire.envelope import SENT_AGAIN, DeadLetter, Envelope, TracedEnvelope
 from miros_mesh.wire.keyring import KeyRing
+from miros_mesh.wire.members import Members
+from miros_mesh.wire.signing import Signer
 
 # Of any settings: whether it is too large for a chart is for that chart to say.
 _LARGEST_BYTES: Final = 128 * MIB
@@ -26,7 +28,15 @@ _RETRY: Final = exchange_of("retry")
 class Postage:
     """Publishes the contents of dead letters again, sealed with the primary key."""
 
-    def __init__(self, keyring: KeyRing, label: str, old_frames: OldFrames) -> None:
+    def __init__(
+        self,
+        keyring: KeyRing,
+        label: str,
+        old_frames: OldFrames,
+        *,
+        signer: Signer | None = None,
+        members: Members | None = None,
+    ) -> None:
         self._codec = Codec(
             "mesh",
             keyring,
@@ -35,6 +45,8 @@ class Postage:
             extended=TracedEnvelope,
             label=label,
             old_frames=old_frames,
+            signer=signer,
+            members=members,
         )
 
     def send(self, letter: Letter, opened: DeadLetter, box: LetterBox, topic: str | None) -> None:
@@ -74,6 +86,8 @@ class Postage:
         Receivers refuse what was sealed for another topic, or long ago.
         """
         try:
+            # First, or what nobody allowed has signed would be signed here.
+            self._codec.open(opened.frame)
             return self._codec.seal(self._codec.unseal(opened.frame), topic)
         except FrameError:
             return opened.frame

@@ -261,7 +261,7 @@ class Network(Generic[T]):
     def open_again(self, delivery: Delivery) -> list[T]:
         """Return the messages of a delivery that was opened before; count nothing."""
         try:
-            return self._codec.open(delivery.body)
+            return self._codec.reopen(delivery.body)
         except FrameError:
             # Its key is gone since.
             return []
@@ -288,7 +288,7 @@ class Network(Generic[T]):
 
     def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
         """Hear that a broker refused a frame: count its messages, log it, and set them aside."""
-        messages, encoded = self._codec.open(frame.seal()), frame.messages()
+        messages, encoded = self._codec.reopen(frame.seal()), frame.messages()
         self.forget(broker, messages)
         counted = frame.counted and not self.expendable
         refusal = Refusal(frame.routing_key, broker, error, messages, encoded, counted=counted)
