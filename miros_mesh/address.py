@@ -40,7 +40,10 @@ _SHAPE: Final = "amqp://user:password@host:5672/virtual_host"
 
 @dataclass(frozen=True, repr=False)
 class BrokerAddress:
-    """Where a broker is and who we are there; shows itself without its password."""
+    """Where a broker is and who we are there; shows itself without its password.
+
+    Without a user it is one with TLS, and our certificate says who we are.
+    """
 
     scheme: Scheme
     host: str
@@ -57,8 +60,11 @@ class BrokerAddress:
             raise AddressError(problem)
 
     @classmethod
-    def parse(cls, url: str) -> BrokerAddress:
-        """Read an AMQP URL; what it leaves out is as RabbitMQ's defaults (guest, `/`, 5672)."""
+    def parse(cls, url: str, *, certified: bool = False) -> BrokerAddress:
+        """Read an AMQP URL; what it leaves out is as RabbitMQ's defaults (guest, `/`, 5672).
+
+        To those who are `certified`, amqps:// without a user means the user of their certificate.
+        """
         # The first problem is the cause, the others mostly follow from it.
         problem = _type_problem(url) or next(_url_problems(url), None)
         if problem:
@@ -67,13 +73,14 @@ class BrokerAddress:
         scheme = cast(Scheme, parts["scheme"].lower())
         # Both or none: `_url_problems` has refused a user without a password.
         signed_in = parts["user"] is not None
+        absent = "" if certified and scheme == "amqps" else "guest"
         return cls(
             scheme=scheme,
             host=unquote(parts["ipv6"] or parts["host"] or ""),
             port=int(parts["port"]) if parts["port"] else DEFAULT_PORTS[scheme],
             virtual_host=unquote(parts["virtual_host"] or "/"),
-            user=unquote(parts["user"]) if signed_in else "guest",
-            password=unquote(parts["password"] or "") if signed_in else "guest",
+            user=unquote(parts["user"]) if signed_in else absent,
+            password=unquote(parts["password"] or "") if signed_in else absent,
         )
 
     @property
@@ -81,8 +88,8 @@ class BrokerAddress:
         """The address as a URL with its user and without its password."""
         # In a URL the % before a zone is written %25 (RFC 6874).
         host = f"[{self.host.replace('%', '%25')}]" if ":" in self.host else self.host
-        user, virtual_host = quote(self.user, safe=""), quote(self.virtual_host)
-        return f"{self.scheme}://{user}@{host}:{self.port}/{virtual_host}"
+        user = f"{quote(self.user, safe='')}@" if self.user else ""
+        return f"{self.scheme}://{user}{host}:{self.port}/{quote(self.virtual_host)}"
 
     def __str__(self) -> str:
         return self.redacted
@@ -179,7 +186,7 @@ def _address_problems(address: BrokerAddress) -> Iterator[str]:
         yield f"a broker address needs a port from 1 to {LARGEST_PORT}"
     if not 1 <= _utf8_length(address.virtual_host) <= SHORT_STRING_BYTES:
         yield f"a broker address needs a virtual host of 1 to {SHORT_STRING_BYTES} bytes"
-    if not address.user:
+    if not address.user and address.scheme != "amqps":
         yield "a broker address needs a user"
 
 

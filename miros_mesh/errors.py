@@ -242,6 +242,18 @@ class CredentialsFileError(CredentialsRefusedError):
     reason = "credentials_file"
 
 
+class CertificateUserError(CredentialsRefusedError):
+    """The broker has no user of the name that the certificate of this node says."""
+
+    reason = "certificate_user"
+
+
+class LoginMethodError(CredentialsRefusedError):
+    """The broker does not offer the login that the settings ask for: by password or certificate."""
+
+    reason = "login_method"
+
+
 class VirtualHostError(LinkError):
     """The virtual host does not exist, or the user may not enter it."""
 
@@ -334,17 +346,66 @@ class PermissionDeniedError(LinkError):
     reason = "permission"
 
 
+# None of these is retryable: a start ends with it. A node at work tries again after each, since a
+# file or a certificate may be renewed meanwhile.
 class TlsError(LinkError):
-    """The TLS handshake failed; perhaps there is no TLS at that port."""
+    """The TLS handshake failed for another reason than those below."""
 
     reason = "tls"
 
 
-# Apart from other failures of TLS, since the remedy is another: trust, or the name of the host.
+class NoTlsError(TlsError):
+    """What answers at the broker's address speaks no TLS, and is told nothing without it."""
+
+    reason = "no_tls"
+
+
+class TlsFileError(TlsError):
+    """A file of ours for TLS cannot be read or used; the message names the setting and the file."""
+
+    reason = "tls_file"
+
+
 class CertificateError(TlsError):
-    """The broker's certificate has no issuer that is trusted here, or is for another host."""
+    """The broker's certificate is refused here, for another reason than those below."""
 
     reason = "certificate"
+
+
+class UnknownAuthorityError(CertificateError):
+    """No authority that is trusted here has signed the broker's certificate."""
+
+    reason = "unknown_authority"
+
+
+class WrongHostError(CertificateError):
+    """The broker's certificate is for another host than the one that was asked for."""
+
+    reason = "wrong_host"
+
+
+class CertificateExpiredError(CertificateError):
+    """The broker's certificate, or that of its authority, is not valid any more."""
+
+    reason = "certificate_expired"
+
+
+class CertificateNotYetValidError(CertificateError):
+    """The broker's certificate, or that of its authority, is valid only later."""
+
+    reason = "certificate_not_yet_valid"
+
+
+class ClientCertificateError(TlsError):
+    """The broker refuses the certificate that this node shows."""
+
+    reason = "client_certificate"
+
+
+class ClientCertificateMissingError(ClientCertificateError):
+    """The broker wants a certificate, and this node shows none."""
+
+    reason = "client_certificate_missing"
 
 
 class EmbeddedStoreError(LinkError):
@@ -435,7 +496,7 @@ class UnknownLetterError(MeshError, LookupError):
 
 
 class SealedLetterError(MeshError):
-    """No key of these settings opens a dead letter."""
+    """No key of these settings opens a dead letter, or the frame in it."""
 
 
 class EmptyLetterError(MeshError):

@@ -58,6 +58,25 @@ def make_once(file: Path, content: bytes) -> None:
             draft.unlink(missing_ok=True)
 
 
+def exposure(file: Path) -> str:
+    """Say why others than this user may know a secret in `file`; "" when they cannot.
+
+    Of root's own the group may read, which is how containers get secrets; links are followed.
+    Where files have no owners nothing is known against one. Raises `OSError`.
+    """
+    status, uid = file.stat(), own_uid()
+    if uid is None:
+        # Of files without owners Python is not told who may read them.
+        return ""
+    if status.st_uid not in (0, uid):
+        return f"belongs to another user (uid {status.st_uid}, this is {uid})"
+    # A pipe ends here: that of a shell's `<(command)`.
+    if stat.S_ISFIFO(status.st_mode):
+        return ""
+    closed = _OTHERS if status.st_uid else _OTHERS & ~stat.S_IRGRP
+    return f"is open to other users; run: chmod 600 {file}" if status.st_mode & closed else ""
+
+
 def require_private(file: Path) -> None:
     """Refuse a file that is not a plain one of this user's own, closed to all others."""
     status = _status(file)

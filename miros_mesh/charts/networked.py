@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, get_args
 
@@ -23,13 +25,14 @@ from miros_mesh.errors import (
     AlreadyStartedError,
     ConfigError,
     ForkedError,
+    LinkError,
     NotStartedError,
     SignalError,
     StoppedError,
 )
 from miros_mesh.health import Health
 from miros_mesh.networks.inbox import origin_of
-from miros_mesh.node.node import join
+from miros_mesh.node.node import break_off, join
 from miros_mesh.node.registry import Ending
 from miros_mesh.node.session import Session, SnoopCallback, Stream
 from miros_mesh.report import StopReport
@@ -145,6 +148,7 @@ class _Networked(SafeChart):
         # takes it away; `stop` sets `_stopped`, for good.
         self._stopped = False
         self._report = StopReport()
+        self._ends = Ending(self._wind_down, self.stop, lambda: self._stopped)
         # When (`time.monotonic`) a chart that stops has to be at its end; 0 before it stops.
         self._end_by = 0.0
         # Held while the chart stops, and for the last step of its start, so that neither is half
@@ -200,7 +204,7 @@ class _Networked(SafeChart):
         Raises:
             AlreadyStartedError: the second time.
             ForkedError: a chart of the parent process cannot be used in a child.
-            StoppedError: after `stop`.
+            StoppedError: after `stop`, or when that is called while this waits for the broker.
             ChartNameTakenError: another live chart of this process has the name, or an earlier one
                 had it and sent under another topic.
             LinkError: the broker cannot be used; the message says what to do. Nothing is left
@@ -211,15 +215,16 @@ class _Networked(SafeChart):
             raise StoppedError(f"chart {self.name} has stopped; make a new one")
         if self._session:
             raise AlreadyStartedError(f"chart {self.name} runs already; call start_at once")
-        # What the broker brings from here on waits in the inbox, until `_intake.open`.
-        self._session = session = self._joined()
-        try:
-            # Before the chart starts, so that its first step is recorded too.
-            self._snoop.join(session)
-            self._start_chart(initial_state, session)
-        except BaseException:
-            self._leave()
-            raise
+        with self._ended_by_stop():
+            # What the broker brings from here on waits in the inbox, until `_intake.open`.
+            self._session = session = self._joined()
+            try:
+                # Before the chart starts, so that its first step is recorded too.
+                self._snoop.join(session)
+                self._start_chart(initial_state, session)
+            except BaseException:
+                self._leave()
+                raise
         with self._ending:
             if self._session is None:
                 # A handler stopped it meanwhile, perhaps that of its own start.
@@ -272,6 +277,8 @@ class _Networked(SafeChart):
     def _stop(self) -> StopReport:
         session = self._session
         if session is None:
+            # Perhaps it is being started, by another thread or below a signal handler.
+            break_off(self._config, self.name, self._ends)
             return self._report
         try:
             self._stop_chart()
@@ -406,11 +413,21 @@ class _Networked(SafeChart):
         current = self.queue.current
         return current.id if current else None
 
+    @contextmanager
+    def _ended_by_stop(self) -> Iterator[None]:
+        """Blame a `stop` that came meanwhile for a start that fails, and not the broker."""
+        try:
+            yield
+        except LinkError as error:
+            if not self._stopped:
+                raise
+            raise StoppedError(f"chart {self.name} was stopped while it started") from error
+
     def _joined(self) -> Session:
         return join(
             self._config,
             self.name,
-            Ending(self._wind_down, self.stop),
+            self._ends,
             self.tx_routing_key,
             self.rx_routing_key,
             room=self._intake.room,

@@ -54,9 +54,12 @@ Verdicts, and what to do:
   own          the broker of these settings: nothing to do; it is not counted
   nothing      nothing answers there: is the broker up, the port open, the address right?
   not_amqp     something else listens there: correct the port
-  certificate  its TLS certificate is not for this address, or no known authority signed it: renew
-               it, or give the authority
-  no_tls       it speaks no TLS at this port: use its TLS port, mostly 5671
+  certificate  its TLS certificate is not for this address, not valid now, or no known authority
+               signed it: renew it, or give the authority (broker_ca_file)
+  no_tls       it speaks no TLS at this port, and got no password: use its TLS port, mostly 5671
+  client_certificate
+               it refuses our certificate or misses one: correct broker_cert_file
+  tls          the TLS handshake fails for another reason: the log of the broker says why
   credentials  it refuses user or password: make the user there, or correct the settings
   no_mesh      a broker without our mesh: start a node there, allow the user the virtual host
   other_key    a mesh of another key: give both the same MIROS_MESH_ENCRYPTION_KEY

@@ -74,6 +74,18 @@ class Found:
     unreadable: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def settings(self) -> set[str]:
+        """The settings that it says something of, which may be of no use."""
+        return {*self.mesh, *self.ancestor, *self.unreadable}
+
+    def add(self, below: Found) -> None:
+        """Take in which variables a layer below gives, and its problems; not its values."""
+        own = self.settings
+        self.variables |= {name: at for name, at in below.variables.items() if name not in own}
+        self.unreadable |= below.unreadable
+        self.problems += below.problems
+
     def by_variable(self, problems: Iterable[str]) -> Iterator[str]:
         """Yield the problems with variables in place of settings, but for the unreadable ones."""
         # Whole words: `discovery` is also the beginning of the names of others.
@@ -117,7 +129,8 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     credentials = {"rabbit_user", "rabbit_password"}
     for layer in layers:
         if layer.get("broker_url") is not None:
-            settings = {k: v for k, v in settings.items() if k not in credentials}
+            gone = {*credentials, "rabbit_tls"}
+            settings = {k: v for k, v in settings.items() if k not in gone}
         elif any(layer.get(name) is not None for name in credentials):
             settings.pop("broker_url", None)
         settings |= layer
@@ -141,6 +154,13 @@ def broker_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return the variables that are set and name a broker, which settings may not have read."""
     names = [name for setting in ("broker_url", "rabbit_user") for name in _candidates(setting)]
     return tuple(name for name in names if environ.get(name, "").strip())
+
+
+def secret_variables() -> frozenset[str]:
+    """Return the variables that hold a secret, and not the name of its file."""
+    return frozenset(
+        name for setting in SECRETS for name in _candidates(setting) if not name.endswith("_FILE")
+    )
 
 
 def expanded(home: Path) -> Path:
@@ -247,7 +267,10 @@ def _nearest(name: str, known: Iterable[str]) -> list[str]:
     near = [other for other in ranked if scores[other][0] >= least]
     # A hint with _FILE beside the same one without it says nothing new.
     plain = [n for at, n in enumerate(near) if n.removesuffix("_FILE") not in near[:at]]
-    return plain[:_MOST_HINTS]
+    # A key itself belongs into no setting that names a file.
+    names_file = any(_likeness(word, "FILE") > _ALIKE for word in wrong.split("_"))
+    values = [n for n in plain if names_file or not n.endswith("_FILE")]
+    return (values or plain)[:_MOST_HINTS]
 
 
 def _likeness(one: str, other: str) -> float:

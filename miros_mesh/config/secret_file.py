@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from miros_mesh.errors import SecretFileError
-from miros_mesh.systems import own_uid
-
-# Any right of the group or of others; and what is too much in a file of root.
-_OTHERS: Final = 0o077
-_OTHERS_OF_ROOT: Final = 0o037
+from miros_mesh.private_files import exposure
 
 
 @dataclass(frozen=True)
@@ -42,26 +35,10 @@ class SecretFile:
 
         Raises `SecretFileError`, whose words follow the name of the setting.
         """
-        return self._read(private=False)
-
-    def read_private(self) -> str:
-        """Do as `read`, and raise for a file that other users may read, too.
-
-        One of root may be readable by its group, as where an orchestrator puts secrets.
-        """
-        return self._read(private=True)
-
-    def _read(self, *, private: bool) -> str:
         try:
-            with self.path.open("rb") as file:
-                if private:
-                    # Of the open file: another one may have its name by now.
-                    _refuse_open(os.fstat(file.fileno()))
-                # Editors and `echo` end a file with a new line; a password may begin or end with a
-                # space.
-                text = file.read().decode(errors="replace").strip("\r\n")
-        except SecretFileError:
-            raise
+            # Editors and `echo` end a file with a new line; a password may begin or end with a
+            # space.
+            text = self.path.read_bytes().decode(errors="replace").strip("\r\n")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "no path"
             raise SecretFileError(f"names a file that cannot be read: {reason}") from None
@@ -69,14 +46,13 @@ class SecretFile:
             raise SecretFileError("names an empty file")
         return text
 
-
-def _refuse_open(status: os.stat_result) -> None:
-    uid = own_uid()
-    # A pipe has no name by which others could open it; and some systems know no such rights.
-    if uid is None or not stat.S_ISREG(status.st_mode):
-        return
-    if status.st_uid not in (uid, 0):
-        raise SecretFileError("names a file of another user; this one has to own it")
-    others = _OTHERS if status.st_uid == uid else _OTHERS_OF_ROOT
-    if status.st_mode & others:
-        raise SecretFileError("names a file that other users may read or change; run: chmod 600")
+    def read_private(self) -> str:
+        """Do as `read`, and raise as well when other users may know what is in the file."""
+        try:
+            exposed = exposure(self.path)
+        except (OSError, ValueError):
+            # Which `read` says why.
+            exposed = ""
+        if exposed:
+            raise SecretFileError(f"names a file that {exposed}")
+        return self.read()

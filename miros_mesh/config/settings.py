@@ -8,7 +8,8 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
-from miros_mesh.address import BrokerAddress
+from miros_mesh.address import DEFAULT_PORTS, BrokerAddress, Scheme
+from miros_mesh.config import env_file as env_files
 from miros_mesh.config import members, validation
 from miros_mesh.config.environment import default_home, expanded, merge, read_environment
 from miros_mesh.config.secret_file import SecretFile
@@ -52,10 +53,18 @@ class MeshConfig:
     """The password of `rabbit_user`."""
     rabbit_host: str = "127.0.0.1"
     """Where the broker of `rabbit_user` is."""
-    rabbit_port: int = bounded(5672, 1, 65_535)
-    """The AMQP port of that broker, without TLS."""
+    rabbit_port: int | None = bounded(None, 1, 65_535)
+    """The port of that broker, and of those that are looked for: 5672 unless set; with TLS 5671."""
     rabbit_virtual_host: str = "/"
     """The virtual host of that broker."""
+    rabbit_tls: bool = False
+    """Whether that broker and those that are found are reached by TLS, and never without."""
+    broker_ca_file: Path | None = None
+    """The authorities whose certificates of brokers count (PEM); default: those of the system."""
+    broker_cert_file: Path | None = None
+    """The certificate that the node shows over TLS (PEM); says the user where the URL has none."""
+    broker_key_file: Path | None = None
+    """The key of `broker_cert_file`, open to no other user; default: it is in the same file."""
 
     mesh_encryption_key: EncryptionKeys = field(default=None, repr=False)
     """Fernet key or keys: the first encrypts, all decrypt. The embedded broker needs none given."""
@@ -188,18 +197,32 @@ class MeshConfig:
             raise ConfigError(tuple(problems))
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> MeshConfig:
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        env_file: Path | str | None = None,
+        **overrides: Any,
+    ) -> MeshConfig:
         """Read `MIROS_MESH_*` and the ancestor's variables; overrides that are not None win.
 
-        `environ` stands for the environment of the process.
+        `environ` stands for the environment of the process. Below it stands what the lines
+        `NAME=value` of `env_file` say, which is read now and has to be there. Raises `ConfigError`.
         """
-        # The layers: the ancestor's variables, ours over them, what the program gives over both.
+        # The layers: the file, the environment over it (in each the ancestor's variables, and ours
+        # over them), what the program gives over all.
         given = {name: value for name, value in overrides.items() if value is not None}
         # Not a default of the signature, which `help` prints, with the passwords in it.
         variables = os.environ if environ is None else environ
-        found = read_environment(variables, _scalar_defaults(cls), given)
+        defaults = _scalar_defaults(cls)
+        found = read_environment(variables, defaults, given)
+        layers: list[Mapping[str, Any]] = [found.ancestor, found.mesh, given]
+        if env_file is not None:
+            below = env_files.read(Path(env_file), defaults, {*given, *found.settings})
+            found.add(below)
+            layers[:0] = [below.ancestor, below.mesh]
         try:
-            config = cls(**merge(found.ancestor, found.mesh, given))
+            config = cls(**merge(*layers))
         except ConfigError as error:
             found.problems += found.by_variable(error.problems)
         # Also when the settings were fine without what could not be read.
@@ -274,6 +297,13 @@ class MeshConfig:
         # The class is frozen, hence `object`. What is of a wrong type is reported later.
         for setting, normal in _NORMAL_FORMS.items():
             object.__setattr__(self, setting, normal(getattr(self, setting)))
+        # So that it may be left out beside a config that gives it.
+        if self.rabbit_port == DEFAULT_PORTS[self._scheme]:
+            object.__setattr__(self, "rabbit_port", None)
+
+    @property
+    def _scheme(self) -> Scheme:
+        return "amqps" if self.rabbit_tls else "amqp"
 
     def _read_brokers(self) -> tuple[tuple[BrokerAddress, ...], list[str]]:
         setting = "rabbit_password" if self.broker_url is None else "broker_url"
@@ -284,12 +314,15 @@ class MeshConfig:
             except SecretFileError as error:
                 return (), [f"{setting} {error}"]
         if self.broker_url is not None:
-            return validation.parse_urls("broker_url", validation.as_urls(secret))
+            urls = validation.as_urls(secret)
+            certified = self.broker_cert_file is not None
+            return validation.parse_urls("broker_url", urls, certified=certified)
         if self.rabbit_user is None:
             return (), []
         return validation.ancestor_broker(
+            scheme=self._scheme,
             host=self.rabbit_host,
-            port=self.rabbit_port,
+            port=DEFAULT_PORTS[self._scheme] if self.rabbit_port is None else self.rabbit_port,
             virtual_host=self.rabbit_virtual_host,
             user=self.rabbit_user,
             # Without one there is no address, and `_combination_problems` says what is missing.
@@ -323,6 +356,7 @@ class MeshConfig:
             yield f"{given} is given without {missing}; a broker needs both"
         if (shared or user) and self.mesh_encryption_key is None:
             yield _KEY_MISSING
+        yield from self._tls_problems()
         yield from self._discovery_problems(has_broker=shared or user)
         keys = [key for network in get_args(NetworkName) for key in self.keys_for(network) or ()]
         yield from members.problems(
@@ -332,6 +366,17 @@ class MeshConfig:
             yield _TYPES_OF_ANOTHER
         if validation.exceeds(self.max_event_bytes, self.outbox_bytes):
             yield "max_event_bytes is larger than outbox_bytes; the largest event would never fit"
+
+    def _tls_problems(self) -> Iterator[str]:
+        if self.broker_key_file is not None and self.broker_cert_file is None:
+            yield "broker_key_file is given without broker_cert_file, whose key it is"
+        if self.broker_url is not None and self.rabbit_tls is True:
+            yield "rabbit_tls belongs to rabbit_user; for TLS broker_url begins with amqps://"
+        # Those who give it take their connections for safe.
+        elif self.brokers and not any(each.scheme == "amqps" for each in self.brokers):
+            yield from (
+                f"{each} is given, and {_NO_TLS}" for each in _OF_TLS if getattr(self, each)
+            )
 
     def _discovery_problems(self, *, has_broker: bool) -> Iterator[str]:
         if self.discovery and not has_broker:
@@ -354,6 +399,8 @@ _TYPES_OF_ANOTHER: Final = (
     "payload_types is for the built-in serializer: leave it out, and give the classes to the one "
     "of serializer"
 )
+_OF_TLS: Final = ("broker_ca_file", "broker_cert_file", "broker_key_file")
+_NO_TLS: Final = "no broker is reached by TLS: set rabbit_tls, or write amqps:// in broker_url"
 _KEY_MISSING: Final = (
     f"mesh_encryption_key is missing: nodes that meet at a broker share a key; {validation.KEYGEN}"
 )
@@ -415,6 +462,9 @@ _NORMAL_FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "node_identity": members.as_identity,
     "allowed_nodes": members.as_allowed,
     "home": validation.as_home,
+    "broker_ca_file": validation.as_lasting_file,
+    "broker_cert_file": validation.as_lasting_file,
+    "broker_key_file": validation.as_lasting_file,
     "discovery": validation.as_sources,
     "discovery_hosts_file": validation.as_home,
     "discovery_cache_file": validation.as_home,
@@ -427,6 +477,10 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "rabbit_password": _password_problems,
     "rabbit_host": validation.text_problems,
     "rabbit_virtual_host": validation.text_problems,
+    "rabbit_tls": validation.switch_problems,
+    "broker_ca_file": validation.file_problems,
+    "broker_cert_file": validation.file_problems,
+    "broker_key_file": validation.file_problems,
     "mesh_encryption_key": validation.key_problems,
     "snoop_trace_encryption_key": validation.key_problems,
     "snoop_spy_encryption_key": validation.key_problems,

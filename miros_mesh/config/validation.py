@@ -14,7 +14,7 @@ from dataclasses import Field, field
 from pathlib import Path
 from typing import Any, Final
 
-from miros_mesh.address import SHORT_STRING_BYTES, BrokerAddress, is_port
+from miros_mesh.address import SHORT_STRING_BYTES, BrokerAddress, Scheme, is_port
 from miros_mesh.errors import AddressError
 from miros_mesh.text import encodable
 from miros_mesh.wire.keyring import is_key
@@ -36,7 +36,7 @@ _BETWEEN_KEYS: Final = re.compile(rb"[,\s]+")
 def bounded(default: float | None, low: float, high: float) -> Any:
     """Make a dataclass field for a number from `low` to `high`; a whole one if `default` is.
 
-    With None as the default it may be left out.
+    With None as the default it may be left out, and is a whole one if `high` is.
     """
     return field(default=default, metadata={"range": (low, high)})
 
@@ -72,6 +72,16 @@ def as_home(value: Any) -> Any:
     return Path(value) if isinstance(value, str) and value else value
 
 
+def as_lasting_file(value: Any) -> Any:
+    """Return the path of a file that is read again later, when the program may be elsewhere."""
+    path = as_home(value)
+    try:
+        return path.expanduser().absolute() if isinstance(path, Path) else path
+    except RuntimeError:
+        # `file_problems` says so.
+        return path
+
+
 def as_words(value: Any) -> Any:
     """Return a string of words, split by commas or white space, as a tuple."""
     if isinstance(value, str):
@@ -95,7 +105,8 @@ def number_problems(known: Field[Any], value: Any) -> Iterator[str]:
     if value is None and known.default is None:
         return
     low, high = known.metadata["range"]
-    whole = isinstance(known.default, int)
+    # Without a default the range tells what it is.
+    whole = isinstance(high if known.default is None else known.default, int)
     kind = "a whole number" if whole else "a number"
     # `type` and not isinstance: True is an int, and no number of seconds.
     if type(value) is not int and (whole or type(value) is not float):
@@ -202,28 +213,33 @@ def key_problems(setting: str, keys: Any) -> Iterator[str]:
             )
 
 
-def parse_urls(setting: str, urls: Any) -> tuple[tuple[BrokerAddress, ...], list[str]]:
-    """Read every URL; return the addresses of the good ones and the problems of the others."""
+def parse_urls(
+    setting: str, urls: Any, *, certified: bool = False
+) -> tuple[tuple[BrokerAddress, ...], list[str]]:
+    """Read every URL; return the addresses of the good ones and the problems of the others.
+
+    To those who are `certified` a URL with TLS and without a user means that of the certificate.
+    """
     if not isinstance(urls, tuple) or not urls:
         return (), [f"{setting} must be an amqp:// or amqps:// URL or a tuple of them"]
     addresses, problems = [], []
     for number, url in enumerate(urls, start=1):
         try:
-            addresses.append(BrokerAddress.parse(url))
+            addresses.append(BrokerAddress.parse(url, certified=certified))
         except AddressError as error:
             problems.append(f"{setting}{_which(number, urls)}: {error}")
     return tuple(addresses), problems
 
 
 def ancestor_broker(
-    *, host: Any, port: Any, virtual_host: Any, user: Any, password: Any
+    *, scheme: Scheme, host: Any, port: Any, virtual_host: Any, user: Any, password: Any
 ) -> tuple[tuple[BrokerAddress, ...], list[str]]:
     """Put an address together; return nothing for parts whose own checks report what is wrong."""
     texts = (host, virtual_host, user, password)
     if not all(isinstance(text, str) and text for text in texts) or not is_port(port):
         return (), []
     try:
-        return (BrokerAddress("amqp", host, port, virtual_host, user, password),), []
+        return (BrokerAddress(scheme, host, port, virtual_host, user, password),), []
     except AddressError as error:
         return (), [f"rabbit_host with rabbit_virtual_host: {error}"]
 

@@ -69,10 +69,7 @@ def broker_of(peer: str, home: Broker, config: MeshConfig) -> Broker:
     if not config.brokers:
         raise _elsewhere(peer, home)
     address = _at(peer, config.brokers[0], home)
-    if any(
-        replace(known, user=address.user, password=address.password) == address
-        for known in config.brokers
-    ):
+    if any(_place(known) == _place(address) for known in config.brokers):
         # Another member of the cluster, or another user.
         return home
     return broker_at(Endpoint(address.host, address.port), address)
@@ -84,12 +81,17 @@ def _at(peer: str, like: BrokerAddress, home: Broker) -> BrokerAddress:
     Not with its scheme: no password goes unencrypted to where it is encrypted now.
     """
     scheme, _, rest = peer.partition("://")
-    _, _, where = rest.partition("@")
+    # One without a user has a certificate for it.
+    where = rest.rpartition("@")[2]
     try:
         named = BrokerAddress.parse(f"{scheme}://{where}")
     except AddressError:
         raise _elsewhere(peer, home) from None
     return replace(like, host=named.host, port=named.port, virtual_host=named.virtual_host)
+
+
+def _place(address: BrokerAddress) -> tuple[str, str, int, str]:
+    return address.scheme, address.host, address.port, address.virtual_host
 
 
 def _elsewhere(peer: str, home: Broker) -> AddressError:

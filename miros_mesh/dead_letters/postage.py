@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
 
 from miros_mesh.config.settings import MIB
 from miros_mesh.dead_letters.letter import Letter
-from miros_mesh.errors import EmptyLetterError, FrameError, UnroutableError
+from miros_mesh.errors import EmptyLetterError, FrameError, SealedLetterError, UnroutableError
 from miros_mesh.link.ports import LetterBox
 from miros_mesh.networks.network import EXCHANGE_PREFIX, exchange_of
 from miros_mesh.wire.codec import Codec, OldFrames
@@ -53,10 +55,16 @@ class Postage:
         """Publish to the topic, else to the chart that refused it, else to its own topic.
 
         Returns when the broker has stored it in a queue at least. Raises `EmptyLetterError` for a
-        note, `UnroutableError` when no queue takes it, or what the broker says against it.
+        note, `SealedLetterError` for a frame that these keys do not open, `UnroutableError` when no
+        queue takes it, or what the broker says against it.
         """
+        if not (opened.event or opened.frame):
+            raise EmptyLetterError(
+                f"letter {letter.id} is a note of {opened.size_bytes:,} bytes that were too large "
+                "to keep; let its sender send it again, or drop the letter"
+            )
         if topic is None and opened.queue:
-            _put_back(opened, box, self._body(letter, opened, opened.queue))
+            _put_back(opened, box, partial(self._body, letter, opened))
             return
         if not (to := topic or opened.routing_key):
             raise UnroutableError(
@@ -73,29 +81,21 @@ class Postage:
             kind = RETRY if opened.queue else SENT_AGAIN
             new = replace(event, incarnation=f"{kind}{letter.id}", sequence=1, cause=event.id)
             return self._codec.seal([self._codec.encode(new)], topic)
-        if opened.frame:
-            return self._anew(opened, topic)
-        raise EmptyLetterError(
-            f"letter {letter.id} is a note of {opened.size_bytes:,} bytes that were too large to "
-            "keep; let its sender send it again, or drop the letter"
-        )
-
-    def _anew(self, opened: DeadLetter, topic: str) -> bytes:
-        """Seal what is in a frame for that topic, and for now; as it is if these keys open it not.
-
-        Receivers refuse what was sealed for another topic, or long ago.
-        """
+        # A frame, anew: receivers refuse what was sealed for another topic, or long ago.
         try:
             # First, or what nobody allowed has signed would be signed here.
             self._codec.open(opened.frame)
             return self._codec.seal(self._codec.unseal(opened.frame), topic)
-        except FrameError:
-            return opened.frame
+        except FrameError as error:
+            raise SealedLetterError(
+                f"the frame in letter {letter.id} cannot be opened with these settings ({error}); "
+                "give them the key with which its chart opens it, or drop the letter"
+            ) from None
 
 
-def _put_back(opened: DeadLetter, box: LetterBox, body: bytes) -> None:
+def _put_back(opened: DeadLetter, box: LetterBox, seal: Callable[[str], bytes]) -> None:
     try:
-        box.put_into(opened.queue, body, exchange=_RETRY)
+        box.put_into(opened.queue, seal, exchange=_RETRY)
     except UnroutableError as error:
         raise UnroutableError(
             f"the queue of chart {opened.chart} of node {opened.node} is gone; "

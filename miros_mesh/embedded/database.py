@@ -47,6 +47,8 @@ class Database:
         self._lock = lock
         self._file = file
         self._place = _place(file)
+        self.given_up: Callable[[], bool] = lambda: False
+        """Whether a lock of another process is waited for no longer."""
         self._pid = os.getpid()
         disown_in_children(self)
 
@@ -100,7 +102,7 @@ class Database:
                 if _primary_code(error) != sqlite3.SQLITE_BUSY:
                     raise
                 deadline = deadline or time.monotonic() + PATIENCE_S
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or self.given_up():
                     raise
             # No event can be waited for here: the lock is held by another process.
             time.sleep(pause)  # noqa: TID251

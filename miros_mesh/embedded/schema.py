@@ -106,8 +106,11 @@ _TABLES: Final = (
 )
 
 
-def open_file(folder: Path) -> Database:
-    """The database of a prepared folder; the first process to come makes it."""
+def open_file(folder: Path, given_up: Callable[[], bool] = lambda: False) -> Database:
+    """The database of a prepared folder; the first process to come makes it.
+
+    Waits for the locks of other processes until it is `given_up`, ten seconds at most.
+    """
     file = folder / DATABASE_FILE
     if not os.path.lexists(file):
         make_once(file, b"")
@@ -118,6 +121,7 @@ def open_file(folder: Path) -> Database:
     except sqlite3.Error as error:
         raise translated(error, str(file), file) from error
     database = Database(connection, str(file), contextlib.nullcontext(), file)
+    database.given_up = given_up
     return _prepared(database, _share)
 
 

@@ -238,8 +238,10 @@ class EmbeddedTransport(StoreTransport):
 
     def open_store(self) -> Store:
         """Open the store in the folder, which every process of the user may share."""
-        folder = prepare_home(Path(self.client.transport_options["folder"]))
-        database, doorbells = open_file(folder), FolderDoorbells(folder)
+        options = self.client.transport_options
+        folder, cutter = prepare_home(Path(options["folder"])), options.get("cutter")
+        database = open_file(folder, lambda: cutter is not None and cutter.passed)
+        doorbells = FolderDoorbells(folder)
 
         def leave() -> None:
             doorbells.close()

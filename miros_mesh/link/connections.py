@@ -14,6 +14,7 @@ from kombu.connection import ConnectionPool
 from miros_mesh.address import BrokerAddress
 from miros_mesh.errors import CredentialsFileError, CredentialsRefusedError, LinkError
 from miros_mesh.link.ports import Broker, Credentials, as_given
+from miros_mesh.link.rabbitmq.deadline import Cutter
 from miros_mesh.link.translation import translated
 from miros_mesh.text import logger_of
 
@@ -48,20 +49,23 @@ class ConnectionPools:
         self._lock = threading.Lock()
         """Guards `_pools` and `_latest`; nothing is connected or closed under it."""
 
-    def open(self, broker: Broker) -> kombu.Connection:
+    def open(self, broker: Broker, cutter: Cutter | None = None) -> kombu.Connection:
         """Lend an established connection to the first address that answers.
 
         Raises one error that tells of all addresses when none does; it is retryable if one of them
-        may answer later.
+        may answer later. The `cutter` ends the attempt, and the connection, from another thread.
         """
+        cutter = cutter or Cutter()
         # In the order of the settings at every call: a cluster's first node is asked first again
         # after a fail-over, and a node that is down costs one attempt.
         errors: list[LinkError] = []
         for address in broker.addresses or (None,):
             try:
-                return self._open(broker.name, address)
+                return self._open(broker.name, address, cutter)
             except LinkError as error:
                 errors.append(error)
+                if cutter.passed:
+                    break
         first = next((error for error in errors if error.retryable), errors[0])
         if len(errors) == 1:
             raise first
@@ -97,12 +101,12 @@ class ConnectionPools:
         for connection in list(self._opened):
             close_here(connection)
 
-    def _open(self, name: str, address: BrokerAddress | None) -> kombu.Connection:
+    def _open(self, name: str, address: BrokerAddress | None, cutter: Cutter) -> kombu.Connection:
         # Each time: a password that was changed at the broker is in its file by now, or soon.
         latest, problem = self._credentials(address) if address else (None, "")
         where = latest.redacted if latest else name
         try:
-            connection = self._established(where, address, latest)
+            connection = self._established(where, address, latest, cutter)
         except CredentialsRefusedError as error:
             if problem:
                 raise CredentialsFileError(f"{error}; they are old: {problem}") from error
@@ -112,12 +116,18 @@ class ConnectionPools:
         return connection
 
     def _established(
-        self, where: str, address: BrokerAddress | None, latest: BrokerAddress | None
+        self,
+        where: str,
+        address: BrokerAddress | None,
+        latest: BrokerAddress | None,
+        cutter: Cutter,
     ) -> kombu.Connection:
         with translated(where, connecting=True):
             # Never waits for a place: a full pool is an error, and one that is tried again.
             connection = self._pool(address, latest).acquire(block=False)
         self._opened.add(connection)
+        # A dictionary of its own: kombu shares one among all connections of a pool.
+        connection.transport_options = {**connection.transport_options, "cutter": cutter}
         try:
             with translated(where, connecting=True):
                 establish(connection)

@@ -19,6 +19,7 @@ from miros_mesh.link.looks import Looks
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, LinkSettings
 from miros_mesh.link.publisher import BrokerPublisher
+from miros_mesh.link.rabbitmq.tls_failures import TlsFiles
 from miros_mesh.link.rabbitmq.transport import RabbitTransport
 from miros_mesh.link.subscriber import BrokerSubscriber
 from miros_mesh.link.worker import Worker
@@ -120,9 +121,10 @@ def amqp_link(settings: LinkSettings) -> KombuLink:
             port=address.port,
             userid=address.user,
             password=address.password,
+            login_method="PLAIN" if address.user else "EXTERNAL",
             virtual_host=address.virtual_host,
-            # With `ssl=True` py-amqp would check no host name.
-            ssl={"server_hostname": address.host} if address.scheme == "amqps" else False,
+            # What `CautiousConnection` hands on to `SSLContext.wrap_socket`.
+            ssl=_tls_options(address.host) if address.scheme == "amqps" else False,
             connect_timeout=settings.connect_timeout_s,
             heartbeat=settings.heartbeat_interval_s,
             transport_options=_amqp_options(settings),
@@ -137,9 +139,15 @@ def embedded_link(settings: LinkSettings, folder: Path) -> KombuLink:
     return KombuLink(settings, lambda _: embedded.dial(folder))
 
 
+def _tls_options(host: str) -> dict[str, Any]:
+    # py-amqp shakes hands itself, with a limit to waiting.
+    return {"server_hostname": host, "do_handshake_on_connect": False}
+
+
 def _amqp_options(settings: LinkSettings) -> dict[str, Any]:
     return {
         # RabbitMQ shows it in its list of connections, so that an operator finds the node.
         "client_properties": {"connection_name": f"miros_mesh {settings.node}"},
+        "tls": TlsFiles(settings.ca_file, settings.cert_file, settings.key_file),
         "socket_settings": tcp_user_timeout(TCP_USER_TIMEOUT_MS),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -72,8 +72,10 @@ class KombuLetterBox:
             kombu.Exchange(exchange, type="topic", durable=True)(channel).declare()
             self._publish(channel, exchange, routing_key, body)
 
-    def put_into(self, queue: str, body: bytes, *, exchange: str) -> None:
+    def put_into(self, queue: str, seal: Callable[[str], bytes], *, exchange: str) -> None:
         """Publish to one queue alone, through a direct exchange; return when it is stored.
+
+        `seal` returns the bytes to publish under a routing key.
 
         A queue that was replaced lives under the name of its newest generation.
 
@@ -90,7 +92,7 @@ class KombuLetterBox:
                 kombu.Exchange(exchange, type="direct", durable=True)(channel).declare()
                 channel.queue_bind(queue=living, exchange=exchange, routing_key=key)
                 try:
-                    self._publish(channel, exchange, key, body)
+                    self._publish(channel, exchange, key, seal(key))
                 finally:
                     # After a lost connection it stays, and no publication has its key again.
                     if self._transport.verify_connection(self._established):

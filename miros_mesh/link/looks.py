@@ -72,13 +72,12 @@ class Looks:
         address = next((self._credentials(each)[0] for each in broker.addresses[:1]), None)
         with self._deadline(broker, timeout_s) as deadline, in_time(broker.name, deadline):
             # `connect_timeout` limits a single step, a silent port say; the deadline limits the
-            # whole look, and `CautiousConnection` takes it and the look-ups from the options.
+            # whole look, and `CautiousConnection` takes it from the options.
             connection = self._dial(address)
             connection.connect_timeout = timeout_s
             connection.transport_options = {
                 **connection.transport_options,
-                "deadline": deadline,
-                "lookups": self._lookups,
+                "cutter": deadline,
             }
             self._opened.add(connection)
             try:
@@ -94,7 +93,8 @@ class Looks:
 
     @contextmanager
     def _deadline(self, broker: Broker, timeout_s: float) -> Iterator[Deadline]:
-        with Deadline(timeout_s, f"mesh-deadline-{broker.name}") as deadline:
+        name = f"mesh-deadline-{broker.name}"
+        with Deadline(timeout_s, name, self._lookups) as deadline:
             with self._lock:
                 if self._stopped:
                     raise BrokerUnreachableError(f"{broker.name} is not looked at any more")

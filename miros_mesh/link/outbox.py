@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -23,7 +25,7 @@ class Outbox:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._changed = threading.Condition()
-        """Its lock guards everything below; notified when the last parcel is confirmed."""
+        """Its lock guards everything below; notified when no event or no parcel is left."""
         # Any thread that transmits puts and grows, under the lock of its network; the publisher's
         # alone takes, confirms and rewinds. No lock but a parcel's is taken under this one.
         self._waiting: deque[Parcel] = deque()
@@ -44,6 +46,8 @@ class Outbox:
         self._dropped = 0
         self._refused = 0
         self._unroutable = 0
+        self._moved_at = 0.0
+        """When a parcel was put or left last (`time.monotonic`)."""
 
     @property
     def events(self) -> int:
@@ -54,11 +58,10 @@ class Outbox:
     def report(self) -> StopReport:
         """Say what has become until now of the events that are a program's."""
         with self._changed:
-            gone = self._confirmed, self._dropped, self._refused
             return StopReport(
                 sent=self._sent,
                 confirmed=self._confirmed,
-                left_over=self._sent - sum(gone),
+                left_over=self._left_over,
                 dropped=self._dropped,
                 refused=self._refused,
                 unroutable=self._unroutable,
@@ -72,6 +75,7 @@ class Outbox:
     def put(self, parcel: Parcel) -> Sequence[Parcel]:
         """Append a parcel; returns what was dropped to make room."""
         with self._changed:
+            self._moved_at = time.monotonic()
             for line in self._lines_of(parcel):
                 line.append(parcel)
             return self._count_in(parcel, parcel.events, parcel.size_bytes)
@@ -108,11 +112,13 @@ class Outbox:
             self._confirmed += events
             if not routed:
                 self._unroutable += events
+            self._tell()
 
     def refuse(self, parcel: Parcel) -> None:
         """Forget a parcel that the broker refused; one that is not on its way is ignored."""
         with self._changed:
             self._refused += self._leave(parcel)
+            self._tell()
 
     def split(self, parcel: Parcel, parts: Sequence[Parcel]) -> None:
         """Put parts of a parcel, which have all its events in order, in front of what waits.
@@ -135,10 +141,29 @@ class Outbox:
                 parcel, _ = self._unconfirmed.popitem()
                 self._line_up_first(parcel)
 
-    def wait_empty(self, timeout_s: float) -> bool:
-        """Wait until everything is confirmed, for `timeout_s` at most; whether it is."""
+    def wait_empty(self, timeout_s: float, patience_s: float = math.inf) -> bool:
+        """Wait until everything is confirmed, for `timeout_s` at most; whether it is.
+
+        Once no event of a program is left, the wait for the rest ends as soon as nothing of it was
+        confirmed for `patience_s`.
+        """
+        until = time.monotonic() + timeout_s
         with self._changed:
-            return self._changed.wait_for(self._empty, timeout_s)
+            while not self._empty():
+                limit = until if self._left_over else min(until, self._moved_at + patience_s)
+                left = limit - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
+            return True
+
+    @property
+    def _left_over(self) -> int:
+        return self._sent - self._confirmed - self._dropped - self._refused
+
+    def _tell(self) -> None:
+        if not self._left_over or self._empty():
+            self._changed.notify_all()
 
     def _empty(self) -> bool:
         return self.idle and not self._unconfirmed
@@ -149,8 +174,7 @@ class Outbox:
         if parcel not in self._unconfirmed:
             return 0
         del self._unconfirmed[parcel]
-        if self._empty():
-            self._changed.notify_all()
+        self._moved_at = time.monotonic()
         return self._count_out(parcel)
 
     def _line_up_first(self, parcel: Parcel) -> None:

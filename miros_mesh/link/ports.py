@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from miros_mesh.address import BrokerAddress
@@ -150,8 +151,17 @@ class Publisher(Protocol):
     def report(self) -> StopReport:
         """Say what has become until now of the events put here."""
 
+    def drain(self, timeout_s: float) -> None:
+        """Wait until all is confirmed that was put here, `timeout_s` at most.
+
+        Of parcels without an event, and of expendable ones, not longer than a broker takes them.
+        """
+
     def stop(self, drain_timeout_s: float) -> StopReport:
-        """Drain, end the worker, and say what became of the events put here."""
+        """Drain, end the worker, and say what became of the events put here.
+
+        Whatever the broker does, it ends within half a second after the drain.
+        """
 
     def abort(self, timeout_s: float) -> None:
         """End the worker without draining; waits for it for `timeout_s` at most."""
@@ -191,7 +201,10 @@ class Subscriber(Protocol):
         """
 
     def stop(self, timeout_s: float) -> None:
-        """Hand outstanding acknowledgements to the broker and end the worker."""
+        """Hand outstanding acknowledgements to the broker and end the worker.
+
+        Waits for a broker that says nothing no longer than for a quarter of a second.
+        """
 
 
 class KeptMessage(Protocol):
@@ -224,7 +237,7 @@ class LetterBox(Protocol):
         Raises `UnroutableError` when no queue takes it.
         """
 
-    def put_into(self, queue: str, body: bytes, *, exchange: str) -> None:
+    def put_into(self, queue: str, seal: Callable[[str], bytes], *, exchange: str) -> None:
         """Publish to one queue alone, through a direct exchange; return when it is stored.
 
         Raises `UnroutableError` when there is no such queue.
@@ -267,6 +280,9 @@ class LinkSettings:
     outbox_events: int
     outbox_bytes: int
     credentials: Credentials = as_given
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
 
 
 class Link(Protocol):

@@ -33,7 +33,7 @@ from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.link.publishing_channel import PublishingChannel
 from miros_mesh.link.translation import translated
-from miros_mesh.link.worker import Worker
+from miros_mesh.link.worker import PATIENCE_S, Worker
 from miros_mesh.observer import STOPPED, Observer
 from miros_mesh.report import StopReport
 from miros_mesh.text import logger_of
@@ -44,6 +44,10 @@ logger = logger_of(__name__)
 _PUBLISHES_PER_TURN = 32
 # Of `amqp.RecoverableChannelError` and the like: the broker has no such exchange.
 _NOT_FOUND = 404
+# For the close of a connection on which the broker owes us an answer already.
+_SHORT_PATIENCE_S = 0.05
+# A thread that was cut ends at once; a hook of the program's may hold it up.
+_JOIN_TIMEOUT_S = 2.0
 
 
 class BrokerPublisher(Worker):
@@ -99,12 +103,20 @@ class BrokerPublisher(Worker):
         """Say what has become until now of the events put here."""
         return self._outbox.report()
 
+    def drain(self, timeout_s: float) -> None:
+        """Wait until all is confirmed that was put here, `timeout_s` at most.
+
+        What is no event of a program, a goodbye say, is waited for while the broker confirms some.
+        """
+        # Without its thread nothing is confirmed any more, and the wait would be for nothing.
+        if self.alive and not self._thread.is_current:
+            self._outbox.wait_empty(timeout_s, PATIENCE_S)
+
     def stop(self, drain_timeout_s: float) -> StopReport:
         """Drain, end the worker, and say what became of the events put here."""
-        # Without its thread nothing is confirmed any more, and the wait would be for nothing.
-        if self.alive:
-            self._outbox.wait_empty(drain_timeout_s)
-        self._end(drain_timeout_s)
+        self.drain(drain_timeout_s)
+        drained = self._outbox.wait_empty(0)
+        self._end(_JOIN_TIMEOUT_S, PATIENCE_S if drained else _SHORT_PATIENCE_S)
         return self._outbox.report()
 
     def abort(self, timeout_s: float) -> None:

@@ -1,4 +1,4 @@
-"""Named tenacity policies. All of them end the moment `stop` is set.
+"""Named tenacity policies. Once `stop` is set, no pause goes on and no further attempt is made.
 
 `failed` is called with the error of each attempt that is made again, before the pause.
 """
@@ -25,40 +25,54 @@ def connect_policy(
     stop: threading.Event, attempts: int, failed: Failed = lambda _: None
 ) -> tenacity.Retrying:
     """For the first connection: a few attempts, and none after an error that needs a person."""
-    # tenacity calls the function once more when `stop` is set during a pause, and then ends; so one
-    # attempt to connect may still be made after it.
+    pause = _Pause(stop, failed)
     return tenacity.Retrying(
         retry=retry_if_exception(lambda e: isinstance(e, MeshError) and e.retryable),
         stop=stop_after_attempt(attempts) | stop_when_event_set(stop),
         # Random from 0 on, so that nodes that start together do not come back together. Short: a
         # program waits in `start_at` meanwhile.
         wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
-        sleep=tenacity.sleep_using_event(stop),
-        before_sleep=_telling(failed),
+        sleep=pause,
+        before_sleep=pause.tell,
         reraise=True,
     )
 
 
 def reconnect_policy(stop: threading.Event, failed: Failed = lambda _: None) -> tenacity.Retrying:
     """For a node at work: as long as it lives, less often where a person must act first."""
+    pause = _Pause(stop, failed)
     return tenacity.Retrying(
         # Of every kind, a wrong password too: an operator may put it right while the node runs.
         retry=retry_if_exception(lambda e: isinstance(e, LinkError)),
         stop=stop_when_event_set(stop),
         wait=_WaitByError(),
-        sleep=tenacity.sleep_using_event(stop),
-        before_sleep=_telling(failed),
+        sleep=pause,
+        before_sleep=pause.tell,
         reraise=True,
     )
 
 
-def _telling(failed: Failed) -> Callable[[tenacity.RetryCallState], None]:
-    def before_sleep(state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, LinkError):
-            failed(error)
+class _Pause:
+    """The pause between two attempts; when `stop` is set it raises what the last one met.
 
-    return before_sleep
+    tenacity asks for the end after an attempt and never after a pause: with its own
+    `sleep_using_event` it would make one more attempt.
+    """
+
+    def __init__(self, stop: threading.Event, failed: Failed) -> None:
+        self._stop = stop
+        self._failed = failed
+        self._error: BaseException | None = None
+
+    def tell(self, state: tenacity.RetryCallState) -> None:
+        """Tell of the attempt that failed; tenacity calls it before each pause."""
+        self._error = state.outcome.exception() if state.outcome else None
+        if isinstance(self._error, LinkError):
+            self._failed(self._error)
+
+    def __call__(self, seconds: float) -> None:
+        if self._stop.wait(seconds) and self._error:
+            raise self._error
 
 
 class _WaitByError(wait_base):

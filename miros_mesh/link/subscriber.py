@@ -82,15 +82,27 @@ class BrokerSubscriber(Worker):
         self._consuming: ConsumingChannel
         self._tried_dead_letters = False
         self._reopen_pause_s = 0.0
+        # Those for which `add` waits: its threads add and discard, the worker's looks at its end.
+        self._awaited: set[ConsumedQueue] = set()
+        self._has_ended = False
 
     def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> bool:
         """Declare, bind and consume a queue; returns when messages can arrive.
 
         Returns whether a lasting queue existed before. Raises the `LinkError` that prevents it.
         """
-        if not self.alive:
-            raise ConnectionLostError(f"the subscriber of {self.broker.name} has ended")
         consumed = ConsumedQueue(spec, handler)
+        self._awaited.add(consumed)
+        try:
+            return self._added(consumed, timeout_s)
+        finally:
+            self._awaited.discard(consumed)
+
+    def _added(self, consumed: ConsumedQueue, timeout_s: float) -> bool:
+        spec = consumed.spec
+        # After it is among those that are told of the end, or it could miss that.
+        if self._has_ended or not self.alive:
+            raise self._gone()
         self._post(lambda _: self._consume(consumed))
         # A broker that is slow may still give it: the removal stands behind the task in the line.
         if not consumed.settled.wait(timeout_s):
@@ -110,8 +122,10 @@ class BrokerSubscriber(Worker):
     def remove(self, queue: str, wait_s: float = 0.0) -> None:
         """Consume no more from a queue; deletes it where its spec says so.
 
-        Waits, `wait_s` at most, until the broker has the acknowledgements of before.
+        Waits, `wait_s` at most, until the broker has the acknowledgements of before. An `add` that
+        waits for the queue ends.
         """
+        self._give_up(queue)
         gone = threading.Event()
 
         def task(_: kombu.Connection) -> None:
@@ -166,6 +180,20 @@ class BrokerSubscriber(Worker):
 
     def _finished(self) -> bool:
         return not self._tasks
+
+    def _over(self) -> None:
+        self._has_ended = True
+        self._give_up()
+
+    def _give_up(self, queue: str | None = None) -> None:
+        """End the waits of `add` for this queue, or for all."""
+        for consumed in list(self._awaited):
+            if queue in {None, consumed.spec.name} and not consumed.settled.is_set():
+                consumed.failure = self._gone()
+                consumed.settled.set()
+
+    def _gone(self) -> ConnectionLostError:
+        return ConnectionLostError(f"the subscriber of {self.broker.name} has ended")
 
     def _turn(self, connection: kombu.Connection) -> bool:
         # So many and no more: tasks that are posted meanwhile must not keep the connection unread.

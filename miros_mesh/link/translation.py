@@ -6,40 +6,28 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 import amqp
 import kombu
 
 from miros_mesh.errors import (
     BrokerUnreachableError,
-    CertificateError,
     ConnectionLostError,
     GoneError,
     LinkError,
+    LoginMethodError,
     MeshError,
     NotAmqpError,
-    TlsError,
 )
 from miros_mesh.link.rabbitmq.refusals import TlsSpokenError, refusal
+from miros_mesh.link.rabbitmq.tls_failures import TlsFailedError, TlsFiles, tls_error
 
 # An OSError is the socket's: a time-out, a reset, a TLS handshake, a name that does not resolve.
 _FOREIGN: tuple[type[Exception], ...] = (
     amqp.AMQPError,
     kombu.exceptions.KombuError,
     OSError,
-)
-
-# What OpenSSL, of one version or another, says of an answer that is no TLS: that of a broker is
-# `AMQP`, and that of a web server begins with `HTTP`.
-_NOT_TLS = frozenset(
-    (
-        "WRONG_VERSION_NUMBER",
-        "UNKNOWN_PROTOCOL",
-        "PACKET_LENGTH_TOO_LONG",
-        "RECORD_LAYER_FAILURE",
-        "HTTP_REQUEST",
-    )
 )
 
 
@@ -84,20 +72,12 @@ def _brief(error: Exception) -> str:
     return reply or str(error) or type(error).__name__
 
 
-def _certificate(where: str, error: Exception) -> LinkError:
-    return CertificateError(
-        f"{where}: the TLS handshake failed ({_brief(error)}); the certificate has to name this "
-        "host, and its authority has to be known here: SSL_CERT_FILE names a file of authorities"
-    )
-
-
 def _tls(where: str, error: Exception) -> LinkError:
-    if getattr(error, "reason", None) in _NOT_TLS:
-        return TlsError(
-            f"what answers at {where} speaks no TLS ({_brief(error)}); use the broker's port for "
-            "TLS, mostly 5671, or amqp:// if its network is to be trusted"
-        )
-    return TlsError(f"{where}: the TLS handshake failed ({_brief(error)})")
+    # Without the files where a fault of TLS comes from elsewhere than the connection's beginning.
+    failure = (
+        error if isinstance(error, TlsFailedError) else TlsFailedError(cast(Any, error), TlsFiles())
+    )
+    return tls_error(where, failure)
 
 
 def _wants_tls(where: str, _: Exception) -> LinkError:
@@ -122,6 +102,17 @@ def _unreachable(where: str, error: Exception) -> LinkError:
         )
     return BrokerUnreachableError(
         f"no answer from {where} ({_brief(error)}); does the broker run, and is the port right?"
+    )
+
+
+def _own_words(where: str, error: Exception) -> LinkError:
+    # Only its text tells it from other words of py-amqp.
+    if "appropriate auth mechanism" not in str(error):
+        return _unreachable(where, error)
+    return LoginMethodError(
+        f"{where} does not offer this login ({_brief(error)}): PLAIN is by password, EXTERNAL by "
+        "certificate, for which the plugin rabbitmq_auth_mechanism_ssl is enabled and "
+        "auth_mechanisms names it in rabbitmq.conf"
     )
 
 
@@ -153,13 +144,13 @@ _Kinds = tuple[tuple[tuple[type[Exception], ...], _Make], ...]
 
 # The first row that fits counts, so a class stands above its bases.
 _CONNECTING: _Kinds = (
-    # Both are OSErrors, and the first is the second as well.
-    ((ssl.SSLCertVerificationError,), _certificate),
-    ((ssl.SSLError,), _tls),
+    # The second one is an OSError.
+    ((TlsFailedError, ssl.SSLError), _tls),
     ((socket.gaierror,), _unknown_host),
     ((kombu.exceptions.ConnectionLimitExceeded,), _connection_limit),
     ((amqp.FrameSyntaxError, amqp.UnexpectedFrame), _no_amqp),
     ((TlsSpokenError,), _wants_tls),
+    ((amqp.ConnectionError,), _own_words),
     # A refused connection, no route, a time-out: OSErrors all of them.
     (_FOREIGN, _unreachable),
     ((Exception,), _no_amqp),

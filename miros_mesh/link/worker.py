@@ -7,9 +7,10 @@
 | reconnecting | `_lost`; pauses; dials until it succeeds     | serving                         |
 | stopping     | turns and reads without waiting              | `_lost` once `_finished`; ended |
 
-`stop` leads from serving to stopping; in the other states the thread ends once the attempt under
-way is over. `wait_ready` returns when connecting is over. A patient worker (one without a number of
-attempts) connects as one that reconnects does. Each attempt that fails and is made again is told.
+`stop` leads from serving to stopping; in the other states it cuts the attempt under way, and the
+thread ends. A broker that says nothing to a worker that stops is cut off, too. `wait_ready` returns
+when connecting is over. A patient worker (one without a number of attempts) connects as one that
+reconnects does. Each attempt that fails and is made again is told.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import tenacity
 from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkError
 from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.ports import Broker
+from miros_mesh.link.rabbitmq.deadline import Cutter
 from miros_mesh.link.retry import connect_policy, reconnect_policy
 from miros_mesh.link.translation import translated
 from miros_mesh.observer import Observer
@@ -51,6 +53,14 @@ _COMPLAIN_EVERY_S = 30.0
 _READ_FOR_S = 0.02
 # For the rest of a frame of which the first bytes have come.
 _READ_TIMEOUT_S = 0.5
+# Who stops waits for a word of the broker for so long. Publisher and subscriber wait in turn, and
+# both together may take no more than half a second.
+PATIENCE_S = 0.15
+# A store of this machine that another process has locked is no broker that hangs, and takes an
+# acknowledgement when it is free, or never.
+_STORE_PATIENCE_S = 1.0
+# Between two cuts of what keeps a thread from ending.
+_CUT_EVERY_S = 0.02
 
 
 class Worker:
@@ -89,7 +99,13 @@ class Worker:
         self._wake_writer.setblocking(False)
         self._woken = False
         """Whether a byte is on its way through the pair, so that many wakes cost one."""
-        # From here on the thread's own, but for `_connected_to`, which others read: one reference.
+        self._cutter = Cutter()
+        self._asked_at = 0.0
+        """When `stop` was called first (`time.monotonic`)."""
+        # From here on the thread's own, but for `_connection` and `_connected_to`, which others
+        # read: one reference each.
+        self._connection: kombu.Connection | None = None
+        """From its first turn to its close."""
         self._since = 0.0
         self._connected_to = broker.name
         self._short_lives = 0
@@ -138,14 +154,36 @@ class Worker:
         """In a forked child, where it has no thread: wake the parent's no more."""
         self._close_wake()
 
-    def _end(self, timeout_s: float) -> None:
+    def _end(self, timeout_s: float, patience_s: float = PATIENCE_S) -> None:
         """Stop the thread, and wait for it for `timeout_s` at most.
+
+        Meanwhile it cuts an attempt to connect, and a connection on which nothing came for
+        `patience_s`.
 
         A callback of the application may stop its chart on this very thread, which then closes
         the socket pair itself, at its end.
         """
-        if self._thread.stop(timeout_s):
+        began = time.monotonic()
+        self._asked_at = self._asked_at or began
+        read, heard_at = self._frames_read(), self._asked_at
+        ended = self._thread.stop(0)
+        while not (ended or self._thread.is_current):
+            now, before = time.monotonic(), read
+            read = self._frames_read()
+            heard_at = heard_at if read == before else now
+            allowed_s = max(patience_s, _STORE_PATIENCE_S) if read is None else patience_s
+            if self._connection is None or now >= heard_at + allowed_s:
+                self._cutter.cut()
+            left = began + timeout_s - now
+            if left <= 0:
+                return
+            ended = self._thread.join(min(_CUT_EVERY_S, left))
+        if ended:
             self._close_wake()
+
+    def _frames_read(self) -> int | None:
+        """Count what has come on the connection; None for our own transports."""
+        return getattr(getattr(self._connection, "_connection", None), "bytes_recv", None)
 
     def _close_wake(self) -> None:
         self._wake_reader.close()
@@ -163,11 +201,14 @@ class Worker:
         return math.inf
 
     def _lost(self, error: LinkError | None) -> None:
-        """Forget the connection, which is gone; the error is None after an orderly stop."""
+        """Forget the connection, which is gone; the error is None when a stop has ended it."""
 
     def _finished(self) -> bool:
         """Whether a stopping worker has nothing left to do."""
         return True
+
+    def _over(self) -> None:
+        """Let go of who waits for something: no turn follows."""
 
     def _run(self) -> None:
         try:
@@ -186,6 +227,7 @@ class Worker:
             logger.exception("%s ended: unexpected error; please report it", self._thread.name)
             self._failure = LinkError(f"{self._thread.name} ended: unexpected error; see the log")
         finally:
+            self._over()
             # Again, for a thread that never connected: `wait_ready` then raises `_failure` at once.
             self._settled.set()
             # One that ended by itself keeps the pair until its `stop`: threads that put parcels
@@ -221,24 +263,42 @@ class Worker:
     @contextlib.contextmanager
     def _connected(self, policy: tenacity.Retrying) -> Iterator[kombu.Connection]:
         connection: kombu.Connection = policy(self._connect)
+        self._connection = connection
         self._since = time.monotonic()
         # The next outage is told at its first attempt again.
         self._failures = Throttle(_COMPLAIN_EVERY_S)
         self._quiet_until = 0.0
         loss: LinkError | None = None
+        broken = False
         try:
             yield connection
         except Exception as error:  # noqa: BLE001 - a worker outlives whatever breaks a connection
-            loss = self._as_link_error(error)
+            broken = True
+            # What was cut breaks as if the broker had hung up.
+            if not self._cutter.passed:
+                loss = self._as_link_error(error)
         finally:
             # The loan ends whatever `_lost` does: else its place in the pool would be gone.
             try:
                 self._lost(loss)
             finally:
-                self._pools.give_back(connection, broken=loss is not None)
+                self._pools.give_back(connection, broken=broken)
+                self._connection = None
 
     def _connect(self) -> kombu.Connection:
-        connection = self._pools.open(self.broker)
+        try:
+            return self._attempt()
+        except LinkError as error:
+            if not self._stopping.is_set():
+                raise
+            raise BrokerUnreachableError(
+                f"{self.broker.name} is not connected to: it was stopped meanwhile"
+            ) from error
+
+    def _attempt(self) -> kombu.Connection:
+        if self._stopping.is_set():
+            raise BrokerUnreachableError("stopped")
+        connection = self._pools.open(self.broker, self._cutter)
         if self.broker.addresses:
             self._connected_to = connection.host
         try:
@@ -251,6 +311,8 @@ class Worker:
             raise
         except Exception as error:
             self._pools.give_back(connection, broken=True)
+            if self._cutter.passed:
+                raise ConnectionLostError("cut") from error
             raise self._as_link_error(error) from error
         return connection
 

@@ -96,7 +96,7 @@ class Doubts(Generic[T]):
         return decided
 
     def clear(self) -> None:
-        """Let nothing wait."""
+        """Forget what waits: its deliveries stay as they are."""
         self._waiting.clear()
 
     def _decide(

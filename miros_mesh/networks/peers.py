@@ -14,7 +14,7 @@ from miros_mesh.networks.hold import Hold
 from miros_mesh.networks.network import Network
 from miros_mesh.report import StopReport
 
-# The last of many peers may confirm at once what it has, however long the others took.
+# With a `drain_timeout_s` of 0, a goodbye is given the time that a broker needs for it.
 _SHORTEST_DRAIN_S = 0.1
 
 
@@ -132,18 +132,24 @@ class Peers:
     def stop(self, drain_timeout_s: float) -> StopReport:
         """Drain and end every publisher, in `drain_timeout_s` for all; return the last report.
 
-        A call that was interrupted can be made again.
+        They drain and end side by side. A call that was interrupted can be made again.
         """
         with self._lock:
             self._stopped = True
             # No peer comes any more, and what it was to get is left over.
             self._ended += self._let_go()
             working = list(self._publishers.items())
-        deadline = time.monotonic() + drain_timeout_s
         for broker, publisher in working:
             for network in self._networks_of(broker):
                 network.detach(publisher)
-            ended = publisher.stop(max(deadline - time.monotonic(), _SHORTEST_DRAIN_S))
+        deadline = time.monotonic() + max(drain_timeout_s, _SHORTEST_DRAIN_S)
+        for _, publisher in working:
+            publisher.drain(max(deadline - time.monotonic(), 0))
+        # All are asked to end before the first is waited for.
+        for _, publisher in working:
+            publisher.abort(0)
+        for broker, publisher in working:
+            ended = publisher.stop(0)
             with self._lock:
                 # `remove`, or a second call after an interrupted one, may have counted it already.
                 if self._publishers.pop(broker, None):

@@ -46,17 +46,17 @@ def settings_of(config: MeshConfig, node: str) -> DiscoverySettings:
 
 
 def refusals_of(config: MeshConfig) -> RefusedBrokers:
-    """Return the brokers that refused these settings' user and password lately.
+    """Return the brokers that refused these settings' user and password, or certificate, lately.
 
     The process keeps them beyond a node, so that a restarted node does not ask them again.
     """
     first = config.brokers[0]
-    return _refusals(first.user, first.password)
+    return _refusals(first.user, first.password, config.broker_cert_file)
 
 
-# By user and password: others are tried at once. Bounded, since a program may use ever new ones.
+# By who we are: others are tried at once. Bounded, since a program may use ever new ones.
 @lru_cache(maxsize=64)
-def _refusals(_user: str, _password: str) -> RefusedBrokers:
+def _refusals(_user: str, _password: str, _certificate: Path | None) -> RefusedBrokers:
     return RefusedBrokers()
 
 

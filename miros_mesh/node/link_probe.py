@@ -12,14 +12,17 @@ from miros_mesh.errors import (
     BrokerUnreachableError,
     CertificateError,
     ChannelLimitError,
+    ClientCertificateError,
     ConnectionLimitError,
     CredentialsRefusedError,
     LinkError,
     NoMeshError,
     NotAmqpError,
+    NoTlsError,
     OtherKeyError,
     PermissionDeniedError,
     TlsError,
+    TlsFileError,
     VirtualHostError,
 )
 from miros_mesh.link.ports import Broker, Link
@@ -33,7 +36,11 @@ logger = logger_of(__name__)
 _VERDICTS: Final[tuple[tuple[type[LinkError], Verdict], ...]] = (
     (NotAmqpError, Verdict.NOT_AMQP),
     (CertificateError, Verdict.CERTIFICATE),
-    (TlsError, Verdict.NO_TLS),
+    (NoTlsError, Verdict.NO_TLS),
+    # Of our own files, and not of what is at the address.
+    (TlsFileError, Verdict.FAILED),
+    (ClientCertificateError, Verdict.CLIENT_CERTIFICATE),
+    (TlsError, Verdict.TLS),
     (BrokerUnreachableError, Verdict.NOTHING),
     (CredentialsRefusedError, Verdict.CREDENTIALS),
     (VirtualHostError, Verdict.NO_MESH),

@@ -28,4 +28,7 @@ def link_settings(
         outbox_events=config.outbox_events,
         outbox_bytes=config.outbox_bytes,
         credentials=credentials,
+        ca_file=config.broker_ca_file,
+        cert_file=config.broker_cert_file,
+        key_file=config.broker_key_file,
     )

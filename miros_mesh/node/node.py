@@ -161,6 +161,7 @@ class Node(Host):
             self._discovery.stop(_JOIN_TIMEOUT_S)
         self.repair.stop(_JOIN_TIMEOUT_S)
         if self.queues.lasting:
+            self._deaths.give_up()
             self._marks.write()
         # Before the peers end, which send its last records. The last status comes after them: by
         # then its thread sends none any more.
@@ -259,6 +260,11 @@ class Node(Host):
         if self.queues.lasting:
             self._marks.joined(inbox, rx_routing_key, anew=not existed)
         return session
+
+    def break_off(self, chart: str) -> None:
+        """End the wait of a chart's `join` for its queue, which then raises."""
+        if session := self._sessions.get(chart):
+            self.subscriber.remove(session.queue)
 
     def leave(self, chart: str, end_by: float) -> None:
         """Forget a chart: deliver nothing more to it, and send what it has recorded.
@@ -576,6 +582,11 @@ def join(
     except BaseException:
         NODES.leave(node, chart)
         raise
+
+
+def break_off(config: MeshConfig, chart: str, ending: Ending) -> None:
+    """Have the `join` of a chart that is stopped meanwhile raise soon; without one do nothing."""
+    NODES.break_off(config, chart, ending)
 
 
 def home_broker(config: MeshConfig) -> Broker:

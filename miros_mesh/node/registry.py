@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.errors import ChartNameTakenError
+from miros_mesh.errors import ChartNameTakenError, StoppedError
 from miros_mesh.report import StopReport
 from miros_mesh.text import logger_of
 
@@ -26,6 +26,9 @@ class Member(Protocol):
 
     def start(self) -> None:
         """Connect. Raises what prevents it, and then leaves nothing running."""
+
+    def break_off(self, chart: str) -> None:
+        """Have the chart's `join` raise, if it waits for the broker."""
 
     def leave(self, chart: str, end_by: float) -> None:
         """Forget a chart, which is not delivered to any more.
@@ -54,6 +57,8 @@ class Ending:
     """Returns at once; the chart finishes what it has begun."""
     stop: Callable[[], object]
     """The chart's own `stop`."""
+    asked: Callable[[], bool] = lambda: False
+    """Whether that was called."""
 
 
 @dataclass(eq=False)
@@ -70,7 +75,9 @@ class _Place(Generic[N]):
     endings: dict[str, Ending] = field(default_factory=dict)
     node: N | None = None
     runs: bool = False
-    # Guards the two above, and is held while the node starts, which takes as long as a connection:
+    starter: Ending | None = None
+    """Of the chart that starts the node."""
+    # Guards the three above, and is held while the node starts, for as long as that takes:
     # other charts of the same settings wait for it. Taken before the registry's lock or without it,
     # never inside.
     starting: threading.Lock = field(default_factory=threading.Lock)
@@ -107,10 +114,22 @@ class Registry(Generic[N]):
             # A second chart waits here while the first one starts the node, and starts one itself
             # when that has failed.
             with place.starting:
-                return self._running(place, config)
+                return self._running(place, config, ending)
         except BaseException:
             self._forget(config, place, chart)
             raise
+
+    def break_off(self, config: MeshConfig, chart: str, ending: Ending) -> None:
+        """Have `enter`, or the `join` after it, raise soon: the chart stops while it starts."""
+        # Without locks: those who start hold one for as long as a connection takes.
+        place = self._places.get(config)
+        node = place.node if place else None
+        if place is None or node is None or place.endings.get(chart) is not ending:
+            return
+        if place.runs:
+            node.break_off(chart)
+        elif place.starter is ending:
+            node.stop()
 
     def leave(self, node: N, chart: str, end_by: float = 0.0) -> StopReport:
         """Let a chart go; with the last one its node stops. Returns what became of its events.
@@ -150,18 +169,23 @@ class Registry(Generic[N]):
             places, stopping = list(self._places.values()), list(self._stopping)
             self._places = {}
         for place in places:
+            # Else it starts for as long as a connection is tried, and holds the lock meanwhile.
+            if place.node and not place.runs:
+                place.node.stop()
             with place.starting:
                 if place.node:
                     place.node.stop()
         for node in stopping:
             node.stop()
 
-    def _running(self, place: _Place[N], config: MeshConfig) -> N:
+    def _running(self, place: _Place[N], config: MeshConfig, ending: Ending) -> N:
         if place.node and place.runs:
             return place.node
+        place.starter = ending
         place.node = node = self._make(config)
         try:
-            node.start()
+            # Once the node can be seen: `break_off` finds it, or was called before.
+            _start(node, ending)
         except BaseException:
             place.node = None
             raise
@@ -207,3 +231,10 @@ class Registry(Generic[N]):
         self._places, self._stopping = {}, set()
         for node in self._inherited:
             node.abandon()
+
+
+def _start(node: Member, ending: Ending) -> None:
+    if ending.asked():
+        node.stop()
+        raise StoppedError("the chart was stopped while it waited for its node")
+    node.start()

@@ -91,7 +91,8 @@ class Session:
         self._tx_routing_key = tx_routing_key
         self.rx_routing_key = rx_routing_key
         """The pattern that it hears."""
-        self._queue = queue
+        self.queue = queue
+        """Where its events wait."""
         self._lasting = lasting
         self.silent = False
         """Whether nothing more is delivered to the chart."""
@@ -190,7 +191,7 @@ class Session:
             self.node.observer.dropped(network="mesh", reason="stopped", events=self.unhandled)
         # After the inbox is closed: the removal comes later, on the subscriber's thread, and what
         # is handed out until then is not taken.
-        self.node.subscriber.remove(self._queue, wait_s)
+        self.node.subscriber.remove(self.queue, wait_s)
         return True
 
     def health(self) -> Health:

@@ -79,7 +79,7 @@ def test_what_is_put_into_a_queue_comes_to_no_other(office: PostOffice) -> None:
     _, wanted = office.listen(queue("wanted"))
     _, other = office.listen(queue("other"))
     with office.link().letter_box(office.broker) as box:
-        box.put_into("miros_mesh.v1.wanted", b"for you alone", exchange=RETRY)
+        box.put_into("miros_mesh.v1.wanted", lambda _: b"for you alone", exchange=RETRY)
         box.put(EXCHANGE, "any", b"for all")
     assert wanted.expect_until("for all") == ["for you alone"]
     assert other.expect_until("for all") == []
@@ -97,7 +97,7 @@ def test_what_is_put_into_a_replaced_queue_comes_to_its_newest_generation(
         for place in there:
             declare(connection.channel(), name + place, EXCHANGE, "none")
         with office.link().letter_box(office.broker) as box:
-            box.put_into(name, b"for you alone", exchange=RETRY)
+            box.put_into(name, lambda _: b"for you alone", exchange=RETRY)
     assert [len(look(office, name + place)) for place in there] == [
         int(place == newest) for place in there
     ]
@@ -108,7 +108,7 @@ def test_what_is_put_into_a_queue_leaves_no_binding(office: PostOffice) -> None:
         channel = connection.channel()
         declare(channel, KEPT, EXCHANGE, "kept")
         with office.link().letter_box(office.broker) as box:
-            box.put_into(KEPT, b"once", exchange=RETRY)
+            box.put_into(KEPT, lambda _: b"once", exchange=RETRY)
         # Nothing is bound there any more, so the exchange may go.
         channel.exchange_delete(exchange=RETRY, if_unused=True)
 
@@ -116,7 +116,7 @@ def test_what_is_put_into_a_queue_leaves_no_binding(office: PostOffice) -> None:
 def test_a_queue_that_is_not_there_takes_nothing(office: PostOffice) -> None:
     with office.link().letter_box(office.broker) as box:
         with pytest.raises(UnroutableError, match=r"has no queue miros_mesh\.v1\.gone"):
-            box.put_into("miros_mesh.v1.gone", b"x", exchange=RETRY)
+            box.put_into("miros_mesh.v1.gone", lambda _: b"x", exchange=RETRY)
         with pytest.raises(UnroutableError, match="no queue of"):
             box.put(EXCHANGE, "heard by none", b"x")
         # The visit goes on after a refusal.

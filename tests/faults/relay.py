@@ -1,4 +1,4 @@
-"""A TCP relay on loopback that loses, delays, refuses or resets what passes through it."""
+"""A TCP relay on loopback that loses, delays, freezes, refuses or resets what passes through it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ DOWN = "down"
 _CHUNK = 65_536
 _END_LIMIT_S = 5.0
 _RESET_LIMIT_S = 1.0
+# A frame of AMQP: kind, channel and size, then so many bytes, and one more at the end.
+_FRAME = struct.Struct(">BHI")
+_METHOD = 1
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -29,6 +32,10 @@ class Relay:
         self.count = 0
         self.delay_s = 0.0
         self.holes: frozenset[str] = frozenset()
+        self.frozen_at: tuple[int, int] | None = None
+        """The method of AMQP with which a broker falls silent, on connections from now on."""
+        self.frozen = 0
+        """How many connections have fallen silent so."""
         self._refusing = False
         self._links: list[_Link] = []
         self._orphans: list[_Link] = []
@@ -168,8 +175,12 @@ class _Link:
 
     def _pump(self, way: str, source: socket.socket, sink: socket.socket) -> None:
         lost = False
+        freezer = _Freezer(self._relay.frozen_at if way == DOWN else None)
         while data := _received(source):
             self._relay.pause()
+            if freezer.freezes(data):
+                self._relay.frozen += 1
+                lost = True
             lost = lost or self._orphaned or way in self._relay.holes
             if not lost and not _sent(sink, data) and not self._orphaned:
                 break
@@ -188,6 +199,30 @@ class _Link:
             if self._resetting:
                 _reset(end)
             end.close()
+
+
+class _Freezer:
+    """Looks in the words of a broker for a method; that frame and all behind it are lost."""
+
+    def __init__(self, at: tuple[int, int] | None) -> None:
+        self._at = at
+        self._unread = b""
+
+    def freezes(self, data: bytes) -> bool:
+        """Whether the method is here; of what came in one piece with it nothing passes."""
+        if self._at is None:
+            return False
+        self._unread += data
+        while len(self._unread) >= _FRAME.size:
+            kind, _, size = _FRAME.unpack_from(self._unread)
+            end = _FRAME.size + size + 1
+            if len(self._unread) < end:
+                return False
+            payload, self._unread = self._unread[_FRAME.size : end - 1], self._unread[end:]
+            if kind == _METHOD and struct.unpack_from(">HH", payload) == self._at:
+                self._at = None
+                return True
+        return False
 
 
 def _listening(port: int) -> socket.socket:

@@ -341,11 +341,13 @@ def test_what_one_of_two_brokers_refused_goes_back_to_that_one_and_to_no_other(
     home, away = rabbitmq.url(vhost), rabbitmq.url(rabbitmq.new_vhost())
     at_home, there = Heard(), Heard()
     for url, heard in ((home, at_home), (away, there)):
-        config = MeshConfig(broker_url=url, mesh_encryption_key=KEY, node_name="house")
+        config = MeshConfig(
+            broker_url=url, mesh_encryption_key=KEY, mesh_label="town", node_name="house"
+        )
         launch("door", config, heard)
     file = tmp_path / "url"
     file.write_text(home)
-    config = MeshConfig(broker_url=SecretFile(file), mesh_encryption_key=KEY)
+    config = MeshConfig(broker_url=SecretFile(file), mesh_encryption_key=KEY, mesh_label="town")
     peers = [BrokerAddress.parse(url).redacted for url in (home, away)]
     keep_here(
         config,
@@ -365,7 +367,7 @@ def test_what_one_of_two_brokers_refused_goes_back_to_that_one_and_to_no_other(
         assert box.list() == ()
     wait_until(lambda: (at_home.payloads, there.payloads) == ([2], [1, 2, 3]))
     for url, heard in ((home, at_home), (away, there)):
-        config = MeshConfig(broker_url=url, mesh_encryption_key=KEY)
+        config = MeshConfig(broker_url=url, mesh_encryption_key=KEY, mesh_label="town")
         launch("bell", config).transmit(event("last"))
         wait_until(lambda heard=heard: ("last", None) in heard)
     assert (len(at_home), len(there)) == (2, 4)

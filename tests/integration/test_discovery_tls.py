@@ -7,7 +7,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,6 +132,73 @@ def test_a_node_with_tls_finds_the_brokers_that_it_may_trust_and_talks_over_them
     wait_until(lambda: len(diary.up) >= 3, 30)
     assert any(broker.other in peer for peer in diary.up)
     assert any(broker.ipv6 in peer for peer in diary.up)
+    assert {peer.partition(":")[0] for peer in diary.up} == {"amqps"}
+    launch("bob", config.overridden(discovery=(), node_name="bob"), heard)
+    alice.transmit(event("over_tls"))
+    wait_until(lambda: ("over_tls", None) in heard)
+
+
+@contextmanager
+def recording() -> Iterator[tuple[str, bytearray]]:
+    """A port without TLS, and what was said to it."""
+    said = bytearray()
+    with socket.create_server((HOST, 0)) as listener:
+        stopping = threading.Event()
+
+        def listen() -> None:
+            while True:
+                client, _ = listener.accept()
+                with client:
+                    if stopping.is_set():
+                        return
+                    client.settimeout(5)
+                    # As a RabbitMQ does with what it does not understand
+                    said.extend(client.recv(4096))
+                    client.sendall(b"AMQP\x00\x00\x09\x01")
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield f"{HOST}:{listener.getsockname()[1]}", said
+        finally:
+            stopping.set()
+            socket.create_connection(listener.getsockname()[:2]).close()
+            thread.join()
+
+
+def test_a_broker_on_each_host_is_found_by_tls_and_never_without(
+    broker: Broker, tmp_path: Path, launch: Launch
+) -> None:
+    # Given hosts with and without TLS, and a private authority
+    diary, heard = Diary(), Heard()
+    with recording() as (stranger, said):
+        hosts = (broker.other, broker.unnamed, broker.plain, stranger)
+        config = MeshConfig(
+            rabbit_user=USER,
+            rabbit_password=PASSWORD,
+            rabbit_port=int(broker.home.rpartition(":")[2]),
+            rabbit_tls=True,
+            broker_ca_file=broker.files.authority,
+            mesh_encryption_key=KEY,
+            discovery=("manual",),
+            discovery_hosts_file=listing(tmp_path, *hosts),
+            observers=(diary,),
+        )
+        # When a node with the credentials of every host starts
+        alice = launch("alice", config, heard)
+        wait_until(lambda: set(hosts) <= set(diary.verdicts), 30)
+    # Then it trusts what that authority has signed for the host, and nothing else
+    assert diary.verdicts == {
+        broker.other: "ours",
+        broker.unnamed: "certificate",
+        broker.plain: "no_tls",
+        stranger: "no_tls",
+    }
+    # And without TLS it has said nothing but the first words of a handshake
+    assert said[:2] == b"\x16\x03"
+    assert not [word for word in (PASSWORD, USER, "PLAIN") if word.encode() in said]
+    # And it talks over both brokers
+    wait_until(lambda: len(diary.up) >= 2, 30)
     assert {peer.partition(":")[0] for peer in diary.up} == {"amqps"}
     launch("bob", config.overridden(discovery=(), node_name="bob"), heard)
     alice.transmit(event("over_tls"))

@@ -25,14 +25,14 @@ from miros_mesh.address import BrokerAddress
 from miros_mesh.errors import (
     BrokerConflictError,
     BrokerUnreachableError,
-    CertificateError,
     ChannelLimitError,
     ConnectionLostError,
     CredentialsRefusedError,
     LinkError,
     NotAmqpError,
+    NoTlsError,
     PermissionDeniedError,
-    TlsError,
+    UnknownAuthorityError,
     VirtualHostError,
 )
 from miros_mesh.link.connections import CONNECTIONS_PER_ADDRESS
@@ -248,7 +248,7 @@ def test_tls_at_a_port_without_tls(link: KombuLink) -> None:
         connection.sendall(b"AMQP\x00\x00\x09\x01")
 
     with server(answer) as port:
-        message = refused(TlsError, probe, link, at_port(port, "amqps"))
+        message = refused(NoTlsError, probe, link, at_port(port, "amqps"))
 
     assert "speaks no TLS" in message
     assert "mostly 5671" in message
@@ -256,7 +256,7 @@ def test_tls_at_a_port_without_tls(link: KombuLink) -> None:
 
 @every_use
 def test_tls_at_the_plain_port_of_a_broker(use: Use, link: KombuLink, vhost_url: str) -> None:
-    message = refused(TlsError, use, link, at(vhost_url, scheme="amqps"))
+    message = refused(NoTlsError, use, link, at(vhost_url, scheme="amqps"))
 
     assert "speaks no TLS" in message
     assert "or amqp://" in message
@@ -282,7 +282,7 @@ def test_a_certificate_that_nobody_vouches_for(link: KombuLink, tmp_path: Path) 
             context.wrap_socket(connection.dup(), server_side=True)
 
     with server(answer) as port:
-        message = refused(CertificateError, probe, link, at_port(port, "amqps"))
+        message = refused(UnknownAuthorityError, probe, link, at_port(port, "amqps"))
 
     assert "CERTIFICATE_VERIFY_FAILED" in message
     assert "SSL_CERT_FILE" in message

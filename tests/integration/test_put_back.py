@@ -10,7 +10,7 @@ from miros import Event
 from miros_mesh import MeshConfig, NetworkedActiveObject
 from miros_mesh.dead_letters.dead_letters import DeadLetters
 from miros_mesh.dead_letters.letter import Letter
-from miros_mesh.errors import PermissionDeniedError
+from miros_mesh.errors import PermissionDeniedError, SealedLetterError
 from support.charts_at_work import KEY, OTHER_KEY, Ground, Heard, Launch, event
 from support.rabbitmq_server import HOST, RabbitServer, erlang_string
 from support.waiting import wait_until
@@ -110,6 +110,7 @@ def test_a_frame_of_an_unknown_key_is_handled_once_its_chart_has_the_key(
     door = launch("door", house)
     bell = launch("bell", ground.node("street").overridden(mesh_encryption_key=OTHER_KEY))
     bell.transmit(event("knock", 1))
+    keys = (KEY, OTHER_KEY)
     with DeadLetters(ground.make()) as box:
         # The goodbye of the door is a letter of the bell, and sealed for us.
         wait_until(lambda: box.list(chart="door"))
@@ -120,7 +121,10 @@ def test_a_frame_of_an_unknown_key_is_handled_once_its_chart_has_the_key(
 
         # When it comes back with both keys, and the frame is put back
         heard = Heard()
-        launch("door", house.overridden(mesh_encryption_key=(KEY, OTHER_KEY)), heard)
+        launch("door", house.overridden(mesh_encryption_key=keys), heard)
+        (outcome, *_) = box.retry_all(chart="door")
+        assert isinstance(outcome.error, SealedLetterError)
+    with DeadLetters(ground.make().overridden(mesh_encryption_key=keys)) as box:
         assert not [each.error for each in box.retry_all(chart="door") if each.error]
 
         # Then it handles what is in it

@@ -18,6 +18,7 @@ from typing import IO, Any, Self
 from miros_mesh.wire.keyring import generate_key
 from support.namespaces import INTERFACE, Host, Network
 from support.rabbitmq_server import PASSWORD, USER, RabbitServer
+from support.tls import Authority
 from support.waiting import wait_until
 
 RESIDENT = Path(__file__).with_name("resident.py")
@@ -202,6 +203,8 @@ class Lan:
     def __init__(self, folder: Path, programs: Path) -> None:
         self._folder = folder
         self._programs = programs
+        # It vouches for the brokers at the addresses of `HOME_24`.
+        self.authority = Authority(folder)
         self._stack = ExitStack()
         self.brokers: dict[str, RabbitServer] = {}
         self.residents: dict[str, Resident] = {}
@@ -255,7 +258,16 @@ class Lan:
         users = USERS | ({OTHER_USER: OTHER_PASSWORD} if name in (A, B) else {})
         file = self._folder / f"{name}.json"
         file.write_text(json.dumps(_definitions(users)))
-        settings = f"load_definitions = {file}\n"
+        home = HOME_24[name][0].partition("/")[0]
+        files = self.authority.vouch(name, home, "127.0.0.1")
+        settings = (
+            f"load_definitions = {file}\n"
+            "listeners.ssl.default = :::5671\n"
+            f"ssl_options.cacertfile = {files.authority}\n"
+            f"ssl_options.certfile = {files.certificate}\n"
+            f"ssl_options.keyfile = {files.key}\n"
+            "ssl_options.verify = verify_none\n"
+        )
         place = Everywhere(self.network[name])
         return RabbitServer(self._folder / f"{name}-broker", self._programs, settings, place)
 
@@ -429,8 +441,8 @@ def hear(speaker: Node, listeners: Sequence[Node], signal: str) -> None:
 
 
 def host_of(where: str) -> str:
-    """The host of `host`, `host:5672`, `[fd00::7]:5672`, `[fe80::7%25lan0]:5672`."""
-    return where.removesuffix(":5672").strip("[]").replace("%25", "%")
+    """The host of `host`, `host:5672`, `[fd00::7]:5671`, `[fe80::7%25lan0]:5672`."""
+    return where.removesuffix(":5672").removesuffix(":5671").strip("[]").replace("%25", "%")
 
 
 def free(home: Path) -> dict[str, str]:

@@ -90,3 +90,26 @@ def test_the_cache_holds_no_secret_and_only_its_owner_reads_it(street: Street) -
     assert "rabbit" not in text
     assert street.key not in text
     assert street.cache(A).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_cache_that_was_carried_from_another_host_is_as_good_as_an_own_one(
+    street: Street,
+) -> None:
+    # Given what A has found, B and C, carried to B, which has found nothing yet
+    b, c = found_by(street)
+    street.end(b)
+    carried = street.cache(B)
+    carried.unlink(missing_ok=True)
+    carried.write_text(street.cache(A).read_text())
+
+    # When B starts
+    street.sniff(B)
+    again = street.start(B)[0]
+    again.wait_up(street.addresses(C))
+    all_hear_each_other([again, c])
+    sent = street.sniffed(B)
+
+    # Then it has not searched, and has recognised itself in the list
+    assert asked(sent) <= street.addresses(A, C)
+    assert again.facts("cache_read", hit=True)
+    assert not again.facts("searched", source="lan")

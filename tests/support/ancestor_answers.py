@@ -73,7 +73,7 @@ _SLIP = "a slip in the text"
 _OLDER = "same name, an older one"
 
 _CHANGED: Final = {
-    ".env": "gone: the environment is read when a chart is made, and no file is looked for",
+    ".env": "read when asked, as `env_file` of `from_env`; never at import",
     ".miros_rabbitmq_cache_file_chart": f"{_SLIP} for the hosts file",
     ".miros_rabbitmq_hosts": f"{_SLIP} for `.miros_rabbitmq_hosts.json`",
     ".miros_rabbitmq_lan_cache.json": "new name: `.miros_mesh_lan_cache.json`, of another form",

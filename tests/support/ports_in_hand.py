@@ -41,7 +41,8 @@ class Shelf:
     size_bytes: int = 0
     started: int = 0
     aborted: int = 0
-    stopped_within_s: list[float] = field(default_factory=list)
+    drained_within_s: list[float] = field(default_factory=list)
+    stopped: int = 0
 
     def start(self) -> None:
         self.started += 1
@@ -64,8 +65,11 @@ class Shelf:
     def report(self) -> StopReport:
         return StopReport(sent=self.left, left_over=self.left)
 
+    def drain(self, timeout_s: float) -> None:
+        self.drained_within_s.append(timeout_s)
+
     def stop(self, drain_timeout_s: float) -> StopReport:
-        self.stopped_within_s.append(drain_timeout_s)
+        self.stopped += 1
         return self.report()
 
     def abort(self, timeout_s: float) -> None:

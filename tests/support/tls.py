@@ -1,4 +1,4 @@
-"""Certificates of a test's own: an authority, and a broker's certificate that it vouches for."""
+"""Certificates of a test's own: authorities, and what they vouch for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+HOUR = timedelta(hours=1)
+
 
 class Files(NamedTuple):
     """Where they are."""
@@ -21,34 +23,62 @@ class Files(NamedTuple):
     key: Path
 
 
+class Authority:
+    """One that nobody knows; all in one folder."""
+
+    def __init__(self, folder: Path, name: str = "authority") -> None:
+        self._folder = folder
+        self._name = f"a test's {name}"
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        own = (
+            _about(self._name, self._name, self._key, -HOUR, HOUR)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.file = folder / f"{name}.pem"
+        self.file.write_bytes(own.public_bytes(serialization.Encoding.PEM))
+
+    def vouch(
+        self,
+        file: str,
+        *addresses: str,
+        name: str = "a test's broker",
+        begins: timedelta = -HOUR,
+        ends: timedelta = HOUR,
+    ) -> Files:
+        """Write a certificate for these addresses, and its key, in place of earlier ones."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        about = _about(name, self._name, key, begins, ends)
+        if addresses:
+            names = [x509.IPAddress(ip_address(each)) for each in addresses]
+            about = about.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        signed = about.sign(self._key, hashes.SHA256())
+        files = Files(self.file, self._folder / f"{file}.pem", self._folder / f"{file}.key")
+        files.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        files.key.touch(0o600)
+        files.key.write_bytes(pem_of(key, serialization.NoEncryption()))
+        return files
+
+
 def certificates(folder: Path, *addresses: str) -> Files:
     """An authority that nobody knows, and a certificate for these addresses."""
-    theirs, ours = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority = (
-        _about("a test's authority", "a test's authority", theirs)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(theirs, hashes.SHA256())
-    )
-    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(each)) for each in addresses])
-    certificate = (
-        _about("a test's broker", "a test's authority", ours)
-        .add_extension(names, critical=False)
-        .sign(theirs, hashes.SHA256())
-    )
-    secret = ours.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    pem = serialization.Encoding.PEM
-    return Files(
-        _file(folder / "authority.pem", authority.public_bytes(pem)),
-        _file(folder / "certificate.pem", certificate.public_bytes(pem)),
-        _file(folder / "key.pem", secret),
-    )
+    return Authority(folder).vouch("certificate", *addresses)
 
 
-def _about(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def pem_of(
+    key: ec.EllipticCurvePrivateKey, lock: serialization.KeySerializationEncryption
+) -> bytes:
+    """A key as a file has it."""
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock)
+
+
+def _about(
+    subject: str,
+    issuer: str,
+    key: ec.EllipticCurvePrivateKey,
+    begins: timedelta,
+    ends: timedelta,
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -56,15 +86,10 @@ def _about(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509.C
         .issuer_name(_named(issuer))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=1))
-        .not_valid_after(now + timedelta(hours=1))
+        .not_valid_before(now + begins)
+        .not_valid_after(now + ends)
     )
 
 
 def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-def _file(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path

@@ -1,4 +1,4 @@
-"""A moment at which a connection is cut, whatever it waits for.
+"""Cutting a connection, whatever it waits for: when another thread says so, or at a moment.
 
 py-amqp has time limits for single reads, so that a peer that sends a byte now and then, or a name
 with many dead addresses, could hold a thread for as long as it likes.
@@ -13,30 +13,57 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from miros_mesh.lookups import Lookups
 from miros_mesh.threads import OwnedThread
 
 # A host with several addresses gets a new socket for each.
 _AGAIN_S = 0.05
 
 
-class Deadline:
-    """`with Deadline(2.0) as deadline:` cuts what it watches after two seconds, until the end."""
+class Cutter:
+    """Cuts one connection after the other of an owner, from the look-up of a name to its close."""
 
-    def __init__(self, seconds: float, name: str) -> None:
-        self._seconds = seconds
+    def __init__(self, lookups: Lookups | None = None) -> None:
+        self.lookups = lookups or Lookups("mesh-lookup")
+        """By which the connection looks up names."""
         self._socket: Callable[[], Any] = lambda: None
-        # Ends the first wait early: set by `cut`, by the end of the block, and by no other.
-        self._due = threading.Event()
-        self._thread = OwnedThread(name, self._run, wake=self._due.set)
         self.passed = False
-        """Whether the time was not enough, or `cut` was called."""
+        """Whether it was cut: no connection is made any more."""
 
     def watch(self, find_socket: Callable[[], Any]) -> None:
         """Cut the socket that `find_socket` returns at that moment; it may return None."""
         self._socket = find_socket
 
     def cut(self) -> None:
-        """Cut at once instead of at the deadline; from any thread."""
+        """Cut what there is now; from any thread.
+
+        A socket that is just being made may slip through: call it until its owner has ended.
+        """
+        self.lookups.stop()
+        self._shut()
+
+    def _shut(self) -> None:
+        # `passed` before the cut: the thread that meets the error reads it to know the cause.
+        self.passed = True
+        if sock := self._socket():
+            # Closing it would give its number to another socket while it is still in use. Past the
+            # method of an SSLSocket, which would take its state from the thread that uses it.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+class Deadline(Cutter):
+    """`with Deadline(2.0) as deadline:` cuts what it watches after two seconds, until the end."""
+
+    def __init__(self, seconds: float, name: str, lookups: Lookups | None = None) -> None:
+        super().__init__(lookups)
+        self._seconds = seconds
+        # Ends the first wait early: set by `cut`, by the end of the block, and by no other.
+        self._due = threading.Event()
+        self._thread = OwnedThread(name, self._run, wake=self._due.set)
+
+    def cut(self) -> None:
+        """Cut at once instead of at the deadline, until the end of the block; from any thread."""
         self._due.set()
 
     def __enter__(self) -> Self:
@@ -57,9 +84,5 @@ class Deadline:
         pause = 0.0
         # The block may have ended just in time: then `stopping` is set, and nothing is cut.
         while not self._thread.stopping.wait(pause):
-            # `passed` before the cut: the thread that meets the error reads it to know the cause.
-            self.passed, pause = True, _AGAIN_S
-            if sock := self._socket():
-                # Closing it would give its number to another socket while it is still in use.
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
+            pause = _AGAIN_S
+            self._shut()

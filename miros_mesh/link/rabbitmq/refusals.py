@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from miros_mesh.errors import (
     BrokerConflictError,
     BrokerRefusedError,
+    CertificateUserError,
     ChannelLimitError,
     ConnectionLimitError,
     ConnectionLostError,
@@ -49,6 +50,13 @@ _REFUSED: Final = "{where} refused: {said}"
 # In both tables the first row that fits counts.
 _CONNECTING: Final[Sequence[_Meaning]] = (
     _Meaning(320, _ANYTHING, ConnectionLostError, _CLOSED),
+    _Meaning(
+        403,
+        r"Login was refused using authentication mechanism EXTERNAL",
+        CertificateUserError,
+        "{where} has no user of the name in our certificate (broker_cert_file): make one with: "
+        "rabbitmqctl add_user; which part is the name says ssl_cert_login_from in rabbitmq.conf",
+    ),
     _Meaning(
         403,
         _ANYTHING,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -17,8 +18,10 @@ from amqp.method_framing import frame_handler
 from amqp.spec import Basic
 from kombu.transport import pyamqp
 
-from miros_mesh.link.rabbitmq.deadline import Deadline
+from miros_mesh.link.rabbitmq.deadline import Cutter
 from miros_mesh.link.rabbitmq.refusals import TlsSpokenError
+from miros_mesh.link.rabbitmq.tls_context import context_of
+from miros_mesh.link.rabbitmq.tls_failures import TlsFailedError, TlsFiles
 from miros_mesh.lookups import Lookups
 
 AmqpFrame = tuple[int, int, bytes]
@@ -49,34 +52,40 @@ _DELIVERY_TAG_AND_REDELIVERED: Final = 9
 class CautiousConnection(pyamqp.Connection):
     """A py-amqp connection that trusts no peer and leaves no socket open.
 
-    With a `deadline` it is cut at that moment, whatever it is doing; with `lookups` it waits no
-    longer for the address of a name than for a connection.
+    Its `cutter` cuts it, whatever it is doing; it waits no longer for the address of a name than
+    for a connection. `tls` is for connections with TLS.
     """
 
     def __init__(
-        self, *, deadline: Deadline | None = None, lookups: Lookups | None = None, **options: Any
+        self, *, cutter: Cutter | None = None, tls: TlsFiles | None = None, **options: Any
     ) -> None:
-        # kombu hands `transport_options` on to here, which is how a look brings its deadline.
+        # kombu hands `transport_options` on to here, which is how a worker brings its cutter.
         super().__init__(**options, frame_handler=cautious_frame_handler)
-        self._deadline = deadline
-        self._lookups = lookups
+        self._cutter = cutter or Cutter()
+        self._tls = tls or TlsFiles()
 
     def connect(self, callback: Any = None) -> Any:
         """Connect; py-amqp itself closes the socket after some errors only."""
         # Looked up at each cut, since py-amqp makes the socket during `connect`, one for each
         # address.
-        if self._deadline:
-            self._deadline.watch(lambda: getattr(self._transport, "sock", None))
+        self._cutter.watch(lambda: getattr(self._transport, "sock", None))
         try:
             return super().connect(callback)
         # Of any kind: py-amqp collects after an OSError, and not after a refused login, say.
-        except Exception:
+        except Exception as error:
             self.collect()
+            if isinstance(error, ssl.SSLError):
+                raise TlsFailedError(error, self._tls) from error
             raise
 
     def Transport(self, *arguments: Any, **options: Any) -> Any:  # noqa: N802 - py-amqp's name
         """Make the socket; its first read is checked to be a greeting of AMQP."""
         transport = super().Transport(*arguments, **options)
+        if self.ssl:
+            # At each connection, so that renewed files count; before there is a socket.
+            context = context_of(self._tls)
+            transport._wrap_socket = context.wrap_socket  # noqa: SLF001
+            transport._write = _hearing_alerts(transport)  # noqa: SLF001
         read = transport._read  # noqa: SLF001 - the one place that both kinds of socket share
 
         def read_first(size: int, initial: bool = False) -> bytes:
@@ -95,19 +104,19 @@ class CautiousConnection(pyamqp.Connection):
             return data
 
         transport._read = read_first  # noqa: SLF001
-        if self._lookups:
-            transport._connect = self._dialler(transport, self._lookups)  # noqa: SLF001
+        transport._connect = self._dialler(transport)  # noqa: SLF001
         return transport
 
-    def _dialler(self, transport: Any, lookups: Lookups) -> Any:
+    def _dialler(self, transport: Any) -> Any:
         """Replace py-amqp's own `_connect`, which waits for a resolver without a limit."""
 
         def connect(host: str, port: int, timeout_s: float) -> None:
             error: OSError = TimeoutError(f"{host} has no address")
-            for family, kind, protocol, _, address in _addresses(lookups, host, port, timeout_s):
-                if self._deadline and self._deadline.passed:
+            found = _addresses(self._cutter.lookups, host, port, timeout_s)
+            for family, kind, protocol, _, address in found:
+                if self._cutter.passed:
                     break
-                # Where the deadline looks for it, before a connect that may hang.
+                # Where the cutter looks for it, before a connect that may hang.
                 transport.sock = socket.socket(family, kind, protocol)
                 try:
                     transport.sock.settimeout(timeout_s)
@@ -120,6 +129,27 @@ class CautiousConnection(pyamqp.Connection):
             raise error
 
         return connect
+
+
+def _hearing_alerts(transport: Any) -> Callable[[bytes], None]:
+    """Make the first `_write` of a transport with TLS: one that fails raises the broker's alert.
+
+    With TLS 1.3 a broker that refuses us says so after the handshake, and hangs up. py-amqp would
+    write into the closed connection, and never read why it was closed.
+    """
+    write = transport._write  # noqa: SLF001
+
+    def write_first(data: bytes) -> None:
+        transport._write = write  # noqa: SLF001
+        try:
+            write(data)
+        except OSError:
+            # It raises an alert that is there; nothing is left to wait for.
+            with contextlib.suppress(ssl.SSLEOFError, ConnectionError):
+                transport.sock.read(1)
+            raise
+
+    return write_first
 
 
 def cautious_frame_handler(

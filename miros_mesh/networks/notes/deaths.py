@@ -162,6 +162,10 @@ class Deaths:
         """Whether an event that was fatal so often is set aside."""
         return 0 < self._most <= death.times
 
+    def give_up(self) -> None:
+        """End the wait of `read`: the node stops."""
+        self._begun.set()
+
     def read(self, wait_s: float) -> None:
         """Wait until the notes that lie at the broker have come, `wait_s` at most.
 

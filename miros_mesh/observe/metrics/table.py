@@ -19,6 +19,7 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "mesh": (
         *("outbox_overflow", "peer_lost", "no_peer", "stopped"),
         *("payload", "undecryptable", "malformed", "oversize", "version", "signal_table_full"),
+        *("wrong_mesh", "wrong_topic", "old", "clock"),
         *("poison", "handler"),
         *("not_kept", "dead_letters_full"),
     ),

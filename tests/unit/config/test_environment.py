@@ -48,6 +48,10 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_RABBIT_PASSWORD": "rabbit",
         "MIROS_MESH_RABBIT_HOST": "h",
         "MIROS_MESH_RABBIT_VIRTUAL_HOST": "v",
+        "MIROS_MESH_RABBIT_TLS": "on",
+        "MIROS_MESH_BROKER_CA_FILE": "/x/ca.pem",
+        "MIROS_MESH_BROKER_CERT_FILE": "/x/node.pem",
+        "MIROS_MESH_BROKER_KEY_FILE": "/x/node.key",
         "MIROS_MESH_MESH_ENCRYPTION_KEY": KEY,
         "MIROS_MESH_SNOOP_TRACE_ENCRYPTION_KEY": KEY,
         "MIROS_MESH_SNOOP_SPY_ENCRYPTION_KEY": OLD_KEY,
@@ -68,14 +72,17 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_OLD_FRAMES": "read",
     }
     numbers = {
-        f.name: 99.5 if f.default is None else f.default + 1
+        f.name: type(f.metadata["range"][1])(99.5) if f.default is None else f.default + 1
         for f in fields(MeshConfig)
         if "range" in f.metadata
     }
     values |= {f"MIROS_MESH_{name.upper()}": f" {value} " for name, value in numbers.items()}
     config = MeshConfig.from_env(values)
     assert {name: getattr(config, name) for name in numbers} == numbers
-    assert [broker.redacted for broker in config.brokers] == ["amqp://peter@h:5673/v"]
+    assert [broker.redacted for broker in config.brokers] == ["amqps://peter@h:99/v"]
+    assert config.broker_ca_file == Path("/x/ca.pem")
+    assert config.broker_cert_file == Path("/x/node.pem")
+    assert config.broker_key_file == Path("/x/node.key")
     assert config.home == Path("/x")
     assert config.discovery_sources == ("manual", "dns")
     assert config.discovery_hosts_file == Path("/x/hosts.json")

@@ -223,7 +223,7 @@ def test_a_broker_needs_a_mesh_key(settings: dict[str, Any]) -> None:
 
 
 NUMBERS = {f.name: f for f in fields(MeshConfig) if "range" in f.metadata}
-OPTIONAL = {"queue_expires_s"}
+OPTIONAL = {"queue_expires_s", "rabbit_port"}
 
 
 def test_every_number_has_a_range_that_holds_its_default() -> None:
@@ -260,8 +260,76 @@ def test_the_ends_of_each_range_are_accepted(name: str) -> None:
     for end in (low, high):
         room = {"outbox_bytes": 2**30} if name == "max_event_bytes" else {}
         tight = {"max_event_bytes": 1} if name == "outbox_bytes" else {}
-        number = int(end) if isinstance(NUMBERS[name].default, int) else float(end)
+        like = high if name in OPTIONAL else NUMBERS[name].default
+        number = int(end) if isinstance(like, int) else float(end)
         assert getattr(MeshConfig(**{name: number}, **room, **tight), name) == number
+
+
+def on_each_host(**settings: Any) -> MeshConfig:
+    return MeshConfig(rabbit_user="u", rabbit_password="p", mesh_encryption_key=KEY, **settings)
+
+
+def test_a_broker_on_each_host_is_reached_by_tls_when_that_is_asked_for() -> None:
+    shown = [
+        str(on_each_host(**given).brokers[0])
+        for given in ({}, {"rabbit_tls": True}, {"rabbit_tls": True, "rabbit_port": 5999})
+    ]
+    assert shown == [
+        "amqp://u@127.0.0.1:5672//",
+        "amqps://u@127.0.0.1:5671//",
+        "amqps://u@127.0.0.1:5999//",
+    ]
+
+
+def test_a_port_that_is_the_default_one_may_be_given_or_left_out() -> None:
+    assert on_each_host(rabbit_port=5672) == on_each_host()
+    assert on_each_host(rabbit_port=5671, rabbit_tls=True) == on_each_host(rabbit_tls=True)
+    assert on_each_host(rabbit_port=5672, rabbit_tls=True) != on_each_host(rabbit_tls=True)
+
+
+def test_a_file_of_authorities_is_found_again_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = on_each_host(rabbit_tls=True, broker_ca_file="ca.pem")
+    assert config.broker_ca_file == tmp_path / "ca.pem"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"broker_url": "amqp://u:p@h"},
+        {"rabbit_user": "u", "rabbit_password": "p"},
+    ],
+)
+def test_a_file_for_tls_without_tls_is_a_mistake(settings: dict[str, Any]) -> None:
+    [problem] = problems_of(mesh_encryption_key=KEY, broker_ca_file="/x/ca.pem", **settings)
+    assert "broker_ca_file is given, and no broker is reached by TLS" in problem
+
+
+def test_a_key_without_its_certificate_is_a_mistake() -> None:
+    url = "amqps://u:p@h"
+    [problem] = problems_of(mesh_encryption_key=KEY, broker_url=url, broker_key_file="/x/key")
+    assert problem.startswith("broker_key_file is given without broker_cert_file")
+
+
+def test_a_certificate_says_the_user_where_a_url_with_tls_has_none() -> None:
+    urls = ("amqps://h/v", "amqps://u:p@h/v", "amqp://h/v")
+    config = MeshConfig(mesh_encryption_key=KEY, broker_url=urls, broker_cert_file="/x/node.pem")
+    assert [str(each) for each in config.brokers] == [
+        "amqps://h:5671/v",
+        "amqps://u@h:5671/v",
+        "amqp://guest@h:5672/v",
+    ]
+
+
+def test_tls_of_a_broker_url_is_in_the_url() -> None:
+    url = "amqps://u:p@h"
+    [problem] = problems_of(mesh_encryption_key=KEY, broker_url=url, rabbit_tls=True)
+    assert problem.startswith("rabbit_tls belongs to rabbit_user")
+    # But a URL replaces all of a weaker choice
+    config = on_each_host(rabbit_tls=True).overridden(broker_url="amqp://h")
+    assert [str(each) for each in config.brokers] == ["amqp://guest@h:5672//"]
 
 
 def test_every_problem_is_told_at_once() -> None:

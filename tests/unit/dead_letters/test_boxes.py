@@ -55,6 +55,13 @@ def test_a_password_goes_encrypted_where_the_settings_encrypt() -> None:
     assert address.scheme == "amqps"
 
 
+def test_a_broker_that_a_certificate_logs_in_to_is_known_without_a_user() -> None:
+    config = at("amqps://one/v", "amqp://two/v", broker_cert_file="/x/node.pem")
+    assert broker_for(config, "amqps://one:5671/v") == home_broker(config)
+    (address,) = broker_for(config, "amqps://three:5671/v").addresses
+    assert address.redacted == "amqps://three:5671/v"
+
+
 @pytest.mark.parametrize("peer", ["embedded:/home/peter", "NoLink", "amqp://", "amqp://a@b:x/"])
 def test_what_the_settings_do_not_lead_to_is_said_and_no_password(peer: str) -> None:
     with pytest.raises(AddressError, match="was refused by .* settings lead to") as raised:

@@ -176,6 +176,38 @@ def test_who_waits_for_the_end_is_woken_by_the_last_confirm() -> None:
     assert results == [True]
 
 
+def test_what_is_no_event_of_a_program_is_waited_for_while_some_of_it_is_confirmed() -> None:
+    # Given an event, two of the library's own messages and a record
+    tray, (one, two, record) = Tray(), letters("one", "two", "record")
+    goodbye = letters("goodbye")[0]
+    two.events = goodbye.events = 0
+    record.expendable = True
+    tray.put(one, two, goodbye, record)
+    tray.take_all()
+    ends: list[bool] = []
+    waiting = threading.Thread(
+        target=lambda: ends.append(tray.outbox.wait_empty(LIMIT_S, patience_s=0))
+    )
+    waiting.start()
+    # When all but the event is confirmed, then the event is waited for
+    tray.outbox.confirm(two)
+    waiting.join(0.1)
+    assert ends == []
+    # And when that is confirmed or refused, then the wait is over
+    tray.outbox.refuse(one)
+    waiting.join(LIMIT_S)
+    assert ends == [False]
+    # And with patience it goes on
+    later = threading.Thread(
+        target=lambda: ends.append(tray.outbox.wait_empty(LIMIT_S, patience_s=LIMIT_S))
+    )
+    later.start()
+    tray.outbox.confirm(record)
+    tray.outbox.confirm(goodbye)
+    later.join(LIMIT_S)
+    assert ends == [False, True]
+
+
 class OutboxAgainstALedger(RuleBasedStateMachine):
     """Whatever is put, grown, taken, confirmed, lost and rewound, the books balance."""
 

@@ -172,6 +172,22 @@ def test_stop_ends_every_policy_at_once(
     assert ended == [error]
 
 
+@pytest.mark.parametrize(
+    "make",
+    [lambda stop, failed: connect_policy(stop, 1_000, failed), reconnect_policy],
+    ids=["first", "again"],
+)
+def test_no_attempt_follows_a_pause_in_which_stop_was_set(
+    stop: threading.Event, make: Callable[..., tenacity.Retrying]
+) -> None:
+    door = Door(PASSING)
+
+    with pytest.raises(BrokerUnreachableError) as raised:
+        make(stop, lambda _: stop.set())(door)
+
+    assert (door.calls, raised.value) == (1, PASSING)
+
+
 def test_after_stop_there_is_one_attempt_and_no_second(stop: threading.Event) -> None:
     stop.set()
     door = Door(PASSING)

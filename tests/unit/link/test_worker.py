@@ -276,3 +276,26 @@ def test_stop_before_start_leaves_nothing() -> None:
 
     assert not clerk.alive
     clerk.wake()
+
+
+def test_who_was_stopped_before_it_began_connects_no_more() -> None:
+    clerk = Clerk(attempts=None)
+    clerk.stop()
+
+    clerk.start()
+
+    with pytest.raises(BrokerUnreachableError, match="it was stopped meanwhile"):
+        clerk.wait_ready(LIMIT_S)
+    wait_until(lambda: not clerk.alive)
+    assert (clerk.opened, clerk.notes.reasons) == (0, [])
+
+
+def test_no_attempt_follows_a_stop() -> None:
+    # Given a worker that a hook stops after its first attempt
+    clerk = Clerk(failures=1_000, attempts=None)
+    clerk.notes.unreached = lambda **_: clerk.stop()  # type: ignore[method-assign]
+    clerk.start()
+
+    wait_until(lambda: not clerk.alive)
+
+    assert clerk.failures == 999

@@ -341,7 +341,7 @@ class Counted(Shelf):
         self.outbox.rewind()
         self.sent.clear()
 
-    def drain(self) -> None:
+    def deliver_all(self) -> None:
         while not self.outbox.idle or self.sent:
             self.publish()
             self.confirm()
@@ -375,7 +375,7 @@ def test_however_peers_lag_each_gets_every_event_once_in_order_and_counts_right(
         assert all(peer.outbox.events == len(sent) - len(peer.arrived) for peer in peers)
 
     for peer in peers:
-        peer.drain()
+        peer.deliver_all()
         assert peer.arrived == sent
         assert peer.outbox.wait_empty(0)
 

@@ -79,10 +79,12 @@ def test_all_peers_drain_within_one_time_limit() -> None:
     started = time.monotonic()
     peers.stop(2.0)
 
-    limits = [limit for shelf in shop.shelves.values() for limit in shelf.stopped_within_s]
+    limits = [limit for shelf in shop.shelves.values() for limit in shelf.drained_within_s]
     assert len(limits) == 4
     assert all(0 < limit <= 2.0 for limit in limits)
     assert time.monotonic() - started < 2.0
+    # And each was asked to end before any was waited for
+    assert all((each.aborted, each.stopped) == (1, 1) for each in shop.shelves.values())
 
 
 def test_a_lost_peer_gets_nothing_more_and_what_waits_for_it_is_dropped() -> None:
@@ -96,7 +98,7 @@ def test_a_lost_peer_gets_nothing_more_and_what_waits_for_it_is_dropped() -> Non
     network.send("key", envelope(UNNUMBERED))
     assert peers.brokers == (HOME,)
     assert (shop.shelves[HOME].events, shop.shelves[AWAY].events) == (1, 0)
-    assert (shop.shelves[AWAY].aborted, shop.shelves[AWAY].stopped_within_s) == (1, [])
+    assert (shop.shelves[AWAY].aborted, shop.shelves[AWAY].stopped) == (1, 0)
     assert peers.report() == StopReport(sent=5, left_over=2, dropped=3)
 
 

@@ -25,7 +25,11 @@ CONFIG = MeshConfig(
     [
         (errors.BrokerUnreachableError, Verdict.NOTHING),
         (errors.NotAmqpError, Verdict.NOT_AMQP),
-        (errors.TlsError, Verdict.NO_TLS),
+        (errors.NoTlsError, Verdict.NO_TLS),
+        (errors.TlsFileError, Verdict.FAILED),
+        (errors.ClientCertificateError, Verdict.CLIENT_CERTIFICATE),
+        (errors.ClientCertificateMissingError, Verdict.CLIENT_CERTIFICATE),
+        (errors.TlsError, Verdict.TLS),
         (errors.CertificateError, Verdict.CERTIFICATE),
         (errors.CredentialsRefusedError, Verdict.CREDENTIALS),
         (errors.VirtualHostError, Verdict.NO_MESH),

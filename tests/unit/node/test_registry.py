@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.errors import BrokerUnreachableError, ChartNameTakenError
+from miros_mesh.errors import BrokerUnreachableError, ChartNameTakenError, StoppedError
 from miros_mesh.node.registry import Ending, Registry
 from miros_mesh.report import StopReport
 from support.waiting import wait_until
@@ -26,11 +26,15 @@ class Machine:
     def __init__(self, config: MeshConfig) -> None:
         self.config = config
         self.left: list[str] = []
+        self.broken_off: list[str] = []
         self.starts = self.stops = 0
         self.abandoned = False
 
     def start(self) -> None:
         self.starts += 1
+
+    def break_off(self, chart: str) -> None:
+        self.broken_off.append(chart)
 
     def leave(self, chart: str, end_by: float) -> None:
         self.left.append(chart)
@@ -232,3 +236,68 @@ def test_a_chart_that_cannot_be_stopped_at_exit_keeps_no_other_from_it(
 
     assert calls == ["stopped"]
     assert "could not be stopped at exit" in caplog.text
+
+
+class Breakable(Slow):
+    """A node whose start ends when it is stopped."""
+
+    def start(self) -> None:
+        super().start()
+        if self.stops:
+            raise BrokerUnreachableError("stopped")
+
+    def stop(self) -> StopReport:
+        self.go_on.set()
+        return super().stop()
+
+
+@pytest.fixture
+def breakable() -> Iterator[Registry[Breakable]]:
+    Slow.made, Slow.go_on, Slow.failures = [], threading.Event(), 0
+    made = Registry(Breakable)
+    yield made
+    made.stop_all()
+
+
+def test_the_start_of_a_node_is_broken_off_by_the_chart_that_starts_it_and_by_no_other(
+    breakable: Registry[Breakable],
+) -> None:
+    one, two = Ending(lambda: None, lambda: None), Ending(lambda: None, lambda: None)
+    with ThreadPoolExecutor() as pool:
+        entered = pool.submit(breakable.enter, HERE, "one", one)
+        wait_until(lambda: breakable.live)
+        breakable.break_off(HERE, "one", two)
+        breakable.break_off(THERE, "one", one)
+        assert not entered.done()
+        breakable.break_off(HERE, "one", one)
+        assert isinstance(entered.exception(5), BrokerUnreachableError)
+    assert breakable.live == ()
+
+
+def test_a_chart_that_was_stopped_before_its_turn_starts_no_node(
+    registry: Registry[Machine],
+) -> None:
+    with pytest.raises(StoppedError):
+        registry.enter(HERE, "one", Ending(lambda: None, lambda: None, lambda: True))
+
+    assert registry.live == ()
+
+
+def test_a_chart_that_joins_a_node_at_work_is_broken_off_alone(
+    registry: Registry[Machine],
+) -> None:
+    ending = Ending(lambda: None, lambda: None)
+    node = registry.enter(HERE, "one", ending)
+    registry.break_off(HERE, "one", ending)
+
+    assert (node.broken_off, node.stops) == (["one"], 0)
+
+
+def test_at_exit_a_node_that_still_starts_is_stopped_and_not_waited_for(
+    breakable: Registry[Breakable],
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        entered = pool.submit(breakable.enter, HERE, "one", NO_ENDING)
+        wait_until(lambda: breakable.live)
+        breakable.stop_all()
+        assert isinstance(entered.exception(5), BrokerUnreachableError)
