@@ -75,7 +75,9 @@ def problems(
             f"allowed_nodes does not list {signer.node} with the public key of its node_identity, "
             f"{signer.public_key}: its charts would not hear each other"
         )
-    if any(signer.is_made_of(key) for key in keys):
+    # Of a wrong type they are reported elsewhere.
+    rings = [ring for ring in keys if isinstance(ring, tuple)]
+    if any(signer.is_made_of(key) for ring in rings for key in ring):
         yield "node_identity is a key of the mesh, which all have; make one of its own"
     if unsigned:
         yield "node_identity signs no frame with old_frames=write: leave one of them out"

@@ -358,7 +358,7 @@ class MeshConfig:
             yield _KEY_MISSING
         yield from self._tls_problems()
         yield from self._discovery_problems(has_broker=shared or user)
-        keys = [key for network in get_args(NetworkName) for key in self.keys_for(network) or ()]
+        keys = [self.keys_for(network) for network in get_args(NetworkName)]
         yield from members.problems(
             self.signer(), self.members(), keys, unsigned=self.old_frames == "write"
         )
