@@ -659,8 +659,8 @@ def test_keygen_makes_an_identity_once_and_prints_its_public_key(tmp_path: Path)
     first, second = (run("keygen", "--identity", str(file)) for _ in range(2))
 
     signer = Signer("press", file.read_bytes())
-    assert (first.returncode, first.stdout) == (0, f"{signer.public_key}\n")
-    assert second.stdout == first.stdout
+    assert (first.code, first.out) == (0, f"{signer.public_key}\n")
+    assert second.out == first.out
     assert file.stat().st_mode & 0o777 == 0o600
 
 
@@ -671,5 +671,5 @@ def test_keygen_refuses_an_identity_that_others_may_read(tmp_path: Path) -> None
 
     done = run("keygen", "--identity", str(file))
 
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "open to other users; run: chmod 600" in done.stderr
+    assert (done.code, done.out) == (1, "")
+    assert "open to other users; run: chmod 600" in done.err

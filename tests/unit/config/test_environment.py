@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import traceback
 from dataclasses import fields
 from errno import ENOENT
@@ -74,7 +75,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_MESH_LABEL": "shop",
         "MIROS_MESH_OLD_FRAMES": "read",
         "MIROS_MESH_NODE_IDENTITY": IDENTITY,
-        "MIROS_MESH_ALLOWED_NODES": '{"n": {"public_keys": ["%s"]}}' % PUBLIC_KEY,
+        "MIROS_MESH_ALLOWED_NODES": json.dumps({"n": {"public_keys": [PUBLIC_KEY]}}),
     }
     numbers = {
         f.name: type(f.metadata["range"][1])(99.5) if f.default is None else f.default + 1
