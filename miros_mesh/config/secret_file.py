@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,26 +34,30 @@ class SecretFile:
     def read(self) -> str:
         """Return what the file holds now, without the end of its last line.
 
-        Raises `SecretFileError`, whose words follow the name of the setting.
+        Raises `SecretFileError`, whose words follow the name of the setting: also for a file that
+        others may read.
         """
-        try:
-            # Editors and `echo` end a file with a new line; a password may begin or end with a
-            # space.
-            text = self.path.read_bytes().decode(errors="replace").strip("\r\n")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "no path"
-            raise SecretFileError(f"names a file that cannot be read: {reason}") from None
+        # Editors and `echo` end a file with a new line; a password may begin or end with a space.
+        text = read_private(self.path).decode(errors="replace").strip("\r\n")
         if not text.strip():
             raise SecretFileError("names an empty file")
         return text
 
-    def read_private(self) -> str:
-        """Do as `read`, and raise as well when other users may know what is in the file."""
-        try:
-            exposed = exposure(self.path)
-        except (OSError, ValueError):
-            # Which `read` says why.
-            exposed = ""
-        if exposed:
-            raise SecretFileError(f"names a file that {exposed}")
-        return self.read()
+
+def read_private(path: Path) -> bytes:
+    """Return what a file with a secret holds; refuse one that other users may read.
+
+    Which is refused says `exposure`. Raises `SecretFileError`, whose words follow the name of the setting.
+    """
+    try:
+        with path.open("rb") as file:
+            # Of the open file: the path may lead to another one in the next moment.
+            if exposed := exposure(path, file.fileno()):
+                raise SecretFileError(f"names {shlex.quote(str(path))}, which {exposed}")
+            return file.read()
+    except (OSError, ValueError) as error:
+        if isinstance(error, SecretFileError):
+            raise
+        reason = getattr(error, "strerror", None) or "no path"
+        # Without the path: what cannot be opened may be the secret itself, set by mistake.
+        raise SecretFileError(f"names a file that cannot be read: {reason}") from None

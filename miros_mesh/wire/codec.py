@@ -12,7 +12,7 @@ import copy
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -30,8 +30,8 @@ from miros_mesh.errors import (
 )
 from miros_mesh.wire.envelope import EpochSeconds, Name, Origin
 from miros_mesh.wire.freshness import Freshness
+from miros_mesh.wire.identity import Author
 from miros_mesh.wire.keyring import SEAL_OVERHEAD_BYTES, KeyRing
-from miros_mesh.wire.members import Author, Members
 from miros_mesh.wire.signing import SIGNATURE_BYTES, Signer
 
 OldFrames: TypeAlias = Literal["refuse", "read", "write"]
@@ -80,6 +80,18 @@ _signed_decoder = msgspec.msgpack.Decoder(
 _old_frame_decoder = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _messages_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class Allowed(Protocol):
+    """The nodes that are heard, and what each may send: `members.Members`."""
+
+    def author(self, node: str, content: bytes, signature: bytes) -> Author:
+        """Return who has signed; raises the `FrameError` that says why not."""
+
+    def check(
+        self, author: Author, network: str, topic: str | None, messages: Sequence[Origin]
+    ) -> None:
+        """Raise the `FrameError` that says why its author may not send this."""
 
 
 class _Version(Generic[T]):
@@ -143,7 +155,7 @@ class Codec(Generic[T]):
         label: str = "",
         old_frames: OldFrames = "refuse",
         signer: Signer | None = None,
-        members: Members | None = None,
+        members: Allowed | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._keyring = keyring
@@ -274,7 +286,7 @@ class Codec(Generic[T]):
             self._members.check(contents.author, self._network, topic, messages)
         return messages
 
-    def _contents(self, frame: bytes, members: Members | None) -> _Contents[T]:
+    def _contents(self, frame: bytes, members: Allowed | None) -> _Contents[T]:
         self._check_size(frame)
         # Cheap, and before the seal is opened: until then any program may have made these bytes.
         versions = self._versions_of(frame)
@@ -294,7 +306,7 @@ class Codec(Generic[T]):
         raise WrongNetworkError(f"a frame of network {network[:MAX_NETWORK_BYTES]!r}")
 
     def _signed(
-        self, version: int, plain: bytes, members: Members | None
+        self, version: int, plain: bytes, members: Allowed | None
     ) -> tuple[bytes, Author | None]:
         """Return what is signed, or all where nothing is; and by which of the members."""
         if version != SIGNED_FRAME_VERSION:

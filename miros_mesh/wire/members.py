@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +26,7 @@ from miros_mesh.wire.envelope import (
     RepairMessage,
     SnoopRecord,
 )
+from miros_mesh.wire.identity import Author
 from miros_mesh.wire.signing import PublicKey
 
 MESH: Final = "mesh"
@@ -44,13 +45,6 @@ class AllowedNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     networks: frozenset[Literal["mesh", "snoop_trace", "snoop_spy"]] | None = None
     may_put_back: bool = False
     """Whether it may send events of other listed nodes again: of who puts back dead letters."""
-
-
-class Author(NamedTuple):
-    """Who has signed a frame: the node, and the mark of the key."""
-
-    node: str
-    mark: str
 
 
 _decoder = msgspec.json.Decoder(dict[Name, AllowedNode])
