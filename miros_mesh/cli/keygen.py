@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from miros_mesh.cli.options import Commands
-from miros_mesh.config.members import read_private
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.errors import IdentityError, SecretFileError
 from miros_mesh.private_files import make_once
@@ -43,6 +42,6 @@ def _public(file: Path) -> str:
     if not os.path.lexists(file):
         make_once(file, generate_identity() + b"\n")
     try:
-        return Signer("", read_private(SecretFile(file)).encode()).public_key
+        return Signer("", SecretFile(file).read().encode()).public_key
     except (IdentityError, SecretFileError) as error:
         raise IdentityError(f"--identity {error}") from None

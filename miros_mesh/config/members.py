@@ -9,7 +9,6 @@ from typing import Any
 
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.errors import IdentityError, SecretFileError
-from miros_mesh.private_files import exposure
 from miros_mesh.wire.members import Members
 from miros_mesh.wire.signing import Signer
 
@@ -30,24 +29,12 @@ def as_allowed(value: Any) -> Any:
         return value
 
 
-def read_private(file: SecretFile) -> str:
-    """Return what is in the file; raises `SecretFileError`, also when other users may know it."""
-    try:
-        exposed = exposure(file.path)
-    except (OSError, ValueError):
-        # Which `read` says why.
-        exposed = ""
-    if exposed:
-        raise SecretFileError(f"names a file that {exposed}")
-    return file.read()
-
-
 def read_identity(node: str | None, value: Any) -> tuple[bytes | None, list[str]]:
     """Return the private key of a node, and what is wrong with it."""
     if value is None:
         return None, []
     try:
-        text = read_private(value).encode() if isinstance(value, SecretFile) else value
+        text = value.read().encode() if isinstance(value, SecretFile) else value
         if not isinstance(text, bytes):
             return None, ["node_identity must be a private key, or a SecretFile that names one"]
         Signer(node or "", text)
