@@ -18,6 +18,7 @@ import snoop
 from brokers import BrokerError, Measured, embedded, rabbitmq
 from measure import MeasureError, Sample, Sizes, measure_local, measure_mesh
 from miros_mesh import MeshError
+from miros_mesh.cli.options import add_broker
 from scrape import measure_scrape
 
 # No run begins after this, so that all of it stays below three minutes.
@@ -104,7 +105,7 @@ def _measure(measures: dict[str, Measure], runs: int, sizes: Sizes) -> dict[str,
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     add = parser.add_argument
-    add("--broker", metavar="URL", help="a RabbitMQ to take; default: a private one")
+    add_broker(parser, "a RabbitMQ to take, default: a private one")
     add("--runs", type=_from_to(1, 100), default=5, help="how often (default %(default)d)")
     add("--events", type=_from_to(1, 100_000), default=20_000, help="of a burst (%(default)d)")
     add("--samples", type=_from_to(10, 2_000), default=300, help="events sent idle (%(default)d)")

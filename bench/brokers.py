@@ -13,6 +13,8 @@ from pathlib import Path
 import kombu
 
 from miros_mesh import MeshConfig
+from miros_mesh.cli.options import BrokerOption
+from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.wire.keyring import generate_key
 
 ROOT = Path(__file__).parents[1]
@@ -46,7 +48,7 @@ def embedded() -> Iterator[Measured]:
 
 
 @contextmanager
-def rabbitmq(url: str | None) -> Iterator[Measured | None]:
+def rabbitmq(url: BrokerOption) -> Iterator[Measured | None]:
     """The broker at `url`, else a private server on loopback ports, or None without RabbitMQ."""
     programs = find_programs()
     if url is not None:
@@ -70,9 +72,10 @@ def _start(server: RabbitServer) -> None:
         raise BrokerError(str(error)) from error
 
 
-def _at(url: str) -> Measured:
-    config = MeshConfig(broker_url=url, mesh_encryption_key=generate_key())
+def _at(given: str | SecretFile) -> Measured:
+    config = MeshConfig(broker_url=given, mesh_encryption_key=generate_key())
     where = config.brokers[0].redacted
+    url = given.read() if isinstance(given, SecretFile) else given
     try:
         with kombu.Connection(url, connect_timeout=CONNECT_LIMIT_S) as connection:
             connection.ensure_connection(max_retries=1)

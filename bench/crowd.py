@@ -21,6 +21,7 @@ from brokers import Measured, embedded, rabbitmq
 from chart import Tally, Task, counting, silent
 from measure import Child, MeasureError
 from miros_mesh import MeshConfig, NetworkedActiveObject
+from miros_mesh.cli.options import add_broker
 
 COMMAND = "charts"
 COUNTS = (1, 100, 1_000)
@@ -230,7 +231,7 @@ def _brief(crowd: Crowd) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=charts", description=__doc__)
     add = parser.add_argument
-    add("--broker", metavar="URL", help="a RabbitMQ to take; default: a private one")
+    add_broker(parser, "a RabbitMQ to take, default: a private one")
     add("--runs", type=int, default=7, help="how many rounds (default %(default)d)")
     add("--events", type=int, default=100, help="of a round (default %(default)d)")
     add("--counts", type=_numbers, default=COUNTS, help="of charts (default 1,100,1000)")

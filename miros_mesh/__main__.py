@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from miros_mesh.cli import check, dead_letters, discover, keygen, sequence, snoop, top
 from miros_mesh.cli.demo import command as demo
+from miros_mesh.cli.options import without_passwords
 from miros_mesh.errors import MeshError
 from miros_mesh.observe.version import version
 from miros_mesh.text import printable
@@ -33,8 +34,17 @@ Settings come from the environment; miros-mesh check says which ones it found.
   MIROS_MESH_BROKER_URL               a shared RabbitMQ: amqp://user:password@host/vhost
   RABBIT_USER, RABBIT_PASSWORD        a RabbitMQ on this host
   MIROS_MESH_ENCRYPTION_KEY           the key that all nodes share; make one with keygen
-Secrets may be given as files: MIROS_MESH_BROKER_URL_FILE, MIROS_MESH_ENCRYPTION_KEY_FILE.
+Secrets may be given as files: MIROS_MESH_BROKER_URL_FILE, MIROS_MESH_ENCRYPTION_KEY_FILE. A file
+that others may read is refused. Give no password as an argument: each user of this machine sees it
+in the list of processes; --broker-file names a file instead.
 """
+
+
+class _Parser(argparse.ArgumentParser):
+    """The parser of each command; what it complains of is shown without passwords."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(without_passwords(message))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(command: str, reason: str) -> int:
-    sys.stderr.write(f"miros-mesh {command}: {reason}\n")
+    sys.stderr.write(f"miros-mesh {command}: {without_passwords(reason)}\n")
     return FAILED
 
 
@@ -86,7 +96,7 @@ def _give_up_output() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="miros-mesh",
         description="Network miros statecharts: try it, make keys, check settings, watch charts.",
         epilog=_SETTINGS_HELP,

@@ -49,7 +49,10 @@ class SelectionError(ConfigError):
 
 
 class SecretFileError(MeshError, ValueError):
-    """A file that shall hold a secret cannot be read or is empty; its path is not quoted."""
+    """A file that shall hold a secret cannot be read, is empty, or can be read by others.
+
+    Its path is in the message in the last case alone: what cannot be opened may be the secret.
+    """
 
 
 # Where Python has an error of its own for the case, ours is one of those as well.
@@ -412,6 +415,25 @@ class EmbeddedStoreError(LinkError):
     """The folder of the embedded broker cannot be used."""
 
     reason = "store"
+
+
+class UnfitFileSystemError(EmbeddedStoreError):
+    """The embedded broker's `folder` is on a file system that processes cannot share it on."""
+
+    reason = "file_system"
+
+    def __init__(self, folder: object, file_system: str | None = None, why: str = "unfit") -> None:
+        super().__init__(str(folder))
+        self.folder = str(folder)
+        self.file_system = file_system
+        self._why = why
+
+    def __str__(self) -> str:
+        return _printable(
+            f"{self.folder} is on a file system ({self.file_system or 'of unknown type'}) that is "
+            f"unfit for the embedded broker: {self._why}; name a folder on a local disk of this "
+            "machine with home= or MIROS_MESH_HOME, or use a RabbitMQ"
+        )
 
 
 class StoreUnavailableError(EmbeddedStoreError):

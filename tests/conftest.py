@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
-from support import lan_guard, namespaces, rsyslog_shipper, small_disk
+from support import fuse_disk, lan_guard, namespaces, rsyslog_shipper, small_disk
 from support.rabbitmq_server import RabbitServer, find_programs
 from support.waiting import wait_until
 
@@ -123,6 +123,13 @@ def private_networks() -> None:
 def small_disks() -> None:
     """This machine can have a `small_disk`; where not, as with RabbitMQ."""
     if reason := small_disk.why_not():
+        _missing(reason)
+
+
+@pytest.fixture(scope="session")
+def fuse_disks() -> None:
+    """This machine can have a `fuse_disk`; where not, as with RabbitMQ."""
+    if reason := fuse_disk.why_not():
         _missing(reason)
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import get_args
 
-from miros_mesh.cli.options import Commands, add_broker
+from miros_mesh.cli.options import BrokerOption, Commands, add_broker
 from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.discovery.addresses import own_networks
 from miros_mesh.errors import ConfigError, MeshError
@@ -41,7 +41,7 @@ def _run(options: argparse.Namespace) -> int:
     return check(os.environ, broker_url=options.broker)
 
 
-def check(environ: Mapping[str, str], *, broker_url: str | None) -> int:
+def check(environ: Mapping[str, str], *, broker_url: BrokerOption) -> int:
     """Print what is found, a line each; return 0 when all of it is good, else 1."""
     good = True
     for ok, text in _findings(environ, broker_url):
@@ -51,7 +51,7 @@ def check(environ: Mapping[str, str], *, broker_url: str | None) -> int:
     return 0 if good else 1
 
 
-def _findings(environ: Mapping[str, str], broker_url: str | None) -> Iterator[Finding]:
+def _findings(environ: Mapping[str, str], broker_url: BrokerOption) -> Iterator[Finding]:
     try:
         config = MeshConfig.from_env(environ, broker_url=broker_url)
     except ConfigError as error:

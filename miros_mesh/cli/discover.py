@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import get_args
 
 from miros_mesh.address import Endpoint
-from miros_mesh.cli.options import Commands, add_broker, seconds_up_to
+from miros_mesh.cli.options import BrokerOption, Commands, add_broker, seconds_up_to
 from miros_mesh.config.settings import DiscoverySource, MeshConfig
 from miros_mesh.discovery import addresses
 from miros_mesh.discovery.discovery import Discovery
@@ -122,7 +122,7 @@ class Sighting:
 def discover(
     environ: Mapping[str, str],
     *,
-    broker_url: str | None,
+    broker_url: BrokerOption,
     sources: Sequence[str] | None,
     timeout_s: float,
     as_json: bool,
@@ -283,14 +283,14 @@ class Report(Observer):
 
 
 def _config(
-    environ: Mapping[str, str], broker_url: str | None, sources: Sequence[str] | None
+    environ: Mapping[str, str], broker_url: BrokerOption, sources: Sequence[str] | None
 ) -> MeshConfig:
     config = MeshConfig.from_env(
         environ, broker_url=broker_url, discovery=tuple(sources) if sources else None
     )
     if not config.brokers:
         raise ConfigError(
-            ("discover needs a RabbitMQ's user and password: RABBIT_USER, or --broker URL",)
+            ("discover needs a RabbitMQ's user and password: RABBIT_USER, or --broker-file FILE",)
         )
     # Settings without a source are good for a node, which then finds no broker by itself.
     if not config.discovery_sources:

@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from miros_mesh.cli.options import LONGEST_RUN_S, Commands, add_broker, seconds_up_to
+from miros_mesh.cli.options import (
+    LONGEST_RUN_S,
+    BrokerOption,
+    Commands,
+    add_broker,
+    seconds_up_to,
+)
 from miros_mesh.cli.trace_log import read_log
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import TraceError
@@ -123,7 +129,7 @@ def _form(options: argparse.Namespace) -> str:
     if options.seconds and options.file:
         parser.error("give a FILE or --seconds, not both")
     if options.broker and not options.seconds:
-        parser.error("--broker names the mesh to watch and needs --seconds")
+        parser.error("--broker or --broker-file names the mesh to watch and needs --seconds")
     # A user who forgot the file would wait for a program that waits for the user.
     if not (options.seconds or options.file) and sys.stdin.isatty():
         parser.error("nothing to read: name a FILE, pipe a log in, or watch with --seconds 20")
@@ -137,7 +143,7 @@ def _form(options: argparse.Namespace) -> str:
     return options.format or _SUFFIXES[suffix]
 
 
-def _heard(seconds: float, broker: str | None) -> list[SnoopRecord]:
+def _heard(seconds: float, broker: BrokerOption) -> list[SnoopRecord]:
     """Return the records of the next `seconds`; Ctrl-C ends it early.
 
     Raises `TraceError` when no transition was among them.

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import ModuleType
 
-from miros_mesh.cli.options import Commands, add_broker, wants_color
+from miros_mesh.cli.options import BrokerOption, Commands, add_broker, wants_color
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import MissingExtraError
 from miros_mesh.observe.snoop.overview import Overview
@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def top(
-    environ: Mapping[str, str], *, broker_url: str | None, once: bool, as_json: bool, color: bool
+    environ: Mapping[str, str], *, broker_url: BrokerOption, once: bool, as_json: bool, color: bool
 ) -> int:
     """Show the table until interrupted, or once; return 1 when there was no node to show."""
     config = MeshConfig.from_env(environ, broker_url=broker_url)

@@ -27,8 +27,8 @@ SECRETS: Final = frozenset(
 )
 # Those of them whose files are read again at each attempt to connect. A key's file is read once.
 CREDENTIALS: Final = frozenset({"broker_url", "rabbit_password"})
-# Read by the settings themselves, which look at the rights of the file.
-_PRIVATE: Final = frozenset({"node_identity"})
+# No secret, so that others may read its file: the settings do.
+_LISTS: Final = frozenset({"allowed_nodes"})
 # Besides the long name, which is MIROS_MESH_ and the setting in capitals.
 SHORT_NAMES: Final = {"mesh_encryption_key": f"{PREFIX}ENCRYPTION_KEY"}
 # Those of miros-rabbitmq, which have no prefix: a layer of its own, since any of ours wins over it.
@@ -194,13 +194,13 @@ def _read_setting(setting: str, default: Any, given: Mapping[str, str], found: F
     layer = found.ancestor if variable == ANCESTOR_NAMES.get(setting) else found.mesh
     try:
         text = _text(setting, variable, given)
-        layer[setting] = text if isinstance(text, SecretFile) else _read(default, variable, text)
+        layer[setting] = _read(default, variable, text) if isinstance(text, str) else text
     except ConfigError as error:
         found.problems.extend(error.problems)
         found.unreadable.add(setting)
 
 
-def _text(setting: str, variable: str, given: Mapping[str, str]) -> str | SecretFile:
+def _text(setting: str, variable: str, given: Mapping[str, str]) -> str | Path | SecretFile:
     """Return what a variable says, or the file that it names; the value itself is never quoted."""
     if setting not in SECRETS:
         return given[variable]
@@ -209,8 +209,10 @@ def _text(setting: str, variable: str, given: Mapping[str, str]) -> str | Secret
         raise ConfigError((f"{variable} and {variable}_FILE are both set; remove one",))
     if not variable.endswith("_FILE"):
         return given[variable]
+    if setting in _LISTS:
+        return Path(given[variable])
     file = SecretFile(Path(given[variable]))
-    if setting in CREDENTIALS | _PRIVATE:
+    if setting in CREDENTIALS:
         return file
     try:
         return file.read()

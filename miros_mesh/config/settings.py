@@ -24,6 +24,7 @@ from miros_mesh.wire.signing import Signer
 Mode: TypeAlias = Literal["embedded", "ancestor", "shared"]
 NetworkName: TypeAlias = Literal["mesh", "snoop_trace", "snoop_spy"]
 DiscoverySource: TypeAlias = Literal["manual", "lan", "dns"]
+Durability: TypeAlias = Literal["process", "power"]
 AlienPolicy: TypeAlias = Literal["adopt", "probe", "ignore"]
 FirstSearchWait: TypeAlias = Literal["hold", "skip", "block"]
 EncryptionKeys: TypeAlias = bytes | str | tuple[bytes | str, ...] | None
@@ -90,6 +91,9 @@ class MeshConfig:
     """Hear only these: names, with public keys and limits; a mapping, JSON, or a file's path."""
     home: Path | None = None
     """The embedded broker's folder; `home_folder` says what the default is."""
+
+    durability: Durability = "process"
+    """What a confirm of the embedded broker outlives: the end of any `process`, or of `power`."""
 
     # AMQP carries the heartbeat in whole seconds of 16 bits (connection.tune).
     heartbeat_interval_s: float = bounded(5.0, 1, 65_535)
@@ -488,6 +492,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "old_frames": _one_of(OldFrames),
     "node_name": validation.node_name_problems,
     "home": validation.home_problems,
+    "durability": _one_of(Durability),
     "discovery": _sources_problems,
     "first_search_wait": _one_of(FirstSearchWait),
     "discovery_hosts_file": validation.file_problems,

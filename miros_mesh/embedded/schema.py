@@ -6,17 +6,22 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 from urllib.parse import quote
 
 from miros_mesh.embedded.database import Database, translated
+from miros_mesh.embedded.file_system import make_lasting, require_fit, type_of
 from miros_mesh.embedded.forks import inside_sqlite
-from miros_mesh.errors import EmbeddedStoreError
-from miros_mesh.private_files import make_once, require_private
+from miros_mesh.errors import EmbeddedStoreError, UnfitFileSystemError
+from miros_mesh.private_files import explained, make_once, require_private
 
 DATABASE_FILE: Final = "broker.db"
+
+Durability: TypeAlias = Literal["process", "power"]
+_SYNCHRONOUS: Final[Mapping[Durability, str]] = {"process": "NORMAL", "power": "FULL"}
+
 # Copied back after 16 MB of log: seldom in a burst, soon enough for readers, who search it.
 _WAL_PAGES: Final = 4_000
 _WAL_KEPT_BYTES: Final = 32 * 1024 * 1024
@@ -106,23 +111,33 @@ _TABLES: Final = (
 )
 
 
-def open_file(folder: Path, given_up: Callable[[], bool] = lambda: False) -> Database:
+def open_file(
+    folder: Path,
+    durability: Durability = "process",
+    given_up: Callable[[], bool] = lambda: False,
+) -> Database:
     """The database of a prepared folder; the first process to come makes it.
 
-    Waits for the locks of other processes until it is `given_up`, ten seconds at most.
+    Waits for the locks of other processes until it is `given_up`, ten seconds at most. Raises
+    `UnfitFileSystemError` for a folder that processes cannot share.
     """
+    require_fit(folder)
     file = folder / DATABASE_FILE
     if not os.path.lexists(file):
         make_once(file, b"")
     require_private(file)
     uri = f"file:{quote(os.fsencode(file))}?mode=rw"
+    if durability == "power":
+        # SQLite itself flushes the folder for its log, and nothing that leads there.
+        with explained(folder, "be written"):
+            make_lasting(folder)
     try:
         connection = _connect(uri)
     except sqlite3.Error as error:
         raise translated(error, str(file), file) from error
     database = Database(connection, str(file), contextlib.nullcontext(), file)
     database.given_up = given_up
-    return _prepared(database, _share)
+    return _prepared(database, lambda made: _share(made, durability))
 
 
 def open_memory() -> Database:
@@ -151,21 +166,19 @@ def _prepared(database: Database, prepare: Callable[[Database], None]) -> Databa
     return database
 
 
-def _share(database: Database) -> None:
+def _share(database: Database, durability: Durability) -> None:
     """Let no reader wait for the writer, and let a power cut cost the last commits but no file.
 
-    A cut ends every process that used the queues, so what it costs had lost its readers anyway.
-    NORMAL flushes only when the log is copied back, where FULL would flush at each publish.
+    NORMAL flushes only when the log is copied back. FULL flushes the log at each commit, with all
+    that other processes have written to it before: then a power cut costs none of ours.
     """
     # Before the first change: the file may be another program's.
     _is_new(database.read(_STATE)[0], database.name)
     ((mode,),) = database.read("PRAGMA journal_mode = WAL")
     if mode != "wal":
-        raise EmbeddedStoreError(
-            f"{database.name} is on a file system without shared memory (a network drive?); "
-            "name a folder on a local disk with MIROS_MESH_HOME"
-        )
-    database.read("PRAGMA synchronous = NORMAL")
+        folder = Path(database.name).parent
+        raise UnfitFileSystemError(folder, type_of(folder), "SQLite can share no memory there")
+    database.read(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
     database.read(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
     database.read(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
 

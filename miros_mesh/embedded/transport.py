@@ -17,7 +17,7 @@ from miros_mesh.embedded.channel import Channel, Subscription
 from miros_mesh.embedded.doorbell import FolderDoorbells
 from miros_mesh.embedded.message import Place
 from miros_mesh.embedded.prefetch import Acknowledgements
-from miros_mesh.embedded.schema import open_file
+from miros_mesh.embedded.schema import Durability, open_file
 from miros_mesh.embedded.store import Store
 from miros_mesh.errors import EmbeddedStoreError, UnsupportedError
 from miros_mesh.private_files import prepare_home
@@ -240,7 +240,8 @@ class EmbeddedTransport(StoreTransport):
         """Open the store in the folder, which every process of the user may share."""
         options = self.client.transport_options
         folder, cutter = prepare_home(Path(options["folder"])), options.get("cutter")
-        database = open_file(folder, lambda: cutter is not None and cutter.passed)
+        durability = options["durability"]
+        database = open_file(folder, durability, lambda: cutter is not None and cutter.passed)
         doorbells = FolderDoorbells(folder)
 
         def leave() -> None:
@@ -259,6 +260,10 @@ def require_supported() -> None:
         )
 
 
-def dial(folder: Path) -> kombu.Connection:
-    """Return an unconnected connection to the embedded broker in a folder."""
-    return kombu.Connection(transport=EmbeddedTransport, transport_options={"folder": str(folder)})
+def dial(folder: Path, durability: Durability = "process") -> kombu.Connection:
+    """Return an unconnected connection to the embedded broker in a folder.
+
+    What it commits outlives the end of any process; with the durability `power` a power cut too.
+    """
+    options = {"folder": str(folder), "durability": durability}
+    return kombu.Connection(transport=EmbeddedTransport, transport_options=options)

@@ -12,6 +12,7 @@ import kombu
 
 from miros_mesh.address import BrokerAddress
 from miros_mesh.embedded import transport as embedded
+from miros_mesh.embedded.schema import Durability
 from miros_mesh.errors import AddressError
 from miros_mesh.link.connections import ConnectionPools, Dial
 from miros_mesh.link.letter_box import KombuLetterBox
@@ -133,10 +134,12 @@ def amqp_link(settings: LinkSettings) -> KombuLink:
     return KombuLink(settings, dial)
 
 
-def embedded_link(settings: LinkSettings, folder: Path) -> KombuLink:
+def embedded_link(
+    settings: LinkSettings, folder: Path, durability: Durability = "process"
+) -> KombuLink:
     """Make a link between processes of one machine, through a folder of their user's alone."""
     # The address is None: an embedded broker has a folder, and `Broker.addresses` is empty.
-    return KombuLink(settings, lambda _: embedded.dial(folder))
+    return KombuLink(settings, lambda _: embedded.dial(folder, durability))
 
 
 def _tls_options(host: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ published just now.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -75,4 +76,4 @@ class Published:
         """Return those of the marks whose frames were published in the last seconds."""
         since = self._clock() - within_s
         with self._lock:
-            return [mark for mark in marks if self._at.get(mark, -1.0) >= since]
+            return [mark for mark in marks if self._at.get(mark, -math.inf) >= since]

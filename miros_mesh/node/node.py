@@ -609,7 +609,7 @@ def home_link(config: MeshConfig, settings: LinkSettings) -> Link:
         return link
     if config.brokers:
         return amqp_link(settings)
-    return embedded_link(settings, prepare_home(config.home_folder))
+    return embedded_link(settings, prepare_home(config.home_folder), config.durability)
 
 
 def home_keys(config: MeshConfig) -> Callable[[NetworkName], Iterable[bytes]]:

@@ -56,6 +56,7 @@ class User:
     def write(self) -> None:
         """Write the password of this moment to the file."""
         new = self.file.with_suffix(".new")
+        new.touch(0o600)
         new.write_text(self._server.url(self._vhost, NAME, self._password))
         new.replace(self.file)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from miros_mesh.embedded.transport import dial as embedded
+from miros_mesh.errors import EmbeddedStoreError
 from miros_mesh.private_files import prepare_home
 from miros_mesh.wire.key_file import load_or_create_key
 from support.kombu_peer import Peer
@@ -163,10 +164,27 @@ def fork(folder: Path, queue: str) -> None:
     hear()
 
 
+def as_user(folder: Path, uid: str) -> None:
+    """Connect as another user with each line, and say what came of it; publish while connected."""
+    os.setgid(int(uid))
+    os.setuid(int(uid))
+    peer: Peer | None = None
+    say(ready=True)
+    while hear():
+        try:
+            if peer is None:
+                peer = Peer(embedded(folder))
+                peer.consume("of-a-user", prefetch=0)
+            peer.publish("from a user")
+            say(came=len(peer.drain(len(peer.bodies()) + 1)))
+        except EmbeddedStoreError as error:
+            say(error=type(error).__name__, said=str(error))
+
+
 ROLES: dict[str, Callable[..., None]] = {
     role.__name__: role
     for role in (
-        send, send_forever, receive, hold, answer_times, idle, bind, make_key, lock, fork
+        send, send_forever, receive, hold, answer_times, idle, bind, make_key, lock, fork, as_user
     )
 }  # fmt: skip
 

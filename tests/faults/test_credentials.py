@@ -48,6 +48,7 @@ class Account:
     def write(self, password: str) -> None:
         """Change the password in the file."""
         url = self.server.url(self.vhost, self.user, password)
+        self.file.touch(0o600)
         self.file.write_text(url.replace(f":{self.server.port}/", f":{self.relay.port}/"))
 
     def allow(self) -> None:

@@ -62,8 +62,11 @@ def test_it_compares_one_chart_with_many(vhost_url: str, tmp_path: Path) -> None
         assert all(seconds > 0 for seconds in each["cpu_s"] + each["wall_s"])
 
 
-def test_a_broker_that_does_not_answer_is_told_without_its_password() -> None:
-    done = _run(str(BENCH), *SMALL, "--broker", "amqp://peter:sesame@127.0.0.1:1//")
+def test_a_broker_that_does_not_answer_is_told_without_its_password(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.touch(0o600)
+    file.write_text("amqp://peter:sesame@127.0.0.1:1//\n")
+    done = _run(str(BENCH), *SMALL, "--broker-file", str(file))
     assert done.returncode == 1
     assert "amqp://peter@127.0.0.1:1// cannot be used" in done.stderr
     assert "sesame" not in done.stdout + done.stderr

@@ -36,6 +36,10 @@ TRACE = re.compile(
     r" \[\+t\] \[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\] \[\w+_[af]o\] e->\w+\(\) \S+"
 )
 END_LIMIT_S = 40.0
+WARNING = (
+    "miros-mesh {}: the password in --broker is in the list of processes, for every user of this "
+    "machine; use --broker-file FILE\n"
+)
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,54 @@ def test_every_command_explains_itself(command: str, words: list[str]) -> None:
     assert not [word for word in words if word not in " ".join(shown.out.split())]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("demo", "check", "discover", "snoop", "top", "sequence"),
+        *(f"dead-letters {action}" for action in ("list", "show", "retry", "drop")),
+    ],
+)
+def test_each_command_at_a_broker_takes_its_url_from_a_file_and_says_why(command: str) -> None:
+    words = " ".join(run(*command.split(), "--help").out.split())
+    assert "--broker-file FILE" in words
+    assert "every user of this machine, in the list of processes: use --broker-file" in words
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "--brokr", f"amqp://{USER}:{PASSWORD}@{HOST}"],
+        ["check", f"amqp://{USER}:{PASSWORD}@{HOST}"],
+        [f"amqp://{USER}:{PASSWORD}@{HOST}"],
+        ["discover", "--sources", f"amqp://{USER}:{PASSWORD}@{HOST}"],
+        ["sequence", "--format", f"amqp://{USER}:{PASSWORD}@{HOST}"],
+    ],
+)
+def test_wrong_usage_is_shown_without_the_password(arguments: list[str]) -> None:
+    # `run` looks for the password.
+    shown = run(*arguments)
+    assert (shown.code, shown.out) == (2, "")
+    assert f"{USER}:***@" in shown.err
+
+
+def test_a_broker_s_file_that_others_may_read_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text(f"amqp://{USER}:{PASSWORD}@{HOST}")
+    file.chmod(0o644)
+
+    found = run("check", "--broker-file", str(file), MESH_ENCRYPTION_KEY=KEY.decode())
+
+    assert (found.code, found.err) == (1, "")
+    [line] = found.lines
+    assert line.startswith(f"FAIL  broker_url names {file}, which is open to other users (")
+    assert line.endswith(f"mode 0644); run: chmod 600 {file}")
+
+
+def test_a_url_without_a_password_is_no_reason_to_warn() -> None:
+    found = run("check", "--broker", f"amqp://{USER}@{HOST}", MESH_ENCRYPTION_KEY="short")
+    assert (found.code, found.err) == (1, "")
+
+
 def test_the_module_is_the_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "miros_mesh", "--help"], capture_output=True, text=True, check=True
@@ -194,11 +246,12 @@ def test_check_names_the_keys_of_all_networks(tmp_path: Path) -> None:
     assert keys[1].startswith("snoop_trace key: fingerprint ")
 
 
-@pytest.mark.parametrize("way", ["environment", "files", "argument", "ancestor"])
+@pytest.mark.parametrize("way", ["environment", "files", "argument", "option", "ancestor"])
 def test_check_finds_a_rabbitmq_in_order(
     rabbitmq: RabbitServer, vhost_url: str, tmp_path: Path, way: str
 ) -> None:
     for name, secret in (("url", vhost_url), ("key", KEY.decode())):
+        (tmp_path / name).touch(0o600)
         (tmp_path / name).write_text(f"{secret}\n")
     ways = {
         "environment": {"MIROS_MESH_BROKER_URL": vhost_url, "MESH_ENCRYPTION_KEY": KEY.decode()},
@@ -207,6 +260,7 @@ def test_check_finds_a_rabbitmq_in_order(
             "MIROS_MESH_MESH_ENCRYPTION_KEY_FILE": str(tmp_path / "key"),
         },
         "argument": {"MIROS_MESH_ENCRYPTION_KEY": KEY.decode()},
+        "option": {"MIROS_MESH_ENCRYPTION_KEY": KEY.decode()},
         "ancestor": {
             "RABBIT_USER": USER,
             "RABBIT_PASSWORD": "rabbit",
@@ -214,8 +268,13 @@ def test_check_finds_a_rabbitmq_in_order(
             "MESH_ENCRYPTION_KEY": KEY.decode(),
         },
     }
-    found = run("check", *(["--broker", vhost_url] if way == "argument" else []), **ways[way])
-    assert (found.code, found.bad, found.err) == (0, [], "")
+    options = {
+        "argument": ["--broker", vhost_url],
+        "option": ["--broker-file", str(tmp_path / "url")],
+    }
+    found = run("check", *options.get(way, []), **ways[way])
+    warning = WARNING.format("check") if way == "argument" else ""
+    assert (found.code, found.bad, found.err) == (0, [], warning)
     assert f"amqp://{USER}@{HOST}:{rabbitmq.port}/" in found.out
     assert "mesh key: fingerprint" in found.out
 
@@ -224,7 +283,7 @@ def test_check_tells_a_wrong_key() -> None:
     found = run(
         "check", "--broker", f"amqp://{USER}:{PASSWORD}@{HOST}//", MESH_ENCRYPTION_KEY="short"
     )
-    assert (found.code, found.err) == (1, "")
+    assert (found.code, found.err) == (1, WARNING.format("check"))
     [line] = found.lines
     assert line.startswith("FAIL  MESH_ENCRYPTION_KEY is not a Fernet key (44 url-safe base64")
     assert line.endswith("make one with: miros-mesh keygen")
@@ -247,7 +306,7 @@ def test_check_tells_a_wrong_password_and_a_missing_virtual_host(rabbitmq: Rabbi
         (rabbitmq.url("nowhere"), "the virtual host does not exist"),
     ):
         found = run("check", "--broker", url, **key)
-        assert (found.code, found.err) == (1, "")
+        assert (found.code, found.err) == (1, WARNING.format("check"))
         [line] = found.bad
         assert words in line
 
@@ -464,7 +523,9 @@ def demos(
     """Demos of every kind, run at once since they mostly wait."""
     rabbitmq.start()
     homes = tmp_path_factory.mktemp("homes")
-    url = rabbitmq.url(rabbitmq.new_vhost())
+    url_file = homes / "url"
+    url_file.touch(0o600)
+    url_file.write_text(rabbitmq.url(rabbitmq.new_vhost()))
     store = homes / "state" / "miros_mesh" / schema.DATABASE_FILE
     store.parent.mkdir(parents=True, mode=0o700)
     an_older_store(store)
@@ -472,7 +533,7 @@ def demos(
     running = {
         "older store": Demo(homes / "e", "--seconds", "8", **no_home),
         "embedded": Demo(homes / "a", "--seconds", "8"),
-        "rabbitmq": Demo(homes / "b", "--seconds", "8", "--broker", url),
+        "rabbitmq": Demo(homes / "b", "--seconds", "8", "--broker-file", str(url_file)),
         "terminal": Demo(homes / "c", "--seconds", "8", terminal=True),
         "no-color": Demo(homes / "d", "--seconds", "8", terminal=True, NO_COLOR="1"),
     }
@@ -565,7 +626,8 @@ def test_the_demo_tells_a_broker_that_is_not_there(tmp_path: Path) -> None:
     [port] = free_ports(1)
     shown = run("demo", "--broker", f"amqp://{USER}:{PASSWORD}@{HOST}:{port}//")
     assert shown.code == 1
-    [line] = shown.err.splitlines()
+    assert shown.err.startswith(WARNING.format("demo"))
+    [line] = shown.err.removeprefix(WARNING.format("demo")).splitlines()
     assert line.startswith(f"miros-mesh demo: no answer from amqp://{USER}@{HOST}:{port}/")
 
 

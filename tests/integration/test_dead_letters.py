@@ -346,6 +346,7 @@ def test_what_one_of_two_brokers_refused_goes_back_to_that_one_and_to_no_other(
         )
         launch("door", config, heard)
     file = tmp_path / "url"
+    file.touch(0o600)
     file.write_text(home)
     config = MeshConfig(broker_url=SecretFile(file), mesh_encryption_key=KEY, mesh_label="town")
     peers = [BrokerAddress.parse(url).redacted for url in (home, away)]

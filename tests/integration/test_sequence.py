@@ -119,7 +119,10 @@ def test_bad_input_is_named(arguments: list[str], log: bytes | None, complaint: 
     ("arguments", "complaint"),
     [
         (["x.log", "--seconds", "3"], "give a FILE or --seconds, not both"),
-        (["--broker", "amqp://nowhere//"], "--broker names the mesh to watch and needs --seconds"),
+        (
+            ["--broker", "amqp://nowhere//"],
+            "--broker or --broker-file names the mesh to watch and needs --seconds",
+        ),
         (["--seconds", "0"], "a number from 1 to 3600 is needed"),
         (["--format", "png"], "invalid choice: 'png'"),
         ([LOG, "--output", "/nowhere/live.PNG"], ".txt, .mmd, .puml, .svg, .html, .htm"),

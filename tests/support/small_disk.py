@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,25 +18,27 @@ LIMIT_S: Final = 60.0
 
 def why_not() -> str | None:
     """Why this machine cannot have one, or None."""
-    return None if _prefix() else "needs the right to mount: run as root"
+    return None if prefix() else "needs the right to mount: run as root"
 
 
 def run_on_disk(folder: Path, size: str, before: str, program: Path, *arguments: str) -> str:
     """What a program prints that has a new disk at `folder`, which a script prepares there."""
     script = f'set -e; {_MOUNT} cd "$2"; {before}\nshift 2; cd /; exec "$@"'
-    prepared = (*_prefix(), "sh", "-c", script, "sh", size, str(folder))
+    prepared = (*prefix(), "sh", "-c", script, "sh", size, str(folder))
     done = subprocess.run(
         [*prepared, sys.executable, str(program), *arguments],
         capture_output=True,
         text=True,
         timeout=LIMIT_S,
         check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def _prefix() -> tuple[str, ...]:
+def prefix() -> tuple[str, ...]:
+    """The words before a program that may mount what it alone sees; none where it may not."""
     for prefix in (_PRIVATE, _AS_ROOT):
         try:
             done = subprocess.run([*prefix, "true"], capture_output=True, check=False)

@@ -17,7 +17,14 @@ from typing import Literal
 from miros_mesh.cli.demo.ergodic import ErgodicActiveObject, ErgodicFactory
 from miros_mesh.cli.demo.ledger import Account, Ledger, table
 from miros_mesh.cli.demo.player import Player, PlayerError
-from miros_mesh.cli.options import LONGEST_RUN_S, Commands, add_broker, seconds_up_to, wants_color
+from miros_mesh.cli.options import (
+    LONGEST_RUN_S,
+    BrokerOption,
+    Commands,
+    add_broker,
+    seconds_up_to,
+    wants_color,
+)
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import TraceError
 from miros_mesh.observe.sequence.diagram import diagram
@@ -55,7 +62,7 @@ def add(commands: Commands) -> None:
         "At the end the sequence diagram of the run is written into an HTML file in the folder for "
         "temporary files (TMPDIR), and its name is printed.",
     )
-    add_broker(parser, "amqp://user:password@host/vhost; default: embedded")
+    add_broker(parser, "amqp://user:password@host/vhost, default: embedded")
     parser.add_argument(
         "--seconds",
         type=seconds_up_to(LONGEST_RUN_S),
@@ -75,7 +82,7 @@ def _run(options: argparse.Namespace) -> int:
         return demo(MeshConfig(home=Path(home)), seconds=options.seconds, color=color)
 
 
-def _with_key(broker: str | None) -> MeshConfig:
+def _with_key(broker: BrokerOption) -> MeshConfig:
     """Return settings with a key of this run's own, so that the user needs none."""
     if broker is None:
         # Named, as the folder is meant, whatever broker the environment names.

@@ -133,7 +133,7 @@ def test_a_secret_that_others_can_read_is_refused(env_file: Path, secret: str) -
     env_file.chmod(0o644)
     problems = problems_of(env_file, f"{secret}={SENTINEL}\n")
     remedy = f"run: chmod 600 {env_file}"
-    assert f"it holds a secret, and is open to other users; {remedy}" in problems[0]
+    assert f"it holds a secret, and is open to other users (mode 0644); {remedy}" in problems[0]
     # What names a file holds none
     assert config_of(env_file, "MIROS_MESH_CONFIRM_WINDOW=3\n").confirm_window == 3
 

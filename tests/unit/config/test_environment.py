@@ -76,6 +76,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_OLD_FRAMES": "read",
         "MIROS_MESH_NODE_IDENTITY": IDENTITY,
         "MIROS_MESH_ALLOWED_NODES": json.dumps({"n": {"public_keys": [PUBLIC_KEY]}}),
+        "MIROS_MESH_DURABILITY": "power",
     }
     numbers = {
         f.name: type(f.metadata["range"][1])(99.5) if f.default is None else f.default + 1
@@ -97,6 +98,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert (config.discovery_ipv6, config.alien_policy) == (True, "probe")
     assert (config.tell_no_listener, config.tell_charts) == (True, True)
     assert config.first_search_wait == "block"
+    assert config.durability == "power"
     assert (config.discovery_live_trace, config.discovery_live_spy) == (True, True)
     assert (config.label, config.old_frames) == ("shop", "read")
     assert config.keys_for("snoop_spy") == (OLD_KEY.encode(),)
@@ -185,6 +187,7 @@ def test_secrets_are_read_from_files_without_their_last_line_end(tmp_path: Path)
     }
     environ = {}
     for name, content in contents.items():
+        (tmp_path / name).touch(0o600)
         (tmp_path / name).write_text(content + "\n")
         environ[f"MIROS_MESH_{name}_FILE"] = str(tmp_path / name)
     config = MeshConfig.from_env(environ)
@@ -194,6 +197,7 @@ def test_secrets_are_read_from_files_without_their_last_line_end(tmp_path: Path)
 
 
 def test_a_password_from_a_file_keeps_its_spaces(tmp_path: Path) -> None:
+    (tmp_path / "password").touch(0o600)
     (tmp_path / "password").write_text(" p w \n")
     config = MeshConfig.from_env(
         {
@@ -206,6 +210,7 @@ def test_a_password_from_a_file_keeps_its_spaces(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_missing_or_empty_is_told_once_and_by_its_variable(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch(0o600)
     (tmp_path / "empty").write_text("\n")
     problems = problems_of(
         {
@@ -327,6 +332,7 @@ def test_no_variable_is_quoted_wherever_a_secret_was_put(
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_no_content_of_a_file_is_quoted(name: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").touch(0o600)
     (tmp_path / "secret").write_bytes(SENTINEL.encode() + b"\xff")
     shown = shown_by({f"MIROS_MESH_{name}_FILE": str(tmp_path / "secret")})
     assert SENTINEL not in shown

@@ -332,6 +332,11 @@ def test_tls_of_a_broker_url_is_in_the_url() -> None:
     assert [str(each) for each in config.brokers] == ["amqp://guest@h:5672//"]
 
 
+@pytest.mark.parametrize("value", ["disk", None, True, ("power",)])
+def test_another_durability_is_refused(value: Any) -> None:
+    assert problems_of(durability=value) == ("durability must be one of process, power",)
+
+
 def test_every_problem_is_told_at_once() -> None:
     problems = problems_of(
         broker_url="http://h",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -67,6 +68,20 @@ def test_a_queue_goes_when_its_time_without_a_consumer_is_over(broker: Broker) -
     broker.upkeep.run(at_once=True)
 
     assert broker.queues == {"consumed", "young", "lasting"}
+
+
+@pytest.mark.parametrize("step_s", [3_600.0, -3_600.0, 86_400.0, -86_400.0])
+def test_a_clock_that_jumps_makes_no_queue_older_or_younger(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    broker.declare("young")
+    broker.declare("over", used_at=time.monotonic() - 61)
+    true = time.time
+    monkeypatch.setattr(time, "time", lambda: true() + step_s)
+
+    broker.upkeep.run(at_once=True)
+
+    assert broker.queues == {"young"}
 
 
 def test_the_time_begins_anew_after_a_restart_of_the_machine(broker: Broker) -> None:

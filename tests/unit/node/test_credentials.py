@@ -33,6 +33,7 @@ class Changes:
 def file(tmp_path: Path) -> Path:
     """The file of a password."""
     path = tmp_path / "password"
+    path.touch(0o600)
     path.write_text("old\n")
     return path
 
@@ -41,6 +42,7 @@ def file(tmp_path: Path) -> Path:
 def url_file(tmp_path: Path) -> Path:
     """The file of two URLs."""
     path = tmp_path / "url"
+    path.touch(0o600)
     path.write_text("amqp://peter:old@one/v,amqp://peter:old@two/v\n")
     return path
 
@@ -167,6 +169,7 @@ def test_without_a_file_of_use_the_last_password_stands_and_the_reason_is_told(
 
     assert (address.password, problem) == ("new", f"rabbit_password {why}")
 
+    file.touch(0o600)
     file.write_text("newest")
     assert logins(credentials, *config.brokers) == [("peter", "newest")]
 
@@ -184,6 +187,7 @@ def test_a_malformed_url_in_the_file_is_told_and_not_quoted(url_file: Path) -> N
 
 def test_a_pipe_is_read_once_since_a_second_time_would_wait_for_ever(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
+    pipe.touch(0o600)
     pipe.write_text("old")
     config = ancestor(pipe)
     pipe.unlink()
