@@ -16,7 +16,7 @@ from miros_mesh.wire.signing import Signer, generate_identity
 
 
 def add(commands: Commands) -> None:
-    """Add the command."""
+    """Add the command, with its one option."""
     parser = commands.add_parser(
         "keygen",
         help="print a new encryption key",

@@ -83,7 +83,7 @@ class Postage:
             return self._codec.seal([self._codec.encode(new)], topic)
         # A frame, anew: receivers refuse what was sealed for another topic, or long ago.
         try:
-            # First, or what nobody allowed has signed would be signed here.
+            # First, or what is not signed by an allowed node would be signed here.
             self._codec.open(opened.frame)
             return self._codec.seal(self._codec.unseal(opened.frame), topic)
         except FrameError as error:

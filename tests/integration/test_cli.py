@@ -734,4 +734,4 @@ def test_keygen_refuses_an_identity_that_others_may_read(tmp_path: Path) -> None
     done = run("keygen", "--identity", str(file))
 
     assert (done.code, done.out) == (1, "")
-    assert "open to other users; run: chmod 600" in done.err
+    assert "open to other users" in done.err
