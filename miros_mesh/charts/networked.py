@@ -33,7 +33,6 @@ from miros_mesh.errors import (
 )
 from miros_mesh.health import Health
 from miros_mesh.networks.inbox import origin_of
-from miros_mesh.networks.mesh import RESERVED_PREFIX
 from miros_mesh.node.node import break_off, join
 from miros_mesh.node.registry import Ending
 from miros_mesh.node.session import Session, SnoopCallback, Stream
@@ -42,6 +41,7 @@ from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.statechart import signal_table
 from miros_mesh.statechart.safe_chart import SafeChart
 from miros_mesh.text import logger_of, printable
+from miros_mesh.wire.envelope import RESERVED_PREFIX
 from miros_mesh.wire.keyring import KeyRing
 
 logger = logger_of(__name__)

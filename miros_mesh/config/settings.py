@@ -10,14 +10,16 @@ from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 from miros_mesh.address import DEFAULT_PORTS, BrokerAddress, Scheme
 from miros_mesh.config import env_file as env_files
-from miros_mesh.config import validation
+from miros_mesh.config import members, validation
 from miros_mesh.config.environment import default_home, expanded, merge, read_environment
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.validation import bounded
 from miros_mesh.errors import ConfigError, SecretFileError
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import OldFrames
+from miros_mesh.wire.members import Members
 from miros_mesh.wire.serializer import PayloadSerializer
+from miros_mesh.wire.signing import Signer
 
 Mode: TypeAlias = Literal["embedded", "ancestor", "shared"]
 NetworkName: TypeAlias = Literal["mesh", "snoop_trace", "snoop_spy"]
@@ -83,6 +85,10 @@ class MeshConfig:
 
     node_name: str | None = None
     """A lasting name of this process on the mesh: letters, digits, `.`, `_`, `-`."""
+    node_identity: bytes | str | SecretFile | None = field(default=None, repr=False)
+    """The node's own Ed25519 private key: signs all that it sends; needs `node_name`."""
+    allowed_nodes: Mapping[str, Any] | str | Path | None = field(default=None, repr=False)
+    """Hear only these: names, with public keys and limits; a mapping, JSON, or a file's path."""
     home: Path | None = None
     """The embedded broker's folder; `home_folder` says what the default is."""
 
@@ -181,6 +187,9 @@ class MeshConfig:
         default_factory=dict, init=False, repr=False, compare=False
     )
     """What the files of keys held, by their settings."""
+    # As they were when the settings were made; what they are made of is compared.
+    _identity: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    _allowed: str | None = field(default=None, init=False, repr=False, compare=False)
 
     # Checked whole, so that an operator sees all problems at once and not one at each start.
     def __post_init__(self) -> None:
@@ -191,6 +200,7 @@ class MeshConfig:
             url = self.broker_url
             object.__setattr__(self, "_broker", url if isinstance(url, SecretFile) else brokers)
         found = [*self._value_problems(), *self._key_file_problems(), *problems]
+        found += self._read_members()
         problems = [*found, *self._combination_problems()]
         if problems:
             raise ConfigError(tuple(problems))
@@ -305,6 +315,14 @@ class MeshConfig:
                 else:
                     object.__setattr__(self, "_keys", {**self._keys, setting: keys})
 
+    def signer(self) -> Signer | None:
+        """Return what signs for the node; None without `node_identity`."""
+        return None if self._identity is None else Signer(self.node_name or "", self._identity)
+
+    def members(self) -> Members | None:
+        """Return the nodes that are allowed; None when all are that have the key."""
+        return None if self._allowed is None else Members.parse(self._allowed)
+
     def _normalise(self) -> None:
         """Give equal settings one form: charts share a node if their settings compare equal."""
         # The class is frozen, hence `object`. What is of a wrong type is reported later.
@@ -342,6 +360,13 @@ class MeshConfig:
             password=secret or "",
         )
 
+    def _read_members(self) -> list[str]:
+        identity, problems = members.read_identity(self.node_name, self.node_identity)
+        allowed, more = members.read_allowed(self.allowed_nodes)
+        object.__setattr__(self, "_identity", identity)
+        object.__setattr__(self, "_allowed", allowed)
+        return problems + more
+
     def _value_problems(self) -> Iterator[str]:
         for known in fields(self):
             value = getattr(self, known.name)
@@ -364,6 +389,10 @@ class MeshConfig:
             yield _KEY_MISSING
         yield from self._tls_problems()
         yield from self._discovery_problems(has_broker=shared or user)
+        keys = [self.keys_for(network) for network in get_args(NetworkName)]
+        yield from members.problems(
+            self.signer(), self.members(), keys, unsigned=self.old_frames == "write"
+        )
         if self.serializer is not None and self.payload_types:
             yield _TYPES_OF_ANOTHER
         if validation.exceeds(self.max_event_bytes, self.outbox_bytes):
@@ -477,6 +506,8 @@ _NORMAL_FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "mesh_encryption_key": validation.as_keys,
     "snoop_trace_encryption_key": validation.as_keys,
     "snoop_spy_encryption_key": validation.as_keys,
+    "node_identity": members.as_identity,
+    "allowed_nodes": members.as_allowed,
     "home": validation.as_home,
     "broker_ca_file": validation.as_lasting_file,
     "broker_cert_file": validation.as_lasting_file,

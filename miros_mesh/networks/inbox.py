@@ -16,12 +16,12 @@ from miros_mesh.networks.doubts import MAX_WAITING, Doubts
 from miros_mesh.networks.echoes import mark_of
 from miros_mesh.networks.feed import Feed
 from miros_mesh.networks.letters.home import Letters, Place, Reason
-from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX, Mesh
+from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, Mesh
 from miros_mesh.networks.notes.deaths import ChartDeaths
 from miros_mesh.networks.ranges import Range
 from miros_mesh.networks.streams import Admission, Passed, Streams
 from miros_mesh.text import printable
-from miros_mesh.wire.envelope import Envelope, Origin
+from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, Origin
 
 _UNSURE: Final = (
     "a frame was sealed shortly before its receiver listened, and its sender does not answer: it "

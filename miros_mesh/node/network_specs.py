@@ -32,6 +32,7 @@ from miros_mesh.wire.envelope import (
     TracedEnvelope,
 )
 from miros_mesh.wire.freshness import Limits
+from miros_mesh.wire.members import Members
 
 T = TypeVar("T", bound=Origin)
 
@@ -60,6 +61,8 @@ class NetworkSpec(Generic[T]):
     """Whether a message may hold whole events, and be as large as a frame of them."""
     max_message_bytes: int | None = None
     """How large a message may be, whatever the settings of who sent it and who reads it."""
+    own: bool = False
+    """Whether a node hears only what processes of its own name have said."""
 
 
 MESH: Final = NetworkSpec(name="mesh", carries=Envelope, keys="mesh", extended=TracedEnvelope)
@@ -93,10 +96,18 @@ LETTERS: Final = NetworkSpec(
 )
 # From one process of a node name to the next. For the home broker alone.
 DEATHS: Final = NetworkSpec(
-    name="deaths", carries=DeathNote, keys="mesh", max_message_bytes=LARGEST_NOTE_BYTES
+    name="deaths",
+    carries=DeathNote,
+    keys="mesh",
+    max_message_bytes=LARGEST_NOTE_BYTES,
+    own=True,
 )
 MARKS: Final = NetworkSpec(
-    name="marks", carries=MarkNote, keys="mesh", max_message_bytes=marks.LARGEST_NOTE_BYTES
+    name="marks",
+    carries=MarkNote,
+    keys="mesh",
+    max_message_bytes=marks.LARGEST_NOTE_BYTES,
+    own=True,
 )
 # Who may read a chart's events may know whether it is alive. Not expendable: a node whose outbox is
 # never empty would be silent.
@@ -137,6 +148,8 @@ def network_of(
         extended=spec.extended,
         label=config.label,
         old_frames=config.old_frames,
+        signer=config.signer(),
+        members=_members(spec, config),
     )
     return Network(
         spec.name,
@@ -148,3 +161,12 @@ def network_of(
         history=history,
         limits=Limits(window_s=config.replay_window_s, clock_error_s=config.clock_error_s),
     )
+
+
+def _members(spec: NetworkSpec[T], config: MeshConfig) -> Members | None:
+    """Return whom a network hears; None for all who have its key."""
+    members, signer = config.members(), config.signer()
+    if members is None or not spec.own:
+        return members
+    # Without a key of its own, a node does not know its own notes from others.
+    return members.only(signer.node) if signer else None

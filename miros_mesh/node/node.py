@@ -96,9 +96,7 @@ class Node(Host):
         self.config = config
         self.forked = False
         """Whether this is a child's copy of its parent's node, of which nothing works."""
-        self.identity = identity = Identity(
-            config.node_name or _generated_name(), secrets.token_hex(6)
-        )
+        self.identity = identity = _identity_of(config)
         self.queues = NodeQueues(config, identity)
         self.home = home_broker(config)
         self._build_observers()
@@ -451,6 +449,7 @@ class Node(Host):
             letter_codec(
                 self.keys[specs.MESH.keys],
                 specs.largest_message(config) + ENVELOPE_BYTES,
+                signer=config.signer(),
             ),
             self.identity,
             specs.MESH.name,
@@ -671,6 +670,13 @@ def home_link(config: MeshConfig, settings: LinkSettings) -> Link:
     if config.brokers:
         return amqp_link(settings)
     return embedded_link(settings, prepare_home(config.home_folder), config.durability)
+
+
+def _identity_of(config: MeshConfig) -> Identity:
+    signer = config.signer()
+    # By its end receivers know whose incarnation it is, where they have an allow-list.
+    mark = signer.mark if signer else ""
+    return Identity(config.node_name or _generated_name(), secrets.token_hex(6) + mark)
 
 
 def _generated_name() -> str:

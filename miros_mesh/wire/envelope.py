@@ -44,6 +44,8 @@ EpochSeconds = Annotated[float, Meta(ge=0, le=253_370_764_800)]
 RepairKind: TypeAlias = Literal["ask", "again", "gone", "vouch", "ours"]
 # How the incarnation of such an event begins; a node's own is of hexadecimal digits.
 SENT_AGAIN: Final = "again-"
+# Signal names that begin so belong to the library and never reach a chart.
+RESERVED_PREFIX: Final = "miros_mesh."
 
 
 # gc=False, here and below: messages hold no cycles, and thousands wait in outboxes.

@@ -17,6 +17,7 @@ from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Origin
 from miros_mesh.wire.key_file import load_or_create_keys
 from miros_mesh.wire.keyring import KeyRing
+from miros_mesh.wire.signing import Signer
 
 KEY = b"u3Uc-qAi9iiCv3fkBfRUAKrM1gH8w51-nVU8M8A73Jg="
 OTHER_KEY = b"8GPlL8pNEJ1nW0pm2m3hGVtDO2EDcIrSqI10Q9mI2lU="
@@ -101,11 +102,16 @@ def seal(
     network: str = "mesh",
     topic: str = DEFAULT_ROUTING_KEY,
     key: bytes | None = None,
+    signer: Signer | None = None,
 ) -> bytes:
     """A frame as a member of the mesh would seal it now for a topic."""
-    ring = KeyRing((key,) if key else keys_of(config))
     codec = Codec(
-        network, ring, type(messages[0]), max_frame_bytes=64 * 1024 * 1024, label=config.label
+        network,
+        KeyRing((key,) if key else keys_of(config)),
+        type(messages[0]),
+        max_frame_bytes=64 * 1024 * 1024,
+        label=config.label,
+        signer=signer,
     )
     return codec.seal([codec.encode(each) for each in messages], topic)
 

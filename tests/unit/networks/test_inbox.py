@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.inbox import Inbox
-from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX
+from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO
 from miros_mesh.observer import Observer
-from miros_mesh.wire.envelope import SENT_AGAIN
+from miros_mesh.wire.envelope import RESERVED_PREFIX, SENT_AGAIN
 from miros_mesh.wire.identity import Identity
 from support.ports_in_hand import Handed
 from support.sealed import OURS, PLACE, THEIRS, LetterShelf, envelope, frame_of, mesh
