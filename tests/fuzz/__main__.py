@@ -18,6 +18,8 @@ from pathlib import Path
 from fuzz.readers import Readers
 from fuzz.seeds import seeds
 
+TAKEN = "taken"
+"""The file in which a search tells how many inputs the library has taken."""
 FOLDER = Path(".build/fuzz")
 INTERRUPTED = 130
 LONGEST_INPUT_BYTES = 8192
@@ -43,6 +45,8 @@ class Outcome:
 
     kind: str
     inputs: int | None
+    taken: int
+    """Of the inputs those that the library took for what they were to be; it refused the others."""
     corpus: int | None
     per_s: int | None
     memory_mib: int | None
@@ -55,7 +59,7 @@ class Outcome:
         return self.ended != 0 or not self.inputs
 
 
-def outcome_of(kind: str, ended: int, said: str) -> Outcome:
+def outcome_of(kind: str, ended: int, said: str, taken: int = 0) -> Outcome:
     """Read what libFuzzer has said until it ended."""
 
     def last(pattern: str) -> str | None:
@@ -68,6 +72,7 @@ def outcome_of(kind: str, ended: int, said: str) -> Outcome:
     return Outcome(
         kind,
         number(r"stat::number_of_executed_units: +(\d+)"),
+        taken,
         number(r"corp: (\d+)"),
         number(r"stat::average_exec_per_sec: +(\d+)"),
         number(r"stat::peak_rss_mb: +(\d+)"),
@@ -79,18 +84,21 @@ def outcome_of(kind: str, ended: int, said: str) -> Outcome:
 def table(outcomes: Sequence[Outcome]) -> str:
     """Return a row for each kind, and one for all."""
     rows = [
-        "| kind | inputs | a second | corpus | memory, MiB | faults |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| kind | inputs | taken | a second | corpus | memory, MiB | faults |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for each in outcomes:
-        numbers = (each.inputs, each.per_s, each.corpus, each.memory_mib, int(each.failed))
+        numbers = (
+            *(each.inputs, each.taken, each.per_s, each.corpus, each.memory_mib),
+            int(each.failed),
+        )
         cells = " | ".join("-" if number is None else f"{number:,}" for number in numbers)
         rows.append(f"| {each.kind} | {cells} |")
-    inputs, corpus = (
-        sum(getattr(each, name) or 0 for each in outcomes) for name in ("inputs", "corpus")
-    )
+    inputs = sum(each.inputs or 0 for each in outcomes)
+    taken = sum(each.taken for each in outcomes)
+    corpus = sum(each.corpus or 0 for each in outcomes)
     faults = sum(each.failed for each in outcomes)
-    rows.append(f"| all of them | {inputs:,} | | {corpus:,} | | {faults} |")
+    rows.append(f"| all of them | {inputs:,} | {taken:,} | | {corpus:,} | | {faults} |")
     return "\n".join(rows)
 
 
@@ -138,11 +146,10 @@ def _search(
         f"-artifact_prefix={faults}/",
         "-print_final_stats=1",
     ]
-    ran = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-    )
+    ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     said = ran.stdout.decode(errors="replace")
-    outcome = outcome_of(kind, ran.returncode, said)
+    taken = int.from_bytes((scratch / TAKEN).read_bytes(), "big")
+    outcome = outcome_of(kind, ran.returncode, said, taken)
     if outcome.failed:
         _say("\n".join(said.splitlines()[-LAST_LINES:]))
     return outcome

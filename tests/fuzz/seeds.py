@@ -48,9 +48,7 @@ EVENT: Final = Envelope(*ORIGIN, "PING", MsgpackSerializer().dumps({"a": [1, "b"
 SENT_AGAIN: Final = Envelope(
     "node", "chart", "again-1", 1, "PING", b"\xc0", NOW, "0123456789abcdef/chart/7"
 )
-TRACED: Final = TracedEnvelope(
-    *ORIGIN, "PING", b"\xc0", NOW, None, f"00-{'1' * 32}-{'2' * 16}-01"
-)
+TRACED: Final = TracedEnvelope(*ORIGIN, "PING", b"\xc0", NOW, None, f"00-{'1' * 32}-{'2' * 16}-01")
 RECORD: Final = SnoopRecord(
     *ORIGIN, "trace", NOW, "e->PING() here->there", "PING", "here", "there", "0/chart/7", "1/b/2"
 )
