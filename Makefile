@@ -6,9 +6,11 @@ ARGS ?=
 # How many processes run tests side by side, a module each; 0 for none but pytest's own.
 JOBS ?= 3
 
-# Two environments: .venv has the source folder, for work; .venv-test has the built wheel, for tests.
+# .venv has the source folder, for work; .venv-test has the built wheel, for tests; .venv-fuzz has
+# the source folder and Atheris.
 VENV := .venv
 TEST_VENV := .venv-test
+FUZZ_VENV := .venv-fuzz
 WHEELS := .build/wheel
 SOURCES := $(shell find miros_mesh -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
 
@@ -20,7 +22,7 @@ export MIROS_MESH_LAN := off
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format types docs bench chaos coverage drawings wheel programs \
+.PHONY: help venv demo test lint format types docs bench chaos fuzz coverage drawings wheel programs \
   rabbitmq iproute2 rsyslog prometheus python clean
 
 help:  ## show this list
@@ -63,6 +65,9 @@ bench: $(VENV)/.dev rabbitmq iproute2  ## measure throughput and latency; ARGS=d
 chaos: $(VENV)/.dev rabbitmq iproute2  ## put random faults on two meshes; ARGS="--seconds 60 --seed 7"
 	PYTHONPATH=tests $(VENV)/bin/python -m chaos $(ARGS)
 
+fuzz: $(FUZZ_VENV)/.tools  ## give random bytes to what reads them; ARGS="--seconds 60 --target frames"
+	PYTHONPATH=tests $(FUZZ_VENV)/bin/python -m fuzz $(ARGS)
+
 drawings: $(VENV)/.dev  ## make anew the tables, diagrams and pictures that are made from the code
 	for each in doc_tables discovery_diagrams sequence_diagrams; do \
 	  PYTHONPATH=tests $(VENV)/bin/python -m support.$$each || exit 1; done
@@ -70,7 +75,7 @@ drawings: $(VENV)/.dev  ## make anew the tables, diagrams and pictures that are 
 wheel: $(WHEELS)/.built  ## build the wheel into .build/wheel
 
 clean:  ## remove everything that make made
-	rm -rf $(VENV) $(TEST_VENV) .build .coverage .coverage.* .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(TEST_VENV) $(FUZZ_VENV) .build .coverage .coverage.* .mypy_cache .ruff_cache \
 	  .import_linter_cache .pytest_cache .hypothesis
 	find miros_mesh tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -89,6 +94,11 @@ $(VENV)/.package: pyproject.toml | python
 
 $(VENV)/.dev: $(VENV)/.package
 	$(VENV)/bin/pip install --quiet --group dev
+	@touch $@
+
+$(FUZZ_VENV)/.tools: pyproject.toml | python
+	$(call make_venv,$(FUZZ_VENV))
+	$(FUZZ_VENV)/bin/pip install --quiet --editable . --group fuzz
 	@touch $@
 
 $(TEST_VENV)/.tools: pyproject.toml | python

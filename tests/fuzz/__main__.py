@@ -34,8 +34,9 @@ new code, and makes further ones of it.
 """
 EPILOGUE = f"""\
 A fault is an error that the library does not document, an input for which it works longer than a
-second, and memory above {MOST_MEMORY_MIB} MiB. The search of that kind ends there and the input is kept; read it
-again with --target KIND --input FILE. Exit status: 0 without a fault, 1 with one, 130 after Ctrl-C.
+second, and memory above {MOST_MEMORY_MIB} MiB. The search of that kind ends there and the input is
+kept; read it again with --target KIND --input FILE. Exit status: 0 without a fault, 1 with one, 130
+after Ctrl-C.
 """
 
 

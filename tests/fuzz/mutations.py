@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 # What is at a limit of a reader, or of another type than what stands in its place.
-_VALUES: Final = (
+_VALUES: Final[tuple[Any, ...]] = (
     *(None, True, False, 0, 1, -1, 0.5, -0.0, 1e308, 253_370_764_800.0, "", "a", b"", b"\xc0"),
     *(2**31, 2**63 - 1, 2**63, 2**64 - 1, -(2**63), [], {}, [[]], {"a": []}, "\0", "\u202e"),
     *("x" * 255, "x" * 256, "x" * 1001, "1" * 5000, "again-1", "0/c/1", "//1", "/c/", "trace"),

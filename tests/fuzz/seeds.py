@@ -132,24 +132,42 @@ a torn li"""
 
 def seeds() -> dict[str, Sequence[bytes]]:
     """Return seeds for each kind of input; the first one is taken by the library."""
-    contents = _contents()
+    line = _lines(RECORD)
     return {
         "frames": _frames(),
-        "contents": contents,
-        "payloads": [*map(msgspec.msgpack.encode, PAYLOADS), b"\x91" * DEEP, b"\xdd\xff\xff\xff\xff"],
-        "urls": [url.encode(errors="surrogateescape") for url in URLS],
+        "contents": _contents(),
+        "payloads": [*map(msgspec.msgpack.encode, PAYLOADS), b"\x91" * DEEP, b"\xdd" + b"\xff" * 4],
+        "urls": [_bytes(url) for url in URLS],
         "settings": [
-            "\0".join(VARIABLES[:3]).encode(),
-            "\0".join(VARIABLES[1:]).encode(),
-            *(each.encode() for each in VARIABLES),
+            _bytes("\0".join(VARIABLES[:3])),
+            _bytes("\0".join(VARIABLES[3:])),
+            *map(_bytes, VARIABLES),
         ],
-        "secrets": [KEY + b"\n", URLS[0].encode(), b"\xff\xfe", b""],
-        "hosts": [*_files({"hosts": HOSTS}), *_files({"hosts": ["10.0.0.1"], "x": nested(DEEP)})],
-        "cache": [*_files({"searches": {"mesh": SEARCH}}), *_files({"searches": {}, "x": nested(DEEP)})],
-        "trace": [_lines(RECORD, SPY), PRINTED.encode(), _lines(SCRIBBLE), PRINTED.encode() + _lines(RECORD)],
-        "history": [_lines(RECORD, SPY, SCRIBBLE), _lines(RECORD).replace(b'"sequence": 7', b'"sequence": 70')
-                    + _lines(RECORD), _lines(RECORD).replace(b": 7", b": " + MANY_DIGITS.encode())],
-    }  # fmt: skip
+        "secrets": [KEY + b"\n", _bytes(URLS[0]), b"\xff\xfe", b""],
+        "hosts": [
+            *_files({"hosts": HOSTS}),
+            *_files({"hosts": ["10.0.0.1"], "x": nested(DEEP)}),
+        ],
+        "cache": [
+            *_files({"searches": {"mesh": SEARCH}}),
+            *_files({"searches": {}, "x": nested(DEEP)}),
+        ],
+        "trace": [
+            _lines(RECORD, SPY),
+            _bytes(PRINTED),
+            _lines(SCRIBBLE),
+            _bytes(PRINTED) + line,
+        ],
+        "history": [
+            _lines(RECORD, SPY, SCRIBBLE),
+            line.replace(b'"sequence": 7', b'"sequence": 70') + line,
+            line.replace(b": 7", b": " + _bytes(MANY_DIGITS)),
+        ],
+    }
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
 
 
 def nested(depth: int) -> list[Any]:
