@@ -37,6 +37,7 @@ from miros_mesh.config.settings import MeshConfig
 from miros_mesh.dead_letters.letter import letter_of
 from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.signals import CACHE, CacheReadPayload
+from miros_mesh.discovery.sources.alien_gate import AlienGate
 from miros_mesh.discovery.sources.cache_file import expired
 from miros_mesh.discovery.sources.json_file import ForeignFileError, JsonFile
 from miros_mesh.discovery.sources.lan import is_cache, newest
@@ -189,7 +190,7 @@ class Readers:
         return True
 
     def urls(self, data: bytes) -> bool:
-        """Read the URL of a broker, and a host with a port; as variables and files have them."""
+        """Read the URL of a broker, a host with a port, and a claim of another node."""
         url, taken = data.decode(errors="surrogateescape"), False
         with suppress(AddressError):
             address = BrokerAddress.parse(url)
@@ -203,6 +204,8 @@ class Readers:
             assert Endpoint.parse(str(endpoint), 1) == endpoint
             assert endpoint.ip is None or endpoint.url
             taken = True
+        # What a node says of where its broker is comes from whoever has the key.
+        AlienGate(PORT, allowed=lambda _: True).admit(url)
         return taken
 
     def settings(self, data: bytes) -> bool:
