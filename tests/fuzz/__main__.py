@@ -106,7 +106,10 @@ def table(outcomes: Sequence[Outcome]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Search, kind by kind, and print; 1 for a fault."""
     all_seeds = seeds()
-    options = _parser(list(all_seeds)).parse_args(arguments)
+    parser = _parser(list(all_seeds))
+    options = parser.parse_args(arguments)
+    if options.input and len(options.target or ()) != 1:
+        parser.error("--input FILE needs the one --target whose input it is")
     kinds = options.target or list(all_seeds)
     with tempfile.TemporaryDirectory(prefix="mesh-fuzz-") as scratch:
         if options.input:

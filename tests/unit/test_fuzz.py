@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fuzz.__main__ import outcome_of, table
+from fuzz.__main__ import main, outcome_of, table
 from fuzz.mutations import CHANGES, changed
 from fuzz.readers import Readers, SlowError
 from fuzz.seeds import MANY_DIGITS, seeds
@@ -150,3 +150,14 @@ def test_a_search_that_found_something_or_never_began_has_failed() -> None:
     assert (found.failed, found.reproducer) == (True, "x/crash-1")
     assert outcome_of("urls", 0, "No module named atheris").failed
     assert table([found]).endswith("| all of them | 7 | 0 | | 0 | | 1 |")
+
+
+def test_an_input_is_read_again_as_its_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "input"
+    file.write_bytes(b"amqp://host")
+    assert main(["--target", "urls", "--input", str(file)]) == 0
+    assert "read as documented" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--input", str(file)])
