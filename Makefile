@@ -7,10 +7,11 @@ ARGS ?=
 JOBS ?= 3
 
 # .venv has the source folder, for work; .venv-test has the built wheel, for tests; .venv-release
-# has what looks at dependencies, which depends on much itself.
+# has what looks at dependencies, which depends on much itself; .venv-fuzz has Atheris.
 VENV := .venv
 TEST_VENV := .venv-test
 RELEASE_VENV := .venv-release
+FUZZ_VENV := .venv-fuzz
 WHEELS := .build/wheel
 SBOM := .build/sbom
 LOCK := .ci/lock
@@ -26,7 +27,7 @@ export SOURCE_DATE_EPOCH := 1580601600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format types docs bench chaos coverage drawings wheel lock \
+.PHONY: help venv demo test lint format types docs bench chaos fuzz coverage drawings wheel lock \
   audit sbom programs rabbitmq iproute2 rsyslog prometheus python clean
 
 help:  ## show this list
@@ -70,6 +71,9 @@ bench: $(VENV)/.dev rabbitmq iproute2  ## measure throughput and latency; ARGS=d
 chaos: $(VENV)/.dev rabbitmq iproute2  ## put random faults on two meshes; ARGS="--seconds 60 --seed 7"
 	PYTHONPATH=tests $(VENV)/bin/python -m chaos $(ARGS)
 
+fuzz: $(FUZZ_VENV)/.tools  ## give random bytes to what reads them; ARGS="--seconds 60 --target frames"
+	PYTHONPATH=tests $(FUZZ_VENV)/bin/python -m fuzz $(ARGS)
+
 drawings: $(VENV)/.dev  ## make anew the tables, diagrams and pictures that are made from the code
 	for each in doc_tables discovery_diagrams sequence_diagrams; do \
 	  PYTHONPATH=tests $(VENV)/bin/python -m support.$$each || exit 1; done
@@ -81,6 +85,7 @@ lock: $(RELEASE_VENV)/.tools  ## lock what pyproject.toml asks for; ARGS=--upgra
 	$(COMPILE) --constraint $(LOCK)/dev.txt --output-file $(LOCK)/run.txt
 	$(COMPILE) --constraint $(LOCK)/dev.txt --group test --output-file $(LOCK)/test.txt
 	$(COMPILE_GROUP) --constraint $(LOCK)/dev.txt --group build --output-file $(LOCK)/build.txt
+	$(COMPILE_GROUP) --constraint $(LOCK)/dev.txt --group fuzz $(ARGS) --output-file $(LOCK)/fuzz.txt
 	$(COMPILE_GROUP) --group release $(ARGS) --output-file $(LOCK)/release.txt
 
 # Strict: a package that the service does not know is an error, and no pass.
@@ -99,7 +104,7 @@ sbom: $(RELEASE_VENV)/.tools $(WHEELS)/.built  ## list what the wheel brings wit
 	  --mc-type library --output-reproducible --validate --output-file $(SBOM)/miros-mesh.cdx.json
 
 clean:  ## remove everything that make made
-	rm -rf $(VENV) $(TEST_VENV) $(RELEASE_VENV) .build .coverage .coverage.* .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(TEST_VENV) $(RELEASE_VENV) $(FUZZ_VENV) .build .coverage .coverage.* .mypy_cache .ruff_cache \
 	  .import_linter_cache .pytest_cache .hypothesis
 	find miros_mesh tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -119,6 +124,13 @@ $(VENV)/.package: pyproject.toml $(LOCK)/build.txt $(LOCK)/run.txt | python
 
 $(VENV)/.dev: $(VENV)/.package $(LOCK)/dev.txt
 	$(VENV)/bin/pip install --quiet $(HASHED) --requirement $(LOCK)/dev.txt
+	@touch $@
+
+$(FUZZ_VENV)/.tools: $(LOCK)/build.txt $(LOCK)/run.txt $(LOCK)/fuzz.txt | python
+	$(call make_venv,$(FUZZ_VENV))
+	$(FUZZ_VENV)/bin/pip install --quiet $(HASHED) --requirement $(LOCK)/run.txt
+	$(FUZZ_VENV)/bin/pip install --quiet $(HASHED) --requirement $(LOCK)/fuzz.txt
+	$(FUZZ_VENV)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(TEST_VENV)/.tools: $(LOCK)/build.txt $(LOCK)/test.txt | python

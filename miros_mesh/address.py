@@ -33,6 +33,8 @@ _IPV6: Final = re.compile(r"(?=.*:.*:)[0-9a-fA-F:.]+(%[\w.-]+)?")
 # unquote leaves such a one as it is, and a password would be another one than was meant.
 _STRAY_PERCENT: Final = re.compile(r"%(?![0-9a-fA-F]{2})")
 _WHITE_OR_CONTROL: Final = re.compile(r"[\s\x00-\x1f\x7f]")
+# Five digits at most, since Python refuses to read some thousands of them.
+_PORT: Final = re.compile(r"[0-9]{1,5}")
 # No name of DNS is longer (RFC 1035).
 _LONGEST_HOST: Final = 255
 _SHAPE: Final = "amqp://user:password@host:5672/virtual_host"
@@ -118,7 +120,7 @@ class Endpoint:
         if not isinstance(text, str):
             raise AddressError(f"a host is a text, not {type(text).__name__}")
         host, port = _host_and_port(text.strip())
-        if port and not (port.isascii() and port.isdigit() and is_port(int(port))):
+        if port and not (_PORT.fullmatch(port) and is_port(int(port))):
             # Not quoted: what stands there may be a URL with a password.
             raise AddressError("a host has a port that is no number from 1 to 65535")
         return cls(host, int(port) if port else default_port)
@@ -168,7 +170,7 @@ def _url_problems(url: str) -> Iterator[str]:
             f"is malformed; it looks like {_SHAPE}, without '?' or '#' parts, an IPv6 host in [], "
             "and in user, password and virtual host '/' is written %2F, '@' %40, '?' %3F, '#' %23"
         )
-    elif parts["port"] and not re.fullmatch(r"[0-9]{1,5}", parts["port"]):
+    elif parts["port"] and not _PORT.fullmatch(parts["port"]):
         yield (
             f"has a port that is not a number from 1 to {LARGEST_PORT} (an IPv6 host is written "
             "in [], and a '/' in the password as %2F)"
@@ -188,6 +190,9 @@ def _address_problems(address: BrokerAddress) -> Iterator[str]:
         yield f"a broker address needs a virtual host of 1 to {SHORT_STRING_BYTES} bytes"
     if not address.user and address.scheme != "amqps":
         yield "a broker address needs a user"
+    # From a variable of the environment that is not UTF-8.
+    if _utf8_length(address.user) < 0 or _utf8_length(address.password) < 0:
+        yield "a broker address needs a user and a password that have a UTF-8 form"
 
 
 def _host_and_port(text: str) -> tuple[str, str]:

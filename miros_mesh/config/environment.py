@@ -52,6 +52,9 @@ _OFF: Final = frozenset({"off", "0", "no", "false"})
 _ALIKE: Final = 0.7
 _NEARLY: Final = 0.1
 _MOST_HINTS: Final = 3
+# A name that is longer, or has more words, is no misspelt one of ours. difflib would take minutes.
+_LONGEST_NAME: Final = 80
+_MOST_WORDS: Final = 10
 
 # Kubernetes puts these into each container for a service called, say, "miros-mesh" or "rabbit".
 _SERVICE_LINK: Final = re.compile(
@@ -256,6 +259,8 @@ def _nearest(name: str, known: Iterable[str]) -> list[str]:
     """
     # Without the prefix, which all of them share and which would make all of them alike.
     wrong = name.removeprefix(PREFIX)
+    if len(wrong) > _LONGEST_NAME or wrong.count("_") >= _MOST_WORDS:
+        return []
     scores: dict[str, tuple[float, float]] = {}
     for other in sorted(known):
         right = other.removeprefix(PREFIX)

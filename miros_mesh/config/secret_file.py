@@ -5,9 +5,13 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from miros_mesh.errors import SecretFileError
 from miros_mesh.systems import exposure
+
+# Of any secret; a device gives bytes without end.
+_MOST_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,15 @@ def read_private(path: Path) -> bytes:
             # Of the open file: the path may lead to another one in the next moment.
             if exposed := exposure(path, file.fileno()):
                 raise SecretFileError(f"names {shlex.quote(str(path))}, which {exposed}")
-            return file.read()
+            content = file.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         if isinstance(error, SecretFileError):
             raise
         reason = getattr(error, "strerror", None) or "no path"
         # Without the path: what cannot be opened may be the secret itself, set by mistake.
         raise SecretFileError(f"names a file that cannot be read: {reason}") from None
+    if len(content) > _MOST_BYTES:
+        raise SecretFileError(
+            f"names a file of more than {_MOST_BYTES:,} bytes, which is no secret"
+        )
+    return content

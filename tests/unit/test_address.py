@@ -93,6 +93,8 @@ def test_a_url_of_a_wrong_type_is_refused() -> None:
         ({"virtual_host": ""}, "needs a virtual host"),
         ({"virtual_host": "\ud800"}, "needs a virtual host"),
         ({"user": ""}, "needs a user"),
+        ({"user": "\udcff"}, "have a UTF-8 form"),
+        ({"password": "\udcff"}, "have a UTF-8 form"),
     ],
 )
 def test_an_address_made_from_parts_is_checked_too(change: dict[str, str], advice: str) -> None:

@@ -269,7 +269,7 @@ class CacheFileChart(DiscoveryChart):
             dict=content.data,
             last_modified=content.modified_at,
             created_at=content.created_at,
-            expired=_expired(content),
+            expired=expired(content),
             file_name=self.file_name,
             there=content.there,
             origin=self.origin,
@@ -277,7 +277,7 @@ class CacheFileChart(DiscoveryChart):
         self.publish(Event(signal=CACHE, payload=payload))
 
 
-def _expired(content: Content) -> bool:
+def expired(content: Content) -> bool:
     """Return whether the file is older than its own `time_out_in_minutes` allows."""
     # `bool` is a kind of `int`, and no number of minutes. Without the field a file is expired.
     minutes = content.data.get("time_out_in_minutes", 0)

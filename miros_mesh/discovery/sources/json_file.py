@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from miros_mesh.discovery.safety.plain import DEEPEST, PayloadProblemError, content
 from miros_mesh.errors import UnsupportedError
 from miros_mesh.systems import HAS_FILE_LOCKS, lock_file, unlock_file
 from miros_mesh.text import logger_of
@@ -24,6 +25,7 @@ logger = logger_of(__name__)
 # Read into memory as a whole; what a chart writes has a fraction of it.
 LARGEST_BYTES: Final = 4 * 1024 * 1024
 TOO_LARGE: Final = f"it is larger than {LARGEST_BYTES} bytes"
+TOO_DEEP: Final = f"its lists and objects are nested deeper than {DEEPEST} levels"
 FOREIGN: Final = "it is JSON, but not what is written there"
 _OWNER_ONLY: Final = 0o600
 
@@ -182,7 +184,15 @@ class JsonFile:
         # `ValueError`: bytes that are not UTF-8, or too many digits in a number.
         except (ValueError, RecursionError) as error:
             raise ForeignFileError(f"it is no JSON ({type(error).__name__})") from None
-        if not isinstance(data, dict) or not self._ours(data):
+        if not isinstance(data, dict):
+            raise ForeignFileError(self._foreign)
+        try:
+            # Every chart reads it so: one that refused the content would wait for it for ever.
+            content(data)
+        except PayloadProblemError:
+            # It is not too large: a file of so many bytes has fewer characters and values.
+            raise ForeignFileError(TOO_DEEP) from None
+        if not self._ours(data):
             raise ForeignFileError(self._foreign)
         return data
 

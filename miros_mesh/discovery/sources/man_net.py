@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -166,20 +167,10 @@ class ManNetChart(DiscoveryChart):
         if not isinstance(hosts, list):
             self._name_wrong(f"{name} is ignored", NO_LIST)
             return ()
-        return tuple(
-            host.strip()
-            for number, host in enumerate(hosts[:MOST_HOSTS], 1)
-            if self._can_be_scouted(name, number, host)
-        )
+        return hosts_in(hosts, self._port, partial(self._name_wrong_entry, name))
 
-    def _can_be_scouted(self, name: str, number: int, host: Any) -> bool:
-        try:
-            Endpoint.parse(host, self._port)
-        except AddressError as error:
-            # The text may be a URL with a password, which the error does not quote.
-            self._name_wrong(f'entry {number} of "hosts" in {name} is left out', str(error))
-            return False
-        return True
+    def _name_wrong_entry(self, name: str, number: int, problem: str) -> None:
+        self._name_wrong(f'entry {number} of "hosts" in {name} is left out', problem)
 
     def _name_wrong(self, where: str, problem: str) -> None:
         text = f"{where}: {problem}"
@@ -201,3 +192,22 @@ class ManNetChart(DiscoveryChart):
         # that were started together do not stay together.
         self._pause_s = self._soon_s if changed else min(self._pause_s * 2, self._seldom_s)
         self.later("evaluate_again", about(self._pause_s))
+
+
+def hosts_in(
+    listed: Sequence[Any], port: int, wrong: Callable[[int, str], object]
+) -> tuple[str, ...]:
+    """Return the hosts of a list that can be scouted, of `MOST_HOSTS` entries at most.
+
+    `wrong` is called with the number of each other entry, from 1 on, and what is wrong with it.
+    """
+    hosts = []
+    for number, host in enumerate(listed[:MOST_HOSTS], 1):
+        try:
+            Endpoint.parse(host, port)
+        except AddressError as error:
+            # The text may be a URL with a password, which the error does not quote.
+            wrong(number, str(error))
+        else:
+            hosts.append(host.strip())
+    return tuple(hosts)

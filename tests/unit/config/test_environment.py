@@ -287,6 +287,15 @@ def test_an_unknown_variable_is_told_with_those_that_may_be_meant(
     assert hint.rstrip("?").split(" or ") == [f"MIROS_MESH_{each}" for each in meant]
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("wrong", ["_A" * 20_000, "BROKER_" * 100, "X" * 100_000])
+def test_an_unknown_variable_that_is_longer_than_all_names_is_compared_with_none(
+    wrong: str,
+) -> None:
+    (problem,) = problems_of({f"MIROS_MESH_{wrong}": "1"})
+    assert problem == f"MIROS_MESH_{wrong} is no setting of miros_mesh"
+
+
 def test_an_unknown_variable_that_resembles_nothing_has_no_hint() -> None:
     assert problems_of({"MIROS_MESH_QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ": "1"}) == (
         "MIROS_MESH_QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ is no setting of miros_mesh",

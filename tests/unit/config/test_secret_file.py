@@ -310,3 +310,8 @@ def test_a_pipe_of_a_shell_is_read() -> None:
         assert SecretFile(Path(f"/dev/fd/{reading}")).read() == "old"
     finally:
         os.close(reading)
+
+
+def test_what_has_no_end_is_no_secret() -> None:
+    with pytest.raises(SecretFileError, match="more than 1,048,576 bytes"):
+        SecretFile(Path("/dev/zero")).read()

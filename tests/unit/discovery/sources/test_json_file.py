@@ -154,6 +154,14 @@ def test_a_file_that_stays_of_no_use_is_said_once(path: Path, caplog) -> None:
     assert caplog.text.count("is ignored") == 2
 
 
+def test_a_file_is_foreign_that_is_nested_deeper_than_any_chart_reads(path: Path, caplog) -> None:
+    path.write_text('{"more": %s}' % ("[" * 50 + "]" * 50))
+    assert "more" in json_file(path).read().data
+    path.write_text('{"more": %s}' % ("[" * 51 + "]" * 51))
+    assert json_file(path).read().data == {"searches": {}}
+    assert "nested deeper than 50 levels" in caplog.text
+
+
 def test_tidying_has_the_last_word(path: Path) -> None:
     file = json_file(path, tidy=lambda data: {k: v for k, v in data.items() if k != "old"})
     assert file.merge({"old": 1, "new": 2}) == {"searches": {}, "new": 2}

@@ -159,6 +159,21 @@ def test_a_file_without_a_list_of_hosts_is_said_in_the_same_words(
     assert record.getMessage() == f'{path} is ignored: there is no list under "hosts"'
 
 
+@pytest.mark.parametrize(
+    "content",
+    ['{"hosts": [], "more": %s}' % ("[" * 60 + "]" * 60), '{"hosts": ["a:%s"]}' % ("1" * 5000)],
+)
+def test_a_file_of_no_use_keeps_no_other_file_from_being_used(
+    path: Path, tmp_path: Path, content: str
+) -> None:
+    path.write_text(content)
+    brokers = Brokers()
+    brokers.ours(LIVE)
+    other = listed(tmp_path / "other.json", LIVE)
+    with ears(CONNECTION_DISCOVERY) as heard, running(man_net(brokers, path, other)):
+        assert complete(heard).hosts == (LIVE,)
+
+
 def test_that_there_is_no_hosts_file_is_said_once(path: Path, tmp_path: Path, caplog) -> None:
     caplog.set_level(logging.INFO)
     other = tmp_path / "other.json"

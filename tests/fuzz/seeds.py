@@ -1,0 +1,212 @@
+"""Inputs that the library takes, and some at its limits: where the search for others begins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from fuzz.readers import FORMS_OF_CONTENT, KEY, NOW, SPECS, TOPIC, codec_of
+from miros_mesh.observe.logs.ecs import to_ecs
+from miros_mesh.wire.envelope import (
+    ChartMarks,
+    ChartStatus,
+    DeadChart,
+    DeadLetter,
+    Death,
+    DeathNote,
+    Envelope,
+    ListenerRepair,
+    MarkNote,
+    NodeStatus,
+    Origin,
+    PeerStatus,
+    RepairMessage,
+    SnoopRecord,
+    TracedEnvelope,
+)
+from miros_mesh.wire.serializer import MsgpackSerializer
+
+# More digits than Python turns into a number.
+MANY_DIGITS: Final = "1" * 5_000
+DEEP: Final = 200
+
+ORIGIN: Final = ("node", "chart", "0123456789abcdef", 7)
+PAYLOADS: Final[Sequence[Any]] = (
+    None,
+    True,
+    -1,
+    2**64 - 1,
+    0.5,
+    "héllo",
+    b"\x00\xff",
+    [1, [2, []], {"a": {"b": [None, "c"]}}],
+)
+EVENT: Final = Envelope(*ORIGIN, "PING", MsgpackSerializer().dumps({"a": [1, "b"]}), NOW)
+SENT_AGAIN: Final = Envelope(
+    "node", "chart", "again-1", 1, "PING", b"\xc0", NOW, "0123456789abcdef/chart/7"
+)
+TRACED: Final = TracedEnvelope(*ORIGIN, "PING", b"\xc0", NOW, None, f"00-{'1' * 32}-{'2' * 16}-01")
+RECORD: Final = SnoopRecord(
+    *ORIGIN, "trace", NOW, "e->PING() here->there", "PING", "here", "there", "0/chart/7", "1/b/2"
+)
+SPY: Final = SnoopRecord(*ORIGIN, "spy", NOW, "PING:here", "PING", event_id="0/chart/7")
+SCRIBBLE: Final = SnoopRecord(*ORIGIN, "scribble", NOW, "a note \x1b[31m")
+RANGES: Final = ((1, 3), (5, 5))
+LETTER: Final = (*ORIGIN, NOW, "handler", "ValueError", "miros_mesh.v1.mesh", TOPIC, "queue", 3, 9)
+MESSAGES: Final[dict[str, Sequence[Origin]]] = {
+    "mesh": (EVENT, SENT_AGAIN),
+    "snoop_trace": (RECORD, SCRIBBLE),
+    "snoop_spy": (SPY,),
+    "repair": (
+        RepairMessage(*ORIGIN, "fedcba", "ask", ("0123", "chart"), RANGES),
+        RepairMessage(*ORIGIN, "fedcba", "again", ("0123", "chart"), (), (EVENT,)),
+    ),
+    "pulse": (
+        NodeStatus(
+            *ORIGIN,
+            NOW,
+            consuming=True,
+            outbox_events=3,
+            peers=(PeerStatus("amqp://guest@h:5672//", "up"),),
+            charts=(ChartStatus("chart", "here", 5, "PING", dead=False),),
+        ),
+    ),
+    "letters": (
+        DeadLetter(*LETTER, "0" * 64, EVENT),
+        DeadLetter(*LETTER, "0" * 64, None, b"\x03frame", "amqp://guest@h:5672//"),
+    ),
+    "deaths": (
+        DeathNote(
+            *ORIGIN,
+            NOW,
+            (DeadChart("chart", (Death("0/chart/7", 2, "E"),), (("0", "chart", 1, 7),)),),
+        ),
+    ),
+    "marks": (MarkNote(*ORIGIN, NOW, (ChartMarks("chart", TOPIC, (("0", "chart", 7),)),)),),
+}
+EXTENDED: Final[dict[str, Sequence[Origin]]] = {
+    "mesh": (TRACED,),
+    "repair": (ListenerRepair(*ORIGIN, "fedcba", "ask", ("0", "c"), RANGES, (), "c", 1.5, 3),),
+}
+URLS: Final = (
+    "amqp://guest:guest@localhost:5672//",
+    "amqps://b%40b:d%2Fd@[fe80::1%25eth0]:5671/mesh",
+    "AMQP://10.0.0.1",
+    "rabbit.example.org:5673",
+    "[fd00::1]:5673",
+    "fd00::1",
+    f"host:{MANY_DIGITS}",
+    "amqp://\udcff:p@host/",
+)
+VARIABLES: Final = (
+    "MIROS_MESH_BROKER_URL=amqp://guest:guest@localhost//",
+    f"MIROS_MESH_ENCRYPTION_KEY={KEY.decode()}",
+    "MIROS_MESH_HOME=/home/a",
+    "MIROS_MESH_DISCOVERY=lan,dns",
+    "MIROS_MESH_DISCOVERY_DNS_NAMES=_amqp._tcp.example.org",
+    "MIROS_MESH_DEDUP_WINDOW=64",
+    "MIROS_MESH_HEARTBEAT_INTERVAL_S=5.5",
+    "MIROS_MESH_NODE_NAME=pump",
+    "MIROS_MESH_LAN=off",
+    "RABBIT_USER=peter",
+    "RABBIT_PASSWORD=rabbit",
+    f"RABBIT_PORT={MANY_DIGITS}",
+    "MIROS_MESH_ENCRIPTION_KEE=x",
+    f"MIROS_MESH_{'_A' * 1000}=x",
+    f"MIROS_MESH_{'_BROKEN' * 9}=x",
+)
+HOSTS: Final = ["10.0.0.1", "rabbit.example.org:5673", "[fd00::1]:5673", 7, f"a:{MANY_DIGITS}"]
+SEARCH: Final = {"addresses": ["10.0.0.1", "10.0.0.2"], "found_at": NOW}
+PRINTED: Final = """\
+[+t] [2026-01-31 12:00:00.000000] [chart] e->start_at() top->here
+\x1b[92m[+t] [2026-01-31 12:00:01] [chart] e->PING() here->there\x1b[0m
+[+s] START
+[x] Spy: ['PING:here']
+[+t] [2026-01-31 12:00:02] [chart] # a note
+[+t] [0001-01-01 00:00:00] [chart] e->PING() here->there
+a torn li"""
+
+
+def seeds() -> dict[str, Sequence[bytes]]:
+    """Return seeds for each kind of input; the first one is taken by the library."""
+    line = _lines(RECORD)
+    return {
+        "frames": _frames(),
+        "contents": _contents(),
+        "payloads": [*map(msgspec.msgpack.encode, PAYLOADS), b"\x91" * DEEP, b"\xdd" + b"\xff" * 4],
+        "urls": [_bytes(url) for url in URLS],
+        "settings": [
+            _bytes("\0".join(VARIABLES[:3])),
+            _bytes("\0".join(VARIABLES[3:])),
+            *map(_bytes, VARIABLES),
+        ],
+        "secrets": [KEY + b"\n", _bytes(URLS[0]), b"\xff\xfe", b""],
+        "hosts": [
+            *_files({"hosts": HOSTS}),
+            *_files({"hosts": ["10.0.0.1"], "x": nested(DEEP)}),
+        ],
+        "cache": [
+            *_files({"searches": {"mesh": SEARCH}}),
+            *_files({"searches": {}, "x": nested(DEEP)}),
+        ],
+        "trace": [
+            _lines(RECORD, SPY),
+            _bytes(PRINTED),
+            _lines(SCRIBBLE),
+            _bytes(PRINTED) + line,
+        ],
+        "history": [
+            _lines(RECORD, SPY, SCRIBBLE),
+            line.replace(b'"sequence": 7', b'"sequence": 70') + line,
+            line.replace(b": 7", b": " + _bytes(MANY_DIGITS)),
+        ],
+    }
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
+def nested(depth: int) -> list[Any]:
+    """Return lists inside each other."""
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def _frames() -> list[bytes]:
+    frames = []
+    for place, spec in enumerate(SPECS):
+        codec = codec_of(spec)
+        for messages in (MESSAGES[spec.name], EXTENDED.get(spec.name, ())):
+            if messages:
+                frame = codec.seal([codec.encode(message) for message in messages], TOPIC)
+                frames.append(bytes([place]) + frame)
+    return frames
+
+
+def _contents() -> list[bytes]:
+    """Return messages in every form that may hold them, and whole contents."""
+    made = []
+    for place, spec in enumerate(SPECS):
+        for how, form in enumerate(FORMS_OF_CONTENT):
+            extended = "+" in form.suffix or form.version == 2
+            for messages in (EXTENDED if extended else MESSAGES).get(spec.name, ()):
+                raw = msgspec.msgpack.encode([messages])
+                whole = (f"{spec.name}{form.suffix}", "", TOPIC, NOW, [messages])
+                made += [bytes([place, how]) + raw, bytes([place, how | 8]) + raw]
+                if form.version == 3:
+                    made.append(bytes([place, how | 12]) + msgspec.msgpack.encode(whole))
+    return made
+
+
+def _lines(*records: SnoopRecord) -> bytes:
+    return "".join(json.dumps(to_ecs(record)) + "\n" for record in records).encode()
+
+
+def _files(content: object) -> list[bytes]:
+    return [json.dumps(content).encode(), json.dumps(content, indent=1).encode()[:-1]]
