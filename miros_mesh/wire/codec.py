@@ -253,7 +253,7 @@ class Codec(Generic[T]):
     def open_again(self, frame: bytes) -> list[T]:
         """Return the messages of a frame that was sealed or opened here before.
 
-        Also if its key is removed by now; whoever signed it was asked for then.
+        Also if its key is removed by now. Its signature was checked then.
         """
         return self._messages(self._contents(frame, None, self._keyring.open_again), None)
 

@@ -183,6 +183,7 @@ def test_a_broker_shows_the_keys_of_now_to_nodes_that_look(vhost_url: str, launc
 
 
 def write(file: Path, *given: bytes) -> None:
+    file.touch(0o600)
     file.write_bytes(b"\n".join(given) + b"\n")
 
 

@@ -22,6 +22,7 @@ def ids(*keys: bytes) -> tuple[str, ...]:
 
 
 def write(file: Path, *keys: bytes) -> SecretFile:
+    file.touch(0o600)
     file.write_bytes(b"\n".join(keys) + b"\n")
     return SecretFile(file)
 
