@@ -90,7 +90,8 @@ def test_a_chart_that_dies_before_its_start_is_over_is_not_told_to_be_alive(
 
     def joined_late(roll: Roll, chart: str, topic: str) -> None:
         if chart == "mortal":
-            wait_until(lambda: not mortal.thread.is_alive(), LIMIT_S)
+            assert mortal.thread
+            mortal.thread.join(LIMIT_S)
         joined(roll, chart, topic)
 
     monkeypatch.setattr(Roll, "joined", joined_late)

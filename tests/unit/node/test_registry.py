@@ -299,7 +299,8 @@ def test_a_node_that_was_stopped_while_it_started_and_did_not_notice_is_given_to
                 asked.set()
                 registry.break_off(HERE, "one", ending)
 
-    registry, asked, waiting = Registry[Machine](Unaware), threading.Event(), list[Future[Machine]]()
+    registry, asked = Registry[Machine](Unaware), threading.Event()
+    waiting = list[Future[Machine]]()
     ending = Ending(lambda: None, lambda: None, asked.is_set)
     with ThreadPoolExecutor() as pool:
         with pytest.raises(StoppedError):
