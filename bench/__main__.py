@@ -13,6 +13,7 @@ from pathlib import Path
 import crowd
 import discovery
 import report
+import signatures
 import snoop
 from brokers import BrokerError, Measured, embedded, rabbitmq
 from measure import MeasureError, Sample, Sizes, measure_local, measure_mesh
@@ -51,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _compare(stack: ExitStack, options: argparse.Namespace, sizes: Sizes) -> int:
     brokers = [stack.enter_context(embedded())]
+    if options.signatures:
+        for line in signatures.figures(brokers[0], sizes, options.runs):
+            _show(line)
+        return 0
     _say("looking for RabbitMQ ...")
     server = stack.enter_context(rabbitmq(options.broker))
     brokers += [server] if server else []
@@ -106,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--samples", type=_from_to(10, 2_000), default=300, help="events sent idle (%(default)d)")
     add("--charts", type=_from_to(1, 1_000), default=100, help="of a scrape (default %(default)d)")
     add("--snoop", action="store_true", help="measure what watching costs instead")
+    add("--signatures", action="store_true", help="measure what signatures cost instead")
     add("--json", type=Path, metavar="FILE", help="write every figure there, too")
     return parser
 

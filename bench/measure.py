@@ -101,11 +101,11 @@ def measure_local(sizes: Sizes) -> Sample:
         return _sample(ask, sizes)
 
 
-def measure_mesh(config: MeshConfig, sizes: Sizes) -> Sample:
-    """`transmit` of a chart in one process to a chart in another one."""
+def measure_mesh(config: MeshConfig, sizes: Sizes, heard_by: MeshConfig | None = None) -> Sample:
+    """`transmit` of a chart in one process to a chart in another one, which has other settings."""
     topic = f"bench.{secrets.token_hex(4)}"
     with ExitStack() as stack:
-        receiver = stack.enter_context(Child(roles.receive, config, topic))
+        receiver = stack.enter_context(Child(roles.receive, heard_by or config, topic))
         sender = stack.enter_context(Child(roles.transmit, config, topic))
         receiver.answer()
         sender.answer()

@@ -13,6 +13,7 @@ from miros_mesh.observe.snoop.monitor import SnoopMonitor
 from miros_mesh.observe.snoop.watch import SnoopGap
 from miros_mesh.observer import Observer
 from miros_mesh.report import StopReport
+from miros_mesh.sighup import reload_on_sighup
 from miros_mesh.signals import (
     CHART_DOWN,
     CHART_UP,
@@ -38,6 +39,7 @@ __all__ = [
     "NetworkedActiveObject",
     "NetworkedFactory",
     "StopReport",
+    "reload_on_sighup",
     "stop_on_sigterm",
     # settings
     "BrokerAddress",

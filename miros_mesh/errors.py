@@ -68,6 +68,10 @@ class EncryptionKeyError(MeshError, ValueError):
     """A key that is no Fernet key, or a key ring operation that would lose the last key."""
 
 
+class IdentityError(MeshError, ValueError):
+    """A node's private key, or what says which nodes are allowed, is not what it has to be."""
+
+
 class SignalError(MeshError, ValueError):
     """A signal that belongs to miros or to this library and must not travel."""
 
@@ -115,6 +119,36 @@ class FrameVersionError(FrameError):
     """The frame is of a version that this library does not read."""
 
     reason = "version"
+
+
+class UnsignedError(FrameError):
+    """The frame has no signature, and this node hears only nodes that sign."""
+
+    reason = "unsigned"
+
+
+class UnknownNodeError(FrameError):
+    """The frame is signed by a node that is not among the allowed ones."""
+
+    reason = "unknown_node"
+
+
+class BadSignatureError(FrameError):
+    """The frame is not signed by the node that it names."""
+
+    reason = "bad_signature"
+
+
+class WrongNodeError(FrameError):
+    """The frame has messages of another node than the one that signed it."""
+
+    reason = "wrong_node"
+
+
+class NotPermittedError(FrameError):
+    """The node that signed the frame may not send what is in it."""
+
+    reason = "not_permitted"
 
 
 class WrongNetworkError(FrameError):

@@ -54,6 +54,10 @@ class Health:
     """The charts whose queue home refuses though it is there, and why: of a `LinkError`."""
     deaf_networks: Mapping[str, str] = field(default_factory=dict)
     """Likewise of the node's own queues: `repair`, `roll`, and networks that are watched."""
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The fingerprints of its keys, the one that seals first: of `mesh` and the snoop networks."""
+    key_problems: Mapping[str, str] = field(default_factory=dict)
+    """Why the file of a network's keys cannot be used now; the keys of before stay in use."""
 
     @property
     def connected(self) -> bool:

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import secrets
-import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +18,6 @@ FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 # Any right of the group or of others.
 _OTHERS: Final = 0o077
-# The same, as PostgreSQL has it for the key of a client: one of root may be read by a group.
-_NOT_OF_ROOT: Final = 0o037
-_ROOT: Final = 0
 _FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
@@ -60,45 +56,6 @@ def make_once(file: Path, content: bytes) -> None:
                 os.link(draft, file)
         finally:
             draft.unlink(missing_ok=True)
-
-
-def exposure(file: Path, descriptor: int | None = None) -> str:
-    """Say why others than this user may know a secret in `file`, and what to do; "" if they cannot.
-
-    It belongs to this user and is closed to all others (mode 600), or to root and is closed to all
-    but a group (640), which is how containers get secrets. Links are followed, and root may use a
-    user's own file. Of a file that is open already `descriptor` tells what the path may no longer.
-    Where files have no owners nothing is known against one. Raises `OSError`.
-    """
-    status, uid = file.stat() if descriptor is None else os.fstat(descriptor), own_uid()
-    # A terminal, or a pipe as of a shell's `<(command)`; what they give is kept nowhere.
-    if uid is None or stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode):
-        return ""
-    name = shlex.quote(str(file))
-    if status.st_uid not in (_ROOT, uid) and uid != _ROOT:
-        return (
-            f"belongs to another user (uid {status.st_uid}, this is {uid}); as root, run: "
-            f"chown {uid} {name} && chmod 600 {name}"
-        )
-    mode = stat.S_IMODE(status.st_mode)
-    if not mode & (_NOT_OF_ROOT if status.st_uid == _ROOT else _OTHERS):
-        return ""
-    return f"is open to other users (mode {mode:04o}); {_remedy(file, status, uid)}"
-
-
-def _remedy(file: Path, status: os.stat_result, uid: int) -> str:
-    name = shlex.quote(str(file))
-    if is_read_only(file):
-        return (
-            "it is mounted read-only: mount it with mode 0440 (Kubernetes: defaultMode: 0440, and "
-            "an fsGroup; Docker: mode: 0440, and a gid)"
-        )
-    if status.st_uid == uid or status.st_uid != _ROOT:
-        return f"run: chmod 600 {name}"
-    # Root's, and this user shall go on to read it.
-    group = f"chgrp {os.getegid()} {name} && "
-    member = status.st_gid in (os.getegid(), *os.getgroups())
-    return f"as root, run: {'' if member else group}chmod 640 {name}"
 
 
 def require_private(file: Path) -> None:

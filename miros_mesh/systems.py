@@ -1,4 +1,4 @@
-"""What not every system has on which Python runs, and what is done without it.
+"""What not every system has on which Python runs, what is done without it, and who may read a file.
 
 docs/systems.md says of each part of the library what it needs, and what becomes of it elsewhere.
 """
@@ -9,8 +9,11 @@ import errno
 import math
 import os
 import select
+import shlex
 import socket
+import stat
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Final
 
 try:
@@ -31,6 +34,11 @@ REUSES_ADDRESSES: Final = os.name == "posix"
 """Whether a server that begins anew may ask for its old port; on Windows any other one could."""
 
 _HAS_POLL: Final = hasattr(select, "poll")
+_ROOT: Final = 0
+# What a file may not allow beyond its owner, as PostgreSQL has it for the key of a client: one of
+# root may be read by a group, which is how a secret reaches a process that is not root's.
+_NOT_OF_USER: Final = 0o077
+_NOT_OF_ROOT: Final = 0o037
 
 
 def own_uid() -> int | None:
@@ -43,11 +51,58 @@ def is_read_only(folder: os.PathLike[str]) -> bool:
     return hasattr(os, "statvfs") and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
+def exposure(file: Path, descriptor: int | None = None) -> str:
+    """Say why others than this user may know a secret in `file`, and what to do; "" if they cannot.
+
+    It belongs to this user and is closed to all others (mode 600), or to root and is closed to all
+    but a group (640), which is how containers get secrets. Links are followed, and root may use a
+    user's own file. Of a file that is open already `descriptor` tells what the path may no longer.
+    Where files have no owners nothing is known against one. Raises `OSError`.
+    """
+    status, uid = file.stat() if descriptor is None else os.fstat(descriptor), own_uid()
+    # A terminal, or a pipe as of a shell's `<(command)`; what they give is kept nowhere.
+    if uid is None or stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode):
+        return ""
+    name = shlex.quote(str(file))
+    if status.st_uid not in (_ROOT, uid) and uid != _ROOT:
+        return (
+            f"belongs to another user (uid {status.st_uid}, this is {uid}); as root, run: "
+            f"chown {uid} {name} && chmod 600 {name}"
+        )
+    mode = stat.S_IMODE(status.st_mode)
+    if not mode & (_NOT_OF_ROOT if status.st_uid == _ROOT else _NOT_OF_USER):
+        return ""
+    return f"is open to other users (mode {mode:04o}); {_remedy(file, status, uid)}"
+
+
+def _remedy(file: Path, status: os.stat_result, uid: int) -> str:
+    name = shlex.quote(str(file))
+    if is_read_only(file):
+        return (
+            "it is mounted read-only: mount it with mode 0440 (Kubernetes: defaultMode: 0440, and "
+            "an fsGroup; Docker: mode: 0440, and a gid)"
+        )
+    if status.st_uid == uid or status.st_uid != _ROOT:
+        return f"run: chmod 600 {name}"
+    # Root's, and this user shall go on to read it.
+    group = f"chgrp {os.getegid()} {name} && "
+    member = status.st_gid in (os.getegid(), *os.getgroups())
+    return f"as root, run: {'' if member else group}chmod 640 {name}"
+
+
 def lock_file(descriptor: int) -> None:
     """Wait for the lock of a file; only where `HAS_FILE_LOCKS`. Raises `OSError`."""
     # Given back by the kernel when this process has ended, however it ended, and each child that
     # has inherited the descriptor: see flock(2).
     fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def lock_range(descriptor: int) -> None:
+    """Take the POSIX lock of a file, as SQLite does, without waiting; where `HAS_FILE_LOCKS`.
+
+    Raises `OSError`.
+    """
+    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def unlock_file(descriptor: int) -> None:

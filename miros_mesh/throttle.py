@@ -8,6 +8,26 @@ from collections import Counter
 from collections.abc import Callable
 
 
+class Allowance:
+    """So much at once, and so much a second after that. Not thread-safe."""
+
+    def __init__(self, at_once: float, a_second: float, now: float) -> None:
+        self._at_once = at_once
+        self._a_second = a_second
+        self._left = at_once
+        self._at = now
+
+    def left(self, now: float) -> float:
+        """Return what is left at a (monotonic) time; it may be less than nothing."""
+        self._left = min(self._at_once, self._left + (now - self._at) * self._a_second)
+        self._at = now
+        return self._left
+
+    def take(self, amount: float) -> None:
+        """Take so much, whether it is there or not."""
+        self._left -= amount
+
+
 class Throttle:
     """Counts what happens under each key, and says when to report it. Thread-safe.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, cast
 
-from miros import ActiveObject, Event, signals
+from miros import ActiveObject, Event
 
 from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, event_of
 from miros_mesh.charts.notices import COMPLAIN_EVERY_S, Notices
@@ -16,14 +17,13 @@ from miros_mesh.networks.inbox import origin_of
 from miros_mesh.networks.letters.home import Reason
 from miros_mesh.node.session import Session
 from miros_mesh.observer import NO_SPAN, Span
+from miros_mesh.statechart import signal_table
 from miros_mesh.text import logger_of, printable
 from miros_mesh.throttle import Throttle
+from miros_mesh.wire.envelope import Envelope
 
 logger = logger_of(__name__)
 
-# miros' table of signal names is slow when it is long, and never forgets one (445 us an event at
-# 10,000 names), so other nodes may fill it only so far.
-MOST_SIGNALS = 4096
 # As many frames as a chart under a node name is given ahead of their acknowledgement.
 MANY_DEFERRED = 30
 
@@ -77,7 +77,7 @@ class Intake:
         if session is None:
             # Nothing is posted before `open`.
             return
-        if reason := _unwelcome(arrival.signal_name):
+        if reason := _unwelcome(arrival.envelope):
             session.inbox.set_aside(arrival, Reason(reason))
             return
         # The sender's clock may be ahead of this one.
@@ -185,11 +185,11 @@ class Intake:
         return raised
 
 
-def _unwelcome(signal: str) -> str | None:
+def _unwelcome(event: Envelope) -> str | None:
     """Return why an event with this signal may not enter, in one word; None when it may."""
-    if signal in RESERVED_SIGNALS:
+    if event.signal in RESERVED_SIGNALS:
         return "reserved_signal"
-    # Without a lock: charts that are fed at the same moment may exceed it by one name each.
-    if signal not in signals and len(signals) >= MOST_SIGNALS:
+    # As `event_of` does: the name may be the one that stays in the table.
+    if not signal_table.bring(sys.intern(event.signal), event.node):
         return "signal_table_full"
     return None

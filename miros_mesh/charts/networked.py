@@ -19,11 +19,12 @@ from miros_mesh.charts.intake import Intake, MeshCallback
 from miros_mesh.charts.notices import Notices
 from miros_mesh.charts.snooping import ChartSnoop
 from miros_mesh.config.secret_file import SecretFile
-from miros_mesh.config.settings import EncryptionKeys, MeshConfig
+from miros_mesh.config.settings import EncryptionKeys, MeshConfig, NetworkName
 from miros_mesh.config.validation import as_keys
 from miros_mesh.errors import (
     AlreadyStartedError,
     ConfigError,
+    EncryptionKeyError,
     ForkedError,
     LinkError,
     NotStartedError,
@@ -32,7 +33,6 @@ from miros_mesh.errors import (
 )
 from miros_mesh.health import Health
 from miros_mesh.networks.inbox import origin_of
-from miros_mesh.networks.mesh import RESERVED_PREFIX
 from miros_mesh.node.node import break_off, join
 from miros_mesh.node.registry import Ending
 from miros_mesh.node.session import Session, SnoopCallback, Stream
@@ -41,6 +41,8 @@ from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.statechart import signal_table
 from miros_mesh.statechart.safe_chart import SafeChart
 from miros_mesh.text import logger_of, printable
+from miros_mesh.wire.envelope import RESERVED_PREFIX
+from miros_mesh.wire.keyring import KeyRing
 
 logger = logger_of(__name__)
 
@@ -99,7 +101,8 @@ class _Networked(SafeChart):
             rabbit_password: of that user, or the file that holds it.
             tx_routing_key: the AMQP topic that `transmit` sends under.
             rx_routing_key: the AMQP topic pattern that this chart hears; default `tx_routing_key`.
-            mesh_encryption_key: a Fernet key or several; the first encrypts, all decrypt.
+            mesh_encryption_key: a Fernet key, several, or the file that holds them; the first
+                encrypts, all decrypt.
             snoop_trace_encryption_key: default the mesh key.
             snoop_spy_encryption_key: default the mesh key.
             config: all settings; None takes the environment's. The arguments above win over it.
@@ -297,6 +300,35 @@ class _Networked(SafeChart):
         """
         return self._live("health").health()
 
+    def key_ring(self, network: NetworkName = "mesh") -> KeyRing:
+        """Return the keys of a network: `add`, `use` and `remove` change them at once.
+
+        All charts of the node have this ring. A snoop network without keys of its own has those of
+        the mesh until its ring is changed. Raises `NotStartedError`, `StoppedError` or
+        `ForkedError` outside the chart's life, and `EncryptionKeyError` for another network.
+        """
+        rings = self._live("key_ring").node.keys
+        if network not in (known := get_args(NetworkName)):
+            raise EncryptionKeyError(f"a key ring belongs to one of {', '.join(known)}")
+        return rings[network]
+
+    def change_mesh_encryption_key(self, key: bytes | str) -> None:
+        """Seal events with this key from now on; those of before still open.
+
+        Nodes that do not have it lose nothing that `repair_events` holds, but hear nothing until
+        they have it: first `key_ring().add(key)` on each. Raises as `key_ring`, and
+        `EncryptionKeyError` for what is no key.
+        """
+        self._change_key("mesh", key)
+
+    def change_snoop_trace_encryption_key(self, key: bytes | str) -> None:
+        """Do as `change_mesh_encryption_key`, for traces and node status alone."""
+        self._change_key("snoop_trace", key)
+
+    def change_snoop_spy_encryption_key(self, key: bytes | str) -> None:
+        """Do as `change_mesh_encryption_key`, for the spy network alone."""
+        self._change_key("snoop_spy", key)
+
     def enable_snoop_trace(self) -> None:
         """Send this chart's transitions to the trace network; print all charts', in colours."""
         self._enable("trace", color=True)
@@ -408,6 +440,11 @@ class _Networked(SafeChart):
     def _disable(self, stream: Stream) -> None:
         self._refuse_fork("disabling a snoop stream")
         self._snoop.disable(stream)
+
+    def _change_key(self, network: NetworkName, key: bytes | str) -> None:
+        ring = self.key_ring(network)
+        ring.add(key)
+        ring.use(key)
 
     def _cause(self) -> str | None:
         current = self.queue.current

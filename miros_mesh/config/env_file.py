@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from miros_mesh.config.environment import FOREIGN_NAMES, Found, read_environment, secret_variables
-from miros_mesh.private_files import exposure
+from miros_mesh.systems import exposure
 
 _LINE: Final = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_]\w*)=(?P<value>.*)", re.ASCII)
 # Without quotes: what means nothing to any shell.

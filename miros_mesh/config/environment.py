@@ -21,10 +21,14 @@ SECRETS: Final = frozenset(
         "mesh_encryption_key",
         "snoop_trace_encryption_key",
         "snoop_spy_encryption_key",
+        "node_identity",
+        "allowed_nodes",
     }
 )
-# Those of them whose files are read again at each attempt to connect. A key's file is read once.
+# Those of them whose files are read again at each attempt to connect; those of keys at intervals.
 CREDENTIALS: Final = frozenset({"broker_url", "rabbit_password"})
+# No secret, so that others may read its file: the settings do.
+_LISTS: Final = frozenset({"allowed_nodes"})
 # Besides the long name, which is MIROS_MESH_ and the setting in capitals.
 SHORT_NAMES: Final = {"mesh_encryption_key": f"{PREFIX}ENCRYPTION_KEY"}
 # Those of miros-rabbitmq, which have no prefix: a layer of its own, since any of ours wins over it.
@@ -190,13 +194,13 @@ def _read_setting(setting: str, default: Any, given: Mapping[str, str], found: F
     layer = found.ancestor if variable == ANCESTOR_NAMES.get(setting) else found.mesh
     try:
         text = _text(setting, variable, given)
-        layer[setting] = text if isinstance(text, SecretFile) else _read(default, variable, text)
+        layer[setting] = _read(default, variable, text) if isinstance(text, str) else text
     except ConfigError as error:
         found.problems.extend(error.problems)
         found.unreadable.add(setting)
 
 
-def _text(setting: str, variable: str, given: Mapping[str, str]) -> str | SecretFile:
+def _text(setting: str, variable: str, given: Mapping[str, str]) -> str | Path | SecretFile:
     """Return what a variable says, or the file that it names; the value itself is never quoted."""
     if setting not in SECRETS:
         return given[variable]
@@ -205,9 +209,12 @@ def _text(setting: str, variable: str, given: Mapping[str, str]) -> str | Secret
         raise ConfigError((f"{variable} and {variable}_FILE are both set; remove one",))
     if not variable.endswith("_FILE"):
         return given[variable]
+    if setting in _LISTS:
+        return Path(given[variable])
     file = SecretFile(Path(given[variable]))
-    if setting in CREDENTIALS:
+    if setting in CREDENTIALS or not file.once:
         return file
+    # The settings may be made again of what they hold, and there is no second time to read it.
     try:
         return file.read()
     except SecretFileError as error:

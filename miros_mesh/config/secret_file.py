@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from miros_mesh.errors import SecretFileError
-from miros_mesh.private_files import exposure
+from miros_mesh.systems import exposure
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class SecretFile:
 def read_private(path: Path) -> bytes:
     """Return what a file with a secret holds; refuse one that other users may read.
 
-    Which is refused says `exposure`. Raises `SecretFileError`, whose words follow the name of the setting.
+    Which is refused says `exposure`. Raises `SecretFileError`, whose words follow the name of the
+    setting.
     """
     try:
         with path.open("rb") as file:

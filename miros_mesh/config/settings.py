@@ -10,14 +10,16 @@ from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 from miros_mesh.address import DEFAULT_PORTS, BrokerAddress, Scheme
 from miros_mesh.config import env_file as env_files
-from miros_mesh.config import validation
+from miros_mesh.config import members, validation
 from miros_mesh.config.environment import default_home, expanded, merge, read_environment
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.validation import bounded
 from miros_mesh.errors import ConfigError, SecretFileError
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import OldFrames
+from miros_mesh.wire.members import Members
 from miros_mesh.wire.serializer import PayloadSerializer
+from miros_mesh.wire.signing import Signer
 
 Mode: TypeAlias = Literal["embedded", "ancestor", "shared"]
 NetworkName: TypeAlias = Literal["mesh", "snoop_trace", "snoop_spy"]
@@ -25,7 +27,7 @@ DiscoverySource: TypeAlias = Literal["manual", "lan", "dns"]
 Durability: TypeAlias = Literal["process", "power"]
 AlienPolicy: TypeAlias = Literal["adopt", "probe", "ignore"]
 FirstSearchWait: TypeAlias = Literal["hold", "skip", "block"]
-EncryptionKeys: TypeAlias = bytes | str | tuple[bytes | str, ...] | None
+EncryptionKeys: TypeAlias = bytes | str | tuple[bytes | str, ...] | SecretFile | None
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -66,7 +68,7 @@ class MeshConfig:
     """The key of `broker_cert_file`, open to no other user; default: it is in the same file."""
 
     mesh_encryption_key: EncryptionKeys = field(default=None, repr=False)
-    """Fernet key or keys: the first encrypts, all decrypt. The embedded broker needs none given."""
+    """Fernet keys: the first encrypts, all decrypt. The embedded broker needs none given."""
     snoop_trace_encryption_key: EncryptionKeys = field(default=None, repr=False)
     """As `mesh_encryption_key`, which is the default."""
     snoop_spy_encryption_key: EncryptionKeys = field(default=None, repr=False)
@@ -83,6 +85,10 @@ class MeshConfig:
 
     node_name: str | None = None
     """A lasting name of this process on the mesh: letters, digits, `.`, `_`, `-`."""
+    node_identity: bytes | str | SecretFile | None = field(default=None, repr=False)
+    """The node's own Ed25519 private key: signs all that it sends; needs `node_name`."""
+    allowed_nodes: Mapping[str, Any] | str | Path | None = field(default=None, repr=False)
+    """Hear only these: names, with public keys and limits; a mapping, JSON, or a file's path."""
     home: Path | None = None
     """The embedded broker's folder; `home_folder` says what the default is."""
 
@@ -113,7 +119,7 @@ class MeshConfig:
     """How many events wait for one peer at most."""
     outbox_bytes: int = bounded(64 * MIB, KIB, 64 * 1024 * MIB)
     """How many bytes of events wait for one peer at most."""
-    frame_events: int = bounded(100, 1, 100_000)
+    frame_events: int = bounded(100, 1, 10_000)
     """How many events of a backlog are packed into one frame."""
     frame_bytes: int = bounded(256 * KIB, 1, 64 * MIB)
     """How many bytes of a backlog are packed into one frame; a larger event travels alone."""
@@ -177,6 +183,13 @@ class MeshConfig:
     """The brokers that the settings name; none when embedded."""
     _broker: tuple[BrokerAddress, ...] | SecretFile = field(default=(), init=False, repr=False)
     """`broker_url` in the form in which it is compared."""
+    _keys: Mapping[str, tuple[bytes, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What the files of keys held, by their settings."""
+    # As they were when the settings were made; what they are made of is compared.
+    _identity: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    _allowed: str | None = field(default=None, init=False, repr=False, compare=False)
 
     # Checked whole, so that an operator sees all problems at once and not one at each start.
     def __post_init__(self) -> None:
@@ -186,7 +199,9 @@ class MeshConfig:
         if self.broker_url is not None:
             url = self.broker_url
             object.__setattr__(self, "_broker", url if isinstance(url, SecretFile) else brokers)
-        problems = [*self._value_problems(), *problems, *self._combination_problems()]
+        found = [*self._value_problems(), *self._key_file_problems(), *problems]
+        found += self._read_members()
+        problems = [*found, *self._combination_problems()]
         if problems:
             raise ConfigError(tuple(problems))
 
@@ -274,9 +289,39 @@ class MeshConfig:
         return expanded(self.home or default_home(os.environ))
 
     def keys_for(self, network: NetworkName) -> tuple[bytes, ...] | None:
-        """Return the keys of a network, primary first; None when no key was given."""
-        own = getattr(self, f"{network}_encryption_key")
-        return cast("tuple[bytes, ...] | None", own or self.mesh_encryption_key)
+        """Return the keys of a network, primary first; None when no key was given.
+
+        Of a file those that it held when the settings were made.
+        """
+        setting = f"{network}_encryption_key"
+        if getattr(self, setting) is None:
+            setting = "mesh_encryption_key"
+        given = self._keys.get(setting) or getattr(self, setting)
+        return cast("tuple[bytes, ...] | None", given)
+
+    def key_file(self, network: NetworkName) -> SecretFile | None:
+        """The file with the keys of a network, if they were given so."""
+        given = getattr(self, f"{network}_encryption_key")
+        return given if isinstance(given, SecretFile) else None
+
+    def _key_file_problems(self) -> Iterator[str]:
+        for network in get_args(NetworkName):
+            if file := self.key_file(network):
+                setting = f"{network}_encryption_key"
+                try:
+                    keys = keys_in(file, setting)
+                except ConfigError as error:
+                    yield from error.problems
+                else:
+                    object.__setattr__(self, "_keys", {**self._keys, setting: keys})
+
+    def signer(self) -> Signer | None:
+        """Return what signs for the node; None without `node_identity`."""
+        return None if self._identity is None else Signer(self.node_name or "", self._identity)
+
+    def members(self) -> Members | None:
+        """Return the nodes that are allowed; None when all are that have the key."""
+        return None if self._allowed is None else Members.parse(self._allowed)
 
     def _normalise(self) -> None:
         """Give equal settings one form: charts share a node if their settings compare equal."""
@@ -315,6 +360,13 @@ class MeshConfig:
             password=secret or "",
         )
 
+    def _read_members(self) -> list[str]:
+        identity, problems = members.read_identity(self.node_name, self.node_identity)
+        allowed, more = members.read_allowed(self.allowed_nodes)
+        object.__setattr__(self, "_identity", identity)
+        object.__setattr__(self, "_allowed", allowed)
+        return problems + more
+
     def _value_problems(self) -> Iterator[str]:
         for known in fields(self):
             value = getattr(self, known.name)
@@ -337,6 +389,10 @@ class MeshConfig:
             yield _KEY_MISSING
         yield from self._tls_problems()
         yield from self._discovery_problems(has_broker=shared or user)
+        keys = [self.keys_for(network) for network in get_args(NetworkName)]
+        yield from members.problems(
+            self.signer(), self.members(), keys, unsigned=self.old_frames == "write"
+        )
         if self.serializer is not None and self.payload_types:
             yield _TYPES_OF_ANOTHER
         if validation.exceeds(self.max_event_bytes, self.outbox_bytes):
@@ -366,6 +422,17 @@ class MeshConfig:
             yield "discovery_dns_names is given, and dns is not in discovery"
 
 
+def keys_in(file: SecretFile, setting: str) -> tuple[bytes, ...]:
+    """Return the keys that a file holds now, for a setting; raises `ConfigError`."""
+    try:
+        keys: tuple[bytes, ...] = validation.as_keys(file.read())
+    except SecretFileError as error:
+        raise ConfigError((f"{setting} {error}",)) from None
+    if problems := tuple(validation.key_problems(setting, keys)):
+        raise ConfigError(problems)
+    return keys
+
+
 _TWO_BROKERS: Final = (
     "broker_url excludes rabbit_user and rabbit_password: keep broker_url for a shared broker, "
     "or rabbit_user and rabbit_password for a broker on each host"
@@ -379,6 +446,11 @@ _NO_TLS: Final = "no broker is reached by TLS: set rabbit_tls, or write amqps://
 _KEY_MISSING: Final = (
     f"mesh_encryption_key is missing: nodes that meet at a broker share a key; {validation.KEYGEN}"
 )
+
+
+def _key_problems(setting: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, SecretFile):
+        yield from validation.key_problems(setting, value)
 
 
 def _password_problems(setting: str, value: Any) -> Iterator[str]:
@@ -434,6 +506,8 @@ _NORMAL_FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "mesh_encryption_key": validation.as_keys,
     "snoop_trace_encryption_key": validation.as_keys,
     "snoop_spy_encryption_key": validation.as_keys,
+    "node_identity": members.as_identity,
+    "allowed_nodes": members.as_allowed,
     "home": validation.as_home,
     "broker_ca_file": validation.as_lasting_file,
     "broker_cert_file": validation.as_lasting_file,
@@ -454,9 +528,9 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "broker_ca_file": validation.file_problems,
     "broker_cert_file": validation.file_problems,
     "broker_key_file": validation.file_problems,
-    "mesh_encryption_key": validation.key_problems,
-    "snoop_trace_encryption_key": validation.key_problems,
-    "snoop_spy_encryption_key": validation.key_problems,
+    "mesh_encryption_key": _key_problems,
+    "snoop_trace_encryption_key": _key_problems,
+    "snoop_spy_encryption_key": _key_problems,
     "mesh_label": validation.label_problems,
     "old_frames": _one_of(OldFrames),
     "node_name": validation.node_name_problems,

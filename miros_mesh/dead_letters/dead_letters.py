@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 from miros_mesh.address import validate_routing_key
+from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.config.settings import MIB, MeshConfig
 from miros_mesh.dead_letters.filters import Filters
 from miros_mesh.dead_letters.letter import Letter, Place, letter_of
@@ -26,11 +27,9 @@ from miros_mesh.errors import (
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.node.network_specs import MESH, network_of
-from miros_mesh.node.node import home_keys
 from miros_mesh.observer import Observer
 from miros_mesh.wire.envelope import DeadLetter
 from miros_mesh.wire.identity import Identity
-from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
 
 MOST_LISTED: Final = 10_000
@@ -68,11 +67,19 @@ class DeadLetters:
     def __init__(self, config: MeshConfig | None = None) -> None:
         """Take the settings, by default those of the environment. Connects to nothing."""
         config = config or MeshConfig.from_env()
-        keys = home_keys(config)
-        keyring = KeyRing(tuple(keys("mesh")))
+        keys = KeyRings(config)
+        keyring = keys["mesh"]
         self._places = Places(config)
-        self._codec = letter_codec(keyring, _LARGEST_BYTES)
-        self._postage = Postage(keyring, config.label, config.old_frames)
+        members = config.members()
+        self._codec = letter_codec(keyring, _LARGEST_BYTES, members=members)
+        self._postage = Postage(
+            keyring,
+            config.label,
+            config.old_frames,
+            # Only where letters are checked: else it would vouch for what anybody has written.
+            signer=config.signer() if members else None,
+            members=members,
+        )
         # It sends nothing: it knows how payloads are read.
         self._mesh = Mesh(
             network_of(MESH, config, keys, Observer()),
@@ -146,7 +153,8 @@ class DeadLetters:
         It goes to the chart that refused it and to no other, or to all that listen to `topic`; what
         a broker refused goes to its own topic, at that broker and at no other. The chart takes it
         for a new event of the same sender, whose cause is the old one. A frame that did not open
-        goes as it came.
+        goes as it came. With `node_identity` and `allowed_nodes` it is signed by this node, which
+        receivers have to allow to put back (`may_put_back`).
 
         Until the broker has stored it in a queue, the letter stays: nothing is lost, and a second
         copy after a lost connection is dropped as one. Raises `UnroutableError` when no queue takes
@@ -256,6 +264,6 @@ def _unknown(letter: str) -> UnknownLetterError:
 
 def _sealed(letter: Letter) -> SealedLetterError:
     return SealedLetterError(
-        f"no key of these settings opens letter {letter.id}; give the mesh_encryption_key that "
-        "its node has"
+        f"no key of these settings opens letter {letter.id}, or allowed_nodes has not the node "
+        "that wrote it; give the mesh_encryption_key that its node has"
     )

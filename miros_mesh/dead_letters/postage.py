@@ -16,6 +16,8 @@ from miros_mesh.networks.network import EXCHANGE_PREFIX, exchange_of
 from miros_mesh.wire.codec import Codec, OldFrames
 from miros_mesh.wire.envelope import SENT_AGAIN, DeadLetter, Envelope, TracedEnvelope
 from miros_mesh.wire.keyring import KeyRing
+from miros_mesh.wire.members import Members
+from miros_mesh.wire.signing import Signer
 
 # Of any settings: whether it is too large for a chart is for that chart to say.
 _LARGEST_BYTES: Final = 128 * MIB
@@ -28,7 +30,15 @@ _RETRY: Final = exchange_of("retry")
 class Postage:
     """Publishes the contents of dead letters again, sealed with the primary key."""
 
-    def __init__(self, keyring: KeyRing, label: str, old_frames: OldFrames) -> None:
+    def __init__(
+        self,
+        keyring: KeyRing,
+        label: str,
+        old_frames: OldFrames,
+        *,
+        signer: Signer | None = None,
+        members: Members | None = None,
+    ) -> None:
         self._codec = Codec(
             "mesh",
             keyring,
@@ -37,18 +47,21 @@ class Postage:
             extended=TracedEnvelope,
             label=label,
             old_frames=old_frames,
+            signer=signer,
+            members=members,
         )
 
     def send(self, letter: Letter, opened: DeadLetter, box: LetterBox, topic: str | None) -> None:
         """Publish to the topic, else to the chart that refused it, else to its own topic.
 
         Returns when the broker has stored it in a queue at least. Raises `EmptyLetterError` for a
-        note, `SealedLetterError` for a frame that these keys do not open, `UnroutableError` when no queue takes it, or what the broker says against it.
+        note, `SealedLetterError` for a frame that these keys do not open, `UnroutableError` when no
+        queue takes it, or what the broker says against it.
         """
         if not (opened.event or opened.frame):
             raise EmptyLetterError(
-                f"letter {letter.id} is a note of {opened.size_bytes:,} bytes that were too large to "
-                "keep; let its sender send it again, or drop the letter"
+                f"letter {letter.id} is a note of {opened.size_bytes:,} bytes that were too large "
+                "to keep; let its sender send it again, or drop the letter"
             )
         if topic is None and opened.queue:
             _put_back(opened, box, partial(self._body, letter, opened))
@@ -70,6 +83,8 @@ class Postage:
             return self._codec.seal([self._codec.encode(new)], topic)
         # A frame, anew: receivers refuse what was sealed for another topic, or long ago.
         try:
+            # First, or what is not signed by an allowed node would be signed here.
+            self._codec.open(opened.frame)
             return self._codec.seal(self._codec.unseal(opened.frame), topic)
         except FrameError as error:
             raise SealedLetterError(

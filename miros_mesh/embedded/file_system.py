@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import mmap
 import os
 import re
@@ -15,6 +14,7 @@ from typing import Final, NamedTuple
 
 from miros_mesh.errors import UnfitFileSystemError
 from miros_mesh.private_files import FILE_MODE, explained
+from miros_mesh.systems import lock_range
 
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 # White space in the names of that file: \040.
@@ -43,7 +43,7 @@ def require_fit(folder: Path) -> None:
     # A file of its own: closing any descriptor of SQLite's file would end SQLite's locks on it.
     with explained(folder, "be written"), _probe(folder) as descriptor:
         with _refused(_NO_LOCKS, folder, kind, "it has no locks"):
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_range(descriptor)
         # Only the name of the length: no block is written.
         os.ftruncate(descriptor, _PAGE_BYTES)
         with _refused(_NO_MAP, folder, kind, "it has no memory to share between processes"):

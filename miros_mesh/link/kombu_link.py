@@ -49,6 +49,7 @@ class KombuLink:
             pools=self._pools,
             attempts=None if patient else settings.attempts,
             exchanges=settings.exchanges,
+            more_exchanges=settings.more_exchanges,
             # Each peer has an outbox of its own: one that is away must not hold up the others.
             outbox=Outbox(max_events=settings.outbox_events, max_bytes=settings.outbox_bytes),
             window=settings.confirm_window,

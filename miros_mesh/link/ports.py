@@ -283,6 +283,8 @@ class LinkSettings:
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    more_exchanges: Callable[[], tuple[str, ...]] = tuple
+    """What is declared besides, also on a connection that is there when they become others."""
 
 
 class Link(Protocol):

@@ -16,7 +16,7 @@ be, what was to go there is refused, and nothing else.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,11 +69,15 @@ class BrokerPublisher(Worker):
         window: int,
         confirm_timeout_s: float,
         observer: Observer,
+        more_exchanges: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         super().__init__(
             name=name, broker=broker, pools=pools, attempts=attempts, observer=observer
         )
         self._exchanges = exchanges
+        self._more_exchanges = more_exchanges
+        self._declared: tuple[str, ...] = ()
+        """Of those, what was declared on this connection."""
         self._outbox = outbox
         self._window = window
         self._confirm_timeout_s = confirm_timeout_s
@@ -139,6 +143,16 @@ class BrokerPublisher(Worker):
             # who waits for a first connection hears at once that the network is out of reach.
             if refusal and exchange == self._exchanges[0] and not self._settled.is_set():
                 raise refusal
+        self._declared = self._more_exchanges()
+        for exchange in self._declared:
+            self._channel.declare(exchange)
+
+    def _declare_more(self) -> None:
+        """Declare what has come since the connection began; a refusal is only logged."""
+        before, self._declared = self._declared, self._more_exchanges()
+        refusals = [self._channel.declare(each) for each in self._declared if each not in before]
+        if any(refusals):
+            self._publish_on()
 
     def _publish_on(self) -> None:
         # The confirms before anything is published: RabbitMQ numbers from `confirm.select` on.
@@ -191,14 +205,23 @@ class BrokerPublisher(Worker):
         if producer is None or self._nacks.pausing:
             return False
         with self._outliving_refusals(connection):
-            for _ in range(_PUBLISHES_PER_TURN):
-                if len(self._confirms) >= self._allowed:
-                    return False
-                parcel = self._outbox.take()
-                if parcel is None:
-                    return False
-                if not self._spared(parcel):
-                    self._publish(producer, parcel)
+            if self._more_exchanges() != self._declared:
+                self._declare_more()
+                # Perhaps on a new channel.
+                return True
+            return self._publish_some(producer)
+        return True
+
+    def _publish_some(self, producer: kombu.Producer) -> bool:
+        """Publish what waits and may be on its way; whether there may be more."""
+        for _ in range(_PUBLISHES_PER_TURN):
+            if len(self._confirms) >= self._allowed:
+                return False
+            parcel = self._outbox.take()
+            if parcel is None:
+                return False
+            if not self._spared(parcel):
+                self._publish(producer, parcel)
         return True
 
     def _read(self, connection: kombu.Connection) -> None:

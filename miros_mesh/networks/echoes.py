@@ -71,8 +71,8 @@ class Published:
             if len(self._at) > self._frames:
                 del self._at[next(iter(self._at))]
 
-    def among(self, marks: Iterable[int], within_s: float) -> list[int]:
-        """Return those of the marks whose frames were published in the last seconds."""
-        since = self._clock() - within_s
+    def ages(self, marks: Iterable[int]) -> dict[int, float]:
+        """Return, of those marks that are known, how many seconds ago each was published last."""
+        now = self._clock()
         with self._lock:
-            return [mark for mark in marks if self._at.get(mark, -1.0) >= since]
+            return {mark: now - self._at[mark] for mark in marks if mark in self._at}

@@ -29,6 +29,10 @@ class Sealer(Protocol):
     def expendable(self) -> bool:
         """Whether its frames are sent after, and dropped before, others."""
 
+    @property
+    def key(self) -> str:
+        """The fingerprint of the key with which `seal` seals, as long as none other is used."""
+
     def seal(self, encoded: Sequence[bytes], topic: str) -> bytes:
         """Seal messages into the bytes to send under a topic."""
 
@@ -74,7 +78,8 @@ class Frame:
         self._open = True
         self._sealed: bytes | None = None
         self._sealed_at = 0.0
-        # Guards the six above: a chart's thread adds while a publisher's thread seals.
+        self._sealed_with = ""
+        # Guards the seven above: a chart's thread adds while a publisher's thread seals.
         self._lock = threading.Lock()
 
     @property
@@ -118,19 +123,21 @@ class Frame:
         """Close the frame, and return the bytes to send now.
 
         They are the same for all peers at once, and others after `RESEAL_AFTER_S`: receivers refuse
-        what was sealed before they listened.
+        what was sealed before they listened. With another key they are others, too: once a node
+        uses that, it publishes nothing under an older one, however long it has waited.
         """
         with self._lock:
             self._open = False
-            now = time.monotonic()
+            # Read first: of a change meanwhile the next call hears.
+            now, key = time.monotonic(), self._sealer.key
             if self._sealed is None:
                 self._sealed = self._sealer.seal(self._messages, self.routing_key)
-                self._sealed_at = now
+                self._sealed_at, self._sealed_with = now, key
                 self._messages = []
-            elif now > self._sealed_at + RESEAL_AFTER_S:
+            elif key != self._sealed_with or now > self._sealed_at + RESEAL_AFTER_S:
                 messages = self._sealer.unseal(self._sealed)
                 self._sealed = self._sealer.seal(messages, self.routing_key)
-                self._sealed_at = now
+                self._sealed_at, self._sealed_with = now, key
             self._sealer.publishing(self._sealed)
             return self._sealed
 

@@ -21,7 +21,7 @@ class History(Generic[T]):
 
     def __init__(self, *, max_events: int, max_bytes: int) -> None:
         self._max_events = max_events
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         # Plain tuples, since each event that is sent makes one.
         self._sent: deque[tuple[str, int, float, int, T | None]] = deque()
         """Of all charts in the order of sending: chart, number, when by the monotonic clock (the
@@ -39,7 +39,7 @@ class History(Generic[T]):
             self._sent.append((message.chart, message.sequence, at, size_bytes, message))
             self._bytes += size_bytes
             # A message that alone exceeds the limit is not kept either.
-            while len(self._sent) > self._max_events or self._bytes > self._max_bytes:
+            while len(self._sent) > self._max_events or self._bytes > self.max_bytes:
                 _, _, self._forgotten_at, forgotten_bytes, _ = self._sent.popleft()
                 self._bytes -= forgotten_bytes
 

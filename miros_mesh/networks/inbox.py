@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -16,12 +16,12 @@ from miros_mesh.networks.doubts import MAX_WAITING, Doubts
 from miros_mesh.networks.echoes import mark_of
 from miros_mesh.networks.feed import Feed
 from miros_mesh.networks.letters.home import Letters, Place, Reason
-from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX, Mesh
+from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, Mesh
 from miros_mesh.networks.notes.deaths import ChartDeaths
 from miros_mesh.networks.ranges import Range
 from miros_mesh.networks.streams import Admission, Passed, Streams
 from miros_mesh.text import printable
-from miros_mesh.wire.envelope import Envelope, Origin
+from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, Origin
 
 _UNSURE: Final = (
     "a frame was sealed shortly before its receiver listened, and its sender does not answer: it "
@@ -32,6 +32,19 @@ _TOO_MANY: Final = (
     "for the word of their senders"
 )
 STALE: Final = Reason(Admission.STALE.value, "older than the dedup window, or than the chart")
+JUMP: Final = Reason(
+    Admission.JUMP.value, "its number is so far above the last one that no sender comes there"
+)
+# What these are cannot be known, or cannot be true.
+_REFUSALS: Final = {Admission.STALE: STALE, Admission.JUMP: JUMP}
+_HELD_FULL: Final = (
+    "too much waits for events that are missing, and those are given up: was a queue deleted, or "
+    "does somebody with the key send numbers of his own?"
+)
+_FORGOTTEN: Final = (
+    "more senders speak than are remembered, and those that were silent for longest are "
+    "forgotten: copies of what they have sent would be new"
+)
 
 
 class _Taken(NamedTuple):
@@ -94,7 +107,10 @@ class Inbox:
         self._takes = True
         self._feeds = False
         self._streams: Streams[Arrival] = Streams(
-            mesh.dedup_window, since=self._since, fresh=deaths is None
+            mesh.dedup_window,
+            since=self._since,
+            fresh=deaths is None,
+            held_bytes=mesh.held_bytes,
         )
         self._waiting: deque[Arrival] = deque()
         """In their order, until the FIFO has room."""
@@ -102,6 +118,8 @@ class Inbox:
         """By their ids: held back by `_streams`, waiting, or given to the chart."""
         self._refused = 0
         """How many events came after `finish` or `close`."""
+        self._forgotten = 0
+        """How many forgotten senders were told of."""
         self._doubts: Doubts[_Taken] = Doubts()
         self._all_fed: Callable[[], None] | None = None
         """From `finish` until it was called."""
@@ -176,8 +194,14 @@ class Inbox:
         with self._lock:
             return self._doubts.ask(asked_s)
 
-    def vouched(self, sender: str, asked_s: float, new: Collection[int]) -> None:
-        """Take the answer to a question of `doubts`: frames with other marks were old ones."""
+    def vouched(self, sender: str, asked_s: float, ages_s: Mapping[int, float]) -> None:
+        """Take the answer to a question of `doubts`: how long ago frames of these marks were sent.
+
+        What was sent since the chart listens is new, and all other frames were old ones. The answer
+        was made before now: by what it has travelled for, an older frame may be taken for new.
+        """
+        listened_s = self.listening_s(time.monotonic())
+        new = {mark for mark, age_s in ages_s.items() if age_s <= listened_s}
         with self._lock:
             for taken, is_new in self._doubts.answered(sender, asked_s, new):
                 if is_new:
@@ -332,11 +356,16 @@ class Inbox:
     def _doubt(self, taken: _Taken, *, sure: bool) -> None:
         """Let a frame wait until its sender has said whether it is new, or others before it are."""
         if len(self._doubts) >= MAX_WAITING:
-            self._calls.append(partial(self._refuse, taken.delivery, OldFrameError(_TOO_MANY)))
+            self._calls.append(partial(self._refuse_doubtful, taken, OldFrameError(_TOO_MANY)))
             return
         mark = 0 if sure else mark_of(taken.delivery.body)
         self._doubts.add(taken.heard[0].incarnation, taken, mark, time.monotonic())
         self._calls.append(self._missed)
+
+    def _refuse_doubtful(self, taken: _Taken, error: OldFrameError) -> None:
+        self._drop(error.reason)
+        self._mesh.network.complain(error.reason, f"node {taken.heard[0].node}: {error}")
+        self._refuse(taken.delivery, error)
 
     def _drop_old(self, taken: _Taken) -> None:
         self._drop(OldFrameError.reason)
@@ -363,26 +392,37 @@ class Inbox:
             arrival,
             time.monotonic(),
             node=envelope.node,
-            sent_at=envelope.sent_at,
+            sent_at=self._freshness.possible(envelope.sent_at),
+            size_bytes=len(envelope.payload),
         )
+        if self._streams.forgotten > self._forgotten:
+            self._forgotten = self._streams.forgotten
+            self._calls.append(partial(self._mesh.network.complain, "senders_full", _FORGOTTEN))
         if admission is not Admission.NEW:
-            self._settle_copy(arrival, envelope.id, stale=admission is Admission.STALE)
+            self._settle_copy(arrival, envelope.id, _REFUSALS.get(admission))
             return
         self._unfinished[envelope.id] = arrival
         for each in in_turn:
             self._enter(each)
         if not in_turn:
             self._calls.append(self._missed)
+            self._relieve(stream)
 
-    def _settle_copy(self, copy: Arrival, of: str | None, *, stale: bool = False) -> None:
+    def _relieve(self, stream: tuple[str, str]) -> None:
+        """Wait no longer for some of what is missing, if too much waits behind it."""
+        for sender, passed in self._streams.relieve(stream):
+            self._pass(sender, passed)
+            self._calls.append(partial(self._mesh.network.complain, "held_full", _HELD_FULL))
+
+    def _settle_copy(self, copy: Arrival, of: str | None, refusal: Reason | None = None) -> None:
+        """Settle what comes again, or what is refused since it cannot be known whether it does."""
         first = self._unfinished.get(of) if of else None
-        if first is None and stale:
-            # It cannot be known whether it came before; or it is older than the chart.
+        if first is None and refusal:
             if _is_word(copy.envelope):
-                self._calls.append(copy.done)
+                self._calls += partial(self._tell_of_word, copy.envelope, refusal), copy.done
             else:
                 self._unfinished[copy.envelope.id] = copy
-                self._calls.append(partial(self.set_aside, copy, STALE))
+                self._calls.append(partial(self.set_aside, copy, refusal))
             return
         self._calls.append(partial(self._drop, Admission.DUPLICATE.value))
         if first is None:
@@ -489,6 +529,12 @@ class Inbox:
             f"{origin_of(event)} is a dead letter of chart {self.chart}: {reason}",
         )
         self._letters.keep_event(self._place, event, reason, stored)
+
+    def _tell_of_word(self, word: Envelope, refusal: Reason) -> None:
+        # One that comes late says nothing of use, and nothing of harm.
+        if refusal is JUMP:
+            self._drop(refusal.word)
+            self._mesh.network.complain(refusal.word, f"{origin_of(word)}: {refusal}")
 
     def _hear(self, word: Envelope) -> None:
         """Take a word of the library; ignore one of a later version."""

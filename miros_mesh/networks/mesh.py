@@ -9,13 +9,12 @@ from typing import Any
 
 from miros_mesh.errors import MeshError, PayloadError
 from miros_mesh.networks.network import UNNUMBERED, Network
+from miros_mesh.networks.streams import MAX_HELD_BYTES
 from miros_mesh.observer import NO_SPAN, Observer, Tracer
-from miros_mesh.wire.envelope import Envelope, TracedEnvelope
+from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.serializer import PayloadSerializer
 
-# Signal names that begin so belong to the library and never reach a chart.
-RESERVED_PREFIX = "miros_mesh."
 GOODBYE = RESERVED_PREFIX + "goodbye"
 # Says nothing but its number, by which receivers see that something before it is missing.
 BEAT = RESERVED_PREFIX + "beat"
@@ -38,12 +37,14 @@ class Mesh:
         observer: Observer,
         *,
         dedup_window: int,
+        held_bytes: int = MAX_HELD_BYTES,
         tracer: Tracer | None = None,
     ) -> None:
         self.network = network
         self.identity = identity
         self.observer = observer
         self.dedup_window = dedup_window
+        self.held_bytes = held_bytes
         self.tracer = tracer
         self._serializer = serializer
         # A claim is what a node says of where its home broker is: `host:port`.

@@ -266,10 +266,15 @@ class Network(Generic[T]):
     def open_again(self, delivery: Delivery) -> list[T]:
         """Return the messages of a delivery that was opened before; count nothing."""
         try:
-            return self._codec.open(delivery.body)
+            return self._codec.open_again(delivery.body)
         except FrameError:
-            # Its key is gone since.
+            # Many keys were removed since.
             return []
+
+    @property
+    def key(self) -> str:
+        """The fingerprint of the key that seals now."""
+        return self._codec.primary
 
     def seal(self, encoded: Sequence[bytes], topic: str) -> bytes:
         """Seal encoded messages into the bytes of a frame, to be published under a topic now."""
@@ -283,9 +288,9 @@ class Network(Generic[T]):
         """Hear that a frame is about to be published."""
         self._published.note(sealed)
 
-    def published(self, marks: Iterable[int], within_s: float) -> list[int]:
-        """Return, of these marks of frames, those that were published in the last seconds."""
-        return self._published.among(marks, within_s)
+    def ages(self, marks: Iterable[int]) -> dict[int, float]:
+        """Return how many seconds ago frames of this node were published, by those marks."""
+        return self._published.ages(marks)
 
     def unseal(self, sealed: bytes) -> list[bytes]:
         """Return the encoded messages of a frame that this network sealed."""
@@ -293,7 +298,7 @@ class Network(Generic[T]):
 
     def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
         """Hear that a broker refused a frame: count its messages, log it, and set them aside."""
-        messages, encoded = self._codec.open(frame.seal()), frame.messages()
+        messages, encoded = self._codec.open_again(frame.seal()), frame.messages()
         self.forget(broker, messages)
         counted = frame.counted and not self.expendable
         refusal = Refusal(frame.routing_key, broker, error, messages, encoded, counted=counted)

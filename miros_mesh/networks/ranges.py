@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 
 Range = tuple[int, int]
 """Sequence numbers from the first to the last, both included."""
@@ -48,21 +49,37 @@ def outside(ranges: Iterable[Range], last: int) -> list[Range]:
     return [*others, (after, last)] if after <= last else others
 
 
+def without(ranges: Sequence[Range], others: Iterable[Range]) -> list[Range]:
+    """Return the numbers of ranges, which are in order, that are in none of the others."""
+    return shared(ranges, outside(others, ranges[-1][1])) if ranges else []
+
+
 def amount(ranges: Iterable[Range]) -> int:
     """Return how many numbers there are in ranges that do not overlap."""
     return sum(last - first + 1 for first, last in ranges)
 
 
 def strike(ranges: list[Range], number: int) -> bool:
-    """Strike a number off some ranges; return whether it was there."""
-    for at, (first, last) in enumerate(ranges):
-        if first <= number <= last:
-            rest = ((first, number - 1), (number + 1, last))
-            ranges[at : at + 1] = [part for part in rest if part[0] <= part[1]]
-            return True
-    return False
+    """Strike a number off ranges that are in order; return whether it was there."""
+    at = _place(ranges, number)
+    if at < 0:
+        return False
+    first, last = ranges[at]
+    rest = ((first, number - 1), (number + 1, last))
+    ranges[at : at + 1] = [part for part in rest if part[0] <= part[1]]
+    return True
 
 
-def within(ranges: Iterable[Range], number: int) -> bool:
-    """Whether a number is in one of the ranges."""
-    return any(first <= number <= last for first, last in ranges)
+def within(ranges: Sequence[Range], number: int) -> bool:
+    """Whether a number is in one of the ranges, which are in order."""
+    return _place(ranges, number) >= 0
+
+
+def _place(ranges: Sequence[Range], number: int) -> int:
+    """Return which of the ranges a number is in; -1 for none."""
+    at = bisect_right(ranges, number, key=_first) - 1
+    return at if at >= 0 and number <= ranges[at][1] else -1
+
+
+def _first(numbers: Range) -> int:
+    return numbers[0]

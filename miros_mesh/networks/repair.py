@@ -10,7 +10,7 @@ A broker confirms what it stores, and then a person deletes the queue, or the se
 | 4 | receiver | its inboxes take the events, or wait no longer |
 
 A frame that was sealed shortly before a chart listened is new or is not (`networks.doubts`): its
-sender is asked (`vouch`), and names those frames that it published since (`ours`).
+sender is asked (`vouch`), and says how long ago it has published its frames (`ours`).
 
 There is no history: an inbox that has heard an old event first does not know which of those between
 are owed to its chart. It asks for itself, and says how long it has listened; the sender gives what
@@ -22,9 +22,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import NamedTuple
 
 from miros_mesh.link.ports import Delivery
@@ -34,8 +35,9 @@ from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import UNNUMBERED, Network
 from miros_mesh.networks.ranges import Range, merged, outside, shared
 from miros_mesh.networks.streams import Admission, Streams
-from miros_mesh.text import logger_of
+from miros_mesh.text import logger_of, printable
 from miros_mesh.threads import OwnedThread
+from miros_mesh.throttle import Allowance
 from miros_mesh.wire.envelope import (
     ENVELOPE_BYTES,
     MAX_RANGES,
@@ -63,11 +65,28 @@ _FRESH_S = 2.0
 _UNANSWERED_S = 2.0
 # The receiver asks again for the rest; until then events of now have their turn.
 _EVENTS_PER_ANSWER = 20_000
+# A question takes 122 bytes, and an answer up to all that is kept: who asks gets that twice at
+# once, since an answer may be lost, and then so much of it a second; all who ask together likewise.
+_AT_ONCE = 2
+_ONE_A_SECOND = 0.1
+_ALL_A_SECOND = 0.5
+_QUESTION_BYTES = 1024
+# What the envelope of an event has beside the payload, as a rule.
+_EVENT_BYTES = 100
+# Of nodes that keep nothing, or little, too.
+_LEAST_BYTES = 1024 * 1024
+_MOST_ASKERS = 1_000
+# Of streams that somebody makes up, who has the key, none answers.
+_MOST_QUESTIONS = 100
+"""How many are asked in one look."""
 
+
+# Ages of frames travel as whole numbers, of microseconds.
+_VOUCHED_S = 1e6
 
 Stream = tuple[str, str]
 """Whose events they are: incarnation and chart."""
-Missing = Mapping[tuple[Stream, Inbox | None], set[Range]]
+Missing = Mapping[tuple[Stream, Inbox | None], list[list[Range]]]
 """The numbers that inboxes wait for, of each stream together; apart for one that is unsure."""
 
 
@@ -126,6 +145,10 @@ class Repair:
         self._doubts_at = 0.0
         # Used on the subscriber's thread alone.
         self._heard: Streams[None] = Streams(1_000)
+        self._answer_bytes = max(history.max_bytes, _LEAST_BYTES)
+        self._for_all = self._allowance(_ALL_A_SECOND)
+        # By the incarnation that asks, the one that asked last at the end.
+        self._for_one: OrderedDict[str, Allowance] = OrderedDict()
         self._wake = threading.Event()
         name = f"mesh-{self._identity.node}-repair"
         self._thread = OwnedThread(name, self._run, self._wake.set)
@@ -187,7 +210,7 @@ class Repair:
 
     def _missing(self, now: float) -> Missing:
         """Let inboxes give up what is missing for too long; return what they wait for."""
-        missing: defaultdict[tuple[Stream, Inbox | None], set[Range]] = defaultdict(set)
+        missing: defaultdict[tuple[Stream, Inbox | None], list[list[Range]]] = defaultdict(list)
         since = self._whole_since()
         if since is None:
             # No answer would arrive; and what was not acknowledged comes again by itself.
@@ -198,7 +221,7 @@ class Repair:
             if since < now - _UNANSWERED_S:
                 inbox.pass_old(now - _UNANSWERED_S)
             for stream, holes in inbox.holes().items():
-                missing[stream, inbox if inbox.unsure(stream) else None].update(holes)
+                missing[stream, inbox if inbox.unsure(stream) else None].append(holes)
         return missing
 
     def _ask(self, missing: Missing, now: float) -> None:
@@ -208,17 +231,17 @@ class Repair:
         self._asking = {
             each: self._asking.get(each) or _Asking(now + _FIRST_ASK_S) for each in missing
         }
-        for each, asking in self._asking.items():
-            if now >= asking.at:
-                asking.at = now + asking.pause_s
-                asking.pause_s = min(asking.pause_s * 2, _LONGEST_PAUSE_S)
-                stream, inbox = each
-                incarnation, _ = stream
-                # Merged, since several charts may miss the same. What one message has no room for
-                # is asked for later.
-                numbers = merged(missing[each])[:MAX_RANGES]
-                listener = _Listener(inbox.chart, inbox.listening_s(now)) if inbox else None
-                self._send(incarnation, "ask", stream, numbers, listener=listener)
+        due = (each for each in self._asking.items() if now >= each[1].at)
+        for each, asking in islice(due, _MOST_QUESTIONS):
+            asking.at = now + asking.pause_s
+            asking.pause_s = min(asking.pause_s * 2, _LONGEST_PAUSE_S)
+            stream, inbox = each
+            incarnation, _ = stream
+            # Merged, since several charts may miss the same. What one message has no room for
+            # is asked for later.
+            numbers = merged(chain(*missing[each]))[:MAX_RANGES]
+            listener = _Listener(inbox.chart, inbox.listening_s(now)) if inbox else None
+            self._send(incarnation, "ask", stream, numbers, listener=listener)
 
     def _ask_for_doubts(self, now: float) -> bool:
         """Ask senders which of the frames in doubt are new; return whether any are in doubt."""
@@ -249,10 +272,10 @@ class Repair:
 
     def _hear_ours(self, message: RepairMessage) -> None:
         if isinstance(message, ListenerRepair):
-            new = {mark for mark, _ in message.numbers}
+            ages_s = {mark: (age - 1) / _VOUCHED_S for mark, age in message.numbers}
             for inbox in self._inboxes():
                 if inbox.chart == message.listener:
-                    inbox.vouched(message.incarnation, message.listening_s, new)
+                    inbox.vouched(message.incarnation, message.listening_s, ages_s)
 
     def _hear_answer(self, message: RepairMessage) -> None:
         if message.incarnation != message.stream[0]:
@@ -284,12 +307,11 @@ class Repair:
             self._mesh.observer.repaired(network=self._mesh.network.name, events=events)
 
     def _vouch(self, question: RepairMessage) -> None:
-        """Say which frames were published since a chart of another node listens."""
+        """Say how long ago frames were published, that a chart of another node asks for."""
         if not isinstance(question, ListenerRepair):
             return
-        marks = (mark for mark, _ in question.numbers)
-        new = self._mesh.network.published(marks, question.listening_s)
-        numbers = [(mark, mark) for mark in new]
+        ages = self._mesh.network.ages(mark for mark, _ in question.numbers)
+        numbers = [(mark, 1 + int(age_s * _VOUCHED_S)) for mark, age_s in ages.items()]
         listener = _Listener(question.listener, question.listening_s)
         self._send(question.incarnation, "ours", question.stream, numbers, listener=listener)
 
@@ -297,6 +319,9 @@ class Repair:
         """Send the events that are asked for, and the numbers of those that are forgotten."""
         incarnation, chart = message.stream
         if incarnation != self._identity.incarnation:
+            return
+        bytes_left = self._bytes_left(message)
+        if bytes_left <= 0:
             return
         # In this order: what is sent meanwhile has a later number.
         last = self._mesh.network.sequence_of(chart)
@@ -306,8 +331,8 @@ class Repair:
             before = self._history.sent_before(chart, since, last)
             listener = _Listener(message.listener, message.listening_s, before)
         found = self._history.find(chart, message.numbers, since)
-        again = [_plain(event) for event in found[:_EVENTS_PER_ANSWER]]
-        if found[_EVENTS_PER_ANSWER:]:
+        again = self._affordable(found[:_EVENTS_PER_ANSWER], message, bytes_left)
+        if len(found) > len(again):
             # Older nodes take what is below the last number that is gone as gone, too.
             last = again[-1].sequence
         for events in self._portions(again):
@@ -318,6 +343,45 @@ class Repair:
         gone = shared(message.numbers, outside(kept, last))[:MAX_RANGES]
         if gone or listener:
             self._send(message.incarnation, "gone", message.stream, gone, listener=listener)
+
+    def _bytes_left(self, question: RepairMessage) -> float:
+        """Return how many bytes an answer may have now; count a question that gets none."""
+        now = time.monotonic()
+        asker = question.incarnation
+        one = self._for_one.setdefault(asker, self._allowance(_ONE_A_SECOND))
+        self._for_one.move_to_end(asker)
+        if len(self._for_one) > _MOST_ASKERS:
+            self._for_one.popitem(last=False)
+        left = min(one.left(now), self._for_all.left(now))
+        if left <= 0:
+            # It is asked again after a pause.
+            self._refuse(
+                "repair_limit",
+                f"node {printable(question.node)} asks for more than is given at once",
+            )
+        return left
+
+    def _affordable(
+        self, events: Sequence[Envelope], question: RepairMessage, bytes_left: float
+    ) -> list[Envelope]:
+        """Return the first of these events, one at least, and take what they cost."""
+        again, cost = list[Envelope](), _QUESTION_BYTES
+        for event in events:
+            if cost >= bytes_left and again:
+                break
+            cost += len(event.payload) + _EVENT_BYTES
+            again.append(_plain(event))
+        self._for_one[question.incarnation].take(cost)
+        self._for_all.take(cost)
+        return again
+
+    def _allowance(self, a_second: float) -> Allowance:
+        kept = self._answer_bytes
+        return Allowance(_AT_ONCE * kept, a_second * kept, time.monotonic())
+
+    def _refuse(self, reason: str, said: str) -> None:
+        self._mesh.observer.dropped(network=self._network.name, reason=reason, events=1)
+        self._network.complain(reason, said)
 
     def _portions(self, events: Sequence[Envelope]) -> Iterator[tuple[Envelope, ...]]:
         """Split events so that each part fits into one message."""
@@ -336,7 +400,13 @@ class Repair:
     def _is_new(self, message: RepairMessage) -> bool:
         """Whether it was not heard before: a replayed question gets no second answer."""
         sender = message.incarnation, message.chart
-        admission, _ = self._heard.admit(sender, message.sequence, None, 0)
+        admission, _ = self._heard.admit(sender, message.sequence, None, time.monotonic())
+        if admission is Admission.JUMP:
+            self._refuse(
+                Admission.JUMP.value,
+                f"a message of node {printable(message.node)} has a number so far above the last "
+                "one that no node comes there",
+            )
         # The numbers between are no holes: they went to other nodes.
         self._heard.skip(sender, [(1, message.sequence)])
         return admission is Admission.NEW

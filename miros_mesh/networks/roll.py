@@ -12,12 +12,12 @@ Without a node that asked the broker drops it, as a node status that has no watc
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
 from miros_mesh.errors import MeshError
 from miros_mesh.networks.network import UNNUMBERED, Network
-from miros_mesh.wire.envelope import MAX_LISTED, NodeRoll, RollEntry
+from miros_mesh.wire.envelope import MAX_LISTED, HeldKeys, KeyedRoll, NodeRoll, RollEntry
 from miros_mesh.wire.identity import Identity
 
 ROUTING_KEY: Final = "roll"
@@ -29,12 +29,20 @@ class Roll:
     """The roll of this node, which is said every `interval_s`. Thread-safe, and never waits.
 
     It holds the first `MAX_LISTED` charts that join, until they leave; of others it says nothing.
+    With `keys` each roll names the node's keys, too.
     """
 
-    def __init__(self, network: Network[NodeRoll], identity: Identity, interval_s: float) -> None:
+    def __init__(
+        self,
+        network: Network[NodeRoll],
+        identity: Identity,
+        interval_s: float,
+        keys: Callable[[], tuple[HeldKeys, ...]] | None = None,
+    ) -> None:
         self.network = network
         self._identity = identity
         self._interval_s = interval_s
+        self._keys = keys
         self._started = time.time()
         # Changed one entry at a time, by the threads that use charts: no two have one name. Others
         # copy it in one step.
@@ -78,7 +86,8 @@ class Roll:
         """Return whether it is done: nothing was said since the number `after`."""
         node, incarnation = self._identity.node, self._identity.incarnation
         origin = node, node, incarnation, UNNUMBERED
-        roll = NodeRoll(*origin, self._started, float(self._interval_s), whole, tuple(charts))
+        said = *origin, self._started, float(self._interval_s), whole, tuple(charts)
+        roll = KeyedRoll(*said, self._keys()) if self._keys else NodeRoll(*said)
         try:
             return self.network.send(ROUTING_KEY, roll, counted=False, after=after) > 0
         except MeshError as error:

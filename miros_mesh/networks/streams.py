@@ -9,13 +9,18 @@ A stream's numbers, with `_next` = 8, a window of 4, 6 given up, and items held 
 | --- | --- |
 | 1 to 3 | stale: older than the window, so it cannot be known whether it came before |
 | 4, 5, 7 | duplicate |
-| 6 | new: it was given up and comes after all |
+| 6 | new: it was given up and comes after all, in whatever time |
 | 8 | new: its turn has come |
 | 9 | new: held back behind 8 |
 | 10, 11 | duplicate of what is held back |
 | from 12 | new: held back |
+| far above | jump: no sender comes so far in the time since the last one whose turn had come |
 
 The holes are 8 to 9.
+
+Who has the key can send any number in the name of any sender. One that is far above moves nothing.
+One that is not so far does, once what is missing before it was given up; since what was given up
+may come for as long as its range is remembered, its sender is heard all the same.
 
 A stream begins with the first number heard. Was that an old one that came late, or was put back by
 hand, then what is missing behind it may have been sent before the receiver listened, and is not
@@ -29,15 +34,41 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, NamedTuple, TypeVar
+from itertools import takewhile
+from typing import Final, Generic, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
-from miros_mesh.networks.ranges import Range, amount, merged, shared, strike, within
+from miros_mesh.networks.ranges import (
+    Range,
+    amount,
+    merged,
+    shared,
+    strike,
+    within,
+    without,
+)
+from miros_mesh.wire.envelope import MAX_RANGES
 
 T = TypeVar("T")
 
 # A sender takes some 300 bytes; charts that come and go for months must not fill the memory.
-MAX_SENDERS = 10_000
+MAX_SENDERS: Final = 10_000
+MAX_SENDERS_OF_A_NODE: Final = 2_000
+"""Twice as many as a node tells of: those of another name are not forgotten for them."""
+MAX_AHEAD: Final = 1_000_000
+"""By so much a number may be ahead of the next one; and by the next more for each second since."""
+MAX_A_SECOND: Final = 100_000
+"""Several times as many as a process can send."""
+MAX_HOLES: Final = MAX_RANGES
+"""Of a stream: as many as one question has room for. For one more the older half is given up."""
+MAX_LOST: Final = 1_000
+"""Ranges of a stream that were given up, and may still come."""
+MAX_HELD_BYTES: Final = 64 * 1024 * 1024
+"""What one receiver holds back of all streams."""
+# What is held back costs more than its content: an item, and a stream that waits, which is looked
+# at twenty times a second.
+_ITEM_BYTES: Final = 512
+_STREAM_BYTES: Final = 32 * 1024
 
 
 class Admission(Enum):
@@ -46,6 +77,7 @@ class Admission(Enum):
     NEW = "new"
     DUPLICATE = "duplicate"
     STALE = "stale"
+    JUMP = "jump"
 
 
 @dataclass(frozen=True)
@@ -78,6 +110,7 @@ class _Held(NamedTuple, Generic[T]):
     item: T
     since: float
     sent_at: float
+    size_bytes: int
 
 
 class Stream(Generic[T]):
@@ -88,14 +121,21 @@ class Stream(Generic[T]):
     """
 
     __slots__ = (
-        *("_fresh", "_given_up", "_held", "_last_sent_at"),
-        *("_lost", "_next", "_window", "clock", "first"),
+        *("_fresh", "_given_up", "_held", "_highest", "_last_sent_at", "_lost", "_missing"),
+        *("_next", "_turned_at", "_uncertain", "_window", "clock", "first", "held_bytes", "node"),
     )
 
     def __init__(
-        self, first: int, window: int, clock: Clock | None = None, *, fresh: bool = False
+        self,
+        first: int,
+        window: int,
+        clock: Clock | None = None,
+        node: str = "",
+        *,
+        fresh: bool = False,
     ) -> None:
         self._window = window
+        self.node = node
         self.clock = clock or Clock()
         self._fresh = fresh
         self._next = first
@@ -104,18 +144,36 @@ class Stream(Generic[T]):
         """Numbers below it may have been sent before the receiver listened."""
         self._last_sent_at = math.inf
         """When the item was sent whose turn came last."""
+        self._turned_at = -math.inf
+        """When its turn came."""
         self._held: dict[int, _Held[T]] = {}
-        """Items above `_next`; while it is empty nothing is known to be missing."""
+        """Items above `_next`, in the order in which they came; while it is empty nothing is known
+        to be missing."""
+        self.held_bytes = 0
+        """What they cost."""
+        self._highest = first - 1
+        """The highest number held back, while there is one."""
+        self._missing: list[Range] = []
+        """Numbers before that which are waited for, in order."""
         self._given_up: list[Range] = []
         """Numbers above `_next` that are not waited for, in order; each before an item held
         back."""
-        # What was given up and may still come, in order; older than the window it is forgotten. A
-        # receiver that joins late does not wait for what was sent before, but takes it.
+        # What was given up and may still come, in order. A receiver that joins late does not wait
+        # for what was sent before, but takes it.
         self._lost: list[Range] = [(1, first - 1)] if first > 1 else []
+        self._uncertain = 0
+        """Of numbers up to this one some were given up, and have been forgotten."""
 
     @property
     def passed(self) -> int:
-        """The number up to which every item came in turn or was given up."""
+        """The number up to which every item came in turn or was given up.
+
+        But before very many at once that were given up: it may be that somebody who has the key has
+        sent the number behind them, and they are still to come.
+        """
+        for first, last in self._lost:
+            if first >= self.first and last - first >= self._window:
+                return first - 1
         return self._next - 1
 
     @property
@@ -129,20 +187,19 @@ class Stream(Generic[T]):
         return self._last_sent_at < self.clock.began
 
     def admit(
-        self, sequence: int, item: T, now: float, sent_at: float = 0.0
+        self, sequence: int, item: T, now: float, sent_at: float = 0.0, size_bytes: int = 0
     ) -> tuple[Admission, Sequence[T]]:
         """Return what the number says, and the items whose turn has come, in order."""
         if sequence == self._next:
             self._next += 1
             self._last_sent_at = sent_at
-            return Admission.NEW, (item, *self._in_turn()) if self._held else (item,)
+            self._turned_at = now
+            if not self._held:
+                return Admission.NEW, (item,)
+            strike(self._missing, sequence)
+            return Admission.NEW, (item, *self._in_turn())
         if sequence > self._next:
-            if sequence in self._held:
-                return Admission.DUPLICATE, ()
-            strike(self._given_up, sequence)
-            # Since then, at least, the numbers before it have been missing.
-            self._held[sequence] = _Held(item, now, sent_at)
-            return Admission.NEW, ()
+            return self._early(sequence, _Held(item, now, sent_at, size_bytes + _ITEM_BYTES)), ()
         late = self._late(sequence, sent_at)
         return late, (item,) if late is Admission.NEW else ()
 
@@ -150,27 +207,36 @@ class Stream(Generic[T]):
         """Whether it is known that the item of this number came."""
         if sequence >= self._next:
             return sequence in self._held
-        return sequence >= self._next - self._window and not within(self._lost, sequence)
+        return sequence >= self._certain and not within(self._lost, sequence)
 
     def wants(self, sequence: int) -> bool:
         """Whether this number is waited for while later items are held back."""
-        if not self.waits or sequence < self._next or sequence in self._held:
-            return False
-        return not within(self._given_up, sequence)
+        return within(self._missing, sequence)
 
     def holes(self) -> list[Range]:
         """Return the numbers that are waited for before the last item that is held back."""
-        holes, after = [], self._next
-        known = [*self._given_up, *((sequence, sequence) for sequence in self._held)]
-        for first, last in merged(known):
-            if first > after:
-                holes.append((after, first - 1))
-            after = last + 1
-        return holes
+        return self._missing.copy()
+
+    @property
+    def has_too_many_holes(self) -> bool:
+        """Whether there are more than one question has room for."""
+        return len(self._missing) > MAX_HOLES
+
+    def give_up(self, holes: int = 0) -> Passed[T]:
+        """Wait no more for the oldest holes, of which at most so many stay."""
+        missing, items = 0, list[T]()
+        while len(self._missing) > holes:
+            # It begins with the next number: what has come, or was given up, has had its turn.
+            oldest = self._missing.pop(0)
+            missing += amount([oldest])
+            self._pass_over(oldest)
+            items += self._in_turn()
+        return Passed(missing, items)
 
     def skip(self, numbers: Iterable[Range]) -> Passed[T]:
         """Wait for these numbers no more, of those before an item held back."""
-        missing = shared(self.holes(), numbers)
+        missing = shared(self._missing, numbers)
+        self._missing = without(self._missing, missing)
         self._given_up = merged([*self._given_up, *missing])
         return Passed(amount(missing), list(self._in_turn()))
 
@@ -194,21 +260,49 @@ class Stream(Generic[T]):
 
     def expire(self, before: float) -> Passed[T]:
         """Give up the numbers before the last item that has been held back since before a time."""
-        old = [sequence for sequence, held in self._held.items() if held.since < before]
+        # They stand in the order in which they came: the first that is younger ends it.
+        old = [
+            sequence
+            for sequence, _ in takewhile(lambda each: each[1].since < before, self._held.items())
+        ]
         if not old:
             return Passed(0, ())
         # Of a sender that does not answer it is never known which of them were owed.
-        unsure = shared(self.holes(), [(self._next, min(max(old), self._sure()) - 1)])
+        unsure = shared(self._missing, [(self._next, min(max(old), self._sure()) - 1)])
         passed = self.skip([(self._next, max(old) - 1)])
         return Passed(passed.missing - amount(unsure), passed.items)
 
+    @property
+    def _certain(self) -> int:
+        """The first number of which it is known whether it came, and of all later ones."""
+        return max(self._next - self._window, self._uncertain + 1)
+
+    def _early(self, sequence: int, held: _Held[T]) -> Admission:
+        """Hold back an item that comes before its turn; return what its number says."""
+        if sequence in self._held:
+            return Admission.DUPLICATE
+        since_s = held.since - self._turned_at
+        if sequence - self._next > MAX_AHEAD + since_s * MAX_A_SECOND:
+            return Admission.JUMP
+        highest = self._highest if self._held else self._next - 1
+        if sequence > highest:
+            if sequence > highest + 1:
+                # Since then, at least, these numbers have been missing.
+                self._missing.append((highest + 1, sequence - 1))
+            self._highest = sequence
+        elif not strike(self._missing, sequence):
+            strike(self._given_up, sequence)
+        self.held_bytes += held.size_bytes + (0 if self._held else _STREAM_BYTES)
+        self._held[sequence] = held
+        return Admission.NEW
+
     def _late(self, sequence: int, sent_at: float) -> Admission:
         """Return what a number says that comes after its turn."""
-        if sequence < self._next - self._window:
-            return Admission.STALE
+        past = sequence < self._certain
         if not within(self._lost, sequence):
-            return Admission.DUPLICATE
-        if self._fresh and sequence < self.first and sent_at < self.clock.began:
+            return Admission.STALE if past else Admission.DUPLICATE
+        # What may have been sent before the receiver listened.
+        if sequence < self.first and (self._fresh or past) and sent_at < self.clock.began:
             return Admission.STALE
         strike(self._lost, sequence)
         return Admission.NEW
@@ -219,13 +313,15 @@ class Stream(Generic[T]):
             return self._next
         began = self.clock.began
         sure = (sequence for sequence, held in self._held.items() if held.sent_at >= began)
-        return min(sure, default=max(self._held))
+        return min(sure, default=self._highest)
 
     def _in_turn(self) -> Iterator[T]:
         while True:
             if self._next in self._held:
-                item, _, self._last_sent_at = self._held.pop(self._next)
+                item, since, self._last_sent_at, size_bytes = self._held.pop(self._next)
                 self._next += 1
+                self._turned_at = max(self._turned_at, since)
+                self.held_bytes -= size_bytes + (0 if self._held else _STREAM_BYTES)
                 yield item
             elif self._given_up and self._given_up[0][0] == self._next:
                 self._pass_over(self._given_up.pop(0))
@@ -235,18 +331,23 @@ class Stream(Generic[T]):
     def _pass_over(self, numbers: Range) -> None:
         self._lost.append(numbers)
         self._next = numbers[1] + 1
-        # Not needed at every step: `admit` finds what is older stale before it looks here.
-        oldest = self._next - self._window
-        self._lost = [lost for lost in self._lost if lost[1] >= oldest]
+        if len(self._lost) > MAX_LOST:
+            _, self._uncertain = self._lost.pop(0)
+
+
+Sender = tuple[str, str]
+"""An incarnation and a chart."""
 
 
 class Streams(Generic[T]):
     """A stream for each sender, which is an incarnation and a chart.
 
     Of more than so many senders the one that was silent for longest is forgotten, unless items of
-    it are held back. When it speaks again it is new, and what it repeats is no duplicate.
+    it are held back: of its own node when that has too many, else of the node that was silent for
+    longest. When it speaks again it is new, and what it repeats is no duplicate.
 
-    `since` is the (monotonic) time from which the receiver listens; `fresh` as in `Stream`.
+    `since` is the (monotonic) time from which the receiver listens; `fresh` as in `Stream`. Call
+    `relieve` after what was held back.
     """
 
     def __init__(
@@ -256,96 +357,124 @@ class Streams(Generic[T]):
         *,
         since: float = 0.0,
         fresh: bool = False,
+        held_bytes: int = MAX_HELD_BYTES,
     ) -> None:
         self._window = window
         self._senders = senders
         self._since = since
         self._fresh = fresh
+        self._most_held_bytes = held_bytes
+        self.forgotten = 0
+        """How many senders were forgotten."""
+        self._held_bytes = 0
         # By node: one that was started anew has the clock that it had.
         self._clocks: WeakValueDictionary[str, Clock] = WeakValueDictionary()
-        # The least recently heard first: each admission moves its sender to the end.
-        self._streams: OrderedDict[tuple[str, str], Stream[T]] = OrderedDict()
-        # Those of them that hold items back, so that the others cost nothing in a look for holes.
-        self._waiting: dict[tuple[str, str], Stream[T]] = {}
+        self._streams: dict[Sender, Stream[T]] = {}
+        # The same by node, the least recently heard first, of nodes as of a node's senders.
+        self._nodes: OrderedDict[str, OrderedDict[Sender, None]] = OrderedDict()
+        # Those of them that hold items back, so that the others cost nothing in a look for holes;
+        # with what they cost.
+        self._waiting: dict[Sender, Stream[T]] = {}
+        self._costs: dict[Sender, int] = {}
 
     def admit(
         self,
-        sender: tuple[str, str],
+        sender: Sender,
         sequence: int,
         item: T,
         now: float,
         *,
         node: str = "",
         sent_at: float = 0.0,
+        size_bytes: int = 0,
     ) -> tuple[Admission, Sequence[T]]:
         """Admit an item to the stream of a sender's incarnation and chart, as `Stream.admit`.
 
-        `sent_at` is by the clock of the sender's node.
+        `sent_at` is by the clock of the sender's node; `size_bytes` is what the item takes.
         """
         stream = self._streams.get(sender)
         if stream is None:
             # It begins with the first number heard: the ones before may have been sent before this
             # receiver listened.
             clock = self._clocks.setdefault(node, Clock())
-            stream = Stream(sequence, self._window, clock, fresh=self._fresh)
+            stream = Stream(sequence, self._window, clock, node, fresh=self._fresh)
             self._streams[sender] = stream
-            self._forget_one()
+            self._nodes.setdefault(node, OrderedDict())[sender] = None
+            self._forget_one(node)
         else:
-            self._streams.move_to_end(sender)
+            self._nodes[stream.node].move_to_end(sender)
+        self._nodes.move_to_end(stream.node)
         clock, began = stream.clock, sent_at - (now - self._since)
         clock.began = max(clock.began, began)
-        verdict = stream.admit(sequence, item, now, sent_at)
+        verdict = stream.admit(sequence, item, now, sent_at, size_bytes)
         self._note(sender, stream)
         return verdict
 
-    def has(self, sender: tuple[str, str], sequence: int) -> bool:
+    def relieve(self, sender: Sender) -> Iterator[tuple[Sender, Passed[T]]]:
+        """Give up what is missing where too much is: of this sender, or of who has most held back.
+
+        Call it after an item of that sender was held back.
+        """
+        stream = self._waiting.get(sender)
+        if stream and stream.has_too_many_holes:
+            # Many at once, so that the next holes do not lead here again.
+            yield sender, self._pass(sender, lambda stream: stream.give_up(MAX_HOLES // 2))
+        while self._held_bytes > self._most_held_bytes:
+            largest = max(self._costs, key=self._costs.__getitem__)
+            yield largest, self._pass(largest, lambda stream: stream.give_up())
+
+    def has(self, sender: Sender, sequence: int) -> bool:
         """Whether it is known that an item of a sender's stream came, as `Stream.has`."""
         stream = self._streams.get(sender)
         return stream is not None and stream.has(sequence)
 
-    def wants(self, sender: tuple[str, str], sequence: int) -> bool:
+    def wants(self, sender: Sender, sequence: int) -> bool:
         """Whether a number is missing in a sender's stream, as `Stream.wants`."""
         stream = self._waiting.get(sender)
         return stream is not None and stream.wants(sequence)
 
-    def firsts(self, senders: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    def firsts(self, senders: Iterable[Sender]) -> dict[Sender, int]:
         """Return, of those senders that were heard, from which number on all is owed."""
         known = {sender: self._streams.get(sender) for sender in senders}
         return {sender: stream.first for sender, stream in known.items() if stream}
 
-    def passed(self) -> dict[tuple[str, str], int]:
-        """Return how far each sender's stream has come, the most recently heard last."""
-        return {sender: stream.passed for sender, stream in self._streams.items()}
+    def passed(self) -> dict[Sender, int]:
+        """Return how far each sender's stream has come, the most recently heard node last."""
+        return {
+            sender: self._streams[sender].passed
+            for senders in self._nodes.values()
+            for sender in senders
+        }
 
-    def unsure(self, sender: tuple[str, str]) -> bool:
+    def unsure(self, sender: Sender) -> bool:
         """Whether a sender's stream is unsure of its holes, as `Stream.unsure`."""
         stream = self._waiting.get(sender)
         return stream is not None and stream.unsure
 
-    def holes(self) -> dict[tuple[str, str], list[Range]]:
+    def holes(self) -> dict[Sender, list[Range]]:
         """Return the numbers that are missing, by sender; of most senders none are."""
         return {sender: stream.holes() for sender, stream in self._waiting.items()}
 
-    def skip(self, sender: tuple[str, str], numbers: Iterable[Range]) -> Passed[T]:
+    def skip(self, sender: Sender, numbers: Iterable[Range]) -> Passed[T]:
         """Wait for numbers of a sender's stream no more, as `Stream.skip`."""
         return self._pass(sender, lambda stream: stream.skip(numbers))
 
-    def pass_over(self, sender: tuple[str, str], last: int) -> Passed[T]:
+    def pass_over(self, sender: Sender, last: int) -> Passed[T]:
         """Pass over what a sender does not owe, as `Stream.pass_over`."""
         return self._pass(sender, lambda stream: stream.pass_over(last))
 
-    def pass_old(self, before: float) -> Iterator[tuple[tuple[str, str], Passed[T]]]:
+    def pass_old(self, before: float) -> Iterator[tuple[Sender, Passed[T]]]:
         """Pass over what is older than the receiver in every stream, as `Stream.pass_old`."""
         # A copy, here and below, since `_pass` changes it.
         for sender in [each for each, stream in self._waiting.items() if stream.unsure]:
             yield sender, self._pass(sender, lambda stream: stream.pass_old(before))
 
-    def expire(self, before: float) -> Iterator[tuple[tuple[str, str], Passed[T]]]:
+    def expire(self, before: float) -> Iterator[tuple[Sender, Passed[T]]]:
         """Give up what was missing for too long in every stream, as `Stream.expire`."""
         for sender in list(self._waiting):
             yield sender, self._pass(sender, lambda stream: stream.expire(before))
 
-    def _pass(self, sender: tuple[str, str], change: Callable[[Stream[T]], Passed[T]]) -> Passed[T]:
+    def _pass(self, sender: Sender, change: Callable[[Stream[T]], Passed[T]]) -> Passed[T]:
         stream = self._waiting.get(sender)
         if stream is None:
             return Passed(0, ())
@@ -353,22 +482,34 @@ class Streams(Generic[T]):
         self._note(sender, stream)
         return passed
 
-    def _note(self, sender: tuple[str, str], stream: Stream[T]) -> None:
+    def _note(self, sender: Sender, stream: Stream[T]) -> None:
         """Keep `_waiting` true after a stream has changed."""
-        if stream.waits:
+        if stream.held_bytes:
             self._waiting[sender] = stream
-        elif self._waiting:
-            self._waiting.pop(sender, None)
+            self._held_bytes += stream.held_bytes - self._costs.get(sender, 0)
+            self._costs[sender] = stream.held_bytes
+        elif sender in self._waiting:
+            del self._waiting[sender]
+            self._held_bytes -= self._costs.pop(sender)
 
-    def _forget_one(self) -> None:
-        if len(self._streams) > self._senders:
-            oldest = next(iter(self._streams))
-            if oldest in self._waiting:
-                # Its items would never be acknowledged. One look at each call keeps the number of
-                # senders near its limit, and the call short.
-                self._streams.move_to_end(oldest)
-            else:
-                del self._streams[oldest]
+    def _forget_one(self, node: str) -> None:
+        """Forget a sender if a new one of this node is one too many."""
+        of_node = self._nodes[node]
+        if len(of_node) <= MAX_SENDERS_OF_A_NODE:
+            if len(self._streams) <= self._senders:
+                return
+            node, of_node = next(iter(self._nodes.items()))
+        oldest = next(iter(of_node))
+        if oldest in self._waiting:
+            # Its items would never be acknowledged. One look at each call keeps the number of
+            # senders near its limit, and the call short.
+            of_node.move_to_end(oldest)
+            self._nodes.move_to_end(node)
+            return
+        del self._streams[oldest], of_node[oldest]
+        self.forgotten += 1
+        if not of_node:
+            del self._nodes[node]
 
 
 class Gaps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -28,7 +29,7 @@ from miros_mesh.errors import (
 from miros_mesh.link.ports import Broker, Link
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.text import logger_of
-from miros_mesh.wire.keyring import fingerprint
+from miros_mesh.wire.keyring import KeyRing
 
 logger = logger_of(__name__)
 
@@ -55,18 +56,19 @@ _VERDICTS: Final[tuple[tuple[type[LinkError], Verdict], ...]] = (
 class LinkProbe:
     """A `BrokerProbe` with the credentials, the TLS and the keys of a node's settings."""
 
-    def __init__(self, config: MeshConfig, link: Link) -> None:
+    def __init__(self, config: MeshConfig, link: Link, ring: KeyRing | None = None) -> None:
         self._link = link
         # It looks with what the node itself would connect with: a verdict is about these settings.
         self._like = config.brokers[0]
         # Of older keys too: the nodes there may not have changed theirs yet.
-        self._marks = marks_of(config)
+        self._ring = ring or KeyRing(config.keys_for("mesh") or ())
 
     def probe(self, endpoint: Endpoint, exchange_name: str, timeout_s: float) -> Verdict:
         """Look once, within `timeout_s`; on any thread."""
         broker = broker_at(endpoint, self._like)
         try:
-            self._link.look(broker, exchange=exchange_name, marks=self._marks, timeout_s=timeout_s)
+            marks = marks_of(self._ring.fingerprints)
+            self._link.look(broker, exchange=exchange_name, marks=marks, timeout_s=timeout_s)
         except LinkError as error:
             # Only for debugging: most addresses of a search are not ours.
             logger.debug("%s is not ours: %s", endpoint, error)
@@ -84,10 +86,9 @@ def verdict_of(error: LinkError) -> Verdict:
     return next((word for kind, word in _VERDICTS if isinstance(error, kind)), Verdict.FAILED)
 
 
-def marks_of(config: MeshConfig) -> tuple[str, ...]:
-    """Return the exchanges that mark a broker's mesh as one of our keys; the primary first."""
-    keys = config.keys_for("mesh") or ()
-    return tuple(exchange_of(f"key.{fingerprint(key)}") for key in keys)
+def marks_of(fingerprints: Iterable[str]) -> tuple[str, ...]:
+    """Return the exchanges that mark a broker's mesh as one of these keys, in their order."""
+    return tuple(exchange_of(f"key.{each}") for each in fingerprints)
 
 
 def broker_at(endpoint: Endpoint, like: BrokerAddress) -> Broker:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.link.ports import Credentials, LinkSettings, as_given
 from miros_mesh.observer import Observer
@@ -14,8 +16,9 @@ def link_settings(
     exchanges: tuple[str, ...],
     observer: Observer,
     credentials: Credentials = as_given,
+    more_exchanges: Callable[[], tuple[str, ...]] = tuple,
 ) -> LinkSettings:
-    """Return the settings of a link: `exchanges` are declared before anything is published."""
+    """Return the settings of a link: the exchanges are declared before anything is published."""
     return LinkSettings(
         node=node,
         exchanges=exchanges,
@@ -31,4 +34,5 @@ def link_settings(
         ca_file=config.broker_ca_file,
         cert_file=config.broker_cert_file,
         key_file=config.broker_key_file,
+        more_exchanges=more_exchanges,
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.networks.history import History
 from miros_mesh.networks.letters.home import LARGEST_LETTER_BYTES
@@ -21,6 +21,7 @@ from miros_mesh.wire.envelope import (
     DeadLetter,
     DeathNote,
     Envelope,
+    KeyedRoll,
     ListenerRepair,
     MarkNote,
     NodeRoll,
@@ -31,7 +32,7 @@ from miros_mesh.wire.envelope import (
     TracedEnvelope,
 )
 from miros_mesh.wire.freshness import Limits
-from miros_mesh.wire.keyring import KeyRing
+from miros_mesh.wire.members import Members
 
 T = TypeVar("T", bound=Origin)
 
@@ -60,6 +61,8 @@ class NetworkSpec(Generic[T]):
     """Whether a message may hold whole events, and be as large as a frame of them."""
     max_message_bytes: int | None = None
     """How large a message may be, whatever the settings of who sent it and who reads it."""
+    own: bool = False
+    """Whether a node hears only what processes of its own name have said."""
 
 
 MESH: Final = NetworkSpec(name="mesh", carries=Envelope, keys="mesh", extended=TracedEnvelope)
@@ -93,21 +96,30 @@ LETTERS: Final = NetworkSpec(
 )
 # From one process of a node name to the next. For the home broker alone.
 DEATHS: Final = NetworkSpec(
-    name="deaths", carries=DeathNote, keys="mesh", max_message_bytes=LARGEST_NOTE_BYTES
+    name="deaths",
+    carries=DeathNote,
+    keys="mesh",
+    max_message_bytes=LARGEST_NOTE_BYTES,
+    own=True,
 )
 MARKS: Final = NetworkSpec(
-    name="marks", carries=MarkNote, keys="mesh", max_message_bytes=marks.LARGEST_NOTE_BYTES
+    name="marks",
+    carries=MarkNote,
+    keys="mesh",
+    max_message_bytes=marks.LARGEST_NOTE_BYTES,
+    own=True,
 )
 # Who may read a chart's events may know whether it is alive. Not expendable: a node whose outbox is
 # never empty would be silent.
 ROLL: Final = NetworkSpec(
-    name="roll", carries=NodeRoll, keys="mesh", max_message_bytes=LARGEST_ROLL_BYTES
+    name="roll",
+    carries=NodeRoll,
+    keys="mesh",
+    extended=KeyedRoll,
+    max_message_bytes=LARGEST_ROLL_BYTES,
 )
 _ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS, MARKS, ROLL)
 NAMES: Final = tuple(each.name for each in _ALL)
-
-Keys = Callable[[NetworkName], Iterable[bytes]]
-"""The keys of a network, the one that seals first."""
 
 
 def largest_message(config: MeshConfig) -> int:
@@ -118,7 +130,7 @@ def largest_message(config: MeshConfig) -> int:
 def network_of(
     spec: NetworkSpec[T],
     config: MeshConfig,
-    keys: Keys,
+    rings: KeyRings,
     observer: Observer,
     history: History[T] | None = None,
 ) -> Network[T]:
@@ -127,7 +139,7 @@ def network_of(
     largest = spec.max_message_bytes or largest_message(config) + ENVELOPE_BYTES
     codec = Codec(
         spec.name,
-        KeyRing(tuple(keys(spec.keys))),
+        rings[spec.keys],
         spec.carries,
         max_frame_bytes=largest + FRAME_OVERHEAD_BYTES,
         max_event_bytes=(
@@ -136,6 +148,8 @@ def network_of(
         extended=spec.extended,
         label=config.label,
         old_frames=config.old_frames,
+        signer=config.signer(),
+        members=_members(spec, config),
     )
     return Network(
         spec.name,
@@ -147,3 +161,12 @@ def network_of(
         history=history,
         limits=Limits(window_s=config.replay_window_s, clock_error_s=config.clock_error_s),
     )
+
+
+def _members(spec: NetworkSpec[T], config: MeshConfig) -> Members | None:
+    """Return whom a network hears; None for all who have its key."""
+    members, signer = config.members(), config.signer()
+    if members is None or not spec.own:
+        return members
+    # Without a key of its own, a node does not know its own notes from others.
+    return members.only(signer.node) if signer else None

@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from miros_mesh.config.settings import MeshConfig, NetworkName
+from miros_mesh.config.key_rings import KeyRings
+from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.discovery.settings import FIRST_SEARCH_S
 from miros_mesh.embedded.transport import require_supported
 from miros_mesh.errors import ChartNameTakenError, LinkError, MeshError, MessageTooLargeError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
-from miros_mesh.link.ports import Broker, Link, LinkSettings
+from miros_mesh.link.ports import Broker, Delivery, Link, LinkSettings
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.history import History
 from miros_mesh.networks.hold import Hold
@@ -38,6 +39,7 @@ from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.node_status import StatusNetwork
 from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork
+from miros_mesh.networks.streams import MAX_HELD_BYTES
 from miros_mesh.node import network_specs as specs
 from miros_mesh.node.credentials import Credentials
 from miros_mesh.node.discovery_bridge import DiscoveryBridge
@@ -56,10 +58,17 @@ from miros_mesh.observer import Observers, Tracer
 from miros_mesh.private_files import prepare_home
 from miros_mesh.report import StopReport
 from miros_mesh.text import logger_of
-from miros_mesh.wire.envelope import ENVELOPE_BYTES, ChartStatus, Envelope, RepairMessage
+from miros_mesh.wire.envelope import (
+    ENVELOPE_BYTES,
+    MAX_KEYS,
+    ChartStatus,
+    Envelope,
+    HeldKey,
+    HeldKeys,
+    NodeRoll,
+    RepairMessage,
+)
 from miros_mesh.wire.identity import Identity
-from miros_mesh.wire.key_file import load_or_create_key
-from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
 
 logger = logger_of(__name__)
@@ -87,9 +96,7 @@ class Node(Host):
         self.config = config
         self.forked = False
         """Whether this is a child's copy of its parent's node, of which nothing works."""
-        self.identity = identity = Identity(
-            config.node_name or _generated_name(), secrets.token_hex(6)
-        )
+        self.identity = identity = _identity_of(config)
         self.queues = NodeQueues(config, identity)
         self.home = home_broker(config)
         self._build_observers()
@@ -121,6 +128,8 @@ class Node(Host):
         # What each chart has sent under, also of charts that have left.
         self._topics: dict[str, str] = {}
         self._probes: dict[str, Callable[[], ChartStatus]] = {}
+        # Of the key that seals notes of this node now.
+        self._notes_key = self.keys["mesh"].primary
         # Whether the other nodes were told of this one, and not that it leaves. Used on the
         # recorder's thread, and after its end on the one that stops the node.
         self._told = False
@@ -210,6 +219,8 @@ class Node(Host):
             # Without those of brokers that were given up.
             outages={peer: outages[peer] for peer in peers if peer in outages},
             deaf_charts={spec.chart: why for spec, why in refused if spec.chart},
+            keys={network: ring.fingerprints for network, ring in self.keys.items()},
+            key_problems=self.keys.problems,
             deaf_networks={self.queues.network(spec): w for spec, w in refused if not spec.chart},
         )
 
@@ -302,6 +313,21 @@ class Node(Host):
         snoop.watch(owner, watcher)
         self.watched.consume(snoop)
 
+    def hear_rolls(self, hear: Callable[[Sequence[NodeRoll]], object]) -> None:
+        """Call with what nodes say of themselves; on a node that tells no charts of others.
+
+        Raises `LinkError`.
+        """
+        network = self.roll.network
+        freshness = network.freshness()
+
+        def receive(delivery: Delivery) -> None:
+            if rolls := network.open(delivery, freshness).messages:
+                hear(rolls)
+                delivery.ack()
+
+        self.subscriber.add(self.queues.of_watchers(network.name), receive, self._add_timeout_s)
+
     def take_part(self, chart: str, probe: Callable[[], ChartStatus]) -> None:
         """Begin to record and to show; the probe says how the chart is, once a second."""
         self._probes[chart] = probe
@@ -337,10 +363,10 @@ class Node(Host):
 
     def _build_networks(self) -> None:
         config, identity, observer = self.config, self.identity, self.observer
-        keys = home_keys(config)
+        keys = self.keys = KeyRings(config, self._keys_changed)
         history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
         events = specs.network_of(specs.MESH, config, keys, observer, history)
-        self._refused_events = self._build_refused_events(keys)
+        self._refused_events = self._build_refused_events()
         events.set_aside = self._refused_events.keep
         self.mesh = Mesh(
             events,
@@ -348,6 +374,7 @@ class Node(Host):
             config.serializer or MsgpackSerializer(config.payload_types),
             observer,
             dedup_window=config.dedup_window,
+            held_bytes=max(MAX_HELD_BYTES, config.outbox_bytes, config.repair_bytes),
             tracer=self.tracer,
         )
         trace = specs.network_of(specs.SNOOP_TRACE, config, keys, observer)
@@ -363,7 +390,7 @@ class Node(Host):
         marks = specs.network_of(specs.MARKS, config, keys, observer)
         self._marks = Marks(marks, identity, observer, self.mesh.network.name)
         self._home_networks = letters, deaths, marks
-        self._build_roll(keys)
+        self._build_roll()
         self._repairs = specs.network_of(specs.REPAIR, config, keys, observer)
         self.repair = Repair(
             self._repairs,
@@ -387,18 +414,44 @@ class Node(Host):
 
         self._repairs.set_aside = answer_refused
 
-    def _build_roll(self, keys: specs.Keys) -> None:
-        network = specs.network_of(specs.ROLL, self.config, keys, self.observer)
-        self.roll = Roll(network, self.identity, self.config.heartbeat_interval_s)
+    def _build_roll(self) -> None:
+        network = specs.network_of(specs.ROLL, self.config, self.keys, self.observer)
+        # Those who read frames of the first versions alone read no other roll.
+        keys = None if self.config.old_frames == "write" else self._held_keys
+        self.roll = Roll(network, self.identity, self.config.heartbeat_interval_s, keys)
         self.roster = Roster(network, self.identity, whole_since=lambda: self._vitals.whole_since)
 
-    def _build_refused_events(self, keys: specs.Keys) -> RefusedEvents:
+    def _held_keys(self) -> tuple[HeldKeys, ...]:
+        return tuple(
+            HeldKeys(
+                network,
+                ring.used_since,
+                tuple(HeldKey(*state) for state in ring.states[:MAX_KEYS]),
+            )
+            for network, ring in self.keys.items()
+        )
+
+    def _keys_changed(self) -> None:
+        """Let follow what follows the keys: marks at brokers, notes for the next process, rolls.
+
+        On the thread that has changed them; never waits for a broker.
+        """
+        before, self._notes_key = self._notes_key, self.keys["mesh"].primary
+        if self.queues.lasting and before != self._notes_key:
+            # The next process need not have the older key.
+            self._marks.write(anew=True)
+            self._deaths.write_anew()
+        # With it each publisher wakes, and declares the marks of keys that are new.
+        self.roll.say()
+
+    def _build_refused_events(self) -> RefusedEvents:
         config = self.config
         return RefusedEvents(
             LocalLetters(config.home_folder, patience_s=_STORE_PATIENCE_S),
             letter_codec(
-                KeyRing(tuple(keys(specs.MESH.keys))),
+                self.keys[specs.MESH.keys],
                 specs.largest_message(config) + ENVELOPE_BYTES,
+                signer=config.signer(),
             ),
             self.identity,
             specs.MESH.name,
@@ -423,15 +476,18 @@ class Node(Host):
 
     def _build_link(self) -> Link:
         config = self.config
-        marks = marks_of(config) if config.brokers else ()
         settings = link_settings(
             config,
             node=self.name,
-            exchanges=(*map(exchange_of, specs.NAMES), *marks),
+            exchanges=tuple(map(exchange_of, specs.NAMES)),
             observer=self.observer,
             credentials=Credentials(config, self._forget_refusals),
+            more_exchanges=self._key_marks if config.brokers else tuple,
         )
         return home_link(config, settings)
+
+    def _key_marks(self) -> tuple[str, ...]:
+        return marks_of(self.keys["mesh"].fingerprints)
 
     def _forget_refusals(self) -> None:
         """Look again at brokers that have refused credentials which are others now."""
@@ -443,7 +499,7 @@ class Node(Host):
             return None
         discovery = Discovery(
             settings_of(self.config, self.name),
-            probe=LinkProbe(self.config, self._link),
+            probe=LinkProbe(self.config, self._link, self.keys["mesh"]),
             sink=self._bridge,
             observer=self.observer,
             refusals=self._refusals,
@@ -472,6 +528,8 @@ class Node(Host):
         return time.monotonic() - began
 
     def _connect(self) -> None:
+        # The settings may have been made long ago.
+        self.keys.look()
         self.subscriber.start()
         publisher = self.peers.add(self.home)
         # Both connect at the same time, and either may say why there is no broker.
@@ -512,6 +570,7 @@ class Node(Host):
             logger.error("how far charts have come is not noted: %s", error)  # noqa: TRY400 - says all
 
     def _at_intervals(self) -> None:
+        self.keys.look()
         # For a broker that is away they would heap up, each out of date when the next one is there.
         if any(self._vitals.state_of(each.name) == "up" for each in self.peers.brokers):
             self.roll.say()
@@ -615,16 +674,11 @@ def home_link(config: MeshConfig, settings: LinkSettings) -> Link:
     return embedded_link(settings, prepare_home(config.home_folder), config.durability)
 
 
-def home_keys(config: MeshConfig) -> Callable[[NetworkName], Iterable[bytes]]:
-    """Return what says the keys of a network, the one that seals first."""
-
-    def keys(network: NetworkName) -> Iterable[bytes]:
-        given = config.keys_for(network)
-        # With a RabbitMQ the settings insist on a key; the embedded broker's lies in its folder,
-        # which only its user can read.
-        return given or (load_or_create_key(prepare_home(config.home_folder)),)
-
-    return keys
+def _identity_of(config: MeshConfig) -> Identity:
+    signer = config.signer()
+    # By its end receivers know whose incarnation it is, where they have an allow-list.
+    mark = signer.mark if signer else ""
+    return Identity(config.node_name or _generated_name(), secrets.token_hex(6) + mark)
 
 
 def _generated_name() -> str:

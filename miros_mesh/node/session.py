@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol
 
+from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Subscriber
@@ -35,6 +36,7 @@ class Host(Protocol):
     config: MeshConfig
     identity: Identity
     forked: bool
+    keys: KeyRings
     observer: Observer
     tracer: Tracer | None
     mesh: Mesh

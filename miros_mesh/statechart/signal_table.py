@@ -5,25 +5,37 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, ValuesView
+from typing import Any, Final, NamedTuple
 
 from miros import signals
 
-# Guards the table against two new names at once, which would get the same number.
+MOST_NAMES: Final = 4096
+"""Beyond so many names of all kinds the table takes no new one of other nodes: it never forgets."""
+MOST_NAMES_OF_A_NODE: Final = 256
+"""So many new names one other node may bring: others are to have room, too."""
+
+# Guards the table against two new names at once, which would get the same number; and the next.
 _naming = threading.Lock()
+_brought: Counter[str] = Counter()
+"""By node: how many names it has brought."""
+_foreign: set[str] = set()
+"""These names."""
 
 
 def guard() -> None:
     """Make the process's signal table safe for threads and forks; a second call does nothing.
 
-    Replaces two methods on the one table, `items` and `append`; docs/decisions/signal-table.md
-    says why.
+    And as quick with many names as with few. Replaces four methods on the one table: `items`,
+    `values`, `append` and `is_inner_signal`; docs/decisions/signal-table.md says why.
     """
     # In the table's own `__dict__` they hide the methods of its class, from miros and from programs
     # that call it too.
-    vars(signals).setdefault("items", _snapshot)
+    vars(signals).setdefault("items", _items)
+    vars(signals).setdefault("values", _Numbers)
     vars(signals).setdefault("append", _append)
+    vars(signals).setdefault("is_inner_signal", _is_inner)
     _renew_in_children()
 
 
@@ -37,6 +49,22 @@ def number(name: str) -> int:
     """Return the number of a signal; a new name gets one."""
     _append(name)
     return signals[name]
+
+
+def bring(name: str, node: str) -> bool:
+    """Give a name its number that another node has sent; return False when there is no room.
+
+    A name that is in the table, since a chart of this process has used it, needs none.
+    """
+    if name in signals:
+        return True
+    with _naming:
+        if len(signals) >= MOST_NAMES or _brought[node] >= MOST_NAMES_OF_A_NODE:
+            return False
+        _brought[node] += 1
+        _foreign.add(name)
+        type(signals).append(signals, name)
+        return True
 
 
 @functools.cache
@@ -59,10 +87,50 @@ def _append(name: str) -> None:
             type(signals).append(signals, name)
 
 
-def _snapshot() -> list[tuple[str, int]]:
-    while True:
+class _Snapshot(NamedTuple):
+    """What the table held: names only come, and keep their numbers, so its length tells of more."""
+
+    items: tuple[tuple[str, int], ...]
+    """Last the names that others have brought: miros goes through these for a number's name."""
+    numbers: frozenset[int]
+
+
+_last = _Snapshot((), frozenset())
+
+
+def _snapshot() -> _Snapshot:
+    global _last  # noqa: PLW0603 - set in one step, to the same by whichever thread
+    last = _last
+    while len(last.items) != len(signals):
         try:
-            return list(OrderedDict.items(signals))
+            items = sorted(OrderedDict.items(signals), key=lambda item: item[0] in _foreign)
         except RuntimeError:
             # The garbage collector let another thread add a name between two items.
             continue
+        last = _last = _Snapshot(tuple(items), frozenset(number for _, number in items))
+    return last
+
+
+def _items() -> tuple[tuple[str, int], ...]:
+    return _snapshot().items
+
+
+class _Numbers(ValuesView[int]):
+    """`signals.values()`, in which miros looks for the signal of each event that it makes."""
+
+    def __init__(self) -> None:
+        super().__init__(signals)
+
+    def __contains__(self, number: object) -> bool:
+        # By name it is asked for, too, and by anything that a program may give.
+        return isinstance(number, int | float) and number in _snapshot().numbers
+
+    def __iter__(self) -> Iterator[int]:
+        return (number for _, number in _snapshot().items)
+
+
+def _is_inner(signal: Any) -> bool:
+    if isinstance(signal, str):
+        # Not by `[]` in a `try`: the table has a name or has not.
+        signal = signals.get(signal)
+    return isinstance(signal, int) and 0 < signal <= int(signals.highest_inner_signal)

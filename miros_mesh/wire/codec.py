@@ -3,7 +3,7 @@
 A frame is one version byte and a sealed msgpack: the network, the mesh's label, the topic, the time
 of sealing, and the messages. docs/wire.md has the layout and the rules for changing it. Releases
 before that wrote the network and the messages alone: nothing in such a frame says where and when it
-was meant to be heard.
+was meant to be heard. A node with a key of its own signs what it seals.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import copy
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -23,13 +23,16 @@ from miros_mesh.errors import (
     MalformedFrameError,
     OversizeFrameError,
     PayloadError,
+    UnsignedError,
     WrongMeshError,
     WrongNetworkError,
     WrongTopicError,
 )
-from miros_mesh.wire.envelope import EpochSeconds, Origin
+from miros_mesh.wire.envelope import EpochSeconds, Name, Origin
 from miros_mesh.wire.freshness import Freshness
+from miros_mesh.wire.identity import Author
 from miros_mesh.wire.keyring import SEAL_OVERHEAD_BYTES, KeyRing
+from miros_mesh.wire.signing import SIGNATURE_BYTES, Signer
 
 OldFrames: TypeAlias = Literal["refuse", "read", "write"]
 """What is done with frames of releases before 0.2, which do not say where and when they belong."""
@@ -38,15 +41,26 @@ OldFrames: TypeAlias = Literal["refuse", "read", "write"]
 FIRST_FRAME_VERSION: Final = 1
 EXTENDED_FRAME_VERSION: Final = 2
 FRAME_VERSION: Final = 3
-# As many as `frame_events` allows; a decoder stops there.
-MAX_FRAME_MESSAGES = 100_000
+SIGNED_FRAME_VERSION: Final = 4
+# As many as `frame_events` allows; a decoder stops there. Of a hundred thousand tiny ones a frame
+# would take a chart's inbox for a second, and fifteen times its size.
+MAX_FRAME_MESSAGES = 10_000
 MAX_NETWORK_BYTES = 32
 # As long as a routing key and the name of a virtual host may be.
 MAX_LABEL_BYTES = 255
-# Beyond the messages: the version byte, the seal, the network's name, label, topic, time, and the
-# headers of msgpack.
+# As long as a `node_name` may be.
+MAX_NODE_BYTES = 64
+# Around what is signed: the headers of msgpack, the node and the signature.
+_SIGNED_BYTES = 1 + 5 + (2 + MAX_NODE_BYTES) + (2 + SIGNATURE_BYTES)
+# Beyond the messages: the version byte, the seal, the network's name, label, topic, time, the
+# headers of msgpack, and a signature, which others may have where this node has none.
 FRAME_OVERHEAD_BYTES = (
-    1 + SEAL_OVERHEAD_BYTES + (2 + MAX_NETWORK_BYTES) + 2 * (2 + MAX_LABEL_BYTES) + 9 + 1 + 5
+    1
+    + SEAL_OVERHEAD_BYTES
+    + (2 + MAX_NETWORK_BYTES)
+    + 2 * (2 + MAX_LABEL_BYTES)
+    + (9 + 1 + 5)
+    + _SIGNED_BYTES
 )
 
 T = TypeVar("T", bound=Origin)
@@ -59,9 +73,26 @@ _EXTENSION_BYTES = 64
 _encoder = msgspec.msgpack.Encoder()
 # Raw leaves the messages undecoded until the network's name is known to be ours.
 _frame_decoder = msgspec.msgpack.Decoder(tuple[str, str, str, EpochSeconds, msgspec.Raw])
+_signed_decoder = msgspec.msgpack.Decoder(
+    tuple[
+        bytes, Name, Annotated[bytes, Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
+    ]
+)
 _old_frame_decoder = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _messages_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class Allowed(Protocol):
+    """The nodes that are heard, and what each may send: `members.Members`."""
+
+    def author(self, node: str, content: bytes, signature: bytes) -> Author:
+        """Return who has signed; raises the `FrameError` that says why not."""
+
+    def check(
+        self, author: Author, network: str, topic: str | None, messages: Sequence[Origin]
+    ) -> None:
+        """Raise the `FrameError` that says why its author may not send this."""
 
 
 class _Version(Generic[T]):
@@ -90,6 +121,8 @@ class _Contents(NamedTuple, Generic[T]):
     topic: str
     sealed_at: float
     messages: msgspec.Raw
+    author: Author | None
+    """Who has signed it; None when that was not to be known."""
 
 
 class Arrived(NamedTuple, Generic[T]):
@@ -106,6 +139,9 @@ class Codec(Generic[T]):
     `label` tells meshes apart that share keys. `extended` are messages with further fields, which
     have defaults, after those of the first version. `old_frames` says whether frames of the first
     versions are taken from others, and whether they are written, for those who read no other.
+
+    A `signer` signs each frame; with `members` only frames of those are taken, and of what they may
+    send. Without `members` signatures are not looked at.
     """
 
     def __init__(
@@ -119,11 +155,15 @@ class Codec(Generic[T]):
         extended: type[T] | None = None,
         label: str = "",
         old_frames: OldFrames = "refuse",
+        signer: Signer | None = None,
+        members: Allowed | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._keyring = keyring
         self._label = label
         self._old_frames = old_frames
+        self._signer = signer
+        self._members = members
         self._wall = wall
         self._fields = (extended or message_type).__struct_fields__
         self._extended = extended
@@ -133,15 +173,18 @@ class Codec(Generic[T]):
         self._max_message_bytes = min(self._most_bytes, max_event_bytes or max_frame_bytes)
         self._message_decoder = msgspec.msgpack.Decoder(extended or message_type)
         # Named in the sealed part too, since the version byte stands outside of it.
-        plain, own = _Version(network, message_type), f"{network}.{FRAME_VERSION}"
+        plain = _Version(network, message_type)
+        self._network = network
         self._versions: dict[int, tuple[_Version[T], ...]] = {
             FIRST_FRAME_VERSION: (plain,),
-            FRAME_VERSION: (plain.named(own),),
+            FRAME_VERSION: (plain.named(f"{network}.{FRAME_VERSION}"),),
+            SIGNED_FRAME_VERSION: (plain.named(f"{network}.{SIGNED_FRAME_VERSION}"),),
         }
         if extended:
             more = _Version(f"{network}.{EXTENDED_FRAME_VERSION}", extended)
             self._versions[EXTENDED_FRAME_VERSION] = (more,)
-            self._versions[FRAME_VERSION] += (more.named(f"{own}+"),)
+            for number in (FRAME_VERSION, SIGNED_FRAME_VERSION):
+                self._versions[number] += (more.named(f"{network}.{number}+"),)
 
     def encode(self, message: T) -> bytes:
         """Encode one message, not sealed yet; refuse what every receiver would refuse.
@@ -179,17 +222,25 @@ class Codec(Generic[T]):
             number = EXTENDED_FRAME_VERSION if extended else FIRST_FRAME_VERSION
             content = _encoder.encode((self._versions[number][-1].network, messages))
         else:
-            number = FRAME_VERSION
+            number = SIGNED_FRAME_VERSION if self._signer else FRAME_VERSION
             network = self._versions[number][extended].network
             content = _encoder.encode((network, self._label, topic, self._wall(), messages))
+            if self._signer:
+                signature = self._signer.sign(content)
+                content = _encoder.encode((content, self._signer.node, signature))
         frame = bytes([number]) + self._keyring.seal(content)
         # As at the receiver: every node with our settings would reject one that is too large.
         self._check_size(frame)
         return frame
 
+    @property
+    def primary(self) -> str:
+        """The fingerprint of the key that seals now."""
+        return self._keyring.primary
+
     def unseal(self, frame: bytes) -> list[bytes]:
         """Return what `seal` was given; raises a `FrameError` if this ring did not seal it."""
-        contents = self._contents(frame)
+        contents = self._contents(frame, None, self._keyring.open_again)
         return [bytes(message) for message in _messages_decoder.decode(contents.messages)]
 
     def open(self, frame: bytes) -> list[T]:
@@ -197,21 +248,28 @@ class Codec(Generic[T]):
 
         Raises the `FrameError` that says why it is refused.
         """
-        return self._messages(self._contents(frame))
+        return self._messages(self._contents(frame, self._members), None)
+
+    def open_again(self, frame: bytes) -> list[T]:
+        """Return the messages of a frame that was sealed or opened here before.
+
+        Also if its key is removed by now; whoever signed it was asked for then.
+        """
+        return self._messages(self._contents(frame, None, self._keyring.open_again), None)
 
     def receive(self, frame: bytes, topic: str, freshness: Freshness, *, again: bool) -> Arrived[T]:
         """Return the messages of a frame that came under a topic; `again` as in `Freshness`.
 
         Raises the `FrameError` that says why it is refused.
         """
-        contents = self._contents(frame)
-        if frame[0] != FRAME_VERSION:
+        contents = self._contents(frame, self._members)
+        if frame[0] not in (FRAME_VERSION, SIGNED_FRAME_VERSION):
             if self._old_frames == "refuse":
                 raise FrameVersionError(
                     f"a frame of version {frame[0]}, which does not say where and when it belongs: "
                     "its sender is of a release before 0.2, or writes for such (old_frames)"
                 )
-            return Arrived(self._messages(contents), sure=True)
+            return Arrived(self._messages(contents, topic), sure=True)
         if contents.label != self._label:
             raise WrongMeshError(
                 f"a frame of the mesh {contents.label!r}, and this one is {self._label!r}; all "
@@ -221,23 +279,32 @@ class Codec(Generic[T]):
             raise WrongTopicError(
                 f"a frame for the topic {contents.topic!r} came under another one, {topic!r}"
             )
-        messages = self._messages(contents)
+        messages = self._messages(contents, topic)
         sure = freshness.admit(contents.sealed_at, node=messages[0].node, again=again)
         return Arrived(messages, sure=sure)
 
-    def _messages(self, contents: _Contents[T]) -> list[T]:
+    def _messages(self, contents: _Contents[T], topic: str | None) -> list[T]:
         try:
-            return contents.version.decoder.decode(contents.messages)
+            messages = contents.version.decoder.decode(contents.messages)
         except _DECODING_ERRORS as error:
             raise _malformed(error) from None
+        if self._members and contents.author:
+            self._members.check(contents.author, self._network, topic, messages)
+        return messages
 
-    def _contents(self, frame: bytes) -> _Contents[T]:
+    def _contents(
+        self,
+        frame: bytes,
+        members: Allowed | None,
+        unlock: Callable[[bytes], bytes] | None = None,
+    ) -> _Contents[T]:
         self._check_size(frame)
         # Cheap, and before the seal is opened: until then any program may have made these bytes.
         versions = self._versions_of(frame)
-        plain = self._keyring.open(frame[1:])
+        opened = (unlock or self._keyring.open)(frame[1:])
+        plain, author = self._signed(frame[0], opened, members)
         try:
-            if frame[0] == FRAME_VERSION:
+            if frame[0] in (FRAME_VERSION, SIGNED_FRAME_VERSION):
                 network, label, topic, sealed_at, messages = _frame_decoder.decode(plain)
             else:
                 network, messages = _old_frame_decoder.decode(plain)
@@ -247,8 +314,25 @@ class Codec(Generic[T]):
         # All networks may have one key, so a frame of another one opens, too.
         for version in versions:
             if network == version.network:
-                return _Contents(version, label, topic, sealed_at, messages)
+                return _Contents(version, label, topic, sealed_at, messages, author)
         raise WrongNetworkError(f"a frame of network {network[:MAX_NETWORK_BYTES]!r}")
+
+    def _signed(
+        self, version: int, plain: bytes, members: Allowed | None
+    ) -> tuple[bytes, Author | None]:
+        """Return what is signed, or all where nothing is; and by which of the members."""
+        if version != SIGNED_FRAME_VERSION:
+            if members is not None:
+                raise UnsignedError(
+                    "a frame without a signature: its sender has no node_identity, or somebody "
+                    "has the key of the mesh alone"
+                )
+            return plain, None
+        try:
+            content, node, signature = _signed_decoder.decode(plain)
+        except _DECODING_ERRORS as error:
+            raise _malformed(error) from None
+        return content, None if members is None else members.author(node, content, signature)
 
     def _is_extended(self, encoded: bytes) -> bool:
         # Only an extended message has so many fields: `encode` leaves none out.

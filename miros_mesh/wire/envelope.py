@@ -20,6 +20,7 @@ MAX_SEQUENCE = 2**63 - 1
 MAX_RANGES = 1000
 MAX_LISTED = 1000
 MAX_DETAIL = 1000
+MAX_KEYS = 64
 # What an event's envelope adds to its payload at most: names, numbers, ids. Repair fills messages
 # by it, and each network takes frames that are larger by so much.
 ENVELOPE_BYTES = 2048
@@ -43,6 +44,8 @@ EpochSeconds = Annotated[float, Meta(ge=0, le=253_370_764_800)]
 RepairKind: TypeAlias = Literal["ask", "again", "gone", "vouch", "ours"]
 # How the incarnation of such an event begins; a node's own is of hexadecimal digits.
 SENT_AGAIN: Final = "again-"
+# Signal names that begin so belong to the library and never reach a chart.
+RESERVED_PREFIX: Final = "miros_mesh."
 
 
 # gc=False, here and below: messages hold no cycles, and thousands wait in outboxes.
@@ -108,8 +111,8 @@ class RepairMessage(Origin, frozen=True):
     """What nodes say to each other about missing events; never seen by a chart.
 
     `ask` and `gone` name the numbers of a stream (a chart and its node's incarnation); `again`
-    brings events as they were first sent. `vouch` asks which frames are new, by their marks, and
-    `ours` names those.
+    brings events as they were first sent. `vouch` asks how old frames are, by their marks, and
+    `ours` says it of those that are its own, in microseconds and one more.
     """
 
     # Not a name: a node that was started anew has asked for nothing, and has nothing to send again.
@@ -189,6 +192,29 @@ class NodeRoll(Origin, frozen=True):
     """After so many seconds the next whole one follows."""
     whole: bool
     charts: Annotated[tuple[RollEntry, ...], Meta(max_length=MAX_LISTED)]
+
+
+class HeldKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """A key that a node has, by its fingerprint."""
+
+    id: Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}\Z")]
+    idle_s: ListeningSeconds | None
+    """How long ago it sealed or opened a frame there; None if it never did."""
+
+
+class HeldKeys(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """The keys that a node has for a network: the one that seals first, then all that open."""
+
+    network: Name
+    used_since: EpochSeconds
+    """Since when the first one seals, by the node's clock."""
+    keys: Annotated[tuple[HeldKey, ...], Meta(min_length=1, max_length=MAX_KEYS)]
+
+
+class KeyedRoll(NodeRoll, frozen=True):
+    """A roll that also names the keys of the node, and holds none; needs extended frames."""
+
+    keys: Annotated[tuple[HeldKeys, ...], Meta(max_length=MAX_KEYS)] = ()
 
 
 class SnoopRecord(Origin, frozen=True):

@@ -63,15 +63,21 @@ class Freshness:
         self._newest_s = -float("inf")
         """When the newest frame was sealed, in seconds after `_since`."""
 
+    def possible(self, sent_at: float) -> float:
+        """A time that a sender tells by its clock, or the latest that this can show now."""
+        return min(sent_at, self._wall() + self._limits.clock_error_s)
+
     def admit(self, sealed_at: float, *, node: str = "", again: bool = False) -> bool:
         """Whether a frame of a node is surely new to the queue; False: that node has to say so.
 
         `again` is the broker's word that it delivers it once more. Raises `ClockError` or
         `OldFrameError`.
         """
+        # In this order: a pause between the two must not make a new frame look old.
+        age_s = self._wall() - sealed_at
         now_s = self._steady() - self._since
         # In seconds after `_since`, by our clock.
-        at_s = now_s - (self._wall() - sealed_at)
+        at_s = now_s - age_s
         error_s = self._limits.clock_error_s
         if at_s > now_s + error_s:
             raise ClockError(

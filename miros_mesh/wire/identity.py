@@ -1,8 +1,9 @@
-"""The name and the incarnation by which others know a node."""
+"""The names and marks by which others know a node."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -11,3 +12,10 @@ class Identity:
 
     node: str
     incarnation: str
+
+
+class Author(NamedTuple):
+    """Who has signed a frame: the node, and the mark of the key."""
+
+    node: str
+    mark: str

@@ -1,4 +1,4 @@
-"""The key that the processes of one user share when no setting names one."""
+"""The keys that the processes of one user share when no setting names one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from miros_mesh.wire.keyring import KEY_BYTES, generate_key, is_key
 KEY_FILE: Final = "mesh.key"
 
 
-def load_or_create_key(folder: Path) -> bytes:
-    """Return the Fernet key in `folder`; the first process to ask makes it, all get the same.
+def load_or_create_keys(folder: Path) -> tuple[bytes, ...]:
+    """Return the Fernet keys in `folder`; the first process to ask makes one, all get the same.
 
-    Raises `EmbeddedStoreError` for a file that other users could read or that holds no key.
+    Of several, a line each, the first seals. Raises `EmbeddedStoreError` for a file that other
+    users could read or that holds no key.
     """
     file = folder / KEY_FILE
     # lexists: a link to nowhere counts as a file, and is refused below.
@@ -24,13 +25,19 @@ def load_or_create_key(folder: Path) -> bytes:
         fresh = generate_key()
         # Another process may be faster: then its key stays, and is the one that is read below.
         make_once(file, fresh + b"\n")
+    return load_keys(folder)
+
+
+def load_keys(folder: Path) -> tuple[bytes, ...]:
+    """Return the Fernet keys in `folder`, and make none. Raises `EmbeddedStoreError`."""
+    file = folder / KEY_FILE
     require_private(file)
     # Only its user can have changed the file since the check: the folder is closed to others.
     with explained(file, "be read"):
-        key = file.read_bytes().strip()
-    if not is_key(key):
+        keys = tuple(file.read_bytes().split())
+    if not keys or not all(map(is_key, keys)):
         raise EmbeddedStoreError(
             f"the file {file} holds no Fernet key ({KEY_BYTES} bytes as url-safe base64); put back "
             "the right key, or remove the file to have a new one made"
         )
-    return key
+    return keys

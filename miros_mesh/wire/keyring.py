@@ -7,9 +7,11 @@ import binascii
 import hashlib
 import re
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, cast
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken
 
 from miros_mesh.errors import EncryptionKeyError, UndecryptableFrameError
 
@@ -18,6 +20,8 @@ KEY_BYTES = 32
 _FORM = re.compile(rb"[A-Za-z0-9_-]{43}=")
 # Beyond the plain text: version, time, initialisation vector, padding (1 to 16) and HMAC.
 SEAL_OVERHEAD_BYTES = 1 + 8 + 16 + 16 + 32
+# What the ring sealed itself is opened with keys that were removed since, so many of them.
+_MOST_REMOVED: Final = 16
 
 
 def generate_key() -> bytes:
@@ -35,16 +39,32 @@ def fingerprint(key: bytes | str) -> str:
     return hashlib.sha256(_canonical(key)).hexdigest()[:8]
 
 
+class KeyState(NamedTuple):
+    """A key of a ring at one moment, named by its fingerprint."""
+
+    id: str
+    idle_s: float | None
+    """How long ago it sealed or opened a frame last; None if it never did."""
+
+
 class KeyRing:
     """Keys that can be rotated while frames are sealed and opened in other threads.
 
     To rotate: `add` the new key on every node, then `use` it on every node, then `remove` the old.
+
+    Without keys of its own it has those of `default`, whatever they become, until it is changed
+    itself.
     """
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
-        # Held while `_ring` is replaced. Readers need no lock: they take the ring as a whole.
+    def __init__(self, keys: Sequence[bytes] = (), *, default: KeyRing | None = None) -> None:
+        # Held while `_own` is replaced. Readers need no lock: they take the ring as a whole.
         self._changing = threading.Lock()
-        self._ring = _Ring(_canonical(key) for key in keys)
+        self._default = default
+        given = tuple(_canonical(key) for key in keys)
+        self._own = _Ring(given) if given or default is None else None
+        self._removed: tuple[_Key, ...] = ()
+        self.changed: Callable[[], object] = lambda: None
+        """Called after each change, on the thread that made it."""
 
     def __repr__(self) -> str:
         return f"KeyRing({', '.join(self.fingerprints)})"
@@ -52,41 +72,75 @@ class KeyRing:
     @property
     def fingerprints(self) -> tuple[str, ...]:
         """The fingerprint of each key, the primary first."""
-        return tuple(fingerprint(key) for key in self._ring.keys)
+        return tuple(key.id for key in self._ring.keys)
 
-    def add(self, key: bytes) -> None:
+    @property
+    def primary(self) -> str:
+        """The fingerprint of the key that seals."""
+        return self._ring.keys[0].id
+
+    @property
+    def used_since(self) -> float:
+        """Since when that one does: Unix time."""
+        return self._ring.used_since
+
+    @property
+    def states(self) -> tuple[KeyState, ...]:
+        """Each key, the primary first, with when it was needed last."""
+        now = time.monotonic()
+        return tuple(
+            KeyState(key.id, None if key.needed is None else max(now - key.needed, 0.0))
+            for key in self._ring.keys
+        )
+
+    def add(self, key: bytes | str) -> None:
         """Open frames of this key too; repeatable. Raises `EncryptionKeyError` if it is no key."""
         new = _canonical(key)
         with self._changing:
             # Last: frames are sealed as before, and opening tries the primary first.
-            self._ring = _Ring((*self._ring.keys, new))
+            self._become((*self._ring.raw, new))
+        self.changed()
 
-    def use(self, key: bytes) -> None:
+    def use(self, key: bytes | str) -> None:
         """Seal with this key from now on. Raises `EncryptionKeyError` if it was not added."""
         chosen = _canonical(key)
         with self._changing:
             self._expect(chosen)
             # A key that is named twice counts once, at its first place.
-            self._ring = _Ring((chosen, *self._ring.keys))
+            self._become((chosen, *self._ring.raw))
+        self.changed()
 
-    def remove(self, key: bytes) -> None:
-        """Open frames of this key no longer.
+    def become(self, keys: Sequence[bytes | str]) -> None:
+        """Have these keys and no others, of which the first seals.
+
+        Raises `EncryptionKeyError` for none, and for what is no key; then nothing changes.
+        """
+        new = tuple(_canonical(key) for key in keys)
+        with self._changing:
+            self._become(new)
+        self.changed()
+
+    def remove(self, key: bytes | str) -> None:
+        """Open frames of others no longer that this key has sealed.
 
         Raises `EncryptionKeyError` for the primary key and for one that was not added.
         """
         old = _canonical(key)
         with self._changing:
             self._expect(old)
-            if old == self._ring.keys[0]:
+            if old == self._ring.raw[0]:
                 raise EncryptionKeyError(
                     f"key {fingerprint(old)} is the primary key: use another one before removing it"
                 )
-            self._ring = _Ring(kept for kept in self._ring.keys if kept != old)
+            self._become(tuple(kept for kept in self._ring.raw if kept != old))
+        self.changed()
 
     def seal(self, plain: bytes) -> bytes:
         """Encrypt and sign with the primary key; return a Fernet token without its base64."""
         # One read of `_ring`: a change in another thread counts for all of this call, or for none.
-        return base64.urlsafe_b64decode(self._ring.fernet.encrypt(plain))
+        primary = self._ring.keys[0]
+        primary.needed = time.monotonic()
+        return base64.urlsafe_b64decode(primary.fernet.encrypt(plain))
 
     def open(self, sealed: bytes) -> bytes:
         """Return the plain bytes if a key of the ring sealed exactly these.
@@ -95,26 +149,73 @@ class KeyRing:
         """
         # Sealed bytes travel raw and not as a Fernet token, because base64 can be changed in
         # places without changing what it decodes to. It saves a quarter of the size, too.
-        try:
-            return self._ring.fernet.decrypt(base64.urlsafe_b64encode(sealed))
-        except InvalidToken:
-            raise UndecryptableFrameError(
-                "no key of the ring opens this frame; does every node have the same key?"
-            ) from None
+        return _opened(base64.urlsafe_b64encode(sealed), self._ring.keys)
+
+    def open_again(self, sealed: bytes) -> bytes:
+        """Return the plain bytes of what this ring has sealed or opened before.
+
+        The key may have been removed since: what waits at this node must not be lost by that.
+        Raises `UndecryptableFrameError`.
+        """
+        keys = (*self._ring.keys, *self._all_removed)
+        return _opened(base64.urlsafe_b64encode(sealed), keys)
+
+    @property
+    def _ring(self) -> _Ring:
+        # A ring without keys of its own has a default.
+        return self._own or cast("KeyRing", self._default)._ring  # noqa: SLF001 - one of its own kind
+
+    @property
+    def _all_removed(self) -> tuple[_Key, ...]:
+        inherited = self._default._all_removed if self._default else ()  # noqa: SLF001 - likewise
+        return self._removed + inherited
+
+    def _become(self, keys: tuple[bytes, ...]) -> None:
+        before = self._ring
+        self._own = new = _Ring(keys, before)
+        gone = [key for key in before.keys if key not in new.keys]
+        kept = [key for key in self._removed if key.raw not in new.raw]
+        self._removed = (*gone, *kept)[:_MOST_REMOVED]
 
     def _expect(self, key: bytes) -> None:
-        if key not in self._ring.keys:
+        if key not in self._ring.raw:
             raise EncryptionKeyError(f"key {fingerprint(key)} is not in the ring: add it first")
 
 
-class _Ring:
-    """The keys and their Fernet, never changed: a KeyRing replaces it as a whole."""
+class _Key:
+    """A key, and when it was needed last."""
 
-    def __init__(self, keys: Iterable[bytes]) -> None:
-        self.keys = tuple(dict.fromkeys(keys))
-        if not self.keys:
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.id = fingerprint(raw)
+        self.fernet = Fernet(raw)
+        self.needed: float | None = None
+
+
+class _Ring:
+    """The keys and their order, never changed: a KeyRing replaces it as a whole."""
+
+    def __init__(self, keys: Iterable[bytes], before: _Ring | None = None) -> None:
+        self.raw = tuple(dict.fromkeys(keys))
+        if not self.raw:
             raise EncryptionKeyError("a key ring needs at least one key")
-        self.fernet = MultiFernet(Fernet(key) for key in self.keys)
+        known = {key.raw: key for key in before.keys} if before else {}
+        self.keys: tuple[_Key, ...] = tuple(known.get(raw) or _Key(raw) for raw in self.raw)
+        goes_on = before is not None and before.raw[0] == self.raw[0]
+        self.used_since: float = before.used_since if before and goes_on else time.time()
+
+
+def _opened(token: bytes, keys: Iterable[_Key]) -> bytes:
+    for key in keys:
+        try:
+            plain = key.fernet.decrypt(token)
+        except InvalidToken:
+            continue
+        key.needed = time.monotonic()
+        return plain
+    raise UndecryptableFrameError(
+        "no key of the ring opens this frame; does every node have the same key?"
+    ) from None
 
 
 def _canonical(key: bytes | str) -> bytes:

@@ -7,6 +7,7 @@ something else: a naive datetime, an enum. One exception is stated: a datetime c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, runtime_checkable
@@ -21,6 +22,9 @@ from miros_mesh.wire.payload_types import UnknownValue, field_names
 MAX_DEPTH = 64
 # A bound for what a handler may get, whatever a frame of `max_event_bytes` could expand to.
 MAX_VALUES = 2**20
+# Elements of one hash are compared one by one, and who sends them may choose those of numbers and
+# of tuples: (-1, -2), (-2, -1) and so on all have the same.
+MAX_SAME_HASH = 100
 # What msgpack has: signed and unsigned 64 bits.
 INT_RANGE = range(-(2**63), 2**64)
 LONGEST_TYPE_NAME = 255
@@ -236,6 +240,7 @@ class _Writing(_Walk):
         return self._named(kind.__name__, fields, depth)
 
     def _set(self, code: int, value: Collection[Any], depth: int) -> Ext:
+        _check_hashes(value)
         # Sorted, so that equal sets are equal bytes: Python's own order differs between processes.
         encoded = sorted(map(_encode, self._elements(value, depth)))
         return Ext(code, _encode([msgspec.Raw(each) for each in encoded]))
@@ -263,7 +268,11 @@ class _Reading(_Walk):
     def _set(self, content: list[Any], depth: int) -> set[Any]:
         elements = self._elements(content, depth)
         try:
+            # Each is hashed on its own first: to put them into a set compares them.
+            _check_hashes(elements)
             value = set(elements)
+        except _RefusedError:
+            raise
         except Exception as error:  # noqa: BLE001  # what a program's hash raises
             raise _RefusedError(
                 f"is a set of what cannot be in one: {type(error).__name__}"
@@ -322,6 +331,15 @@ def _content(value: _Tagged) -> list[Any]:
 
 def _refuse_bytes() -> NoReturn:
     raise _RefusedError("is of an extension type, and its bytes are not what belongs there")
+
+
+def _check_hashes(elements: Collection[Any]) -> None:
+    if len(elements) > MAX_SAME_HASH:
+        [(_, most)] = Counter(map(hash, elements)).most_common(1)
+        if most > MAX_SAME_HASH:
+            raise _RefusedError(
+                f"is a set with more than {MAX_SAME_HASH} elements of one hash; send a list"
+            )
 
 
 def _check_type_name(name: Any) -> None:

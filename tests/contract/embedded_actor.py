@@ -15,7 +15,7 @@ from typing import Any
 from miros_mesh.embedded.transport import dial as embedded
 from miros_mesh.errors import EmbeddedStoreError
 from miros_mesh.private_files import prepare_home
-from miros_mesh.wire.key_file import load_or_create_key
+from miros_mesh.wire.key_file import load_or_create_keys
 from support.kombu_peer import Peer
 
 DRAINS_PER_TURN = 64
@@ -135,7 +135,7 @@ def make_key(folder: Path) -> None:
     """Make the key or find it, all processes at once."""
     say(ready=True)
     hear()
-    say(key=load_or_create_key(prepare_home(folder)).decode())
+    say(key=load_or_create_keys(prepare_home(folder))[0].decode())
 
 
 def lock(folder: Path) -> None:

@@ -75,3 +75,12 @@ def test_a_broker_that_does_not_answer_is_told_without_its_password(tmp_path: Pa
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+
+
+def test_it_measures_what_signatures_cost() -> None:
+    done = _run(str(BENCH), *SMALL, "--signatures")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "| events in a frame | seal | seal and sign | open | open and verify |"
+    assert [line.split(" ")[1] for line in lines[2:5]] == ["1", "20", "100"]
+    assert lines[-1].startswith("| signed | ")

@@ -698,7 +698,7 @@ def test_the_signal_names_that_strangers_bring_are_limited(
     mesh, heard, recorder = MemoryMesh(), Heard(), Recorder()
     # The first chart of a process enters the library's own names
     NetworkedActiveObject("first", config=mesh.config())
-    monkeypatch.setattr("miros_mesh.charts.intake.MOST_SIGNALS", len(signals) + 1)
+    monkeypatch.setattr("miros_mesh.statechart.signal_table.MOST_NAMES", len(signals) + 1)
     launch("listener", mesh.config(node_name="two", observers=(recorder,)), heard)
     sender = launch("sender", mesh.config(node_name="one"))
     sender.transmit(Event(signal=signals.name_that_the_receiver_knows))

@@ -22,6 +22,7 @@ from cryptography.fernet import Fernet
 
 from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.embedded import schema
+from miros_mesh.wire.signing import Signer
 from support.charts_at_work import KEY
 from support.lan_guard import VARIABLE
 from support.rabbitmq_server import HOST, USER, RabbitServer, free_ports
@@ -712,3 +713,25 @@ def _session_of(pid: int) -> int | None:
         return None
     state, session = fields[0], int(fields[3])
     return None if state == "Z" else session
+
+
+def test_keygen_makes_an_identity_once_and_prints_its_public_key(tmp_path: Path) -> None:
+    file = tmp_path / "press.identity"
+
+    first, second = (run("keygen", "--identity", str(file)) for _ in range(2))
+
+    signer = Signer("press", file.read_bytes())
+    assert (first.code, first.out) == (0, f"{signer.public_key}\n")
+    assert second.out == first.out
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_keygen_refuses_an_identity_that_others_may_read(tmp_path: Path) -> None:
+    file = tmp_path / "press.identity"
+    run("keygen", "--identity", str(file))
+    file.chmod(0o604)
+
+    done = run("keygen", "--identity", str(file))
+
+    assert (done.code, done.out) == (1, "")
+    assert "open to other users" in done.err

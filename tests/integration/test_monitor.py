@@ -136,9 +136,9 @@ def test_missing_numbers_are_a_gap_and_repeated_ones_nothing(
         watch = monitor.watch()
         told(config, [foreign(7), foreign(8)])
         told(config, [foreign(8), foreign(12), foreign(10), foreign(13)])
-        items = read(watch, 6)
+        items = read(watch, 5)
     gap = SnoopGap("snoop_trace", "afar", "stranger", "1ncarn", 3, "lost")
-    assert [i if isinstance(i, SnoopGap) else i.sequence for i in items] == [7, 8, gap, 12, 10, 13]
+    assert [i if isinstance(i, SnoopGap) else i.sequence for i in items] == [7, 8, gap, 12, 13]
     assert "# missing: 3\n" in monitor.chart("stranger").trace()
 
 

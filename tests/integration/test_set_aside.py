@@ -12,9 +12,9 @@ import pytest
 from cryptography.fernet import Fernet
 
 from miros_mesh import MeshConfig, NetworkedActiveObject
-from miros_mesh.charts import intake
 from miros_mesh.link.rabbitmq.queues import LETTERS
 from miros_mesh.networks.letters.home import KEPT_BYTES, Letters
+from miros_mesh.statechart import signal_table
 from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.keyring import KeyRing
 from support.charts_at_work import (
@@ -112,7 +112,7 @@ def test_an_event_with_a_new_signal_too_many_is_kept(
 ) -> None:
     config = kinds.node("lasting")
     launch("receiver", config)
-    monkeypatch.setattr(intake, "MOST_SIGNALS", 0)
+    monkeypatch.setattr(signal_table, "MOST_NAMES", 0)
 
     publish(config, frame(config, envelope(1, "a signal that nobody has")))
 

@@ -15,8 +15,9 @@ from miros_mesh.node.node import Node
 from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Origin
-from miros_mesh.wire.key_file import load_or_create_key
+from miros_mesh.wire.key_file import load_or_create_keys
 from miros_mesh.wire.keyring import KeyRing
+from miros_mesh.wire.signing import Signer
 
 KEY = b"u3Uc-qAi9iiCv3fkBfRUAKrM1gH8w51-nVU8M8A73Jg="
 OTHER_KEY = b"8GPlL8pNEJ1nW0pm2m3hGVtDO2EDcIrSqI10Q9mI2lU="
@@ -92,7 +93,7 @@ def node_of(chart: Any) -> Node:
 
 def keys_of(config: MeshConfig) -> tuple[bytes, ...]:
     """The keys of a node's mesh, also where the node made its key itself."""
-    return config.keys_for("mesh") or (load_or_create_key(config.home_folder),)
+    return config.keys_for("mesh") or (load_or_create_keys(config.home_folder)[0],)
 
 
 def seal(
@@ -101,11 +102,16 @@ def seal(
     network: str = "mesh",
     topic: str = DEFAULT_ROUTING_KEY,
     key: bytes | None = None,
+    signer: Signer | None = None,
 ) -> bytes:
     """A frame as a member of the mesh would seal it now for a topic."""
-    ring = KeyRing((key,) if key else keys_of(config))
     codec = Codec(
-        network, ring, type(messages[0]), max_frame_bytes=64 * 1024 * 1024, label=config.label
+        network,
+        KeyRing((key,) if key else keys_of(config)),
+        type(messages[0]),
+        max_frame_bytes=64 * 1024 * 1024,
+        label=config.label,
+        signer=signer,
     )
     return codec.seal([codec.encode(each) for each in messages], topic)
 

@@ -11,16 +11,16 @@ from typing import Any
 import kombu
 
 from miros_mesh import MeshConfig
+from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.link.kombu_link import KombuLink
 from miros_mesh.link.rabbitmq.queues import LETTERS, letters
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import LocalLetters
 from miros_mesh.node.link_settings import link_settings
-from miros_mesh.node.node import home_broker, home_keys, home_link
+from miros_mesh.node.node import home_broker, home_link
 from miros_mesh.node.queues import chart_queue
 from miros_mesh.observer import Observer
 from miros_mesh.wire.envelope import DeadLetter, Envelope
-from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
 
 TOPIC = "miros.mesh"
@@ -60,7 +60,7 @@ def refused(
 
 def sealed(config: MeshConfig, letter: DeadLetter) -> bytes:
     """The letter under the key of a mesh."""
-    codec = letter_codec(KeyRing(tuple(home_keys(config)("mesh"))), 64 * MIB)
+    codec = letter_codec(KeyRings(config)["mesh"], 64 * MIB)
     return codec.seal([codec.encode(letter)], letter.reason)
 
 

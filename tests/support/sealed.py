@@ -46,6 +46,8 @@ class Joiner:
     published: list[bytes] = field(default_factory=list)
     refusals: list[tuple[Frame, str, LinkError]] = field(default_factory=list)
 
+    key = "one"
+
     def seal(self, encoded: Sequence[bytes], topic: str) -> bytes:
         self.sealed.append(list(encoded))
         return b"|".join(encoded)

@@ -10,7 +10,7 @@ import pytest
 
 from miros_mesh import private_files
 from miros_mesh.errors import EmbeddedStoreError
-from miros_mesh.private_files import exposure, make_once, prepare_home, require_private
+from miros_mesh.private_files import make_once, prepare_home, require_private
 
 STRANGER = 54_321
 
@@ -118,36 +118,3 @@ def test_where_files_have_no_owner_a_link_leads_no_folder_out_unseen(tmp_path: P
     (Path.home() / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(EmbeddedStoreError, match="is outside of"):
         prepare_home(Path.home() / "link" / "mesh")
-
-
-@pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
-def test_a_secret_that_only_its_user_can_read_is_not_exposed(tmp_path: Path, mode: int) -> None:
-    file = tmp_path / "secret"
-    file.touch()
-    file.chmod(mode)
-    assert exposure(file) == ""
-    # A mounted secret is a link.
-    link = tmp_path / "link"
-    link.symlink_to(file)
-    assert exposure(link) == ""
-
-
-@pytest.mark.parametrize("mode", [0o620, 0o604, 0o602, 0o666])
-def test_a_secret_that_others_can_read_or_change_is_exposed(tmp_path: Path, mode: int) -> None:
-    file = tmp_path / "secret"
-    file.touch()
-    file.chmod(mode)
-    assert exposure(file) == (f"is open to other users (mode {mode:04o}); run: chmod 600 {file}")
-
-
-@as_root
-def test_of_roots_own_the_group_may_read_and_a_strangers_file_is_exposed(tmp_path: Path) -> None:
-    file = tmp_path / "secret"
-    file.touch()
-    file.chmod(0o640)
-    assert exposure(file) == ""
-    os.chown(file, STRANGER, -1)
-    assert exposure(file) == f"is open to other users (mode 0640); run: chmod 600 {file}"
-    # Root may use what is a user's own.
-    file.chmod(0o600)
-    assert exposure(file) == ""

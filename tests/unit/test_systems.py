@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import resource
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from miros_mesh import systems
-from miros_mesh.systems import is_read_only, readable, tcp_user_timeout
+from miros_mesh.systems import exposure, is_read_only, readable, tcp_user_timeout
+
+STRANGER = 54_321
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 
 
 @pytest.fixture(params=["poll", "select"])
@@ -84,3 +89,36 @@ def test_a_file_system_that_cannot_be_asked_is_taken_for_writable(
     assert not is_read_only(folder)
     monkeypatch.delattr("os.statvfs")
     assert not is_read_only(folder)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
+def test_a_secret_that_only_its_user_can_read_is_not_exposed(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "secret"
+    file.touch()
+    file.chmod(mode)
+    assert exposure(file) == ""
+    # A mounted secret is a link.
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    assert exposure(link) == ""
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o604, 0o602, 0o666])
+def test_a_secret_that_others_can_read_or_change_is_exposed(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "secret"
+    file.touch()
+    file.chmod(mode)
+    assert exposure(file) == (f"is open to other users (mode {mode:04o}); run: chmod 600 {file}")
+
+
+@as_root
+def test_of_roots_own_the_group_may_read_and_a_strangers_file_is_exposed(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.touch()
+    file.chmod(0o640)
+    assert exposure(file) == ""
+    os.chown(file, STRANGER, -1)
+    assert exposure(file) == f"is open to other users (mode 0640); run: chmod 600 {file}"
+    # Root may use what is a user's own.
+    file.chmod(0o600)
+    assert exposure(file) == ""

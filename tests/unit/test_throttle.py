@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from miros_mesh.throttle import Throttle
+from miros_mesh.throttle import Allowance, Throttle
 
 
 class Clock:
@@ -57,3 +57,13 @@ def test_nothing_is_counted_twice_or_forgotten_by_threads_at_once() -> None:
     for thread in threads:
         thread.join()
     assert sum(told) + throttle.due("a", 0) == 4_000
+
+
+def test_an_allowance_gives_so_much_at_once_and_so_much_a_second() -> None:
+    allowance = Allowance(100, 10, now=0.0)
+
+    allowance.take(130)
+
+    assert allowance.left(0.0) == -30
+    assert allowance.left(4.0) == 10
+    assert allowance.left(1_000.0) == 100

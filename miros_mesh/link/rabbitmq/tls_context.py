@@ -9,7 +9,7 @@ from pathlib import Path
 
 from miros_mesh.errors import TlsFileError
 from miros_mesh.link.rabbitmq.tls_failures import TlsFiles
-from miros_mesh.private_files import exposure
+from miros_mesh.systems import exposure
 
 
 def context_of(files: TlsFiles) -> ssl.SSLContext:

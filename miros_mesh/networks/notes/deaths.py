@@ -225,6 +225,14 @@ class Deaths:
                 printable(chart),
             )
 
+    def write_anew(self) -> None:
+        """Send what is noted, if anything is, since the note at the broker has an older key."""
+        with self._lock:
+            noted = any(self._charts.values())
+            self._versions += noted
+        if noted:
+            self._write()
+
     def left(self, chart: str) -> None:
         """Hear that a chart is there no more, and keep only what is noted of it."""
         with self._lock:

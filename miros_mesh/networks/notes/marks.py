@@ -129,13 +129,17 @@ class Marks:
         if time.monotonic() >= self._write_at:
             self.write()
 
-    def write(self) -> None:
-        """Send the marks, if there are other ones than those that were sent last."""
+    def write(self, *, anew: bool = False) -> None:
+        """Send the marks, if there are other ones than those that were sent last.
+
+        `anew` sends them in any case: those at the broker are sealed with an older key.
+        """
         self._write_at = time.monotonic() + _WRITE_EVERY_S
         with self._lock:
             keys = dict.fromkeys((*self._inboxes, *reversed(self._before)))
             marks = {key: self._marks_of(key) for key in keys}
-            changed, self._written = marks != self._written, marks
+            changed = marks != self._written or (anew and any(marks.values()))
+            self._written = marks
         if not changed:
             return
         node, incarnation = self._identity.node, self._identity.incarnation

@@ -26,6 +26,8 @@ class ListenerNode:
             config,
             # A name is held at the broker, and one that a running program has would be refused.
             node_name=None,
+            # It signs nothing, as it sends nothing.
+            node_identity=None,
             discovery=(),
             discovery_dns_names=(),
             # The registry finds a node by its settings: with an observer that no others have, they

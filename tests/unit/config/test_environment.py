@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import traceback
 from dataclasses import fields
 from errno import ENOENT
@@ -14,9 +15,12 @@ import pytest
 
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import ConfigError
+from miros_mesh.wire.signing import Signer, generate_identity
 
 SENTINEL = "-".join(("marmalade", "in", "the", "attic"))
 KEY, OLD_KEY = (base64.urlsafe_b64encode(bytes([n]) * 32).decode() for n in (1, 2))
+IDENTITY = generate_identity().decode()
+PUBLIC_KEY = Signer("n", IDENTITY.encode()).public_key
 SECRETS = [
     "BROKER_URL",
     "RABBIT_PASSWORD",
@@ -70,6 +74,8 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_FIRST_SEARCH_WAIT": "block",
         "MIROS_MESH_MESH_LABEL": "shop",
         "MIROS_MESH_OLD_FRAMES": "read",
+        "MIROS_MESH_NODE_IDENTITY": IDENTITY,
+        "MIROS_MESH_ALLOWED_NODES": json.dumps({"n": {"public_keys": [PUBLIC_KEY]}}),
         "MIROS_MESH_DURABILITY": "power",
     }
     numbers = {
@@ -96,6 +102,10 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert (config.discovery_live_trace, config.discovery_live_spy) == (True, True)
     assert (config.label, config.old_frames) == ("shop", "read")
     assert config.keys_for("snoop_spy") == (OLD_KEY.encode(),)
+    signer, members = config.signer(), config.members()
+    assert signer is not None
+    assert members is not None
+    assert members.has_key("n", signer.mark)
     objects = {"payload_types", "serializer", "observers", "link_factory"}
     scalars = {f.name for f in fields(MeshConfig) if f.init} - objects
     assert {name.removeprefix("MIROS_MESH_").lower() for name in values} == scalars - {"broker_url"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from typing import Any
 
 import msgspec
@@ -14,9 +15,10 @@ from msgspec.structs import replace
 
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.inbox import Inbox
-from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, RESERVED_PREFIX
+from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO
 from miros_mesh.observer import Observer
-from miros_mesh.wire.envelope import SENT_AGAIN
+from miros_mesh.wire.envelope import RESERVED_PREFIX, SENT_AGAIN
+from miros_mesh.wire.identity import Identity
 from support.ports_in_hand import Handed
 from support.sealed import OURS, PLACE, THEIRS, LetterShelf, envelope, frame_of, mesh
 
@@ -261,7 +263,7 @@ def test_a_frame_of_old_and_new_events_gives_the_new_ones(chart: Chart) -> None:
 def test_an_event_from_before_the_window_is_set_aside_as_stale(
     chart: Chart, notes: Notes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    chart.receive(100)
+    chart.receive(100, sent_at=1_000.0)
 
     old = chart.receive(1)
 
@@ -277,7 +279,7 @@ def test_an_event_from_before_the_window_is_set_aside_as_stale(
 
 
 def test_a_second_copy_of_a_stale_event_adds_no_letter(chart: Chart) -> None:
-    chart.receive(100)
+    chart.receive(100, sent_at=1_000.0)
     copies = chart.receive(1), chart.receive(1)
 
     assert len(chart.home.kept) == 1
@@ -622,3 +624,63 @@ def test_an_own_claim_is_no_news(chart: Chart) -> None:
     chart.inbox.receive(Handed(frame_of(said)))
 
     assert claims == []
+
+
+# What somebody sends who has the key
+
+
+def test_a_number_that_no_sender_can_have_is_a_dead_letter(
+    chart: Chart, notes: Notes, caplog: pytest.LogCaptureFixture
+) -> None:
+    chart.receive(1)
+
+    far = chart.receive(2**62)
+    chart.receive(2)
+
+    assert chart.waiting == [1, 2]
+    assert notes.drops == ["jump"]
+    (letter,) = chart.home.kept
+    assert letter.reason == "jump"
+    assert f"ping (the1rs/talker/{2**62}) from there/talker is a dead letter" in caplog.text
+    chart.home.confirm()
+    assert far.acks == 1
+
+
+def test_a_time_that_has_not_come_yet_makes_no_honest_event_an_old_one(chart: Chart) -> None:
+    """The times of a sender tell what is older than the chart."""
+    now = time.time()
+    chart.receive(10, sent_at=now + 1e9)
+
+    # As one that the sender sends a minute later by its clock
+    chart.receive(5, sent_at=now + 60)
+
+    assert chart.waiting == [10, 5]
+
+
+def test_frames_in_doubt_that_are_too_many_are_counted_and_told(
+    monkeypatch: pytest.MonkeyPatch, notes: Notes, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("miros_mesh.networks.inbox.MAX_WAITING", 2)
+    # Sealed before the chart listens
+    frames = [frame_of(envelope(number)) for number in (1, 2, 3)]
+    chart = Chart(observer=notes)
+    chart.inbox.open()
+
+    for frame in frames:
+        chart.inbox.receive(Handed(frame))
+
+    assert notes.drops == ["old"]
+    assert "node there: a frame was sealed shortly before its receiver listened" in caplog.text
+    assert [letter.reason for letter in chart.home.kept] == ["old"]
+
+
+def test_senders_that_are_forgotten_are_told_of(
+    chart: Chart, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("miros_mesh.networks.streams.MAX_SENDERS_OF_A_NODE", 5)
+
+    for number in range(10):
+        chart.receive(1, sender=Identity("there", f"made up {number}"))
+
+    assert len(chart.waiting) == 10
+    assert "those that were silent for longest are forgotten" in caplog.text

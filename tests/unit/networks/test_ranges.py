@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.networks.ranges import amount, merged, outside, shared, strike, within
+from miros_mesh.networks.ranges import amount, merged, outside, shared, strike, within, without
 
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 9))))
@@ -30,6 +30,7 @@ def test_ranges_are_shared_and_turned_inside_out_as_sets_are(
 
     assert shared(ranges(one), ranges(other)) == ranges(one & other)
     assert outside(ranges(one), last) == ranges(set(range(1, last + 1)) - one)
+    assert without(ranges(one), ranges(other)) == ranges(one - other)
     assert amount(ranges(one)) == len(one)
 
 

@@ -56,6 +56,10 @@ class Told(Observer):
     def __init__(self) -> None:
         self.repaired_events = 0
         self.gaps: list[tuple[str, int]] = []
+        self.drops: list[tuple[str, str]] = []
+
+    def dropped(self, *, network: str, reason: str, events: int) -> None:
+        self.drops += [(network, reason)] * events
 
     def repaired(self, *, network: str, events: int) -> None:
         self.repaired_events += events
@@ -243,7 +247,7 @@ def test_time_without_a_connection_does_not_count(node: Node) -> None:
     later = time.monotonic() + 1_000
     node.whole_since = later - 1
 
-    assert node.repair._missing(later) == {(TALKER, None): {(2, 2)}}
+    assert node.repair._missing(later) == {(TALKER, None): [[(2, 2)]]}
 
 
 def test_a_chart_that_fell_silent_says_its_number() -> None:
@@ -321,6 +325,63 @@ def test_what_is_older_than_the_chart_is_not_waited_for_where_its_sender_is_sile
 
 
 # Answering
+
+
+def test_who_asks_for_all_again_and_again_gets_it_twice(node: Node) -> None:
+    """Twice a mebibyte: its history has less room than the least that is given."""
+    node.transmit(*(bytes(9_000) for _ in range(100)))
+
+    for number in range(1, 31):
+        node.hear(message("ask", OWN, (1, 100), sequence=number))
+
+    sent_bytes = sum(len(event.payload) for each in node.sent for event in each.events)
+    assert 1_900_000 < sent_bytes < 2_200_000
+    assert set(node.told.drops) == {("repair", "repair_limit")}
+    # Of what is sent in part the rest is not called gone
+    assert [each for each in node.sent if each.kind == "gone"] == []
+
+
+def test_many_askers_together_get_no_more(node: Node) -> None:
+    node.transmit(*(bytes(9_000) for _ in range(100)))
+
+    for number in range(50):
+        asker = Identity("made up", f"made up {number}")
+        node.hear(message("ask", OWN, (1, 100), sender=asker))
+
+    sent_bytes = sum(len(event.payload) for each in node.sent for event in each.events)
+    assert sent_bytes < 2_200_000
+
+
+def test_a_message_with_a_number_that_no_node_can_have_silences_none(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    node.transmit(1)
+    node.hear(message("ask", OWN, (1, 1), sequence=1))
+
+    node.hear(message("ask", OWN, (1, 1), sequence=2**62))
+    node.hear(message("ask", OWN, (1, 1), sequence=2))
+
+    assert [each.kind for each in node.sent] == ["again", "again"]
+    assert node.told.drops == [("repair", "jump")]
+    assert "a message of node there" in caplog.text
+
+
+def test_of_very_many_streams_some_are_asked_for_in_each_look(node: Node) -> None:
+    for number in range(250):
+        sender = Identity("made up", f"made up {number}")
+        node.inbox.receive(Handed(frame_of(*(envelope(n, sender=sender) for n in (1, 3)))))
+    now = time.monotonic()
+    node.repair._ask(node.repair._missing(now), now)
+
+    asked = []
+    for _ in range(3):
+        now += 0.1
+        before = len(node.sent)
+        node.repair._ask(node.repair._missing(now), now)
+        asked.append(len(node.sent) - before)
+
+    assert asked == [100, 100, 50]
+    assert len({each.to for each in node.sent}) == 250
 
 
 def test_what_is_asked_for_is_sent_again_to_the_node_that_asks(node: Node) -> None:

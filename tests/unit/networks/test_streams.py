@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from itertools import chain
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.networks.streams import Admission, Gaps, Passed, Stream, Streams
+from miros_mesh.networks import streams as bounds
+from miros_mesh.networks.streams import (
+    MAX_A_SECOND,
+    MAX_AHEAD,
+    MAX_HOLES,
+    MAX_LOST,
+    Admission,
+    Gaps,
+    Passed,
+    Stream,
+    Streams,
+)
 
 LARGEST = 2**63 - 1
 NEW, DUPLICATE, STALE = Admission.NEW, Admission.DUPLICATE, Admission.STALE
+JUMP = Admission.JUMP
 ONE, OTHER = ("a", "chart"), ("b", "chart")
 
 sequences = st.lists(st.integers(1, 60) | st.integers(1, LARGEST), min_size=1, max_size=60)
@@ -337,6 +350,111 @@ def test_each_number_says_what_the_table_of_the_module_says() -> None:
         12: [],
         13: [],
     }
+
+
+# What somebody sends who has the key
+
+
+def test_a_number_is_ahead_by_no_more_than_a_sender_can_have_sent() -> None:
+    stream: Stream[int] = Stream(1, 16)
+    stream.admit(1, 1, now=100.0)
+    farthest = 2 + MAX_AHEAD + 3 * MAX_A_SECOND
+
+    assert stream.admit(LARGEST, 0, now=103.0) == (JUMP, ())
+    assert stream.admit(farthest + 1, 0, now=103.0) == (JUMP, ())
+    assert not stream.waits
+    assert stream.admit(farthest, 0, now=103.0) == (NEW, ())
+
+
+def test_numbers_below_a_jump_that_was_believed_come_in_whatever_time() -> None:
+    stream: Stream[int] = Stream(1, 16)
+    admitted(stream, 1, 500_000)
+    assert stream.expire(1.0) == Passed(499_998, [500_000])
+
+    assert admitted(stream, *range(2, 200)) == list(range(2, 200))
+
+    assert [stream.admit(number, number, 0.0)[0] for number in (2, 199, 500_000)] == [
+        *(STALE, STALE, DUPLICATE)
+    ]
+    assert stream.passed == 199
+
+
+def test_of_ranges_given_up_the_oldest_is_forgotten_and_its_numbers_are_never_called_copies() -> (
+    None
+):
+    stream: Stream[int] = Stream(1, 10_000)
+    for number in range(1, 2 * MAX_LOST + 6, 2):
+        admitted(stream, number)
+        stream.expire(1.0)
+
+    assert stream.admit(2, 2, 0.0)[0] is STALE
+    assert stream.admit(3, 3, 0.0)[0] is STALE
+    assert stream.admit(2 * MAX_LOST, 0, 0.0)[0] is NEW
+    assert stream.admit(2 * MAX_LOST, 0, 0.0)[0] is DUPLICATE
+
+
+def test_a_stream_has_so_many_holes_and_gives_up_the_oldest() -> None:
+    streams: Streams[int] = Streams(16)
+    given, missing = list[int](), 0
+    for number in range(1, 6 * MAX_HOLES, 2):
+        given += streams.admit(ONE, number, number, 0.0)[1]
+        for sender, passed in streams.relieve(ONE):
+            assert sender == ONE
+            given += passed.items
+            missing += passed.missing
+        assert len(streams.holes().get(ONE, ())) <= MAX_HOLES
+
+    # In order, and each hole that is no more is told
+    assert given == list(range(1, given[-1] + 1, 2))
+    assert missing + len(streams.holes()[ONE]) == 3 * MAX_HOLES - 1
+
+
+def test_where_too_much_is_held_back_the_sender_with_most_waits_no_more() -> None:
+    streams: Streams[int] = Streams(16, held_bytes=200_000)
+    for sender in (ONE, OTHER):
+        streams.admit(sender, 1, 1, 0.0)
+        streams.admit(sender, 3, 3, 0.0, size_bytes=10_000)
+        assert list(streams.relieve(sender)) == []
+
+    streams.admit(OTHER, 4, 4, 0.0, size_bytes=150_000)
+
+    assert list(streams.relieve(OTHER)) == [(OTHER, Passed(1, [3, 4]))]
+    assert streams.holes() == {ONE: [(2, 2)]}
+    # What was let go counts no more
+    streams.admit(OTHER, 6, 6, 0.0, size_bytes=50_000)
+    assert list(streams.relieve(OTHER)) == []
+
+
+def test_small_things_of_many_senders_are_bounded_too() -> None:
+    streams: Streams[int] = Streams(16)
+    for number in range(5_000):
+        sender = f"made up {number}", "chart"
+        streams.admit(sender, 1, 1, 0.0)
+        streams.admit(sender, 3, 3, 0.0)
+        list(streams.relieve(sender))
+
+    assert 1_000 < len(streams.holes()) < 2_100
+
+
+def test_a_node_with_too_many_senders_forgets_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "MAX_SENDERS_OF_A_NODE", 3)
+    streams: Streams[None] = Streams(16)
+    streams.admit(ONE, 1, None, 0.0, node="honest")
+    for number in range(10):
+        streams.admit((f"made up {number}", "chart"), 1, None, 0.0, node="flood")
+
+    assert streams.forgotten == 7
+    assert streams.admit(ONE, 1, None, 0.0, node="honest")[0] is DUPLICATE
+    assert streams.admit(("made up 9", "chart"), 1, None, 0.0, node="flood")[0] is DUPLICATE
+    assert streams.admit(("made up 0", "chart"), 1, None, 0.0, node="flood")[0] is NEW
+
+
+def test_of_too_many_senders_one_of_the_node_that_was_silent_for_longest_is_forgotten() -> None:
+    streams: Streams[None] = Streams(16, senders=2)
+    for sender, node in ((ONE, "silent"), (OTHER, "other"), (("c", "chart"), "third")):
+        streams.admit(sender, 1, None, 0.0, node=node)
+
+    assert list(streams.passed()) == [OTHER, ("c", "chart")]
 
 
 def test_a_gap_is_what_is_missing_right_before_a_number() -> None:

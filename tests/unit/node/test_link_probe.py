@@ -9,7 +9,7 @@ from miros_mesh.address import BrokerAddress, Endpoint
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.node.link_probe import broker_at, marks_of, verdict_of
-from miros_mesh.wire.keyring import fingerprint
+from miros_mesh.wire.keyring import KeyRing, fingerprint
 from support.charts_at_work import KEY, OTHER_KEY
 
 CONFIG = MeshConfig(
@@ -47,7 +47,8 @@ def test_each_error_of_a_look_is_a_verdict(error: type[errors.LinkError], verdic
 
 
 def test_a_broker_shows_each_key_of_the_mesh_the_older_ones_too() -> None:
-    assert marks_of(CONFIG) == tuple(
+    ring = KeyRing((KEY, OTHER_KEY))
+    assert marks_of(ring.fingerprints) == tuple(
         f"miros_mesh.v1.key.{fingerprint(key)}" for key in (KEY, OTHER_KEY)
     )
 

@@ -127,6 +127,8 @@ def test_a_lost_or_blocked_broker_kills_nobody(server: MetricsServer, nodes: lis
                     "outages": {HOME: {"reason": "credentials", "since": 1.5}},
                     "deaf_charts": {},
                     "deaf_networks": {},
+                    "keys": {},
+                    "key_problems": {},
                 }
             ],
         },

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Iterator
 
 import pytest
@@ -18,7 +20,7 @@ def _guarded() -> Iterator[None]:
     before = dict(vars(signals))
     signal_table.guard()
     yield
-    for name in ("items", "append"):
+    for name in ("items", "values", "append", "is_inner_signal"):
         if name not in before:
             vars(signals).pop(name, None)
 
@@ -89,3 +91,65 @@ def test_a_name_keeps_the_number_that_it_got() -> None:
 def test_a_child_forked_while_a_name_is_added_can_add_names() -> None:
     with signal_table._naming:
         assert succeeds_in_a_child(lambda: signal_table.number("named_in_a_child"))
+
+
+def test_an_event_costs_the_same_with_many_names_as_with_few() -> None:
+    def cost_s(name: str) -> float:
+        number = signals[name]
+        began = time.process_time()
+        for _ in range(300):
+            Event(signal=name)
+            Event(signal=number)
+            signals.is_inner_signal(number)
+        return time.process_time() - began
+
+    def is_the_same() -> None:
+        signal_table.number("of_a_chart")
+        few = min(cost_s("of_a_chart") for _ in range(5))
+        for number in range(8_000):
+            # As strangers bring them, since a program's own are looked through for a number's name.
+            signal_table._foreign.add(f"flood_{number}")
+            signals.append(f"flood_{number}")
+        many = min(cost_s("of_a_chart") for _ in range(5))
+        # miros itself takes a hundred times as long.
+        assert many < 10 * few
+
+    assert succeeds_in_a_child(is_the_same)
+
+
+def test_the_table_answers_as_that_of_miros_does() -> None:
+    signal_table.number("asked_for")
+    asked: list[object] = [
+        *("ENTRY_SIGNAL", "asked_for", "no such name", 0, 1, 8, 10, 11, 1.0, True, -1, None)
+    ]
+
+    for each in [*asked, signals.asked_for, 10**9, [], ("a",)]:
+        assert signals.is_inner_signal(each) == SignalSource.is_inner_signal(signals, each), each
+        assert (each in signals.values()) == (each in list(OrderedDict.values(signals))), each
+    assert sorted(signals.values()) == sorted(OrderedDict.values(signals))
+    assert len(signals.values()) == len(signals)
+    assert signals.name_for_signal(signals.asked_for) == "asked_for"
+
+
+def test_a_node_brings_so_many_names_and_another_one_brings_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signal_table, "MOST_NAMES_OF_A_NODE", 2)
+
+    brought = [signal_table.bring(f"brought_{number}", "one") for number in range(3)]
+
+    assert brought == [True, True, False]
+    assert "brought_2" not in signals
+    assert signal_table.bring("brought_2", "other")
+    # Known by now, whoever sends it
+    assert signal_table.bring("brought_2", "one")
+
+
+def test_names_that_others_bring_stand_last_where_miros_looks_for_one() -> None:
+    signal_table.bring("brought_early", "some node")
+    signal_table.number("named_later")
+
+    names = [name for name, _ in signals.items()]
+
+    assert names.index("named_later") < names.index("brought_early")
+    assert Event(signal=signals.brought_early).signal_name == "brought_early"

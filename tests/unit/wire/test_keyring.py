@@ -220,3 +220,75 @@ def test_two_threads_that_change_a_ring_lose_no_change() -> None:
 def _assert_they_understand_each_other(one: KeyRing, other: KeyRing) -> None:
     assert one.open(other.seal(b"x")) == b"x"
     assert other.open(one.seal(b"x")) == b"x"
+
+
+def test_a_ring_without_keys_has_those_of_another_until_it_is_changed() -> None:
+    mesh = KeyRing([OLD])
+    snoop = KeyRing(default=mesh)
+
+    mesh.add(NEW)
+    mesh.use(NEW)
+    assert snoop.fingerprints == mesh.fingerprints
+    snoop.add(OTHER)
+    snoop.use(OTHER)
+    mesh.remove(OLD)
+
+    assert snoop.fingerprints == tuple(map(fingerprint, (OTHER, NEW, OLD)))
+    assert mesh.fingerprints == (fingerprint(NEW),)
+
+
+def test_a_ring_becomes_what_it_is_told_as_a_whole_or_not_at_all() -> None:
+    ring = KeyRing([OLD])
+
+    ring.become((NEW, OLD))
+    for bad in ((), (NEW, b"no key")):
+        with pytest.raises(EncryptionKeyError):
+            ring.become(bad)
+
+    assert ring.fingerprints == (fingerprint(NEW), fingerprint(OLD))
+
+
+def test_what_it_sealed_opens_again_after_its_key_was_removed_and_for_others_no_more() -> None:
+    ring = KeyRing([OLD, NEW])
+    sealed = ring.seal(b"mine")
+    ring.use(NEW)
+    ring.remove(OLD)
+
+    assert ring.open_again(sealed) == b"mine"
+    with pytest.raises(UndecryptableFrameError):
+        ring.open(sealed)
+    with pytest.raises(UndecryptableFrameError):
+        ring.open_again(KeyRing([OTHER]).seal(b"a stranger's"))
+
+
+def test_it_says_when_each_key_was_needed_last_and_since_when_the_first_one_seals() -> None:
+    ring = KeyRing([OLD, NEW])
+    began = ring.used_since
+    assert [state.idle_s for state in ring.states] == [None, None]
+
+    ring.open(KeyRing([NEW]).seal(b"x"))
+    old, new = ring.states
+    assert (old.id, old.idle_s) == (fingerprint(OLD), None)
+    assert new.idle_s is not None
+
+    ring.add(OTHER)
+    assert ring.used_since == began
+    ring.use(NEW)
+    assert ring.used_since > began
+    # What was noted of a key stays with it
+    assert ring.states[0].idle_s is not None
+
+
+def test_each_change_is_told_after_it_was_made_and_a_refused_one_is_none() -> None:
+    told: list[tuple[str, ...]] = []
+    ring = KeyRing([OLD])
+    ring.changed = lambda: told.append(ring.fingerprints)
+
+    ring.add(NEW)
+    ring.use(NEW)
+    ring.remove(OLD)
+    with pytest.raises(EncryptionKeyError):
+        ring.remove(NEW)
+
+    old, new = fingerprint(OLD), fingerprint(NEW)
+    assert told == [(old, new), (new, old), (new,)]

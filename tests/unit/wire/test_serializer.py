@@ -9,10 +9,12 @@ import enum
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections import OrderedDict, defaultdict, namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, NamedTuple
 
 import msgspec
@@ -282,6 +284,28 @@ def test_a_value_that_cannot_be_made_here_is_refused_by_its_path_and_not_quoted(
         here.loads(knowing.dumps({"a": (0, Point("hunter2", 2))}))
 
     assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize("kind", [2, 3])
+def test_a_set_whose_elements_have_one_hash_is_refused_before_they_are_compared(kind: int) -> None:
+    # -1 and -2 have one hash, and so have all tuples of them.
+    elements = [_tagged(1, list(each)) for each in product((-1, -2), repeat=14)]
+    data = msgspec.msgpack.encode(_tagged(kind, elements))
+    began = time.process_time()
+
+    with pytest.raises(PayloadError, match="a set with more than 100 elements of one hash"):
+        serializer.loads(data)
+
+    # To compare each with each takes ten seconds.
+    assert time.process_time() - began < 3
+
+
+def test_a_set_of_a_few_elements_of_one_hash_is_taken() -> None:
+    few = set(product((-1, -2), repeat=6))
+
+    assert serializer.loads(serializer.dumps(few)) == few
+    with pytest.raises(PayloadError, match="more than 100 elements of one hash; send a list"):
+        serializer.dumps(set(product((-1, -2), repeat=7)))
 
 
 def test_a_set_that_cannot_be_made_here_is_refused() -> None:

@@ -318,8 +318,9 @@ class Working:
         )
         self.inbox.open()
 
-    def get(self, *numbers: int) -> Handed:
-        delivery = Handed(frame_of(*map(envelope, numbers)))
+    def get(self, *numbers: int, sent_at: float = 0.0) -> Handed:
+        events = (envelope(number, sent_at=sent_at) for number in numbers)
+        delivery = Handed(frame_of(*events))
         self.inbox.receive(delivery)
         return delivery
 
@@ -372,7 +373,7 @@ def test_what_waits_for_its_letter_counts_as_not_handled() -> None:
     """The first event is older than the window, and set aside; the letter is not stored yet."""
     first, second = Process("one"), Process("two")
     chart = Working(first)
-    chart.get(2)
+    chart.get(2, sent_at=1_000.0)
     chart.get(40)
     chart.inbox.skip((THEIRS.incarnation, "talker"), [(3, 39)])
     chart.get(1, 41, 42)

@@ -1,0 +1,630 @@
+"""The page on hardening: what it lets each role do on a RabbitMQ is enough, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import amqp
+import kombu
+import pytest
+from miros import Event
+
+from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
+from miros_mesh.cli.check import check
+from miros_mesh.dead_letters.dead_letters import DeadLetters
+from miros_mesh.errors import (
+    ClientCertificateMissingError,
+    LoginMethodError,
+    PermissionDeniedError,
+    VirtualHostError,
+)
+from miros_mesh.link.rabbitmq.queues import LETTERS
+from miros_mesh.networks.network import exchange_of
+from miros_mesh.node import network_specs
+from miros_mesh.node.queues import chart_queue
+from support.charts_at_work import KEY, Heard, Launch, event, node_of
+from support.doc_pages import ROOT
+from support.rabbitmq_server import HOST, RabbitServer, erlang_string, free_ports
+from support.tls import Authority, Files
+from support.waiting import wait_until
+
+PAGE = (ROOT / "docs" / "hardening.md").read_text()
+COMMAND = str(Path(sys.executable).with_name("miros-mesh"))
+PASSWORD = "hush"
+LIMIT_S = 60.0
+ROLES = {"press": "node=press", "belt": "node=press", "gauge": "node=gauge"} | {
+    "watch": "user=watch",
+    "clerk": "user=clerk",
+}
+"""The users of the test, and how the commands on the page for each begin."""
+# Prints the words of each command that the page has root run, and runs none.
+_SUDO = r"""sudo() { printf '%s\037' "$@"; printf '\036'; }"""
+
+
+def block(language: str, word: str) -> str:
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (found,) = [each for each in blocks if word in each]
+    return str(found)
+
+
+def commands(script: str) -> list[list[str]]:
+    """What a shell makes of a script of the page: the words of each `rabbitmqctl`."""
+    done = subprocess.run(
+        ["sh", "-eu", "-c", f"{_SUDO}\n{script}"],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=True,
+    )
+    said = [line.split("\037")[:-1] for line in done.stdout.split("\036")[:-1]]
+    assert said
+    assert {words[0] for words in said} == {"rabbitmqctl"}
+    return [words[1:] for words in said]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A virtual host with the users of the page, under names of this test's own."""
+
+    server: RabbitServer
+    vhost: str
+
+    def name(self, role: str) -> str:
+        """The user, and the node, that has this name on the page."""
+        # Users are of the whole server.
+        return f"{role}-{self.vhost}"
+
+    def url(self, role: str, vhost: str = "") -> str:
+        return self.server.url(vhost or self.vhost, self.name(role), PASSWORD)
+
+    def script(self, role: str) -> str:
+        """The commands of the page for a role, with the names of this test."""
+        text = block("sh", ROLES[role])
+        if role == "belt":
+            # A second node, that hears the first.
+            text = text.replace("node=press hears='press|belt'", "node=belt hears='belt|press'")
+        text = block("sh", "mark=") + text
+        assert "vhost=mesh" in text
+        text = text.replace("vhost=mesh", f"vhost={self.vhost}")
+        text = text.replace("host='desk'", f"host='{re.escape(socket.gethostname())}'")
+        return re.sub(rf"\b({'|'.join(ROLES)})\b", lambda found: self.name(found[0]), text)
+
+    def admit(self, role: str) -> None:
+        """Make the user of a role, with just what the page says."""
+        self.server.add_user(self.name(role), PASSWORD)
+        for command, *words in commands(self.script(role)):
+            assert words[:3] == ["--vhost", self.vhost, self.name(role)]
+            if command == "set_permissions":
+                self.server.set_permissions(words[2], words[1], *words[3:])
+            else:
+                assert command == "set_topic_permissions"
+                given = ", ".join(map(erlang_string, (words[2], words[1], *words[3:])))
+                call = f"rabbit_auth_backend_internal:set_topic_permissions({given}, <<>>)"
+                assert self.server.eval(call) == "ok"
+
+    def config(self, role: str, **settings: Any) -> MeshConfig:
+        return MeshConfig(
+            broker_url=self.url(role),
+            mesh_encryption_key=KEY,
+            node_name=self.name(role),
+            heartbeat_interval_s=1.0,
+            **settings,
+        )
+
+    def topic(self, role: str, rest: str) -> str:
+        return f"{self.name(role)}.{rest}"
+
+    def refusals(self) -> list[str]:
+        """What the server says in its log that it has refused to the users of this test."""
+        users = "|".join(re.escape(self.name(role)) for role in ROLES)
+        refused = re.compile(rf"refused for user '({users})'")
+        logs = (self.server._folder / "log").glob("*.log")
+        lines = (line for log in logs for line in log.read_text(errors="replace").splitlines())
+        return [line for line in lines if refused.search(line)]
+
+
+@contextmanager
+def open_site(rabbitmq: RabbitServer, vhost: str) -> Iterator[Site]:
+    site = Site(rabbitmq, vhost)
+    for role in ROLES:
+        site.admit(role)
+    yield site
+    for role in ROLES:
+        rabbitmq.delete_user(site.name(role))
+
+
+@pytest.fixture
+def site(rabbitmq: RabbitServer, vhost: str) -> Iterator[Site]:
+    """One of a test's own, where only that is refused which the test brings about."""
+    with open_site(rabbitmq, vhost) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def tried_site(rabbitmq: RabbitServer) -> Iterator[Site]:
+    """One for many attempts, each on a connection of its own."""
+    rabbitmq.start()
+    with open_site(rabbitmq, rabbitmq.new_vhost()) as site:
+        yield site
+
+
+def environment(site: Site, role: str) -> dict[str, str]:
+    """What tells a command who it is."""
+    return {
+        **os.environ,
+        "MIROS_MESH_BROKER_URL": site.url(role),
+        "MIROS_MESH_ENCRYPTION_KEY": KEY.decode(),
+    }
+
+
+class Told(Observer):
+    """How many events came by repair."""
+
+    def __init__(self) -> None:
+        self.repaired_events = 0
+
+    def repaired(self, *, network: str, events: int) -> None:
+        self.repaired_events += events
+
+
+class Fragile(Heard):
+    """Cannot handle `bad` the first time."""
+
+    def __call__(self, chart: NetworkedActiveObject, happened: Event) -> None:
+        if happened.signal_name == "bad" and ("bad", "seen") not in self:
+            self.append(("bad", "seen"))
+            raise ValueError("not this one")
+        super().__call__(chart, happened)
+
+
+class Lines:
+    """What a command has printed until now."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def said(self, word: str) -> bool:
+        return word in self._file.read_text()
+
+
+@contextmanager
+def watching(site: Site, folder: Path) -> Iterator[Lines]:
+    """`miros-mesh snoop`, as the monitor of the page."""
+    printed = folder / "snoop.json"
+    with printed.open("wb") as output:
+        snoop = subprocess.Popen(
+            [COMMAND, "snoop", "--json"], env=environment(site, "watch"), stdout=output
+        )
+    try:
+        yield Lines(printed)
+    finally:
+        snoop.terminate()
+        snoop.wait(LIMIT_S)
+
+
+def numbers(heard: Heard) -> list[Any]:
+    return [payload for signal, payload in heard if signal == "number"]
+
+
+def kinds_of_queues(site: Site, role: str) -> set[str]:
+    """The networks for which a node has a queue."""
+    vhost = erlang_string(site.vhost)
+    names = site.server.eval(f"rabbit_amqqueue:list_names({vhost})")
+    found = re.findall(rf'"miros_mesh\.v1\.(\w+)\.{site.name(role)}[."]', names)
+    return set(found)
+
+
+def nothing_refused(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the nodes nor the broker say anything of a refusal."""
+    words = re.compile(r"refuse|permission|cannot be declared|not kept|not noted")
+    # Fixtures start charts, too.
+    records = [*caplog.get_records("setup"), *caplog.get_records("call")]
+    said = [each.getMessage() for each in records]
+    assert [each for each in said if words.search(each)] == []
+    assert site.refusals() == []
+
+
+# What each role needs
+
+
+class Plant:
+    """A chart each of a node that hears and tells all, of its neighbour, and of one that sends."""
+
+    def __init__(self, site: Site, launch: Launch) -> None:
+        self.site, self._launch = site, launch
+        self.told = Told()
+        self._config = site.config("press", tell_charts=True, observers=(self.told,))
+        self._topic = site.topic("belt", "#")
+        self.press, self.heard = self.pressing()
+        self.back = Heard()
+        self.belt = launch(
+            "motor",
+            site.config("belt"),
+            self.back,
+            tx_routing_key=site.topic("belt", "state"),
+            rx_routing_key=site.topic("press", "#"),
+        )
+        self.gauge = launch(
+            "level",
+            site.config("gauge"),
+            tx_routing_key=site.topic("gauge", "value"),
+            rx_routing_key=site.topic("gauge", "orders"),
+        )
+
+    def pressing(self) -> tuple[NetworkedActiveObject, Heard]:
+        heard = Heard()
+        keys = {
+            "tx_routing_key": self.site.topic("press", "state"),
+            "rx_routing_key": self._topic,
+        }
+        return self._launch("stamp", self._config, heard, **keys), heard
+
+    def lose(self, number: int) -> None:
+        """Delete the queue of the press, and what the belt sends at that time."""
+        queue = chart_queue(self.site.name("press"), "stamp", self._topic)
+        with channel_of(self.site.server.url(self.site.vhost)) as channel:
+            channel.queue_unbind(queue, exchange_of("mesh"), self._topic)
+            self.belt.transmit(event("number", number))
+            node = node_of(self.belt)
+            wait_until(lambda: not any(node.outboxes().values()), LIMIT_S)
+            channel.queue_delete(queue)
+
+
+@pytest.fixture
+def plant(site: Site, launch: Launch) -> Plant:
+    return Plant(site, launch)
+
+
+@pytest.mark.parametrize("role", ["press", "gauge"])
+def test_a_node_passes_the_check(
+    site: Site, role: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {**environment(site, role), "MIROS_MESH_NODE_NAME": site.name(role)}
+    assert check(settings, broker_url=None) == 0
+    assert "FAIL" not in capfd.readouterr().out
+    nothing_refused(site, caplog)
+
+
+def test_nodes_that_send_hear_repair_and_come_back_need_no_more(
+    plant: Plant, caplog: pytest.LogCaptureFixture
+) -> None:
+    # When they send
+    belt, heard = plant.belt, plant.heard
+    plant.gauge.transmit(event("filled"))
+    belt.transmit(event("number", 1))
+    plant.press.transmit(event("pressed"))
+    wait_until(lambda: ("number", 1) in heard and ("pressed", None) in plant.back, LIMIT_S)
+    # And a queue is lost, with what was sent to it
+    plant.lose(2)
+    belt.transmit(event("number", 3))
+    wait_until(lambda: numbers(heard) == [1, 2, 3], LIMIT_S)
+    assert plant.told.repaired_events >= 1
+    # And the node is away, and comes back under its name
+    plant.press.stop()
+    belt.transmit(event("number", 4))
+    press, again = plant.pressing()
+    wait_until(lambda: numbers(again) == [4], LIMIT_S)
+
+    # Then it has the queues that the page counts, and those alone
+    press.enable_snoop_trace()
+    press.enable_snoop_spy()
+    section = PAGE.partition("## 4. Limits")[2].partition("## 5.")[0]
+    listed = set(re.findall(r"`(\w+)\.NODE`", section))
+    wait_until(lambda: kinds_of_queues(plant.site, "press") == listed, LIMIT_S)
+    # And nothing was refused
+    assert node_of(press).health().unready == ()
+    nothing_refused(plant.site, caplog)
+
+
+def test_an_operator_puts_back_and_a_monitor_watches_with_no_more(
+    site: Site, launch: Launch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    # Given a chart that sets an event aside
+    heard = Fragile()
+    keys = {"tx_routing_key": site.topic("press", "state")}
+    press = launch("stamp", site.config("press"), heard, on_handler_error="dead_letter", **keys)
+    twin = launch("die", site.config("press"), **keys)
+    press.enable_snoop_trace()
+    with (
+        watching(site, tmp_path) as lines,
+        DeadLetters(MeshConfig(broker_url=site.url("clerk"), mesh_encryption_key=KEY)) as box,
+    ):
+        twin.transmit(event("bad", "again"))
+        wait_until(box.list, LIMIT_S)
+
+        # When the operator puts it back to the chart, and another one to a topic
+        (letter,) = box.list()
+        assert (letter.place, letter.reason) == ("broker", "handler")
+        box.retry(letter)
+        wait_until(lambda: ("bad", "again") in heard, LIMIT_S)
+        heard.clear()
+        twin.transmit(event("bad", "topic"))
+        wait_until(box.list, LIMIT_S)
+        (letter,) = box.list()
+        box.retry(letter, topic=site.topic("press", "state"))
+        wait_until(lambda: ("bad", "topic") in heard, LIMIT_S)
+
+        # Then all that was seen by the monitor
+        def seen() -> bool:
+            press.snoop_scribble("seen")
+            return lines.said("seen")
+
+        wait_until(seen, LIMIT_S)
+    assert site.refusals() == []
+    assert "cannot be declared" not in caplog.text
+    assert "not kept" not in caplog.text
+
+
+def test_the_commands_themselves_and_the_limits_are_taken_by_rabbitmqctl(
+    rabbitmq: RabbitServer, vhost: str, launch: Launch
+) -> None:
+    site = Site(rabbitmq, vhost)
+    for role in ("press", "watch"):
+        rabbitmq.add_user(site.name(role), PASSWORD)
+        for words in commands(site.script(role)):
+            rabbitmq.rabbitmqctl(*words)
+    for words in commands(block("sh", "set_user_limits")):
+        names = {"press": site.name("press"), "mesh": vhost}
+        rabbitmq.rabbitmqctl(*(names.get(word, word) for word in words))
+
+    # The limits are enough for a node, and for its next process
+    for _ in range(2):
+        chart = launch("stamp", site.config("press"), tx_routing_key=site.topic("press", "state"))
+        chart.stop()
+    for role in ("press", "watch"):
+        rabbitmq.delete_user(site.name(role))
+
+
+# What each role must not do
+
+Attempt = Callable[[amqp.Channel, Site], object]
+
+
+def declare(exchange: str) -> Attempt:
+    return lambda channel, _: channel.exchange_declare(exchange, "topic", durable=True)
+
+
+def publish(network: str, topic: str) -> Attempt:
+    exchange = exchange_of(network) if network else ""
+
+    def attempt(channel: amqp.Channel, site: Site) -> None:
+        key = named(topic, site)
+        channel.basic_publish_confirm(amqp.Message(b"x"), exchange=exchange, routing_key=key)
+
+    return attempt
+
+
+def bind(network: str, topic: str, *, queue: str) -> Attempt:
+    def attempt(channel: amqp.Channel, site: Site) -> None:
+        channel.queue_bind(named(queue, site), exchange_of(network), named(topic, site))
+
+    return attempt
+
+
+def read(queue: str) -> Attempt:
+    return lambda channel, site: channel.basic_get(named(queue, site))
+
+
+def delete(queue: str) -> Attempt:
+    return lambda channel, site: channel.queue_delete(named(queue, site))
+
+
+def make(queue: str) -> Attempt:
+    return lambda channel, site: channel.queue_declare(named(queue, site), durable=True)
+
+
+def named(text: str, site: Site) -> str:
+    return re.sub(r"PRESS|BELT|GAUGE", lambda found: site.name(found[0].lower()), text)
+
+
+# Queues of the library's names, which `queues` makes.
+PRESS_CHART = "miros_mesh.v1.mesh.PRESS.stamp.00000000"
+PRESS_NOTES = "miros_mesh.v1.deaths.PRESS"
+BELT_CHART = "miros_mesh.v1.mesh.BELT.motor.00000000"
+GAUGE_CHART = "miros_mesh.v1.mesh.GAUGE.level.00000000"
+QUEUES = (PRESS_CHART, PRESS_NOTES, BELT_CHART, GAUGE_CHART, LETTERS)
+# Beside what is forbidden: a refusal comes of a pattern, and not of a user who may do nothing.
+ALLOWED: dict[str, tuple[str, Attempt]] = {
+    "a node sends under its topics": ("press", publish("mesh", "PRESS.state")),
+    "a node hears its neighbour": ("press", bind("mesh", "BELT.#", queue=PRESS_CHART)),
+    "a node reads its queue": ("press", read(PRESS_CHART)),
+    "a node answers a repair": ("press", publish("repair", "0123456789ab")),
+    "a node writes its notes": ("press", publish("deaths", "PRESS")),
+    "a node watches": ("press", bind("snoop_trace", "#", queue=PRESS_CHART)),
+    "a node that only sends hears its own": ("gauge", bind("mesh", "GAUGE.#", queue=GAUGE_CHART)),
+    "an operator reads letters": ("clerk", read(LETTERS)),
+    "an operator sends to a topic": ("clerk", publish("mesh", "PRESS.state")),
+}
+FORBIDDEN: dict[str, tuple[str, Attempt]] = {
+    "a node declares an exchange of another name": ("press", declare("strange")),
+    "a node publishes past the exchanges": ("press", publish("", PRESS_CHART)),
+    "a node makes a queue of another name": ("press", make("strange")),
+    "a node sends under another's topics": ("press", publish("mesh", "BELT.state")),
+    "a node sends under a name that goes on": ("press", publish("mesh", "PRESSES.state")),
+    "a node sends under the default topic": ("press", publish("mesh", "miros.mesh")),
+    "a node hears all": ("press", bind("mesh", "#", queue=PRESS_CHART)),
+    "a node hears a third": ("press", bind("mesh", "GAUGE.#", queue=PRESS_CHART)),
+    "a node hears all repairs": ("press", bind("repair", "#", queue=PRESS_CHART)),
+    "a node reads another's queue": ("belt", read(PRESS_CHART)),
+    "a node deletes another's queue": ("belt", delete(PRESS_CHART)),
+    "a node binds another's queue": ("belt", bind("mesh", "BELT.#", queue=PRESS_CHART)),
+    "a node takes another's name": ("belt", make("miros_mesh.v1.name.PRESS")),
+    "a node replaces another's queue": ("belt", make(f"{PRESS_CHART}.2")),
+    "a node reads another's notes": ("belt", read(PRESS_NOTES)),
+    "a node writes another's notes": ("belt", publish("deaths", "PRESS")),
+    "a node writes another's marks": ("belt", publish("marks", "PRESS")),
+    "a node gets another's notes": ("belt", bind("marks", "PRESS", queue=BELT_CHART)),
+    "a node declares what an operator uses": ("press", declare("miros_mesh.v1.retry")),
+    "a node that only sends hears another": ("gauge", bind("mesh", "PRESS.#", queue=GAUGE_CHART)),
+    "a node that only sends watches": ("gauge", bind("snoop_spy", "#", queue=GAUGE_CHART)),
+    "a monitor sends an event": ("watch", publish("mesh", "PRESS.state")),
+    "a monitor makes a record": ("watch", publish("snoop_trace", "snoop.trace")),
+    "a monitor asks for events": ("watch", publish("repair", "0123456789ab")),
+    "a monitor reads a chart's queue": ("watch", read(PRESS_CHART)),
+    "a monitor reads letters": ("watch", read(LETTERS)),
+    "a monitor makes a chart's queue": ("watch", make("miros_mesh.v1.mesh.x")),
+    "an operator reads a chart's queue": ("clerk", read(PRESS_CHART)),
+    "an operator deletes a chart's queue": ("clerk", delete(PRESS_CHART)),
+    "an operator hears the mesh": ("clerk", bind("mesh", "#", queue=PRESS_CHART)),
+    "an operator deletes letters": ("clerk", delete(LETTERS)),
+    "an operator plays a node": ("clerk", publish("pulse", "pulse")),
+}
+
+
+@contextmanager
+def channel_of(url: str) -> Iterator[amqp.Channel]:
+    with kombu.Connection(url) as connection, connection.channel() as channel:
+        yield channel
+
+
+def attempted(url: str, attempt: Attempt, site: Site) -> bool:
+    """Whether the broker lets a user do it, where all exchanges and the queues are there."""
+    with channel_of(site.server.url(site.vhost)) as channel:
+        for name in network_specs.NAMES:
+            channel.exchange_declare(exchange_of(name), "topic", durable=True, auto_delete=False)
+        for queue in QUEUES:
+            channel.queue_declare(named(queue, site), durable=True, auto_delete=False)
+    with kombu.Connection(url) as connection:
+        try:
+            attempt(connection.channel(), site)
+        except amqp.AccessRefused:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("what", ALLOWED)
+def test_a_role_can_do_what_is_its_own(tried_site: Site, what: str) -> None:
+    role, attempt = ALLOWED[what]
+    assert attempted(tried_site.url(role), attempt, tried_site)
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_a_role_cannot_do_what_is_not_its_own(tried_site: Site, what: str) -> None:
+    role, attempt = FORBIDDEN[what]
+    assert not attempted(tried_site.url(role), attempt, tried_site)
+    # And it is possible to those who may.
+    assert attempted(tried_site.server.url(tried_site.vhost), attempt, tried_site)
+
+
+def test_the_library_says_what_the_patterns_refuse(site: Site, launch: Launch) -> None:
+    # In another virtual host
+    elsewhere = MeshConfig(
+        broker_url=site.url("press", site.server.new_vhost()), mesh_encryption_key=KEY
+    )
+    with pytest.raises(VirtualHostError):
+        launch("stamp", elsewhere)
+    # A chart that would hear what it must not
+    config = site.config("press")
+    with pytest.raises(PermissionDeniedError):
+        launch("ear", config, tx_routing_key=site.topic("press", "ear"), rx_routing_key="#")
+    # And an event under the topic of another is a dead letter
+    mouth = launch(
+        "mouth",
+        config,
+        tx_routing_key=site.topic("belt", "state"),
+        rx_routing_key=site.topic("press", "mouth"),
+    )
+    mouth.transmit(event("false"))
+    with DeadLetters(config) as box:
+        wait_until(box.list, LIMIT_S)
+        (letter,) = box.list()
+    assert (letter.place, letter.reason, letter.signal) == ("local", "permission", "false")
+    # As the broker says in its log, where the tests above look for it.
+    wait_until(lambda: any("access to topic" in line for line in site.refusals()), LIMIT_S)
+
+
+# The page's file
+
+
+@dataclass(frozen=True)
+class Hardened:
+    """A server with the file of the page."""
+
+    server: RabbitServer
+    port: int
+    authority: Path
+    client: Files
+
+    def config(self, login: str = "", **files: Path) -> MeshConfig:
+        return MeshConfig(
+            broker_url=f"amqps://{login}{HOST}:{self.port}/mesh",
+            broker_ca_file=self.authority,
+            mesh_encryption_key=KEY,
+            node_name=Site(self.server, "mesh").name("press"),
+            **files,
+        )
+
+
+@pytest.fixture
+def hardened(rabbitmq: RabbitServer, tmp_path: Path) -> Iterator[Hardened]:
+    authority = Authority(tmp_path)
+    broker = authority.vouch("broker", HOST)
+    (port,) = free_ports(1)
+    conf = block("ini", "listeners.tcp")
+    for text, instead in (
+        ("/etc/rabbitmq/tls/ca.pem", str(authority.file)),
+        ("/etc/rabbitmq/tls/host.pem", str(broker.certificate)),
+        ("/etc/rabbitmq/tls/host.key", str(broker.key)),
+        ("listeners.ssl.default = 5671", f"listeners.ssl.default = {HOST}:{port}"),
+        # The tests' own listener stays, and the disk of the tests may be small.
+        ("listeners.tcp = none\n", ""),
+        ("disk_free_limit.absolute = 2GB\n", ""),
+    ):
+        assert text in conf
+        conf = conf.replace(text, instead)
+    server = RabbitServer(tmp_path / "node", rabbitmq.programs, conf)
+    (tmp_path / "node" / "enabled_plugins").write_text("[rabbitmq_auth_mechanism_ssl].\n")
+    try:
+        server.start()
+        server.rabbitmqctl("add_vhost", "mesh")
+        site = Site(server, "mesh")
+        site.admit("press")
+        client = authority.vouch("client", name=site.name("press"))
+        yield Hardened(server, port, authority.file, client)
+    finally:
+        server.close()
+
+
+def test_a_server_with_the_file_of_the_page_lets_a_certificate_in_and_no_password(
+    hardened: Hardened, launch: Launch
+) -> None:
+    server, site = hardened.server, Site(hardened.server, "mesh")
+    files = {
+        "broker_cert_file": hardened.client.certificate,
+        "broker_key_file": hardened.client.key,
+    }
+    config = hardened.config(**files)
+    heard = Heard()
+    keys = {"tx_routing_key": site.topic("press", "state")}
+    stamp = launch("stamp", config, heard, **keys)
+    die = launch("die", config, **keys)
+    die.transmit(event("pressed"))
+    wait_until(lambda: heard == [("pressed", None)], LIMIT_S)
+    users = server.rabbitmqctl("list_connections", "user", "auth_mechanism", "ssl")
+    assert set(users.splitlines()) == {f"{site.name('press')}\tEXTERNAL\ttrue"}
+    assert server.eval("rabbit_misc:get_env(rabbit, max_message_size, 0)") == "4194304"
+    stamp.stop()
+    die.stop()
+
+    # And a password lets no one in, with a certificate or without
+    login = f"{site.name('press')}:{PASSWORD}@"
+    with pytest.raises(LoginMethodError):
+        launch("stamp", hardened.config(login, **files))
+    with pytest.raises(ClientCertificateMissingError):
+        launch("stamp", hardened.config(login))
+
+
+def test_the_page_names_every_network_and_each_of_its_commands_can_be_parsed() -> None:
+    (listed,) = re.findall(r"^exchanges='(.*)'$", PAGE, re.MULTILINE)
+    assert listed.split("|") == list(network_specs.NAMES)
+    for script in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+        subprocess.run(["sh", "-n", "-c", script], timeout=LIMIT_S, check=True)
