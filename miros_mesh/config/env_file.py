@@ -20,11 +20,14 @@ _PLAIN: Final = re.compile(r"[^\s'\"#$`\\&|;<>()*?\[\]!~{}]*")
 _QUOTED: Final = re.compile(r"'(?P<single>[^']*)'|\"(?P<double>[^\"$`\\]*)\"")
 
 
-def read(file: Path, defaults: Mapping[str, Any], overridden: Collection[str]) -> Found:
+def read(file: Any, defaults: Mapping[str, Any], overridden: Collection[str]) -> Found:
     """Look in `file` for every setting but the overridden, as `read_environment` does.
 
     Problems and variables say the line. Raises nothing: problems are in what is returned.
     """
+    if not isinstance(file, (str, Path)):
+        return Found(problems=[f"env_file must be a path, not of type {type(file).__name__}"])
+    file = Path(file)
     try:
         exposed, content = exposure(file), file.read_bytes()
     except (OSError, ValueError) as error:

@@ -227,7 +227,7 @@ class MeshConfig:
         found = read_environment(variables, defaults, given)
         layers: list[Mapping[str, Any]] = [found.ancestor, found.mesh, given]
         if env_file is not None:
-            below = env_files.read(Path(env_file), defaults, {*given, *found.settings})
+            below = env_files.read(env_file, defaults, {*given, *found.settings})
             found.add(below)
             layers[:0] = [below.ancestor, below.mesh]
         try:

@@ -21,6 +21,7 @@ from miros_mesh.wire.keyring import is_key
 from miros_mesh.wire.payload_types import type_problem
 
 OFF: Final = "off"
+_NO_PATH: Final = "\0"
 KEYGEN: Final = "make one with: miros-mesh keygen"
 
 # ASCII, and short: the names of queues that it becomes a part of have 255 bytes at most.
@@ -149,6 +150,8 @@ def home_problems(setting: str, value: Any) -> Iterator[str]:
         return
     if not isinstance(value, Path):
         yield f"{setting} must be a path to a folder"
+    elif _NO_PATH in str(value):
+        yield f"{setting} holds a character that no path can, the one with the number 0"
     elif not (value.is_absolute() or str(value).startswith("~")):
         yield f"{setting} must be an absolute path, so that every process finds the same folder"
 
@@ -159,6 +162,9 @@ def file_problems(setting: str, value: Any) -> Iterator[str]:
         return
     if not isinstance(value, Path):
         yield f"{setting} must be a path to a file"
+        return
+    if _NO_PATH in str(value):
+        yield f"{setting} holds a character that no path can, the one with the number 0"
         return
     try:
         # Only to see whether it can be; the path is expanded when it is used.

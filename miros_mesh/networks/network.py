@@ -7,6 +7,7 @@ import threading
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec.structs import replace
@@ -134,14 +135,18 @@ class Network(Generic[T]):
         """By chart and number: the brokers that refused it, while others have not. Behind the same
         lock."""
 
-    def attach(self, publisher: Publisher) -> None:
-        """Send to one more peer from now on, first what is held back."""
+    def attach(self, publisher: Publisher) -> Callable[[], None]:
+        """Send to one more peer from now on, first what is held back.
+
+        Returns what tells of that for which the peer has no room: it calls hooks, so call it with
+        no lock held.
+        """
         with self._lock:
             held = self._hold.parcels(self.name) if self._hold else ()
             # Before anything newer, which waits for the lock.
             overflow = _put(held, (publisher,))
             self._lead_to((*self._publishers, publisher), self._hold)
-        self._report(overflow)
+        return partial(self._report, overflow)
 
     def detach(self, publisher: Publisher) -> None:
         """Send to a peer no more."""

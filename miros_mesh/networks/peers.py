@@ -78,8 +78,10 @@ class Peers:
             # detach it from some of them too early.
             publisher = self._publishers[broker] = self._link.publisher(broker, patient=patient)
             publisher.start()
-            for network in self._networks_of(broker):
-                network.attach(publisher)
+            reports = [network.attach(publisher) for network in self._networks_of(broker)]
+        # A hook may ask for the node's health, and with it for `report`.
+        for report in reports:
+            report()
         return publisher
 
     def remove(self, broker: Broker, timeout_s: float) -> int:

@@ -115,7 +115,7 @@ class Node(Host):
             hold=self._made_hold(),
         )
         self._searched = threading.Event()
-        """Set when the first search has ended."""
+        """Set when the first search has ended, or will not end any more."""
         self.subscriber = self._link.subscriber(self.home, name_lock=self.queues.name_lock)
         self.watched = WatchedNetworks(
             self.subscriber, self.queues.of_watchers, timeout_s=self._add_timeout_s
@@ -170,6 +170,8 @@ class Node(Host):
         if self._discovery:
             # First, so that no broker is found while the others are given up.
             self._discovery.stop(_JOIN_TIMEOUT_S)
+            # A start that waits for it on another thread waits no longer: it will not end.
+            self._searched.set()
         self.repair.stop(_JOIN_TIMEOUT_S)
         if self.queues.lasting:
             self._deaths.give_up()

@@ -185,11 +185,15 @@ class Registry(Generic[N]):
         place.node = node = self._make(config)
         try:
             # Once the node can be seen: `break_off` finds it, or was called before.
-            _start(node, ending)
+            _refuse_stopped(node, ending)
+            node.start()
+            place.runs = True
+            # Once it is seen to run: a `break_off` of before has stopped it, and the start may have
+            # noticed nothing. A chart that waits for it needs a node that works.
+            _refuse_stopped(node, ending)
         except BaseException:
-            place.node = None
+            place.node, place.runs = None, False
             raise
-        place.runs = True
         return node
 
     def _place_of(self, config: MeshConfig, chart: str, ending: Ending) -> _Place[N]:
@@ -233,8 +237,7 @@ class Registry(Generic[N]):
             node.abandon()
 
 
-def _start(node: Member, ending: Ending) -> None:
+def _refuse_stopped(node: Member, ending: Ending) -> None:
     if ending.asked():
         node.stop()
         raise StoppedError("the chart was stopped while it waited for its node")
-    node.start()

@@ -100,6 +100,9 @@ class Session:
         """Whether nothing more is delivered to the chart."""
         self.unhandled = 0
         """How many events it had received and not handled by then."""
+        # Set by the chart's thread before it tells of its death, which may be before `open` has
+        # said that the chart is there.
+        self._dead = False
         # Guards `silent`: a chart may die while it is stopped, and is silenced once.
         self._silencing = threading.Lock()
 
@@ -126,6 +129,10 @@ class Session:
         self.node.peer_signals.subscribe(self.chart, post)
         self.node.roster.subscribe(self.chart, self.rx_routing_key, post)
         self.inbox.open()
+        if self._dead:
+            # Of an event of its own, while this went on: what `died` did came too early.
+            self.node.roll.died(self.chart)
+            self._tell_nothing()
 
     def transmit(self, signal: str, payload: Any, cause: str | None) -> None:
         """Send an event; never waits. Raises `PayloadError` or `EventTooLargeError`."""
@@ -156,6 +163,7 @@ class Session:
         First other nodes are told, and it is noted for the next process of the node's name which
         received event it was: that takes as long as the broker needs, `drain_timeout_s` at most.
         """
+        self._dead = True
         self.node.roll.died(self.chart)
         end_by = time.monotonic() + (self.node.config.drain_timeout_s if self._lasting else 0)
         # What was set aside is done when the broker has the letter, and acknowledged before the
@@ -181,8 +189,7 @@ class Session:
         The broker keeps the events of a chart whose queue outlives its node. Waits until it has
         the acknowledgements, `wait_s` at most. Returns False if that was done before.
         """
-        self.node.peer_signals.unsubscribe(self.chart)
-        self.node.roster.unsubscribe(self.chart)
+        self._tell_nothing()
         with self._silencing:
             if self.silent:
                 return False
@@ -195,6 +202,10 @@ class Session:
         # is handed out until then is not taken.
         self.node.subscriber.remove(self.queue, wait_s)
         return True
+
+    def _tell_nothing(self) -> None:
+        self.node.peer_signals.unsubscribe(self.chart)
+        self.node.roster.unsubscribe(self.chart)
 
     def health(self) -> Health:
         """Say how the chart's node is at this moment."""

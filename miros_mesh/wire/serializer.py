@@ -38,6 +38,7 @@ _NAMED: Final = 4
 
 # Accepted as they are. Exact types, here and below: a subclass would come back as its base.
 _PLAIN = frozenset({type(None), bool, float, bytes})
+_VOWELS = tuple("aeioAEIO")
 _HINTS = {
     bytearray: "send bytes(...)",
     memoryview: "send bytes(...)",
@@ -235,7 +236,7 @@ class _Writing(_Walk):
             return self._named(value.type_name, dict(value.fields), depth)
         if kind not in self._known.fields:
             raise _RefusedError(_foreign(kind))
-        fields = {name: getattr(value, name) for name in self._known.fields[kind]}
+        fields = {name: _field(value, name) for name in self._known.fields[kind]}
         return self._named(kind.__name__, fields, depth)
 
     def _set(self, code: int, value: Collection[Any], depth: int) -> Ext:
@@ -307,6 +308,15 @@ class _Reading(_Walk):
             ) from None
 
 
+def _field(value: Any, name: str) -> Any:
+    try:
+        return getattr(value, name)
+    except Exception as error:  # noqa: BLE001  # as above
+        raise _RefusedError(
+            f"is a {type(value).__name__} whose field {name} cannot be read: {type(error).__name__}"
+        ) from None
+
+
 def _content(value: _Tagged) -> list[Any]:
     if value.code not in (_TUPLE, _SET, _FROZENSET, _NAMED):
         raise _RefusedError("is of an extension type that this version does not know")
@@ -361,7 +371,7 @@ def _check_datetime(value: datetime) -> None:
 def _foreign(kind: type) -> str:
     hint = _HINTS.get(kind) or _class_hint(kind)
     hint = hint or "send JSON types, bytes, aware datetimes, tuples or sets"
-    article = "an" if kind.__name__[0] in "aeioAEIO" else "a"
+    article = "an" if kind.__name__.startswith(_VOWELS) else "a"
     return f"is {article} {kind.__name__}; {hint}"
 
 

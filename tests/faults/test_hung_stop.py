@@ -30,6 +30,8 @@ from miros_mesh.embedded.schema import DATABASE_FILE
 from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkError, StoppedError
 from miros_mesh.link.kombu_link import amqp_link
 from miros_mesh.link.ports import Broker
+from miros_mesh.node import node as node_module
+from miros_mesh.node.node import NODES
 from support.actor import Actor
 from support.charts_at_work import KEY, Heard, Launch, alone, event, node_of
 from support.post_office import SETTINGS, Letter, Mailbox, queue
@@ -468,6 +470,43 @@ def test_a_chart_that_waits_for_the_start_of_another_and_is_stopped_starts_no_no
         for thread in threads:
             thread.join(LIMIT_S)
     assert [type(each) for each in ends] == [StoppedError] * 2
+    wait_until(lambda: not mesh_threads(), LIMIT_S)
+
+
+def test_a_chart_that_is_stopped_while_its_start_waits_for_the_first_search(
+    relayed_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a chart whose start waits for a search, which looks at a host that says nothing
+    monkeypatch.setattr(node_module, "FIRST_SEARCH_S", LONG_S)
+    with socket.create_server((HOST, 0)) as listener:
+        hosts = tmp_path / "hosts.json"
+        hosts.write_text(json.dumps({"hosts": [f"{HOST}:{listener.getsockname()[1]}"]}))
+        config = settings(
+            relayed_url,
+            **SLOW,
+            discovery=("manual",),
+            discovery_hosts_file=hosts,
+            first_search_wait="block",
+        )
+        chart, ends = NetworkedActiveObject("late", config=config), list[BaseException]()
+        thread = starting(chart, ends)
+        listener.settimeout(LIMIT_S)
+        with listener.accept()[0]:
+            # And another one of the same node, which waits for it
+            other = NetworkedActiveObject("later", config=config)
+            other_thread = starting(other, ends)
+            wait_until(lambda: len(NODES._places[config].endings) == 2)
+            # When it is stopped, then both calls end at once
+            with measured("start in the first search"):
+                chart.stop()
+                thread.join(LIMIT_S)
+    # Then the other one starts a node of its own, whose search soon ends
+    other_thread.join(LIMIT_S)
+    other.transmit(event("confirmed"))
+    wait_until(lambda: node_of(other).report().all_confirmed, LIMIT_S)
+    assert node_of(other).health().consuming
+    other.stop()
+    assert [type(each) for each in ends] == [StoppedError]
     wait_until(lambda: not mesh_threads(), LIMIT_S)
 
 

@@ -10,8 +10,9 @@ import pytest
 from miros import Event
 
 from miros_mesh import CHART_DOWN, CHART_UP, ChartChange, MeshConfig, NetworkedActiveObject
+from miros_mesh.networks.roll import Roll
 from support.actor import Actor
-from support.charts_at_work import KEY, Ground, Heard, Launch, event
+from support.charts_at_work import KEY, Ground, Heard, Launch, alone, event
 from support.waiting import wait_until
 
 ROLE = Path(__file__).with_name("named_chart.py")
@@ -75,6 +76,36 @@ def test_a_chart_is_told_of_one_that_a_handler_ended(ground: Ground, launch: Lau
     mortal.stop()
     launch("last", there)
     wait_until(lambda: told[3:] == [up("there", "last")], LIMIT_S)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_chart_that_dies_before_its_start_is_over_is_not_told_to_be_alive(
+    ground: Ground,
+    launch: Launch,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    # Given a chart that dies of its first event, before its node has said that it is there
+    joined = Roll.joined
+
+    def joined_late(roll: Roll, chart: str, topic: str) -> None:
+        if chart == "mortal":
+            assert mortal.thread
+            mortal.thread.join(LIMIT_S)
+        joined(roll, chart, topic)
+
+    monkeypatch.setattr(Roll, "joined", joined_late)
+    there = ground.node("there", **QUICK)
+    mortal = NetworkedActiveObject("mortal", config=there)
+    request.addfinalizer(mortal.stop)
+    mortal.post_fifo(event("die"))
+    mortal.start_at(alone(dies))
+    launch("other", there)
+    # When another node asks who is there, then it hears of the other one alone
+    told = Told()
+    launch("watch", ground.node("here", **ASKING), told)
+    wait_until(lambda: up("there", "other") in told, LIMIT_S)
+    assert told == [up("there", "other")]
 
 
 def test_a_chart_that_starts_is_told_of_those_that_were_there_before(

@@ -144,6 +144,12 @@ def test_a_file_that_is_asked_for_has_to_be_there(tmp_path: Path) -> None:
             MeshConfig.from_env({}, env_file=path)
 
 
+def test_what_is_no_path_is_refused() -> None:
+    for path in (3, b".env"):
+        with pytest.raises(ConfigError, match="env_file must be a path, not of type"):
+            MeshConfig.from_env({}, env_file=path)  # type: ignore[arg-type]
+
+
 def test_a_file_that_is_no_text_is_refused(env_file: Path) -> None:
     env_file.write_bytes(b"A=\xff\n")
     with pytest.raises(ConfigError, match="it is no UTF-8"):

@@ -173,6 +173,8 @@ def test_the_bad_one_of_several_values_is_counted_out() -> None:
         ({"node_name": "n\n"}, "node_name must be 1 to 64 characters"),
         ({"home": "relative/folder"}, "home must be an absolute path"),
         ({"home": ""}, "home must be a path"),
+        ({"home": "/a\0b"}, "home holds a character that no path can"),
+        ({"broker_ca_file": "/a\0b"}, "broker_ca_file holds a character that no path can"),
         ({"home": 7}, "home must be a path"),
         ({"max_event_bytes": 2048, "outbox_bytes": 1024}, "max_event_bytes is larger than"),
         ({"payload_types": Point}, "payload_types must be a tuple of classes"),

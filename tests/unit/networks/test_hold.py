@@ -153,14 +153,27 @@ def test_a_full_hold_drops_the_oldest_and_it_is_told_as_of_any_outbox() -> None:
     assert peers.report() == StopReport(sent=2, dropped=2)
 
 
-def test_what_the_outbox_of_a_peer_that_comes_has_no_room_for_is_told() -> None:
-    told = Told()
+def test_what_the_outbox_of_a_peer_that_comes_has_no_room_for_is_told_under_no_lock() -> None:
+    # Given an observer that asks for the report, as one that asks for a node's health does
+    class Asking(Told):
+        def overflowed(self, *, peer: str, network: str, events: int) -> None:
+            super().overflowed(peer=peer, network=network, events=events)
+            asking = threading.Thread(target=peers.report, daemon=True)
+            asking.start()
+            asking.join(10)
+            assert not asking.is_alive()
+
+    class Full(Shop):
+        def publisher(self, broker: Broker, *, patient: bool = False) -> Shelf:
+            full = super().publisher(broker, patient=patient)
+            full.put = lambda parcel: [parcel]  # type: ignore[method-assign]
+            return full
+
+    told = Asking()
     network = mesh_network(told, frame_events=1)
-    network.hold_back(hold())
+    peers = Peers(Full(), [network], hold=hold())
     send(network, "a", "b")
-    full = Shelf(broker=AWAY)
-    full.put = lambda parcel: [parcel]  # type: ignore[method-assign]
-    network.attach(full)
+    peers.add(AWAY)
 
     assert told.overflows == [("away", "mesh", 1)] * 2
 

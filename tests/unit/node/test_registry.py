@@ -283,6 +283,35 @@ def test_a_chart_that_was_stopped_before_its_turn_starts_no_node(
     assert registry.live == ()
 
 
+def test_a_node_that_was_stopped_while_it_started_and_did_not_notice_is_given_to_no_chart() -> None:
+    made = list[Machine]()
+
+    class Unaware(Machine):
+        def __init__(self, config: MeshConfig) -> None:
+            super().__init__(config)
+            made.append(self)
+
+        def start(self) -> None:
+            super().start()
+            if len(made) == 1:
+                waiting.append(pool.submit(registry.enter, HERE, "two", NO_ENDING))
+                wait_until(lambda: len(registry._places[HERE].endings) == 2)
+                asked.set()
+                registry.break_off(HERE, "one", ending)
+
+    registry, asked = Registry[Machine](Unaware), threading.Event()
+    waiting = list[Future[Machine]]()
+    ending = Ending(lambda: None, lambda: None, asked.is_set)
+    with ThreadPoolExecutor() as pool:
+        with pytest.raises(StoppedError):
+            registry.enter(HERE, "one", ending)
+        # The chart that waited for it starts another one
+        assert waiting[0].result(5) is made[1]
+    assert made[0].stops >= 1
+    assert (made[1].starts, made[1].stops) == (1, 0)
+    assert registry.live == (made[1],)
+
+
 def test_a_chart_that_joins_a_node_at_work_is_broken_off_alone(
     registry: Registry[Machine],
 ) -> None:

@@ -17,7 +17,7 @@ from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import NodeRoll, RollEntry
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.keyring import KeyRing, generate_key
-from support.ports_in_hand import Handed
+from support.ports_in_hand import TOPIC, Handed
 from support.sealed import FRAME_LIMIT, KEY, OURS, THEIRS
 from support.waiting import wait_until
 
@@ -44,7 +44,7 @@ class Elsewhere:
         self.sequence += 1
         node, incarnation = self.identity.node, self.identity.incarnation
         said = node, node, incarnation, self.sequence, self.started, next_s, whole, entries
-        return Handed(codec.seal([codec.encode(NodeRoll(*said))]))
+        return Handed(codec.seal([codec.encode(NodeRoll(*said))], TOPIC))
 
 
 class Here:
@@ -249,7 +249,7 @@ def test_what_is_replayed_is_not_believed_even_of_a_process_that_has_ended(here:
 def test_without_the_key_nothing_is_taken(here: Here) -> None:
     other = Codec("roll", KeyRing([generate_key()]), NodeRoll, max_frame_bytes=FRAME_LIMIT)
     roll = NodeRoll("there", "there", "1", 1, 1.0, NEXT_S, True, (alive("pump"),))
-    delivery = Handed(other.seal([other.encode(roll)]))
+    delivery = Handed(other.seal([other.encode(roll)], TOPIC))
     here.roster.receive(delivery)
     assert (delivery.acks, delivery.rejects, here.told) == (0, 1, [])
 

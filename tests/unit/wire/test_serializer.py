@@ -379,6 +379,8 @@ class Words(set[str]):
         (UnknownValue("P" * 256, {}), "whose name is no text of 1 to 255 characters"),
         (UnknownValue(1, {}), "whose name is no text"),  # type: ignore[arg-type]
         (UnknownValue("\ud800", {}), "whose name has a lone surrogate"),
+        (Order.__new__(Order), "Order whose field [a-z]+ cannot be read: AttributeError$"),
+        (type("", (), {})(), "is a ; send JSON types"),
         (Record(1.0), "Record; send JSON types"),
         (decimal.Decimal(1), "Decimal; send JSON types"),
         (uuid.UUID(int=1), "UUID; send JSON types"),
