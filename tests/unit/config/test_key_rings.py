@@ -68,7 +68,9 @@ def test_what_a_program_changed_itself_stays_until_the_file_says_something_else(
     assert rings["mesh"].fingerprints == ids(OLD, NEW)
 
 
-@pytest.mark.parametrize("broken", [b"", b"\n", OLD[:-2], OLD + b"\nno key"])
+@pytest.mark.parametrize(
+    "broken", [b"", b"\n", OLD[:-2], OLD + b"\nno key"], ids=["empty", "blank", "cut", "not all"]
+)
 def test_a_broken_file_changes_nothing_is_told_once_and_shows_no_key(
     broken: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
