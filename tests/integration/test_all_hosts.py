@@ -43,8 +43,9 @@ def hosts_files(tmp_path: Path) -> Path:
 
 def settings_of(folder: Path, port: int) -> dict[str, str]:
     """What the page's lines for `.env` say, with files of this test."""
-    (folder / "password").write_text("hush\n")
-    (folder / "mesh.key").write_bytes(KEY)
+    for name, secret in (("password", b"hush\n"), ("mesh.key", KEY)):
+        (folder / name).touch(0o600)
+        (folder / name).write_bytes(secret)
     env_file = folder / ".env"
     env_file.touch(0o600)
     text = block("sh", "MIROS_MESH_RABBIT_TLS=on").replace("/etc/miros_mesh", str(folder))

@@ -30,7 +30,9 @@ Ask = Callable[[str], tuple[int, list[str]]]
 def test_a_node_that_is_well(ground: Ground, launch: Launch) -> None:
     chart = launch("well", ground.node("one"))
     peer = node_of(chart).home.name
-    expected = Health("one", True, {peer: "up"}, (), 0, peer)
+    keys = chart.health().keys
+    assert set(keys) == {"mesh", "snoop_trace", "snoop_spy"}
+    expected = Health("one", True, {peer: "up"}, (), 0, peer, keys=keys)
     assert chart.health() == expected == node_of(chart).health()
     assert chart.health().ready
 
@@ -140,7 +142,8 @@ def test_there_is_none_outside_a_charts_life(launch: Launch) -> None:
     stopped.stop()
     with pytest.raises(StoppedError, match="health"):
         stopped.health()
-    assert node.health() == Health(node.name, False, {}, (), 0, node.home.name)
+    ended = node.health()
+    assert ended == Health(node.name, False, {}, (), 0, node.home.name, keys=ended.keys)
 
 
 def _died(how: str) -> subprocess.CompletedProcess[str]:
