@@ -27,7 +27,7 @@ export SOURCE_DATE_EPOCH := 1580601600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format types docs bench chaos fuzz coverage drawings wheel lock \
+.PHONY: help venv demo test proof lint format types docs bench chaos fuzz coverage drawings wheel lock \
   audit sbom programs rabbitmq iproute2 rsyslog prometheus python clean
 
 help:  ## show this list
@@ -42,6 +42,9 @@ demo: $(VENV)/.package  ## run the demo; BROKER=amqp://user:password@host// take
 
 test: $(TEST_VENV)/.wheel programs  ## run the tests against the built wheel; ARGS go to pytest
 	$(TEST_VENV)/bin/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+proof: $(TEST_VENV)/.wheel programs  ## run the tests that take long, which `make test` leaves out
+	$(TEST_VENV)/bin/pytest -m proof $(ARGS)
 
 coverage: $(TEST_VENV)/.wheel programs  ## run the tests and tell which lines they miss
 	$(TEST_VENV)/bin/coverage erase

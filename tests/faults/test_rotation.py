@@ -147,6 +147,7 @@ def test_a_rolling_rotation_under_load(members: list[Member], load: Load) -> Non
         assert member.told.missing == 0
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("missed", ["add", "use"])
 def test_a_node_that_misses_a_step(missed: str, members: list[Member], load: Load) -> None:
     """Of what it cannot open, and others cannot, nothing is lost once it catches up."""

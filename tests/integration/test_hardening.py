@@ -37,6 +37,9 @@ from support.rabbitmq_server import HOST, RabbitServer, erlang_string, free_port
 from support.tls import Authority, Files
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.proof
+
+
 PAGE = (ROOT / "docs" / "hardening.md").read_text()
 COMMAND = str(Path(sys.executable).with_name("miros-mesh"))
 PASSWORD = "hush"

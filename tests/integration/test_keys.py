@@ -253,6 +253,7 @@ def said(url: str, capsys: pytest.CaptureFixture[str], *given: bytes) -> tuple[i
     return code, json.loads(out)
 
 
+@pytest.mark.proof
 def test_the_command_says_which_step_may_follow(
     vhost_url: str, launch: Launch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,8 @@ from cryptography.fernet import Fernet
 from support.rabbitmq_server import HOST, RabbitServer, erlang_string, free_ports
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.proof
+
 COMMAND = str(Path(sys.executable).with_name("miros-mesh"))
 PROGRAM = Path(__file__).parent / "programs" / "telling.py"
 NAMES = ("left", "right")

@@ -385,6 +385,7 @@ def test_a_callback_and_a_hook_of_the_subscribers_thread_switch_a_chart_off(
             wait_until(lambda network=network: not queue_is_there(chart, network))
 
 
+@pytest.mark.proof
 def test_it_is_switched_off_and_on_while_the_broker_is_away(
     rabbitmq: RabbitServer, vhost_url: str
 ) -> None:
