@@ -279,6 +279,11 @@ class Codec(Generic[T]):
             raise WrongTopicError(
                 f"a frame for the topic {contents.topic!r} came under another one, {topic!r}"
             )
+        if not freshness.is_for(topic):
+            raise WrongTopicError(
+                f"a frame for the topic {topic!r} came to a queue that is not for it: somebody has "
+                "bound the queue to more than its node did"
+            )
         messages = self._messages(contents, topic)
         sure = freshness.admit(contents.sealed_at, node=messages[0].node, again=again)
         return Arrived(messages, sure=sure)

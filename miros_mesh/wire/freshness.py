@@ -12,6 +12,9 @@ when it was sealed, and a receiver says since when its queue can hold frames:
 | before that | refused |
 | `window_s` before the newest one that came | refused, unless the broker delivers it again |
 
+A queue holds nothing of topics that it is not bound to. Who may bind it to others can have a chart
+hear what is for another one: so a receiver says which topics its queue is for.
+
 Queues are first in, first out, and a publisher seals anew what it has kept for `RESEAL_AFTER_S`: so
 behind a slow chart a frame may wait for any time, and the last rule does not meet it. It meets what
 is repeated to a chart that has listened for longer than the window.
@@ -20,10 +23,11 @@ is repeated to a chart that has listened for longer than the window.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from miros_mesh.address import topic_matches
 from miros_mesh.errors import ClockError, OldFrameError
 
 RESEAL_AFTER_S: Final = 5.0
@@ -44,7 +48,8 @@ class Limits:
 class Freshness:
     """The frames that one queue can hold: for the thread of its receiver alone.
 
-    The queue is new, or it has kept frames for `kept_s` at most before its receiver began.
+    The queue is new, or it has kept frames for `kept_s` at most before its receiver began; it is
+    for topics that match one of the patterns of `topics`.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Freshness:
         limits: Limits | None = None,
         *,
         kept_s: float = 0.0,
+        topics: Sequence[str] = ("#",),
         wall: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -62,6 +68,17 @@ class Freshness:
         self._since = steady() - kept_s
         self._newest_s = -float("inf")
         """When the newest frame was sealed, in seconds after `_since`."""
+        self._topics = topics
+        self._topic: str | None = None
+        """The one that came last: most often the next one is the same."""
+
+    def is_for(self, topic: str) -> bool:
+        """Whether the queue is for frames of this topic."""
+        if topic != self._topic:
+            if not any(topic_matches(pattern, topic) for pattern in self._topics):
+                return False
+            self._topic = topic
+        return True
 
     def possible(self, sent_at: float) -> float:
         """A time that a sender tells by its clock, or the latest that this can show now."""
