@@ -97,7 +97,8 @@ class Doubts(Generic[T]):
     def ask(self, listening_s: float, most: int = MAX_RANGES) -> dict[str, list[int]]:
         """Return marks to ask for, by sender, of a receiver that listens for so long.
 
-        So many of each sender at most as one message has room for: the rest has its turn at the next call.
+        So many of each sender at most as one message has room for: the rest has its turn at the
+        next call.
         """
         marks: dict[str, list[int]] = {}
         for sender, waiting in self._waiting.items():
