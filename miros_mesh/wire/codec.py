@@ -17,6 +17,7 @@ from typing import Annotated, Final, Generic, Literal, NamedTuple, Protocol, Typ
 import msgspec
 from msgspec import Meta
 
+from miros_mesh.address import topic_matches
 from miros_mesh.errors import (
     EventTooLargeError,
     FrameVersionError,
@@ -279,7 +280,7 @@ class Codec(Generic[T]):
             raise WrongTopicError(
                 f"a frame for the topic {contents.topic!r} came under another one, {topic!r}"
             )
-        if not freshness.is_for(topic):
+        if not any(topic_matches(pattern, topic) for pattern in freshness.topics):
             raise WrongTopicError(
                 f"a frame for the topic {topic!r} came to a queue that is not for it: somebody has "
                 "bound the queue to more than its node did"

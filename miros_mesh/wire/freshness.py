@@ -27,7 +27,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from miros_mesh.address import topic_matches
 from miros_mesh.errors import ClockError, OldFrameError
 
 RESEAL_AFTER_S: Final = 5.0
@@ -61,6 +60,8 @@ class Freshness:
         wall: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.topics = topics
+        """The patterns of the topics that the queue is for."""
         self._limits = limits or Limits()
         self._wall = wall
         self._steady = steady
@@ -68,17 +69,6 @@ class Freshness:
         self._since = steady() - kept_s
         self._newest_s = -float("inf")
         """When the newest frame was sealed, in seconds after `_since`."""
-        self._topics = topics
-        self._topic: str | None = None
-        """The one that came last: most often the next one is the same."""
-
-    def is_for(self, topic: str) -> bool:
-        """Whether the queue is for frames of this topic."""
-        if topic != self._topic:
-            if not any(topic_matches(pattern, topic) for pattern in self._topics):
-                return False
-            self._topic = topic
-        return True
 
     def possible(self, sent_at: float) -> float:
         """A time that a sender tells by its clock, or the latest that this can show now."""
