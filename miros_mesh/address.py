@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -251,6 +252,12 @@ def _utf8_length(text: str) -> int:
         return len(text.encode())
     except UnicodeEncodeError:
         return -1
+
+
+def topic_of_queue(exchange: str, queue: str) -> str:
+    """Return what topics begin with under which an exchange reaches this queue and no other."""
+    # Short, as a topic has 255 bytes, and a queue's name may have as many.
+    return f"{exchange}.{hashlib.blake2s(queue.encode(), digest_size=8).hexdigest()}"
 
 
 def topic_matches(pattern: str, key: str) -> bool:

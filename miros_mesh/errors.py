@@ -164,7 +164,7 @@ class WrongMeshError(FrameError):
 
 
 class WrongTopicError(FrameError):
-    """The frame was published under another topic than it was sealed for."""
+    """The frame was sealed for another topic than it came under, or than its queue is for."""
 
     reason = "wrong_topic"
 

@@ -12,7 +12,9 @@ from miros_mesh.config.settings import MIB
 from miros_mesh.dead_letters.letter import Letter
 from miros_mesh.errors import EmptyLetterError, FrameError, SealedLetterError, UnroutableError
 from miros_mesh.link.ports import LetterBox
+from miros_mesh.networks.letters.home import RETRY as RETRY_EXCHANGE
 from miros_mesh.networks.network import EXCHANGE_PREFIX, exchange_of
+from miros_mesh.text import printable
 from miros_mesh.wire.codec import Codec, OldFrames
 from miros_mesh.wire.envelope import SENT_AGAIN, DeadLetter, Envelope, TracedEnvelope
 from miros_mesh.wire.keyring import KeyRing
@@ -23,8 +25,6 @@ from miros_mesh.wire.signing import Signer
 _LARGEST_BYTES: Final = 128 * MIB
 _MESH: Final = exchange_of("mesh")
 RETRY: Final = "retry-"
-_RETRY: Final = exchange_of("retry")
-"""A direct exchange, by which one chart's queue alone is reached."""
 
 
 class Postage:
@@ -94,8 +94,14 @@ class Postage:
 
 
 def _put_back(opened: DeadLetter, box: LetterBox, seal: Callable[[str], bytes]) -> None:
+    if not opened.queue.startswith(f"{_MESH}."):
+        # A letter says where something is published: into no queue of another program.
+        raise UnroutableError(
+            f"the queue {printable(opened.queue)} is no chart's; give a topic to "
+            "send it to (topic=, or retry --to TOPIC), or drop the letter"
+        )
     try:
-        box.put_into(opened.queue, seal, exchange=_RETRY)
+        box.put_into(opened.queue, seal, exchange=RETRY_EXCHANGE)
     except UnroutableError as error:
         raise UnroutableError(
             f"the queue of chart {opened.chart} of node {opened.node} is gone; "

@@ -13,6 +13,7 @@ from typing import Any, Final
 import amqp
 import kombu
 
+from miros_mesh.address import topic_of_queue
 from miros_mesh.errors import (
     BrokerRefusedError,
     LettersInUseError,
@@ -75,7 +76,8 @@ class KombuLetterBox:
     def put_into(self, queue: str, seal: Callable[[str], bytes], *, exchange: str) -> None:
         """Publish to one queue alone, through a direct exchange; return when it is stored.
 
-        `seal` returns the bytes to publish under a routing key.
+        `seal` returns the bytes to publish under a routing key, which begins as `topic_of_queue`
+        says: the reader of another queue does not take them.
 
         A queue that was replaced lives under the name of its newest generation.
 
@@ -83,7 +85,7 @@ class KombuLetterBox:
         under our names only.
         """
         # Of this publication alone: two operators at once do not undo each other's binding.
-        key = secrets.token_hex(8)
+        key = f"{topic_of_queue(exchange, queue)}.{secrets.token_hex(8)}"
         with self._step():
             living = newest_of(queue, self._exists)
             if living is None:

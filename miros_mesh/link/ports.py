@@ -240,7 +240,8 @@ class LetterBox(Protocol):
     def put_into(self, queue: str, seal: Callable[[str], bytes], *, exchange: str) -> None:
         """Publish to one queue alone, through a direct exchange; return when it is stored.
 
-        Raises `UnroutableError` when there is no such queue.
+        `seal` returns the bytes to publish under a routing key, which begins as `topic_of_queue`
+        says. Raises `UnroutableError` when there is no such queue.
         """
 
 

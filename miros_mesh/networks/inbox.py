@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from miros_mesh.errors import FrameError, OldFrameError, PayloadError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.arrival import Arrival, Ticket
-from miros_mesh.networks.doubts import MAX_WAITING, Doubts
+from miros_mesh.networks.doubts import Doubts
 from miros_mesh.networks.echoes import mark_of
 from miros_mesh.networks.feed import Feed
 from miros_mesh.networks.letters.home import Letters, Place, Reason
@@ -28,8 +28,8 @@ _UNSURE: Final = (
     "may be an old one that somebody sends again"
 )
 _TOO_MANY: Final = (
-    f"a frame was sealed shortly before its receiver listened, and {MAX_WAITING:,} wait already "
-    "for the word of their senders"
+    "a frame was sealed shortly before its receiver listened, and too many wait already for the "
+    "word of their senders, or of this one, which does not answer"
 )
 STALE: Final = Reason(Admission.STALE.value, "older than the dedup window, or than the chart")
 JUMP: Final = Reason(
@@ -61,8 +61,9 @@ class Inbox:
     `missed` is called when an event has to wait for an earlier one of its sender. What the chart
     cannot use becomes a dead letter. `deaths` says what an earlier process has handled and what
     ended it; without it the chart's queue is new, and kept nothing from before; else it may have
-    kept frames for `kept_s`. `handled_before` says up to which number of each stream earlier
-    processes of the node's name have handled all. The chart listens from now on.
+    kept frames for `kept_s`. `topics` is the pattern of those that the queue is for.
+    `handled_before` says up to which number of each stream earlier processes of the node's name
+    have handled all. The chart listens from now on.
 
     What a call does depends on two flags:
 
@@ -87,13 +88,14 @@ class Inbox:
         post: Callable[[Arrival], None],
         missed: Callable[[], None] = lambda: None,
         kept_s: float = 0.0,
+        topics: str = "#",
         handled_before: Callable[[], Mapping[tuple[str, str], int]] = dict,
     ) -> None:
         self.chart = place.chart
         self._mesh = mesh
         # Before its queue is declared, so that nothing comes which is older.
         self._since = time.monotonic()
-        self._freshness = mesh.network.freshness(kept_s)
+        self._freshness = mesh.network.freshness(kept_s, topics, place.put_back_topics)
         self._handled_before = handled_before
         self._place = place
         self._letters = letters
@@ -186,13 +188,13 @@ class Inbox:
         """Whether frames wait for the word of their senders."""
         return bool(self._doubts)
 
-    def doubts(self, asked_s: float) -> dict[str, list[int]]:
+    def doubts(self, asked_s: float, most: int) -> dict[str, list[int]]:
         """Return the marks of frames to ask for, by the incarnation that says to be their sender.
 
-        They count as asked for when the chart had listened for so long.
+        They are `most` of each, and count as asked for when the chart had listened for so long.
         """
         with self._lock:
-            return self._doubts.ask(asked_s)
+            return self._doubts.ask(asked_s, most)
 
     def vouched(self, sender: str, asked_s: float, ages_s: Mapping[int, float]) -> None:
         """Take the answer to a question of `doubts`: how long ago frames of these marks were sent.
@@ -355,11 +357,15 @@ class Inbox:
 
     def _doubt(self, taken: _Taken, *, sure: bool) -> None:
         """Let a frame wait until its sender has said whether it is new, or others before it are."""
-        if len(self._doubts) >= MAX_WAITING:
+        sender, mark = taken.heard[0].incarnation, 0 if sure else mark_of(taken.delivery.body)
+        if mark and (former := self._doubts.exchanged(sender, taken, mark)):
+            # The broker keeps the last copy, whose connection there surely is.
+            self._calls += partial(self._drop, Admission.DUPLICATE.value), former.delivery.ack
+            return
+        if not self._doubts.has_room(sender, sure=sure):
             self._calls.append(partial(self._refuse_doubtful, taken, OldFrameError(_TOO_MANY)))
             return
-        mark = 0 if sure else mark_of(taken.delivery.body)
-        self._doubts.add(taken.heard[0].incarnation, taken, mark, time.monotonic())
+        self._doubts.add(sender, taken, mark, time.monotonic())
         self._calls.append(self._missed)
 
     def _refuse_doubtful(self, taken: _Taken, error: OldFrameError) -> None:

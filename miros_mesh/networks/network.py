@@ -233,9 +233,9 @@ class Network(Generic[T]):
             self._observer.received(network=self.name, events=events, size_bytes=size_bytes)
         return events > 0
 
-    def freshness(self, kept_s: float = 0.0) -> Freshness:
-        """Return what says, for one queue, which frames are too old; see `Freshness`."""
-        return Freshness(self._limits, kept_s=kept_s)
+    def freshness(self, kept_s: float = 0.0, *topics: str) -> Freshness:
+        """Return what says, for one queue of these topics or of all, which frames it can hold."""
+        return Freshness(self._limits, kept_s=kept_s, topics=topics or ("#",))
 
     def open(
         self,

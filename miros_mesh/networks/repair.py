@@ -73,6 +73,8 @@ _ALL_A_SECOND = 0.5
 _QUESTION_BYTES = 1024
 # What the envelope of an event has beside the payload, as a rule.
 _EVENT_BYTES = 100
+# Two numbers, of nine bytes at most, and their array.
+_RANGE_BYTES = 19
 # Of nodes that keep nothing, or little, too.
 _LEAST_BYTES = 1024 * 1024
 _MOST_ASKERS = 1_000
@@ -239,7 +241,7 @@ class Repair:
             incarnation, _ = stream
             # Merged, since several charts may miss the same. What one message has no room for
             # is asked for later.
-            numbers = merged(chain(*missing[each]))[:MAX_RANGES]
+            numbers = merged(chain(*missing[each]))[: self._most_ranges]
             listener = _Listener(inbox.chart, inbox.listening_s(now)) if inbox else None
             self._send(incarnation, "ask", stream, numbers, listener=listener)
 
@@ -255,7 +257,8 @@ class Repair:
             self._doubts_at = now + _FIRST_PAUSE_S
             for inbox in in_doubt:
                 listener = _Listener(inbox.chart, inbox.listening_s(now))
-                for sender, marks in inbox.doubts(listener.listening_s).items():
+                asked = inbox.doubts(listener.listening_s, self._most_ranges)
+                for sender, marks in asked.items():
                     stream, numbers = (sender, inbox.chart), [(mark, mark) for mark in marks]
                     self._send(sender, "vouch", stream, numbers, listener=listener)
         return bool(in_doubt)
@@ -340,7 +343,7 @@ class Repair:
         kept = [(event.sequence, event.sequence) for event in found]
         if listener:
             kept.append((0, listener.before))
-        gone = shared(message.numbers, outside(kept, last))[:MAX_RANGES]
+        gone = shared(message.numbers, outside(kept, last))[: self._most_ranges]
         if gone or listener:
             self._send(message.incarnation, "gone", message.stream, gone, listener=listener)
 
@@ -382,6 +385,12 @@ class Repair:
     def _refuse(self, reason: str, said: str) -> None:
         self._mesh.observer.dropped(network=self._network.name, reason=reason, events=1)
         self._network.complain(reason, said)
+
+    @property
+    def _most_ranges(self) -> int:
+        """How many ranges one message may have, which with small settings is no large one."""
+        # The network takes an envelope more, of which names need a part.
+        return min((self._message_bytes + ENVELOPE_BYTES // 2) // _RANGE_BYTES, MAX_RANGES)
 
     def _portions(self, events: Sequence[Envelope]) -> Iterator[tuple[Envelope, ...]]:
         """Split events so that each part fits into one message."""

@@ -259,6 +259,7 @@ class Node(Host):
             post=post,
             missed=self.repair.look,
             kept_s=queue.expires_s if self.queues.lasting else 0.0,
+            topics=rx_routing_key,
             handled_before=partial(self._marks.before, chart, rx_routing_key),
         )
         session = self._sessions[chart] = Session(

@@ -17,6 +17,7 @@ from typing import Annotated, Final, Generic, Literal, NamedTuple, Protocol, Typ
 import msgspec
 from msgspec import Meta
 
+from miros_mesh.address import topic_matches
 from miros_mesh.errors import (
     EventTooLargeError,
     FrameVersionError,
@@ -278,6 +279,11 @@ class Codec(Generic[T]):
         if contents.topic != topic:
             raise WrongTopicError(
                 f"a frame for the topic {contents.topic!r} came under another one, {topic!r}"
+            )
+        if not any(topic_matches(pattern, topic) for pattern in freshness.topics):
+            raise WrongTopicError(
+                f"a frame for the topic {topic!r} came to a queue that is not for it: somebody has "
+                "bound the queue to more than its node did"
             )
         messages = self._messages(contents, topic)
         sure = freshness.admit(contents.sealed_at, node=messages[0].node, again=again)

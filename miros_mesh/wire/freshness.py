@@ -12,6 +12,9 @@ when it was sealed, and a receiver says since when its queue can hold frames:
 | before that | refused |
 | `window_s` before the newest one that came | refused, unless the broker delivers it again |
 
+A queue holds nothing of topics that it is not bound to. Who may bind it to others can have a chart
+hear what is for another one: so a receiver says which topics its queue is for.
+
 Queues are first in, first out, and a publisher seals anew what it has kept for `RESEAL_AFTER_S`: so
 behind a slow chart a frame may wait for any time, and the last rule does not meet it. It meets what
 is repeated to a chart that has listened for longer than the window.
@@ -20,7 +23,7 @@ is repeated to a chart that has listened for longer than the window.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,7 +47,8 @@ class Limits:
 class Freshness:
     """The frames that one queue can hold: for the thread of its receiver alone.
 
-    The queue is new, or it has kept frames for `kept_s` at most before its receiver began.
+    The queue is new, or it has kept frames for `kept_s` at most before its receiver began; it is
+    for topics that match one of the patterns of `topics`.
     """
 
     def __init__(
@@ -52,9 +56,12 @@ class Freshness:
         limits: Limits | None = None,
         *,
         kept_s: float = 0.0,
+        topics: Sequence[str] = ("#",),
         wall: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.topics = topics
+        """The patterns of the topics that the queue is for."""
         self._limits = limits or Limits()
         self._wall = wall
         self._steady = steady

@@ -8,6 +8,7 @@ from typing import Any
 import amqp
 import pytest
 
+from miros_mesh.address import topic_matches, topic_of_queue
 from miros_mesh.errors import BrokerRefusedError, LettersInUseError, UnroutableError
 from support.post_office import EXCHANGE, PostOffice, letter, queue
 
@@ -83,6 +84,25 @@ def test_what_is_put_into_a_queue_comes_to_no_other(office: PostOffice) -> None:
         box.put(EXCHANGE, "any", b"for all")
     assert wanted.expect_until("for all") == ["for you alone"]
     assert other.expect_until("for all") == []
+
+
+def test_what_is_put_into_a_queue_goes_under_a_topic_that_is_of_that_queue(
+    office: PostOffice,
+) -> None:
+    office.listen(queue("wanted"))
+    topics: list[str] = []
+
+    def seal(topic: str) -> bytes:
+        topics.append(topic)
+        return b"x"
+
+    with office.link().letter_box(office.broker) as box:
+        for _ in range(2):
+            box.put_into("miros_mesh.v1.wanted", seal, exchange=RETRY)
+    # Of one publication each.
+    assert len({*topics}) == 2
+    assert topic_matches(f"{topic_of_queue(RETRY, 'miros_mesh.v1.wanted')}.*", topics[0])
+    assert not topic_matches(f"{topic_of_queue(RETRY, 'miros_mesh.v1.other')}.*", topics[0])
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from support.charts_at_work import (
     event,
     seal,
 )
-from support.dead_letters import keep, keep_here, refused, sealed, waiting
+from support.dead_letters import connection, keep, keep_here, refused, sealed, waiting
 from support.rabbitmq_server import HOST, RabbitServer, free_ports
 from support.waiting import wait_until
 
@@ -548,3 +548,18 @@ def test_a_broker_that_is_not_there_is_an_error_and_what_is_here_can_be_seen() -
             letters.retry(letter)
         assert letters.list(place="local") == (letter,)
     assert "hush" not in str(raised.value)
+
+
+def test_nothing_is_put_into_a_queue_of_another_program(
+    config: MeshConfig, box: DeadLetters
+) -> None:
+    """A member, or who has its key, can write any name into a letter."""
+    with connection(config) as made, made.channel() as channel:
+        channel.queue_declare("payments", durable=True)
+        keep(config, refused("knock", queue="payments"))
+
+        with pytest.raises(UnroutableError, match="the queue payments is no chart's"):
+            box.retry(one(box))
+
+        assert channel.basic_get("payments") is None
+    assert one(box).reason == "handler"

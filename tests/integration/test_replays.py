@@ -13,6 +13,7 @@ import pytest
 from miros_mesh import DEFAULT_ROUTING_KEY, MeshConfig, NetworkedActiveObject
 from miros_mesh.embedded.transport import dial as embedded
 from miros_mesh.networks.network import exchange_of
+from miros_mesh.node.queues import chart_queue
 from support.charts_at_work import KEY, Ground, Heard, Launch, Recorder, event, node_of, publish
 from support.kept_letters import kept_letters
 from support.rabbitmq_server import RabbitServer
@@ -37,21 +38,23 @@ def on(url: str) -> Ground:
 
 @dataclass
 class Thief:
-    """Who may use the broker: hears all frames of the mesh, and publishes what was heard."""
+    """Who may use the broker: hears all frames of a network, and publishes what was heard."""
 
     connection: kombu.Connection
+    network: str = "mesh"
 
     def __post_init__(self) -> None:
+        self.queue = f"{QUEUE}.{self.network}"
         self.channel = self.connection.channel()
-        self.channel.queue_declare(QUEUE, durable=True)
-        self.channel.queue_bind(QUEUE, exchange_of("mesh"), "#")
+        self.channel.queue_declare(self.queue, durable=True)
+        self.channel.queue_bind(self.queue, exchange_of(self.network), "#")
         self.stolen: list[bytes] = []
 
     def steal(self, frames: int) -> list[bytes]:
         """Wait until so many frames were recorded in all."""
 
         def enough() -> bool:
-            while message := self.channel.basic_get(QUEUE, no_ack=True):
+            while message := self.channel.basic_get(self.queue, no_ack=True):
                 self.stolen.append(bytes(message.body))
             return len(self.stolen) >= frames
 
@@ -200,6 +203,82 @@ def test_on_another_topic(
     assert letter.reason == "wrong_topic"
     assert f"for the topic '{DEFAULT_ROUTING_KEY}' came under another one" in letter.detail
     assert numbers(heard) == []
+
+
+def test_a_queue_that_somebody_binds_to_another_topic(
+    ground: Ground, launch: Launch, thief: Thief, sender: NetworkedActiveObject
+) -> None:
+    """Nothing is changed or repeated: what is for one chart comes to another one."""
+    told, other, meant = Recorder(), Heard(), Heard()
+    config = ground.node("other", observers=(told,))
+    launch("other", config, other, rx_routing_key="never.meant")
+    launch("meant", ground.make(), meant)
+    queue = chart_queue("other", "other", "never.meant")
+    thief.channel.queue_bind(queue, exchange_of("mesh"), DEFAULT_ROUTING_KEY)
+    send(sender, *FEW)
+    wait_until(lambda: told.drops.count(("mesh", "wrong_topic", 1)) == len(FEW))
+    wait_until(lambda: numbers(meant) == [*FEW])
+    assert numbers(other) == []
+
+
+def test_the_marks_of_an_earlier_process_that_somebody_sends_again(
+    ground: Ground, launch: Launch, thief: Thief, sender: NetworkedActiveObject
+) -> None:
+    """They say less than those of now: what was handled since is no new event all the same."""
+    before, after, told = Heard(), Heard(), Recorder()
+    first = launch("receiver", ground.node("receiver"), before)
+    marks = Thief(thief.connection, "marks")
+    send(sender, 1)
+    wait_until(lambda: numbers(before) == [1])
+    say_marks(first)
+    early = [*marks.steal(1)]
+    send(sender, 2, 3)
+    wait_until(lambda: numbers(before) == [1, 2, 3])
+    thief.steal(3)
+    sender.stop()
+    first.stop()
+
+    config = ground.node("receiver", observers=(told,))
+    second = launch("receiver", config, after)
+    say_marks(second)
+    for note in early:
+        publish(config, note, network="marks", routing_key="receiver")
+    # It comes after those.
+    say_marks(second)
+    replay(config, thief)
+
+    wait_until(lambda: told.drops.count(("mesh", "duplicate", 1)) >= 3)
+    assert numbers(after) == []
+
+
+def say_marks(chart: NetworkedActiveObject) -> None:
+    """Have the node of a chart write its marks, and return when they have come back to it."""
+    marks, own = node_of(chart)._marks, node_of(chart).identity.incarnation
+    last = marks._network.sequence_of("receiver")
+    marks.write(anew=True)
+
+    def come() -> bool:
+        newest = marks._newest
+        return newest is not None and newest.incarnation == own and newest.sequence > last
+
+    wait_until(come)
+
+
+def test_the_marks_of_another_node_to_which_somebody_binds_the_queue(
+    ground: Ground, launch: Launch, thief: Thief, sender: NetworkedActiveObject
+) -> None:
+    """What the other one has handled is no copy here."""
+    away, there, back = Heard(), Heard(), Heard()
+    launch("chart", ground.node("away"), away).stop()
+    thief.channel.queue_bind(f"{exchange_of('marks')}.away", exchange_of("marks"), "there")
+    other = launch("chart", ground.node("there"), there)
+    send(sender, *FEW)
+    wait_until(lambda: numbers(there) == [*FEW])
+    other.stop()
+
+    launch("chart", ground.node("away"), back)
+
+    wait_until(lambda: numbers(back) == [*FEW])
 
 
 def test_in_another_network(

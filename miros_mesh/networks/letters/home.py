@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from miros_mesh.address import topic_of_queue
 from miros_mesh.errors import MeshError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.frame import Settled
@@ -35,6 +36,9 @@ _MOST_SENT_BYTES: Final = 2 * KEPT_BYTES
 # The outbox was full, and is not asked for room at each confirm.
 _PAUSE_S: Final = 1.0
 
+RETRY: Final = exchange_of("retry")
+"""A direct exchange, by which one chart's queue alone is reached."""
+
 Stored = Callable[[], object]
 
 
@@ -43,6 +47,11 @@ class Place(NamedTuple):
 
     chart: str
     queue: str
+
+    @property
+    def put_back_topics(self) -> str:
+        """The pattern of topics under which letters are put back into the queue."""
+        return f"{topic_of_queue(RETRY, self.queue)}.*"
 
 
 class Reason(NamedTuple):

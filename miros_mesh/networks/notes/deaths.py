@@ -131,7 +131,7 @@ class Deaths:
 
     def __init__(self, network: Network[DeathNote], identity: Identity, most: int) -> None:
         self._network = network
-        self._freshness = network.freshness(NOTES_KEPT_S)
+        self._freshness = network.freshness(NOTES_KEPT_S, identity.node)
         self._identity = identity
         self._most = most
         # Guards all that follows, and what the charts' deaths hold. Nothing is called under it.
@@ -139,6 +139,10 @@ class Deaths:
         self._charts: dict[str, ChartDeaths] = {}
         self._held: Delivery | None = None
         """The newest note, until its events are acknowledged or a newer one comes."""
+        self._newest: Origin | None = None
+        """Which note of charts came last."""
+        self._answered = False
+        """Whether a note of our own has come: all that was there before has."""
         self._read: deque[str] = deque(maxlen=_MOST_READ)
         """The ids of the notes that came last: after a lost connection they come again."""
         self._versions = 0
@@ -253,18 +257,28 @@ class Deaths:
 
     def _take(self, note: DeathNote, delivery: Delivery) -> None:
         own = note.incarnation == self._identity.incarnation
+        settled: Delivery | None = delivery
         with self._lock:
-            if note.id not in self._read:
-                self._read.append(note.id)
-                if note.charts and not own:
-                    self._learn(note)
-            settled: Delivery | None = delivery
-            if note.charts and any(self._charts.values()):
-                settled, self._held = self._held, delivery
+            self._answered = self._answered or own
+            if note.charts and not self._is_late(note, own=own):
+                self._newest = Origin(note.node, note.chart, note.incarnation, note.sequence)
+                if note.id not in self._read:
+                    self._read.append(note.id)
+                    if not own:
+                        self._learn(note)
+                if any(self._charts.values()):
+                    settled, self._held = self._held, delivery
         if settled:
             settled.ack()
         if own:
             self._begun.set()
+
+    def _is_late(self, note: DeathNote, *, own: bool) -> bool:
+        """Whether a newer note has come: somebody sends an old one again."""
+        newest = self._newest
+        if newest and note.incarnation == newest.incarnation:
+            return note.sequence < newest.sequence
+        return not own and self._answered
 
     def _learn(self, note: DeathNote) -> None:
         if not self._versions:

@@ -68,7 +68,7 @@ class Marks:
         self, network: Network[MarkNote], identity: Identity, observer: Observer, mesh: str
     ) -> None:
         self._network = network
-        self._freshness = network.freshness(NOTES_KEPT_S)
+        self._freshness = network.freshness(NOTES_KEPT_S, identity.node)
         self._identity = identity
         self._observer = observer
         self._mesh = mesh
@@ -166,12 +166,25 @@ class Marks:
             same = newest is not None and note.incarnation == newest.incarnation
             if newest and same and note.sequence < newest.sequence:
                 return delivery
+            own = self._identity.incarnation
+            if newest and newest.incarnation == own != note.incarnation:
+                # Ours hold all of it: somebody sends an old one again.
+                return delivery
             # After a lost connection the one that is held comes again.
-            if note.incarnation != self._identity.incarnation and note != newest:
-                self._before.update(_unpacked(note))
-                self._forget_oldest()
+            if note.incarnation != own and note != newest:
+                self._learn(note)
             older, self._held, self._newest = self._held, delivery, note
             return older
+
+    def _learn(self, note: MarkNote) -> None:
+        for key, marks in _unpacked(note):
+            # No chart goes back, whatever an old note says that somebody sends again.
+            known = self._before.get(key, {})
+            furthest = {each: max(last, known.get(each, 0)) for each, last in marks.items()}
+            both = {**known, **furthest}
+            # Bounded, whatever a member writes.
+            self._before[key] = dict(islice(both.items(), max(len(both) - _MOST_MARKS, 0), None))
+        self._forget_oldest()
 
     def _marks_of(self, key: _Key) -> _Marks:
         before = self._before.get(key, {})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from miros_mesh.networks.doubts import Doubts
+from miros_mesh.networks import doubts as module
+from miros_mesh.networks.doubts import MAX_OF_SILENT, Doubts
 from miros_mesh.wire.envelope import MAX_RANGES
 
 
@@ -87,3 +88,40 @@ def test_what_is_forgotten_waits_no_longer(doubts: Doubts[str]) -> None:
     doubts.clear()
     assert not doubts
     assert not doubts.holds("sender")
+
+
+def test_a_copy_takes_the_place_of_the_first_and_waits_no_longer_than_that(
+    doubts: Doubts[str],
+) -> None:
+    doubts.add("sender", "first", 1, 0.0)
+    doubts.add("sender", "second", 2, 5.0)
+
+    assert doubts.exchanged("sender", "copy", 1) == "first"
+    assert doubts.exchanged("sender", "other", 3) is None
+    assert doubts.exchanged("another", "copy", 1) is None
+
+    assert doubts.expire(1.0) == [("copy", False)]
+    assert [*doubts.items()] == ["second"]
+
+
+def test_of_a_silent_sender_what_is_surely_new_waits_all_the_same(doubts: Doubts[str]) -> None:
+    doubts.add("sender", "first", 1, 0.0)
+    doubts.expire(1.0)
+    for mark in range(MAX_OF_SILENT):
+        assert doubts.has_room("sender", sure=False)
+        doubts.add("sender", "later", mark + 2, 5.0)
+
+    assert not doubts.has_room("sender", sure=False)
+    assert doubts.has_room("sender", sure=True)
+    assert doubts.has_room("other", sure=False)
+
+
+def test_silent_senders_are_remembered_up_to_a_limit(
+    doubts: Doubts[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_SILENT", 2)
+    for number in range(5):
+        doubts.add(f"sender {number}", "frame", 1, 0.0)
+        doubts.expire(1.0)
+
+    assert [*doubts._silent] == ["sender 3", "sender 4"]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.doubts import MAX_OF_SILENT
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO
 from miros_mesh.observer import Observer
@@ -660,7 +661,7 @@ def test_a_time_that_has_not_come_yet_makes_no_honest_event_an_old_one(chart: Ch
 def test_frames_in_doubt_that_are_too_many_are_counted_and_told(
     monkeypatch: pytest.MonkeyPatch, notes: Notes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("miros_mesh.networks.inbox.MAX_WAITING", 2)
+    monkeypatch.setattr("miros_mesh.networks.doubts.MAX_WAITING", 2)
     # Sealed before the chart listens
     frames = [frame_of(envelope(number)) for number in (1, 2, 3)]
     chart = Chart(observer=notes)
@@ -672,6 +673,44 @@ def test_frames_in_doubt_that_are_too_many_are_counted_and_told(
     assert notes.drops == ["old"]
     assert "node there: a frame was sealed shortly before its receiver listened" in caplog.text
     assert [letter.reason for letter in chart.home.kept] == ["old"]
+
+
+def test_copies_of_a_frame_in_doubt_hold_up_no_others(notes: Notes) -> None:
+    """What waits is not acknowledged, and a broker gives only so much ahead."""
+    body = frame_of(envelope(1))
+    chart = Chart(observer=notes)
+    chart.inbox.open()
+
+    copies = [Handed(body) for _ in range(5)]
+    for copy in copies:
+        chart.inbox.receive(copy)
+
+    assert [copy.acks for copy in copies] == [1, 1, 1, 1, 0]
+    assert notes.drops == ["duplicate"] * 4
+    marks = chart.inbox.doubts(1.0, 10)[THEIRS.incarnation]
+    chart.inbox.vouched(THEIRS.incarnation, 1.0, dict.fromkeys(marks, 0.0))
+    assert chart.waiting == [1]
+
+
+def test_of_a_sender_that_did_not_answer_few_frames_wait_until_it_does(notes: Notes) -> None:
+    frames = [frame_of(envelope(number)) for number in range(1, 41)]
+    chart = Chart(observer=notes)
+    chart.inbox.open()
+
+    def receive(first: int, last: int) -> None:
+        for frame in frames[first:last]:
+            chart.inbox.receive(Handed(frame))
+
+    receive(0, 1)
+    chart.inbox.doubt_no_longer(time.monotonic() + 1)
+    receive(1, 21)
+    assert notes.drops == ["old"] * (20 - MAX_OF_SILENT)
+
+    chart.inbox.doubts(1.0, 100)
+    chart.inbox.vouched(THEIRS.incarnation, 1.0, {})
+    notes.drops.clear()
+    receive(21, 40)
+    assert notes.drops == []
 
 
 def test_senders_that_are_forgotten_are_told_of(

@@ -20,7 +20,13 @@ from miros_mesh.networks.ranges import Range
 from miros_mesh.networks.repair import Repair
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import Codec
-from miros_mesh.wire.envelope import Envelope, ListenerRepair, RepairMessage, TracedEnvelope
+from miros_mesh.wire.envelope import (
+    ENVELOPE_BYTES,
+    Envelope,
+    ListenerRepair,
+    RepairMessage,
+    TracedEnvelope,
+)
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.keyring import KeyRing
 from support.ports_in_hand import TOPIC, Handed, Shelf
@@ -208,6 +214,24 @@ def test_what_is_missing_is_asked_for_at_its_sender(running: Node) -> None:
     assert asked.numbers == ((2, 3), (6, 6))
     assert running.repairs.parcels[0].routing_key == THEIRS.incarnation
     assert running.repairs.events == 0
+
+
+@pytest.mark.parametrize("message_bytes", [1, 512, 4096])
+def test_a_question_names_no_more_than_one_message_of_small_settings_takes(
+    node: Node, message_bytes: int
+) -> None:
+    """One that cannot be sent would hold up all repair."""
+    node.repair._message_bytes = message_bytes
+    for number in range(2**62, 2**62 + 1_600, 2):
+        node.get(number)
+    later = time.monotonic() + 1
+    missing = node.repair._missing(later)
+    node.repair._ask(missing, later)
+    node.repair._ask(missing, later + 1)
+
+    (asked,) = node.sent
+    assert len(asked.numbers) == min((message_bytes + 1024) // 19, 799)
+    assert len(codec.encode(asked)) <= message_bytes + ENVELOPE_BYTES
 
 
 def test_it_is_asked_again_after_a_pause_and_no_more_once_it_came(running: Node) -> None:

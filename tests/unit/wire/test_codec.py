@@ -563,6 +563,19 @@ def test_what_comes_under_another_topic_is_refused() -> None:
         receive(ours, ours.seal([ours.encode(ENVELOPE)], "a.b"), "a.c")
 
 
+def test_what_comes_to_a_queue_that_is_not_for_its_topic_is_refused() -> None:
+    """As when somebody binds it to more topics."""
+    ours, freshness = arriving(), Freshness(topics=("a.c", "*.*.d"))
+    frame = ours.seal([ours.encode(ENVELOPE)], "a.b")
+
+    with pytest.raises(WrongTopicError, match=r"topic 'a\.b' came to a queue that is not for it"):
+        ours.receive(frame, "a.b", freshness, again=False)
+
+    for topic in ("a.c", "a.b.d"):
+        frame = ours.seal([ours.encode(ENVELOPE)], topic)
+        assert ours.receive(frame, topic, freshness, again=False).messages == [ENVELOPE]
+
+
 def test_what_comes_from_another_mesh_is_refused_although_the_key_is_the_same() -> None:
     theirs = arriving("theirs")
 

@@ -153,6 +153,44 @@ def test_a_note_that_comes_again_brings_back_nothing() -> None:
     assert again.acks == 1
 
 
+def test_an_older_note_that_somebody_sends_again_takes_no_place() -> None:
+    first, second = Process("one"), Process("two")
+    older = first.dies(envelope(4), envelope(1))
+    newer = first.dies(envelope(5), envelope(2))
+    (held,) = second.hear(newer)
+
+    (again,) = second.hear(older)
+
+    assert (held.acks, again.acks) == (0, 1)
+    assert second.chart.has_handled(envelope(2))
+
+
+def test_what_was_there_before_has_come_with_an_own_note() -> None:
+    """Notes of an earlier process that come after it are sent by somebody else."""
+    first, second, third = Process("one"), Process("two"), Process("three")
+    older = first.dies(envelope(4), envelope(1))
+    (held,) = third.hear(second.dies(envelope(5), envelope(2)))
+    third.deaths.read(0)
+    third.hear(third.shelf.parcels[0].seal())
+
+    (again,) = third.hear(older)
+
+    assert (held.acks, again.acks) == (0, 1)
+    assert third.chart.has_handled(envelope(2))
+    (held_again,) = third.hear(second.shelf.parcels[-1].seal())
+    assert (held.acks, held_again.acks) == (1, 0)
+
+
+def test_a_note_of_another_node_is_refused() -> None:
+    process = Process("one")
+    note = DeathNote("other", "other", "two", 1, 0.0, (DeadChart("listener", (), ()),))
+    bound = Handed(codec.seal([codec.encode(note)], "other"), topic="other")
+
+    process.deaths.receive(bound)
+
+    assert bound.rejects == 1
+
+
 def test_what_a_dead_chart_acknowledges_is_not_forgotten() -> None:
     process = Process("one")
     before = process.chart

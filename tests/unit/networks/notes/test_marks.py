@@ -65,7 +65,7 @@ class Node:
             self.inbox.finished(self.fifo.pop(0))
 
     def hear(self, note: MarkNote) -> Handed:
-        delivery = Handed(codec.seal([codec.encode(note)], TOPIC))
+        delivery = Handed(codec.seal([codec.encode(note)], OURS.node), topic=OURS.node)
         self.marks.receive(delivery)
         return delivery
 
@@ -197,6 +197,48 @@ def test_the_newest_note_stays_at_the_broker() -> None:
 
     acks = [each.acks for each in (first, second, late, own)]
     assert acks == [1, 1, 1, 0]
+
+
+def test_no_note_of_an_earlier_process_takes_the_place_of_our_own() -> None:
+    node = Node()
+    node.hear(note(7))
+    own = node.hear(note(9, by=OURS))
+
+    again = node.hear(note(5))
+
+    assert (own.acks, again.acks) == (0, 1)
+    assert node.marks.before("listener", TOPIC) == {TALKER: 7}
+
+
+def test_an_older_note_of_yet_another_process_sets_no_mark_back() -> None:
+    node = Node()
+    node.hear(note(7))
+
+    node.hear(note(5, by=Identity("here", "ear1iest")))
+
+    assert node.marks.before("listener", TOPIC) == {TALKER: 7}
+
+
+def test_notes_of_a_member_take_no_endless_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "_MOST_MARKS", 3)
+    node = Node()
+    for number in range(6):
+        charts = (ChartMarks("listener", TOPIC, ((f"inc{number}", "talker", 1),)),)
+        node.hear(MarkNote("here", "here", f"process {number}", 1, 0.0, charts))
+
+    known = node.marks.before("listener", TOPIC)
+    assert [incarnation for incarnation, _ in known] == ["inc3", "inc4", "inc5"]
+
+
+def test_a_note_of_another_node_is_refused() -> None:
+    node = Node()
+    body = codec.seal([codec.encode(note(7, by=THEIRS))], THEIRS.node)
+    bound = Handed(body, topic=THEIRS.node)
+
+    node.marks.receive(bound)
+
+    assert bound.rejects == 1
+    assert node.marks.before("listener", TOPIC) == {}
 
 
 def test_a_note_that_comes_again_is_learned_once() -> None:
