@@ -54,6 +54,7 @@ def follow_late(mesh: Mesh, wait: Callable[[], None]) -> Harmed:
     mended = time.monotonic()
     mesh.arrive()
     aside = keeper.put_back_frames()
+    assert aside, f"no frame was refused while {late.name} {what}, or none could be put back"
     _follow(mesh, mesh.members, (new,))
     return Harmed(mended, aside=aside)
 

@@ -31,6 +31,7 @@ from faults.traffic import SIGNAL
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer, reload_on_sighup
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.dead_letters.dead_letters import DeadLetters
+from miros_mesh.errors import SealedLetterError
 from support.charts_at_work import Heard, alone, event
 
 HEARTBEAT_S = 5.0
@@ -157,17 +158,20 @@ def send(url: str, node: str, stream: str, first: str, per_s: str, file: str) ->
 
 
 def _obey(chart: NetworkedActiveObject, settings: MeshConfig, ending: threading.Event) -> None:
-    while line := sys.stdin.readline().split():
-        word, *rest = line
-        if word == KEYS:
-            _say_keys(chart)
-        elif word == SETTLE:
-            say(f"settled {_settle(settings)}")
-        elif word == PUT_BACK:
-            say(f"{PUT_BACK} {_put_back(settings, place='broker', reason='undecryptable')}")
-        else:
-            chart.transmit(event(word, rest[0] if rest else "x" * LARGE_BYTES))
-    ending.set()
+    try:
+        while line := sys.stdin.readline().split():
+            word, *rest = line
+            if word == KEYS:
+                _say_keys(chart)
+            elif word == SETTLE:
+                say(f"settled {_settle(settings)}")
+            elif word == PUT_BACK:
+                say(f"{PUT_BACK} {_put_back_frames(settings)}")
+            else:
+                chart.transmit(event(word, rest[0] if rest else "x" * LARGE_BYTES))
+    finally:
+        # Also when one of them fails, so that its answer is not waited for.
+        ending.set()
 
 
 def _say_keys(chart: NetworkedActiveObject) -> None:
@@ -177,16 +181,22 @@ def _say_keys(chart: NetworkedActiveObject) -> None:
 def _settle(settings: MeshConfig) -> int:
     with DeadLetters(settings) as letters:
         list(letters.drop_all(place="local", signal=LARGE))
-    return _put_back(settings, place="local")
-
-
-def _put_back(settings: MeshConfig, **filters: str) -> int:
-    with DeadLetters(settings) as letters:
-        outcomes = list(letters.retry_all(**filters))
+        outcomes = list(letters.retry_all(place="local"))
     for outcome in outcomes:
         if outcome.error:
             raise outcome.error
     return len(outcomes)
+
+
+def _put_back_frames(settings: MeshConfig) -> int:
+    count = 0
+    with DeadLetters(settings) as letters:
+        for outcome in letters.retry_all(place="broker", reason="undecryptable"):
+            # That is a copy which came late, of a key that went with an earlier rotation.
+            if outcome.error and not isinstance(outcome.error, SealedLetterError):
+                raise outcome.error
+            count += not outcome.error
+    return count
 
 
 if __name__ == "__main__":
