@@ -149,11 +149,17 @@ class Sender(Member):
         self._expect(f"settled {numbers}")
 
     def put_back_frames(self) -> int:
-        """Let it put back the frames that receivers could not open; how many that were."""
+        """Let it put back frames that receivers could not open; how many there were.
+
+        What is more than a few it drops.
+        """
         self.tell(steady.PUT_BACK)
-        word, count = self._said().split()
-        assert word == steady.PUT_BACK
-        return int(count)
+        said = self._said()
+        word, *counts = said.split()
+        assert word == steady.PUT_BACK, f"{self.name} said {said}"
+        back, dropped = map(int, counts)
+        assert back, f"{self.name} could put no frame back, and dropped {dropped}"
+        return back + dropped
 
     @property
     def _home(self) -> LocalLetters:
