@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -58,7 +58,8 @@ class DeadLetters:
             for letter in letters.list(signal="knock"):
                 letters.retry(letter)
 
-    Joins no mesh, and connects for each call anew; any thread may call. While a call looks at the
+    Joins no mesh, and connects for each call anew, with the keys that their file holds then; any
+    thread may call. While a call looks at the
     letters of a RabbitMQ, another one sees those that are left, and goes without the rest; the
     embedded broker lets it wait. Filters are those of `Filters`. Every call raises the
     `LinkError` that prevents it, and limits each wait for the broker to `confirm_timeout_s`.
@@ -67,7 +68,7 @@ class DeadLetters:
     def __init__(self, config: MeshConfig | None = None) -> None:
         """Take the settings, by default those of the environment. Connects to nothing."""
         config = config or MeshConfig.from_env()
-        keys = KeyRings(config)
+        keys = self._keys = KeyRings(config)
         keyring = keys["mesh"]
         self._places = Places(config)
         members = config.members()
@@ -108,7 +109,7 @@ class DeadLetters:
         """Return the letters that fit, without contents: the broker's first, the oldest first."""
         wanted = Filters.of(**filters)
         letters: dict[str, Letter] = {}
-        with closing(self._places.walk(*wanted.places)) as found:
+        with closing(self._walk(*wanted.places)) as found:
             for each in islice(found, MOST_LISTED):
                 letter, _ = self._open(each)
                 if wanted.has(letter):
@@ -140,7 +141,7 @@ class DeadLetters:
         Raises `SealedLetterError` without the key, `EmptyLetterError` when the letter has no event,
         `PayloadError` when the serializer cannot read it, `UnknownLetterError` when it is gone.
         """
-        with closing(self._places.walk(letter.place)) as found:
+        with closing(self._walk(letter.place)) as found:
             for each in found:
                 known, opened = self._open(each)
                 if known.id == letter.id:
@@ -182,6 +183,11 @@ class DeadLetters:
         wanted = Filters.of(**filters)
         return self._each(wanted.has, wanted.places, _nothing)
 
+    def _walk(self, *places: Place) -> Generator[Found, None, None]:
+        # The settings may have been made long ago.
+        self._keys.look()
+        return self._places.walk(*places)
+
     def _beginning(self, beginning: str, place: Place) -> Iterator[Letter]:
         return (e for e in self.list(place=place) if beginning and e.id.startswith(beginning))
 
@@ -189,7 +195,7 @@ class DeadLetters:
         self, wanted: Callable[[Letter], bool], places: Sequence[Any], do: _Do
     ) -> Iterator[Outcome]:
         done: set[str] = set()
-        with closing(self._places.walk(*places)) as found:
+        with closing(self._walk(*places)) as found:
             for each in found:
                 letter, opened = self._open(each)
                 if not wanted(letter):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from chaos.members import Receiver
 from chaos.mesh import Harm, Harmed, Mesh
+from chaos.rotations import follow_late, rotate
 from faults.steady import LARGE, POISON
 from miros_mesh import MeshConfig
 from miros_mesh.networks.network import exchange_of
@@ -190,7 +191,21 @@ def restart_sender(mesh: Mesh) -> None:
     sender.start()
 
 
-HARMS: Mapping[str, Harm] = {
+def rotate_key(mesh: Mesh) -> Harmed:
+    def another() -> Harmed:
+        fault = mesh.random.choice(sorted(FAULTS))
+        harmed, _ = mesh.suffer(f"key rotated amid: {fault}", FAULTS[fault])
+        mesh.doing = "key rotated"
+        return harmed
+
+    return rotate(mesh, another)
+
+
+def miss_step(mesh: Mesh) -> Harmed:
+    return follow_late(mesh, lambda: _last(mesh))
+
+
+FAULTS: Mapping[str, Harm] = {
     "broker stopped and started": stop_broker,
     "broker killed and started": kill_broker,
     "broker frozen": freeze_broker,
@@ -215,6 +230,11 @@ HARMS: Mapping[str, Harm] = {
     "max-channels below need": limit_channels,
     "queue replaced by stranger's, max-queues": take_place_of_queue,
     "virtual host deleted and made again": delete_virtual_host,
+}
+HARMS: Mapping[str, Harm] = {
+    **FAULTS,
+    "key rotated amid other faults": rotate_key,
+    "key rotated, a node misses a step": miss_step,
 }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -17,13 +18,12 @@ from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
 from support.actor import Actor
-from support.charts_at_work import KEY
 from support.namespaces import Host
+from support.secret_files import write_secret
 
 STEADY = Path(steady.__file__)
 NAMELESS = "-"
 DEATH_LIMIT_S = 60.0
-LETTERS = letter_codec(KeyRing([KEY]), 10 * steady.LARGE_BYTES)
 
 
 class Member:
@@ -60,6 +60,21 @@ class Member:
         assert self._actor
         self._actor.tell(what)
 
+    def write_keys(self, keys: Sequence[bytes]) -> None:
+        """Let its file hold these keys, of which the first seals."""
+        file = self.file.with_name(self.file.name + steady.KEYS)
+        write_secret(file, "\n".join(key.decode() for key in keys))
+
+    def read_keys(self) -> None:
+        """Let it read its file at once."""
+        assert self._actor
+        self._actor.signal(signal.SIGHUP)
+
+    def keys(self) -> Sequence[str]:
+        """Which ones it has now, by their fingerprints, as its `health` says."""
+        self.tell(steady.KEYS)
+        return self._said().split()
+
     def close(self) -> None:
         self.kill()
         self._complaints.close()
@@ -81,9 +96,12 @@ class Member:
         ).__enter__()
 
     def _expect(self, word: str) -> None:
+        said = self._said()
+        assert said == word, f"{self.name} said {said} where {word} was expected"
+
+    def _said(self) -> str:
         assert self._actor
-        heard = self._actor.heard()
-        assert heard == {"said": word}, f"{self.name} said {heard} where {word} was expected"
+        return str(self._actor.heard()["said"])
 
 
 class Sender(Member):
@@ -91,8 +109,9 @@ class Sender(Member):
 
     _last_word = "left 0"
 
-    def __init__(self, host: Host, folder: Path, url: str, per_s: float) -> None:
+    def __init__(self, host: Host, folder: Path, url: str, per_s: float, all_keys: KeyRing) -> None:
         super().__init__(host, folder)
+        self._letters = letter_codec(all_keys, 10 * steady.LARGE_BYTES)
         self._url = url
         self._per_s = per_s
         self._times: list[float] = []
@@ -112,9 +131,12 @@ class Sender(Member):
 
     def refused(self, signal: str) -> list[Envelope]:
         """The events of that signal among its dead letters."""
-        home = LocalLetters(Path(f"{self.file}{steady.HOME}"))
-        letters = [LETTERS.open(sealed)[0] for _, sealed in home.all()]
+        letters = [self._letters.open(sealed)[0] for _, sealed in self._home.all()]
         return [each.event for each in letters if each.event and each.event.signal == signal]
+
+    @property
+    def has_letters(self) -> bool:
+        return bool(self._home.all())
 
     def numbers_aside(self) -> set[int]:
         """The numbers that the broker has refused."""
@@ -125,6 +147,23 @@ class Sender(Member):
         """Let it put so many numbers back, and drop what else is among its dead letters."""
         self.tell(steady.SETTLE)
         self._expect(f"settled {numbers}")
+
+    def put_back_frames(self) -> int:
+        """Let it put back frames that receivers could not open; how many there were.
+
+        What is more than a few it drops.
+        """
+        self.tell(steady.PUT_BACK)
+        said = self._said()
+        word, *counts = said.split()
+        assert word == steady.PUT_BACK, f"{self.name} said {said}"
+        back, dropped = map(int, counts)
+        assert back, f"{self.name} could put no frame back, and dropped {dropped}"
+        return back + dropped
+
+    @property
+    def _home(self) -> LocalLetters:
+        return LocalLetters(Path(f"{self.file}{steady.HOME}"))
 
     def _role(self) -> tuple[object, ...]:
         self.look()

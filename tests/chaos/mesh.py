@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
 from chaos.laps import Lap
 from chaos.members import Member, Receiver, Sender
 from chaos.user import User
+from miros_mesh.wire.keyring import KeyRing, generate_key
 from support.namespaces import Network
 from support.rabbitmq_server import RabbitServer
 
@@ -82,12 +83,15 @@ class Mesh:
         self.sent = self.delivered = 0
         self.laps: list[Lap] = []
         self.user = User(server, self.vhost, folder / "url")
+        self._key = generate_key()
+        # All keys of the run, for dead letters stay under the one that they were sealed with.
+        self._all_keys = KeyRing([self._key])
         self.per_s = per_s
         self._ending = ending
         self._tell = tell
         url = str(self.user.file)
         self.senders = [
-            Sender(network[f"{name}-sender{n}"], folder, url, per_s / SENDERS)
+            Sender(network[f"{name}-sender{n}"], folder, url, per_s / SENDERS, self._all_keys)
             for n in range(SENDERS)
         ]
         self.receivers = [
@@ -95,6 +99,7 @@ class Mesh:
             Receiver(network[f"{name}-receiver{n}"], folder, url, named=n < RECEIVERS - 1)
             for n in range(RECEIVERS)
         ]
+        self._began = self._stand()
 
     @property
     def members(self) -> Sequence[Member]:
@@ -108,11 +113,18 @@ class Mesh:
     def start(self) -> None:
         """Start all nodes; whoever listens first misses nothing."""
         for member in self.members:
+            member.write_keys([self._key])
             member.start()
 
     def close(self) -> None:
         for member in self.members:
             member.close()
+
+    def next_key(self) -> tuple[bytes, bytes]:
+        """The key until now, and a new one that is to take its place."""
+        old, self._key = self._key, generate_key()
+        self._all_keys.add(self._key)
+        return old, self._key
 
     def for_(self, seconds: float) -> None:
         """Let time pass. Raises `Interrupted`."""
@@ -125,32 +137,39 @@ class Mesh:
 
     def lap(self, fault: str, harm: Harm) -> None:
         """One fault, from a calm to a calm."""
-        began = self._stand()
+        self._began = self._stand()
         self.doing = "calm"
         self.for_(CALM_S)
+        harmed, mended = self.suffer(fault, harm)
+        sent = self.arrive()
+        recovered = self._recovered(mended)
+        seconds = [] if recovered is None else [recovered - mended]
+        self._write_down(fault, sent, seconds, harmed)
+
+    def suffer(self, fault: str, harm: Harm) -> tuple[Harmed, float]:
+        """Let it happen, until traffic flows again and nothing is refused; and when it was mended.
+
+        What was set aside meanwhile is put back, and counted with what the harm says itself.
+        """
         self.doing = fault
         harmed = harm(self) or Harmed()
         mended = harmed.mended or time.monotonic()
         self.doing = f"recovering from: {fault}"
         self._wait(lambda: self._recovered(mended) is not None, RECOVERY_LIMIT_S)
         self.doing = f"collecting after: {fault}"
-        aside = harmed.aside + self._settle()
-        sent = {sender.name: range(began.next[sender.name], sender.next) for sender in self.senders}
+        return replace(harmed, aside=harmed.aside + self._settle()), mended
+
+    def arrive(self) -> Mapping[str, range]:
+        """Let all arrive that was sent in this lap so far, half a minute at most; what it was."""
+        began = self._began.next
+        sent = {sender.name: range(began[sender.name], sender.next) for sender in self.senders}
         self._wait(lambda: not self._lost(sent), ARRIVAL_LIMIT_S)
-        recovered = self._recovered(mended)
-        seconds = [] if recovered is None else [recovered - mended]
-        self._write_down(fault, began, sent, seconds, harmed.ended, aside)
+        return sent
 
     def _write_down(
-        self,
-        fault: str,
-        began: _Began,
-        sent: Mapping[str, range],
-        seconds: Sequence[float],
-        ended: Receiver | None,
-        aside: int,
+        self, fault: str, sent: Mapping[str, range], seconds: Sequence[float], harmed: Harmed
     ) -> None:
-        now = self._stand()
+        began, now = self._began, self._stand()
         events = sum(map(len, sent.values()))
         lost = self._lost(sent)
         copies = {name: count - began.copies[name] for name, count in now.copies.items()}
@@ -162,8 +181,8 @@ class Mesh:
             sum(copies.values()),
             now.out_of_order - began.out_of_order,
             seconds,
-            copies[ended.name] if ended else 0,
-            aside=aside,
+            copies[harmed.ended.name] if harmed.ended else 0,
+            aside=harmed.aside,
         )
         self.laps.append(lap)
         self._tell(f"{self.name}: {lap}{'   <-- HARM' if lap.harmed else ''}")
@@ -172,8 +191,9 @@ class Mesh:
         """Put back what the broker has refused, when it refuses no more; how much that was."""
         count = 0
         for sender in self.senders:
-            if not (numbers := sender.numbers_aside()):
+            if not sender.has_letters:
                 continue
+            numbers = sender.numbers_aside()
             for receiver in self.receivers:
                 receiver.course(sender).put_back |= numbers
             sender.settle(len(numbers))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from support.rabbitmq_server import RabbitServer, erlang_string
+from support.secret_files import write_secret
 
 NAME = "mesh"
 INTERNAL = "rabbit_auth_backend_internal"
@@ -55,10 +56,7 @@ class User:
 
     def write(self) -> None:
         """Write the password of this moment to the file."""
-        new = self.file.with_suffix(".new")
-        new.touch(0o600)
-        new.write_text(self._server.url(self._vhost, NAME, self._password))
-        new.replace(self.file)
+        write_secret(self.file, self._server.url(self._vhost, NAME, self._password))
 
     @property
     def _password(self) -> str:

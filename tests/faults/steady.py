@@ -5,11 +5,14 @@ steady.py receive URL NODE FILE [EXPIRES_S]         handles them until a line co
 
 URL may be a file that holds it. NODE is the node's name, or - for none; EXPIRES_S how long its
 queue is kept. FILE gets a line for each event: the time, the stream, the number; FILE.links a line
-for each thing that happened to the node's links. FILE.home is where its dead letters are.
+for each thing that happened to the node's links. FILE.home is where its dead letters are. FILE.keys
+holds its keys; it is read at each heartbeat, and at SIGHUP.
 
-Other lines for a sender: `large` (transmit an event that is too large for many a broker), `poison
-NODE` (one that a receiver of this name dies of, with its process), `settle` (put back the numbers
-that the broker has refused, drop what else it has).
+Another line is `.keys` (say the fingerprints of the keys that it has). Others for a sender: `large`
+(transmit an event that is too large for many a broker), `poison NODE` (one that a receiver of this
+name dies of, with its process), `settle` (put back the numbers that the broker has refused, drop
+what else it has), `frames` (put back some of the frames that receivers could not open, drop the
+others).
 """
 
 from __future__ import annotations
@@ -26,18 +29,23 @@ from miros import Event
 
 from faults.roles import say
 from faults.traffic import SIGNAL
-from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
+from miros_mesh import MeshConfig, NetworkedActiveObject, Observer, reload_on_sighup
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.dead_letters.dead_letters import DeadLetters
-from support.charts_at_work import KEY, Heard, alone, event
+from miros_mesh.errors import SealedLetterError
+from support.charts_at_work import Heard, alone, event
 
 HEARTBEAT_S = 5.0
 LINKS = ".links"
 HOME = ".home"
+KEYS = ".keys"
 LARGE_BYTES = 200_000
 POISON = "poison"
 LARGE = "large"
 SETTLE = "settle"
+PUT_BACK = "frames"
+# A busy RabbitMQ takes a quarter of a second for each.
+MOST_PUT_BACK = 40
 
 
 class Diary:
@@ -106,7 +114,7 @@ def config(url: str, node: str, file: str, expires_s: str = "") -> MeshConfig:
     """What a program would set, but for the heartbeat."""
     return MeshConfig(
         broker_url=url if "://" in url else SecretFile(Path(url)),
-        mesh_encryption_key=KEY,
+        mesh_encryption_key=SecretFile(Path(file + KEYS)),
         node_name=None if node == "-" else node,
         heartbeat_interval_s=HEARTBEAT_S,
         queue_expires_s=float(expires_s) if expires_s else None,
@@ -128,7 +136,8 @@ def receive(url: str, node: str, file: str, expires_s: str = "") -> None:
     chart = NetworkedActiveObject("receiver", config=config(url, node, file, expires_s))
     chart.start_at(alone(write, spied=False))
     say("ready")
-    sys.stdin.readline()
+    while sys.stdin.readline().strip() == KEYS:
+        _say_keys(chart)
     chart.stop()
     say("stopped")
 
@@ -152,13 +161,24 @@ def send(url: str, node: str, stream: str, first: str, per_s: str, file: str) ->
 
 
 def _obey(chart: NetworkedActiveObject, settings: MeshConfig, ending: threading.Event) -> None:
-    while line := sys.stdin.readline().split():
-        word, *rest = line
-        if word == SETTLE:
-            say(f"settled {_settle(settings)}")
-        else:
-            chart.transmit(event(word, rest[0] if rest else "x" * LARGE_BYTES))
-    ending.set()
+    try:
+        while line := sys.stdin.readline().split():
+            word, *rest = line
+            if word == KEYS:
+                _say_keys(chart)
+            elif word == SETTLE:
+                say(f"settled {_settle(settings)}")
+            elif word == PUT_BACK:
+                say(f"{PUT_BACK} {_put_back_frames(settings)}")
+            else:
+                chart.transmit(event(word, rest[0] if rest else "x" * LARGE_BYTES))
+    finally:
+        # Also when one of them fails, so that its answer is not waited for.
+        ending.set()
+
+
+def _say_keys(chart: NetworkedActiveObject) -> None:
+    say(" ".join(chart.health().keys["mesh"]))
 
 
 def _settle(settings: MeshConfig) -> int:
@@ -171,6 +191,21 @@ def _settle(settings: MeshConfig) -> int:
     return len(outcomes)
 
 
+def _put_back_frames(settings: MeshConfig) -> str:
+    back, frames = 0, {"place": "broker", "reason": "undecryptable"}
+    with DeadLetters(settings) as letters:
+        found = [letter.id for letter in letters.list(**frames)]
+        some = found[:: len(found) // MOST_PUT_BACK + 1]
+        for outcome in letters.retry_all(id=some):
+            # That is a copy which came late, of a key that went with an earlier rotation.
+            if outcome.error and not isinstance(outcome.error, SealedLetterError):
+                raise outcome.error
+            back += not outcome.error
+        dropped = len(list(letters.drop_all(**frames)))
+    return f"{back} {dropped}"
+
+
 if __name__ == "__main__":
+    reload_on_sighup()
     roles: dict[str, Callable[..., Any]] = {"receive": receive, "send": send}
     roles[sys.argv[1]](*sys.argv[2:])

@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 
 from faults.diaries import Course, Reader
-from faults.steady import LINKS
+from faults.steady import KEYS, LINKS
 from faults.traffic import WARM, Account, record
 from support.actor import Actor
+from support.charts_at_work import KEY
 from support.namespaces import Host, Network, Toll
 from support.rabbitmq_server import RabbitServer
+from support.secret_files import write_secret
 from support.waiting import wait_until
 
 STEADY = Path(__file__).with_name("steady.py")
@@ -57,6 +59,8 @@ class Pair:
         self._sent = Reader(self._files["sender"])
         self._handled = Reader(self._files["receiver"])
         self._course = Course()
+        for file in self._files.values():
+            write_secret(file.with_name(file.name + KEYS), KEY.decode())
         self._times: list[float] = []
         self._start(stack, "receive", url, "receiver", self._files["receiver"])
         sender = ("send", url, "-", "numbers", 0, PER_S, self._files["sender"])

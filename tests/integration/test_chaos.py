@@ -11,8 +11,8 @@ from support.rabbitmq_server import RabbitServer
 
 TESTS = Path(__file__).parents[1]
 BEGIN, END = "<!-- made by make chaos -->", "<!-- end -->"
-# The first faults of this seed are soon over.
-SHORT = ("--seed", "721", "--seconds", "3", "--reconnects", "0", "--rate", "100")
+# The first faults of this seed are soon over; in one a node misses a step of a change of the key.
+SHORT = ("--seed", "20457", "--seconds", "3", "--reconnects", "0", "--rate", "100")
 
 
 def chaos(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -39,9 +39,10 @@ def test_a_short_run_harms_nothing(
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     done = chaos(*SHORT, "--write", str(page))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "chaos: seed 721" in done.stdout
+    assert "chaos: seed 20457" in done.stdout
+    assert "| key rotated, a node misses a step" in done.stdout
     assert "| all of them " in done.stdout
     written = page.read_text()
-    assert written.startswith(f"before\n{BEGIN}\n\nSeed 721")
+    assert written.startswith(f"before\n{BEGIN}\n\nSeed 20457")
     assert written.endswith(f"{END}\nafter\n")
     assert "old" not in written

@@ -36,6 +36,7 @@ from support.charts_at_work import (
 )
 from support.dead_letters import connection, keep, keep_here, refused, sealed, waiting
 from support.rabbitmq_server import HOST, RabbitServer, free_ports
+from support.secret_files import write_secret
 from support.waiting import wait_until
 
 
@@ -89,6 +90,21 @@ def test_a_letter_says_what_was_refused_by_whom_and_why(
     assert box.payload(letter) == {"door": 3}
     assert box.find(letter.id[:5]) == letter
     assert "door': 3" not in str(letter)
+
+
+def test_letters_open_with_the_keys_that_their_file_holds_now(
+    vhost_url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys"
+    write_secret(file, KEY.decode())
+    config = MeshConfig(broker_url=vhost_url, mesh_encryption_key=SecretFile(file))
+    with DeadLetters(config) as letters:
+        keep(config, refused("before"))
+        assert signals(letters) == ["before"]
+        write_secret(file, f"{OTHER_KEY.decode()},{KEY.decode()}")
+        other = config.overridden(mesh_encryption_key=OTHER_KEY)
+        keep(other, refused("after", number=2))
+        assert signals(letters) == ["before", "after"]
 
 
 def test_listing_leaves_the_order_and_number_of_letters(
