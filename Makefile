@@ -41,7 +41,7 @@ demo: $(VENV)/.package  ## run the demo; BROKER=amqp://user:password@host// take
 	@$(VENV)/bin/miros-mesh demo $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
 
 test: $(TEST_VENV)/.wheel programs  ## run the tests against the built wheel; ARGS go to pytest
-	$(TEST_VENV)/bin/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(TEST_VENV)/bin/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
 
 proof: $(TEST_VENV)/.wheel programs  ## run the tests that take long, which `make test` leaves out
 	$(TEST_VENV)/bin/pytest -m proof $(ARGS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from faults.flaps import GROWTH_LIMIT_BYTES, WARM_CUTS, Flapping
 from faults.traffic import record
 
@@ -11,6 +13,7 @@ from faults.traffic import record
 CUTS = 100
 
 
+@pytest.mark.proof
 def test_connections_cut_again_and_again(vhost_url: str) -> None:
     began = time.monotonic()
     states = list(Flapping(vhost_url, WARM_CUTS + CUTS))

@@ -46,6 +46,7 @@ def test_a_missing_rabbitmq_leaves_its_column_out_and_is_told() -> None:
     assert "There is no rabbitmq-server on this machine" in done.stdout
 
 
+@pytest.mark.proof
 def test_it_compares_one_chart_with_many(vhost_url: str, tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     small = ["--runs", "1", "--events", "10", "--counts", "1,5", "--started", "3", "--rest", "0.1"]
@@ -77,6 +78,7 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
 
 
+@pytest.mark.proof
 def test_it_measures_what_signatures_cost() -> None:
     done = _run(str(BENCH), *SMALL, "--signatures")
     assert done.returncode == 0, done.stderr

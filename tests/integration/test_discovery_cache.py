@@ -39,6 +39,7 @@ def fast_folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.proof
 def test_no_read_is_torn_and_no_update_lost_among_200_processes(fast_folder: Path) -> None:
     path = fast_folder / "cache.json"
     names = [f"process_{number}" for number in range(PROCESSES)]

@@ -11,6 +11,7 @@ sys.path.append(str(Path(__file__).parents[2] / "bench"))
 import discovery
 
 
+@pytest.mark.proof
 def test_it_measures_cold_and_warm_starts(lan: Lan, tmp_path: Path) -> None:
     (cold,), (warm,) = discovery.on_a_slash_24(lan, tmp_path / "24", runs=1)
 
