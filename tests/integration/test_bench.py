@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCH = Path(__file__).parents[2] / "bench"
 LIMIT_S = 100.0
 SMALL = ["--runs", "1", "--events", "500", "--samples", "20", "--charts", "5"]

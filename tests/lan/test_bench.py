@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from lan.hosts import Lan
 
 sys.path.append(str(Path(__file__).parents[2] / "bench"))
