@@ -20,6 +20,7 @@ from miros import Event
 
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
 from miros_mesh.cli.check import check
+from miros_mesh.cli.keys import keys
 from miros_mesh.dead_letters.dead_letters import DeadLetters
 from miros_mesh.errors import (
     ClientCertificateMissingError,
@@ -31,6 +32,7 @@ from miros_mesh.link.rabbitmq.queues import LETTERS
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.node import network_specs
 from miros_mesh.node.queues import chart_queue
+from miros_mesh.wire.keyring import fingerprint
 from support.charts_at_work import KEY, Heard, Launch, event, node_of
 from support.doc_pages import ROOT
 from support.rabbitmq_server import HOST, RabbitServer, erlang_string, free_ports
@@ -364,6 +366,21 @@ def test_an_operator_puts_back_and_a_monitor_watches_with_no_more(
     assert "not kept" not in caplog.text
 
 
+def test_a_monitor_is_told_of_keys_with_no_more(
+    site: Site,
+    launch: Launch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    launch("stamp", site.config("press"), tx_routing_key=site.topic("press", "state"))
+    settings = {**environment(site, "watch"), "MIROS_MESH_HEARTBEAT_INTERVAL_S": "1"}
+    code = keys(settings, broker_url=None, seconds=3.0, as_json=False)
+    said = capfd.readouterr()
+    assert (code, said.err) == (0, "")
+    assert f"{site.name('press')}: uses {fingerprint(KEY)}" in said.out
+    nothing_refused(site, caplog)
+
+
 def test_the_commands_themselves_and_the_limits_are_taken_by_rabbitmqctl(
     rabbitmq: RabbitServer, vhost: str, launch: Launch
 ) -> None:
@@ -467,6 +484,7 @@ FORBIDDEN: dict[str, tuple[str, Attempt]] = {
     "a node that only sends hears another": ("gauge", bind("mesh", "PRESS.#", queue=GAUGE_CHART)),
     "a node that only sends watches": ("gauge", bind("snoop_spy", "#", queue=GAUGE_CHART)),
     "a monitor sends an event": ("watch", publish("mesh", "PRESS.state")),
+    "a monitor says what a node has": ("watch", publish("roll", "roll")),
     "a monitor makes a record": ("watch", publish("snoop_trace", "snoop.trace")),
     "a monitor asks for events": ("watch", publish("repair", "0123456789ab")),
     "a monitor reads a chart's queue": ("watch", read(PRESS_CHART)),
