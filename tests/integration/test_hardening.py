@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -639,6 +640,23 @@ def test_a_server_with_the_file_of_the_page_lets_a_certificate_in_and_no_passwor
         launch("stamp", hardened.config(login, **files))
     with pytest.raises(ClientCertificateMissingError):
         launch("stamp", hardened.config(login))
+
+
+def test_a_certificate_of_the_page_is_one_of_a_client(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    hosts = (ROOT / "docs" / "all-hosts.md").read_text()
+    (authority,) = re.findall(r"^```sh\n([^`]*req -x509[^`]*)^```$", hosts, re.MULTILINE)
+    done = subprocess.run(
+        ["sh", "-eu", "-c", authority + block("sh", "clientAuth")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=True,
+    )
+    assert "press.pem: OK" in done.stdout
+    assert (tmp_path / "press.key").stat().st_mode & 0o077 == 0
 
 
 def test_the_page_names_every_network_and_each_of_its_commands_can_be_parsed() -> None:
