@@ -9,20 +9,41 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import get_args
+from typing import Final, get_args
 
 from miros_mesh.cli.options import BrokerOption, Commands, add_broker
 from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.discovery.addresses import own_networks
-from miros_mesh.errors import ConfigError, MeshError
+from miros_mesh.errors import ConfigError, MeshError, NotPermittedError, UnsignedError
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.node.node import Node
+from miros_mesh.observer import Observer
+from miros_mesh.text import printable
 from miros_mesh.wire.keyring import fingerprint
 
 ROUND_TRIP_LIMIT_S = 5.0
+_NOT_HEARD: Final = {
+    NotPermittedError.reason: "our own allowed_nodes refuses the signal `check` of {node}: add "
+    "`check` to its signals, `check.*` to its topics and `mesh` to its networks, of those that it "
+    "has",
+    UnsignedError.reason: "our own allowed_nodes refuses what is not signed, as of {node}: "
+    "give its node_identity",
+}
+"""Why we may refuse what we have sent ourselves."""
 
 Finding = tuple[bool, str]
 """Whether it is good, and a sentence that says what it is."""
+
+
+class _Refusals(Observer):
+    """Why a frame was refused, of those that came under a topic of ours; the last one."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+
+    def dropped(self, *, network: str, reason: str, events: int) -> None:
+        if network == "mesh":
+            self.reason = reason
 
 
 def add(commands: Commands) -> None:
@@ -60,16 +81,18 @@ def _findings(environ: Mapping[str, str], broker_url: BrokerOption) -> Iterator[
     yield True, f"settings: {_where(config)}"
     yield from _keys(config)
     yield True, f"this host: {_own_addresses()}"
+    refusals = _Refusals()
+    observers = (*config.observers, refusals)
     # The question is of one broker, so nothing is searched for.
     try:
-        node = Node(config.overridden(discovery=(), discovery_dns_names=()))
+        node = Node(config.overridden(discovery=(), discovery_dns_names=(), observers=observers))
         node.start()
     except MeshError as error:
         yield False, str(error)
         return
     try:
         yield True, f"connected to {node.subscriber.connected_to}"
-        yield _round_trip(node)
+        yield _round_trip(node, refusals)
         yield from ((False, why) for why in node.health().unready)
     except MeshError as error:
         yield False, str(error)
@@ -99,7 +122,7 @@ def _keys(config: MeshConfig) -> Iterator[Finding]:
         yield True, f"{network} key: fingerprint {fingerprint(keys[0])}{older}"
 
 
-def _round_trip(node: Node) -> Finding:
+def _round_trip(node: Node, refusals: _Refusals) -> Finding:
     """Send an event to ourselves by way of the broker, and wait for it."""
     # A topic that no other chart hears.
     topic = f"check.{secrets.token_hex(8)}"
@@ -118,6 +141,8 @@ def _round_trip(node: Node) -> Finding:
     # In the name of another chart: one does not hear what it has sent itself.
     node.mesh.transmit("check-sender", topic, "check", None, None)
     if not arrived.wait(ROUND_TRIP_LIMIT_S):
+        if why := _NOT_HEARD.get(refusals.reason):
+            return False, why.format(node=printable(node.identity.node))
         return False, f"an event sent out did not come back within {ROUND_TRIP_LIMIT_S:g} s"
     took_ms = (time.monotonic() - began) * 1000
     return True, f"an event went out, sealed and confirmed, and came back in {took_ms:.1f} ms"

@@ -53,7 +53,8 @@ def _missing(nodes: Sequence[NodeKeys]) -> Iterator[Step]:
             yield Step(
                 False,
                 f"{without} cannot open what {users} sends: add {key} there now; what was missed "
-                "is asked for and sent again",
+                "is asked for and sent again, except from processes started meanwhile: "
+                "miros-mesh dead-letters retry --all --reason undecryptable",
             )
         elif without and _was_used(nodes, key):
             owners = _names(each.node for each in nodes if key in each.idle_s)
@@ -77,8 +78,8 @@ def _change(nodes: Sequence[NodeKeys]) -> Step:
     if new:
         return Step(
             True,
-            f"every node has {', '.join(new)}, and none has seen a frame of it: use it now, or "
-            "remove it",
+            f"every node has {', '.join(new)}, and none has seen a frame of it. If it is the old "
+            "key: remove it; if it is the new one: use it",
         )
     busy = [key for key in others if _idle_s(nodes, key) < QUIET_S]
     if busy:

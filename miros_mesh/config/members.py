@@ -53,7 +53,10 @@ def read_allowed(value: Any) -> tuple[str | None, list[str]]:
             return None, ["allowed_nodes must be a mapping of nodes, its JSON, or a Path to that"]
         Members.parse(text)
     except IdentityError as error:
-        return None, [f"allowed_nodes: {error}"]
+        # A path, say. Of a mapping and of a file none is missing.
+        no_json = isinstance(value, str) and not value.lstrip().startswith("{")
+        hint = "; a file is named by MIROS_MESH_ALLOWED_NODES_FILE, or a Path" if no_json else ""
+        return None, [f"allowed_nodes: {error}{hint}"]
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no text"
         return None, [f"allowed_nodes names a file that cannot be read: {reason}"]

@@ -38,6 +38,7 @@ def load_keys(folder: Path) -> tuple[bytes, ...]:
     if not keys or not all(map(is_key, keys)):
         raise EmbeddedStoreError(
             f"the file {file} holds no Fernet key ({KEY_BYTES} bytes as url-safe base64); put back "
-            "the right key, or remove the file to have a new one made"
+            "the right key, or, when no process of this folder runs, remove the file to have a new "
+            "one made"
         )
     return keys

@@ -17,6 +17,7 @@ from support.rabbitmq_server import HOST, RabbitServer, free_ports
 from support.waiting import wait_until
 
 PAGE = (ROOT / "docs" / "all-hosts.md").read_text()
+DEFINITIONS = str(ROOT / "deploy" / "rabbitmq" / "definitions.json")
 LIMIT_S = 60.0
 
 
@@ -68,11 +69,12 @@ def test_a_host_that_was_set_up_as_the_page_says_is_at_the_mesh(
         server.start()
         # And the user of the page
         for line in block("sh", "add_vhost").splitlines():
-            words = shlex.split(line.partition("#")[0])
+            command, _, file = line.partition("#")[0].partition("<")
+            words = shlex.split(command)
             assert words[:2] == ["sudo", "rabbitmqctl"]
             if "guest" not in words:
-                secret = ["hush"] if words[2] == "add_user" else []
-                server.rabbitmqctl(*words[2:], *secret)
+                given = {"password": ["hush"], "definitions.json": [DEFINITIONS], "": []}
+                server.rabbitmqctl(*words[2:], *given[file.strip()])
         # When a program starts with the settings of the page, then its event goes out and comes
         heard = Heard()
         config = MeshConfig.from_env({}, **settings_of(hosts_files, port), discovery=())

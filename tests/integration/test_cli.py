@@ -20,9 +20,10 @@ from typing import Self
 import pytest
 from cryptography.fernet import Fernet
 
+import miros_mesh.cli.check as checking
 from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.embedded import schema
-from miros_mesh.wire.signing import Signer
+from miros_mesh.wire.signing import Signer, generate_identity
 from support.charts_at_work import KEY
 from support.lan_guard import VARIABLE
 from support.rabbitmq_server import HOST, USER, RabbitServer, free_ports
@@ -244,6 +245,40 @@ def test_check_names_the_keys_of_all_networks(tmp_path: Path) -> None:
         "snoop_spy key",
     ]
     assert keys[1].startswith("snoop_trace key: fingerprint ")
+
+
+@pytest.mark.parametrize(
+    ("limits", "signs", "said"),
+    [
+        ({"signals": ["check"], "topics": ["check.*"], "networks": ["mesh"]}, True, ""),
+        ({"signals": ["pressed"]}, True, "refuses the signal `check` of press: add `check`"),
+        ({"topics": ["press.#"]}, True, "refuses the signal `check` of press: add `check`"),
+        ({"networks": ["snoop_spy"]}, True, "and `mesh` to its networks, of those that it has"),
+        ({}, False, "refuses what is not signed, as of press: give its node_identity"),
+    ],
+)
+def test_check_tells_that_the_list_of_nodes_refuses_its_own_event(
+    limits: dict[str, list[str]],
+    signs: bool,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    identity = generate_identity()
+    entry = {"public_keys": [Signer("press", identity).public_key], **limits}
+    signed = {"MIROS_MESH_NODE_IDENTITY": identity.decode()} if signs else {}
+    environ = {
+        "MIROS_MESH_HOME": os.environ["MIROS_MESH_HOME"],
+        "MIROS_MESH_NODE_NAME": "press",
+        "MIROS_MESH_ALLOWED_NODES": json.dumps({"press": entry}),
+        **signed,
+    }
+    if said:
+        monkeypatch.setattr(checking, "ROUND_TRIP_LIMIT_S", 1.0)
+    assert checking.check(environ, broker_url=None) == (1 if said else 0)
+    bad = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("ok ")]
+    assert [said in line for line in bad] == ([True] if said else [])
+    assert all("our own allowed_nodes" in line for line in bad)
 
 
 @pytest.mark.parametrize("way", ["environment", "files", "argument", "option", "ancestor"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from miros import Event
 
 from miros_mesh import MeshConfig, NetworkedActiveObject, Observer
 from miros_mesh.cli.check import check
+from miros_mesh.cli.keys import keys
 from miros_mesh.dead_letters.dead_letters import DeadLetters
 from miros_mesh.errors import (
     ClientCertificateMissingError,
@@ -31,6 +33,7 @@ from miros_mesh.link.rabbitmq.queues import LETTERS
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.node import network_specs
 from miros_mesh.node.queues import chart_queue
+from miros_mesh.wire.keyring import fingerprint
 from support.charts_at_work import KEY, Heard, Launch, event, node_of
 from support.doc_pages import ROOT
 from support.rabbitmq_server import HOST, RabbitServer, erlang_string, free_ports
@@ -367,6 +370,21 @@ def test_an_operator_puts_back_and_a_monitor_watches_with_no_more(
     assert "not kept" not in caplog.text
 
 
+def test_a_monitor_is_told_of_keys_with_no_more(
+    site: Site,
+    launch: Launch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    launch("stamp", site.config("press"), tx_routing_key=site.topic("press", "state"))
+    settings = {**environment(site, "watch"), "MIROS_MESH_HEARTBEAT_INTERVAL_S": "1"}
+    code = keys(settings, broker_url=None, seconds=3.0, as_json=False)
+    said = capfd.readouterr()
+    assert (code, said.err) == (0, "")
+    assert f"{site.name('press')}: uses {fingerprint(KEY)}" in said.out
+    nothing_refused(site, caplog)
+
+
 def test_the_commands_themselves_and_the_limits_are_taken_by_rabbitmqctl(
     rabbitmq: RabbitServer, vhost: str, launch: Launch
 ) -> None:
@@ -470,6 +488,7 @@ FORBIDDEN: dict[str, tuple[str, Attempt]] = {
     "a node that only sends hears another": ("gauge", bind("mesh", "PRESS.#", queue=GAUGE_CHART)),
     "a node that only sends watches": ("gauge", bind("snoop_spy", "#", queue=GAUGE_CHART)),
     "a monitor sends an event": ("watch", publish("mesh", "PRESS.state")),
+    "a monitor says what a node has": ("watch", publish("roll", "roll")),
     "a monitor makes a record": ("watch", publish("snoop_trace", "snoop.trace")),
     "a monitor asks for events": ("watch", publish("repair", "0123456789ab")),
     "a monitor reads a chart's queue": ("watch", read(PRESS_CHART)),
@@ -624,6 +643,23 @@ def test_a_server_with_the_file_of_the_page_lets_a_certificate_in_and_no_passwor
         launch("stamp", hardened.config(login, **files))
     with pytest.raises(ClientCertificateMissingError):
         launch("stamp", hardened.config(login))
+
+
+def test_a_certificate_of_the_page_is_one_of_a_client(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    hosts = (ROOT / "docs" / "all-hosts.md").read_text()
+    (authority,) = re.findall(r"^```sh\n([^`]*req -x509[^`]*)^```$", hosts, re.MULTILINE)
+    done = subprocess.run(
+        ["sh", "-eu", "-c", authority + block("sh", "clientAuth")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=True,
+    )
+    assert "press.pem: OK" in done.stdout
+    assert (tmp_path / "press.key").stat().st_mode & 0o077 == 0
 
 
 def test_the_page_names_every_network_and_each_of_its_commands_can_be_parsed() -> None:

@@ -278,7 +278,7 @@ def test_the_command_says_which_step_may_follow(
     charts[0].key_ring().add(OTHER_KEY)
     assert f"west lacks {fingerprint(OTHER_KEY)}" in steps(1, KEY)
     charts[1].key_ring().add(OTHER_KEY)
-    assert "use it now" in steps(0, KEY)
+    assert "if it is the new one: use it" in steps(0, KEY)
     charts[0].key_ring().use(OTHER_KEY)
     assert "use it on west" in steps(0, OTHER_KEY, KEY)
     # With the old key alone the other nodes cannot be heard, and that is told
