@@ -15,7 +15,6 @@ from faults.conftest import Told, settings
 from faults.traffic import SIGNAL, Handled, accounted, events_through
 from miros_mesh.charts.networked import DEFAULT_ROUTING_KEY
 from miros_mesh.networks.network import exchange_of
-from miros_mesh.node.queues import chart_queue
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.keyring import KeyRing
@@ -105,14 +104,13 @@ def test_dead_letters_put_back_to_a_restarted_chart_bring_themselves_alone(
         "receiver", settings(vhost_url, mesh_label=LABEL, node_name="receiver"), Handled()
     ).stop()
 
-    queue = chart_queue("receiver", "receiver", DEFAULT_ROUTING_KEY)
-
     def put_back(number: int) -> None:
         old = replace(letters[number], sent_at=letters[number].sent_at - YEAR_S)
         with kombu.Connection(vhost_url) as connection:
             kombu.Producer(connection.channel(), auto_declare=False).publish(
-                codec.seal([codec.encode(old)], queue),
-                routing_key=queue,
+                codec.seal([codec.encode(old)], DEFAULT_ROUTING_KEY),
+                exchange=exchange_of("mesh"),
+                routing_key=DEFAULT_ROUTING_KEY,
                 content_type="application/octet-stream",
                 content_encoding="binary",
             )

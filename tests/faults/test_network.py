@@ -199,18 +199,22 @@ def survived(fault: str, future: Future[Outcome]) -> Outcome:
     return outcome
 
 
+@pytest.mark.proof
 def test_broker_frozen_for_20_s(ground: Ground) -> None:
     survived("broker frozen for 20 s", ground.outcomes[FROZEN])
 
 
+@pytest.mark.proof
 def test_cable_cut_for_20_s(ground: Ground) -> None:
     survived("cable cut for 20 s", ground.outcomes[CUT])
 
 
+@pytest.mark.proof
 def test_30_percent_of_packets_lost_for_20_s(ground: Ground) -> None:
     toll = survived("30 % of packets lost for 20 s", ground.outcomes[LOSSY]).toll
     assert 0.2 < toll.lost / (toll.lost + toll.passed) < 0.4
 
 
+@pytest.mark.proof
 def test_packets_delayed_by_300_ms_for_20_s(ground: Ground) -> None:
     survived("packets delayed by 300 ms each way, 20 s", ground.outcomes[LATE])

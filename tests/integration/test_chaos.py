@@ -32,6 +32,7 @@ def test_help_says_what_it_is() -> None:
     assert "--seed" in done.stdout
 
 
+@pytest.mark.proof
 def test_a_short_run_harms_nothing(
     private_networks: None, rabbitmq: RabbitServer, tmp_path: Path
 ) -> None:
