@@ -214,6 +214,7 @@ def mesh_threads() -> set[str]:
     return {each.name for each in threading.enumerate() if each.name.startswith("mesh-")}
 
 
+@pytest.mark.proof
 @HANGS
 def test_stop_with_events_to_send(
     stage: str, names: Names, relay: Relay, url: str, launch: Launch

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.rabbitmq_server import RabbitServer
 
 TESTS = Path(__file__).parents[1]
