@@ -385,10 +385,6 @@ class Inbox:
     def _admit(self, envelope: Envelope, *tickets: Ticket) -> None:
         arrival = Arrival(envelope, tickets=list(tickets))
         stream = _stream_of(envelope)
-        if envelope.sequence <= self._handled_before().get(stream, 0):
-            # By an earlier process of the node's name: a copy, or sent again by somebody.
-            self._settle_copy(arrival, envelope.id)
-            return
         if (first := envelope.first_sent) and self._streams.has(*first):
             self._settle_copy(arrival, envelope.cause)
             return
@@ -445,6 +441,10 @@ class Inbox:
             self._calls += partial(self._hear, arrival.envelope), arrival.done
         elif not (self._takes or arrival.begun):
             return
+        elif self._was_handled(arrival.envelope):
+            # Here and not before it has its place in its stream, which may begin with it.
+            drop = partial(self._drop, Admission.DUPLICATE.value)
+            self._calls += drop, partial(self.finished, arrival)
         elif (
             (deaths := self._deaths) is not None
             # Not by the truth of it, which is a call for each event.
@@ -454,6 +454,11 @@ class Inbox:
             self._calls.append(settle)
         else:
             self._waiting.append(arrival)
+
+    def _was_handled(self, envelope: Envelope) -> bool:
+        """Whether an earlier process of the node's name has handled an event, as its marks say."""
+        before = self._handled_before()
+        return bool(before) and envelope.sequence <= before.get(_stream_of(envelope), 0)
 
     def _noted(self, arrival: Arrival, deaths: ChartDeaths) -> Callable[[], object] | None:
         """Return how an event is settled that an earlier process handled, or died of too often."""

@@ -347,11 +347,15 @@ def test_a_letter_that_is_kept_here_needs_no_home_broker(vhost_url: str, launch:
     (port,) = free_ports(1)
     away = BrokerAddress.parse(vhost_url).redacted
     home = vhost_url.rpartition("@")[0] + f"@127.0.0.1:{port}/mesh"
-    config = MeshConfig(broker_url=home, mesh_encryption_key=KEY)
+    config = MeshConfig(broker_url=home, mesh_encryption_key=KEY, mesh_label="town")
     heard = Heard()
     launch("door", config.overridden(broker_url=vhost_url, node_name="house"), heard)
     keep_here(config, refused("ring", 1, queue=""), refused("knock", 2, queue="", peer=away))
-    there = {"MIROS_MESH_BROKER_URL": home, "MIROS_MESH_ENCRYPTION_KEY": KEY.decode()}
+    there = {
+        "MIROS_MESH_BROKER_URL": home,
+        "MIROS_MESH_ENCRYPTION_KEY": KEY.decode(),
+        "MIROS_MESH_MESH_LABEL": "town",
+    }
     ring, knock = (each["id"] for each in listed("--place", "local", **there))
 
     # Then it is shown, put back and dropped while the home broker is away
