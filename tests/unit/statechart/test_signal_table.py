@@ -112,6 +112,8 @@ def test_an_event_costs_the_same_with_many_names_as_with_few() -> None:
     assert succeeds_in_a_child(is_the_same)
 
 
+# Alone in its process: names of tests before it can share a number with its own.
+@pytest.mark.proof
 def test_the_table_answers_as_that_of_miros_does() -> None:
     signal_table.number("asked_for")
     asked: list[object] = [
