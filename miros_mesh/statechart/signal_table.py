@@ -93,9 +93,11 @@ class _Snapshot(NamedTuple):
     items: tuple[tuple[str, int], ...]
     """Last the names that others have brought: miros goes through these for a number's name."""
     numbers: frozenset[int]
+    in_order: tuple[int, ...]
+    """In the order of the names: miros looks for a number's place here, and takes the name there."""
 
 
-_last = _Snapshot((), frozenset())
+_last = _Snapshot((), frozenset(), ())
 
 
 def _snapshot() -> _Snapshot:
@@ -103,11 +105,13 @@ def _snapshot() -> _Snapshot:
     last = _last
     while len(last.items) != len(signals):
         try:
-            items = sorted(OrderedDict.items(signals), key=lambda item: item[0] in _foreign)
+            known = tuple(OrderedDict.items(signals))
         except RuntimeError:
             # The garbage collector let another thread add a name between two items.
             continue
-        last = _last = _Snapshot(tuple(items), frozenset(number for _, number in items))
+        items = tuple(sorted(known, key=lambda item: item[0] in _foreign))
+        in_order = tuple(number for _, number in known)
+        last = _last = _Snapshot(items, frozenset(in_order), in_order)
     return last
 
 
@@ -126,7 +130,7 @@ class _Numbers(ValuesView[int]):
         return isinstance(number, int | float) and number in _snapshot().numbers
 
     def __iter__(self) -> Iterator[int]:
-        return (number for _, number in _snapshot().items)
+        return iter(_snapshot().in_order)
 
 
 def _is_inner(signal: Any) -> bool:

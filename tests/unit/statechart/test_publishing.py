@@ -53,8 +53,6 @@ def test_every_running_chart_that_subscribes_hears_it_all_in_order(charts: list[
         assert chart.heard == [("NEWS", number) for number in range(MANY)]
 
 
-# Alone in its process: names of tests before it can share a number with its own.
-@pytest.mark.proof
 def test_a_subscription_before_the_start_holds_after_it() -> None:
     early, talker = Listening("early"), Listening("talker")
     with ExitStack() as running:

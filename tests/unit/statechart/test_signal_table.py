@@ -112,8 +112,6 @@ def test_an_event_costs_the_same_with_many_names_as_with_few() -> None:
     assert succeeds_in_a_child(is_the_same)
 
 
-# Alone in its process: names of tests before it can share a number with its own.
-@pytest.mark.proof
 def test_the_table_answers_as_that_of_miros_does() -> None:
     signal_table.number("asked_for")
     asked: list[object] = [
@@ -150,3 +148,11 @@ def test_names_that_others_bring_stand_last_where_miros_looks_for_one() -> None:
 
     assert names.index("named_later") < names.index("brought_early")
     assert Event(signal=signals.brought_early).signal_name == "brought_early"
+
+
+def test_a_number_leads_to_its_name_also_behind_names_that_others_brought() -> None:
+    signal_table.bring("brought_between", "any node")
+    signal_table.number("named_behind")
+
+    for name in ("brought_between", "named_behind"):
+        assert signals.name_for_signal(signals[name]) == name
