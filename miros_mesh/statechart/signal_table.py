@@ -94,7 +94,7 @@ class _Snapshot(NamedTuple):
     """Last the names that others have brought: miros goes through these for a number's name."""
     numbers: frozenset[int]
     in_order: tuple[int, ...]
-    """In the order of the names: miros looks for a number's place here, and takes the name there."""
+    """In the order of the names: miros looks for a number here, and takes the name at its place."""
 
 
 _last = _Snapshot((), frozenset(), ())
