@@ -9,7 +9,7 @@ from typing import Final
 
 from miros_mesh.errors import LifecycleError, UnsupportedError
 from miros_mesh.node.node import NODES
-from miros_mesh.threads import OwnedThread
+from miros_mesh.timing.threads import OwnedThread
 
 # Its `put` may be interrupted by a handler that puts as well; no lock of `threading` may.
 _asked: Final[SimpleQueue[None]] = SimpleQueue()

@@ -19,7 +19,7 @@ from miros_mesh.node.session import Session
 from miros_mesh.observer import NO_SPAN, Span
 from miros_mesh.statechart import signal_table
 from miros_mesh.text import logger_of, printable
-from miros_mesh.throttle import Throttle
+from miros_mesh.timing.throttle import Throttle
 from miros_mesh.wire.envelope import Envelope
 
 logger = logger_of(__name__)

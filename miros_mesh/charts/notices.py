@@ -10,7 +10,7 @@ from miros import ActiveObject, Event
 from miros_mesh.networks.feed import Feed
 from miros_mesh.signals import OutboxOverflow
 from miros_mesh.text import logger_of
-from miros_mesh.throttle import Throttle
+from miros_mesh.timing.throttle import Throttle
 
 logger = logger_of(__name__)
 

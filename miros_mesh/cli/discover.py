@@ -24,11 +24,11 @@ from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S, SystemNa
 from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.errors import ConfigError
 from miros_mesh.link.kombu_link import amqp_link
-from miros_mesh.lookups import Lookups
-from miros_mesh.node.discovery_settings import settings_of
-from miros_mesh.node.link_probe import LinkProbe
 from miros_mesh.node.link_settings import link_settings
+from miros_mesh.node.search.link_probe import LinkProbe
+from miros_mesh.node.search.settings import settings_of
 from miros_mesh.observer import Observer
+from miros_mesh.timing.lookups import Lookups
 
 NODE = "discover"
 OWN = "own"

@@ -12,7 +12,7 @@ from miros_mesh.address import BrokerAddress, Endpoint
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import AddressError, LinkError
 from miros_mesh.link.ports import Broker, LetterBox, Link
-from miros_mesh.node.link_probe import broker_at
+from miros_mesh.node.search.link_probe import broker_at
 from miros_mesh.wire.envelope import MAX_DETAIL
 
 

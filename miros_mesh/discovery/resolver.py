@@ -13,8 +13,8 @@ from miros_mesh.discovery.ports import NameService
 from miros_mesh.discovery.signals import ConnectionDiscoveryPayload
 from miros_mesh.discovery.sources.name_service import LOOKUP_TIMEOUT_S
 from miros_mesh.errors import AddressError
-from miros_mesh.lookups import Lookups
 from miros_mesh.text import logger_of
+from miros_mesh.timing.lookups import Lookups
 
 logger = logger_of(__name__)
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from miros_mesh.lookups import Lookups
 from miros_mesh.text import logger_of
-from miros_mesh.threads import OwnedThread
+from miros_mesh.timing.lookups import Lookups
+from miros_mesh.timing.threads import OwnedThread
 
 logger = logger_of(__name__)
 

@@ -15,7 +15,7 @@ from miros_mesh.link.connections import Dial, close_here, drop, establish, limit
 from miros_mesh.link.ports import Broker, Credentials, as_given
 from miros_mesh.link.rabbitmq.deadline import Deadline
 from miros_mesh.link.translation import translated
-from miros_mesh.lookups import Lookups
+from miros_mesh.timing.lookups import Lookups
 
 
 class Looks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from miros_mesh.text import logger_of
-from miros_mesh.throttle import Throttle
+from miros_mesh.timing.throttle import Throttle
 
 _FIRST_PAUSE_S = 0.05
 # A queue that has room again is noticed within this time.

@@ -35,8 +35,8 @@ from miros_mesh.link.translation import translated
 from miros_mesh.observer import Observer
 from miros_mesh.systems import readable
 from miros_mesh.text import logger_of
-from miros_mesh.threads import OwnedThread
-from miros_mesh.throttle import Throttle
+from miros_mesh.timing.threads import OwnedThread
+from miros_mesh.timing.throttle import Throttle
 
 logger = logger_of(__name__)
 

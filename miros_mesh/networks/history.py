@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from miros_mesh.networks.ranges import Range, merged
+from miros_mesh.networks.order.ranges import Range, merged
 from miros_mesh.wire.envelope import Origin
 
 T = TypeVar("T", bound=Origin)

@@ -12,14 +12,14 @@ from typing import Final, NamedTuple
 from miros_mesh.errors import FrameError, OldFrameError, PayloadError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.arrival import Arrival, Ticket
-from miros_mesh.networks.doubts import Doubts
 from miros_mesh.networks.echoes import mark_of
 from miros_mesh.networks.feed import Feed
 from miros_mesh.networks.letters.home import Letters, Place, Reason
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, Mesh
 from miros_mesh.networks.notes.deaths import ChartDeaths
-from miros_mesh.networks.ranges import Range
-from miros_mesh.networks.streams import Admission, Passed, Streams
+from miros_mesh.networks.order.doubts import Doubts
+from miros_mesh.networks.order.ranges import Range
+from miros_mesh.networks.order.streams import Admission, Passed, Streams
 from miros_mesh.text import printable
 from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, Origin
 

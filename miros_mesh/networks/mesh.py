@@ -9,7 +9,7 @@ from typing import Any
 
 from miros_mesh.errors import MeshError, PayloadError
 from miros_mesh.networks.network import UNNUMBERED, Network
-from miros_mesh.networks.streams import MAX_HELD_BYTES
+from miros_mesh.networks.order.streams import MAX_HELD_BYTES
 from miros_mesh.observer import NO_SPAN, Observer, Tracer
 from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, TracedEnvelope
 from miros_mesh.wire.identity import Identity

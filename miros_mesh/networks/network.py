@@ -19,7 +19,7 @@ from miros_mesh.networks.frame import Frame, Settled
 from miros_mesh.networks.history import History
 from miros_mesh.observer import Observer
 from miros_mesh.text import logger_of
-from miros_mesh.throttle import Throttle
+from miros_mesh.timing.throttle import Throttle
 from miros_mesh.wire.codec import Arrived, Codec
 from miros_mesh.wire.envelope import Origin
 from miros_mesh.wire.freshness import Freshness, Limits

@@ -9,8 +9,8 @@ A broker confirms what it stores, and then a person deletes the queue, or the se
 | 3 | sender | answers with the events that it has (`again`), or the numbers forgotten (`gone`) |
 | 4 | receiver | its inboxes take the events, or wait no longer |
 
-A frame that was sealed shortly before a chart listened is new or is not (`networks.doubts`): its
-sender is asked (`vouch`), and says how long ago it has published its frames (`ours`).
+A frame that was sealed shortly before a chart listened is new or is not (`networks.order.doubts`):
+its sender is asked (`vouch`), and says how long ago it has published its frames (`ours`).
 
 There is no history: an inbox that has heard an old event first does not know which of those between
 are owed to its chart. It asks for itself, and says how long it has listened; the sender gives what
@@ -33,11 +33,11 @@ from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import UNNUMBERED, Network
-from miros_mesh.networks.ranges import Range, merged, outside, shared
-from miros_mesh.networks.streams import Admission, Streams
+from miros_mesh.networks.order.ranges import Range, merged, outside, shared
+from miros_mesh.networks.order.streams import Admission, Streams
 from miros_mesh.text import logger_of, printable
-from miros_mesh.threads import OwnedThread
-from miros_mesh.throttle import Allowance
+from miros_mesh.timing.threads import OwnedThread
+from miros_mesh.timing.throttle import Allowance
 from miros_mesh.wire.envelope import (
     ENVELOPE_BYTES,
     MAX_RANGES,

@@ -8,7 +8,7 @@ from typing import Final
 
 from miros_mesh.observer import Observer
 from miros_mesh.text import logger_of
-from miros_mesh.throttle import Throttle
+from miros_mesh.timing.throttle import Throttle
 
 logger = logger_of(__name__)
 

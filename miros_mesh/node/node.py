@@ -32,6 +32,7 @@ from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import Refusal, exchange_of
 from miros_mesh.networks.notes.deaths import Deaths
 from miros_mesh.networks.notes.marks import Marks
+from miros_mesh.networks.order.streams import MAX_HELD_BYTES
 from miros_mesh.networks.peers import Peers
 from miros_mesh.networks.repair import Repair
 from miros_mesh.networks.roll import Roll
@@ -39,18 +40,17 @@ from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.node_status import StatusNetwork
 from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork
-from miros_mesh.networks.streams import MAX_HELD_BYTES
 from miros_mesh.node import network_specs as specs
 from miros_mesh.node.credentials import Credentials
-from miros_mesh.node.discovery_bridge import DiscoveryBridge
-from miros_mesh.node.discovery_settings import refusals_of, settings_of
-from miros_mesh.node.link_probe import LinkProbe, marks_of
 from miros_mesh.node.link_settings import link_settings
 from miros_mesh.node.no_listeners import NoListeners
 from miros_mesh.node.peer_signals import PeerSignals
 from miros_mesh.node.queues import NodeQueues
 from miros_mesh.node.registry import Ending, Registry
 from miros_mesh.node.roster import Roster
+from miros_mesh.node.search.bridge import DiscoveryBridge
+from miros_mesh.node.search.link_probe import LinkProbe, marks_of
+from miros_mesh.node.search.settings import refusals_of, settings_of
 from miros_mesh.node.session import Host, Session
 from miros_mesh.node.unread_broker import warn_of_unread_broker
 from miros_mesh.node.watched_networks import WatchedNetworks

@@ -20,7 +20,7 @@ from miros_mesh.signals import (
     OutboxRefused,
     PeerChange,
 )
-from miros_mesh.throttle import Throttle
+from miros_mesh.timing.throttle import Throttle
 
 SUMS_EVERY_S = 1.0
 

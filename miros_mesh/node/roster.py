@@ -15,7 +15,7 @@ from miros_mesh.networks.feed import Feed
 from miros_mesh.networks.network import Network
 from miros_mesh.node.peer_signals import Post
 from miros_mesh.signals import ALIVE, CHART_DOWN, CHART_UP, SILENT, ChartChange
-from miros_mesh.threads import OwnedThread
+from miros_mesh.timing.threads import OwnedThread
 from miros_mesh.wire.envelope import NodeRoll, RollEntry
 from miros_mesh.wire.identity import Identity
 

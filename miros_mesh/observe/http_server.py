@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from miros_mesh.errors import ListenError, PortInUseError
 from miros_mesh.systems import REUSES_ADDRESSES
 from miros_mesh.text import logger_of
-from miros_mesh.threads import OwnedThread
+from miros_mesh.timing.threads import OwnedThread
 
 logger = logger_of(__name__)
 

@@ -16,7 +16,7 @@ from miros_mesh.health import Health
 from miros_mesh.node.node import NODES
 from miros_mesh.observe.http_server import listen
 from miros_mesh.text import logger_of
-from miros_mesh.threads import OwnedThread
+from miros_mesh.timing.threads import OwnedThread
 
 logger = logger_of(__name__)
 

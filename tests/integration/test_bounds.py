@@ -10,7 +10,7 @@ from miros import signals
 
 from miros_mesh import MeshConfig
 from miros_mesh.networks.inbox import Inbox
-from miros_mesh.networks.streams import MAX_HOLES
+from miros_mesh.networks.order.streams import MAX_HOLES
 from miros_mesh.statechart.signal_table import MOST_NAMES_OF_A_NODE
 from miros_mesh.wire.envelope import Envelope, RepairMessage
 from support.charts_at_work import (

@@ -23,7 +23,7 @@ from miros_mesh.discovery.sources.tcp_scanner import TcpScanner
 from miros_mesh.errors import BrokerUnreachableError, LinkError
 from miros_mesh.link.kombu_link import KombuLink, amqp_link
 from miros_mesh.link.ports import Broker
-from miros_mesh.node.link_probe import LinkProbe
+from miros_mesh.node.search.link_probe import LinkProbe
 from support.charts_at_work import KEY
 from support.discovery_field import settings, switch_on
 from support.post_office import SETTINGS

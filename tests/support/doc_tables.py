@@ -19,7 +19,7 @@ from miros_mesh import errors
 from miros_mesh.config import environment
 from miros_mesh.config import settings as config
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.networks.streams import Admission
+from miros_mesh.networks.order.streams import Admission
 from miros_mesh.observe.metrics.observer import MetricsObserver
 from support import ancestor_names, architecture, event_steps
 

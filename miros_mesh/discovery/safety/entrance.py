@@ -8,7 +8,7 @@ from miros import Event
 
 from miros_mesh.discovery.safety.plain import PayloadProblemError, Reader
 from miros_mesh.text import logger_of
-from miros_mesh.throttle import Throttle
+from miros_mesh.timing.throttle import Throttle
 
 logger = logger_of(__name__)
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from miros_mesh.lookups import Lookups
-from miros_mesh.threads import OwnedThread
+from miros_mesh.timing.lookups import Lookups
+from miros_mesh.timing.threads import OwnedThread
 
 # A host with several addresses gets a new socket for each.
 _AGAIN_S = 0.05

@@ -22,7 +22,7 @@ from miros_mesh.link.rabbitmq.deadline import Cutter
 from miros_mesh.link.rabbitmq.refusals import TlsSpokenError
 from miros_mesh.link.rabbitmq.tls_context import context_of
 from miros_mesh.link.rabbitmq.tls_failures import TlsFailedError, TlsFiles
-from miros_mesh.lookups import Lookups
+from miros_mesh.timing.lookups import Lookups
 
 AmqpFrame = tuple[int, int, bytes]
 """Kind, channel and payload."""

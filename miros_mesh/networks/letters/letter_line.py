@@ -13,8 +13,8 @@ from typing import Final
 from miros_mesh.errors import EmbeddedStoreError, LinkError
 from miros_mesh.networks.letters.local import MOST_BYTES, MOST_LETTERS, LocalLetters
 from miros_mesh.text import logger_of
-from miros_mesh.threads import OwnedThread
-from miros_mesh.throttle import Throttle
+from miros_mesh.timing.threads import OwnedThread
+from miros_mesh.timing.throttle import Throttle
 
 logger = logger_of(__name__)
 

@@ -17,7 +17,7 @@ from miros_mesh.networks.network import COMPLAIN_EVERY_S, Refusal, exchange_of
 from miros_mesh.observer import Observer
 from miros_mesh.signals import OutboxRefused
 from miros_mesh.text import logger_of, printable
-from miros_mesh.throttle import Throttle
+from miros_mesh.timing.throttle import Throttle
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import MAX_DETAIL, DeadLetter, Envelope, TracedEnvelope
 from miros_mesh.wire.identity import Identity

@@ -27,7 +27,7 @@ from miros_mesh.errors import MeshError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.frame import Settled
 from miros_mesh.networks.network import NOTES_KEPT_S, UNNUMBERED, Network
-from miros_mesh.networks.ranges import merged
+from miros_mesh.networks.order.ranges import merged
 from miros_mesh.text import logger_of, printable
 from miros_mesh.wire.envelope import (
     MAX_LISTED,

@@ -13,8 +13,8 @@ from itertools import islice
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.network import UNNUMBERED, Network
+from miros_mesh.networks.order.streams import Gaps
 from miros_mesh.networks.snoop.watchers import Watchers
-from miros_mesh.networks.streams import Gaps
 from miros_mesh.wire.envelope import MAX_LISTED, ChartStatus, NodeStatus, PeerStatus
 from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.identity import Identity

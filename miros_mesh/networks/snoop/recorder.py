@@ -15,7 +15,7 @@ import msgspec
 
 from miros_mesh.networks.snoop.records import SnoopNetwork, Step
 from miros_mesh.text import logger_of
-from miros_mesh.threads import OwnedThread
+from miros_mesh.timing.threads import OwnedThread
 from miros_mesh.wire.envelope import SnoopRecord
 
 logger = logger_of(__name__)

@@ -13,8 +13,8 @@ import msgspec
 
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.network import Network
+from miros_mesh.networks.order.streams import Gaps
 from miros_mesh.networks.snoop.watchers import Watchers
-from miros_mesh.networks.streams import Gaps
 from miros_mesh.observer import Observer
 from miros_mesh.text import encodable, logger_of, printable
 from miros_mesh.wire.envelope import SnoopRecord

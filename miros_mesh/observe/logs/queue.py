@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final, Protocol, TextIO
 
 from miros_mesh.observe.logs.redaction import redact, text_of
-from miros_mesh.threads import OwnedThread
+from miros_mesh.timing.threads import OwnedThread
 
 # About a second of what the thread can write; some MB.
 LINES: Final = 10_000

@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import LifecycleError, NotStartedError, UnknownChartError
-from miros_mesh.networks.streams import Admission, Streams
+from miros_mesh.networks.order.streams import Admission, Streams
 from miros_mesh.node.node import Node
 from miros_mesh.observe.snoop.foreign import ForeignChart, ForeignCharts
 from miros_mesh.observe.snoop.listener_node import ListenerNode

@@ -10,7 +10,7 @@ from miros_mesh.address import Endpoint
 from miros_mesh.discovery.addresses import own_addresses
 from miros_mesh.discovery.resolver import Resolver
 from miros_mesh.discovery.signals import ConnectionDiscoveryPayload
-from miros_mesh.lookups import Lookups
+from miros_mesh.timing.lookups import Lookups
 
 HOME = Endpoint("127.0.0.1", 5672)
 

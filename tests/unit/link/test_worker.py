@@ -22,7 +22,7 @@ from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.ports import Broker
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import Observer
-from miros_mesh.throttle import Throttle
+from miros_mesh.timing.throttle import Throttle
 from support.memory_connection import memory_connection
 from support.post_office import LIMIT_S
 from support.waiting import wait_until

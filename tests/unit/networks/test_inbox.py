@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from miros_mesh.networks.arrival import Arrival
-from miros_mesh.networks.doubts import MAX_OF_SILENT
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO
+from miros_mesh.networks.order.doubts import MAX_OF_SILENT
 from miros_mesh.observer import Observer
 from miros_mesh.wire.envelope import RESERVED_PREFIX, SENT_AGAIN
 from miros_mesh.wire.identity import Identity
@@ -661,7 +661,7 @@ def test_a_time_that_has_not_come_yet_makes_no_honest_event_an_old_one(chart: Ch
 def test_frames_in_doubt_that_are_too_many_are_counted_and_told(
     monkeypatch: pytest.MonkeyPatch, notes: Notes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("miros_mesh.networks.doubts.MAX_WAITING", 2)
+    monkeypatch.setattr("miros_mesh.networks.order.doubts.MAX_WAITING", 2)
     # Sealed before the chart listens
     frames = [frame_of(envelope(number)) for number in (1, 2, 3)]
     chart = Chart(observer=notes)
@@ -716,7 +716,7 @@ def test_of_a_sender_that_did_not_answer_few_frames_wait_until_it_does(notes: No
 def test_senders_that_are_forgotten_are_told_of(
     chart: Chart, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("miros_mesh.networks.streams.MAX_SENDERS_OF_A_NODE", 5)
+    monkeypatch.setattr("miros_mesh.networks.order.streams.MAX_SENDERS_OF_A_NODE", 5)
 
     for number in range(10):
         chart.receive(1, sender=Identity("there", f"made up {number}"))

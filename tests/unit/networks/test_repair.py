@@ -16,7 +16,7 @@ from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import BEAT, Mesh
 from miros_mesh.networks.network import Network
-from miros_mesh.networks.ranges import Range
+from miros_mesh.networks.order.ranges import Range
 from miros_mesh.networks.repair import Repair
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import Codec

@@ -12,8 +12,8 @@ from miros_mesh.address import BrokerAddress, Endpoint
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.node.credentials import Credentials
-from miros_mesh.node.discovery_settings import refusals_of
 from miros_mesh.node.node import Node
+from miros_mesh.node.search.settings import refusals_of
 from support.charts_at_work import KEY
 
 FOUND = BrokerAddress("amqp", "10.7.0.9", 5672, user="peter", password="old")

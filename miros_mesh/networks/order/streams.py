@@ -38,7 +38,7 @@ from itertools import takewhile
 from typing import Final, Generic, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
-from miros_mesh.networks.ranges import (
+from miros_mesh.networks.order.ranges import (
     Range,
     amount,
     merged,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from miros_mesh import lookups
-from miros_mesh.lookups import Lookups
+from miros_mesh.timing import lookups
+from miros_mesh.timing.lookups import Lookups
 from support.waiting import wait_until
 
 LIMIT_S = 10.0

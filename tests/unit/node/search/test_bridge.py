@@ -10,7 +10,7 @@ from miros_mesh.address import Endpoint
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery import addresses
 from miros_mesh.link.ports import Broker
-from miros_mesh.node.discovery_bridge import DiscoveryBridge
+from miros_mesh.node.search.bridge import DiscoveryBridge
 from miros_mesh.observer import Observer
 from support.charts_at_work import KEY
 from support.discovery_interfaces import Interfaces

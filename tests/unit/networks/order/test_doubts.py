@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from miros_mesh.networks import doubts as module
-from miros_mesh.networks.doubts import MAX_OF_SILENT, Doubts
+from miros_mesh.networks.order import doubts as module
+from miros_mesh.networks.order.doubts import MAX_OF_SILENT, Doubts
 from miros_mesh.wire.envelope import MAX_RANGES
 
 

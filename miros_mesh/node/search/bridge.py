@@ -9,7 +9,7 @@ from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery import addresses
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.peers import Peers
-from miros_mesh.node.link_probe import broker_at
+from miros_mesh.node.search.link_probe import broker_at
 from miros_mesh.observer import Observer
 from miros_mesh.text import logger_of
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.networks import streams as bounds
-from miros_mesh.networks.streams import (
+from miros_mesh.networks.order import streams as bounds
+from miros_mesh.networks.order.streams import (
     MAX_A_SECOND,
     MAX_AHEAD,
     MAX_HOLES,

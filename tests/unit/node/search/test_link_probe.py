@@ -8,7 +8,7 @@ from miros_mesh import errors
 from miros_mesh.address import BrokerAddress, Endpoint
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery.verdict import Verdict
-from miros_mesh.node.link_probe import broker_at, marks_of, verdict_of
+from miros_mesh.node.search.link_probe import broker_at, marks_of, verdict_of
 from miros_mesh.wire.keyring import KeyRing, fingerprint
 from support.charts_at_work import KEY, OTHER_KEY
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from miros_mesh.throttle import Allowance, Throttle
+from miros_mesh.timing.throttle import Allowance, Throttle
 
 
 class Clock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from miros_mesh.threads import OwnedThread
+from miros_mesh.timing.threads import OwnedThread
 
 LIMIT_S = 5.0
 

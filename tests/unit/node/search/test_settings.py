@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.node.discovery_settings import refusals_of, settings_of
+from miros_mesh.node.search.settings import refusals_of, settings_of
 from support.charts_at_work import KEY, OTHER_KEY
 
 CONFIG = MeshConfig(

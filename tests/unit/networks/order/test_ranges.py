@@ -7,7 +7,15 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.networks.ranges import amount, merged, outside, shared, strike, within, without
+from miros_mesh.networks.order.ranges import (
+    amount,
+    merged,
+    outside,
+    shared,
+    strike,
+    within,
+    without,
+)
 
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 9))))

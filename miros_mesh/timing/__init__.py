@@ -1,0 +1,1 @@
+"""Threads with an owner, limits to waiting, clocks and timers."""
