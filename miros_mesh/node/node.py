@@ -58,6 +58,7 @@ from miros_mesh.observer import Observers, Tracer
 from miros_mesh.private_files import prepare_home
 from miros_mesh.report import StopReport
 from miros_mesh.text import logger_of
+from miros_mesh.timing.clock import Clock, SystemClock
 from miros_mesh.wire.envelope import (
     ENVELOPE_BYTES,
     MAX_KEYS,
@@ -97,6 +98,10 @@ class Node(Host):
         self.forked = False
         """Whether this is a child's copy of its parent's node, of which nothing works."""
         self.identity = identity = _identity_of(config)
+        # That of the settings is somebody else's, and not stopped here.
+        self._own_clock = SystemClock(f"mesh-{identity.node}-timers")
+        self.clock: Clock = self._own_clock if config.clock is None else config.clock
+        """What time it is for the charts of the node, and who keeps their timers."""
         self.queues = NodeQueues(config, identity)
         self.home = home_broker(config)
         self._build_observers()
@@ -167,6 +172,8 @@ class Node(Host):
         A call that was interrupted can be made again; another one after the end changes nothing.
         """
         waited_s = self._wait_for_peers()
+        # Before the drain: what it calls may transmit.
+        self._own_clock.stop(_JOIN_TIMEOUT_S)
         if self._discovery:
             # First, so that no broker is found while the others are given up.
             self._discovery.stop(_JOIN_TIMEOUT_S)
