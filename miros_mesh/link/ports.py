@@ -66,8 +66,11 @@ class Parcel(Protocol):
     def split(self) -> Sequence[Parcel]:
         """Close, and return its events as smaller parcels, in order; none when it holds but one."""
 
-    def stored(self) -> None:
-        """Hear that a peer has confirmed it. Called under no lock, once for each peer."""
+    def stored(self, routed: bool) -> None:
+        """Hear that a peer has confirmed it, and whether any queue there took it.
+
+        Called under no lock, once for each peer.
+        """
 
     def dropped(self) -> None:
         """Hear that a peer will not get it for want of room in its outbox. As `stored`."""
@@ -77,12 +80,20 @@ class Parcel(Protocol):
 
 
 @dataclass(frozen=True)
+class Binding:
+    """What a queue gets of a topic exchange: all that is published under topics that match."""
+
+    exchange: str
+    pattern: str
+
+
+@dataclass(frozen=True)
 class QueueSpec:
-    """A queue, its one binding, and how much of it may be on its way at once."""
+    """A queue, what it is bound to, and how much of it may be on its way at once."""
 
     name: str
-    exchange: str
-    routing_pattern: str
+    bindings: tuple[Binding, ...]
+    """One at least. What several of them match comes once, where they are of one exchange."""
     prefetch: int
     expires_s: float
     replicated: bool = False
@@ -110,8 +121,22 @@ class Delivery(Protocol):
         """The routing key that the broker delivers it under."""
 
     @property
+    def returned(self) -> bool:
+        """Whether the broker says that it was handed out before, to this consumer or another.
+
+        Its own word, and not that of who published it.
+        """
+
+    @property
     def redelivered(self) -> bool:
-        """The broker's hint that it may have been seen before."""
+        """Whether it may have been seen before: it was `returned`, or published a second time.
+
+        Who may publish at the broker may say the latter: it is a hint, and no proof.
+        """
+
+    @property
+    def deliveries(self) -> int:
+        """Which delivery of it this is, from 1 on; 2 where all that is known is `redelivered`."""
 
     def ack(self) -> None:
         """Let the broker forget it: it was handled."""

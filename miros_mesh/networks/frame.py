@@ -155,8 +155,8 @@ class Frame:
         half = len(messages) // 2
         return self._part(messages[:half]), self._part(messages[half:])
 
-    def stored(self) -> None:
-        """Hear that a peer has confirmed it."""
+    def stored(self, routed: bool) -> None:
+        """Hear that a peer has confirmed it, and whether any queue there took it."""
         if self._settled:
             self._settled("stored")
 

@@ -250,7 +250,7 @@ class Network(Generic[T]):
         """
         try:
             arrived = self._codec.receive(
-                delivery.body, delivery.topic, freshness, again=delivery.redelivered
+                delivery.body, delivery.topic, freshness, again=delivery.returned
             )
         except FrameError as error:
             # As one event, since its content cannot be read.

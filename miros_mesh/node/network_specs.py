@@ -120,6 +120,10 @@ ROLL: Final = NetworkSpec(
 )
 _ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS, MARKS, ROLL)
 NAMES: Final = tuple(each.name for each in _ALL)
+DIRECT: Final = "direct"
+"""The exchange beside that of the mesh for its events to one chart, under the chart's address."""
+EXCHANGES: Final = (*NAMES, DIRECT)
+"""What every publisher declares. That of the mesh is the first: no node is without it."""
 
 
 def largest_message(config: MeshConfig) -> int:

@@ -487,7 +487,7 @@ class Node(Host):
         settings = link_settings(
             config,
             node=self.name,
-            exchanges=tuple(map(exchange_of, specs.NAMES)),
+            exchanges=tuple(map(exchange_of, specs.EXCHANGES)),
             observer=self.observer,
             credentials=Credentials(config, self._forget_refusals),
             more_exchanges=self._key_marks if config.brokers else tuple,

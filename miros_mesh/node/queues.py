@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.link.ports import QueueSpec
+from miros_mesh.link.ports import Binding, QueueSpec
 from miros_mesh.networks.network import NOTES_KEPT_S, exchange_of
 from miros_mesh.wire.identity import Identity
 
@@ -43,13 +43,12 @@ class NodeQueues:
         """The queue that says that the node's name is taken; None for a generated one."""
         return exchange_of(f"name.{self.config.node_name}") if self.lasting else None
 
-    def of_chart(self, chart: str, rx_routing_key: str) -> QueueSpec:
-        """Return the queue in which a chart's events wait."""
+    def of_chart(self, chart: str, *patterns: str) -> QueueSpec:
+        """Return the queue in which a chart's events wait: those of topics that one matches."""
         return QueueSpec(
             # Without the incarnation: the next process of a node name finds what this one has left.
-            name=chart_queue(self.identity.node, chart, rx_routing_key),
-            exchange=exchange_of("mesh"),
-            routing_pattern=rx_routing_key,
+            name=chart_queue(self.identity.node, chart, *patterns),
+            bindings=tuple(Binding(exchange_of("mesh"), pattern) for pattern in patterns),
             prefetch=self.config.prefetch_frames,
             expires_s=self._chart_expires_s,
             replicated=self.lasting,
@@ -62,8 +61,7 @@ class NodeQueues:
         """Return the queue in which a process of the node's name leaves notes for the next one."""
         return QueueSpec(
             name=f"{exchange_of(network)}.{self.identity.node}",
-            exchange=exchange_of(network),
-            routing_pattern=routing_key,
+            bindings=(Binding(exchange_of(network), routing_key),),
             prefetch=self.config.prefetch_frames,
             expires_s=self._chart_expires_s,
             replicated=True,
@@ -82,8 +80,7 @@ class NodeQueues:
         """Return the queue of what other nodes ask for again, and of answers to this one."""
         return QueueSpec(
             name=self._private(network),
-            exchange=exchange_of(network),
-            routing_pattern=routing_key,
+            bindings=(Binding(exchange_of(network), routing_key),),
             prefetch=self.config.prefetch_frames,
             expires_s=PRIVATE_EXPIRES_S,
         )
@@ -92,8 +89,7 @@ class NodeQueues:
         """Return the queue of what a network brings for the node's watchers, or for its roster."""
         return QueueSpec(
             name=self._private(network),
-            exchange=exchange_of(network),
-            routing_pattern="#",
+            bindings=(Binding(exchange_of(network), "#"),),
             prefetch=self.config.prefetch_frames,
             expires_s=PRIVATE_EXPIRES_S,
             max_length=SNOOP_QUEUE_FRAMES,
@@ -110,18 +106,22 @@ class NodeQueues:
 
     def network(self, queue: QueueSpec) -> str:
         """Return the network of a queue that is one of ours."""
-        return queue.exchange.removeprefix(exchange_of(""))
+        # A chart may be bound to addresses alone, which are on an exchange of their own.
+        exchange = exchange_of("mesh") if queue.chart else queue.bindings[0].exchange
+        return exchange.removeprefix(exchange_of(""))
 
     def _private(self, network: str) -> str:
         # Of this start of the node alone: what waits for an earlier one is of no use to it.
         return f"{exchange_of(network)}.{self.identity.node}.{self.identity.incarnation}"
 
 
-def chart_queue(node: str, chart: str, rx_routing_key: str) -> str:
+def chart_queue(node: str, chart: str, *patterns: str) -> str:
     """Return the name of a chart's queue.
 
     AMQP lists no bindings: a chart that comes back for other topics needs a new queue.
     """
-    # Short, as a queue's name has 255 bytes: it tells only the topics of one chart apart.
-    digest = hashlib.blake2s(rx_routing_key.encode(), digest_size=4).hexdigest()
+    # Short, as a queue's name has 255 bytes: it tells only the topics of one chart apart. No
+    # pattern holds a blank, and their order says nothing.
+    topics = " ".join(sorted(set(patterns)))
+    digest = hashlib.blake2s(topics.encode(), digest_size=4).hexdigest()
     return f"{exchange_of('mesh')}.{node}.{chart}.{digest}"

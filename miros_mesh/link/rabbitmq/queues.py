@@ -24,11 +24,14 @@ _LETTERS_KEPT_MS: Final = 7 * 24 * 60 * 60 * 1_000
 
 
 def queue_of(spec: QueueSpec, name: str = "") -> kombu.Queue:
-    """A queue with its exchange and its binding; `name` is that of a later generation."""
+    """A queue with its exchanges and its bindings; `name` is that of a later generation."""
+    exchanges = {
+        each.exchange: kombu.Exchange(each.exchange, type="topic", durable=True)
+        for each in spec.bindings
+    }
     return kombu.Queue(
         name or spec.name,
-        exchange=kombu.Exchange(spec.exchange, type="topic", durable=True),
-        routing_key=spec.routing_pattern,
+        bindings=[kombu.binding(exchanges[each.exchange], each.pattern) for each in spec.bindings],
         # Durable, so that a restart of the broker loses no frame; `x-expires` removes it in the
         # end.
         durable=True,
