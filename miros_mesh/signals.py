@@ -17,7 +17,8 @@ OUTBOX_OVERFLOW: Final = "OUTBOX_OVERFLOW"
 OUTBOX_REFUSED: Final = "OUTBOX_REFUSED"
 """A broker refused events of this node for good; the payload is an `OutboxRefused`."""
 NO_LISTENER: Final = "NO_LISTENER"
-"""A broker has no queue for a topic of this node's events; the payload is a `NoListener`."""
+"""No queue took events of this node: those of a topic at a broker, where the settings ask to be
+told of them, or of one chart at all of them. The payload is a `NoListener`."""
 CHART_UP: Final = "CHART_UP"
 """A chart of another node that this one hears is alive; the payload is a `ChartChange`."""
 CHART_DOWN: Final = "CHART_DOWN"
@@ -76,10 +77,12 @@ class OutboxRefused:
 
 @dataclass(frozen=True, slots=True)
 class NoListener:
-    """So many events under a topic found no queue at a broker since the last such signal."""
+    """So many events found no queue since the last such signal."""
 
     address: str
+    """Of the broker, without credentials; empty when it was all of them."""
     topic: str
+    """What they were sent under, or the chart that they were for, as node/chart."""
     events: int
 
 

@@ -14,6 +14,7 @@ from miros_mesh.networks.arrival import Arrival
 from miros_mesh.observer import NO_SPAN, Span
 from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.statechart.mailbox import Mailbox
+from miros_mesh.wire.envelope import Envelope
 
 # Received events wait in the inbox once this many events wait in the FIFO: the rest of miros'
 # 500 places are for the chart's own, and a full FIFO overwrites its newest event.
@@ -125,6 +126,15 @@ class ChartQueue(Mailbox):
         self._event = event_of(item) if isinstance(item, Arrival) else item
         self._deferred = False
         return self._event
+
+    def take_expired(self, is_expired: Callable[[Envelope], bool]) -> Arrival | None:
+        """Take the next event out if it is a received one that is too old; return it then."""
+
+        def is_old(item: Any) -> bool:
+            return isinstance(item, Arrival) and item.may_expire and is_expired(item.envelope)
+
+        item = self.take_if(is_old)
+        return item if isinstance(item, Arrival) else None
 
     def deferring(self, event: Any) -> Arrival | None:
         """Return what the event came by that the chart handles, and defers: it is not done then."""

@@ -50,8 +50,9 @@ class Intake:
         # Set once, before its inbox is opened; read on every thread that feeds. Kept beyond the
         # chart's stop, because the chart's thread may still settle the event that it handles.
         self._session: Session | None = None
-        # The thread that runs the callback at this moment; 0 is none.
+        # The thread that runs the callback at this moment, and with what; 0 is none.
         self._calling_on = 0
+        self._calling_with: Arrival | None = None
 
     def open(self, session: Session) -> None:
         """Begin to feed a chart that has started."""
@@ -62,6 +63,20 @@ class Intake:
     def calling(self) -> bool:
         """Whether the caller is the callback, which its own thread cannot wait for."""
         return self._calling_on == threading.get_ident()
+
+    @property
+    def called_with(self) -> Arrival | None:
+        """What the callback was called with, when the caller is the callback."""
+        return self._calling_with if self.calling else None
+
+    def is_expired(self, event: Envelope) -> bool:
+        """Whether an event is older than its sender lets it be."""
+        return self._session is not None and self._session.inbox.is_expired(event)
+
+    def expired(self, arrival: Arrival) -> None:
+        """Set aside an event that has waited in the FIFO until it was too old."""
+        if session := self._session:
+            session.inbox.expired(arrival)
 
     def finish(self, all_fed: Callable[[], None]) -> None:
         """Feed the rest of the frames that the chart has begun and nothing more; then call back."""
@@ -105,7 +120,7 @@ class Intake:
 
     def follow(self, arrival: Arrival) -> Span:
         """Begin the span in which the calling thread handles the event."""
-        return self._session.handling(arrival.envelope) if self._session else NO_SPAN
+        return self._session.handling(arrival.envelope, arrival.topic) if self._session else NO_SPAN
 
     def room(self) -> int:
         """Return how many events may be posted now; a callback takes all that comes."""
@@ -172,7 +187,7 @@ class Intake:
     def _call(self, callback: MeshCallback, arrival: Arrival) -> Exception | None:
         raised: Exception | None = None
         span = self.follow(arrival)
-        self._calling_on = threading.get_ident()
+        self._calling_on, self._calling_with = threading.get_ident(), arrival
         try:
             callback(event_of(arrival))
         except Exception as error:
@@ -180,7 +195,7 @@ class Intake:
             event = origin_of(arrival.envelope)
             logger.exception("on_mesh_rx of chart %s raised for %s", self._chart.name, event)
         finally:
-            self._calling_on = 0
+            self._calling_on, self._calling_with = 0, None
             span.end(error=raised)
         return raised
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, get_args
 
 from miros import Event, Factory, signals
 
-from miros_mesh.address import validate_routing_key, validate_routing_pattern
+from miros_mesh.address import validate_routing_key, validate_routing_patterns
 from miros_mesh.charts.deferred import DeferredEvents
 from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
 from miros_mesh.charts.intake import Intake, MeshCallback
 from miros_mesh.charts.notices import Notices
+from miros_mesh.charts.received import Received, received
 from miros_mesh.charts.snooping import ChartSnoop
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.settings import EncryptionKeys, MeshConfig, NetworkName
@@ -80,7 +81,7 @@ class _Networked(SafeChart):
         rabbit_user: str | None = None,
         rabbit_password: str | SecretFile | None = None,
         tx_routing_key: str | None = None,
-        rx_routing_key: str | None = None,
+        rx_routing_key: str | Sequence[str] | None = None,
         mesh_encryption_key: EncryptionKeys = None,
         snoop_trace_encryption_key: EncryptionKeys = None,
         snoop_spy_encryption_key: EncryptionKeys = None,
@@ -100,7 +101,8 @@ class _Networked(SafeChart):
             rabbit_user: of a RabbitMQ on this host, the ancestor's way.
             rabbit_password: of that user, or the file that holds it.
             tx_routing_key: the AMQP topic that `transmit` sends under.
-            rx_routing_key: the AMQP topic pattern that this chart hears; default `tx_routing_key`.
+            rx_routing_key: the AMQP topic pattern that this chart hears, or several, of which one
+                has to match; default `tx_routing_key`.
             mesh_encryption_key: a Fernet key, several, or the file that holds them; the first
                 encrypts, all decrypt.
             snoop_trace_encryption_key: default the mesh key.
@@ -145,7 +147,7 @@ class _Networked(SafeChart):
         }
         self._config = (config.overridden if config else MeshConfig.from_env)(**overrides)
         self._tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
-        self._rx_routing_key = validate_routing_pattern(rx_routing_key or self._tx_routing_key)
+        self._rx_routing_keys = validate_routing_patterns(rx_routing_key or self._tx_routing_key)
         self._session: Session | None = None
         # Both are read on any thread, without a lock. `start_at` sets `_session`, and `_leave`
         # takes it away; `stop` sets `_stopped`, for good.
@@ -193,13 +195,26 @@ class _Networked(SafeChart):
 
     @property
     def tx_routing_key(self) -> str:
-        """The topic that it sends under; it never changes, since receivers count its events."""
+        """The topic that it sends under, unless `transmit` is given another one."""
         return self._tx_routing_key
 
     @property
-    def rx_routing_key(self) -> str:
-        """The pattern of the topics that it hears: `*` is one word, `#` any number."""
-        return self._rx_routing_key
+    def rx_routing_key(self) -> str | tuple[str, ...]:
+        """The pattern of the topics that it hears, or several: `*` is a word, `#` any number."""
+        first, *others = self._rx_routing_keys
+        return self._rx_routing_keys if others else first
+
+    @property
+    def received(self) -> Received | None:
+        """What is known of the received event that is being handled, and who has sent it.
+
+        None while an event of the chart's own is handled, and on any other thread than that of the
+        handler.
+        """
+        arrival = self._intake.called_with
+        if arrival is None and (current := self.queue.current):
+            arrival = current.arrival
+        return received(arrival) if arrival else None
 
     def start_at(self, initial_state: Any) -> None:
         """Join the mesh, then start the chart.
@@ -208,8 +223,7 @@ class _Networked(SafeChart):
             AlreadyStartedError: the second time.
             ForkedError: a chart of the parent process cannot be used in a child.
             StoppedError: after `stop`, or when that is called while this waits for the broker.
-            ChartNameTakenError: another live chart of this process has the name, or an earlier one
-                had it and sent under another topic.
+            ChartNameTakenError: another live chart of this process has the name.
             LinkError: the broker cannot be used; the message says what to do. Nothing is left
                 running, and the chart may be started again.
         """
@@ -237,22 +251,55 @@ class _Networked(SafeChart):
             # By a handler on the chart's thread, which does not wait for this one.
             self.stop()
 
-    def transmit(self, event: Event) -> None:
+    def transmit(
+        self,
+        event: Event,
+        *,
+        routing_key: str | None = None,
+        to: str | Received | None = None,
+        ttl_s: float | None = None,
+    ) -> None:
         """Send an event to every chart that listens; never waits for the network.
+
+        Each receiver hears what was sent for it in the order in which it was sent, whatever the
+        topics, and however much of it was for that chart alone.
+
+        Args:
+            event: what each of them gets into its FIFO.
+            routing_key: a topic other than `tx_routing_key`, for this event.
+            to: the one chart that gets it, as node/chart, or what `received` has told of an event
+                that it has sent. When no broker has a queue of it, `NO_LISTENER` says so.
+            ttl_s: an event that is older when its turn comes is not handled: it becomes a dead
+                letter (`expired`). Measured by the clocks of both hosts, which have to agree as
+                well as `ttl_s` is to be kept.
 
         Raises:
             NotStartedError, StoppedError, ForkedError: outside the chart's life.
             SignalError: the signal belongs to miros or to this library.
             PayloadError: the payload cannot travel.
             EventTooLargeError: the event is larger than `max_event_bytes`.
+            RoutingKeyError: the topic cannot be one.
+            ChartAddressError: `to` is no address, or is given beside a topic.
+            TtlError: `ttl_s` is no number above 0.
+            OldFramesError: nodes of before 0.2 are written for, and know none of the three.
         """
         session = self._live("transmit")
+        self._refuse_reserved(event)
+        session.transmit(
+            event.signal_name,
+            event.payload,
+            self._cause(),
+            routing_key=routing_key,
+            to=_address_of(to),
+            ttl_s=ttl_s,
+        )
+
+    def _refuse_reserved(self, event: Event) -> None:
         if event.signal_name in RESERVED_SIGNALS or event.signal_name.startswith(RESERVED_PREFIX):
             raise SignalError(
                 f"{event.signal_name} belongs to miros or to miros_mesh and cannot be transmitted; "
                 "send an event with a signal of your own"
             )
-        session.transmit(event.signal_name, event.payload, self._cause())
 
     def stop(self) -> StopReport:
         """Stop the chart and say goodbye; with the node's last chart, drain and disconnect.
@@ -396,6 +443,10 @@ class _Networked(SafeChart):
         With `on_handler_error="dead_letter"` an event whose handler raises is set aside, and the
         chart is in the state in which it was.
         """
+        if expired := self.queue.take_expired(self._intake.is_expired):
+            # It has waited too long in the FIFO. The next event has a turn of its own.
+            self._intake.expired(expired)
+            return False
         before = self.state.fun
         try:
             taken = super().next_rtc()
@@ -466,7 +517,7 @@ class _Networked(SafeChart):
             self.name,
             self._ends,
             self.tx_routing_key,
-            self.rx_routing_key,
+            self._rx_routing_keys,
             room=self._intake.room,
             post=self._intake.post,
         )
@@ -543,6 +594,10 @@ class _Networked(SafeChart):
         # An observer may stop the chart.
         if (session := self._session) and not session.forked:
             session.died(error, arrival)
+
+
+def _address_of(to: str | Received | None) -> str | None:
+    return to.sender if isinstance(to, Received) else to
 
 
 def _refuse_uncallable(**callbacks: object) -> None:

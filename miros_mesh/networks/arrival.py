@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from miros_mesh.link.ports import Delivery
-from miros_mesh.wire.envelope import Envelope
+from miros_mesh.wire.envelope import Envelope, RoutedEnvelope
 
 
 class Ticket:
@@ -63,6 +63,8 @@ class Arrival:
     """What miros' FIFO may look at before that: the number of no signal."""
 
     envelope: Envelope
+    topic: str = ""
+    """What it came under: a topic, or the address of the chart."""
     payload: Any = None
     """What the serializer has read, from just before the event enters the FIFO."""
     # The inbox adds those of copies, under its lock, until the event is finished. After that the
@@ -73,6 +75,12 @@ class Arrival:
     def signal_name(self) -> str:
         """The name of its signal, as a miros event has it."""
         return self.envelope.signal
+
+    @property
+    def may_expire(self) -> bool:
+        """Whether its sender has said how old it may be."""
+        event = self.envelope
+        return type(event) is RoutedEnvelope and event.ttl_s is not None
 
     @property
     def begun(self) -> bool:

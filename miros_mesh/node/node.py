@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from miros_mesh.address import direct_topic
 from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.discovery.settings import FIRST_SEARCH_S
 from miros_mesh.embedded.transport import require_supported
-from miros_mesh.errors import ChartNameTakenError, LinkError, MeshError, MessageTooLargeError
+from miros_mesh.errors import LinkError, MeshError, MessageTooLargeError
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
 from miros_mesh.link.ports import Broker, Delivery, Link, LinkSettings
@@ -29,9 +30,10 @@ from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import LocalLetters
 from miros_mesh.networks.letters.refused_events import RefusedEvents
 from miros_mesh.networks.mesh import Mesh
-from miros_mesh.networks.network import Refusal, exchange_of
+from miros_mesh.networks.network import Refusal
 from miros_mesh.networks.notes.deaths import Deaths
 from miros_mesh.networks.notes.marks import Marks
+from miros_mesh.networks.order.routes import Routes
 from miros_mesh.networks.order.streams import MAX_HELD_BYTES
 from miros_mesh.networks.peers import Peers
 from miros_mesh.networks.repair import Repair
@@ -45,7 +47,7 @@ from miros_mesh.node.credentials import Credentials
 from miros_mesh.node.link_settings import link_settings
 from miros_mesh.node.no_listeners import NoListeners
 from miros_mesh.node.peer_signals import PeerSignals
-from miros_mesh.node.queues import NodeQueues
+from miros_mesh.node.queues import NodeQueues, topics_of
 from miros_mesh.node.registry import Ending, Registry
 from miros_mesh.node.roster import Roster
 from miros_mesh.node.search.bridge import DiscoveryBridge
@@ -68,6 +70,7 @@ from miros_mesh.wire.envelope import (
     HeldKeys,
     NodeRoll,
     RepairMessage,
+    RoutedEnvelope,
 )
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.serializer import MsgpackSerializer
@@ -239,24 +242,20 @@ class Node(Host):
         self,
         chart: str,
         tx_routing_key: str,
-        rx_routing_key: str,
+        rx_routing_keys: tuple[str, ...],
         *,
         room: Callable[[], int],
         post: Callable[[Arrival], None],
     ) -> Session:
         """Give a chart its queue, its inbox and its session; nothing is posted before `open`.
 
-        Raises the `LinkError` that prevents it, or `ChartNameTakenError` for a name that has sent
-        under another topic: receivers that heard only one of them would ask for the events of both.
+        Raises the `LinkError` that prevents it.
         """
-        if self._topics.setdefault(chart, tx_routing_key) != tx_routing_key:
-            raise ChartNameTakenError(
-                f"a chart {chart!r} of this process has sent under {self._topics[chart]!r}; "
-                f"a chart that sends under {tx_routing_key!r} needs another name"
-            )
+        self._topics[chart] = tx_routing_key
         # The session is there before the queue: repair has to find the inbox when the first event
         # arrives, and `leave` undoes both when the queue is refused.
-        queue = self.queues.of_chart(chart, rx_routing_key)
+        queue = self.queues.of_chart(chart, rx_routing_keys)
+        topics = topics_of(rx_routing_keys)
         inbox = Inbox(
             self.mesh,
             Place(chart, queue.name),
@@ -266,14 +265,14 @@ class Node(Host):
             post=post,
             missed=self.repair.look,
             kept_s=queue.expires_s if self.queues.lasting else 0.0,
-            topics=rx_routing_key,
-            handled_before=partial(self._marks.before, chart, rx_routing_key),
+            hears=(*rx_routing_keys, direct_topic(self.name, chart)),
+            handled_before=partial(self._marks.before, chart, topics),
         )
         session = self._sessions[chart] = Session(
             self,
             chart,
             tx_routing_key=tx_routing_key,
-            rx_routing_key=rx_routing_key,
+            rx_routing_keys=rx_routing_keys,
             inbox=inbox,
             queue=queue.name,
             lasting=self.queues.lasting,
@@ -281,7 +280,7 @@ class Node(Host):
         )
         existed = self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
         if self.queues.lasting:
-            self._marks.joined(inbox, rx_routing_key, anew=not existed)
+            self._marks.joined(inbox, topics, anew=not existed)
         return session
 
     def break_off(self, chart: str) -> None:
@@ -373,7 +372,8 @@ class Node(Host):
         config, identity, observer = self.config, self.identity, self.observer
         keys = self.keys = KeyRings(config, self._keys_changed)
         history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
-        events = specs.network_of(specs.MESH, config, keys, observer, history)
+        events = specs.network_of(specs.MESH, config, keys, observer, history, Routes())
+        events.unheard = self._unheard
         self._refused_events = self._build_refused_events()
         events.set_aside = self._refused_events.keep
         self.mesh = Mesh(
@@ -384,6 +384,7 @@ class Node(Host):
             dedup_window=config.dedup_window,
             held_bytes=max(MAX_HELD_BYTES, config.outbox_bytes, config.repair_bytes),
             tracer=self.tracer,
+            wall=self.clock.wall,
         )
         trace = specs.network_of(specs.SNOOP_TRACE, config, keys, observer)
         self.trace = SnoopNetwork(trace, identity, _TRACE_ROUTING_KEY, observer)
@@ -410,6 +411,7 @@ class Node(Host):
             message_bytes=specs.largest_message(config),
             whole_since=lambda: self._vitals.whole_since,
             also=self._at_intervals,
+            old_frames=config.old_frames == "write",
         )
 
         def answer_refused(refusal: Refusal[RepairMessage]) -> None:
@@ -421,6 +423,12 @@ class Node(Host):
                         self.mesh.network.forget(refusal.broker, message.events)
 
         self._repairs.set_aside = answer_refused
+
+    def _unheard(self, destination: str, events: Sequence[Envelope]) -> None:
+        """Tell of events for one chart that no broker has a queue of; on a publisher's thread."""
+        for event in events:
+            if isinstance(event, RoutedEnvelope) and event.to:
+                self.peer_signals.unheard(event.to)
 
     def _build_roll(self) -> None:
         network = specs.network_of(specs.ROLL, self.config, self.keys, self.observer)
@@ -469,7 +477,7 @@ class Node(Host):
         )
 
     def _known_topics(self) -> Iterable[str]:
-        heard = [each.rx_routing_key for each in list(self._sessions.values())]
+        heard = [key for each in list(self._sessions.values()) for key in each.rx_routing_keys]
         return [*list(self._topics.values()), *heard]
 
     def _build_snoop(self) -> None:
@@ -487,7 +495,7 @@ class Node(Host):
         settings = link_settings(
             config,
             node=self.name,
-            exchanges=tuple(map(exchange_of, specs.EXCHANGES)),
+            exchanges=specs.EXCHANGES,
             observer=self.observer,
             credentials=Credentials(config, self._forget_refusals),
             more_exchanges=self._key_marks if config.brokers else tuple,
@@ -637,7 +645,7 @@ def join(
     chart: str,
     ending: Ending,
     tx_routing_key: str,
-    rx_routing_key: str,
+    rx_routing_keys: tuple[str, ...],
     *,
     room: Callable[[], int],
     post: Callable[[Arrival], None],
@@ -648,7 +656,7 @@ def join(
     """
     node = NODES.enter(config, chart, ending)
     try:
-        return node.join(chart, tx_routing_key, rx_routing_key, room=room, post=post)
+        return node.join(chart, tx_routing_key, rx_routing_keys, room=room, post=post)
     except BaseException:
         NODES.leave(node, chart)
         raise

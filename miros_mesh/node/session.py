@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol
 
+from miros_mesh.address import chart_address, direct_topic, validate_routing_key
 from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.config.settings import MeshConfig
+from miros_mesh.errors import ChartAddressError, TtlError
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Subscriber
 from miros_mesh.networks.arrival import Arrival
@@ -26,6 +28,7 @@ from miros_mesh.report import StopReport
 from miros_mesh.wire.envelope import ChartStatus, Envelope, SnoopRecord, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 
+_LONGEST_S = 315_360_000.0
 Stream = Literal["trace", "spy"]
 SnoopCallback = Callable[[SnoopRecord], None]
 
@@ -78,7 +81,7 @@ class Session:
         chart: str,
         *,
         tx_routing_key: str,
-        rx_routing_key: str,
+        rx_routing_keys: tuple[str, ...],
         inbox: Inbox,
         queue: str,
         lasting: bool,
@@ -91,8 +94,8 @@ class Session:
         self.leave = leave
         """Leave the mesh, as `Registry.leave` of the node."""
         self._tx_routing_key = tx_routing_key
-        self.rx_routing_key = rx_routing_key
-        """The pattern that it hears."""
+        self.rx_routing_keys = rx_routing_keys
+        """The patterns that it hears."""
         self.queue = queue
         """Where its events wait."""
         self._lasting = lasting
@@ -127,22 +130,57 @@ class Session:
         self.node.mesh.join(self.chart, self._tx_routing_key)
         self.node.roll.joined(self.chart, self._tx_routing_key)
         self.node.peer_signals.subscribe(self.chart, post)
-        self.node.roster.subscribe(self.chart, self.rx_routing_key, post)
+        self.node.roster.subscribe(self.chart, self.rx_routing_keys, post)
         self.inbox.open()
         if self._dead:
             # Of an event of its own, while this went on: what `died` did came too early.
             self.node.roll.died(self.chart)
             self._tell_nothing()
 
-    def transmit(self, signal: str, payload: Any, cause: str | None) -> None:
-        """Send an event; never waits. Raises `PayloadError` or `EventTooLargeError`."""
-        self.node.mesh.transmit(self.chart, self._tx_routing_key, signal, payload, cause)
+    def transmit(
+        self,
+        signal: str,
+        payload: Any,
+        cause: str | None,
+        *,
+        routing_key: str | None = None,
+        to: str | None = None,
+        ttl_s: float | None = None,
+        wants_reply: bool = False,
+        reply_to: str | None = None,
+    ) -> str:
+        """Send an event and return its id; never waits.
+
+        Raises `PayloadError`, `EventTooLargeError`, `RoutingKeyError`, `ChartAddressError`,
+        `TtlError` or `OldFramesError`.
+        """
+        return self.node.mesh.transmit(
+            self.chart,
+            self._destination(routing_key, to),
+            signal,
+            payload,
+            cause,
+            to=to or "",
+            ttl_s=None if ttl_s is None else seconds("ttl_s", ttl_s),
+            wants_reply=wants_reply,
+            reply_to=reply_to,
+        )
+
+    def _destination(self, routing_key: str | None, to: str | None) -> str:
+        if to is None:
+            return validate_routing_key(routing_key) if routing_key else self._tx_routing_key
+        if routing_key:
+            raise ChartAddressError(
+                f"an event goes under a topic or to one chart: give routing_key={routing_key!r} or "
+                f"to={to!r}, not both"
+            )
+        return direct_topic(*chart_address(to))
 
     def goodbye(self) -> None:
         """Say to the other charts of the mesh that this one leaves."""
         self.node.mesh.goodbye(self.chart, self._tx_routing_key)
 
-    def handling(self, envelope: Envelope) -> Span:
+    def handling(self, envelope: Envelope, topic: str) -> Span:
         """Begin the span in which the calling thread handles an event."""
         tracer = self.node.tracer
         if tracer is None:
@@ -150,7 +188,7 @@ class Session:
         return tracer.handling(
             node=self.node.identity.node,
             chart=self.chart,
-            topic=self.rx_routing_key,
+            topic=topic,
             signal=envelope.signal,
             message_id=envelope.id,
             size_bytes=len(envelope.payload),
@@ -267,6 +305,16 @@ class Session:
 
     def _snoop(self, stream: Stream) -> SnoopNetwork:
         return self.node.trace if stream == "trace" else self.node.spy
+
+
+def seconds(what: str, given: object) -> float:
+    """Return a time that a program gives for an event; raises `TtlError`."""
+    number = isinstance(given, (int, float)) and not isinstance(given, bool)
+    if not number or not 0 < given <= _LONGEST_S:  # type: ignore[operator]
+        raise TtlError(
+            f"{what} is a number of seconds above 0 and up to {_LONGEST_S:,.0f}, not {given!r:.40}"
+        )
+    return float(given)  # type: ignore[arg-type]
 
 
 def _left(end_by: float) -> float:

@@ -20,7 +20,7 @@ from miros_mesh.networks.frame import Settled
 from miros_mesh.networks.network import UNNUMBERED, Network, exchange_of
 from miros_mesh.observer import Observer
 from miros_mesh.text import logger_of
-from miros_mesh.wire.envelope import MAX_DETAIL, DeadLetter, Envelope, TracedEnvelope
+from miros_mesh.wire.envelope import MAX_DETAIL, DeadLetter, Envelope, kept
 from miros_mesh.wire.identity import Identity
 
 logger = logger_of(__name__)
@@ -120,7 +120,7 @@ class Letters(Observer):
 
     def keep_event(self, place: Place, event: Envelope, reason: Reason, stored: Stored) -> None:
         """Keep an event that was refused, and call `stored` once the broker has it."""
-        plain = event.untraced() if isinstance(event, TracedEnvelope) else event
+        plain = kept(event)
         content = msgspec.msgpack.encode(plain)
         key = place.queue, f"{event.id} {reason.word}"
         self._keep(key, self._letter(place, content, reason, event=plain), stored)
