@@ -35,6 +35,7 @@ from miros_mesh.wire.codec import (
     OldFrames,
 )
 from miros_mesh.wire.envelope import (
+    DeadLetter,
     Envelope,
     ListenerRepair,
     RepairMessage,
@@ -325,6 +326,20 @@ def test_what_every_receiver_would_refuse_is_refused_by_the_sender(
     assert said.lower() in str(raised.value).lower()
 
 
+def test_a_message_of_more_fields_than_a_short_array_has_travels() -> None:
+    letter = DeadLetter(
+        *("node", "chart", "6f1c", 1, 1.5, "handler", "ValueError", "exchange", "topic", "queue"),
+        *(1, 1, "digest", ENVELOPE),
+    )
+    codec = Codec("letters", RING, DeadLetter, max_frame_bytes=LIMIT)
+
+    frame = codec.seal([codec.encode(letter)], "topic")
+
+    assert len(DeadLetter.__struct_fields__) > 15
+    (opened,) = codec.open(frame)
+    assert (opened.chart, opened.event.id) == ("chart", ENVELOPE.id)
+
+
 def test_a_message_of_another_kind_is_refused_by_the_sender() -> None:
     record = SnoopRecord("node-1", "chart_a", "6f1c", 1, "spy", 1.5, "START")
 
@@ -389,7 +404,7 @@ def test_a_network_has_a_short_name(name: str) -> None:
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACED = TracedEnvelope(*msgspec.structs.astuple(ENVELOPE), trace=TRACE)
-tracing = Codec("mesh", RING, Envelope, max_frame_bytes=LIMIT, extended=TracedEnvelope)
+tracing = Codec("mesh", RING, Envelope, max_frame_bytes=LIMIT, extended=(TracedEnvelope,))
 for_old_nodes = Codec(
     "mesh",
     RING,
@@ -426,7 +441,7 @@ def test_a_traced_frame_of_the_first_release_that_traces_can_be_read_for_ever() 
         "2b6bc0c702cabb4957f286ec692a9f13cc4c694304e7f2443f5bd398e722c7729552d54cf030de86f4ac2b33ec"
         "daf806f54bccdbf63a3dbfb6f7b9c072d2b875c425ca"
     )
-    codec = Codec("mesh", KeyRing([key]), Envelope, max_frame_bytes=LIMIT, extended=TracedEnvelope)
+    codec = Codec("mesh", KeyRing([key]), Envelope, max_frame_bytes=LIMIT, extended=(TracedEnvelope,))
 
     [envelope] = codec.open(frame)
 
@@ -614,7 +629,7 @@ def test_a_trace_that_is_none_is_refused_on_both_sides(trace: str) -> None:
 
 def repairs(ring: KeyRing) -> Codec[RepairMessage]:
     """The codec of messages between nodes."""
-    return Codec("repair", ring, RepairMessage, max_frame_bytes=LIMIT, extended=ListenerRepair)
+    return Codec("repair", ring, RepairMessage, max_frame_bytes=LIMIT, extended=(ListenerRepair,))
 
 
 def _frame(content: bytes) -> bytes:
