@@ -29,7 +29,7 @@ letter_codec = Codec(
     "letters", KeyRing([KEY]), DeadLetter, max_frame_bytes=LARGEST_LETTER_BYTES + 1_000
 )
 mesh_codec = Codec(
-    "mesh", KeyRing([KEY]), Envelope, max_frame_bytes=FRAME_LIMIT, extended=TracedEnvelope
+    "mesh", KeyRing([KEY]), Envelope, max_frame_bytes=FRAME_LIMIT, extended=(TracedEnvelope,)
 )
 trace_codec = Codec("snoop_trace", KeyRing([KEY]), SnoopRecord, max_frame_bytes=FRAME_LIMIT)
 serializer = MsgpackSerializer()

@@ -54,7 +54,7 @@ codec = Codec(
     KeyRing([KEY]),
     RepairMessage,
     max_frame_bytes=FRAME_LIMIT,
-    extended=ListenerRepair,
+    extended=(ListenerRepair,),
 )
 
 

@@ -410,7 +410,7 @@ for_old_nodes = Codec(
     RING,
     Envelope,
     max_frame_bytes=LIMIT,
-    extended=TracedEnvelope,
+    extended=(TracedEnvelope,),
     old_frames="write",
 )
 
@@ -494,7 +494,7 @@ def test_a_trace_makes_no_event_too_large() -> None:
         Envelope,
         max_frame_bytes=LIMIT,
         max_event_bytes=limit,
-        extended=TracedEnvelope,
+        extended=(TracedEnvelope,),
     )
     larger = msgspec.structs.replace(TRACED, payload=TRACED.payload + b"123456789")
 
@@ -553,7 +553,7 @@ def arriving(label: str = "ours", old_frames: OldFrames = "refuse") -> Codec[Env
         RING,
         Envelope,
         max_frame_bytes=LIMIT,
-        extended=TracedEnvelope,
+        extended=(TracedEnvelope,),
         label=label,
         old_frames=old_frames,
     )

@@ -233,7 +233,7 @@ def test_a_signed_frame_of_the_first_release_that_signs_can_be_read_for_ever() -
         KeyRing([key]),
         Envelope,
         max_frame_bytes=LIMIT,
-        extended=TracedEnvelope,
+        extended=(TracedEnvelope,),
         members=Members({"press": AllowedNode((public_key,))}),
     )
     [said] = receiver.open(frame)
@@ -360,7 +360,7 @@ def test_a_signature_fits_into_what_a_frame_has_of_its_own() -> None:
         RING,
         Envelope,
         max_frame_bytes=LIMIT,
-        extended=TracedEnvelope,
+        extended=(TracedEnvelope,),
         label="l" * MAX_LABEL_BYTES,
         signer=signer,
     )
