@@ -421,7 +421,6 @@ class BrokerSubscriber(Worker):
             # It was cancelled by no call that the broker has answered.
             self._consuming.settle_all()
 
-
     def _stop_consuming(self, consumed: ConsumedQueue) -> None:
         if not self._close_own(consumed.spec.name):
             consumed.stop()

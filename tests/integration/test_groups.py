@@ -153,9 +153,7 @@ def test_what_members_send_to_their_own_group_is_handled_once_by_any(
 
 
 @modes
-def test_a_member_without_a_node_name_takes_part(
-    mode: str, ground: Ground, launch: Launch
-) -> None:
+def test_a_member_without_a_node_name_takes_part(mode: str, ground: Ground, launch: Launch) -> None:
     members = [Member(), Member()]
     for number, member in enumerate(members):
         # Those of equal settings would share a node.
@@ -176,7 +174,7 @@ def test_events_to_one_member_and_replies_reach_it_alone(
     def answering(name: str) -> Callable[[NetworkedActiveObject, Event], None]:
         def handle(chart: NetworkedActiveObject, received: Event) -> None:
             if received.signal_name == "who":
-                chart.transmit(event("me", name), to=chart.received)
+                chart.reply(event("me", name))
             elif received.signal_name == "me":
                 heard[name].append(received.payload)
 
@@ -191,11 +189,11 @@ def test_events_to_one_member_and_replies_reach_it_alone(
 
     # When each is asked alone, and asks the other one
     for name in charts:
-        shop.transmit(event("who"), to=f"{name}/payment")
+        shop.request(event("who"), timeout_s=20.0, to=f"{name}/payment")
         wait_until(lambda name=name: asking == [("me", name)])
         asking.clear()
-    charts["till1"].transmit(event("who"), to="till2/payment")
-    charts["till2"].transmit(event("who"), to="till1/payment")
+    charts["till1"].request(event("who"), timeout_s=20.0, to="till2/payment")
+    charts["till2"].request(event("who"), timeout_s=20.0, to="till1/payment")
 
     # Then each gets what is its own
     wait_until(lambda: heard == {"till1": ["till2"], "till2": ["till1"]})
@@ -207,7 +205,7 @@ def test_one_member_answers_each_event_of_a_group_to_its_sender(
 ) -> None:
     def answer(chart: NetworkedActiveObject, received: Event) -> None:
         if received.signal_name == "pay":
-            chart.transmit(event("paid", received.payload), to=chart.received)
+            chart.reply(event("paid", received.payload))
 
     for node in ("till1", "till2"):
         join(launch, ground, node, answer, mode)
@@ -215,7 +213,7 @@ def test_one_member_answers_each_event_of_a_group_to_its_sender(
     shop = launch("shop", ground.node("shop"), asking, rx_routing_key="none", spied=False)
 
     for number in range(20):
-        shop.transmit(event("pay", number), routing_key=TOPIC)
+        shop.request(event("pay", number), timeout_s=20.0, routing_key=TOPIC)
 
     wait_until(lambda: len(asking) == 20)
     assert sorted(asking.payloads) == list(range(20))
@@ -339,9 +337,7 @@ def test_groups_of_other_names_and_charts_of_other_names_share_nothing(
     join(launch, ground, "till1", members[0])
     join(launch, ground, "till2", members[1], group="audit", mode="standby")
     config = ground.node("till3")
-    launch(
-        "refund", config, members[2], rx_routing_key=TOPIC, group=GROUP, group_mode="standby"
-    )
+    launch("refund", config, members[2], rx_routing_key=TOPIC, group=GROUP, group_mode="standby")
 
     send(sender(launch, ground), range(10))
 

@@ -441,7 +441,9 @@ def test_a_traced_frame_of_the_first_release_that_traces_can_be_read_for_ever() 
         "2b6bc0c702cabb4957f286ec692a9f13cc4c694304e7f2443f5bd398e722c7729552d54cf030de86f4ac2b33ec"
         "daf806f54bccdbf63a3dbfb6f7b9c072d2b875c425ca"
     )
-    codec = Codec("mesh", KeyRing([key]), Envelope, max_frame_bytes=LIMIT, extended=(TracedEnvelope,))
+    codec = Codec(
+        "mesh", KeyRing([key]), Envelope, max_frame_bytes=LIMIT, extended=(TracedEnvelope,)
+    )
 
     [envelope] = codec.open(frame)
 
