@@ -32,6 +32,7 @@ from miros_mesh.sigterm import stop_on_sigterm
 from miros_mesh.wire.envelope import SnoopRecord
 from miros_mesh.wire.payload_types import UnknownValue
 from miros_mesh.wire.serializer import PayloadSerializer
+from miros_mesh.wire.typed_payloads import payload
 
 __all__ = [
     # charts
@@ -46,6 +47,7 @@ __all__ = [
     "MeshConfig",
     "PayloadSerializer",
     "UnknownValue",
+    "payload",
     # what the library posts into charts: miros_mesh.signals
     "CHART_DOWN",
     "CHART_UP",

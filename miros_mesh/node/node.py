@@ -377,6 +377,7 @@ class Node(Host):
             dedup_window=config.dedup_window,
             held_bytes=max(MAX_HELD_BYTES, config.outbox_bytes, config.repair_bytes),
             tracer=self.tracer,
+            payloads=config.payloads,
         )
         trace = specs.network_of(specs.SNOOP_TRACE, config, keys, observer)
         self.trace = SnoopNetwork(trace, identity, _TRACE_ROUTING_KEY, observer)
