@@ -80,13 +80,16 @@ def step_of(key: object) -> str:
     if isinstance(key, int):
         return f"[{key}]"
     # Only what could be the name of a field: the keys of a dictionary are a part of what was sent.
-    named = isinstance(key, str) and key.isidentifier() and len(key) <= _SHOWN_CHARACTERS
-    return f".{key}" if named else "[...]"
+    return f".{key}" if isinstance(key, str) and _is_name(key) else "[...]"
 
 
 def shown(key: str) -> str:
     """Quote a name of unknown origin, shortened."""
     return repr(key if len(key) <= _SHOWN_CHARACTERS else key[:_SHOWN_CHARACTERS] + "...")
+
+
+def _is_name(key: str) -> bool:
+    return key.isidentifier() and len(key) <= _SHOWN_CHARACTERS
 
 
 def _place(found: re.Match[str] | None) -> str:
@@ -104,7 +107,8 @@ def _reason(said: str, expected: str) -> str:
     if missing := _MISSING.fullmatch(said):
         return f"has no field {missing[1]}, and there is no default"
     if unknown := _UNKNOWN.fullmatch(said):
-        return f"has a field {shown(unknown[1])}, and its class forbids those it does not know"
+        named = unknown[1] if _is_name(unknown[1]) else "of another name"
+        return f"has a field {named}, and its class forbids fields that it does not know"
     if said.startswith("Expected "):
         # Made of types and of their constraints alone.
         names = _NAMES | {"object": expected}
