@@ -19,6 +19,7 @@ from msgspec import inspect
 from miros_mesh.errors import ConfigError, PayloadError
 from miros_mesh.wire.envelope import RESERVED_PREFIX
 from miros_mesh.wire.payload_faults import fault_of, step_of
+from miros_mesh.wire.payload_forms import TEXT_KEYS, HashGuard, parts_of
 from miros_mesh.wire.serializer import MsgpackSerializer, PayloadSerializer, Trees
 
 # Left as they are where a payload is checked, so that a text passes for none of them.
@@ -30,7 +31,6 @@ _KEYS: Final = (
     *(inspect.UUIDType, inspect.DecimalType, inspect.LiteralType, inspect.BytesType),
     *(inspect.DateType, inspect.TimeType, inspect.DateTimeType, inspect.TimeDeltaType),
 )
-_TEXT_KEYS: Final = (inspect.AnyType, inspect.StrType)
 _FOREIGN: Final = (*(inspect.CustomType, inspect.RawType, inspect.ExtType, inspect.MemoryViewType),)
 _OF_FIELDS: Final = (inspect.DataclassType, inspect.StructType)
 _CONFLICT: Final = (
@@ -146,14 +146,15 @@ class _Form:
     def __init__(self, kind: Any) -> None:
         self.kind = kind
         info = inspect.type_info(kind)
-        parts = [part for _, part in _parts_of(info)]
+        parts = [part for _, part in parts_of(info)]
         self.classes = tuple(_classes_of(info))
         self.any_class = isinstance(info, inspect.AnyType)
         self.root = " | ".join(each.__name__ for each in self.classes) or "object"
         self.has_floats = any(isinstance(part, inspect.FloatType) for part in parts)
         self.has_decimals = any(isinstance(part, inspect.DecimalType) for part in parts)
         keys = [part.key_type for part in parts if isinstance(part, inspect.DictType)]
-        self.other_keys = not all(isinstance(key, _TEXT_KEYS) for key in keys)
+        self.other_keys = not all(isinstance(key, TEXT_KEYS) for key in keys)
+        self._guard = HashGuard(info)
 
     def tree_of(self, value: Any) -> Any:
         """Check a value, and return the tree that it is written as, with `_OBJECTS` in it."""
@@ -170,6 +171,7 @@ class _Form:
 
     def made_of(self, tree: Any, native: tuple[type, ...], *, has_floats: bool) -> Any:
         """Make a value of a tree that came from anywhere."""
+        self._guard.check(tree)
         value = self._converted(tree, native)
         # msgspec makes a Decimal of a float. What was meant is then lost already.
         if has_floats and self.has_decimals:
@@ -217,7 +219,7 @@ def _problem_of(kind: Any) -> str | None:
         info = inspect.type_info(kind)
     except Exception as error:  # noqa: BLE001  # NameError, TypeError, what annotations raise
         return f"{name_of(kind)} cannot be the type of a payload: {error}"
-    for path, part in _parts_of(info):
+    for path, part in parts_of(info):
         if isinstance(part, _FOREIGN):
             return f"{name_of(kind)} holds at {path} a {_called(part)}, which cannot travel"
         if isinstance(part, inspect.DictType) and not isinstance(part.key_type, _KEYS):
@@ -226,30 +228,6 @@ def _problem_of(kind: Any) -> str | None:
                 "let them be of one type: str, int, float, an enum, UUID, Decimal or a date"
             )
     return None
-
-
-def _parts_of(info: inspect.Type) -> Iterator[tuple[str, inspect.Type]]:
-    """All types that one is made of, itself included, each with a path to it."""
-    seen: set[int] = set()
-    waiting = [("$", info)]
-    while waiting:
-        path, part = waiting.pop()
-        # A class may contain itself.
-        if id(part) not in seen:
-            seen.add(id(part))
-            yield path, part
-            waiting += [(path + step, inner) for step, inner in _inner(part)]
-
-
-def _inner(part: inspect.Type) -> Iterator[tuple[str, inspect.Type]]:
-    union = isinstance(part, (inspect.UnionType, inspect.Metadata))
-    for name in part.__struct_fields__:
-        value = getattr(part, name)
-        for each in value if isinstance(value, tuple) else (value,):
-            if isinstance(each, inspect.Field):
-                yield f".{each.name}", each.type
-            elif isinstance(each, inspect.Type):
-                yield "" if union else "[...]", each
 
 
 def _classes_of(info: inspect.Type) -> Iterator[type]:

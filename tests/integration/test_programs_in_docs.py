@@ -22,6 +22,7 @@ LIMIT_S = 60.0
 TALK = ("README.md", "talk.py")
 DOOR = ("docs/getting-started.md", "door.py")
 PAYLOADS = ("docs/getting-started.md", "payloads.py")
+ORDERS = ("docs/typed-payloads.md", "orders.py")
 OBSERVED = ("docs/observability.md", "observed.py")
 COUNTED = ("docs/observability.md", "counted.py")
 WATCHING = ("docs/observability.md", "watching.py")
@@ -42,7 +43,19 @@ ALONE = [
 
 
 def test_each_program_of_the_pages_is_tested_here() -> None:
-    pages = {TALK, DOOR, PAYLOADS, OBSERVED, COUNTED, WATCHING, PUT_BACK, LAMP, NETS, *ALONE}
+    pages = {
+        TALK,
+        DOOR,
+        PAYLOADS,
+        ORDERS,
+        OBSERVED,
+        COUNTED,
+        WATCHING,
+        PUT_BACK,
+        LAMP,
+        NETS,
+        *ALONE,
+    }
     assert doc_pages.programs() == pages
 
 
@@ -51,6 +64,7 @@ def test_each_program_of_the_pages_is_tested_here() -> None:
     [
         (TALK, "alice got a pong from bob\n"),
         (PAYLOADS, "painter got {'at': Point(x=3, y=4), 'tags': {'red'}}\n"),
+        (ORDERS, "charged 22.10 for 2\n$.items[0].price: expected Decimal, got float\n"),
         (WATCHING, "front e->start_at() top->closed\nfront e->knock() closed->opened\n"),
         (OBSERVED, 'miros_mesh_handed_over_events_total{chart="back"} 1.0\n'),
         (COUNTED, 'miros_mesh_transmitted_events_total{chart="front",network="mesh"} 1.0\n'),

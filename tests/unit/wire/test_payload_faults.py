@@ -15,9 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miros_mesh.wire.payload_faults import fault_of, shown, step_of, trouble_of
-from tests.unit.wire.test_typed_payloads import Cat, Colour, Dog, Item, Level, Positive, Strict
+from support.declared_types import SECRET, Cat, Colour, Dog, Item, Level, Positive, Strict
 
-SECRET = "47-11"
 KINDS = [
     *(int, float, str, bytes, bool, None, Decimal, uuid.UUID, Colour, Level, Item, Positive),
     *(dt.date, dt.time, dt.datetime, dt.timedelta, set[int], list[Item], dict[str, Item]),
@@ -88,20 +87,13 @@ def test_a_long_name_is_shortened() -> None:
 
 
 @dataclass
-class Placed(Exception):
+class PlacedError(Exception):
     path: Any
 
 
-def raised(error: Exception, cause: Exception | None = None) -> BaseException:
-    try:
-        try:
-            if cause:
-                raise cause
-        except Exception as first:  # noqa: BLE001
-            raise error from first
-        raise error
-    except Exception as last:  # noqa: BLE001
-        return last
+def raised(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
 
 
 @pytest.mark.parametrize(
@@ -109,14 +101,17 @@ def raised(error: Exception, cause: Exception | None = None) -> BaseException:
     [
         (ValueError(SECRET), "ValueError"),
         (raised(ValueError(SECRET), KeyError(SECRET)), "ValueError, caused by KeyError"),
-        (Placed("$.a[3]"), "Placed, at $.a[3]"),
-        (Placed(["items", 3, "a b"]), "Placed, at $.items[3][...]"),
-        (Placed(SECRET), "Placed"),
-        (Placed([object()]), "Placed"),
-        (Placed(5), "Placed"),
-        (Placed("$" + "x" * 300), "Placed, at $" + "x" * 199 + "..."),
-        (Placed("$\x1b"), r"Placed, at $\x1b"),
-        (raised(ValueError(SECRET), Placed("$.b")), "ValueError, caused by Placed, at $.b"),
+        (PlacedError("$.a[3]"), "PlacedError, at $.a[3]"),
+        (PlacedError(["items", 3, "a b"]), "PlacedError, at $.items[3][...]"),
+        (PlacedError(SECRET), "PlacedError"),
+        (PlacedError([object()]), "PlacedError"),
+        (PlacedError(5), "PlacedError"),
+        (PlacedError("$" + "x" * 300), "PlacedError, at $" + "x" * 199 + "..."),
+        (PlacedError("$\x1b"), r"PlacedError, at $\x1b"),
+        (
+            raised(ValueError(SECRET), PlacedError("$.b")),
+            "ValueError, caused by PlacedError, at $.b",
+        ),
     ],
 )
 def test_errors_of_a_serializer_are_told_by_types_place_and_causes(
@@ -137,7 +132,7 @@ def test_an_error_of_msgspec_in_a_serializer_names_its_place() -> None:
 def test_a_chain_of_causes_is_cut() -> None:
     error: BaseException = ValueError()
     for _ in range(9):
-        error = raised(KeyError(), error)  # type: ignore[arg-type]
+        error = raised(KeyError(), error)
 
     assert trouble_of(error).count("caused by") == 3
 

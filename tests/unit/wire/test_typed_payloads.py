@@ -7,7 +7,6 @@ import enum
 import json
 import threading
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
@@ -23,19 +22,9 @@ from miros_mesh.wire import typed_payloads
 from miros_mesh.wire.payload_types import UnknownValue
 from miros_mesh.wire.serializer import MsgpackSerializer
 from miros_mesh.wire.typed_payloads import Payloads, PayloadTypes, problems_of
+from support.declared_types import SECRET, Cat, Colour, Dog, Item, Level, Positive, Strict
 
 T = TypeVar("T")
-SECRET = "4711-secret"
-
-
-class Colour(enum.Enum):
-    RED = "red"
-    BLUE = "blue"
-
-
-class Level(enum.IntEnum):
-    LOW = 1
-    HIGH = 2
 
 
 class Rights(enum.Flag):
@@ -50,13 +39,6 @@ class Place(NamedTuple):
 
 class Note(TypedDict):
     text: str
-
-
-@dataclass(frozen=True)
-class Item:
-    price: Decimal
-    count: int = 1
-    colour: Colour = Colour.RED
 
 
 class Address(msgspec.Struct, rename="camel", frozen=True):
@@ -90,14 +72,6 @@ class Order:
     word: Literal["a", "b"] = "a"
 
 
-class Cat(msgspec.Struct, tag="cat"):
-    lives: int = 9
-
-
-class Dog(msgspec.Struct, tag="dog"):
-    name: str
-
-
 @dataclass
 class Tree:
     value: int
@@ -109,24 +83,9 @@ class Page(Generic[T]):
     items: list[T]
 
 
-class Strict(msgspec.Struct, forbid_unknown_fields=True):
-    a: int = 0
-
-
 class Row(msgspec.Struct, array_like=True):
     a: int
     b: Decimal = Decimal(0)
-
-
-@dataclass
-class Positive:
-    number: int
-
-    def __post_init__(self) -> None:
-        if self.number < 0:
-            raise ValueError(f"no {SECRET} - at `{SECRET}`")
-        if self.number > 1000:
-            raise LookupError(SECRET)
 
 
 @dataclass
@@ -185,10 +144,9 @@ def unfit(kind: Any, value: Any, serializer: Any = plain) -> str:
 
 
 @pytest.fixture
-def undeclared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def undeclared(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process in which nothing is declared yet."""
     monkeypatch.setattr(typed_payloads, "_declared", {})
-    yield
 
 
 texts = st.text(max_size=5)
@@ -288,7 +246,11 @@ def test_a_declared_type_has_this_form_on_the_wire() -> None:
     assert there["id"] == "00000000-0000-0000-0000-000000000001"
     assert there["items"] == [{"price": "1.10", "count": 2, "colour": "blue"}]
     assert there["address"] == {"firstLine": "a", "place": [1, 0.0]}
-    assert (there["day"], there["at"], there["takes"]) == ("2024-02-29", "01:02:03", "P1DT0.000005S")
+    assert (there["day"], there["at"], there["takes"]) == (
+        "2024-02-29",
+        "01:02:03",
+        "P1DT0.000005S",
+    )
     assert there["sent"] == order.sent
     assert (there["tags"], there["pair"], there["by_number"]) == (["x"], [0, "0"], {"1": "0.1"})
 
@@ -364,12 +326,24 @@ for _ in range(40):
         (Order, replace(GOOD, word=SECRET), "$.word: is no value of its enum"),
         (Order, replace(GOOD, pair=(1,)), "$.pair: expected list of length 2, got 1"),
         (Order, replace(GOOD, ratio=Decimal("1.1")), "$.ratio: expected float, got Decimal"),
-        (Order, replace(GOOD, notes={SECRET: {}}), "$.notes[...]: has no field text, and there is"),
-        (Order, replace(GOOD, items=[Item(Decimal(1), 2**64)]), "$.items[0].count: is an int beyond"),
-        (Order, replace(GOOD, sent=dt.datetime(2024, 1, 1)), "$.sent: is a datetime without a time"),
+        (Order, replace(GOOD, notes={SECRET: {}}), "$.notes[...]: has no field text, and there is"),  # type: ignore[typeddict-item]
+        (
+            Order,
+            replace(GOOD, items=[Item(Decimal(1), 2**64)]),
+            "$.items[0].count: is an int beyond",
+        ),
+        (
+            Order,
+            replace(GOOD, sent=dt.datetime(2024, 1, 1)),
+            "$.sent: is a datetime without a time",
+        ),
         (Order, replace(GOOD, tags={"\ud800"}), "$.tags[0]: is text with a lone surrogate"),
         (Order, replace(GOOD, address=object()), "$.address: is of type object, which has no form"),
-        (Order, replace(GOOD, notes={SECRET: [1, 1j]}), "$.notes[...][1]: is of type complex, which"),
+        (
+            Order,
+            replace(GOOD, notes={SECRET: [1, 1j]}),  # type: ignore[dict-item]
+            "$.notes[...][1]: is of type complex, which",
+        ),
         (Order, {"items": []}, "$: has no field id, and there is no default"),
         (Order, Item(Decimal(1)), "$: expected Order, got Item"),
         (Order, SECRET, "$: expected Order, got str"),
@@ -410,17 +384,33 @@ def test_a_payload_of_another_type_is_refused_by_its_path(
     [
         (Item, {"price": 1.5}, "$.price: expected Decimal, got float"),
         (Order, {"id": str(GOOD.id), "amount": 1.5}, "$.amount: expected Decimal, got float"),
-        (Page[set[Decimal]], {"items": [["1", "2"], [1.5]]}, "$.items[1][0]: expected Decimal, got"),
+        (
+            Page[set[Decimal]],
+            {"items": [["1", "2"], [1.5]]},
+            "$.items[1][0]: expected Decimal, got",
+        ),
         (Item, {"price": SECRET}, "$.price: expected Decimal, got a str that is none"),
         (Item, {"price": "1", "colour": SECRET}, "$.colour: is no value of its enum"),
         (Item, {}, "$: has no field price, and there is no default"),
         (Item, [1], "$: expected Item, got list"),
         (Item, None, "$: expected Item, got None"),
         (Order, {"id": SECRET}, "$.id: expected UUID, got a str that is none"),
-        (Order, {"id": str(GOOD.id), "day": SECRET}, "$.day: expected date, got a str that is none"),
-        (Order, {"id": str(GOOD.id), "takes": SECRET}, "$.takes: expected timedelta, got a str that"),
+        (
+            Order,
+            {"id": str(GOOD.id), "day": SECRET},
+            "$.day: expected date, got a str that is none",
+        ),
+        (
+            Order,
+            {"id": str(GOOD.id), "takes": SECRET},
+            "$.takes: expected timedelta, got a str that",
+        ),
         (Order, {"id": str(GOOD.id), "sent": SECRET}, "$.sent: expected datetime | None, got str"),
-        (Order, {"id": str(GOOD.id), "by_id": {SECRET: {}}}, "$.by_id: a key: expected UUID, got a"),
+        (
+            Order,
+            {"id": str(GOOD.id), "by_id": {SECRET: {}}},
+            "$.by_id: a key: expected UUID, got a",
+        ),
         (Strict, {SECRET: 1}, "$: has a field of another name, and its class forbids"),
         (Cat | Dog, {"type": SECRET}, "$.type: has a tag that none of its classes has"),
         (Cat | Dog, {}, "$: has no field type, and there is no default"),
