@@ -18,9 +18,9 @@ from miros_mesh.errors import ConfigError, SecretFileError
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import OldFrames
 from miros_mesh.wire.members import Members
+from miros_mesh.wire.payload_forms import PayloadTypes
 from miros_mesh.wire.serializer import PayloadSerializer
 from miros_mesh.wire.signing import Signer
-from miros_mesh.wire.typed_payloads import PayloadTypes
 
 Mode: TypeAlias = Literal["embedded", "ancestor", "shared"]
 NetworkName: TypeAlias = Literal["mesh", "snoop_trace", "snoop_spy"]

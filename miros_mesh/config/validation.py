@@ -18,8 +18,8 @@ from miros_mesh.address import SHORT_STRING_BYTES, BrokerAddress, Scheme, is_por
 from miros_mesh.errors import AddressError
 from miros_mesh.text import encodable
 from miros_mesh.wire.keyring import is_key
+from miros_mesh.wire.payload_forms import PayloadTypes, problems_of
 from miros_mesh.wire.payload_types import type_problem
-from miros_mesh.wire.typed_payloads import PayloadTypes, problems_of
 
 OFF: Final = "off"
 _NO_PATH: Final = "\0"

@@ -14,8 +14,9 @@ from miros_mesh.observer import NO_SPAN, Observer, Tracer
 from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.payload_faults import trouble_of
+from miros_mesh.wire.payload_forms import PayloadTypes
 from miros_mesh.wire.serializer import PayloadSerializer
-from miros_mesh.wire.typed_payloads import Payloads, PayloadTypes
+from miros_mesh.wire.typed_payloads import Payloads
 
 GOODBYE = RESERVED_PREFIX + "goodbye"
 # Says nothing but its number, by which receivers see that something before it is missing.

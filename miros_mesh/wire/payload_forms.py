@@ -1,4 +1,4 @@
-"""What the type of a payload is made of, as msgspec sees it, and where it would hash what arrives.
+"""What types of payloads are made of, as msgspec sees it: what can travel, and what is hashed.
 
 Who sends a set may choose elements of one hash, which are then compared one by one: 1 MiB of them
 would hold the thread that reads for half a minute.
@@ -7,18 +7,25 @@ would hold the thread that reads for half a minute.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias, get_origin
 from uuid import UUID
 
 from msgspec import inspect
 
 from miros_mesh.errors import PayloadError
+from miros_mesh.wire.envelope import RESERVED_PREFIX
 from miros_mesh.wire.payload_faults import step_of
-from miros_mesh.wire.serializer import MAX_SAME_HASH
 
 TEXT_KEYS: Final = (inspect.AnyType, inspect.StrType)
+_KEYS: Final = (
+    *(inspect.AnyType, inspect.StrType, inspect.IntType, inspect.FloatType, inspect.EnumType),
+    *(inspect.UUIDType, inspect.DecimalType, inspect.LiteralType, inspect.BytesType),
+    *(inspect.DateType, inspect.TimeType, inspect.DateTimeType, inspect.TimeDeltaType),
+)
+_FOREIGN: Final = (*(inspect.CustomType, inspect.RawType, inspect.ExtType, inspect.MemoryViewType),)
 _SETS: Final = inspect.SetType | inspect.FrozenSetType
 # Hashed by the text or the bytes that they are, which Python does differently in each process.
 _SAFE: Final = (
@@ -31,6 +38,48 @@ _ROWS: Final = (
     *(inspect.TupleType, inspect.NamedTupleType),
 )
 _Pairs: TypeAlias = Iterator[tuple[str, inspect.Type, Any]]
+
+
+class PayloadTypes(Mapping[str, Any]):
+    """Types of payloads by signal: `MeshConfig.payloads` in a form that can be hashed."""
+
+    def __init__(self, types: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self._types = dict(types)
+
+    def __getitem__(self, signal: str) -> Any:
+        return self._types[signal]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+    def __hash__(self) -> int:
+        # Of the signals alone: the metadata of an annotated type need not be hashable.
+        return hash(frozenset(self._types))
+
+    def __repr__(self) -> str:
+        return f"PayloadTypes({self._types!r})"
+
+
+def problems_of(types: Mapping[Any, Any]) -> Iterator[str]:
+    """Say of each signal what is wrong with it or with its type."""
+    for number, (signal, kind) in enumerate(types.items(), start=1):
+        # Either may be a secret that stands in the wrong place.
+        if isinstance(kind, (str, bytes)):
+            yield f"the type of signal {number} must be a type, and is a {type(kind).__name__}"
+        elif not isinstance(signal, str) or not signal:
+            yield "each signal must be a str that is not empty"
+        elif signal.startswith(RESERVED_PREFIX):
+            yield f"{signal} is a signal of the library, which has its own payload"
+        elif problem := _problem_of(kind):
+            yield f"{signal}: {problem}"
+
+
+def name_of(kind: Any) -> str:
+    """Return what a type is called: `Order`, `list[Order]`."""
+    return kind.__name__ if isinstance(kind, type) and not get_origin(kind) else str(kind)
 
 
 def parts_of(info: inspect.Type) -> Iterator[tuple[str, inspect.Type]]:
@@ -49,8 +98,9 @@ def parts_of(info: inspect.Type) -> Iterator[tuple[str, inspect.Type]]:
 class HashGuard:
     """Refuses a tree in which too many elements of one set, or keys of one dict, have one hash."""
 
-    def __init__(self, info: inspect.Type) -> None:
+    def __init__(self, info: inspect.Type, most: int) -> None:
         self._info = info
+        self._most = most
         # The types on the way to what is hashed; nearly always there are none.
         self._leading = {id(part) for _, part in parts_of(info) if _hashes(part)}
 
@@ -61,17 +111,16 @@ class HashGuard:
             path, info, value = waiting.pop()
             if id(info) in self._leading:
                 if _is_hashed(info) and isinstance(value, (list, tuple, dict)):
-                    _check(path, value)
+                    self._check(path, value)
                 waiting += [(path + step, part, each) for step, part, each in _pairs(info, value)]
 
-
-def _check(path: str, elements: Collection[Any]) -> None:
-    if len(elements) > MAX_SAME_HASH:
-        [(_, most)] = Counter(map(_hash, elements)).most_common(1)
-        if most > MAX_SAME_HASH:
-            raise PayloadError(
-                f"{path}: has more than {MAX_SAME_HASH} elements of one hash; send a list"
-            )
+    def _check(self, path: str, elements: Collection[Any]) -> None:
+        if len(elements) > self._most:
+            [(_, most)] = Counter(map(_hash, elements)).most_common(1)
+            if most > self._most:
+                raise PayloadError(
+                    f"{path}: has more than {self._most} elements of one hash; send a list"
+                )
 
 
 def _hash(value: Any) -> int:
@@ -144,6 +193,28 @@ def _has_shape(info: inspect.Type, value: Any) -> bool:
         rows = isinstance(value, (list, tuple))
         return info.array_like == rows and (info.tag is None or tag == info.tag)
     return isinstance(value, (list, tuple)) == isinstance(info, _ROWS)
+
+
+def _problem_of(kind: Any) -> str | None:
+    try:
+        info = inspect.type_info(kind)
+    except Exception as error:  # noqa: BLE001  # NameError, TypeError, what annotations raise
+        return f"{name_of(kind)} cannot be the type of a payload: {error}"
+    for path, part in parts_of(info):
+        if isinstance(part, _FOREIGN):
+            return f"{name_of(kind)} holds at {path} a {_called(part)}, which cannot travel"
+        if isinstance(part, inspect.DictType) and not isinstance(part.key_type, _KEYS):
+            return (
+                f"{name_of(kind)} holds at {path} a dict whose keys cannot be written as text; "
+                "let them be of one type: str, int, float, an enum, UUID, Decimal or a date"
+            )
+    return None
+
+
+def _called(part: inspect.Type) -> str:
+    if isinstance(part, inspect.CustomType):
+        return name_of(part.cls)
+    return type(part).__name__.removesuffix("Type").lower()
 
 
 def _inner(part: inspect.Type) -> Iterator[tuple[str, inspect.Type]]:

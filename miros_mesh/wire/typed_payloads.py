@@ -17,50 +17,25 @@ import msgspec
 from msgspec import inspect
 
 from miros_mesh.errors import ConfigError, PayloadError
-from miros_mesh.wire.envelope import RESERVED_PREFIX
 from miros_mesh.wire.payload_faults import fault_of, step_of
-from miros_mesh.wire.payload_forms import TEXT_KEYS, HashGuard, parts_of
-from miros_mesh.wire.serializer import MsgpackSerializer, PayloadSerializer, Trees
+from miros_mesh.wire.payload_forms import TEXT_KEYS, HashGuard, name_of, parts_of, problems_of
+from miros_mesh.wire.serializer import (
+    MAX_SAME_HASH,
+    MsgpackSerializer,
+    PayloadSerializer,
+    Trees,
+)
 
 # Left as they are where a payload is checked, so that a text passes for none of them.
 _OBJECTS: Final = (bytes, bytearray, datetime, date, time, timedelta, UUID, Decimal)
 # What a tree of the built-in serializer has beside the types of JSON; another one has those alone.
 _NATIVE: Final = (bytes, datetime)
-_KEYS: Final = (
-    *(inspect.AnyType, inspect.StrType, inspect.IntType, inspect.FloatType, inspect.EnumType),
-    *(inspect.UUIDType, inspect.DecimalType, inspect.LiteralType, inspect.BytesType),
-    *(inspect.DateType, inspect.TimeType, inspect.DateTimeType, inspect.TimeDeltaType),
-)
-_FOREIGN: Final = (*(inspect.CustomType, inspect.RawType, inspect.ExtType, inspect.MemoryViewType),)
 _OF_FIELDS: Final = (inspect.DataclassType, inspect.StructType)
 _CONFLICT: Final = (
     "payload: {} is declared as {} and as {}; "
     "give nodes of different meshes their own in MeshConfig(payloads=...)"
 )
 _FLOATS: Final = (b"\xca", b"\xcb")
-
-
-class PayloadTypes(Mapping[str, Any]):
-    """Types of payloads by signal: `MeshConfig.payloads` in a form that can be hashed."""
-
-    def __init__(self, types: Mapping[str, Any] = MappingProxyType({})) -> None:
-        self._types = dict(types)
-
-    def __getitem__(self, signal: str) -> Any:
-        return self._types[signal]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._types)
-
-    def __len__(self) -> int:
-        return len(self._types)
-
-    def __hash__(self) -> int:
-        # Of the signals alone: the metadata of an annotated type need not be hashable.
-        return hash(frozenset(self._types))
-
-    def __repr__(self) -> str:
-        return f"PayloadTypes({self._types!r})"
 
 
 class Payloads:
@@ -85,10 +60,11 @@ class Payloads:
         tree = form.tree_of(payload)
         if self._trees is None:
             tree = msgspec.to_builtins(tree, str_keys=form.other_keys)
-            form.check_numbers(tree)
+            if form.has_floats:
+                form.check_numbers(tree)
             return self.serializer.dumps(tree)
         data, has_decimals = self._trees.dumps(tree)
-        if has_decimals:
+        if has_decimals and form.has_floats:
             form.check_numbers(self._trees.loads(data), _NATIVE)
         return data
 
@@ -124,22 +100,6 @@ def payload(signal: str, type: Any) -> None:  # noqa: A002  # as a program write
         raise ConfigError((_CONFLICT.format(signal, name_of(known.kind), name_of(type)),))
 
 
-def problems_of(types: Mapping[Any, Any]) -> Iterator[str]:
-    """Say of each signal what is wrong with it or with its type."""
-    for signal, kind in types.items():
-        if not isinstance(signal, str) or not signal:
-            yield "each signal must be a str that is not empty"
-        elif signal.startswith(RESERVED_PREFIX):
-            yield f"{signal} is a signal of the library, which has its own payload"
-        elif problem := _problem_of(kind):
-            yield f"{signal}: {problem}"
-
-
-def name_of(kind: Any) -> str:
-    """Return what a type is called: `Order`, `list[Order]`."""
-    return kind.__name__ if isinstance(kind, type) and not get_origin(kind) else str(kind)
-
-
 class _Form:
     """A type, and what has to be known of it to write and to read its values."""
 
@@ -154,7 +114,7 @@ class _Form:
         self.has_decimals = any(isinstance(part, inspect.DecimalType) for part in parts)
         keys = [part.key_type for part in parts if isinstance(part, inspect.DictType)]
         self.other_keys = not all(isinstance(key, TEXT_KEYS) for key in keys)
-        self._guard = HashGuard(info)
+        self._guard = HashGuard(info, MAX_SAME_HASH)
 
     def tree_of(self, value: Any) -> Any:
         """Check a value, and return the tree that it is written as, with `_OBJECTS` in it."""
@@ -182,9 +142,8 @@ class _Form:
 
     def check_numbers(self, tree: Any, native: tuple[type, ...] = ()) -> None:
         """Refuse a tree with a Decimal, which is text there, where the type has a float."""
-        # msgspec takes one for the other, and what arrives would be text where a float is expected.
-        if self.has_floats:
-            self._converted(tree, native, got="Decimal")
+        # `tree_of` takes one for the other, as msgspec does.
+        self._converted(tree, native, got="Decimal")
 
     def _converted(self, tree: Any, native: tuple[type, ...], got: str = "") -> Any:
         try:
@@ -211,25 +170,6 @@ class _Form:
 _declared: dict[str, _Form] = {}
 
 
-def _problem_of(kind: Any) -> str | None:
-    # Before msgspec, which would quote it.
-    if isinstance(kind, (str, bytes)):
-        return f"is given a {type(kind).__name__}, and must be given a type"
-    try:
-        info = inspect.type_info(kind)
-    except Exception as error:  # noqa: BLE001  # NameError, TypeError, what annotations raise
-        return f"{name_of(kind)} cannot be the type of a payload: {error}"
-    for path, part in parts_of(info):
-        if isinstance(part, _FOREIGN):
-            return f"{name_of(kind)} holds at {path} a {_called(part)}, which cannot travel"
-        if isinstance(part, inspect.DictType) and not isinstance(part.key_type, _KEYS):
-            return (
-                f"{name_of(kind)} holds at {path} a dict whose keys cannot be written as text; "
-                "let them be of one type: str, int, float, an enum, UUID, Decimal or a date"
-            )
-    return None
-
-
 def _classes_of(info: inspect.Type) -> Iterator[type]:
     if isinstance(info, inspect.Metadata):
         yield from _classes_of(info.type)
@@ -239,12 +179,6 @@ def _classes_of(info: inspect.Type) -> Iterator[type]:
     elif isinstance(info, _OF_FIELDS):
         # `Page[int]` is no class, and its values are of the class `Page`.
         yield get_origin(info.cls) or info.cls
-
-
-def _called(part: inspect.Type) -> str:
-    if isinstance(part, inspect.CustomType):
-        return name_of(part.cls)
-    return type(part).__name__.removesuffix("Type").lower()
 
 
 def _culprit(value: Any, path: str = "$", *, keys: bool) -> str:

@@ -193,7 +193,7 @@ def test_the_bad_one_of_several_values_is_counted_out() -> None:
         ({"payloads": {"a": complex}}, "payloads: a: complex holds at $ a complex, which cannot"),
         (
             {"payloads": {"a": KEY.decode()}},
-            "payloads: a: is given a str, and must be",
+            "payloads: the type of signal 1 must be a",
         ),
         ({"serializer": object()}, "serializer must have a name"),
         ({"observers": Observer()}, "observers must be a tuple"),

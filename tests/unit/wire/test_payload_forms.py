@@ -1,7 +1,8 @@
-"""What a type is made of, and sets whose elements a sender has chosen to have one hash."""
+"""What types are made of, which cannot travel, and sets whose elements a sender chose."""
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
@@ -13,8 +14,9 @@ import pytest
 from msgspec import inspect
 
 from miros_mesh.errors import PayloadError
-from miros_mesh.wire.payload_forms import HashGuard, parts_of
+from miros_mesh.wire.payload_forms import HashGuard, PayloadTypes, parts_of, problems_of
 from miros_mesh.wire.serializer import MAX_SAME_HASH
+from support.declared_types import SECRET, Dog, Item, Strict
 
 SAME = 2**61 - 1
 NUMBERS = [str(number * SAME) for number in range(MAX_SAME_HASH + 1)]
@@ -67,7 +69,7 @@ PLACES = ["numbers", "numbers[...]", "children"]
 
 
 def guard(kind: Any) -> HashGuard:
-    return HashGuard(inspect.type_info(kind))
+    return HashGuard(inspect.type_info(kind), MAX_SAME_HASH)
 
 
 @pytest.mark.parametrize(
@@ -135,3 +137,64 @@ def test_the_parts_of_a_type_have_paths() -> None:
 
     assert set(paths) == {"$", "$[...]", *(f"$[...].{name}" for name in PLACES)}
     assert len(paths) == 8
+
+
+class Holds:
+    pass
+
+
+@dataclass
+class HoldsOne:
+    inner: list[Holds]
+
+
+@dataclass
+class Unresolved:
+    it: Nowhere  # type: ignore[name-defined]  # noqa: F821
+
+
+class Mixed(enum.Enum):
+    ONE = 1
+    TWO = "two"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (complex, "it: complex holds at $ a complex, which cannot travel"),
+        (object, "it: object holds at $ a object"),
+        (HoldsOne, "it: HoldsOne holds at $.inner[...] a Holds, which cannot travel"),
+        (dict[str, tuple[int, Holds]], "at $[...][...] a Holds"),
+        (msgspec.Raw, "it: Raw holds at $ a raw"),
+        (memoryview, "a memoryview, which cannot travel"),
+        (dict[tuple[int, int], int], "at $ a dict whose keys cannot be written as text"),
+        (dict[int | str, int], "at $ a dict whose keys cannot be written as text"),
+        (dict[bool, int], "at $ a dict whose keys cannot be written as text"),
+        (Item | Tree, "may not contain more than one"),
+        (Strict | Dog, "must be tagged"),
+        (Decimal | str, "more than one str-like type"),
+        (Mixed, "Mixed cannot be the type of a payload: Enums must contain either all str or"),
+        (Unresolved, "Unresolved cannot be the type of a payload: name 'Nowhere' is not defined"),
+        (12, "12 cannot be the type of a payload"),
+        (SECRET, "the type of signal 1 must be a type, and is a str"),
+    ],
+)
+def test_a_type_that_cannot_travel_is_named(kind: Any, said: str) -> None:
+    (problem,) = problems_of({"it": kind})
+
+    assert said in problem
+    assert SECRET not in problem
+
+
+@pytest.mark.parametrize("signal", ["", 5, None, "miros_mesh.hello"])
+def test_what_is_no_signal_of_a_program_has_no_type(signal: Any) -> None:
+    assert len([*problems_of({signal: Item})]) == 1
+
+
+def test_types_by_signal_can_be_hashed_and_compared() -> None:
+    one, other = PayloadTypes({"a": Item, "b": Tree}), PayloadTypes({"b": Tree, "a": Item})
+
+    assert {one: 1}[other] == 1
+    assert one == {"a": Item, "b": Tree}
+    assert one != PayloadTypes({"a": Item, "b": Item})
+    assert "Item" in repr(one)

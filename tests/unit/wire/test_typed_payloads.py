@@ -21,7 +21,7 @@ from miros_mesh.errors import ConfigError, PayloadError
 from miros_mesh.wire import typed_payloads
 from miros_mesh.wire.payload_types import UnknownValue
 from miros_mesh.wire.serializer import MsgpackSerializer
-from miros_mesh.wire.typed_payloads import Payloads, PayloadTypes, problems_of
+from miros_mesh.wire.typed_payloads import Payloads
 from support.declared_types import SECRET, Cat, Colour, Dog, Item, Level, Positive, Strict
 
 T = TypeVar("T")
@@ -487,67 +487,6 @@ def test_a_payload_can_be_read_without_its_type() -> None:
     data = plain.dumps({"price": SECRET})
 
     assert of(Item).loads("it", data, typed=False) == {"price": SECRET}
-
-
-class Holds:
-    pass
-
-
-@dataclass
-class HoldsOne:
-    inner: list[Holds]
-
-
-@dataclass
-class Unresolved:
-    it: Nowhere  # type: ignore[name-defined]  # noqa: F821
-
-
-class Mixed(enum.Enum):
-    ONE = 1
-    TWO = "two"
-
-
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        (complex, "it: complex holds at $ a complex, which cannot travel"),
-        (object, "it: object holds at $ a object"),
-        (HoldsOne, "it: HoldsOne holds at $.inner[...] a Holds, which cannot travel"),
-        (dict[str, tuple[int, Holds]], "at $[...][...] a Holds"),
-        (msgspec.Raw, "it: Raw holds at $ a raw"),
-        (memoryview, "a memoryview, which cannot travel"),
-        (dict[tuple[int, int], int], "at $ a dict whose keys cannot be written as text"),
-        (dict[int | str, int], "at $ a dict whose keys cannot be written as text"),
-        (dict[bool, int], "at $ a dict whose keys cannot be written as text"),
-        (Item | Order, "may not contain more than one"),
-        (Strict | Dog, "must be tagged"),
-        (Decimal | str, "more than one str-like type"),
-        (Mixed, "Mixed cannot be the type of a payload: Enums must contain either all str or"),
-        (Unresolved, "Unresolved cannot be the type of a payload: name 'Nowhere' is not defined"),
-        (12, "12 cannot be the type of a payload"),
-        (SECRET, "it: is given a str, and must be given a type"),
-    ],
-)
-def test_a_type_that_cannot_travel_is_named(kind: Any, said: str) -> None:
-    (problem,) = problems_of({"it": kind})
-
-    assert said in problem
-    assert SECRET not in problem
-
-
-@pytest.mark.parametrize("signal", ["", 5, None, "miros_mesh.hello"])
-def test_what_is_no_signal_of_a_program_has_no_type(signal: Any) -> None:
-    assert len([*problems_of({signal: Item})]) == 1
-
-
-def test_types_by_signal_can_be_hashed_and_compared() -> None:
-    one, other = PayloadTypes({"a": Item, "b": Order}), PayloadTypes({"b": Order, "a": Item})
-
-    assert {one: 1}[other] == 1
-    assert one == {"a": Item, "b": Order}
-    assert one != PayloadTypes({"a": Item, "b": Item})
-    assert "Item" in repr(one)
 
 
 @pytest.mark.usefixtures("undeclared")
