@@ -35,6 +35,8 @@ class Outbox:
         # A dictionary, since a confirm would have to search a deque.
         self._unconfirmed: dict[Parcel, None] = {}
         """What `take` gave out, in that order; any of them may be confirmed next."""
+        self._again: set[Parcel] = set()
+        """Those of all the above that were given out before; parts of such a one among them."""
         # A parcel is counted in as `put` finds it and `grown` says, and counted out as it is when
         # it leaves: it is closed by then. One that is confirmed between its growth and `grown` is
         # counted out before it is counted in, and the sums are right after both.
@@ -102,6 +104,11 @@ class Outbox:
             self._unconfirmed[parcel] = None
             return parcel
 
+    def is_again(self, parcel: Parcel) -> bool:
+        """Whether the broker may have a parcel already, which `take` gave out before."""
+        # One step of a set, and only the publisher's thread asks and marks: no lock.
+        return parcel in self._again
+
     def confirm(self, parcel: Parcel, *, routed: bool = True) -> None:
         """Forget a parcel that the broker has stored; one that is not on its way is ignored.
 
@@ -130,6 +137,9 @@ class Outbox:
                 return
             # The sums stay as they are: the parts are closed, and have what it had.
             del self._unconfirmed[parcel]
+            if parcel in self._again:
+                self._again.discard(parcel)
+                self._again.update(parts)
             for part in reversed(parts):
                 self._line_up_first(part)
 
@@ -139,6 +149,7 @@ class Outbox:
             # The last one first, each before the one that was put back before it.
             while self._unconfirmed:
                 parcel, _ = self._unconfirmed.popitem()
+                self._again.add(parcel)
                 self._line_up_first(parcel)
 
     def wait_empty(self, timeout_s: float, patience_s: float = math.inf) -> bool:
@@ -195,6 +206,7 @@ class Outbox:
 
     def _count_out(self, parcel: Parcel) -> int:
         """Return how many events of a program it held."""
+        self._again.discard(parcel)
         events = parcel.events
         self._events -= events
         self._bytes -= parcel.size_bytes

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from miros_mesh.address import BrokerAddress
 from miros_mesh.errors import LinkError
@@ -66,8 +66,11 @@ class Parcel(Protocol):
     def split(self) -> Sequence[Parcel]:
         """Close, and return its events as smaller parcels, in order; none when it holds but one."""
 
-    def stored(self) -> None:
-        """Hear that a peer has confirmed it. Called under no lock, once for each peer."""
+    def stored(self, routed: bool) -> None:
+        """Hear that a peer has confirmed it, and whether any queue there took it.
+
+        Called under no lock, once for each peer.
+        """
 
     def dropped(self) -> None:
         """Hear that a peer will not get it for want of room in its outbox. As `stored`."""
@@ -77,12 +80,20 @@ class Parcel(Protocol):
 
 
 @dataclass(frozen=True)
+class Binding:
+    """What a queue gets of a topic exchange: all that is published under topics that match."""
+
+    exchange: str
+    pattern: str
+
+
+@dataclass(frozen=True)
 class QueueSpec:
-    """A queue, its one binding, and how much of it may be on its way at once."""
+    """A queue, what it is bound to, and how much of it may be on its way at once."""
 
     name: str
-    exchange: str
-    routing_pattern: str
+    bindings: tuple[Binding, ...]
+    """One at least. What several of them match comes once, where they are of one exchange."""
     prefetch: int
     expires_s: float
     replicated: bool = False
@@ -93,6 +104,10 @@ class QueueSpec:
     delete_on_stop: bool = True
     chart: str = ""
     """The chart that hears by it; empty for a queue of the node itself."""
+    consumers: Literal["one", "shared"] = "one"
+    """Whether one consumer gets all, and others wait to go on after it, or each gets some."""
+    terms: str = ""
+    """What all who consume the queue have to agree on. It goes with the last of them."""
     dead_letters: bool = False
     """Whether the node makes dead letters of what it refuses there, and their queue is needed."""
 
@@ -110,8 +125,22 @@ class Delivery(Protocol):
         """The routing key that the broker delivers it under."""
 
     @property
+    def returned(self) -> bool:
+        """Whether the broker says that it was handed out before, to this consumer or another.
+
+        Its own word, and not that of who published it.
+        """
+
+    @property
     def redelivered(self) -> bool:
-        """The broker's hint that it may have been seen before."""
+        """Whether it may have been seen before: it was `returned`, or published a second time.
+
+        Who may publish at the broker may say the latter: it is a hint, and no proof.
+        """
+
+    @property
+    def deliveries(self) -> int:
+        """Which delivery of it this is, from 1 on; 2 where all that is known is `redelivered`."""
 
     def ack(self) -> None:
         """Let the broker forget it: it was handled."""
@@ -180,8 +209,17 @@ class Subscriber(Protocol):
     def wait_ready(self, timeout_s: float) -> None:
         """Wait for the first connection. Raises the `LinkError` that prevents it."""
 
-    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> bool:
+    def add(
+        self,
+        spec: QueueSpec,
+        handler: Handler,
+        timeout_s: float,
+        lost: Callable[[], object] = lambda: None,
+    ) -> bool:
         """Declare, bind and consume a queue; returns when messages can arrive.
+
+        `lost` is called on the worker's thread each time the connection is lost, with which all
+        goes back to the queue that is not settled.
 
         Returns whether a lasting queue existed before; False for one that is deleted on stop. The
         handler runs on the worker's thread and must not wait. Raises the `LinkError` that prevents

@@ -32,6 +32,7 @@ from miros_mesh.link.nack_backoff import NackBackoff
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.link.publishing_channel import PublishingChannel
+from miros_mesh.link.rabbitmq.headers import AGAIN_HEADER
 from miros_mesh.link.translation import translated
 from miros_mesh.link.worker import PATIENCE_S, Worker
 from miros_mesh.observer import STOPPED, Observer
@@ -48,6 +49,7 @@ _NOT_FOUND = 404
 _SHORT_PATIENCE_S = 0.05
 # A thread that was cut ends at once; a hook of the program's may hold it up.
 _JOIN_TIMEOUT_S = 2.0
+_AGAIN = {AGAIN_HEADER: True}
 
 
 class BrokerPublisher(Worker):
@@ -337,6 +339,7 @@ class BrokerPublisher(Worker):
             delivery_mode=2,
             content_type="application/octet-stream",
             content_encoding="binary",
+            headers=_AGAIN if self._outbox.is_again(parcel) else None,
             # RabbitMQ confirms what no queue takes, too; so it has to return it.
             mandatory=True,
             # Kombu's own retry connects anew by itself, behind the back of the confirms.
@@ -347,7 +350,7 @@ class BrokerPublisher(Worker):
     def _confirmed(self, done: Confirmed) -> None:
         parcel = done.parcel
         self._outbox.confirm(parcel, routed=done.routed)
-        parcel.stored()
+        parcel.stored(done.routed)
         self._nacks.confirmed()
         self._refusals.forget(parcel, done.size_bytes)
         self._probes = max(self._probes - 1, 0)

@@ -1,5 +1,6 @@
-"""For the tests of applications: a whole mesh in one process."""
+"""For the tests of applications: a whole mesh in one process, and a clock that a test turns."""
 
+from miros_mesh.testing.hand_clock import HandClock
 from miros_mesh.testing.memory import MemoryMesh
 
-__all__ = ["MemoryMesh"]
+__all__ = ["HandClock", "MemoryMesh"]

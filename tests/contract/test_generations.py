@@ -46,7 +46,8 @@ def declared(office: PostOffice, name: str, arguments: dict[str, Any]) -> None:
 
 def unbound(office: PostOffice, name: str) -> None:
     with office.connection() as connection:
-        connection.channel().queue_unbind(name, SPEC.exchange, SPEC.routing_pattern)
+        for each in SPEC.bindings:
+            connection.channel().queue_unbind(name, each.exchange, each.pattern)
 
 
 def present(office: PostOffice) -> list[str]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
 import statistics
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import kombu
 import pytest
 
 from miros_mesh.errors import ConnectionLostError, NodeNameTakenError
-from miros_mesh.link.ports import Delivery
+from miros_mesh.link.ports import Binding, Delivery
 from miros_mesh.link.rabbitmq.queues import LETTERS
 from miros_mesh.report import StopReport
 from support.post_office import (
@@ -30,6 +33,7 @@ from support.post_office import (
 )
 from support.waiting import wait_until
 
+OTHER_EXCHANGE = "miros_mesh.v1.other"
 BURST = 10_000
 LATENCY_LIMIT_S = 0.010
 # For six workers, each of which looks around once a second anyway.
@@ -66,6 +70,42 @@ def test_a_queue_gets_what_its_pattern_matches_as_in_amqp(
     assert mailbox.expect_until("last") == matching
 
 
+def test_a_queue_gets_once_what_any_of_its_bindings_matches(office: PostOffice) -> None:
+    # Given a queue that is bound to two patterns of one exchange and to a third one of another
+    bindings = (Binding(EXCHANGE, "a.#"), Binding(EXCHANGE, "#.b"), Binding(OTHER_EXCHANGE, "a.c"))
+    spec = queue(bindings=bindings)
+    _, mailbox = office.listen(spec)
+    publisher = office.publisher(exchanges=(EXCHANGE, OTHER_EXCHANGE))
+
+    # When something is published that both, one and none of them match
+    for topic in ("a.b", "a.c", "c.b", "c", "a.last"):
+        publisher.put(letter(f"here {topic}", topic))
+        publisher.put(replace(letter(f"there {topic}", topic), exchange=OTHER_EXCHANGE))
+
+    # Then all of it comes once
+    assert mailbox.expect_until("here a.last") == [
+        *("here a.b", "here a.c", "there a.c", "here c.b"),
+    ]
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_queue_leaves_with_all_of_its_bindings(office: PostOffice, *, lasting: bool) -> None:
+    bindings = (Binding(EXCHANGE, "one"), Binding(OTHER_EXCHANGE, "two"))
+    spec = queue(bindings=bindings, delete_on_stop=not lasting)
+    subscriber, first = office.listen(spec)
+    publisher = office.publisher(exchanges=(EXCHANGE, OTHER_EXCHANGE))
+
+    subscriber.remove(spec.name, LIMIT_S)
+    publisher.put(letter("away", "one"))
+    publisher.put(replace(letter("away", "two"), exchange=OTHER_EXCHANGE))
+    publisher.drain(LIMIT_S)
+    _, heir = office.listen(spec)
+    publisher.put(letter("last", "one"))
+
+    assert heir.expect_until("last") == (["away", "away"] if lasting else [])
+    assert first.texts == []
+
+
 def test_two_subscribers_with_queues_of_their_own_each_get_every_message(
     office: PostOffice,
 ) -> None:
@@ -97,10 +137,22 @@ def test_a_message_that_nobody_wants_is_confirmed_all_the_same(office: PostOffic
     notes = Notebook()
     publisher = office.publisher(observer=notes)
 
-    publisher.put(letter("to nobody"))
+    lost = letter("to nobody")
+    publisher.put(lost)
 
     assert publisher.stop(LIMIT_S).left_over == 0
     assert notes.published_events == 1
+    assert (lost.stores, lost.routed) == (1, 0)
+
+
+def test_a_parcel_hears_that_a_queue_took_it(office: PostOffice) -> None:
+    office.listen(queue())
+    publisher, parcel = office.publisher(), letter("to somebody")
+
+    publisher.put(parcel)
+
+    assert publisher.stop(LIMIT_S).left_over == 0
+    assert (parcel.stores, parcel.routed) == (1, 1)
 
 
 # All, once, in order
@@ -227,6 +279,40 @@ def test_what_was_not_acknowledged_comes_again_after_its_subscriber_is_gone(
     # Then the other two come again, in order, marked as seen before
     assert heir.expect_until("last") == ["one", "three"]
     assert [delivery.redelivered for delivery in heir.deliveries] == [True, True, False]
+    assert [delivery.returned for delivery in heir.deliveries] == [True, True, False]
+    assert [delivery.deliveries for delivery in heir.deliveries] == [2, 2, 1]
+    assert [delivery.deliveries for delivery in mailbox.deliveries] == [1, 1, 1]
+
+
+def test_what_is_published_a_second_time_says_so(
+    office: PostOffice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a publisher whose connection is lost after the second publication, before its confirm
+    real, calls = kombu.Producer.publish, itertools.count()
+
+    def publish(*arguments: Any, **options: Any) -> Any:
+        done = real(*arguments, **options)
+        if next(calls) == 1:
+            raise ConnectionLostError("lost")
+        return done
+
+    monkeypatch.setattr(kombu.Producer, "publish", publish)
+    _, mailbox = office.listen(queue())
+    publisher = office.publisher()
+
+    # When it publishes three parcels
+    for text in ("one", "two", "three"):
+        publisher.put(letter(text))
+    mailbox.expect_until("three")
+
+    # Then the copy alone says that it may be one; the broker itself has handed nothing out before
+    again = [each for each in mailbox.deliveries if each.redelivered]
+    assert mailbox.texts[0] == "one"
+    assert mailbox.texts.count("two") == 2
+    assert [each.body for each in again] == [b"two"]
+    assert again[0] is [each for each in mailbox.deliveries if each.body == b"two"][-1]
+    assert [each.deliveries for each in again] == [2]
+    assert not any(each.returned for each in mailbox.deliveries)
 
 
 @pytest.mark.parametrize("replicated", [False, True], ids=["classic", "quorum"])

@@ -128,6 +128,7 @@ def content_of(network: str, form: Form, messages: bytes) -> bytes:
     head = (name, raw) if form.version < 3 else (name, "", TOPIC, NOW, raw)
     return msgspec.msgpack.encode(head)
 
+
 # Types that a signal may carry, tried one after the other.
 DECLARED: Final[tuple[Any, ...]] = (
     *(Item, Cat | Dog, Decimal, UUID, date, timedelta, set[Decimal], list[Item | None]),

@@ -145,7 +145,11 @@ def seeds() -> dict[str, Sequence[bytes]]:
     return {
         "frames": _frames(),
         "contents": _contents(),
-        "payloads": [*map(msgspec.msgpack.encode, (*PAYLOADS, *TREES)), b"\x91" * DEEP, b"\xdd" + b"\xff" * 4],
+        "payloads": [
+            *map(msgspec.msgpack.encode, (*PAYLOADS, *TREES)),
+            b"\x91" * DEEP,
+            b"\xdd" + b"\xff" * 4,
+        ],
         "urls": [_bytes(url) for url in URLS],
         "settings": [
             _bytes("\0".join(VARIABLES[:3])),

@@ -511,7 +511,7 @@ def channel_of(url: str) -> Iterator[amqp.Channel]:
 def attempted(url: str, attempt: Attempt, site: Site) -> bool:
     """Whether the broker lets a user do it, where all exchanges and the queues are there."""
     with channel_of(site.server.url(site.vhost)) as channel:
-        for name in network_specs.NAMES:
+        for name in network_specs.EXCHANGES:
             channel.exchange_declare(exchange_of(name), "topic", durable=True, auto_delete=False)
         for queue in QUEUES:
             channel.queue_declare(named(queue, site), durable=True, auto_delete=False)
@@ -662,8 +662,8 @@ def test_a_certificate_of_the_page_is_one_of_a_client(tmp_path: Path) -> None:
     assert (tmp_path / "press.key").stat().st_mode & 0o077 == 0
 
 
-def test_the_page_names_every_network_and_each_of_its_commands_can_be_parsed() -> None:
+def test_the_page_names_every_exchange_and_each_of_its_commands_can_be_parsed() -> None:
     (listed,) = re.findall(r"^exchanges='(.*)'$", PAGE, re.MULTILINE)
-    assert listed.split("|") == list(network_specs.NAMES)
+    assert listed.split("|") == list(network_specs.EXCHANGES)
     for script in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
         subprocess.run(["sh", "-n", "-c", script], timeout=LIMIT_S, check=True)

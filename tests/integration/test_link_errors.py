@@ -37,7 +37,7 @@ from miros_mesh.errors import (
 )
 from miros_mesh.link.connections import CONNECTIONS_PER_ADDRESS
 from miros_mesh.link.kombu_link import KombuLink, amqp_link
-from miros_mesh.link.ports import Broker, Delivery
+from miros_mesh.link.ports import Binding, Broker, Delivery
 from miros_mesh.link.rabbitmq.queues import LETTERS
 from miros_mesh.link.translation import translated
 from support.post_office import (
@@ -503,7 +503,7 @@ def test_many_queues_need_no_more_channels_than_one(vhost_url: str) -> None:
         subscriber.add(queue(f"more {number}", delete_on_stop=number % 2 == 0), mailbox, LIMIT_S)
     _declare_fanout(vhost_url, "other")
     with pytest.raises(BrokerConflictError):
-        subscriber.add(queue("refused", exchange="other"), Mailbox(), LIMIT_S)
+        subscriber.add(queue("refused", bindings=(Binding("other", "#"),)), Mailbox(), LIMIT_S)
 
     # Then all are served, on the same connection
     office.publisher().put(letter("heard"))

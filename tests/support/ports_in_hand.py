@@ -18,10 +18,18 @@ class Handed:
     """A delivery that remembers what became of it."""
 
     body: bytes
-    redelivered: bool = False
+    returned: bool = False
     topic: str = TOPIC
     acks: int = 0
     rejects: int = 0
+
+    @property
+    def redelivered(self) -> bool:
+        return self.returned
+
+    @property
+    def deliveries(self) -> int:
+        return 1 + self.returned
 
     def ack(self) -> None:
         self.acks += 1

@@ -14,7 +14,7 @@ import kombu
 from miros_mesh.errors import LinkError
 from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.kombu_link import KombuLink
-from miros_mesh.link.ports import Broker, Delivery, LinkSettings, QueueSpec
+from miros_mesh.link.ports import Binding, Broker, Delivery, LinkSettings, QueueSpec
 from miros_mesh.link.publisher import BrokerPublisher
 from miros_mesh.link.subscriber import BrokerSubscriber
 from miros_mesh.observer import Observer
@@ -52,6 +52,7 @@ class Letter:
     closed: bool = False
     refusals: list[tuple[str, LinkError]] = field(default_factory=list)
     stores: int = 0
+    routed: int = 0
     drops: int = 0
 
     @property
@@ -79,8 +80,9 @@ class Letter:
     def refused(self, broker: str, error: LinkError) -> None:
         self.refusals.append((broker, error))
 
-    def stored(self) -> None:
+    def stored(self, routed: bool) -> None:
         self.stores += 1
+        self.routed += routed
 
     def dropped(self) -> None:
         self.drops += 1
@@ -94,8 +96,7 @@ def queue(name: str = "queue", pattern: str = "#", **changes: Any) -> QueueSpec:
     """A private queue, unless `delete_on_stop=False` makes it a lasting one."""
     spec = QueueSpec(
         name=f"miros_mesh.v1.{name}",
-        exchange=EXCHANGE,
-        routing_pattern=pattern,
+        bindings=(Binding(EXCHANGE, pattern),),
         prefetch=200,
         expires_s=60.0,
     )

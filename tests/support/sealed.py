@@ -104,7 +104,7 @@ class LetterShelf:
     def confirm(self) -> None:
         """Confirm everything that it was sent."""
         for parcel in list(self.shelf.parcels):
-            parcel.stored()
+            parcel.stored(True)
 
 
 def mesh(observer: Observer | None = None, *, dedup_window: int = 64) -> Mesh:

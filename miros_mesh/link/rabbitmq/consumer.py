@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from miros_mesh.link.rabbitmq.channels import OwnedChannel, refusal_of
+from miros_mesh.link.rabbitmq.headers import AGAIN_HEADER, COUNT_HEADERS
 
 Post = Callable[[Callable[[], None]], None]
 """Has something done on the subscriber's thread, in order."""
@@ -146,9 +147,26 @@ class MessageDelivery:
         return str((self.message.delivery_info or {}).get("routing_key", ""))
 
     @property
-    def redelivered(self) -> bool:
-        """The broker's hint that it may have been seen before."""
+    def returned(self) -> bool:
+        """The broker's word that it was handed out before."""
         return bool((self.message.delivery_info or {}).get("redelivered"))
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether the broker, or who published it, says that it may have been seen before."""
+        return self.returned or bool(self._headers.get(AGAIN_HEADER))
+
+    @property
+    def deliveries(self) -> int:
+        """Which delivery of it this is, as far as the broker counts them."""
+        counts = [self._headers.get(name) for name in COUNT_HEADERS]
+        # A header may be anybody's, and of any kind.
+        told = [count for count in counts if isinstance(count, int)]
+        return 1 + max([int(self.redelivered), *told])
+
+    @property
+    def _headers(self) -> dict[str, Any]:
+        return self.message.headers or {}
 
     def ack(self) -> None:
         """Let the broker forget it: it was handled."""

@@ -58,12 +58,13 @@ class Declarer:
         return self._channel
 
     def declare(self, queue: kombu.Queue) -> None:
-        """Declare a queue and its exchange, and bind it."""
-        # Only the last answer is waited for: if one of the three is refused, that raises it.
+        """Declare a queue and its exchanges, and bind it."""
+        # Only the last answer is waited for: if one of all is refused, that raises it.
         channel = self.channel
-        queue.exchange.declare(nowait=True, channel=channel)
+        bindings = _bindings_of(queue)
+        _declare_exchanges(channel, bindings)
         queue.queue_declare(nowait=True, channel=channel)
-        queue.queue_bind(channel=channel)
+        _bind(channel, queue, bindings)
 
     def exists(self, queue: str) -> bool:
         """Whether there is a queue of this name, whatever it is like."""
@@ -78,14 +79,16 @@ class Declarer:
         return int(self.channel.queue_declare(queue, passive=True).message_count)
 
     def bind(self, queue: kombu.Queue) -> None:
-        """Bind a queue that exists, to an exchange that may not."""
+        """Bind a queue that exists, to exchanges that may not."""
         channel = self.channel
-        queue.exchange.declare(nowait=True, channel=channel)
-        queue.queue_bind(channel=channel)
+        bindings = _bindings_of(queue)
+        _declare_exchanges(channel, bindings)
+        _bind(channel, queue, bindings)
 
     def unbind(self, queue: kombu.Queue) -> None:
-        """End the binding of a queue; none is no error."""
-        self.channel.queue_unbind(queue.name, queue.exchange.name, queue.routing_key)
+        """End the bindings of a queue; one that is not there is no error."""
+        for each in _bindings_of(queue):
+            self.channel.queue_unbind(queue.name, each.exchange.name, each.routing_key)
 
     def delete(self, queue: str) -> None:
         """Delete a queue, with what is in it; none is no error."""
@@ -109,8 +112,9 @@ class Declarer:
             channel.queue_declare(queue, passive=True)
 
     def bind_some(self, queues: Sequence[kombu.Queue]) -> Mapping[str, amqp.PreconditionFailed]:
-        """Bind the next `BINDINGS_AT_ONCE` of the queues, and their exchanges; then start over.
+        """Make the next `BINDINGS_AT_ONCE` bindings of the queues, and their exchanges, anew.
 
+        After the last one it starts over.
         Waits for no answer: there are none unless something is refused, which the next use of the
         channel finds.
         Returns which queues of the last call cannot be bound, by their names.
@@ -123,20 +127,22 @@ class Declarer:
             self._unbound = False
             refused = self._bind_singly()
             channel = self.channel
+        every = [(queue, each) for queue in queues for each in _bindings_of(queue)]
         # Queues come and go between two calls: one of them may then be bound a round later.
-        begin = self._next if self._next < len(queues) else 0
+        begin = self._next if self._next < len(every) else 0
         self._next = begin + BINDINGS_AT_ONCE
-        self._bound = some = queues[begin : self._next]
+        some = every[begin : self._next]
+        self._bound = list({queue.name: queue for queue, _ in some}.values())
         # Both are no change where they exist already, so there is no need to look first.
-        for exchange in {queue.exchange.name: queue.exchange for queue in some}.values():
-            exchange.declare(nowait=True, channel=channel)
-        for queue in some:
-            queue.queue_bind(nowait=True, channel=channel)
+        _declare_exchanges(channel, [each for _, each in some])
+        for queue, each in some:
+            each.bind(queue, nowait=True, channel=channel)
         self._unanswered = True
         return refused
 
     def _bind_singly(self) -> Mapping[str, amqp.PreconditionFailed]:
-        # The broker has not heard of those behind the one that was refused.
+        # The broker has not heard of those behind the one that was refused. Each with all of its
+        # bindings: those of one queue may be in two rounds, and a binding more does no harm.
         refused = {}
         for queue in self._bound:
             try:
@@ -149,3 +155,21 @@ class Declarer:
                 # deleted ends its consumer.
                 continue
         return refused
+
+
+def _bindings_of(queue: kombu.Queue) -> Sequence[kombu.binding]:
+    # Kombu keeps them as a set: in one order, so that a round goes on where the last one ended.
+    return sorted(queue.bindings, key=lambda each: (each.exchange.name, each.routing_key))
+
+
+def _declare_exchanges(channel: Any, bindings: Sequence[kombu.binding]) -> None:
+    for exchange in {each.exchange.name: each.exchange for each in bindings}.values():
+        exchange.declare(nowait=True, channel=channel)
+
+
+def _bind(channel: Any, queue: kombu.Queue, bindings: Sequence[kombu.binding]) -> None:
+    """Bind a queue, and return when the broker has done the last of it."""
+    *before, last = bindings
+    for each in before:
+        each.bind(queue, nowait=True, channel=channel)
+    last.bind(queue, nowait=False, channel=channel)

@@ -24,14 +24,18 @@ _LETTERS_KEPT_MS: Final = 7 * 24 * 60 * 60 * 1_000
 
 
 def queue_of(spec: QueueSpec, name: str = "") -> kombu.Queue:
-    """A queue with its exchange and its binding; `name` is that of a later generation."""
+    """A queue with its exchanges and its bindings; `name` is that of a later generation."""
+    exchanges = {
+        each.exchange: kombu.Exchange(each.exchange, type="topic", durable=True)
+        for each in spec.bindings
+    }
     return kombu.Queue(
         name or spec.name,
-        exchange=kombu.Exchange(spec.exchange, type="topic", durable=True),
-        routing_key=spec.routing_pattern,
+        bindings=[kombu.binding(exchanges[each.exchange], each.pattern) for each in spec.bindings],
         # Durable, so that a restart of the broker loses no frame; `x-expires` removes it in the
         # end.
         durable=True,
+        auto_delete=bool(spec.terms),
         queue_arguments=_arguments(spec),
     )
 
@@ -64,10 +68,16 @@ def _arguments(spec: QueueSpec) -> dict[str, Any]:
         # In milliseconds. Counted while the queue has no consumer: a node that is killed leaves
         # none for long.
         "x-expires": int(spec.expires_s * 1000),
+    }
+    if spec.consumers == "one":
         # Beside a consumer that is dead without the broker's knowledge, ours would get every other
         # frame now and the rest when the broker finds out.
-        "x-single-active-consumer": True,
-    }
+        arguments["x-single-active-consumer"] = True
+    if spec.terms:
+        # An argument that says nothing of a queue which gets no message, and that a broker compares
+        # when another one declares it.
+        arguments["x-dead-letter-exchange"] = LETTERS
+        arguments["x-dead-letter-routing-key"] = spec.terms
     if spec.max_length is not None:
         arguments["x-max-length"] = spec.max_length
     if spec.max_bytes is not None:

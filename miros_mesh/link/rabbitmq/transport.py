@@ -1,8 +1,9 @@
 """Kombu's py-amqp transport, made fit for brokers that hang, ports where none is, and strangers.
 
-What py-amqp gets to read of a delivered message is its body, and nothing else that a sender wrote:
-py-amqp raises at a routing key or a property that is no UTF-8, at each redelivery again, and kombu
-decompresses what a header calls compressed. Anyone who may publish could silence us without a key.
+What py-amqp gets to read of a delivered message is its body, and of all else that a sender wrote
+three numbers at most (`headers`): py-amqp raises at a routing key or a property that is no UTF-8,
+at each redelivery again, and kombu decompresses what a header calls compressed. Anyone who may
+publish could silence us without a key.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from amqp.spec import Basic
 from kombu.transport import pyamqp
 
 from miros_mesh.link.rabbitmq.deadline import Cutter
+from miros_mesh.link.rabbitmq.headers import wanted_properties
 from miros_mesh.link.rabbitmq.refusals import TlsSpokenError
 from miros_mesh.link.rabbitmq.tls_context import context_of
 from miros_mesh.link.rabbitmq.tls_failures import TlsFailedError, TlsFiles
@@ -40,7 +42,6 @@ _TLS_VERSION: Final = 3
 _DELIVER: Final = bytes((0, Basic.Deliver[0], 0, Basic.Deliver[1]))
 # The payload of a header is class, weight and body size; then the properties follow.
 _HEADER_BYTES: Final = 12
-_NO_PROPERTIES: Final = b"\0\0"
 # The answer to basic.get is laid out likewise, with the number of messages left (a long) behind it.
 _GET_OK: Final = bytes((0, Basic.GetOk[0], 0, Basic.GetOk[1]))
 _MESSAGES_LEFT_BYTES: Final = 4
@@ -175,7 +176,7 @@ def cautious_frame_handler(
     def on_frame(frame: AmqpFrame) -> bool:
         kind, channel, payload = frame
         if kind == _HEADER:
-            payload = payload[:_HEADER_BYTES] + _NO_PROPERTIES
+            payload = payload[:_HEADER_BYTES] + wanted_properties(payload)
         elif kind == _METHOD and payload[:4] == _DELIVER:
             payload = _with_readable_routing_key(payload)
         elif kind == _METHOD and payload[:4] == _GET_OK:

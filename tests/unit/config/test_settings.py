@@ -16,6 +16,7 @@ from miros_mesh.address import BrokerAddress
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import ConfigError
 from miros_mesh.observer import Observer
+from miros_mesh.timing.clock import SystemClock
 from miros_mesh.wire.serializer import PayloadSerializer
 
 SENTINEL = "-".join(("marmalade", "in", "the", "attic"))
@@ -199,6 +200,8 @@ def test_the_bad_one_of_several_values_is_counted_out() -> None:
         ({"observers": Observer()}, "observers must be a tuple"),
         ({"observers": [object()]}, "observers must be a tuple"),
         ({"link_factory": "embedded"}, "link_factory must be callable"),
+        ({"clock": 12.0}, "clock must have monotonic"),
+        ({"clock": SystemClock}, "clock must have monotonic"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_that_names_it(
@@ -215,10 +218,18 @@ def test_what_cannot_be_hashed_cannot_be_a_setting() -> None:
     class UnhashableObserver(Observer):
         __hash__ = None  # type: ignore[assignment]
 
-    problems = problems_of(serializer=Unhashable(), observers=(UnhashableObserver(),))
+    class UnhashableClock(SystemClock):
+        __hash__ = None  # type: ignore[assignment]
+
+    problems = problems_of(
+        serializer=Unhashable(),
+        observers=(UnhashableObserver(),),
+        clock=UnhashableClock("unhashable"),
+    )
     assert [problem.split(":")[0] for problem in problems] == [
         "serializer must be hashable",
         "observers must be hashable",
+        "clock must be hashable",
     ]
 
 

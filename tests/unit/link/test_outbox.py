@@ -78,6 +78,30 @@ def test_what_was_not_confirmed_is_sent_again_first_and_in_order() -> None:
     assert tray.take_all() == [one, three, four]
 
 
+def test_what_was_given_out_before_may_be_there_already() -> None:
+    tray, (one, two, three) = Tray(), letters("one", "two", "three")
+    pair = Letter(b"ab", events=2)
+    tray.put(one, two, pair, three)
+    assert not any(map(tray.outbox.is_again, (one, two, pair, three)))
+    for _ in range(3):
+        tray.outbox.take()
+    tray.outbox.confirm(two)
+
+    tray.outbox.rewind()
+
+    # Those that were on their way and not confirmed, and all parts of such a one
+    assert [tray.outbox.is_again(each) for each in (one, two, pair, three)] == [1, 0, 1, 0]
+    tray.take_all()
+    parts = pair.split()
+    tray.outbox.split(pair, parts)
+    assert all(map(tray.outbox.is_again, parts))
+    # What has left is forgotten.
+    tray.take_all()
+    for each in (one, three, *parts):
+        tray.outbox.confirm(each)
+    assert not any(map(tray.outbox.is_again, (one, pair, *parts)))
+
+
 def test_a_confirm_that_comes_twice_or_too_late_counts_once() -> None:
     tray, (one, two) = Tray(), letters("one", "two")
     tray.put(one, two)

@@ -20,7 +20,7 @@ from miros_mesh.errors import (
     PermissionDeniedError,
 )
 from miros_mesh.link.outbox import Outbox
-from miros_mesh.link.ports import Broker, Parcel
+from miros_mesh.link.ports import Binding, Broker, Parcel
 from miros_mesh.networks.history import History
 from miros_mesh.networks.network import UNNUMBERED, Network, Refusal
 from miros_mesh.observer import Observers
@@ -386,7 +386,7 @@ def test_a_backlog_is_paid_in_frames_and_not_in_events() -> None:
     store = MemoryStore()
     office = PostOffice(lambda settings: memory_link(settings, store), Broker("memory"))
     publisher = office.publisher(exchanges=("miros_mesh.v1.mesh",))
-    _, mailbox = office.listen(queue(exchange="miros_mesh.v1.mesh"))
+    _, mailbox = office.listen(queue(bindings=(Binding("miros_mesh.v1.mesh", "#"),)))
     network = mesh_network(frame_events=100)
     network.attach(publisher)
 
@@ -475,7 +475,7 @@ def test_a_message_hears_what_became_of_it() -> None:
     network.send("key", envelope(UNNUMBERED), counted=False, settled=outcomes.append)
     (parcel,) = shelf.parcels
 
-    parcel.stored()
+    parcel.stored(True)
     parcel.refused("home", MessageTooLargeError("too large"))
 
     assert outcomes == ["stored", "refused"]

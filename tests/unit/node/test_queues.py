@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from miros_mesh import MeshConfig
-from miros_mesh.node.queues import NodeQueues
+from miros_mesh.link.ports import Binding
+from miros_mesh.node.queues import NodeQueues, chart_queue
 from miros_mesh.wire.identity import Identity
 
 DAY_S = 86_400.0
@@ -31,3 +32,25 @@ def test_a_chart_of_a_named_node_is_waited_for_a_day(
     # What one process alone can use is not kept for the next.
     assert queues.of_repair("repair", "key").expires_s == 120.0
     assert queues.of_watchers("snoop_spy").expires_s == 120.0
+
+
+def test_a_chart_may_hear_by_several_patterns() -> None:
+    queues = NodeQueues(MeshConfig(), Identity("node", "life"))
+
+    spec = queues.of_chart("chart", "a.#", "b")
+
+    assert spec.bindings == (
+        Binding("miros_mesh.v1.mesh", "a.#"),
+        Binding("miros_mesh.v1.mesh", "b"),
+    )
+    # Other topics need another queue, whose order says nothing.
+    names = [chart_queue("node", "chart", *each) for each in (("a.#", "b"), ("a.#",), ("b", "c"))]
+    assert spec.name == names[0] == chart_queue("node", "chart", "b", "a.#", "b")
+    assert len(set(names)) == 3
+
+
+def test_the_network_of_a_queue_is_told_by_what_it_is_bound_to() -> None:
+    queues = NodeQueues(MeshConfig(), Identity("node", "life"))
+
+    assert queues.network(queues.of_repair("repair", "key")) == "repair"
+    assert queues.network(queues.of_chart("chart", "key")) == "mesh"

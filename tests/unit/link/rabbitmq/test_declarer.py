@@ -7,6 +7,7 @@ from typing import Any
 
 import kombu
 
+from miros_mesh.link.ports import Binding
 from miros_mesh.link.rabbitmq.declarer import BINDINGS_AT_ONCE, Declarer
 from miros_mesh.link.rabbitmq.queues import queue_of
 from support.post_office import EXCHANGE, queue
@@ -18,15 +19,17 @@ class Channel:
     def __init__(self) -> None:
         self.declared: list[str] = []
         self.bound: list[str] = []
+        self.patterns: list[str] = []
 
     def exchange_declare(self, exchange: str, *, nowait: bool, **_: Any) -> None:
         assert nowait
         assert not self.bound, "the exchange comes first"
         self.declared.append(exchange)
 
-    def queue_bind(self, queue: str, *, nowait: bool, **_: Any) -> None:
+    def queue_bind(self, queue: str, *, routing_key: str, nowait: bool, **_: Any) -> None:
         assert nowait
         self.bound.append(queue)
+        self.patterns.append(routing_key)
 
 
 def declarer() -> tuple[Declarer, Channel]:
@@ -61,6 +64,18 @@ def test_many_queues_are_bound_in_turn() -> None:
     assert [len(each) for each in rounds[:3]] == [BINDINGS_AT_ONCE, BINDINGS_AT_ONCE, 1]
     assert [*rounds[0], *rounds[1], *rounds[2]] == [each.name for each in some]
     assert rounds[3] == rounds[0]
+
+
+def test_a_queue_of_many_bindings_is_bound_in_turn_as_well() -> None:
+    one, channel = declarer()
+    bindings = [Binding(EXCHANGE, str(number)) for number in range(BINDINGS_AT_ONCE + 2)]
+    many = queue_of(queue("many", bindings=tuple(bindings)))
+    few = queue_of(queue("few"))
+
+    rounds = [bound(one, channel, [many, few]) for _ in range(2)]
+
+    assert rounds == [[many.name] * BINDINGS_AT_ONCE, [many.name, many.name, few.name]]
+    assert len(set(channel.patterns)) == len(bindings) + 1
 
 
 def test_queues_may_come_and_go_between_the_calls() -> None:

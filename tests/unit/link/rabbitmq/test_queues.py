@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from miros_mesh.link.ports import Binding
 from miros_mesh.link.rabbitmq.queues import letters, prefetch_of, queue_of
 from miros_mesh.networks.letters.home import LARGEST_LETTER_BYTES
 from support.post_office import EXCHANGE, queue
@@ -28,10 +29,19 @@ def test_its_spec_becomes_its_arguments(changes: dict[str, Any], more: dict[str,
 
 def test_it_is_durable_and_bound_to_a_durable_topic_exchange() -> None:
     made = queue_of(queue("name", "a.#"))
+    (bound,) = made.bindings
 
-    assert (made.name, made.routing_key, made.durable) == ("miros_mesh.v1.name", "a.#", True)
-    exchange = made.exchange
+    assert (made.name, bound.routing_key, made.durable) == ("miros_mesh.v1.name", "a.#", True)
+    exchange = bound.exchange
     assert (exchange.name, exchange.type, exchange.durable) == (EXCHANGE, "topic", True)
+
+
+def test_it_is_bound_to_every_pattern_of_every_exchange() -> None:
+    wanted = {(EXCHANGE, "a.#"), (EXCHANGE, "b"), ("other", "b")}
+
+    made = queue_of(queue(bindings=tuple(Binding(*each) for each in wanted)))
+
+    assert {(each.exchange.name, each.routing_key) for each in made.bindings} == wanted
 
 
 @pytest.mark.parametrize(

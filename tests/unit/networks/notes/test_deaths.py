@@ -63,6 +63,8 @@ class Confirming(Shelf):
         super().put(parcel)
         if self.answer == "refused":
             parcel.refused("broker", PermissionDeniedError("no"))
+        elif self.answer == "stored":
+            parcel.stored(True)
         else:
             getattr(parcel, self.answer)()
         return ()
