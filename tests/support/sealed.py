@@ -8,6 +8,7 @@ from typing import Any
 
 from miros_mesh.errors import LinkError
 from miros_mesh.networks.frame import Frame
+from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.letters.home import LARGEST_LETTER_BYTES, Letters, Place
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import Network
@@ -128,6 +129,11 @@ def mesh(observer: Observer | None = None, *, dedup_window: int = 64) -> Mesh:
     observer = observer or Observer()
     network = mesh_network(observer)
     return Mesh(network, OURS, serializer, observer, dedup_window=dedup_window)
+
+
+def inbox() -> Inbox:
+    """The inbox of a chart of our node that has no room."""
+    return Inbox(mesh(), PLACE, LetterShelf().letters, room=lambda: 0, post=lambda _: None)
 
 
 def envelope(
