@@ -250,7 +250,7 @@ def test_replies_time_outs_and_cancels_at_once_give_one_outcome_each() -> None:
     def race(end: Callable[[str], object]) -> None:
         for _ in range(20):
             barrier.wait()
-            for id_ in list(ids):
+            for id_ in ids:
                 end(id_)
             barrier.wait()
 
