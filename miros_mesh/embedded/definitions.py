@@ -184,6 +184,11 @@ def queue_state(run: sqlite3.Connection, name: str) -> QueueState:
     return QueueState(*row)
 
 
+def consumed_queues(run: sqlite3.Connection) -> dict[str, int]:
+    """Return how many messages each queue holds that has a consumer."""
+    return dict(run.execute("SELECT name, length FROM queues WHERE consumer IS NOT NULL"))
+
+
 def delete_queue(
     run: sqlite3.Connection, name: str, *, if_unused: bool, if_empty: bool
 ) -> tuple[int, str | None]:

@@ -162,6 +162,11 @@ class Node(Host):
         """How many charts it has, dead or alive."""
         return len(self._sessions)
 
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The places of its charts, dead or alive."""
+        return tuple(self._sessions.values())
+
     def report(self) -> StopReport:
         """Say what has become until now of the events of its charts."""
         return self.peers.report()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.config.settings import MeshConfig
@@ -66,6 +66,17 @@ class Host(Protocol):
         """Say what has become until now of the events of the node's charts."""
 
 
+class Work(NamedTuple):
+    """What a chart has done, and has to do, at one moment."""
+
+    done: int = 0
+    """How many events it has handled."""
+    to_do: int = 0
+    """How many wait in its FIFO or are being handled."""
+    deferred: int = 0
+    """How many received events it has put off, which the broker keeps meanwhile."""
+
+
 class Session:
     """One chart's place on its node, from `join` until it leaves.
 
@@ -96,6 +107,8 @@ class Session:
         self.queue = queue
         """Where its events wait."""
         self._lasting = lasting
+        self.work: Callable[[], Work] = Work
+        """Says what the chart has done and has to do; from any thread."""
         self.silent = False
         """Whether nothing more is delivered to the chart."""
         self.unhandled = 0
