@@ -156,7 +156,8 @@ class Intake:
 
     def _work(self) -> Work:
         queue = self._chart.queue
-        return Work(queue.done, queue.to_do, self._deferred)
+        deferred: Any = self._chart.defer_queue
+        return Work(queue.done, queue.to_do, deferred.deliveries)
 
     @property
     def _deferred(self) -> int:

@@ -74,7 +74,7 @@ class Work(NamedTuple):
     to_do: int = 0
     """How many wait in its FIFO or are being handled."""
     deferred: int = 0
-    """How many received events it has put off, which the broker keeps meanwhile."""
+    """How many deliveries the broker keeps because it has put off an event in them."""
 
 
 class Session:

@@ -37,8 +37,8 @@ class SentEvent:
 What: TypeAlias = str | Callable[[SentEvent], object] | None
 """Which events a fault is for: those of a signal, those of which a function says so, or all."""
 
-Read: TypeAlias = Callable[[Publication], Sequence[SentEvent]]
-"""Says which events of programs a publication holds."""
+Split: TypeAlias = Callable[[Publication], Sequence[tuple[SentEvent, Publication]]]
+"""Says which events of programs a publication holds, each with a publication of that alone."""
 Act: TypeAlias = Callable[["Fault", Publication], Iterable[Publication]]
 """Returns what the broker stores at once in place of a publication."""
 
@@ -81,15 +81,13 @@ class Fault:
         """End it, and let go what it holds; what was delayed still comes at its time."""
         self._script.end(self)
 
-    def strike(
-        self, events: Sequence[SentEvent], publication: Publication
-    ) -> Iterable[Publication] | None:
-        """Return what is stored in place of the publication; None where it does not apply."""
-        if self._left == 0 or not any(self._is_meant(event) for event in events):
+    def strike(self, event: SentEvent, publication: Publication) -> Iterable[Publication] | None:
+        """Return what is stored in place of an event; None where it is not meant."""
+        if self._left == 0 or not self._is_meant(event):
             return None
         if self._left is not None:
             self._left -= 1
-        self._struck += events
+        self._struck.append(event)
         return self._act(self, publication)
 
     def let_go(self) -> Sequence[Publication]:
@@ -235,26 +233,18 @@ class Faults:
         for publication in held:
             self._store(publication)
 
-    def pass_on(self, publication: Publication, read: Read) -> Iterable[Publication]:
-        """Return what the broker stores in place of a publication; `read` says what is in it."""
+    def pass_on(self, publication: Publication, split: Split) -> Iterable[Publication]:
+        """Return what the broker stores in place of a publication, of which `split` says more."""
         # Without the lock: a mesh whose script is empty, which is most of them, pays nothing.
         if not self._script:
             return (publication,)
-        events = read(publication)
+        parts = split(publication)
         with self._changing:
-            for fault in tuple(self._script):
-                try:
-                    stored = fault.strike(events, publication)
-                except Exception as error:  # noqa: BLE001 - raised by `raise_error`
-                    # On a thread of the library, whose end would look like a fault of its own.
-                    self._error = self._error or error
-                    self._script.remove(fault)
-                    continue
-                if fault.over:
-                    self._script.remove(fault)
-                if stored is not None:
-                    return stored
-        return (publication,)
+            fates = [(part, self._fate(event, part)) for event, part in parts]
+        if all(stored is None for _, stored in fates):
+            # As it came: what is meant by no fault stays in one frame.
+            return (publication,)
+        return [each for part, stored in fates for each in ((part,) if stored is None else stored)]
 
     def raise_error(self) -> None:
         """Raise what a function of the script has raised since the last call."""
@@ -262,6 +252,22 @@ class Faults:
             error, self._error = self._error, None
         if error:
             raise error
+
+    def _fate(self, event: SentEvent, part: Publication) -> Iterable[Publication] | None:
+        """Return what is stored in place of an event; None for what no fault is for."""
+        for fault in tuple(self._script):
+            try:
+                stored = fault.strike(event, part)
+            except Exception as error:  # noqa: BLE001 - raised by `raise_error`
+                # On a thread of the library, whose end would look like a fault of its own.
+                self._error = self._error or error
+                self._script.remove(fault)
+                continue
+            if fault.over:
+                self._script.remove(fault)
+            if stored is not None:
+                return stored
+        return None
 
     def _add(
         self,

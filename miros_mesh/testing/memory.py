@@ -14,7 +14,7 @@ from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.node.network_specs import MESH
 from miros_mesh.node.node import NODES, Node
-from miros_mesh.testing.faults import Faults, Read, SentEvent
+from miros_mesh.testing.faults import Faults, SentEvent, Split
 from miros_mesh.testing.hand_clock import HandClock
 from miros_mesh.testing.settling import Rest
 from miros_mesh.wire.envelope import RESERVED_PREFIX
@@ -48,14 +48,9 @@ class MemoryMesh:
         self._meshes: dict[str, Mesh] = {}
 
     def config(self, **settings: Any) -> MeshConfig:
-        """Settings of a node on this mesh; any field of `MeshConfig` may be given.
-
-        A frame holds one event unless `frame_events` says otherwise: a fault harms a whole frame.
-        """
+        """Settings of a node on this mesh; any field of `MeshConfig` may be given."""
         # `link_factory` is compared, so only configs of one mesh can be equal and share a node.
-        own = {"mesh_encryption_key": self._key, "link_factory": self, "frame_events": 1}
-        if self.clock:
-            own["clock"] = self.clock
+        own = {"mesh_encryption_key": self._key, "link_factory": self, "clock": self.clock}
         return MeshConfig(**{**own, **settings})
 
     def settle(self, timeout_s: float = SETTLE_S) -> None:
@@ -82,30 +77,41 @@ class MemoryMesh:
 
     def __call__(self, settings: LinkSettings) -> KombuLink:
         """Make the link of a node on this mesh."""
-        read = partial(self._read, settings.node)
-        return memory_link(settings, self._store, partial(self._pass_on, read=read))
+        split = partial(self._split, settings.node)
+        return memory_link(settings, self._store, partial(self._pass_on, split=split))
 
-    def _pass_on(self, publication: Publication, read: Read) -> Iterable[Publication]:
+    def _pass_on(self, publication: Publication, split: Split) -> Iterable[Publication]:
         if publication.exchange not in _EVENTS:
             return (publication,)
-        return self.faults.pass_on(publication, read)
+        return self.faults.pass_on(publication, split)
 
-    def _read(self, node: str, publication: Publication) -> Sequence[SentEvent]:
-        """Open a frame with the keys and the codec of the node that sends it."""
+    def _split(
+        self, node: str, publication: Publication
+    ) -> Sequence[tuple[SentEvent, Publication]]:
+        """Open a frame, and seal each of its events alone, by the means of the node that sends."""
         self._meshes.update({each.name: each.mesh for each in self._nodes()})
         if (mesh := self._meshes.get(node)) is None:
             return ()
-        return [
-            SentEvent(
-                each.signal,
-                each.node,
-                each.chart,
-                publication.routing_key,
-                partial(mesh.payload_of, each),
+        network, topic = mesh.network, publication.routing_key
+        messages = [
+            (message, encoded)
+            for message, encoded in zip(
+                network.open_again(publication.body), network.unseal(publication.body), strict=True
             )
-            for each in mesh.network.open_again(publication.body)
-            if not each.signal.startswith(RESERVED_PREFIX)
+            # The words of the library stand alone in their frames.
+            if not message.signal.startswith(RESERVED_PREFIX)
         ]
+        parts = []
+        for message, encoded in messages:
+            part = publication
+            if len(messages) > 1:
+                part = publication._replace(body=network.seal([encoded], topic))
+                # As a publisher does, so that the node can answer for it.
+                network.publishing(part.body)
+            read = partial(mesh.payload_of, message)
+            event = SentEvent(message.signal, message.node, message.chart, topic, read)
+            parts.append((event, part))
+        return parts
 
     def _nodes(self) -> list[Node]:
         return [node for node in NODES.live if node.config.link_factory is self]

@@ -14,7 +14,7 @@ from miros_mesh.testing import HandClock, MemoryMesh
 from support.charts_at_work import Heard, alone
 
 LIMIT_S = 10.0
-ROUNDS = 200
+ROUNDS, FEW = 200, 20
 
 Join = Callable[..., NetworkedActiveObject]
 
@@ -103,10 +103,18 @@ def test_what_a_chart_has_deferred_is_not_waited_for(mesh: MemoryMesh, join: Joi
     def put_off(chart: NetworkedActiveObject, event: Event) -> None:
         if event.signal_name == "ping":
             chart.defer(event)
+        elif event.signal_name == "recall":
+            chart.recall()
 
-    join("a", put_off)
-    join("b", Heard()).transmit(ping(1))
+    a, b = join("a", put_off), join("b", Heard())
+    for number in range(FEW):
+        b.transmit(ping(number))
     mesh.settle()
+    assert len(a.defer_queue) == FEW
+    # And what it recalls is waited for
+    a.post_fifo(Event(signal="recall"))
+    mesh.settle()
+    assert len(a.defer_queue) == FEW
 
 
 def test_other_meshes_are_not_waited_for(join: Join, clock: HandClock) -> None:
