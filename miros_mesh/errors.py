@@ -84,6 +84,29 @@ class EventTooLargeError(MeshError, ValueError):
     """An event whose encoded size exceeds `max_event_bytes`."""
 
 
+class ChartAddressError(MeshError, ValueError):
+    """What is no address of a chart (`node/chart`), or a second destination beside one."""
+
+
+class TtlError(MeshError, ValueError):
+    """A time for which an event is worth handling, or a time-out, that is no number above 0."""
+
+
+class NoReplyWantedError(MeshError):
+    """A reply to an event that wants none: it was not sent by `request`, or came from no one else.
+
+    It is answered by an event like any other: `transmit` with `to`.
+    """
+
+
+class GroupError(MeshError):
+    """A group of charts that cannot be; the message names the setting, or how members differ."""
+
+
+class OldFramesError(MeshError):
+    """An event that frames of releases before 0.2 cannot carry, while `old_frames` is `write`."""
+
+
 class SnoopRecordError(MeshError, ValueError):
     """Fields that are no snoop record; the message names what is missing or wrong."""
 

@@ -146,6 +146,11 @@ class ChartQueue(Mailbox):
         self._deferred = False
         return self._event
 
+    def take_expired(self) -> Arrival | None:
+        """Take the next event out if it is a received one that is too old; return it then."""
+        item = self.take_if(_is_expired)
+        return item if isinstance(item, Arrival) else None
+
     def deferring(self, event: Any) -> Arrival | None:
         """Return what the event came by that the chart handles, and defers: it is not done then."""
         current = self.current
@@ -220,6 +225,10 @@ class ChartQueue(Mailbox):
         vars(twin).update(vars(item))
         vars(twin)["mesh_cause"] = current.id
         return twin
+
+
+def _is_expired(item: Any) -> bool:
+    return isinstance(item, Arrival) and item.may_expire and item.inbox.is_expired(item.envelope)
 
 
 INNER_SIGNALS = frozenset(
