@@ -21,6 +21,9 @@ class SentEvent:
     node: str
     chart: str
     topic: str
+    """What it was sent under; empty when it is for one chart alone."""
+    to: str
+    """That chart, as "node/chart"; else empty."""
     _read: Callable[[], Any] = field(repr=False, compare=False)
 
     @property
@@ -39,6 +42,8 @@ What: TypeAlias = str | Callable[[SentEvent], object] | None
 
 Split: TypeAlias = Callable[[Publication], Sequence[tuple[SentEvent, Publication]]]
 """Says which events of programs a publication holds, each with a publication of that alone."""
+Where: TypeAlias = tuple[str | None, str | None, str | None]
+"""Sender, topic and receiver of the events that are meant."""
 Act: TypeAlias = Callable[["Fault", Publication], Iterable[Publication]]
 """Returns what the broker stores at once in place of a publication."""
 
@@ -53,18 +58,17 @@ class Fault:
         self,
         script: Faults,
         act: Act,
-        *,
         what: What,
-        sender: str | None,
-        topic: str | None,
+        where: Where,
         times: int | None,
-        order: slice = _IN_TURN,
+        order: slice,
     ) -> None:
         self._script = script
         self._act = act
         self._what = what
-        self._sender = sender
-        self._topic = None if topic is None else validate_routing_pattern(topic)
+        self._sender, self._topic, self._to = where
+        if self._topic is not None:
+            validate_routing_pattern(self._topic)
         self._left = times
         self._order = order
         # The next two change under the lock of the script.
@@ -103,7 +107,9 @@ class Fault:
     def _is_meant(self, event: SentEvent) -> bool:
         if self._sender not in (None, event.node, event.sender):
             return False
-        if self._topic is not None and not topic_matches(self._topic, event.topic):
+        if self._to not in (None, event.to):
+            return False
+        if self._topic is not None and (event.to or not topic_matches(self._topic, event.topic)):
             return False
         what = self._what
         return bool(what(event)) if callable(what) else what in (None, event.signal)
@@ -120,6 +126,7 @@ class Faults:
     | `what` | of a signal, or those for which a function of a `SentEvent` is true |
     | `sender` | of a node, or of one chart: "node/chart" |
     | `topic` | under a topic that matches this pattern |
+    | `to` | for one chart alone: "node/chart" |
     | `times` | the next so many of them; without it all, until `lift` |
     """
 
@@ -138,6 +145,7 @@ class Faults:
         *,
         sender: str | None = None,
         topic: str | None = None,
+        to: str | None = None,
         times: int | None = None,
     ) -> Fault:
         """Have events vanish at the broker, which confirms them to their sender all the same.
@@ -145,7 +153,7 @@ class Faults:
         Their receivers ask for them as soon as a later event of the sender shows that they are
         missing, so an event that is lost comes late.
         """
-        return self._add(lambda *_: (), what, sender, topic, times)
+        return self._add(lambda *_: (), what, (sender, topic, to), times)
 
     def double(
         self,
@@ -153,10 +161,13 @@ class Faults:
         *,
         sender: str | None = None,
         topic: str | None = None,
+        to: str | None = None,
         times: int | None = None,
     ) -> Fault:
         """Have each of the events come twice."""
-        return self._add(lambda _, publication: (publication,) * 2, what, sender, topic, times)
+        return self._add(
+            lambda _, publication: (publication,) * 2, what, (sender, topic, to), times
+        )
 
     def delay(
         self,
@@ -165,6 +176,7 @@ class Faults:
         by_s: float,
         sender: str | None = None,
         topic: str | None = None,
+        to: str | None = None,
         times: int | None = None,
     ) -> Fault:
         """Have events come so much later, by the clock of the mesh.
@@ -180,7 +192,7 @@ class Faults:
             clock.timer(by_s, partial(self._store, publication))
             return ()
 
-        return self._add(act, what, sender, topic, times)
+        return self._add(act, what, (sender, topic, to), times)
 
     def hold(
         self,
@@ -188,6 +200,7 @@ class Faults:
         *,
         sender: str | None = None,
         topic: str | None = None,
+        to: str | None = None,
         times: int | None = None,
     ) -> Fault:
         """Have events wait at the broker until `lift`, which lets them go in their order."""
@@ -196,7 +209,7 @@ class Faults:
             fault.held.append(publication)
             return ()
 
-        return self._add(act, what, sender, topic, times)
+        return self._add(act, what, (sender, topic, to), times)
 
     def reorder(
         self,
@@ -205,6 +218,7 @@ class Faults:
         of: int = 2,
         sender: str | None = None,
         topic: str | None = None,
+        to: str | None = None,
         times: int | None = 1,
     ) -> Fault:
         """Have the next `of` events come in reverse order, once or so many `times`.
@@ -217,7 +231,7 @@ class Faults:
             return fault.let_go() if len(fault.held) == of else ()
 
         events = None if times is None else times * of
-        return self._add(act, what, sender, topic, events, _REVERSED)
+        return self._add(act, what, (sender, topic, to), events, _REVERSED)
 
     def lift(self) -> None:
         """End all faults, and let go what they hold."""
@@ -273,12 +287,11 @@ class Faults:
         self,
         act: Act,
         what: What,
-        sender: str | None,
-        topic: str | None,
+        where: Where,
         times: int | None,
         order: slice = _IN_TURN,
     ) -> Fault:
-        fault = Fault(self, act, what=what, sender=sender, topic=topic, times=times, order=order)
+        fault = Fault(self, act, what, where, times, order)
         with self._changing:
             self._script.append(fault)
         return fault

@@ -11,16 +11,16 @@ from miros_mesh.embedded.memory import MemoryStore, PassOn, Publication
 from miros_mesh.link.kombu_link import KombuLink
 from miros_mesh.link.ports import LinkSettings
 from miros_mesh.networks.mesh import Mesh
-from miros_mesh.networks.network import exchange_of
+from miros_mesh.networks.network import DIRECT, exchange_of
 from miros_mesh.node.network_specs import MESH
 from miros_mesh.node.node import NODES, Node
 from miros_mesh.testing.faults import Faults, SentEvent, Split
 from miros_mesh.testing.hand_clock import HandClock
 from miros_mesh.testing.settling import Rest
-from miros_mesh.wire.envelope import RESERVED_PREFIX
+from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, RoutedEnvelope
 from miros_mesh.wire.keyring import generate_key
 
-_EVENTS: Final = frozenset({exchange_of(MESH.name)})
+_EVENTS: Final = frozenset({exchange_of(MESH.name), DIRECT})
 """The exchanges that carry events of programs."""
 SETTLE_S: Final = 10.0
 
@@ -108,13 +108,17 @@ class MemoryMesh:
                 part = publication._replace(body=network.seal([encoded], topic))
                 # As a publisher does, so that the node can answer for it.
                 network.publishing(part.body)
-            read = partial(mesh.payload_of, message)
-            event = SentEvent(message.signal, message.node, message.chart, topic, read)
-            parts.append((event, part))
+            parts.append((_sent(message, topic, mesh), part))
         return parts
 
     def _nodes(self) -> list[Node]:
         return [node for node in NODES.live if node.config.link_factory is self]
+
+
+def _sent(message: Envelope, topic: str, mesh: Mesh) -> SentEvent:
+    to = message.to if isinstance(message, RoutedEnvelope) else ""
+    read = partial(mesh.payload_of, message)
+    return SentEvent(message.signal, message.node, message.chart, "" if to else topic, to, read)
 
 
 def memory_link(
