@@ -184,9 +184,10 @@ def queue_state(run: sqlite3.Connection, name: str) -> QueueState:
     return QueueState(*row)
 
 
-def consumed_queues(run: sqlite3.Connection) -> dict[str, int]:
-    """Return how many messages each queue holds that has a consumer."""
-    return dict(run.execute("SELECT name, length FROM queues WHERE consumer IS NOT NULL"))
+def queue_states(run: sqlite3.Connection) -> list[QueueState]:
+    """Count messages and consumers of every queue."""
+    rows = run.execute("SELECT name, length, consumer IS NOT NULL FROM queues")
+    return [QueueState(*row) for row in rows]
 
 
 def delete_queue(

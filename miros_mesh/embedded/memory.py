@@ -61,10 +61,10 @@ class MemoryStore:
         with self._using:
             self._store.publish(*publication)
 
-    def waiting(self) -> dict[str, int]:
-        """Return how many messages each queue holds that has a consumer, handled ones excepted."""
+    def queues(self) -> list[definitions.QueueState]:
+        """Count the messages of every queue that are not acknowledged, and its consumers."""
         with self._using:
-            return self._store.ask(definitions.consumed_queues)
+            return self._store.ask(definitions.queue_states)
 
     def bindings(self) -> list[tuple[str, str, str]]:
         """List all bindings: queue, exchange, pattern."""

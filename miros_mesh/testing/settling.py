@@ -11,7 +11,7 @@ from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.node.network_specs import MESH, NAMES, REPAIR
 from miros_mesh.node.node import Node
-from miros_mesh.node.session import Work
+from miros_mesh.node.session import Session, Work
 from miros_mesh.statechart import fabric
 
 # What these carry comes at intervals, or stays in its queue for the next process.
@@ -69,19 +69,25 @@ class Rest:
 
     def _at_broker(self) -> Iterator[str]:
         others = {q for q, exchange, _ in self._store.bindings() if exchange in _OF_NO_EVENTS}
+        # That of a chart may be without a consumer for a moment, while its node connects anew. Of
+        # others it is for a process that comes later, or has gone.
+        own = {queue for session in self._sessions() for queue in session.queues}
         deferred = sum(work.deferred for _, work in self._work())
-        waiting = {
-            queue: messages
-            for queue, messages in self._store.waiting().items()
-            if messages and queue not in others
-        }
-        if sum(waiting.values()) > deferred:
-            yield from (f"{messages} message(s) wait in {q}" for q, messages in waiting.items())
+        waiting = [
+            each
+            for each in self._store.queues()
+            if each.messages and (each.consumers or each.name in own) and each.name not in others
+        ]
+        if sum(each.messages for each in waiting) > deferred:
+            yield from (f"{each.messages} message(s) wait in {each.name}" for each in waiting)
 
     def _work(self) -> list[tuple[str, Work]]:
         return [
-            (f"{node.name}/{session.chart}", session.work())
-            for node in self._nodes()
-            for session in node.sessions
-            if not session.silent
+            (f"{session.node.identity.node}/{session.chart}", session.work())
+            for session in self._sessions()
+        ]
+
+    def _sessions(self) -> list[Session]:
+        return [
+            session for node in self._nodes() for session in node.sessions if not session.silent
         ]

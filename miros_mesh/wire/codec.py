@@ -352,7 +352,7 @@ class Codec(Generic[T]):
         return content, None if members is None else members.author(node, content, signature)
 
     def _level(self, encoded: bytes) -> int:
-        return self._levels[encoded[0]]
+        return self._levels.get(encoded[0], 0)
 
     def _versions_of(self, frame: bytes) -> Sequence[_Version[T]]:
         if not frame:
