@@ -153,6 +153,7 @@ def test_what_is_held_comes_in_order_when_it_is_let_go(
         {"sender": "a/a"},
         {"topic": "miros.mesh"},
         {"topic": "miros.#"},
+        {"to": ""},
         {},
     ],
 )
@@ -172,6 +173,7 @@ def test_an_event_that_is_meant_is_met(mesh: MemoryMesh, a: Any, chosen: dict[st
         {"sender": "a/b"},
         {"topic": "miros"},
         {"what": "ping", "sender": "b"},
+        {"to": "b/b"},
         {"times": 0},
     ],
 )
@@ -183,6 +185,29 @@ def test_an_event_that_is_not_meant_is_spared(
     mesh.settle()
     assert not lost.struck
     assert heard.payloads == ["spared"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "met"),
+    [
+        ({"to": "b/b"}, True),
+        ({"what": lambda event: event.to == "b/b" and not event.topic}, True),
+        ({"sender": "a/a"}, True),
+        ({"to": "a/a"}, False),
+        # It has no topic that others could hear
+        ({"topic": "#"}, False),
+    ],
+)
+def test_an_event_for_one_chart_alone_is_met_too(
+    mesh: MemoryMesh, a: Any, heard: Heard, chosen: dict[str, Any], met: bool
+) -> None:
+    held = mesh.faults.hold(**chosen)
+    a.transmit(Event(signal="ping", payload=1), to="b/b")
+    mesh.settle()
+    assert (len(held.struck), heard.payloads) == ((1, []) if met else (0, [1]))
+    held.lift()
+    mesh.settle()
+    assert heard.payloads == [1]
 
 
 def test_each_event_meets_one_fault_the_first_that_is_for_it(
