@@ -173,6 +173,11 @@ class Node(Host):
         return len(self._sessions)
 
     @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The places of its charts, dead or alive."""
+        return tuple(self._sessions.values())
+
+    @property
     def open_requests(self) -> int:
         """How many requests of its charts wait for an answer."""
         return sum(len(each.requests) for each in list(self._sessions.values()))

@@ -28,6 +28,7 @@ COUNTED = ("docs/observability.md", "counted.py")
 WATCHING = ("docs/observability.md", "watching.py")
 PUT_BACK = ("docs/dead-letters.md", "put_back.py")
 LAMP = ("docs/testing.md", "test_lamp.py")
+ORDER = ("docs/testing.md", "test_order.py")
 NETS = ("docs/from-miros-rabbitmq.md", "nets.py")
 ALONE = [
     ("docs/discovery-alone.md", name)
@@ -53,6 +54,7 @@ def test_each_program_of_the_pages_is_tested_here() -> None:
         WATCHING,
         PUT_BACK,
         LAMP,
+        ORDER,
         NETS,
         *ALONE,
     }
@@ -100,12 +102,15 @@ def test_the_program_of_the_readme_has_about_twenty_lines() -> None:
     assert 15 <= len([line for line in doc_pages.program(*TALK).splitlines() if line]) <= 25
 
 
-def test_the_test_of_the_testing_page_passes(tmp_path: Path) -> None:
-    file = _written(LAMP, tmp_path)
+@pytest.mark.parametrize(("program", "tests"), [(LAMP, 1), (ORDER, 3)])
+def test_the_tests_of_the_testing_page_pass(
+    program: tuple[str, str], tests: int, tmp_path: Path
+) -> None:
+    file = _written(program, tmp_path)
     done = _run(
         "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(file)
     )
-    assert "1 passed" in done.stdout
+    assert f"{tests} passed" in done.stdout
 
 
 def test_callbacks_get_what_the_page_says(tmp_path: Path) -> None:
