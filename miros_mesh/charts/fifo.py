@@ -8,11 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from miros import Event, signals
+from miros import Event
 
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.observer import NO_SPAN, Span
-from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.statechart.mailbox import Mailbox
 from miros_mesh.wire.envelope import Envelope
 
@@ -202,11 +201,3 @@ class ChartQueue(Mailbox):
         vars(twin).update(vars(item))
         vars(twin)["mesh_cause"] = current.id
         return twin
-
-
-INNER_SIGNALS = frozenset(
-    name for name, number in signals.items() if number <= signals.highest_inner_signal
-)
-"""The signals by which miros drives its charts."""
-RESERVED_SIGNALS = INNER_SIGNALS | PUBLIC_SIGNALS
-"""What no event of the network may carry: miros' signals, and this library's own."""

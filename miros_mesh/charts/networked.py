@@ -14,10 +14,9 @@ from miros import Event, Factory, signals
 
 from miros_mesh.address import validate_routing_key, validate_routing_patterns
 from miros_mesh.charts.deferred import DeferredEvents
-from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
+from miros_mesh.charts.fifo import ChartQueue
 from miros_mesh.charts.intake import Intake, MeshCallback
 from miros_mesh.charts.notices import Notices
-from miros_mesh.charts.received import Received, received
 from miros_mesh.charts.snooping import ChartSnoop
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.settings import EncryptionKeys, MeshConfig, NetworkName
@@ -29,20 +28,20 @@ from miros_mesh.errors import (
     ForkedError,
     LinkError,
     NotStartedError,
-    SignalError,
     StoppedError,
 )
 from miros_mesh.health import Health
 from miros_mesh.networks.inbox import origin_of
+from miros_mesh.networks.received import Received, received
 from miros_mesh.node.node import break_off, join
 from miros_mesh.node.registry import Ending
 from miros_mesh.node.session import Session, SnoopCallback, Stream
 from miros_mesh.report import StopReport
 from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.statechart import signal_table
+from miros_mesh.statechart.reserved import refuse_reserved
 from miros_mesh.statechart.safe_chart import SafeChart
 from miros_mesh.text import logger_of, printable
-from miros_mesh.wire.envelope import RESERVED_PREFIX
 from miros_mesh.wire.keyring import KeyRing
 
 logger = logger_of(__name__)
@@ -284,7 +283,7 @@ class _Networked(SafeChart):
             OldFramesError: nodes of before 0.2 are written for, and know none of the three.
         """
         session = self._live("transmit")
-        self._refuse_reserved(event)
+        refuse_reserved(event.signal_name)
         session.transmit(
             event.signal_name,
             event.payload,
@@ -293,13 +292,6 @@ class _Networked(SafeChart):
             to=_address_of(to),
             ttl_s=ttl_s,
         )
-
-    def _refuse_reserved(self, event: Event) -> None:
-        if event.signal_name in RESERVED_SIGNALS or event.signal_name.startswith(RESERVED_PREFIX):
-            raise SignalError(
-                f"{event.signal_name} belongs to miros or to miros_mesh and cannot be transmitted; "
-                "send an event with a signal of your own"
-            )
 
     def stop(self) -> StopReport:
         """Stop the chart and say goodbye; with the node's last chart, drain and disconnect.
