@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, get_args
 
 from miros import Event, Factory, signals
 
-from miros_mesh.address import validate_routing_key, validate_routing_patterns
+from miros_mesh.address import DEFAULT_ROUTING_KEY, validate_routing_key, validate_routing_patterns
 from miros_mesh.charts.deferred import DeferredEvents
 from miros_mesh.charts.fifo import ChartQueue
 from miros_mesh.charts.intake import Intake, MeshCallback
 from miros_mesh.charts.notices import Notices
 from miros_mesh.charts.snooping import ChartSnoop
+from miros_mesh.config.names import checked_name
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.settings import EncryptionKeys, MeshConfig, NetworkName
 from miros_mesh.config.validation import as_keys
@@ -46,15 +47,8 @@ from miros_mesh.wire.keyring import KeyRing
 
 logger = logger_of(__name__)
 
-DEFAULT_ROUTING_KEY = "miros.mesh"
-"""What a chart sends under when it is given no `tx_routing_key`."""
-
 OnHandlerError = Literal["stop", "dead_letter"]
 
-# Its queue's name, which AMQP limits to 255 bytes, also holds the node's name and a digest:
-# `miros_mesh.v1.mesh` (18), at most 77 for a node (a host's name, a process's number, four digits),
-# these 140, a digest of 8, and three dots between them are 246.
-LONGEST_NAME_BYTES = 140
 # Calls that the ancestor's documents name and never had, and those that they mean.
 _SLIPS: Final = {"enable_snoop_snoop": "enable_snoop_spy"}
 # A handler that is at its end when the time is up is no reason to complain.
@@ -135,7 +129,7 @@ class _Networked(SafeChart):
                 "spy_snoop_encryption_key": spy_snoop_encryption_key,
             },
         )
-        super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])
+        super().__init__(checked_name(name) if name else uuid.uuid4().hex[:5])
         # Sorted, since a set of texts has another order in each process.
         signal_table.enter(sorted(PUBLIC_SIGNALS))
         overrides: dict[str, Any] = {
@@ -620,17 +614,6 @@ def _by_either_name(
         name: other if key is None else key
         for (name, key), other in zip(keys.items(), older.values(), strict=True)
     }
-
-
-def _checked(name: str) -> str:
-    problem, size = "", len(name.encode(errors="replace"))
-    if not name.isprintable():
-        problem = f"the chart's name {name[:40]!r} holds what cannot be printed; use plain text"
-    elif size > LONGEST_NAME_BYTES:
-        problem = f"the chart's name has {size} bytes; {LONGEST_NAME_BYTES} are the most"
-    if problem:
-        raise ConfigError((problem,))
-    return name
 
 
 class NetworkedActiveObject(_Networked):
