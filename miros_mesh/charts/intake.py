@@ -21,7 +21,7 @@ from miros_mesh.statechart import signal_table
 from miros_mesh.statechart.reserved import RESERVED_SIGNALS
 from miros_mesh.text import logger_of, printable
 from miros_mesh.timing.throttle import Throttle
-from miros_mesh.wire.envelope import Envelope
+from miros_mesh.wire.envelope import Envelope, RoutedEnvelope
 
 logger = logger_of(__name__)
 
@@ -96,6 +96,8 @@ class Intake:
         if reason := _unwelcome(arrival.envelope):
             session.inbox.set_aside(arrival, Reason(reason))
             return
+        if not self._is_wanted(session, arrival):
+            return
         # The sender's clock may be ahead of this one.
         latency_s = max(time.time() - arrival.envelope.sent_at, 0)
         session.observer.handed_over(chart=self._chart.name, seconds=latency_s)
@@ -108,6 +110,27 @@ class Intake:
             self.failed(error, arrival)
         else:
             session.inbox.finished(arrival)
+
+    def _is_wanted(self, session: Session, arrival: Arrival) -> bool:
+        """Whether an event is no reply, or one to an open request; that is answered then."""
+        event = arrival.envelope
+        # The second time for one that was posted, and crowded out.
+        if not isinstance(event, RoutedEnvelope) or event.reply_to is None or arrival.answers:
+            return True
+        if session.requests.answered(event.reply_to):
+            arrival.answers = True
+            return True
+        session.observer.dropped(network="mesh", reason="late_reply", events=1)
+        if times := self._complaints.due("late"):
+            logger.warning(
+                "chart %s: %d reply or replies came to no open request and are dropped, the last "
+                "one %s: too late, not the first, or for an earlier process",
+                self._chart.name,
+                times,
+                origin_of(event),
+            )
+        session.inbox.finished(arrival)
+        return False
 
     def failed(self, error: Exception, arrival: Arrival | None) -> None:
         """Set aside the event whose handler or callback raised; count one of the chart's own."""

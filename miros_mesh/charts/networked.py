@@ -33,12 +33,19 @@ from miros_mesh.errors import (
 )
 from miros_mesh.health import Health
 from miros_mesh.networks.inbox import origin_of
-from miros_mesh.networks.received import Received, received
+from miros_mesh.networks.received import Received, address_of, received, wanting_reply
+from miros_mesh.networks.requests import TIMED_OUT, UNROUTABLE, Outcome, Request
 from miros_mesh.node.node import break_off, join
 from miros_mesh.node.registry import Ending
 from miros_mesh.node.session import Session, SnoopCallback, Stream
 from miros_mesh.report import StopReport
-from miros_mesh.signals import PUBLIC_SIGNALS
+from miros_mesh.signals import (
+    PUBLIC_SIGNALS,
+    REQUEST_TIMED_OUT,
+    REQUEST_UNROUTABLE,
+    RequestTimedOut,
+    RequestUnroutable,
+)
 from miros_mesh.statechart import signal_table
 from miros_mesh.statechart.reserved import refuse_reserved
 from miros_mesh.statechart.safe_chart import SafeChart
@@ -283,9 +290,93 @@ class _Networked(SafeChart):
             event.payload,
             self._cause(),
             routing_key=routing_key,
-            to=_address_of(to),
+            to=address_of(to),
             ttl_s=ttl_s,
         )
+
+    def request(
+        self,
+        event: Event,
+        *,
+        timeout_s: float,
+        to: str | Received | None = None,
+        routing_key: str | None = None,
+    ) -> str:
+        """Send an event that wants a reply, and return its id at once; never waits.
+
+        What comes of it is one event in the chart's FIFO: the first reply, for which
+        `received.reply_to` is the id; or `REQUEST_TIMED_OUT`; or `REQUEST_UNROUTABLE`, when no
+        broker has a queue for it. Later replies are dropped. A chart that stops, or dies, hears no
+        more of its requests.
+
+        Args:
+            event: what each of them gets that listen; the first one that replies answers it.
+            timeout_s: for how long the answer is waited for, from now on. Who has not begun to
+                handle the event by then, and by what clocks may differ (`clock_error_s`) after it,
+                sets it aside (`expired`).
+            to: as of `transmit`; not this chart, which does not hear itself.
+            routing_key: as of `transmit`.
+
+        Raises as `transmit`; `TtlError` also for `timeout_s`, and `StoppedError` also for a chart
+        that has died.
+        """
+        session = self._live("request")
+        refuse_reserved(event.signal_name)
+        return session.request(
+            event.signal_name,
+            event.payload,
+            self._cause(),
+            timeout_s=timeout_s,
+            ended=self._unanswered,
+            routing_key=routing_key,
+            to=address_of(to),
+        )
+
+    def reply(
+        self, event: Event, *, to: Received | None = None, ttl_s: float | None = None
+    ) -> None:
+        """Answer a request: send an event to the chart, or the client, that has made it.
+
+        Only the first reply that arrives answers it, of whichever chart.
+
+        Args:
+            event: the answer.
+            to: what `received` has told of the request; None for the one that is being handled.
+                It may be kept for as long as you like, also by a later process.
+            ttl_s: as of `transmit`.
+
+        Raises as `transmit`, and `NoReplyWantedError` for an event that wants no reply, or when no
+        received event is being handled.
+        """
+        session = self._live("reply")
+        refuse_reserved(event.signal_name)
+        asked = wanting_reply(self.received if to is None else to)
+        session.transmit(
+            event.signal_name,
+            event.payload,
+            self._cause() or asked.event_id,
+            to=asked.sender,
+            ttl_s=ttl_s,
+            reply_to=asked.event_id,
+        )
+
+    def cancel_request(self, request_id: str) -> bool:
+        """Want no answer to a request any more; whether it was open, so that none comes now.
+
+        Its event may be handled all the same. False also when the answer waits in the FIFO.
+
+        Raises `NotStartedError`, `StoppedError` or `ForkedError` outside the chart's life.
+        """
+        return self._live("cancel_request").requests.cancel(request_id)
+
+    def _unanswered(self, request: Request, outcome: Outcome) -> None:
+        told: RequestTimedOut | RequestUnroutable
+        if outcome == TIMED_OUT:
+            told = RequestTimedOut(request.id, request.signal)
+            self._notices.post_outcome(REQUEST_TIMED_OUT, told, request.cause)
+        elif outcome == UNROUTABLE:
+            told = RequestUnroutable(request.id, request.signal)
+            self._notices.post_outcome(REQUEST_UNROUTABLE, told, request.cause)
 
     def stop(self) -> StopReport:
         """Stop the chart and say goodbye; with the node's last chart, drain and disconnect.
@@ -580,10 +671,6 @@ class _Networked(SafeChart):
         # An observer may stop the chart.
         if (session := self._session) and not session.forked:
             session.died(error, arrival)
-
-
-def _address_of(to: str | Received | None) -> str | None:
-    return to.sender if isinstance(to, Received) else to
 
 
 def _refuse_uncallable(**callbacks: object) -> None:

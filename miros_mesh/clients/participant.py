@@ -31,7 +31,7 @@ from miros_mesh.health import Health
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.inbox import origin_of
 from miros_mesh.networks.letters.home import Reason
-from miros_mesh.networks.received import Received, received, wanting_reply
+from miros_mesh.networks.received import Received, address_of, received, wanting_reply
 from miros_mesh.node.node import break_off, join
 from miros_mesh.node.queues import topics_of
 from miros_mesh.node.registry import Ending
@@ -132,7 +132,7 @@ class Participant:
         session = self.live("send")
         signal, payload = checked(event)
         return session.transmit(
-            signal, payload, None, routing_key=routing_key, to=_address_of(to), ttl_s=ttl_s
+            signal, payload, None, routing_key=routing_key, to=address_of(to), ttl_s=ttl_s
         )
 
     def ask(
@@ -154,7 +154,7 @@ class Participant:
             timeout_s=timeout_s,
             ended=Asked(done),
             routing_key=routing_key,
-            to=_address_of(to),
+            to=address_of(to),
         )
 
     def cancel(self, request_id: str) -> bool:
@@ -389,6 +389,3 @@ class _Names:
         for number in itertools.count(2) if self._several else ():
             yield f"{self._name}-{number}"
 
-
-def _address_of(to: str | Received | None) -> str | None:
-    return to.sender if isinstance(to, Received) else to

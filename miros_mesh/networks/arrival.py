@@ -67,6 +67,8 @@ class Arrival:
     """What it came under: a topic, or the address of the chart."""
     payload: Any = None
     """What the serializer has read, from just before the event enters the FIFO."""
+    answers: bool = False
+    """Whether it has ended the request that it answers: it is handled now, whatever happens."""
     # The inbox adds those of copies, under its lock, until the event is finished. After that the
     # list does not change, and is read without the lock.
     tickets: list[Ticket] = field(default_factory=list)
@@ -78,9 +80,9 @@ class Arrival:
 
     @property
     def may_expire(self) -> bool:
-        """Whether its sender has said how old it may be."""
+        """Whether its sender has said how old it may be, and it has ended no request yet."""
         event = self.envelope
-        return type(event) is RoutedEnvelope and event.ttl_s is not None
+        return type(event) is RoutedEnvelope and event.ttl_s is not None and not self.answers
 
     @property
     def begun(self) -> bool:

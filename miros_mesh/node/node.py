@@ -165,6 +165,11 @@ class Node(Host):
         """How many charts it has, dead or alive."""
         return len(self._sessions)
 
+    @property
+    def open_requests(self) -> int:
+        """How many requests of its charts wait for an answer."""
+        return sum(len(each.requests) for each in list(self._sessions.values()))
+
     def report(self) -> StopReport:
         """Say what has become until now of the events of its charts."""
         return self.peers.report()
@@ -425,9 +430,17 @@ class Node(Host):
         self._repairs.set_aside = answer_refused
 
     def _unheard(self, destination: str, events: Sequence[Envelope]) -> None:
-        """Tell of events for one chart that no broker has a queue of; on a publisher's thread."""
+        """Tell of requests, and of events for one chart, that no broker has a queue of.
+
+        On a publisher's thread.
+        """
         for event in events:
-            if isinstance(event, RoutedEnvelope) and event.to:
+            if not isinstance(event, RoutedEnvelope):
+                continue
+            if event.wants_reply:
+                if session := self._sessions.get(event.chart):
+                    session.requests.unroutable(event.id)
+            elif event.to:
                 self.peer_signals.unheard(event.to)
 
     def _build_roll(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from miros_mesh.address import chart_address, direct_topic, validate_routing_key
@@ -16,6 +17,7 @@ from miros_mesh.link.ports import Subscriber
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
+from miros_mesh.networks.requests import Ended, Requests
 from miros_mesh.networks.roll import Roll
 from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.recorder import Recorder
@@ -25,6 +27,7 @@ from miros_mesh.node.roster import Roster
 from miros_mesh.node.watched_networks import WatchedNetworks
 from miros_mesh.observer import NO_SPAN, Observer, Span, Tracer
 from miros_mesh.report import StopReport
+from miros_mesh.timing.clock import Clock
 from miros_mesh.wire.envelope import ChartStatus, Envelope, SnoopRecord, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 
@@ -38,6 +41,7 @@ class Host(Protocol):
 
     config: MeshConfig
     identity: Identity
+    clock: Clock
     forked: bool
     keys: KeyRings
     observer: Observer
@@ -99,6 +103,8 @@ class Session:
         self.queue = queue
         """Where its events wait."""
         self._lasting = lasting
+        self.requests = Requests(chart, node.clock, node.observer)
+        """What it has asked, and waits to be answered."""
         self.silent = False
         """Whether nothing more is delivered to the chart."""
         self.unhandled = 0
@@ -146,10 +152,10 @@ class Session:
         routing_key: str | None = None,
         to: str | None = None,
         ttl_s: float | None = None,
-        wants_reply: bool = False,
+        asked: Callable[[str], object] | None = None,
         reply_to: str | None = None,
     ) -> str:
-        """Send an event and return its id; never waits.
+        """Send an event and return its id; never waits. For `asked` see `Mesh.transmit`.
 
         Raises `PayloadError`, `EventTooLargeError`, `RoutingKeyError`, `ChartAddressError`,
         `TtlError` or `OldFramesError`.
@@ -162,9 +168,39 @@ class Session:
             cause,
             to=to or "",
             ttl_s=None if ttl_s is None else seconds("ttl_s", ttl_s),
-            wants_reply=wants_reply,
+            asked=asked,
             reply_to=reply_to,
         )
+
+    def request(
+        self,
+        signal: str,
+        payload: Any,
+        cause: str | None,
+        *,
+        timeout_s: float,
+        ended: Ended,
+        routing_key: str | None = None,
+        to: str | None = None,
+    ) -> str:
+        """Send an event that wants a reply, and return its id; never waits.
+
+        `requests.answered` has to be asked about each reply. Without one in time `ended` is called,
+        as `Requests` says, which may be before this returns. Raises as `transmit`, and
+        `StoppedError` for a chart that has died.
+        """
+        timeout_s = seconds("timeout_s", timeout_s)
+        if to == f"{self.node.identity.node}/{self.chart}":
+            raise ChartAddressError(
+                f"{to} is the chart that asks, and a chart does not hear itself: post the event "
+                "into its own FIFO"
+            )
+        # Who answers later answers for nothing; but clocks may differ by so much.
+        ttl_s = min(timeout_s + self.node.config.clock_error_s, _LONGEST_S)
+        send = partial(
+            self.transmit, signal, payload, cause, routing_key=routing_key, to=to, ttl_s=ttl_s
+        )
+        return self.requests.open(signal, cause, timeout_s, ended, send)
 
     def _destination(self, routing_key: str | None, to: str | None) -> str:
         if to is None:
@@ -242,6 +278,7 @@ class Session:
         return True
 
     def _tell_nothing(self) -> None:
+        self.requests.close()
         self.node.peer_signals.unsubscribe(self.chart)
         self.node.roster.unsubscribe(self.chart)
 
