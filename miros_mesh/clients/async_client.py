@@ -255,7 +255,7 @@ class AsyncEventStream:
             opened: list[Reader] = []
             await self._bridge.run(
                 lambda: opened.append(self._participant.open_reader(self._patterns)),
-                undo=lambda: [self._participant.close_reader(each) for each in opened],
+                undo=lambda: self._participant.close_reader(opened[0]),
             )
             (self._reader,) = opened
             self._reader.changed_elsewhere = lambda: self._bridge.call(self._ring)

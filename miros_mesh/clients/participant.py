@@ -388,4 +388,3 @@ class _Names:
         yield self._name
         for number in itertools.count(2) if self._several else ():
             yield f"{self._name}-{number}"
-
