@@ -227,7 +227,7 @@ def test_a_stream_ends_after_a_time_of_silence(connect: Connect) -> None:
     events = client.events("talk", timeout_s=5.0)
     thread = threading.Thread(target=lambda: ended.extend(events))
     thread.start()
-    wait_until(lambda: clock.waiting)
+    wait_until(lambda: clock.timers)
 
     clock.advance(4.9)
     assert thread.is_alive()
@@ -236,7 +236,7 @@ def test_a_stream_ends_after_a_time_of_silence(connect: Connect) -> None:
     thread.join(LIMIT_S)
     assert not thread.is_alive()
     assert not ended
-    assert not clock.waiting
+    assert not clock.timers
 
 
 def test_what_was_not_handled_comes_again_to_the_next_process_of_the_name(
