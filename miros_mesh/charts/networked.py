@@ -35,6 +35,7 @@ from miros_mesh.health import Health
 from miros_mesh.networks.inbox import origin_of
 from miros_mesh.networks.received import Received, address_of, received, wanting_reply
 from miros_mesh.networks.requests import TIMED_OUT, UNROUTABLE, Outcome, Request
+from miros_mesh.node.groups import GroupMode, PartitionBy, group_of
 from miros_mesh.node.node import break_off, join
 from miros_mesh.node.registry import Ending
 from miros_mesh.node.session import Session, SnoopCallback, Stream
@@ -93,6 +94,9 @@ class _Networked(SafeChart):
         on_handler_error: OnHandlerError = "stop",
         trace_snoop_encryption_key: EncryptionKeys = None,
         spy_snoop_encryption_key: EncryptionKeys = None,
+        group: str | None = None,
+        group_mode: GroupMode | None = None,
+        partition_by: PartitionBy | None = None,
     ) -> None:
         """Make a chart; nothing is connected before `start_at`.
 
@@ -116,6 +120,13 @@ class _Networked(SafeChart):
                 in which it was, whatever the handler has done until then.
             trace_snoop_encryption_key: the ancestor's older name of `snoop_trace_encryption_key`.
             spy_snoop_encryption_key: the ancestor's older name of `snoop_spy_encryption_key`.
+            group: charts of one name on several nodes that give it share a queue, by the group's
+                name: each event of their topics is handled by one of them.
+            group_mode: "standby" (when it is not given): one of them handles all, in order, and
+                when it ends another one goes on. "share": all of them do, in no order.
+            partition_by: with "share", a function of an event that returns its key (a text, bytes
+                or a number): events of one key go to one chart, in order, while the charts of the
+                group stay the same.
 
         Callbacks run on a worker's thread and must return quickly.
 
@@ -123,6 +134,7 @@ class _Networked(SafeChart):
             ConfigError: names every setting that cannot work, or each callback, or
                 `on_handler_error`, or both names of a key that are given with different keys.
             RoutingKeyError: a routing key that AMQP refuses.
+            GroupError: a group that cannot be, or arguments of a group without one.
         """
         _refuse_uncallable(on_mesh_rx=on_mesh_rx, on_trace_rx=on_trace_rx, on_spy_rx=on_spy_rx)
         _refuse_other_words(on_handler_error)
@@ -148,6 +160,7 @@ class _Networked(SafeChart):
         self._config = (config.overridden if config else MeshConfig.from_env)(**overrides)
         self._tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
         self._rx_routing_keys = validate_routing_patterns(rx_routing_key or self._tx_routing_key)
+        self._group = group_of(group, group_mode, partition_by)
         self._session: Session | None = None
         # Both are read on any thread, without a lock. `start_at` sets `_session`, and `_leave`
         # takes it away; `stop` sets `_stopped`, for good.
@@ -224,6 +237,7 @@ class _Networked(SafeChart):
             ForkedError: a chart of the parent process cannot be used in a child.
             StoppedError: after `stop`, or when that is called while this waits for the broker.
             ChartNameTakenError: another live chart of this process has the name.
+            GroupError: charts of the group that are there have another mode, or hear other topics.
             LinkError: the broker cannot be used; the message says what to do. Nothing is left
                 running, and the chart may be started again.
         """
@@ -520,9 +534,9 @@ class _Networked(SafeChart):
         With `on_handler_error="dead_letter"` an event whose handler raises is set aside, and the
         chart is in the state in which it was.
         """
-        if expired := self.queue.take_expired(self._intake.is_expired):
+        if expired := self.queue.take_expired():
             # It has waited too long in the FIFO. The next event has a turn of its own.
-            self._intake.expired(expired)
+            expired.inbox.expired(expired)
             return False
         before = self.state.fun
         try:
@@ -597,6 +611,7 @@ class _Networked(SafeChart):
             self._rx_routing_keys,
             room=self._intake.room,
             post=self._intake.post,
+            group=self._group,
         )
 
     def _start_chart(self, initial_state: Any, session: Session) -> None:
