@@ -100,8 +100,15 @@ class Form(NamedTuple):
     suffix: str
 
 
-FORMS_OF_CONTENT: Final = (Form(1, ""), Form(2, ".2"), Form(3, ".3"), Form(3, ".3+"))
-"""By the lowest bits of the second byte; the next bit: the bytes are all of what is sealed."""
+FORMS_OF_CONTENT: Final = (
+    *(Form(1, ""), Form(2, ".2")),
+    *(Form(3, f".3{plus}") for plus in ("", "+", "++")),
+)
+"""By the lowest three bits of the second byte."""
+WHOLE: Final = 16
+"""The bit that says that the bytes are all of what is sealed."""
+RECEIVED: Final = 8
+"""The bit that says that they come from a broker."""
 
 
 def codec_of(spec: network_specs.NetworkSpec[Any]) -> Codec[Any]:
@@ -171,10 +178,10 @@ class Readers:
         if len(data) < 2:
             return False
         place, how = data[0] % len(SPECS), data[1]
-        form = FORMS_OF_CONTENT[how % len(FORMS_OF_CONTENT)]
-        content = data[2:] if how & 4 else content_of(SPECS[place].name, form, data[2:])
+        form = FORMS_OF_CONTENT[how % 8 % len(FORMS_OF_CONTENT)]
+        content = data[2:] if how & WHOLE else content_of(SPECS[place].name, form, data[2:])
         frame = bytes([form.version]) + RING.seal(content)
-        return self._opened(self._codecs[place], frame, receive=bool(how & 8))
+        return self._opened(self._codecs[place], frame, receive=bool(how & RECEIVED))
 
     def payloads(self, data: bytes) -> bool:
         """Read an event's payload, and show it as `dead-letters show` does."""

@@ -11,13 +11,14 @@ from miros_mesh.charts.fifo import HIGH_WATER, ChartQueue
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.observer import Span
 from miros_mesh.wire.envelope import Envelope
+from support.sealed import inbox
 
 PREFIX = "1ncarn/chart"
 
 
 def arrival(sequence: int = 1, cause: str | None = None) -> Arrival:
     fields = "afar", "sender", "2ncarn", sequence, "knock", b"", 0.0, cause
-    return Arrival(Envelope(*fields), payload=sequence)
+    return Arrival(Envelope(*fields), inbox(), payload=sequence)
 
 
 class Chart:
@@ -63,7 +64,7 @@ def test_a_received_event_is_made_of_its_arrival_by_the_chart_and_settled_after_
 def test_the_name_of_a_received_event_is_the_object_that_the_programs_literals_are() -> None:
     chart, name = Chart(), "".join(["spelt", "_by_", "the_network"])
     fields = "afar", "sender", "2ncarn", 1, name, b"", 0.0
-    chart.queue.append(Arrival(Envelope(*fields)))
+    chart.queue.append(Arrival(Envelope(*fields), inbox()))
 
     event = chart.handle()
 
