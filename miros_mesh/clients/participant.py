@@ -28,9 +28,8 @@ from miros_mesh.errors import (
     StreamInUseError,
 )
 from miros_mesh.health import Health
-from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.arrival import Arrival, Reason
 from miros_mesh.networks.inbox import origin_of
-from miros_mesh.networks.letters.home import Reason
 from miros_mesh.networks.received import Received, address_of, received, wanting_reply
 from miros_mesh.node.node import break_off, join
 from miros_mesh.node.queues import topics_of
@@ -291,7 +290,7 @@ class Participant:
         if not isinstance(event, RoutedEnvelope) or event.reply_to is None:
             self._own.post(arrival)
             while not self._own_is_read and len(self._own) > MOST_UNREAD:
-                self._set_unread_aside(session)
+                self._set_unread_aside()
         elif welcome(arrival, session):
             self._take_answer(arrival, event.reply_to, session)
 
@@ -309,12 +308,12 @@ class Participant:
                 )
         elif isinstance(asked := request.ended, Asked):
             asked.answered(Message(arrival.signal_name, arrival.payload, received(arrival)))
-        session.inbox.finished(arrival)
+        arrival.inbox.finished(arrival)
 
-    def _set_unread_aside(self, session: Session) -> None:
+    def _set_unread_aside(self) -> None:
         oldest = self._own.drop_first()
         if isinstance(oldest, Arrival):
-            session.inbox.set_aside(oldest, Reason("unread", "no stream of events() asks for it"))
+            oldest.inbox.set_aside(oldest, Reason("unread", "no stream of events() asks for it"))
 
     def _notice(self, signal: str, payload: object) -> None:
         """Take a signal of the library; on any thread."""

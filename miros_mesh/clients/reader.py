@@ -11,8 +11,7 @@ from typing import Final
 
 from miros_mesh.clients.message import Message
 from miros_mesh.errors import StreamInUseError
-from miros_mesh.networks.arrival import Arrival
-from miros_mesh.networks.letters.home import Reason
+from miros_mesh.networks.arrival import Arrival, Reason
 from miros_mesh.networks.received import received
 from miros_mesh.node.session import Session
 from miros_mesh.statechart.reserved import RESERVED_SIGNALS
@@ -70,7 +69,7 @@ class Reader:
             return
         event = arrival.envelope
         if event.chart == self.ignored and event.incarnation == session.node.identity.incarnation:
-            session.inbox.finished(arrival)
+            arrival.inbox.finished(arrival)
         elif welcome(arrival, session):
             self.put(arrival)
 
@@ -99,12 +98,11 @@ class Reader:
 
     def handled(self) -> None:
         """Have the event acknowledged that was handed out last; again it does nothing."""
-        given = self._take_given()
-        if session := self.session:
-            if given:
-                session.inbox.finished(given)
+        if given := self._take_given():
+            given.inbox.finished(given)
+        if self.session:
             # There may be room now; where nothing waits this costs next to nothing.
-            session.inbox.feed()
+            self.session.feed()
 
     @contextmanager
     def waiting_alone(self) -> Iterator[None]:
@@ -178,12 +176,12 @@ class Reader:
 
     def _set_aside_expired(self, arrival: Arrival) -> bool:
         """Set aside what is older than its sender lets it be; whether it is."""
-        session = self.session
-        if not (session and arrival.may_expire and session.inbox.is_expired(arrival.envelope)):
+        if not (arrival.may_expire and arrival.inbox.is_expired(arrival.envelope)):
             return False
         self._take_given()
-        session.inbox.expired(arrival)
-        session.inbox.feed()
+        arrival.inbox.expired(arrival)
+        if self.session:
+            self.session.feed()
         return True
 
 
@@ -191,7 +189,7 @@ def welcome(arrival: Arrival, session: Session) -> bool:
     """Count an event that enters; one under a signal of miros or of the library is set aside."""
     event = arrival.envelope
     if event.signal in RESERVED_SIGNALS:
-        session.inbox.set_aside(arrival, Reason("reserved_signal"))
+        arrival.inbox.set_aside(arrival, Reason("reserved_signal"))
         return False
     # The sender's clock may be ahead of this one.
     latency_s = max(session.node.clock.wall() - event.sent_at, 0)
