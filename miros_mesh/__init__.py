@@ -2,8 +2,11 @@
 
 import logging
 
-from miros_mesh.address import BrokerAddress
-from miros_mesh.charts.networked import DEFAULT_ROUTING_KEY, NetworkedActiveObject, NetworkedFactory
+from miros_mesh.address import DEFAULT_ROUTING_KEY, BrokerAddress
+from miros_mesh.charts.networked import NetworkedActiveObject, NetworkedFactory
+from miros_mesh.clients.async_client import AsyncMeshClient
+from miros_mesh.clients.client import MeshClient
+from miros_mesh.clients.message import Message
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.dead_letters.dead_letters import DeadLetters
 from miros_mesh.dead_letters.letter import Letter
@@ -46,6 +49,10 @@ __all__ = [
     "StopReport",
     "reload_on_sighup",
     "stop_on_sigterm",
+    # code that is no chart
+    "AsyncMeshClient",
+    "MeshClient",
+    "Message",
     # settings
     "BrokerAddress",
     "MeshConfig",

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from miros import Event, signals
+from miros import Event
 
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.observer import NO_SPAN, Span
-from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.statechart.mailbox import Mailbox
 
 # Received events wait in the inbox once this many events wait in the FIFO: the rest of miros'
@@ -229,11 +228,3 @@ class ChartQueue(Mailbox):
 
 def _is_expired(item: Any) -> bool:
     return isinstance(item, Arrival) and item.may_expire and item.inbox.is_expired(item.envelope)
-
-
-INNER_SIGNALS = frozenset(
-    name for name, number in signals.items() if number <= signals.highest_inner_signal
-)
-"""The signals by which miros drives its charts."""
-RESERVED_SIGNALS = INNER_SIGNALS | PUBLIC_SIGNALS
-"""What no event of the network may carry: miros' signals, and this library's own."""

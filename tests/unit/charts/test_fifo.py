@@ -8,10 +8,9 @@ import pytest
 from miros import Event, signals
 from miros.hsm import HsmWithQueues
 
-from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, ChartQueue
+from miros_mesh.charts.fifo import HIGH_WATER, ChartQueue
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.observer import Span
-from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.wire.envelope import Envelope
 from support.sealed import inbox
 
@@ -154,11 +153,6 @@ def test_the_span_of_an_event_whose_handler_raised_ends_with_the_error() -> None
 
     assert chart.ended == [error]
     assert chart.finished == []
-
-
-def test_no_event_of_the_network_may_carry_a_signal_of_miros_or_of_the_library() -> None:
-    assert RESERVED_SIGNALS > PUBLIC_SIGNALS
-    assert {"ENTRY_SIGNAL", "STOP_ACTIVE_OBJECT_SIGNAL"} < RESERVED_SIGNALS
 
 
 def test_what_waits_or_is_handled_is_to_do_until_it_is_done() -> None:
