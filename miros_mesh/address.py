@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Literal, cast, get_args
 from urllib.parse import quote, unquote
 
-from miros_mesh.errors import AddressError, RoutingKeyError
+from miros_mesh.errors import AddressError, ChartAddressError, RoutingKeyError
 
 Scheme = Literal["amqp", "amqps"]
 
@@ -18,6 +18,12 @@ DEFAULT_PORTS: Final[dict[Scheme, int]] = {"amqp": 5672, "amqps": 5671}
 # What AMQP calls a short string: routing keys, and names of queues, exchanges, virtual hosts.
 SHORT_STRING_BYTES: Final = 255
 LARGEST_PORT: Final = 65_535
+DEFAULT_ROUTING_KEY: Final = "miros.mesh"
+"""What charts and clients send under that are given no `tx_routing_key`."""
+MOST_PATTERNS: Final = 100
+"""Of one chart: each is a binding at the broker."""
+DIRECT_TOPICS: Final = "miros_mesh.to."
+"""What the topics begin with under which events reach one chart."""
 
 # `urllib.parse.urlsplit` quotes the part with the password in some of its errors; a pattern cannot.
 _URL: Final = re.compile(
@@ -210,6 +216,11 @@ def _host_and_port(text: str) -> tuple[str, str]:
 def validate_routing_key(key: str) -> str:
     """Return `key` if a message can travel under it, else raise `RoutingKeyError`."""
     _refuse_what_amqp_refuses("routing key", key)
+    if key.startswith(DIRECT_TOPICS):
+        raise RoutingKeyError(
+            f"the routing key {key!r} begins with {DIRECT_TOPICS!r}, as only addresses "
+            "of charts do; to send to one chart, say to='node/chart'"
+        )
     if "*" in key or "#" in key:
         raise RoutingKeyError(
             f"the routing key {key!r} holds a wildcard; '*' and '#' belong in the pattern that a "
@@ -229,6 +240,21 @@ def validate_routing_pattern(pattern: str) -> str:
                 "wildcard is a whole word: '*' for one word, '#' for any number of words"
             )
     return pattern
+
+
+def validate_routing_patterns(patterns: str | Iterable[str]) -> tuple[str, ...]:
+    """Return one pattern or several, each once and in order, or raise `RoutingKeyError`."""
+    if isinstance(patterns, (str, bytes)) or not isinstance(patterns, Iterable):
+        return (validate_routing_pattern(patterns),)
+    several = tuple(sorted({validate_routing_pattern(each) for each in patterns}))
+    if not several:
+        raise RoutingKeyError("no routing pattern is given; name the topics that the chart hears")
+    if len(several) > MOST_PATTERNS:
+        raise RoutingKeyError(
+            f"{len(several)} routing patterns are given, and {MOST_PATTERNS} are the most: use "
+            "wildcards, or let several charts hear them"
+        )
+    return several
 
 
 def _refuse_what_amqp_refuses(what: str, key: str) -> None:
@@ -252,6 +278,46 @@ def _utf8_length(text: str) -> int:
         return len(text.encode())
     except UnicodeEncodeError:
         return -1
+
+
+def chart_address(text: object) -> tuple[str, str]:
+    """Return node and chart of an address, `node/chart`; raises `ChartAddressError`."""
+    node, slash, chart = text.partition("/") if isinstance(text, str) else ("", "", "")
+    if not (node and slash and chart) or _utf8_length(node) < 0 or _utf8_length(chart) < 0:
+        shown = text[:80] if isinstance(text, str) else type(text).__name__
+        raise ChartAddressError(
+            f"{shown!r} is no address of a chart; it looks like 'node/chart', and chart.received "
+            "tells that of who has sent an event"
+        )
+    return node, chart
+
+
+def direct_topic(node: str, chart: str) -> str:
+    """Return the topic, of an exchange of its own, under which events reach one chart alone."""
+    words = f"{_word(node)}.{_word(chart)}"
+    if len(DIRECT_TOPICS) + _utf8_length(words) > SHORT_STRING_BYTES:
+        # Two words, as the others have.
+        digests = (hashlib.blake2s(each.encode(), digest_size=16) for each in (node, chart))
+        words = ".".join(each.hexdigest() for each in digests)
+    return DIRECT_TOPICS + words
+
+
+def is_direct(destination: str) -> bool:
+    """Whether a destination is one chart (a `direct_topic`), and no topic that others may hear."""
+    return destination.startswith(DIRECT_TOPICS)
+
+
+def hears(patterns: Collection[str], destination: str) -> bool:
+    """Whether who hears these patterns and addresses gets what is sent to a destination."""
+    if is_direct(destination):
+        # No pattern matches it: that is of another exchange.
+        return destination in patterns
+    return any(topic_matches(pattern, destination) for pattern in patterns)
+
+
+def _word(name: str) -> str:
+    # One word of a topic, in which no character means anything.
+    return name.replace("%", "%25").replace(".", "%2E").replace("*", "%2A").replace("#", "%23")
 
 
 def topic_of_queue(exchange: str, queue: str) -> str:

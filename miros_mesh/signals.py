@@ -17,17 +17,23 @@ OUTBOX_OVERFLOW: Final = "OUTBOX_OVERFLOW"
 OUTBOX_REFUSED: Final = "OUTBOX_REFUSED"
 """A broker refused events of this node for good; the payload is an `OutboxRefused`."""
 NO_LISTENER: Final = "NO_LISTENER"
-"""A broker has no queue for a topic of this node's events; the payload is a `NoListener`."""
+"""No queue took events of this node: those of a topic at a broker, where the settings ask to be
+told of them, or of one chart at all of them. The payload is a `NoListener`."""
 CHART_UP: Final = "CHART_UP"
 """A chart of another node that this one hears is alive; the payload is a `ChartChange`."""
 CHART_DOWN: Final = "CHART_DOWN"
 """A chart of another node has stopped, died or fallen silent; the payload is a `ChartChange`."""
+REQUEST_TIMED_OUT: Final = "REQUEST_TIMED_OUT"
+"""No reply to a request of this chart came in time; the payload is a `RequestTimedOut`."""
+REQUEST_UNROUTABLE: Final = "REQUEST_UNROUTABLE"
+"""No broker has a queue for a request of this chart; the payload is a `RequestUnroutable`."""
 
 # Entered into the signal table of miros before a chart starts, and reserved on the wire.
 PUBLIC_SIGNALS: Final = frozenset(
     {
         *(PEER_UP, PEER_DOWN, OUTBOX_OVERFLOW, OUTBOX_REFUSED, NO_LISTENER),
         *(CHART_UP, CHART_DOWN),
+        *(REQUEST_TIMED_OUT, REQUEST_UNROUTABLE),
     }
 )
 
@@ -76,10 +82,12 @@ class OutboxRefused:
 
 @dataclass(frozen=True, slots=True)
 class NoListener:
-    """So many events under a topic found no queue at a broker since the last such signal."""
+    """So many events found no queue since the last such signal."""
 
     address: str
+    """Of the broker, without credentials; empty when it was all of them."""
     topic: str
+    """What they were sent under, or the chart that they were for, as node/chart."""
     events: int
 
 
@@ -94,3 +102,26 @@ class ChartChange:
     node: str
     chart: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTimedOut:
+    """A request whose time was over before a reply was handed to its chart; a later one is dropped.
+
+    What became of it is not known: it may have been handled, be handled still, or be lost.
+    """
+
+    id: str
+    """What `request` has returned."""
+    signal: str
+    """Of the event that was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestUnroutable:
+    """A request that reached no one: no chart listens there, at any broker of the node."""
+
+    id: str
+    """What `request` has returned."""
+    signal: str
+    """Of the event that was sent."""

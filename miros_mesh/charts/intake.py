@@ -10,17 +10,17 @@ from typing import Any, cast
 
 from miros import ActiveObject, Event
 
-from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, event_of
+from miros_mesh.charts.fifo import HIGH_WATER, event_of
 from miros_mesh.charts.notices import COMPLAIN_EVERY_S, Notices
-from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.arrival import Arrival, Reason
 from miros_mesh.networks.inbox import origin_of
-from miros_mesh.networks.letters.home import Reason
-from miros_mesh.node.session import Session
+from miros_mesh.node.session import Session, Work
 from miros_mesh.observer import NO_SPAN, Span
 from miros_mesh.statechart import signal_table
+from miros_mesh.statechart.reserved import RESERVED_SIGNALS
 from miros_mesh.text import logger_of, printable
 from miros_mesh.timing.throttle import Throttle
-from miros_mesh.wire.envelope import Envelope
+from miros_mesh.wire.envelope import Envelope, RoutedEnvelope
 
 logger = logger_of(__name__)
 
@@ -50,12 +50,14 @@ class Intake:
         # Set once, before its inbox is opened; read on every thread that feeds. Kept beyond the
         # chart's stop, because the chart's thread may still settle the event that it handles.
         self._session: Session | None = None
-        # The thread that runs the callback at this moment; 0 is none.
+        # The thread that runs the callback at this moment, and with what; 0 is none.
         self._calling_on = 0
+        self._calling_with: Arrival | None = None
 
     def open(self, session: Session) -> None:
         """Begin to feed a chart that has started."""
         self._session = session
+        session.work = self._work
         session.open(self._notices.post)
 
     @property
@@ -63,11 +65,16 @@ class Intake:
         """Whether the caller is the callback, which its own thread cannot wait for."""
         return self._calling_on == threading.get_ident()
 
+    @property
+    def called_with(self) -> Arrival | None:
+        """What the callback was called with, when the caller is the callback."""
+        return self._calling_with if self.calling else None
+
     def finish(self, all_fed: Callable[[], None]) -> None:
         """Feed the rest of the frames that the chart has begun and nothing more; then call back."""
         self._finishing = True
         if self._session:
-            self._session.inbox.finish(all_fed)
+            self._session.finish(all_fed)
         else:
             all_fed()
 
@@ -78,7 +85,9 @@ class Intake:
             # Nothing is posted before `open`.
             return
         if reason := _unwelcome(arrival.envelope):
-            session.inbox.set_aside(arrival, Reason(reason))
+            arrival.inbox.set_aside(arrival, Reason(reason))
+            return
+        if not self._is_wanted(session, arrival):
             return
         # The sender's clock may be ahead of this one.
         latency_s = max(time.time() - arrival.envelope.sent_at, 0)
@@ -91,7 +100,28 @@ class Intake:
         if error and self._outlives:
             self.failed(error, arrival)
         else:
-            session.inbox.finished(arrival)
+            arrival.inbox.finished(arrival)
+
+    def _is_wanted(self, session: Session, arrival: Arrival) -> bool:
+        """Whether an event is no reply, or one to an open request; that is answered then."""
+        event = arrival.envelope
+        # The second time for one that was posted, and crowded out.
+        if not isinstance(event, RoutedEnvelope) or event.reply_to is None or arrival.answers:
+            return True
+        if session.requests.answered(event.reply_to):
+            arrival.answers = True
+            return True
+        session.observer.dropped(network="mesh", reason="late_reply", events=1)
+        if times := self._complaints.due("late"):
+            logger.warning(
+                "chart %s: %d reply or replies came to no open request and are dropped, the last "
+                "one %s: too late, not the first, or for an earlier process",
+                self._chart.name,
+                times,
+                origin_of(event),
+            )
+        arrival.inbox.finished(arrival)
+        return False
 
     def failed(self, error: Exception, arrival: Arrival | None) -> None:
         """Set aside the event whose handler or callback raised; count one of the chart's own."""
@@ -99,13 +129,13 @@ class Intake:
         if session is None:
             return
         if arrival:
-            session.inbox.set_aside(arrival, Reason("handler", type(error).__name__, 1))
+            arrival.inbox.set_aside(arrival, Reason("handler", type(error).__name__, 1))
         else:
             session.observer.dropped(network="chart", reason="handler", events=1)
 
     def follow(self, arrival: Arrival) -> Span:
         """Begin the span in which the calling thread handles the event."""
-        return self._session.handling(arrival.envelope) if self._session else NO_SPAN
+        return self._session.handling(arrival.envelope, arrival.topic) if self._session else NO_SPAN
 
     def room(self) -> int:
         """Return how many events may be posted now; a callback takes all that comes."""
@@ -124,16 +154,16 @@ class Intake:
         self._notices.feed()
         if session := self._session:
             if arrival:
-                session.inbox.finished(arrival)
-            session.inbox.feed()
+                arrival.inbox.finished(arrival)
+            session.feed()
         if self._deferred >= MANY_DEFERRED:
             self._complain_of_deferred()
 
     def dropped(self, arrival: Arrival) -> None:
         """Settle a received event that the chart had deferred, and does not want any more."""
         if session := self._session:
-            session.inbox.finished(arrival)
-            session.inbox.feed()
+            arrival.inbox.finished(arrival)
+            session.feed()
 
     def lost(self, event: Any) -> None:
         """Count an event of the chart's own for which there was no place."""
@@ -150,8 +180,12 @@ class Intake:
 
     def crowded_out(self, arrival: Arrival) -> None:
         """Take back a received event whose place one of the chart's own has taken."""
-        if self._session:
-            self._session.inbox.take_back(arrival)
+        arrival.inbox.take_back(arrival)
+
+    def _work(self) -> Work:
+        queue = self._chart.queue
+        deferred: Any = self._chart.defer_queue
+        return Work(queue.done, queue.to_do, deferred.deliveries)
 
     @property
     def _deferred(self) -> int:
@@ -172,7 +206,7 @@ class Intake:
     def _call(self, callback: MeshCallback, arrival: Arrival) -> Exception | None:
         raised: Exception | None = None
         span = self.follow(arrival)
-        self._calling_on = threading.get_ident()
+        self._calling_on, self._calling_with = threading.get_ident(), arrival
         try:
             callback(event_of(arrival))
         except Exception as error:
@@ -180,7 +214,7 @@ class Intake:
             event = origin_of(arrival.envelope)
             logger.exception("on_mesh_rx of chart %s raised for %s", self._chart.name, event)
         finally:
-            self._calling_on = 0
+            self._calling_on, self._calling_with = 0, None
             span.end(error=raised)
         return raised
 

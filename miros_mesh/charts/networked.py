@@ -5,19 +5,20 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, get_args
 
 from miros import Event, Factory, signals
 
-from miros_mesh.address import validate_routing_key, validate_routing_pattern
+from miros_mesh.address import DEFAULT_ROUTING_KEY, validate_routing_key, validate_routing_patterns
 from miros_mesh.charts.deferred import DeferredEvents
-from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
+from miros_mesh.charts.fifo import ChartQueue
 from miros_mesh.charts.intake import Intake, MeshCallback
 from miros_mesh.charts.notices import Notices
 from miros_mesh.charts.snooping import ChartSnoop
+from miros_mesh.config.names import checked_name
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.settings import EncryptionKeys, MeshConfig, NetworkName
 from miros_mesh.config.validation import as_keys
@@ -28,33 +29,34 @@ from miros_mesh.errors import (
     ForkedError,
     LinkError,
     NotStartedError,
-    SignalError,
     StoppedError,
 )
 from miros_mesh.health import Health
 from miros_mesh.networks.inbox import origin_of
+from miros_mesh.networks.received import Received, address_of, received, wanting_reply
+from miros_mesh.networks.requests import TIMED_OUT, UNROUTABLE, Outcome, Request
+from miros_mesh.node.groups import GroupMode, PartitionBy, group_of
 from miros_mesh.node.node import break_off, join
 from miros_mesh.node.registry import Ending
 from miros_mesh.node.session import Session, SnoopCallback, Stream
 from miros_mesh.report import StopReport
-from miros_mesh.signals import PUBLIC_SIGNALS
+from miros_mesh.signals import (
+    PUBLIC_SIGNALS,
+    REQUEST_TIMED_OUT,
+    REQUEST_UNROUTABLE,
+    RequestTimedOut,
+    RequestUnroutable,
+)
 from miros_mesh.statechart import signal_table
+from miros_mesh.statechart.reserved import refuse_reserved
 from miros_mesh.statechart.safe_chart import SafeChart
 from miros_mesh.text import logger_of, printable
-from miros_mesh.wire.envelope import RESERVED_PREFIX
 from miros_mesh.wire.keyring import KeyRing
 
 logger = logger_of(__name__)
 
-DEFAULT_ROUTING_KEY = "miros.mesh"
-"""What a chart sends under when it is given no `tx_routing_key`."""
-
 OnHandlerError = Literal["stop", "dead_letter"]
 
-# Its queue's name, which AMQP limits to 255 bytes, also holds the node's name and a digest:
-# `miros_mesh.v1.mesh` (18), at most 77 for a node (a host's name, a process's number, four digits),
-# these 140, a digest of 8, and three dots between them are 246.
-LONGEST_NAME_BYTES = 140
 # Calls that the ancestor's documents name and never had, and those that they mean.
 _SLIPS: Final = {"enable_snoop_snoop": "enable_snoop_spy"}
 # A handler that is at its end when the time is up is no reason to complain.
@@ -80,7 +82,7 @@ class _Networked(SafeChart):
         rabbit_user: str | None = None,
         rabbit_password: str | SecretFile | None = None,
         tx_routing_key: str | None = None,
-        rx_routing_key: str | None = None,
+        rx_routing_key: str | Sequence[str] | None = None,
         mesh_encryption_key: EncryptionKeys = None,
         snoop_trace_encryption_key: EncryptionKeys = None,
         snoop_spy_encryption_key: EncryptionKeys = None,
@@ -92,6 +94,9 @@ class _Networked(SafeChart):
         on_handler_error: OnHandlerError = "stop",
         trace_snoop_encryption_key: EncryptionKeys = None,
         spy_snoop_encryption_key: EncryptionKeys = None,
+        group: str | None = None,
+        group_mode: GroupMode | None = None,
+        partition_by: PartitionBy | None = None,
     ) -> None:
         """Make a chart; nothing is connected before `start_at`.
 
@@ -100,7 +105,8 @@ class _Networked(SafeChart):
             rabbit_user: of a RabbitMQ on this host, the ancestor's way.
             rabbit_password: of that user, or the file that holds it.
             tx_routing_key: the AMQP topic that `transmit` sends under.
-            rx_routing_key: the AMQP topic pattern that this chart hears; default `tx_routing_key`.
+            rx_routing_key: the AMQP topic pattern that this chart hears, or several, of which one
+                has to match; default `tx_routing_key`.
             mesh_encryption_key: a Fernet key, several, or the file that holds them; the first
                 encrypts, all decrypt.
             snoop_trace_encryption_key: default the mesh key.
@@ -114,6 +120,13 @@ class _Networked(SafeChart):
                 in which it was, whatever the handler has done until then.
             trace_snoop_encryption_key: the ancestor's older name of `snoop_trace_encryption_key`.
             spy_snoop_encryption_key: the ancestor's older name of `snoop_spy_encryption_key`.
+            group: charts of one name on several nodes that give it share a queue, by the group's
+                name: each event of their topics is handled by one of them.
+            group_mode: "standby" (when it is not given): one of them handles all, in order, and
+                when it ends another one goes on. "share": all of them do, in no order.
+            partition_by: with "share", a function of an event that returns its key (a text, bytes
+                or a number): events of one key go to one chart, in order, while the charts of the
+                group stay the same.
 
         Callbacks run on a worker's thread and must return quickly.
 
@@ -121,6 +134,7 @@ class _Networked(SafeChart):
             ConfigError: names every setting that cannot work, or each callback, or
                 `on_handler_error`, or both names of a key that are given with different keys.
             RoutingKeyError: a routing key that AMQP refuses.
+            GroupError: a group that cannot be, or arguments of a group without one.
         """
         _refuse_uncallable(on_mesh_rx=on_mesh_rx, on_trace_rx=on_trace_rx, on_spy_rx=on_spy_rx)
         _refuse_other_words(on_handler_error)
@@ -134,7 +148,7 @@ class _Networked(SafeChart):
                 "spy_snoop_encryption_key": spy_snoop_encryption_key,
             },
         )
-        super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])
+        super().__init__(checked_name(name) if name else uuid.uuid4().hex[:5])
         # Sorted, since a set of texts has another order in each process.
         signal_table.enter(sorted(PUBLIC_SIGNALS))
         overrides: dict[str, Any] = {
@@ -145,7 +159,8 @@ class _Networked(SafeChart):
         }
         self._config = (config.overridden if config else MeshConfig.from_env)(**overrides)
         self._tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
-        self._rx_routing_key = validate_routing_pattern(rx_routing_key or self._tx_routing_key)
+        self._rx_routing_keys = validate_routing_patterns(rx_routing_key or self._tx_routing_key)
+        self._group = group_of(group, group_mode, partition_by)
         self._session: Session | None = None
         # Both are read on any thread, without a lock. `start_at` sets `_session`, and `_leave`
         # takes it away; `stop` sets `_stopped`, for good.
@@ -193,13 +208,26 @@ class _Networked(SafeChart):
 
     @property
     def tx_routing_key(self) -> str:
-        """The topic that it sends under; it never changes, since receivers count its events."""
+        """The topic that it sends under, unless `transmit` is given another one."""
         return self._tx_routing_key
 
     @property
-    def rx_routing_key(self) -> str:
-        """The pattern of the topics that it hears: `*` is one word, `#` any number."""
-        return self._rx_routing_key
+    def rx_routing_key(self) -> str | tuple[str, ...]:
+        """The pattern of the topics that it hears, or several: `*` is a word, `#` any number."""
+        first, *others = self._rx_routing_keys
+        return self._rx_routing_keys if others else first
+
+    @property
+    def received(self) -> Received | None:
+        """What is known of the received event that is being handled, and who has sent it.
+
+        None while an event of the chart's own is handled, and on any other thread than that of the
+        handler.
+        """
+        arrival = self._intake.called_with
+        if arrival is None and (current := self.queue.current):
+            arrival = current.arrival
+        return received(arrival) if arrival else None
 
     def start_at(self, initial_state: Any) -> None:
         """Join the mesh, then start the chart.
@@ -208,8 +236,8 @@ class _Networked(SafeChart):
             AlreadyStartedError: the second time.
             ForkedError: a chart of the parent process cannot be used in a child.
             StoppedError: after `stop`, or when that is called while this waits for the broker.
-            ChartNameTakenError: another live chart of this process has the name, or an earlier one
-                had it and sent under another topic.
+            ChartNameTakenError: another live chart of this process has the name.
+            GroupError: charts of the group that are there have another mode, or hear other topics.
             LinkError: the broker cannot be used; the message says what to do. Nothing is left
                 running, and the chart may be started again.
         """
@@ -237,22 +265,132 @@ class _Networked(SafeChart):
             # By a handler on the chart's thread, which does not wait for this one.
             self.stop()
 
-    def transmit(self, event: Event) -> None:
+    def transmit(
+        self,
+        event: Event,
+        *,
+        routing_key: str | None = None,
+        to: str | Received | None = None,
+        ttl_s: float | None = None,
+    ) -> None:
         """Send an event to every chart that listens; never waits for the network.
+
+        Each receiver hears what was sent for it in the order in which it was sent, whatever the
+        topics, and however much of it was for that chart alone.
+
+        Args:
+            event: what each of them gets into its FIFO.
+            routing_key: a topic other than `tx_routing_key`, for this event.
+            to: the one chart that gets it, as node/chart, or what `received` has told of an event
+                that it has sent. When no broker has a queue of it, `NO_LISTENER` says so.
+            ttl_s: an event that is older when its turn comes is not handled: it becomes a dead
+                letter (`expired`). Measured by the clocks of both hosts, which have to agree as
+                well as `ttl_s` is to be kept.
 
         Raises:
             NotStartedError, StoppedError, ForkedError: outside the chart's life.
             SignalError: the signal belongs to miros or to this library.
             PayloadError: the payload cannot travel.
             EventTooLargeError: the event is larger than `max_event_bytes`.
+            RoutingKeyError: the topic cannot be one.
+            ChartAddressError: `to` is no address, or is given beside a topic.
+            TtlError: `ttl_s` is no number above 0.
+            OldFramesError: nodes of before 0.2 are written for, and know none of the three.
         """
         session = self._live("transmit")
-        if event.signal_name in RESERVED_SIGNALS or event.signal_name.startswith(RESERVED_PREFIX):
-            raise SignalError(
-                f"{event.signal_name} belongs to miros or to miros_mesh and cannot be transmitted; "
-                "send an event with a signal of your own"
-            )
-        session.transmit(event.signal_name, event.payload, self._cause())
+        refuse_reserved(event.signal_name)
+        session.transmit(
+            event.signal_name,
+            event.payload,
+            self._cause(),
+            routing_key=routing_key,
+            to=address_of(to),
+            ttl_s=ttl_s,
+        )
+
+    def request(
+        self,
+        event: Event,
+        *,
+        timeout_s: float,
+        to: str | Received | None = None,
+        routing_key: str | None = None,
+    ) -> str:
+        """Send an event that wants a reply, and return its id at once; never waits.
+
+        What comes of it is one event in the chart's FIFO: the first reply, for which
+        `received.reply_to` is the id; or `REQUEST_TIMED_OUT`; or `REQUEST_UNROUTABLE`, when no
+        broker has a queue for it. Later replies are dropped. A chart that stops, or dies, hears no
+        more of its requests.
+
+        Args:
+            event: what each of them gets that listen; the first one that replies answers it.
+            timeout_s: for how long the answer is waited for, from now on. Who has not begun to
+                handle the event by then, and by what clocks may differ (`clock_error_s`) after it,
+                sets it aside (`expired`).
+            to: as of `transmit`; not this chart, which does not hear itself.
+            routing_key: as of `transmit`.
+
+        Raises as `transmit`; `TtlError` also for `timeout_s`, and `StoppedError` also for a chart
+        that has died.
+        """
+        session = self._live("request")
+        refuse_reserved(event.signal_name)
+        return session.request(
+            event.signal_name,
+            event.payload,
+            self._cause(),
+            timeout_s=timeout_s,
+            ended=self._unanswered,
+            routing_key=routing_key,
+            to=address_of(to),
+        )
+
+    def reply(
+        self, event: Event, *, to: Received | None = None, ttl_s: float | None = None
+    ) -> None:
+        """Answer a request: send an event to the chart, or the client, that has made it.
+
+        Only the first reply that arrives answers it, of whichever chart.
+
+        Args:
+            event: the answer.
+            to: what `received` has told of the request; None for the one that is being handled.
+                It may be kept for as long as you like, also by a later process.
+            ttl_s: as of `transmit`.
+
+        Raises as `transmit`, and `NoReplyWantedError` for an event that wants no reply, or when no
+        received event is being handled.
+        """
+        session = self._live("reply")
+        refuse_reserved(event.signal_name)
+        asked = wanting_reply(self.received if to is None else to)
+        session.transmit(
+            event.signal_name,
+            event.payload,
+            self._cause() or asked.event_id,
+            to=asked.sender,
+            ttl_s=ttl_s,
+            reply_to=asked.event_id,
+        )
+
+    def cancel_request(self, request_id: str) -> bool:
+        """Want no answer to a request any more; whether it was open, so that none comes now.
+
+        Its event may be handled all the same. False also when the answer waits in the FIFO.
+
+        Raises `NotStartedError`, `StoppedError` or `ForkedError` outside the chart's life.
+        """
+        return self._live("cancel_request").requests.cancel(request_id)
+
+    def _unanswered(self, request: Request, outcome: Outcome) -> None:
+        told: RequestTimedOut | RequestUnroutable
+        if outcome == TIMED_OUT:
+            told = RequestTimedOut(request.id, request.signal)
+            self._notices.post_outcome(REQUEST_TIMED_OUT, told, request.cause)
+        elif outcome == UNROUTABLE:
+            told = RequestUnroutable(request.id, request.signal)
+            self._notices.post_outcome(REQUEST_UNROUTABLE, told, request.cause)
 
     def stop(self) -> StopReport:
         """Stop the chart and say goodbye; with the node's last chart, drain and disconnect.
@@ -396,6 +534,10 @@ class _Networked(SafeChart):
         With `on_handler_error="dead_letter"` an event whose handler raises is set aside, and the
         chart is in the state in which it was.
         """
+        if expired := self.queue.take_expired():
+            # It has waited too long in the FIFO. The next event has a turn of its own.
+            expired.inbox.expired(expired)
+            return False
         before = self.state.fun
         try:
             taken = super().next_rtc()
@@ -466,9 +608,10 @@ class _Networked(SafeChart):
             self.name,
             self._ends,
             self.tx_routing_key,
-            self.rx_routing_key,
+            self._rx_routing_keys,
             room=self._intake.room,
             post=self._intake.post,
+            group=self._group,
         )
 
     def _start_chart(self, initial_state: Any, session: Session) -> None:
@@ -573,17 +716,6 @@ def _by_either_name(
         name: other if key is None else key
         for (name, key), other in zip(keys.items(), older.values(), strict=True)
     }
-
-
-def _checked(name: str) -> str:
-    problem, size = "", len(name.encode(errors="replace"))
-    if not name.isprintable():
-        problem = f"the chart's name {name[:40]!r} holds what cannot be printed; use plain text"
-    elif size > LONGEST_NAME_BYTES:
-        problem = f"the chart's name has {size} bytes; {LONGEST_NAME_BYTES} are the most"
-    if problem:
-        raise ConfigError((problem,))
-    return name
 
 
 class NetworkedActiveObject(_Networked):

@@ -132,10 +132,10 @@ def _round_trip(node: Node, refusals: _Refusals) -> Finding:
         # A node with a name has a lasting queue, where an earlier check may have left something.
         if arrival.envelope.incarnation == node.identity.incarnation:
             arrived.set()
-        session.inbox.finished(arrival)
+        arrival.inbox.finished(arrival)
 
     # It is set before anything is posted: that begins with `open`.
-    session = node.join("check", topic, topic, room=lambda: 1, post=post)
+    session = node.join("check", topic, (topic,), room=lambda: 1, post=post)
     session.inbox.open()
     began = time.monotonic()
     # In the name of another chart: one does not hear what it has sent itself.

@@ -16,8 +16,10 @@ from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.validation import bounded
 from miros_mesh.errors import ConfigError, SecretFileError
 from miros_mesh.observer import Observer
+from miros_mesh.timing.clock import Clock
 from miros_mesh.wire.codec import OldFrames
 from miros_mesh.wire.members import Members
+from miros_mesh.wire.payload_forms import PayloadTypes
 from miros_mesh.wire.serializer import PayloadSerializer
 from miros_mesh.wire.signing import Signer
 
@@ -170,13 +172,17 @@ class MeshConfig:
 
     payload_types: tuple[type, ...] = ()
     """Classes of named tuples, and dataclasses, that payloads may hold; named by `__name__`."""
-    # These three take part in the comparison of settings, so they have to be hashable.
+    payloads: Mapping[str, Any] = field(default_factory=PayloadTypes)
+    """What the events of a signal carry: types by signal, checked at `transmit` and on arrival."""
+    # These four take part in the comparison of settings, so they have to be hashable.
     serializer: PayloadSerializer | None = None
     """How payloads become bytes; the built-in one takes JSON types, bytes, times, tuples, sets."""
     observers: tuple[Observer, ...] = ()
     """Objects whose hooks are called with what the node does."""
     link_factory: Callable[[Any], Any] | None = None
     """Makes the node's `Link` (see `link.ports`) from its `LinkSettings`; None: by `mode`."""
+    clock: Clock | None = None
+    """What the limits of requests and `ttl_s` go by; None: the time of this machine."""
 
     # Not compared, since a file may hold another password by now: what it is made of is.
     brokers: tuple[BrokerAddress, ...] = field(default=(), init=False, compare=False)
@@ -483,6 +489,15 @@ def _link_factory_problems(setting: str, value: Any) -> Iterator[str]:
         yield f"{setting} must be hashable: charts share a node if their settings are equal"
 
 
+def _clock_problems(setting: str, value: Any) -> Iterator[str]:
+    if value is None:
+        return
+    if isinstance(value, type) or not isinstance(value, Clock):
+        yield f"{setting} must have monotonic(), wall() and timer(delay_s, call)"
+    elif not isinstance(value, Hashable):
+        yield f"{setting} must be hashable: charts share a node if their settings are equal"
+
+
 def _sources_problems(setting: str, value: Any) -> Iterator[str]:
     if value is None:
         return
@@ -517,6 +532,7 @@ _NORMAL_FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "discovery_cache_file": validation.as_home,
     "discovery_dns_names": validation.as_words,
     "payload_types": validation.as_classes,
+    "payloads": validation.as_payloads,
     "observers": validation.as_tuple,
 }
 _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
@@ -546,16 +562,18 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "discovery_live_spy": validation.switch_problems,
     "alien_policy": _one_of(AlienPolicy),
     "payload_types": validation.payload_types_problems,
+    "payloads": validation.payloads_problems,
     "serializer": _serializer_problems,
     "observers": _observers_problems,
     "link_factory": _link_factory_problems,
+    "clock": _clock_problems,
 }
 
 
 def _scalar_defaults(settings: type[MeshConfig]) -> dict[str, Any]:
     """Return every setting that a variable can hold, with its default."""
     # No text of a variable can say what these are.
-    objects = {"payload_types", "serializer", "observers", "link_factory"}
+    objects = {"payload_types", "payloads", "serializer", "observers", "link_factory", "clock"}
     return {f.name: _like(f) for f in fields(settings) if f.init and f.name not in objects}
 
 

@@ -16,7 +16,14 @@ from miros_mesh.networks.letters.home import RETRY as RETRY_EXCHANGE
 from miros_mesh.networks.network import EXCHANGE_PREFIX, exchange_of
 from miros_mesh.text import printable
 from miros_mesh.wire.codec import Codec, OldFrames
-from miros_mesh.wire.envelope import SENT_AGAIN, DeadLetter, Envelope, TracedEnvelope
+from miros_mesh.wire.envelope import (
+    SENT_AGAIN,
+    DeadLetter,
+    Envelope,
+    RoutedEnvelope,
+    TracedEnvelope,
+    kept,
+)
 from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.members import Members
 from miros_mesh.wire.signing import Signer
@@ -44,7 +51,7 @@ class Postage:
             keyring,
             Envelope,
             max_frame_bytes=_LARGEST_BYTES,
-            extended=TracedEnvelope,
+            extended=(TracedEnvelope, RoutedEnvelope),
             label=label,
             old_frames=old_frames,
             signer=signer,
@@ -79,7 +86,9 @@ class Postage:
             # which a lost connection may make, is known for one. Of what no chart has refused, the
             # chart that has it already is told to look.
             kind = RETRY if opened.queue else SENT_AGAIN
-            new = replace(event, incarnation=f"{kind}{letter.id}", sequence=1, cause=event.id)
+            new = replace(
+                _for_good(event), incarnation=f"{kind}{letter.id}", sequence=1, cause=event.id
+            )
             return self._codec.seal([self._codec.encode(new)], topic)
         # A frame, anew: receivers refuse what was sealed for another topic, or long ago.
         try:
@@ -91,6 +100,12 @@ class Postage:
                 f"the frame in letter {letter.id} cannot be opened with these settings ({error}); "
                 "give them the key with which its chart opens it, or drop the letter"
             ) from None
+
+
+def _for_good(event: Envelope) -> Envelope:
+    """Return an event as it is put back: who does that wants it handled, however old it is."""
+    event = kept(event)
+    return kept(replace(event, ttl_s=None)) if isinstance(event, RoutedEnvelope) else event
 
 
 def _put_back(opened: DeadLetter, box: LetterBox, seal: Callable[[str], bytes]) -> None:

@@ -122,6 +122,11 @@ class Store:
             self._upkeep.bury(dead)
         return len(route.queues)
 
+    def matching(self, exchange: str, routing_key: str) -> int:
+        """Return in how many queues a message would be stored; raises `NotFound`."""
+        route = self._database.ask(lambda run: self._routes.find(run, exchange, routing_key))
+        return len(route.queues)
+
     def consume(self, name: str, prefetch: int, *, alone: bool = False) -> Standing:
         """Go to the end of a queue's line; returns where that is.
 

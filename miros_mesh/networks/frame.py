@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
+from miros_mesh.address import is_direct
 from miros_mesh.errors import LinkError
 from miros_mesh.wire.freshness import RESEAL_AFTER_S
 
@@ -20,10 +21,6 @@ class Sealer(Protocol):
     @property
     def name(self) -> str:
         """The network under which the frame is counted."""
-
-    @property
-    def exchange(self) -> str:
-        """The exchange to publish to."""
 
     @property
     def expendable(self) -> bool:
@@ -45,6 +42,9 @@ class Sealer(Protocol):
     def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
         """Hear that a broker refused a frame."""
 
+    def unrouted(self, frame: Frame, brokers: int) -> None:
+        """Hear that so many brokers have confirmed a frame, and none had a queue for it."""
+
 
 class Frame:
     """Encoded messages under one routing key, until a publisher takes it to send.
@@ -58,16 +58,21 @@ class Frame:
         sealer: Sealer,
         routing_key: str,
         *,
+        exchange: str,
         counted: bool = True,
         settled: Callable[[Settled], object] | None = None,
         max_events: int,
         max_bytes: int,
     ) -> None:
         self.network = sealer.name
-        self.exchange = sealer.exchange
+        self.exchange = exchange
         self.expendable = sealer.expendable
         self.routing_key = routing_key
         self.counted = counted
+        self.asks = is_direct(routing_key)
+        """Whether its sender is to be told when no broker has a queue for it."""
+        self._unrouted = 0
+        """How many brokers have confirmed it and had none; below zero once one had."""
         self._sealer = sealer
         self._settled = settled
         self._max_events = max_events
@@ -156,9 +161,19 @@ class Frame:
         return self._part(messages[:half]), self._part(messages[half:])
 
     def stored(self, routed: bool) -> None:
-        """Hear that a peer has confirmed it, and whether any queue there took it."""
+        """Hear that a peer has confirmed it, and whether it had a queue for it."""
         if self._settled:
             self._settled("stored")
+        if not self.asks:
+            return
+        with self._lock:
+            # On the thread of each broker's publisher.
+            if routed or self._unrouted < 0:
+                self._unrouted = -1
+                return
+            self._unrouted += 1
+            brokers = self._unrouted
+        self._sealer.unrouted(self, brokers)
 
     def dropped(self) -> None:
         """Hear that a peer will not get it, for want of room."""
@@ -176,10 +191,12 @@ class Frame:
         part = Frame(
             self._sealer,
             self.routing_key,
+            exchange=self.exchange,
             counted=self.counted,
             max_events=self._max_events,
             max_bytes=self._max_bytes,
         )
+        part.asks = self.asks
         # They fitted into the whole.
         part.add_all(messages)
         part.close()

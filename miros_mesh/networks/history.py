@@ -23,24 +23,26 @@ class History(Generic[T]):
         self._max_events = max_events
         self.max_bytes = max_bytes
         # Plain tuples, since each event that is sent makes one.
-        self._sent: deque[tuple[str, int, float, int, T | None]] = deque()
+        self._sent: deque[tuple[str, int, float, int, str, T | None]] = deque()
         """Of all charts in the order of sending: chart, number, when by the monotonic clock (the
-        other one may jump), size, and the message; without that it was forgotten on purpose."""
+        other one may jump), size, destination, and the message; without that it was forgotten on
+        purpose."""
         self._bytes = 0
         self._forgotten_at = -math.inf
         """When the youngest of those was sent that had to make room."""
         # Guards the three above: charts' threads add, the subscriber's thread finds.
         self._lock = threading.Lock()
 
-    def add(self, message: T, size_bytes: int) -> None:
-        """Keep a message; forget the oldest ones that exceed a limit."""
+    def add(self, message: T, size_bytes: int, destination: str) -> None:
+        """Keep a message with where it goes; forget the oldest ones that exceed a limit."""
         with self._lock:
             at = time.monotonic()
-            self._sent.append((message.chart, message.sequence, at, size_bytes, message))
+            entry = message.chart, message.sequence, at, size_bytes, destination, message
+            self._sent.append(entry)
             self._bytes += size_bytes
             # A message that alone exceeds the limit is not kept either.
             while len(self._sent) > self._max_events or self._bytes > self.max_bytes:
-                _, _, self._forgotten_at, forgotten_bytes, _ = self._sent.popleft()
+                _, _, self._forgotten_at, forgotten_bytes, _, _ = self._sent.popleft()
                 self._bytes -= forgotten_bytes
 
     def forget(self, chart: str, sequence: int) -> None:
@@ -48,10 +50,10 @@ class History(Generic[T]):
         with self._lock:
             # From the end: what a broker refuses was sent a moment ago.
             for place in range(len(self._sent) - 1, -1, -1):
-                of, number, at, size_bytes, _ = self._sent[place]
+                of, number, at, size_bytes, destination, _ = self._sent[place]
                 if number == sequence and of == chart:
                     self._bytes -= size_bytes
-                    self._sent[place] = chart, sequence, at, 0, None
+                    self._sent[place] = chart, sequence, at, 0, destination, None
                     return
 
     def sent_before(self, chart: str, at: float, last: int) -> int:
@@ -61,7 +63,7 @@ class History(Generic[T]):
         """
         older = 0
         with self._lock:
-            for of, number, sent_at, _, _ in self._sent:
+            for of, number, sent_at, *_ in self._sent:
                 if of == chart:
                     if sent_at >= at:
                         last = number - 1
@@ -69,17 +71,19 @@ class History(Generic[T]):
                     older = number
             return last if self._forgotten_at < at else older
 
-    def find(self, chart: str, numbers: Sequence[Range], since: float = -math.inf) -> list[T]:
+    def find(
+        self, chart: str, numbers: Sequence[Range], since: float = -math.inf
+    ) -> list[tuple[str, T]]:
         """Return a chart's messages with these numbers, in the order in which they were sent.
 
-        None of them was sent before a (monotonic) time.
+        With each stands its destination. None of them was sent before a (monotonic) time.
         """
         with self._lock:
             # Only copied under the lock, for which charts that transmit wait: a question may name
             # 1,000 ranges.
             kept = [
-                message
-                for of, _, at, _, message in self._sent
+                (destination, message)
+                for of, _, at, _, destination, message in self._sent
                 if of == chart and message is not None and at >= since
             ]
         ranges = merged(numbers)
@@ -89,4 +93,4 @@ class History(Generic[T]):
             place = bisect_right(firsts, sequence)
             return place > 0 and sequence <= ranges[place - 1][1]
 
-        return [message for message in kept if asked(message.sequence)]
+        return [each for each in kept if asked(each[1].sequence)]

@@ -5,23 +5,26 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
+from miros_mesh import address
 from miros_mesh.errors import FrameError, OldFrameError, PayloadError
 from miros_mesh.link.ports import Delivery
-from miros_mesh.networks.arrival import Arrival, Ticket
+from miros_mesh.networks.arrival import Arrival, Reason, Ticket
 from miros_mesh.networks.echoes import mark_of
 from miros_mesh.networks.feed import Feed
-from miros_mesh.networks.letters.home import Letters, Place, Reason
+from miros_mesh.networks.letters.home import Letters, Place
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, Mesh
 from miros_mesh.networks.notes.deaths import ChartDeaths
 from miros_mesh.networks.order.doubts import Doubts
 from miros_mesh.networks.order.ranges import Range
+from miros_mesh.networks.order.routes import others_before
 from miros_mesh.networks.order.streams import Admission, Passed, Streams
+from miros_mesh.networks.order.unordered import Unordered
 from miros_mesh.text import printable
-from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, Origin
+from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, Origin, RoutedEnvelope
 
 _UNSURE: Final = (
     "a frame was sealed shortly before its receiver listened, and its sender does not answer: it "
@@ -47,11 +50,23 @@ _FORGOTTEN: Final = (
 )
 
 
+_DESTINATIONS: Final = 1_000
+
+
 class _Taken(NamedTuple):
     """A delivery, and what of its events is for the chart."""
 
     delivery: Delivery
     heard: list[Envelope]
+
+
+class Sharing(NamedTuple):
+    """How a queue is consumed by several charts."""
+
+    ordered: bool
+    """Whether one of them gets all, and another one goes on after it; else each gets some."""
+    max_deliveries: int
+    """Of an event that a chart dies of as often, none more."""
 
 
 class Inbox:
@@ -61,7 +76,7 @@ class Inbox:
     `missed` is called when an event has to wait for an earlier one of its sender. What the chart
     cannot use becomes a dead letter. `deaths` says what an earlier process has handled and what
     ended it; without it the chart's queue is new, and kept nothing from before; else it may have
-    kept frames for `kept_s`. `topics` is the pattern of those that the queue is for.
+    kept frames for `kept_s`. `hears` has the patterns of topics and the addresses that it is for.
     `handled_before` says up to which number of each stream earlier processes of the node's name
     have handled all. The chart listens from now on.
 
@@ -88,31 +103,39 @@ class Inbox:
         post: Callable[[Arrival], None],
         missed: Callable[[], None] = lambda: None,
         kept_s: float = 0.0,
-        topics: str = "#",
+        hears: Collection[str] = ("#",),
         handled_before: Callable[[], Mapping[tuple[str, str], int]] = dict,
+        sharing: Sharing | None = None,
     ) -> None:
         self.chart = place.chart
         self._mesh = mesh
         # Before its queue is declared, so that nothing comes which is older.
         self._since = time.monotonic()
-        self._freshness = mesh.network.freshness(kept_s, topics, place.put_back_topics)
+        self._freshness = mesh.network.freshness(kept_s, *hears, place.put_back_topics)
+        self.hears = hears
+        """The patterns of topics, and the addresses, whose events are for the chart."""
+        # A sender names the same few destinations again and again.
+        self._is_for_chart = lru_cache(_DESTINATIONS)(partial(address.hears, hears))
         self._handled_before = handled_before
         self._place = place
         self._letters = letters
         self._deaths = deaths
-        self._room = room
-        self._post = post
-        self._missed = missed
+        self._room, self._post, self._missed = room, post, missed
         # Guards all that follows, and is held for a frame as a whole: the chart is never given an
         # event of half a frame. Nothing of others is called under it but `room`.
         self._lock = threading.Lock()
         self._takes = True
         self._feeds = False
-        self._streams: Streams[Arrival] = Streams(
-            mesh.dedup_window,
-            since=self._since,
-            fresh=deaths is None,
-            held_bytes=mesh.held_bytes,
+        self._sharing = sharing
+        self._streams: Streams[Arrival] | Unordered[Arrival] = (
+            Streams(
+                mesh.dedup_window,
+                since=self._since,
+                fresh=deaths is None and sharing is None,
+                held_bytes=mesh.held_bytes,
+            )
+            if sharing is None or sharing.ordered
+            else Unordered(mesh.dedup_window)
         )
         self._waiting: deque[Arrival] = deque()
         """In their order, until the FIFO has room."""
@@ -120,8 +143,8 @@ class Inbox:
         """By their ids: held back by `_streams`, waiting, or given to the chart."""
         self._refused = 0
         """How many events came after `finish` or `close`."""
+        # How many forgotten senders were told of.
         self._forgotten = 0
-        """How many forgotten senders were told of."""
         self._doubts: Doubts[_Taken] = Doubts()
         self._all_fed: Callable[[], None] | None = None
         """From `finish` until it was called."""
@@ -156,6 +179,19 @@ class Inbox:
             self._doubts.clear()
             # `_unfinished` is kept: the event that the chart is handling may still be acknowledged.
             return len(self._unfinished) + self._refused + doubted
+
+    def begin_anew(self) -> None:
+        """Let go of what the chart was not given: others get it, or this one once more.
+
+        For a queue that is shared, each time the connection is lost by which it is consumed.
+        """
+        with self._lock:
+            given_up = [each.envelope for each in self._unfinished.values() if not each.begun]
+            self._streams.begin_anew((_stream_of(each), each.sequence) for each in given_up)
+            self._waiting = deque(each for each in self._waiting if each.begun)
+            for each in given_up:
+                del self._unfinished[each.id]
+            self._doubts.clear()
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery; called on the subscriber's thread."""
@@ -252,16 +288,28 @@ class Inbox:
         with self._lock:
             return self._streams.holes()
 
-    def repair(self, envelopes: Sequence[Envelope]) -> int:
-        """Take what was asked for again; return how many of the events were missing here."""
+    def repair(self, events: Iterable[tuple[str, Envelope]]) -> int:
+        """Take what was asked for again, with its destination; return how many were missing here.
+
+        What was for others is waited for no longer.
+        """
         taken = 0
         with self._lock:
-            for envelope in envelopes:
-                if self._streams.wants(_stream_of(envelope), envelope.sequence):
+            for destination, envelope in events:
+                stream, number = _stream_of(envelope), envelope.sequence
+                if not self._is_for_chart(destination):
+                    self._pass(stream, self._streams.others(stream, [(number, number)]))
+                elif self._streams.wants(stream, number):
                     taken += 1
-                    self._admit(envelope)
+                    self._admit(envelope, destination)
         self._call_and_feed()
         return taken
+
+    def others(self, stream: tuple[str, str], numbers: Sequence[Range]) -> None:
+        """Wait no longer for the events of these numbers: they were for others."""
+        with self._lock:
+            self._pass(stream, self._streams.others(stream, numbers))
+        self._call_and_feed()
 
     def skip(self, stream: tuple[str, str], numbers: Sequence[Range]) -> None:
         """Wait no longer for the events of these numbers: their sender has them no more."""
@@ -311,16 +359,36 @@ class Inbox:
         # Until then a copy of it belongs to this one.
         self._keep(arrival, reason, partial(self.finished, arrival))
 
+    def is_expired(self, event: Envelope) -> bool:
+        """Whether an event is older than its sender lets it be."""
+        ttl_s = event.ttl_s if isinstance(event, RoutedEnvelope) else None
+        return ttl_s is not None and self._mesh.age_s(event) > ttl_s
+
+    def expired(self, arrival: Arrival) -> None:
+        """Make a dead letter of an event that is too old to be handled."""
+        ttl_s = arrival.envelope.ttl_s if isinstance(arrival.envelope, RoutedEnvelope) else None
+        age_s = self._mesh.age_s(arrival.envelope)
+        self.set_aside(arrival, Reason("expired", f"{age_s:.3f} s old, and ttl_s is {ttl_s:g}"))
+
     def died(self, error: BaseException, arrival: Arrival | None, wait_s: float) -> None:
         """Note, for the next process of the node's name, which event has ended the chart.
 
         Call it after `close`. Waits until the broker has the note, `wait_s` at most.
+
+        Of a shared queue nothing is noted: the broker counts, and after so many deliveries the
+        event becomes a dead letter instead of killing one more.
         """
         if self._deaths is None:
             return
         # What came by repair comes never again.
         event = arrival.envelope if arrival and arrival.tickets else None
         self._deaths.died(error, event, self._done(), wait_s)
+
+    def set_aside_poison(self, error: BaseException, arrival: Arrival) -> None:
+        """Set aside an event of a shared queue that has ended a chart too often; before `close`."""
+        times = max((each.delivery.deliveries for each in arrival.tickets), default=1)
+        if self._sharing and times >= self._sharing.max_deliveries:
+            self.set_aside(arrival, Reason("poison", type(error).__name__, times))
 
     def stopped(self, wait_s: float) -> None:
         """Note, likewise, what the chart has handled of frames that come again; after `close`."""
@@ -341,7 +409,7 @@ class Inbox:
                 if ticket.partly_done
             }
             unfinished = set(self._unfinished)
-        opened = (self._mesh.network.open_again(ticket.delivery) for ticket in tickets)
+        opened = (self._mesh.network.open_again(ticket.delivery.body) for ticket in tickets)
         return [each for frame in opened for each in frame if each.id not in unfinished]
 
     def _forgetting(self, heard: Sequence[Envelope]) -> Callable[[], object] | None:
@@ -353,7 +421,7 @@ class Inbox:
     def _take(self, taken: _Taken) -> None:
         ticket = Ticket(taken.delivery, len(taken.heard), self._forgetting(taken.heard))
         for envelope in taken.heard:
-            self._admit(envelope, ticket)
+            self._admit(envelope, taken.delivery.topic, ticket)
 
     def _doubt(self, taken: _Taken, *, sure: bool) -> None:
         """Let a frame wait until its sender has said whether it is new, or others before it are."""
@@ -382,8 +450,8 @@ class Inbox:
         )
         taken.delivery.ack()
 
-    def _admit(self, envelope: Envelope, *tickets: Ticket) -> None:
-        arrival = Arrival(envelope, tickets=list(tickets))
+    def _admit(self, envelope: Envelope, destination: str, *tickets: Ticket) -> None:
+        arrival = Arrival(envelope, self, destination, tickets=list(tickets))
         stream = _stream_of(envelope)
         if (first := envelope.first_sent) and self._streams.has(*first):
             self._settle_copy(arrival, envelope.cause)
@@ -396,6 +464,7 @@ class Inbox:
             node=envelope.node,
             sent_at=self._freshness.possible(envelope.sent_at),
             size_bytes=len(envelope.payload),
+            others=others_before(envelope, self._is_for_chart),
         )
         if self._streams.forgotten > self._forgotten:
             self._forgotten = self._streams.forgotten
@@ -496,7 +565,9 @@ class Inbox:
     def _move(self) -> None:
         while arrival := self._next():
             # What is called here may be the program's, and take its time and other locks.
-            if self._read(arrival):
+            if arrival.may_expire and self.is_expired(arrival.envelope):
+                self.expired(arrival)
+            elif self._read(arrival):
                 self._post(arrival)
         with self._lock:
             all_fed = None if self._waiting else self._all_fed

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from miros_mesh.errors import MeshError, PayloadError
 from miros_mesh.networks.network import UNNUMBERED, Network
 from miros_mesh.networks.order.streams import MAX_HELD_BYTES
 from miros_mesh.observer import NO_SPAN, Observer, Tracer
-from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, TracedEnvelope
+from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, RoutedEnvelope, TracedEnvelope
 from miros_mesh.wire.identity import Identity
+from miros_mesh.wire.payload_faults import trouble_of
+from miros_mesh.wire.payload_forms import PayloadTypes
 from miros_mesh.wire.serializer import PayloadSerializer
+from miros_mesh.wire.typed_payloads import Payloads
 
 GOODBYE = RESERVED_PREFIX + "goodbye"
 # Says nothing but its number, by which receivers see that something before it is missing.
@@ -22,6 +27,10 @@ BEAT = RESERVED_PREFIX + "beat"
 HELLO = RESERVED_PREFIX + "hello"
 # A beat may be lost with the same queue as the events before it, and then has a second chance.
 _BEATS = 2
+# Of destinations: more would cost more than they tell.
+_MOST_BEATS = 100
+# Nodes whose clock is ahead of ours.
+_MOST_CLOCKS = 1_000
 # A host's name has 253 characters at most; beside it stands a port.
 _LONGEST_CLAIM = 300
 
@@ -39,6 +48,8 @@ class Mesh:
         dedup_window: int,
         held_bytes: int = MAX_HELD_BYTES,
         tracer: Tracer | None = None,
+        payloads: Mapping[str, Any] = PayloadTypes(),
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.network = network
         self.identity = identity
@@ -46,7 +57,10 @@ class Mesh:
         self.dedup_window = dedup_window
         self.held_bytes = held_bytes
         self.tracer = tracer
-        self._serializer = serializer
+        self._payloads = Payloads(serializer, payloads)
+        self._wall = wall
+        self._ahead: dict[str, float] = {}
+        """By how many seconds the clocks of nodes are ahead of ours, at least."""
         # A claim is what a node says of where its home broker is: `host:port`.
         self.claim = ""
         """What this node claims; it claims nothing while this is empty."""
@@ -56,38 +70,65 @@ class Mesh:
         self._charts: dict[str, _Chart] = {}
 
     def transmit(
-        self, chart: str, routing_key: str, signal: str, payload: Any, cause: str | None
-    ) -> None:
-        """Queue an event for every peer; never waits.
+        self,
+        chart: str,
+        destination: str,
+        signal: str,
+        payload: Any,
+        cause: str | None,
+        *,
+        to: str = "",
+        ttl_s: float | None = None,
+        asked: Callable[[str], object] | None = None,
+        reply_to: str | None = None,
+    ) -> str:
+        """Queue an event for every peer and return its id; never waits.
 
-        Raises `PayloadError` or `EventTooLargeError`.
+        The destination is a topic, or that of the chart `to`. With `asked` a reply is wanted, and
+        that is called with the id, as by `Network.send`. Raises `PayloadError`,
+        `EventTooLargeError` or `OldFramesError`.
         """
         span = NO_SPAN
         if self.tracer:
             node = self.identity.node
-            span = self.tracer.sending(node=node, chart=chart, topic=routing_key, signal=signal)
+            span = self.tracer.sending(node=node, chart=chart, topic=destination, signal=signal)
         try:
-            data = self._dumped(payload)
+            data = self._dumped(signal, payload)
             event = self._envelope(chart, signal, data, cause, span.context)
-            sequence = self.network.send(routing_key, event)
+            if to or ttl_s or asked or reply_to:
+                event = _routed(event, to, ttl_s, asked is not None, reply_to)
+            sequence = self.network.send(destination, event, asked=asked)
         except BaseException as error:
             span.end(error=error)
             raise
+        # As `Origin.id` will have it at the receivers.
+        message_id = f"{self.identity.incarnation}/{chart}/{sequence}"
         if span is not NO_SPAN:
-            # As `Origin.id` will have it at the receivers.
-            message_id = f"{self.identity.incarnation}/{chart}/{sequence}"
             span.end(message_id=message_id, size_bytes=len(data))
+        return message_id
 
-    def _dumped(self, payload: Any) -> bytes:
+    def age_s(self, event: Envelope) -> float:
+        """Return how old an event is, by its sender's clock and ours."""
+        age_s = self._wall() - event.sent_at
+        # A clock that is ahead shows by events from the future. By one that is behind, events are
+        # older than they are: hosts whose events have a time to live need one time.
+        ahead = self._ahead.get(event.node, 0.0)
+        if age_s < -ahead:
+            self._ahead[event.node] = ahead = -age_s
+            if len(self._ahead) > _MOST_CLOCKS:
+                del self._ahead[next(iter(self._ahead))]
+        return age_s + ahead
+
+    def _dumped(self, signal: str, payload: Any) -> bytes:
         try:
-            return self._serializer.dumps(payload)
+            return self._payloads.dumps(signal, payload)
         except MeshError:
             raise
         except Exception as error:
-            # Only the type of it: its text may quote the payload, which belongs in no log.
+            # Not its text, which may quote the payload, and belongs in no log.
             raise PayloadError(
-                f"the serializer {self._serializer.name} cannot write this payload: "
-                f"{type(error).__name__}"
+                f"the serializer {self._payloads.serializer.name} cannot write this payload: "
+                f"{trouble_of(error)}"
             ) from error
 
     def join(self, chart: str, routing_key: str) -> None:
@@ -127,19 +168,30 @@ class Mesh:
                 known.last, known.beats = last, 0
             elif last and known.beats < _BEATS:
                 known.beats += 1
-                # When something else is sent meanwhile there is no silence to break.
-                known.last = self._say(BEAT, chart, known.routing_key, last) or known.last
+                known.last = self._beat_everywhere(chart, last)
 
-    def payload_of(self, envelope: Envelope) -> Any:
-        """Read an event's payload; raises `PayloadError` when the serializer cannot."""
+    def _beat_everywhere(self, chart: str, last: int) -> int:
+        """Say a chart's number where it has sent last; return its number after that."""
+        for destination in self.network.recent(chart, _MOST_BEATS):
+            # When something else is sent meanwhile there is no silence to break.
+            if not (said := self._say(BEAT, chart, destination, last)):
+                break
+            last = said
+        return last
+
+    def payload_of(self, envelope: Envelope, *, typed: bool = True) -> Any:
+        """Read an event's payload; raises `PayloadError` when it cannot be, or does not fit.
+
+        Where it is not `typed`, a payload of a declared type stays in built-in types.
+        """
         try:
-            return self._serializer.loads(envelope.payload)
+            return self._payloads.loads(envelope.signal, envelope.payload, typed=typed)
         except PayloadError:
             raise
         except Exception as error:
             raise PayloadError(
                 f"the payload of {envelope.signal} from {envelope.chart} cannot be read: "
-                f"{type(error).__name__}; do all nodes use the same serializer?"
+                f"{trouble_of(error)}; do all nodes use the same serializer?"
             ) from error
 
     def _hello(self, chart: str, routing_key: str) -> None:
@@ -168,8 +220,16 @@ class Mesh:
         trace: str | None = None,
     ) -> Envelope:
         node, incarnation = self.identity.node, self.identity.incarnation
-        fields = node, chart, incarnation, UNNUMBERED, signal, data, time.time(), cause
+        fields = node, chart, incarnation, UNNUMBERED, signal, data, self._wall(), cause
         return TracedEnvelope(*fields, trace) if trace else Envelope(*fields)
+
+
+def _routed(
+    event: Envelope, to: str, ttl_s: float | None, wants_reply: bool, reply_to: str | None
+) -> RoutedEnvelope:
+    return replace(
+        RoutedEnvelope.of(event), to=to, ttl_s=ttl_s, wants_reply=wants_reply, reply_to=reply_to
+    )
 
 
 @dataclass

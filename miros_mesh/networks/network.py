@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec.structs import replace
 
+from miros_mesh.address import is_direct
 from miros_mesh.errors import FrameError, LinkError, MeshError
 from miros_mesh.link.ports import Broker, Delivery, Parcel, Publisher
 from miros_mesh.networks.echoes import Echoes, Published
@@ -84,6 +85,31 @@ def exchange_of(network: str) -> str:
     return EXCHANGE_PREFIX + network
 
 
+DIRECT: Final = exchange_of("direct")
+"""The exchange by which events reach one chart alone, under its `address.direct_topic`."""
+
+
+class Routed(Protocol[T]):
+    """What says of a message where those before it went: `order.routes.Routes`."""
+
+    def routed(self, event: T, destination: str) -> T:
+        """Return a numbered message that says it, if it has to."""
+
+    def sent(self, event: T, destination: str) -> None:
+        """Note where a message went."""
+
+    def last_for(self, chart: str, patterns: Collection[str]) -> int:
+        """Return up to which number something may have gone to who hears that."""
+
+    def recent(self, chart: str, most: int) -> list[str]:
+        """Return where a chart has sent last."""
+
+
+def exchange_for(destination: str) -> str | None:
+    """Return the exchange by which one chart is reached; None for a topic."""
+    return DIRECT if is_direct(destination) else None
+
+
 class Network(Generic[T]):
     """Numbers, packs and seals what is sent; opens what arrives. Thread-safe.
 
@@ -102,6 +128,7 @@ class Network(Generic[T]):
         expendable: bool = False,
         history: History[T] | None = None,
         limits: Limits | None = None,
+        routes: Routed[T] | None = None,
     ) -> None:
         self.name = name
         self.exchange = exchange_of(name)
@@ -113,6 +140,10 @@ class Network(Generic[T]):
         """Whether events go first, and its messages are dropped first."""
         self.set_aside: Callable[[Refusal[T]], None] = lambda _: None
         """Called with what a broker refused, on its publisher's thread."""
+        self.unheard: Callable[[str, Sequence[T]], None] = lambda *_: None
+        """Called with a destination and what went there and found no queue at any broker.
+
+        For events to one chart, and those that want a reply; on a publisher's thread."""
         self._history = history
         self._limits = limits
         # A stranger must not be able to fill our disk, nor a broker that stays away.
@@ -126,7 +157,8 @@ class Network(Generic[T]):
         self._tail: Frame | None = None
         """The frame that every outlet has, and that may still grow."""
         self._sequences: defaultdict[str, int] = defaultdict(int)
-        # Guards the five above. Held from the number to the outboxes, so that the events of a
+        self._routes = routes
+        # Guards the six above. Held from the number to the outboxes, so that the events of a
         # chart stand in frames in the order of their numbers.
         self._lock = threading.Lock()
         self._echoes = Echoes()
@@ -166,12 +198,15 @@ class Network(Generic[T]):
         counted: bool = True,
         after: int | None = None,
         settled: Callable[[Settled], object] | None = None,
+        asked: Callable[[str], object] | None = None,
     ) -> int:
         """Give an `UNNUMBERED` message its chart's next number and pack it; return the number.
 
         One that is not `counted` is the library's own word: no event, and alone in its frame. With
         `after` it is sent only if that is still the chart's last number; 0 is returned otherwise.
-        `settled` is called with what became of it at each peer; for one that is not `counted`.
+        `settled` is called with what became of it at each peer; for one that is not `counted`. With
+        `asked` it is a request: that is called with its id, under the lock and before it can be
+        answered, and `unheard` is told when no broker has a queue for it.
 
         Raises `EventTooLargeError` or `PayloadError`, and then uses up no number.
         """
@@ -181,16 +216,28 @@ class Network(Generic[T]):
             if after is not None and after != last:
                 return 0
             message = replace(message, sequence=last + 1)
+            if self._routes:
+                message = self._routes.routed(message, routing_key)
             # It may refuse the message. No number is used up before: one that is never sent would
             # be missed by every receiver.
             encoded = self._codec.encode(message)
             if self._history:
                 # Before the outboxes: a receiver may ask for it as soon as one of them has sent it.
                 # And before its number counts: what has a number and is not kept is told as gone.
-                self._history.add(message, len(encoded))
+                self._history.add(message, len(encoded), routing_key)
             self._sequences[chart] = last + 1
+            if self._routes:
+                self._routes.sent(message, routing_key)
+            if asked:
+                asked(message.id)
             alone = not self._publishers
-            overflow = self._pack(routing_key, (encoded,), counted=counted, settled=settled)
+            overflow = self._pack(
+                routing_key,
+                (encoded,),
+                counted=counted,
+                settled=settled,
+                asks=asked is not None,
+            )
         if counted:
             self._observer.transmitted(network=self.name, chart=chart)
             if alone:
@@ -225,6 +272,17 @@ class Network(Generic[T]):
         # Without the lock: `send` compares `after` under it. Not by `[]`, which would add the
         # chart.
         return self._sequences.get(chart, 0)
+
+    def last_for(self, chart: str, patterns: Collection[str]) -> int:
+        """Return up to which number a chart may have sent something to who hears that."""
+        with self._lock:
+            last = self._sequences.get(chart, 0)
+            return self._routes.last_for(chart, patterns) if self._routes else last
+
+    def recent(self, chart: str, most: int) -> list[str]:
+        """Return where a chart has sent last, `most` destinations at most."""
+        with self._lock:
+            return self._routes.recent(chart, most) if self._routes else []
 
     def is_echo(self, delivery: Delivery) -> bool:
         """Whether it is one of the frames that this node sealed last; once for each of them."""
@@ -263,13 +321,19 @@ class Network(Generic[T]):
         )
         return arrived
 
-    def open_again(self, delivery: Delivery) -> list[T]:
-        """Return the messages of a delivery that was opened before; count nothing."""
+    def open_again(self, body: bytes) -> list[T]:
+        """Return the messages of a frame that was opened or sealed here before; count nothing."""
         try:
-            return self._codec.open_again(delivery.body)
+            return self._codec.open_again(body)
         except FrameError:
             # Many keys were removed since.
             return []
+
+    @property
+    def numbered(self) -> int:
+        """How many messages have got a number, of all charts together."""
+        with self._lock:
+            return sum(self._sequences.values())
 
     @property
     def key(self) -> str:
@@ -295,6 +359,11 @@ class Network(Generic[T]):
     def unseal(self, sealed: bytes) -> list[bytes]:
         """Return the encoded messages of a frame that this network sealed."""
         return self._codec.unseal(sealed)
+
+    def unrouted(self, frame: Frame, brokers: int) -> None:
+        """Hear that so many brokers have confirmed a frame, and none had a queue for it."""
+        if self._hold is None and brokers >= len(self._publishers):
+            self.unheard(frame.routing_key, self._codec.open_again(frame.seal()))
 
     def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
         """Hear that a broker refused a frame: count its messages, log it, and set them aside."""
@@ -353,23 +422,30 @@ class Network(Generic[T]):
         *,
         counted: bool,
         settled: Callable[[Settled], object] | None = None,
+        asks: bool = False,
     ) -> list[_Overflow]:
         """Put messages into frames, in order; return what the outboxes dropped for them."""
         overflow: list[_Overflow] = []
         while encoded:
-            taken = self._grow(routing_key, encoded, overflow) if counted else 0
+            taken = self._grow(routing_key, encoded, overflow, asks=asks) if counted else 0
             if not taken:
                 frame = self._frame(routing_key, counted=counted, settled=settled)
+                # Before any outbox has it: it may be confirmed at once.
+                frame.asks = frame.asks or asks
                 taken = self._begin(frame, encoded, overflow)
             encoded = encoded[taken:]
         return overflow
 
-    def _grow(self, routing_key: str, encoded: Sequence[bytes], overflow: list[_Overflow]) -> int:
+    def _grow(
+        self, routing_key: str, encoded: Sequence[bytes], overflow: list[_Overflow], *, asks: bool
+    ) -> int:
         """Add to the frame that every outlet has; return how many messages it took."""
         tail = self._tail
         if tail is None or tail.routing_key != routing_key:
             return 0
         before = tail.size_bytes
+        # First, likewise. In a frame that turns out to be closed it does no harm.
+        tail.asks = tail.asks or asks
         if taken := tail.add_all(encoded):
             # A publisher may have sealed and even confirmed it by now: its outbox counts on.
             size_bytes = tail.size_bytes - before
@@ -395,6 +471,7 @@ class Network(Generic[T]):
         return Frame(
             self,
             routing_key,
+            exchange=exchange_for(routing_key) or self.exchange,
             counted=counted,
             settled=settled,
             max_events=self._frame_events,

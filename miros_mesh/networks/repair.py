@@ -12,6 +12,9 @@ A broker confirms what it stores, and then a person deletes the queue, or the se
 A frame that was sealed shortly before a chart listened is new or is not (`networks.order.doubts`):
 its sender is asked (`vouch`), and says how long ago it has published its frames (`ours`).
 
+A chart hears some of the destinations of a sender: a question says which, and the answer has the
+events that went there, and says of the other numbers that they were for others.
+
 There is no history: an inbox that has heard an old event first does not know which of those between
 are owed to its chart. It asks for itself, and says how long it has listened; the sender gives what
 it has sent since, and says up to which number that was not owed (`before`).
@@ -23,29 +26,36 @@ import math
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, count, islice
 from typing import NamedTuple
 
+from miros_mesh.address import hears, is_direct
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import UNNUMBERED, Network
-from miros_mesh.networks.order.ranges import Range, merged, outside, shared
+from miros_mesh.networks.order.ranges import Range, merged, outside, shared, without
 from miros_mesh.networks.order.streams import Admission, Streams
 from miros_mesh.text import logger_of, printable
 from miros_mesh.timing.threads import OwnedThread
 from miros_mesh.timing.throttle import Allowance
 from miros_mesh.wire.envelope import (
     ENVELOPE_BYTES,
+    KEPT_ENVELOPE_BYTES,
+    MAX_HEARD,
     MAX_RANGES,
+    MAX_SEQUENCE,
     Envelope,
     ListenerRepair,
     RepairKind,
     RepairMessage,
+    RoutedEnvelope,
+    RoutedRepair,
     TracedEnvelope,
+    kept,
 )
 from miros_mesh.wire.identity import Identity
 
@@ -88,8 +98,8 @@ _VOUCHED_S = 1e6
 
 Stream = tuple[str, str]
 """Whose events they are: incarnation and chart."""
-Missing = Mapping[tuple[Stream, Inbox | None], list[list[Range]]]
-"""The numbers that inboxes wait for, of each stream together; apart for one that is unsure."""
+# Of what charts hear: a question leaves room for its numbers.
+_HEARS_BYTES = 1024
 
 
 class _Listener(NamedTuple):
@@ -98,6 +108,44 @@ class _Listener(NamedTuple):
     chart: str
     listening_s: float
     before: int = 0
+
+
+class _Routes(NamedTuple):
+    """What is said of destinations, as in `RoutedRepair`."""
+
+    hears: tuple[str, ...] = ()
+    others: tuple[Range, ...] = ()
+    routed: tuple[tuple[str, Envelope], ...] = ()
+
+
+class _Question(NamedTuple):
+    """What is asked for in one message."""
+
+    stream: Stream
+    inbox: Inbox | None
+    """The one that is unsure, and asks for itself."""
+    part: int
+    """Of inboxes that together hear more than one question has room for."""
+
+
+class _Missing:
+    """The numbers that inboxes wait for, and what these hear."""
+
+    def __init__(self) -> None:
+        self.holes: list[list[Range]] = []
+        self.hears: dict[str, None] = {}
+        self._size_bytes = 0
+
+    def takes(self, inbox: Inbox, holes: list[Range]) -> bool:
+        """Add an inbox, unless there is no room for what it hears."""
+        new = [each for each in _heard(inbox) if each not in self.hears]
+        size_bytes = self._size_bytes + sum(len(each.encode()) for each in new)
+        if self.hears and (size_bytes > _HEARS_BYTES or len(self.hears) + len(new) > MAX_HEARD):
+            return False
+        self.holes.append(holes)
+        self.hears.update(dict.fromkeys(new))
+        self._size_bytes = size_bytes
+        return True
 
 
 @dataclass
@@ -129,6 +177,7 @@ class Repair:
         message_bytes: int,
         whole_since: Callable[[], float | None],
         also: Callable[[], None] = lambda: None,
+        old_frames: bool = False,
     ) -> None:
         self._network = network
         self._freshness = network.freshness()
@@ -142,8 +191,10 @@ class Repair:
         self._message_bytes = message_bytes
         self._whole_since = whole_since
         self._also = also
+        # Written for those who know one destination of a chart.
+        self._old_frames = old_frames
         # Used on the thread of repair alone.
-        self._asking: dict[tuple[Stream, Inbox | None], _Asking] = {}
+        self._asking: dict[_Question, _Asking] = {}
         self._doubts_at = 0.0
         # Used on the subscriber's thread alone.
         self._heard: Streams[None] = Streams(1_000)
@@ -194,7 +245,7 @@ class Repair:
         beat_at = time.monotonic() + self._interval_s
         while not self._thread.stopping.is_set():
             now = time.monotonic()
-            missing: Missing = {}
+            missing: Mapping[_Question, _Missing] = {}
             doubtful = False
             try:
                 if now >= beat_at:
@@ -210,9 +261,9 @@ class Repair:
             # Right after the wait: a wake from here on, of `stop` too, ends the next one at once.
             self._wake.clear()
 
-    def _missing(self, now: float) -> Missing:
+    def _missing(self, now: float) -> Mapping[_Question, _Missing]:
         """Let inboxes give up what is missing for too long; return what they wait for."""
-        missing: defaultdict[tuple[Stream, Inbox | None], list[list[Range]]] = defaultdict(list)
+        missing: defaultdict[_Question, _Missing] = defaultdict(_Missing)
         since = self._whole_since()
         if since is None:
             # No answer would arrive; and what was not acknowledged comes again by itself.
@@ -223,10 +274,12 @@ class Repair:
             if since < now - _UNANSWERED_S:
                 inbox.pass_old(now - _UNANSWERED_S)
             for stream, holes in inbox.holes().items():
-                missing[stream, inbox if inbox.unsure(stream) else None].append(holes)
+                asker = inbox if inbox.unsure(stream) else None
+                parts = (_Question(stream, asker, part) for part in count())
+                next(each for each in parts if missing[each].takes(inbox, holes))
         return missing
 
-    def _ask(self, missing: Missing, now: float) -> None:
+    def _ask(self, missing: Mapping[_Question, _Missing], now: float) -> None:
         """Ask each sender whose turn it is, with a pause that doubles while it does not answer."""
         # Streams that miss nothing any more are left out, and begin with short pauses the next
         # time.
@@ -237,13 +290,13 @@ class Repair:
         for each, asking in islice(due, _MOST_QUESTIONS):
             asking.at = now + asking.pause_s
             asking.pause_s = min(asking.pause_s * 2, _LONGEST_PAUSE_S)
-            stream, inbox = each
-            incarnation, _ = stream
+            inbox, (incarnation, _) = each.inbox, each.stream
             # Merged, since several charts may miss the same. What one message has no room for
             # is asked for later.
-            numbers = merged(chain(*missing[each]))[: self._most_ranges]
+            numbers = merged(chain(*missing[each].holes))[: self._most_ranges]
             listener = _Listener(inbox.chart, inbox.listening_s(now)) if inbox else None
-            self._send(incarnation, "ask", stream, numbers, listener=listener)
+            routes = None if self._old_frames else _Routes(tuple(missing[each].hears))
+            self._send(incarnation, "ask", each.stream, numbers, listener=listener, routes=routes)
 
     def _ask_for_doubts(self, now: float) -> bool:
         """Ask senders which of the frames in doubt are new; return whether any are in doubt."""
@@ -288,13 +341,15 @@ class Repair:
             if not self._is_for(inbox, message):
                 continue
             if message.kind == "again":
-                self._count(inbox.repair(message.events))
+                self._count(inbox.repair(_events_of(message, inbox)))
             if message.numbers:
                 inbox.skip(message.stream, message.numbers)
+            if isinstance(message, RoutedRepair) and message.others:
+                inbox.others(message.stream, message.others)
 
     def _is_for(self, inbox: Inbox, message: RepairMessage) -> bool:
         """Whether an inbox may believe an answer; first it passes over what is not owed to it."""
-        if not isinstance(message, ListenerRepair):
+        if not isinstance(message, ListenerRepair) or not message.listener:
             return not inbox.unsure(message.stream)
         if inbox.chart != message.listener:
             return False
@@ -329,23 +384,75 @@ class Repair:
         # In this order: what is sent meanwhile has a later number.
         last = self._mesh.network.sequence_of(chart)
         since, listener = -math.inf, None
-        if isinstance(message, ListenerRepair):
+        if isinstance(message, ListenerRepair) and message.listener:
             since = time.monotonic() - message.listening_s
             before = self._history.sent_before(chart, since, last)
             listener = _Listener(message.listener, message.listening_s, before)
-        found = self._history.find(chart, message.numbers, since)
+        # Who knows no destinations hears topics alone, and all of them.
+        patterns = message.hears if isinstance(message, RoutedRepair) else ("#",)
+        sent = self._history.find(chart, message.numbers, since)
+        found = [each for each in sent if hears(patterns, each[0])]
         again = self._affordable(found[:_EVENTS_PER_ANSWER], message, bytes_left)
         if len(found) > len(again):
             # Older nodes take what is below the last number that is gone as gone, too.
-            last = again[-1].sequence
-        for events in self._portions(again):
-            self._send(message.incarnation, "again", message.stream, (), events, listener)
-        kept = [(event.sequence, event.sequence) for event in found]
+            last = again[-1][1].sequence
+        has = [(event.sequence, event.sequence) for _, event in found]
         if listener:
-            kept.append((0, listener.before))
-        gone = shared(message.numbers, outside(kept, last))[: self._most_ranges]
-        if gone or listener:
-            self._send(message.incarnation, "gone", message.stream, gone, listener=listener)
+            has.append((0, listener.before))
+        absent = shared(message.numbers, outside(has, last))
+        for portion in self._portions(again):
+            self._send_again(message, portion, listener)
+        self._send_gone(message, patterns, absent, sent, listener)
+
+    def _send_gone(
+        self,
+        question: RepairMessage,
+        patterns: Sequence[str],
+        absent: Sequence[Range],
+        sent: Sequence[tuple[str, Envelope]],
+        listener: _Listener | None,
+    ) -> None:
+        """Say which numbers do not come: those that are gone, and those that were for others."""
+        to, stream = question.incarnation, question.stream
+        if isinstance(question, RoutedRepair):
+            gone, others = self._told_apart(stream[1], patterns, absent, sent)
+            most = self._most_ranges // 2
+            routes = _Routes(others=tuple(others[:most]))
+            if gone or others or listener:
+                self._send(to, "gone", stream, gone[:most], listener=listener, routes=routes)
+        elif absent or listener:
+            self._send(to, "gone", stream, absent[: self._most_ranges], listener=listener)
+
+    def _told_apart(
+        self,
+        chart: str,
+        patterns: Sequence[str],
+        absent: Sequence[Range],
+        sent: Sequence[tuple[str, Envelope]],
+    ) -> tuple[list[Range], list[Range]]:
+        """Return which numbers are gone, and which were for others than who hears these patterns.
+
+        `sent` is what is known of the numbers in question.
+        """
+        last = self._mesh.network.last_for(chart, patterns)
+        known = [(event.sequence, event.sequence) for _, event in sent]
+        # Behind the last that may have been for them, and what is known to have gone elsewhere.
+        others = shared(absent, [(last + 1, MAX_SEQUENCE), *known])
+        return without(absent, others), others
+
+    def _send_again(
+        self,
+        question: RepairMessage,
+        events: Sequence[tuple[str, Envelope]],
+        listener: _Listener | None,
+    ) -> None:
+        to, stream = question.incarnation, question.stream
+        if isinstance(question, RoutedRepair):
+            routes = _Routes(routed=tuple(events))
+            self._send(to, "again", stream, listener=listener, routes=routes)
+        else:
+            plain = [_plain(event) for _, event in events]
+            self._send(to, "again", stream, events=plain, listener=listener)
 
     def _bytes_left(self, question: RepairMessage) -> float:
         """Return how many bytes an answer may have now; count a question that gets none."""
@@ -365,15 +472,15 @@ class Repair:
         return left
 
     def _affordable(
-        self, events: Sequence[Envelope], question: RepairMessage, bytes_left: float
-    ) -> list[Envelope]:
+        self, events: Sequence[tuple[str, Envelope]], question: RepairMessage, bytes_left: float
+    ) -> list[tuple[str, Envelope]]:
         """Return the first of these events, one at least, and take what they cost."""
-        again, cost = list[Envelope](), _QUESTION_BYTES
-        for event in events:
+        again, cost = list[tuple[str, Envelope]](), _QUESTION_BYTES
+        for destination, event in events:
             if cost >= bytes_left and again:
                 break
             cost += len(event.payload) + _EVENT_BYTES
-            again.append(_plain(event))
+            again.append((destination, kept(event)))
         self._for_one[question.incarnation].take(cost)
         self._for_all.take(cost)
         return again
@@ -392,16 +499,18 @@ class Repair:
         # The network takes an envelope more, of which names need a part.
         return min((self._message_bytes + ENVELOPE_BYTES // 2) // _RANGE_BYTES, MAX_RANGES)
 
-    def _portions(self, events: Sequence[Envelope]) -> Iterator[tuple[Envelope, ...]]:
+    def _portions(
+        self, events: Sequence[tuple[str, Envelope]]
+    ) -> Iterator[tuple[tuple[str, Envelope], ...]]:
         """Split events so that each part fits into one message."""
-        portion, size_bytes = list[Envelope](), 0
-        for event in events:
-            event_bytes = len(event.payload) + ENVELOPE_BYTES
+        portion, size_bytes = list[tuple[str, Envelope]](), 0
+        for each in events:
+            event_bytes = _most_bytes(*each)
             # One event always fits: the network takes `message_bytes` and an envelope more.
             if portion and size_bytes + event_bytes > self._message_bytes:
                 yield tuple(portion)
                 portion, size_bytes = [], 0
-            portion.append(event)
+            portion.append(each)
             size_bytes += event_bytes
         if portion:
             yield tuple(portion)
@@ -428,14 +537,48 @@ class Repair:
         numbers: Sequence[Range] = (),
         events: Sequence[Envelope] = (),
         listener: _Listener | None = None,
+        routes: _Routes | None = None,
     ) -> None:
         node, incarnation = self._identity.node, self._identity.incarnation
         origin = node, node, incarnation, UNNUMBERED
         fields = *origin, to, kind, stream, tuple(numbers), tuple(events)
-        message = ListenerRepair(*fields, *listener) if listener else RepairMessage(*fields)
+        message: RepairMessage
+        if routes:
+            message = RoutedRepair(*fields, *(listener or _Listener("", 0.0)), *routes)
+        else:
+            message = ListenerRepair(*fields, *listener) if listener else RepairMessage(*fields)
         self._network.send(to, message, counted=False)
 
 
 def _plain(event: Envelope) -> Envelope:
-    """Return the event without its trace, for which repair messages have no field."""
+    """Return the event for those who know no destinations."""
     return event.untraced() if isinstance(event, TracedEnvelope) else event
+
+
+def _most_bytes(destination: str, event: Envelope) -> int:
+    """Return how many bytes an event takes in an answer at most."""
+    size_bytes = len(event.payload) + KEPT_ENVELOPE_BYTES + len(destination.encode())
+    if isinstance(event, RoutedEnvelope):
+        size_bytes += len(event.to.encode()) + len((event.reply_to or "").encode())
+    return size_bytes
+
+
+def _heard(inbox: Inbox) -> Collection[str]:
+    """Return what an inbox hears, or more where that is too long for a question."""
+    if sum(len(each.encode()) for each in inbox.hears) <= _HEARS_BYTES:
+        return inbox.hears
+    return ["#", *filter(is_direct, inbox.hears)]
+
+
+def _events_of(answer: RepairMessage, inbox: Inbox) -> Iterable[tuple[str, Envelope]]:
+    """Return the events of an answer, each with its destination."""
+    if isinstance(answer, RoutedRepair):
+        return answer.routed
+    # Of who knows one for each chart.
+    return ((_any_topic(inbox), event) for event in answer.events)
+
+
+def _any_topic(inbox: Inbox) -> str:
+    """Return a topic that the inbox hears."""
+    pattern = next(iter(inbox.hears), "")
+    return pattern.replace("#", "x").replace("*", "x")

@@ -10,7 +10,7 @@ from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.networks.history import History
 from miros_mesh.networks.letters.home import LARGEST_LETTER_BYTES
 from miros_mesh.networks.letters.letter import LETTERS as LETTERS_NAME
-from miros_mesh.networks.network import Network
+from miros_mesh.networks.network import DIRECT, Network, Routed, exchange_of
 from miros_mesh.networks.notes import marks
 from miros_mesh.networks.notes.deaths import LARGEST_NOTE_BYTES
 from miros_mesh.networks.roll import LARGEST_ROLL_BYTES
@@ -28,6 +28,8 @@ from miros_mesh.wire.envelope import (
     NodeStatus,
     Origin,
     RepairMessage,
+    RoutedEnvelope,
+    RoutedRepair,
     SnoopRecord,
     TracedEnvelope,
 )
@@ -51,8 +53,8 @@ class NetworkSpec(Generic[T]):
     """The messages of its frames."""
     keys: NetworkName
     """Whose keys seal them."""
-    extended: type[T] | None = None
-    """The messages of frames of the second version."""
+    extended: tuple[type[T], ...] = ()
+    """Messages with further fields, the ones with most last."""
     expendable: bool = False
     """Whether events go first, and its messages are dropped first."""
     least_frame_events: int = 0
@@ -65,7 +67,9 @@ class NetworkSpec(Generic[T]):
     """Whether a node hears only what processes of its own name have said."""
 
 
-MESH: Final = NetworkSpec(name="mesh", carries=Envelope, keys="mesh", extended=TracedEnvelope)
+MESH: Final = NetworkSpec(
+    name="mesh", carries=Envelope, keys="mesh", extended=(TracedEnvelope, RoutedEnvelope)
+)
 SNOOP_TRACE: Final = NetworkSpec(
     name="snoop_trace",
     carries=SnoopRecord,
@@ -85,7 +89,7 @@ REPAIR: Final = NetworkSpec(
     name="repair",
     carries=RepairMessage,
     keys="mesh",
-    extended=ListenerRepair,
+    extended=(ListenerRepair, RoutedRepair),
     brings_events=True,
 )
 # The wire's name for node status. Who may read a node's trace may know how it is.
@@ -115,14 +119,12 @@ ROLL: Final = NetworkSpec(
     name="roll",
     carries=NodeRoll,
     keys="mesh",
-    extended=KeyedRoll,
+    extended=(KeyedRoll,),
     max_message_bytes=LARGEST_ROLL_BYTES,
 )
 _ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS, MARKS, ROLL)
 NAMES: Final = tuple(each.name for each in _ALL)
-DIRECT: Final = "direct"
-"""The exchange beside that of the mesh for its events to one chart, under the chart's address."""
-EXCHANGES: Final = (*NAMES, DIRECT)
+EXCHANGES: Final = (*map(exchange_of, NAMES), DIRECT)
 """What every publisher declares. That of the mesh is the first: no node is without it."""
 
 
@@ -137,8 +139,12 @@ def network_of(
     rings: KeyRings,
     observer: Observer,
     history: History[T] | None = None,
+    routes: Routed[T] | None = None,
 ) -> Network[T]:
-    """Make a network by its specification; `history` keeps what is sent for repairs."""
+    """Make a network by its specification; `history` keeps what is sent for repairs.
+
+    With `routes` a chart may send to several destinations.
+    """
     # For all networks, so that none refuses a frame that another node of these settings may seal.
     largest = spec.max_message_bytes or largest_message(config) + ENVELOPE_BYTES
     codec = Codec(
@@ -163,6 +169,7 @@ def network_of(
         frame_bytes=config.frame_bytes,
         expendable=spec.expendable,
         history=history,
+        routes=routes,
         limits=Limits(window_s=config.replay_window_s, clock_error_s=config.clock_error_s),
     )
 

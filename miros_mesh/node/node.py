@@ -11,27 +11,35 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from miros_mesh.address import direct_topic
 from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.discovery.settings import FIRST_SEARCH_S
 from miros_mesh.embedded.transport import require_supported
-from miros_mesh.errors import ChartNameTakenError, LinkError, MeshError, MessageTooLargeError
+from miros_mesh.errors import (
+    BrokerConflictError,
+    GroupError,
+    LinkError,
+    MeshError,
+    MessageTooLargeError,
+)
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
-from miros_mesh.link.ports import Broker, Delivery, Link, LinkSettings
+from miros_mesh.link.ports import Broker, Delivery, Link, LinkSettings, QueueSpec
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.history import History
 from miros_mesh.networks.hold import Hold
-from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.inbox import Inbox, Sharing
 from miros_mesh.networks.letters.home import Letters, Place
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import LocalLetters
 from miros_mesh.networks.letters.refused_events import RefusedEvents
 from miros_mesh.networks.mesh import Mesh
-from miros_mesh.networks.network import Refusal, exchange_of
+from miros_mesh.networks.network import Refusal
 from miros_mesh.networks.notes.deaths import Deaths
 from miros_mesh.networks.notes.marks import Marks
+from miros_mesh.networks.order.routes import Routes
 from miros_mesh.networks.order.streams import MAX_HELD_BYTES
 from miros_mesh.networks.peers import Peers
 from miros_mesh.networks.repair import Repair
@@ -42,22 +50,24 @@ from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork
 from miros_mesh.node import network_specs as specs
 from miros_mesh.node.credentials import Credentials
+from miros_mesh.node.groups import Group
 from miros_mesh.node.link_settings import link_settings
 from miros_mesh.node.no_listeners import NoListeners
 from miros_mesh.node.peer_signals import PeerSignals
-from miros_mesh.node.queues import NodeQueues
+from miros_mesh.node.queues import NodeQueues, topics_of
 from miros_mesh.node.registry import Ending, Registry
 from miros_mesh.node.roster import Roster
 from miros_mesh.node.search.bridge import DiscoveryBridge
 from miros_mesh.node.search.link_probe import LinkProbe, marks_of
 from miros_mesh.node.search.settings import refusals_of, settings_of
-from miros_mesh.node.session import Host, Session
+from miros_mesh.node.session import Host, Session, Source
 from miros_mesh.node.unread_broker import warn_of_unread_broker
 from miros_mesh.node.watched_networks import WatchedNetworks
 from miros_mesh.observer import Observers, Tracer
 from miros_mesh.private_files import prepare_home
 from miros_mesh.report import StopReport
 from miros_mesh.text import logger_of
+from miros_mesh.timing.clock import Clock, SystemClock
 from miros_mesh.wire.envelope import (
     ENVELOPE_BYTES,
     MAX_KEYS,
@@ -67,6 +77,7 @@ from miros_mesh.wire.envelope import (
     HeldKeys,
     NodeRoll,
     RepairMessage,
+    RoutedEnvelope,
 )
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.serializer import MsgpackSerializer
@@ -97,6 +108,10 @@ class Node(Host):
         self.forked = False
         """Whether this is a child's copy of its parent's node, of which nothing works."""
         self.identity = identity = _identity_of(config)
+        # That of the settings is somebody else's, and not stopped here.
+        self._own_clock = SystemClock(f"mesh-{identity.node}-timers")
+        self.clock: Clock = self._own_clock if config.clock is None else config.clock
+        """What time it is for the charts of the node, and who keeps their timers."""
         self.queues = NodeQueues(config, identity)
         self.home = home_broker(config)
         self._build_observers()
@@ -157,6 +172,16 @@ class Node(Host):
         """How many charts it has, dead or alive."""
         return len(self._sessions)
 
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The places of its charts, dead or alive."""
+        return tuple(self._sessions.values())
+
+    @property
+    def open_requests(self) -> int:
+        """How many requests of its charts wait for an answer."""
+        return sum(len(each.requests) for each in list(self._sessions.values()))
+
     def report(self) -> StopReport:
         """Say what has become until now of the events of its charts."""
         return self.peers.report()
@@ -167,6 +192,8 @@ class Node(Host):
         A call that was interrupted can be made again; another one after the end changes nothing.
         """
         waited_s = self._wait_for_peers()
+        # Before the drain: what it calls may transmit.
+        self._own_clock.stop(_JOIN_TIMEOUT_S)
         if self._discovery:
             # First, so that no broker is found while the others are given up.
             self._discovery.stop(_JOIN_TIMEOUT_S)
@@ -232,55 +259,98 @@ class Node(Host):
         self,
         chart: str,
         tx_routing_key: str,
-        rx_routing_key: str,
+        rx_routing_keys: tuple[str, ...],
         *,
         room: Callable[[], int],
         post: Callable[[Arrival], None],
+        group: Group | None = None,
     ) -> Session:
         """Give a chart its queue, its inbox and its session; nothing is posted before `open`.
 
-        Raises the `LinkError` that prevents it, or `ChartNameTakenError` for a name that has sent
-        under another topic: receivers that heard only one of them would ask for the events of both.
+        In a group a second queue is that of the group, and its own is for it alone. Raises the
+        `LinkError` that prevents it, or `GroupError` where the others of the group want it
+        otherwise.
         """
-        if self._topics.setdefault(chart, tx_routing_key) != tx_routing_key:
-            raise ChartNameTakenError(
-                f"a chart {chart!r} of this process has sent under {self._topics[chart]!r}; "
-                f"a chart that sends under {tx_routing_key!r} needs another name"
-            )
-        # The session is there before the queue: repair has to find the inbox when the first event
-        # arrives, and `leave` undoes both when the queue is refused.
-        queue = self.queues.of_chart(chart, rx_routing_key)
-        inbox = Inbox(
-            self.mesh,
+        self._topics[chart] = tx_routing_key
+        own_keys = () if group else rx_routing_keys
+        queue, topics = self.queues.of_chart(chart, own_keys), topics_of(own_keys)
+        inbox = self._inbox(
             Place(chart, queue.name),
-            self.letters,
-            deaths=self._deaths.of(chart) if self.queues.lasting else None,
+            (*own_keys, direct_topic(self.name, chart)),
+            queue.expires_s if self.queues.lasting else 0.0,
             room=room,
             post=post,
-            missed=self.repair.look,
-            kept_s=queue.expires_s if self.queues.lasting else 0.0,
-            topics=rx_routing_key,
-            handled_before=partial(self._marks.before, chart, rx_routing_key),
+            deaths=self._deaths.of(chart) if self.queues.lasting else None,
+            handled_before=partial(self._marks.before, chart, topics),
         )
+        shared = self._shared(chart, group, rx_routing_keys, room, post) if group else None
+        # The session is there before the queues: repair has to find the inboxes when the first
+        # event arrives, and `leave` undoes all when a queue is refused.
         session = self._sessions[chart] = Session(
             self,
             chart,
             tx_routing_key=tx_routing_key,
-            rx_routing_key=rx_routing_key,
-            inbox=inbox,
-            queue=queue.name,
-            lasting=self.queues.lasting,
+            rx_routing_keys=rx_routing_keys,
+            source=Source(inbox, queue.name, self.queues.lasting),
+            group=shared[0] if shared else None,
             leave=lambda end_by: NODES.leave(self, chart, end_by),
         )
         existed = self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
         if self.queues.lasting:
-            self._marks.joined(inbox, rx_routing_key, anew=not existed)
+            self._marks.joined(inbox, topics, anew=not existed)
+        if shared and group:
+            self._join_group(group, *shared)
         return session
+
+    def _inbox(self, place: Place, hears: Sequence[str], kept_s: float, **more: Any) -> Inbox:
+        return Inbox(
+            self.mesh,
+            place,
+            self.letters,
+            missed=self.repair.look,
+            kept_s=kept_s,
+            hears=hears,
+            **more,
+        )
+
+    def _shared(
+        self,
+        chart: str,
+        group: Group,
+        rx_routing_keys: tuple[str, ...],
+        room: Callable[[], int],
+        post: Callable[[Arrival], None],
+    ) -> tuple[Source, QueueSpec, QueueSpec]:
+        """Return where a group's chart hears what is for the group, and the queues of that."""
+        queue = self.queues.of_group(chart, group, rx_routing_keys)
+        inbox = self._inbox(
+            Place(chart, queue.name),
+            rx_routing_keys,
+            queue.expires_s,
+            room=room,
+            post=post,
+            sharing=Sharing(group.mode == "standby", self.config.max_deliveries),
+        )
+        terms = self.queues.of_terms(chart, group, rx_routing_keys)
+        return Source(inbox, queue.name, lasting=True, terms=terms.name), queue, terms
+
+    def _join_group(self, group: Group, source: Source, queue: QueueSpec, terms: QueueSpec) -> None:
+        try:
+            self.subscriber.add(terms, Delivery.reject, self._add_timeout_s)
+        except BrokerConflictError as error:
+            raise GroupError(
+                f"chart {queue.chart} wants the group {group.name!r} as {terms.terms!r} (mode and "
+                "topics), and charts that are in it want it otherwise: give all of them the same "
+                f"group_mode and rx_routing_key, or stop the others first; {error}"
+            ) from error
+        inbox = source.inbox
+        self.subscriber.add(queue, inbox.receive, self._add_timeout_s, inbox.begin_anew)
 
     def break_off(self, chart: str) -> None:
         """End the wait of a chart's `join` for its queue, which then raises."""
         if session := self._sessions.get(chart):
-            self.subscriber.remove(session.queue)
+            for queue in session.queues:
+                self.subscriber.remove(queue)
 
     def leave(self, chart: str, end_by: float) -> None:
         """Forget a chart: deliver nothing more to it, and send what it has recorded.
@@ -366,7 +436,8 @@ class Node(Host):
         config, identity, observer = self.config, self.identity, self.observer
         keys = self.keys = KeyRings(config, self._keys_changed)
         history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
-        events = specs.network_of(specs.MESH, config, keys, observer, history)
+        events = specs.network_of(specs.MESH, config, keys, observer, history, Routes())
+        events.unheard = self._unheard
         self._refused_events = self._build_refused_events()
         events.set_aside = self._refused_events.keep
         self.mesh = Mesh(
@@ -377,6 +448,8 @@ class Node(Host):
             dedup_window=config.dedup_window,
             held_bytes=max(MAX_HELD_BYTES, config.outbox_bytes, config.repair_bytes),
             tracer=self.tracer,
+            payloads=config.payloads,
+            wall=self.clock.wall,
         )
         trace = specs.network_of(specs.SNOOP_TRACE, config, keys, observer)
         self.trace = SnoopNetwork(trace, identity, _TRACE_ROUTING_KEY, observer)
@@ -403,6 +476,7 @@ class Node(Host):
             message_bytes=specs.largest_message(config),
             whole_since=lambda: self._vitals.whole_since,
             also=self._at_intervals,
+            old_frames=config.old_frames == "write",
         )
 
         def answer_refused(refusal: Refusal[RepairMessage]) -> None:
@@ -414,6 +488,20 @@ class Node(Host):
                         self.mesh.network.forget(refusal.broker, message.events)
 
         self._repairs.set_aside = answer_refused
+
+    def _unheard(self, destination: str, events: Sequence[Envelope]) -> None:
+        """Tell of requests, and of events for one chart, that no broker has a queue of.
+
+        On a publisher's thread.
+        """
+        for event in events:
+            if not isinstance(event, RoutedEnvelope):
+                continue
+            if event.wants_reply:
+                if session := self._sessions.get(event.chart):
+                    session.requests.unroutable(event.id)
+            elif event.to:
+                self.peer_signals.unheard(event.to)
 
     def _build_roll(self) -> None:
         network = specs.network_of(specs.ROLL, self.config, self.keys, self.observer)
@@ -462,7 +550,7 @@ class Node(Host):
         )
 
     def _known_topics(self) -> Iterable[str]:
-        heard = [each.rx_routing_key for each in list(self._sessions.values())]
+        heard = [key for each in list(self._sessions.values()) for key in each.rx_routing_keys]
         return [*list(self._topics.values()), *heard]
 
     def _build_snoop(self) -> None:
@@ -480,7 +568,7 @@ class Node(Host):
         settings = link_settings(
             config,
             node=self.name,
-            exchanges=tuple(map(exchange_of, specs.EXCHANGES)),
+            exchanges=specs.EXCHANGES,
             observer=self.observer,
             credentials=Credentials(config, self._forget_refusals),
             more_exchanges=self._key_marks if config.brokers else tuple,
@@ -579,7 +667,8 @@ class Node(Host):
             self._marks.look()
 
     def _inboxes(self) -> list[Inbox]:
-        return [each.inbox for each in list(self._sessions.values()) if not each.silent]
+        sessions = [each for each in list(self._sessions.values()) if not each.silent]
+        return [inbox for each in sessions for inbox in each.inboxes]
 
     def _send_status(self) -> bool:
         """Tell how the node is; returns whether a chart takes part, so that more is to be told."""
@@ -630,10 +719,11 @@ def join(
     chart: str,
     ending: Ending,
     tx_routing_key: str,
-    rx_routing_key: str,
+    rx_routing_keys: tuple[str, ...],
     *,
     room: Callable[[], int],
     post: Callable[[Arrival], None],
+    group: Group | None = None,
 ) -> Session:
     """Bring a chart onto the node of these settings, which starts with its first chart.
 
@@ -641,7 +731,7 @@ def join(
     """
     node = NODES.enter(config, chart, ending)
     try:
-        return node.join(chart, tx_routing_key, rx_routing_key, room=room, post=post)
+        return node.join(chart, tx_routing_key, rx_routing_keys, room=room, post=post, group=group)
     except BaseException:
         NODES.leave(node, chart)
         raise

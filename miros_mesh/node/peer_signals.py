@@ -106,6 +106,12 @@ class PeerSignals(Observer):
             key = f"{NO_LISTENER} {peer} {topic}"
             self._post_sum(key, NO_LISTENER, lambda sum_: NoListener(peer, topic, sum_), events)
 
+    def unheard(self, chart: str) -> None:
+        """Tell the charts that no broker has a queue of a chart (node/chart) they sent to."""
+        self._post_sum(
+            f"{NO_LISTENER} {chart}", NO_LISTENER, lambda sum_: NoListener("", chart, sum_), 1
+        )
+
     def refused(self, told: OutboxRefused) -> None:
         """Tell the charts that a broker refused an event."""
         key = f"{OUTBOX_REFUSED} {told.address} {told.reason}"

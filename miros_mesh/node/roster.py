@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from miros_mesh.address import topic_matches
+from miros_mesh.address import hears
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.feed import Feed
 from miros_mesh.networks.network import Network
@@ -34,7 +34,7 @@ class _Listener(NamedTuple):
     """A chart of this node, and what it hears."""
 
     chart: str
-    pattern: str
+    patterns: tuple[str, ...]
     post: Post
 
 
@@ -102,10 +102,10 @@ class Roster:
             self._listeners.clear()
         self._thread.stop(timeout_s)
 
-    def subscribe(self, chart: str, pattern: str, post: Post) -> None:
+    def subscribe(self, chart: str, patterns: tuple[str, ...], post: Post) -> None:
         """Tell a chart that has started and hears these topics; first of those alive already."""
         with self._lock:
-            listener = self._listeners[chart] = _Listener(chart, pattern, post)
+            listener = self._listeners[chart] = _Listener(chart, patterns, post)
             for process in self._processes.values():
                 for name, topic in process.charts.items():
                     self._tell(listener, topic, CHART_UP, ChartChange(process.node, name, ALIVE))
@@ -226,7 +226,7 @@ class Roster:
             self._tell(listener, topic, signal, change)
 
     def _tell(self, listener: _Listener, topic: str, signal: str, change: ChartChange) -> None:
-        if topic_matches(listener.pattern, topic):
+        if hears(listener.patterns, topic):
             self._due.append(_Told(listener, signal, change))
 
     def _post(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
 from miros import signals
@@ -65,6 +66,11 @@ class Mailbox(LockingDeque):
         with self._changing:
             # Not while `put` looks at the length, and then changes the last place.
             return self.deque.popleft()
+
+    def take_if(self, wanted: Callable[[Any], bool]) -> Any | None:
+        """Take the next event if it is wanted, in the place of `popleft`; None otherwise."""
+        with self._changing:
+            return self.deque.popleft() if self.deque and wanted(self.deque[0]) else None
 
     def close(self) -> list[Any]:
         """Take no event any more, and return those that were not handled."""

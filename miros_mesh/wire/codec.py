@@ -17,11 +17,12 @@ from typing import Annotated, Final, Generic, Literal, NamedTuple, Protocol, Typ
 import msgspec
 from msgspec import Meta
 
-from miros_mesh.address import topic_matches
+from miros_mesh.address import hears
 from miros_mesh.errors import (
     EventTooLargeError,
     FrameVersionError,
     MalformedFrameError,
+    OldFramesError,
     OversizeFrameError,
     PayloadError,
     UnsignedError,
@@ -68,9 +69,10 @@ T = TypeVar("T", bound=Origin)
 
 # The head of a msgpack array of up to 15 fields, which a message is.
 _ARRAY_HEAD = 0x90
-# What the fields of an extended message may take beyond the limit for events: a trace of 55
-# characters, which is not the program's and must not count against `max_event_bytes`.
-_EXTENSION_BYTES = 64
+# What the fields of an extended message may take beyond the limit for events, which is not the
+# program's and must not count against `max_event_bytes`: a trace of 55 characters; then an address,
+# an id, and the routes.
+_EXTENSION_BYTES = (0, 64, 3 * 1024)
 _encoder = msgspec.msgpack.Encoder()
 # Raw leaves the messages undecoded until the network's name is known to be ours.
 _frame_decoder = msgspec.msgpack.Decoder(tuple[str, str, str, EpochSeconds, msgspec.Raw])
@@ -138,7 +140,8 @@ class Codec(Generic[T]):
     """Seals and opens the frames of one network; safe to use from several threads.
 
     `label` tells meshes apart that share keys. `extended` are messages with further fields, which
-    have defaults, after those of the first version. `old_frames` says whether frames of the first
+    have defaults, after those of the first version; each has those of the one before it, too, and
+    nodes of before 0.2 know the first alone. `old_frames` says whether frames of the first
     versions are taken from others, and whether they are written, for those who read no other.
 
     A `signer` signs each frame; with `members` only frames of those are taken, and of what they may
@@ -153,7 +156,7 @@ class Codec(Generic[T]):
         *,
         max_frame_bytes: int,
         max_event_bytes: int | None = None,
-        extended: type[T] | None = None,
+        extended: Sequence[type[T]] = (),
         label: str = "",
         old_frames: OldFrames = "refuse",
         signer: Signer | None = None,
@@ -166,31 +169,35 @@ class Codec(Generic[T]):
         self._signer = signer
         self._members = members
         self._wall = wall
-        self._fields = (extended or message_type).__struct_fields__
-        self._extended = extended
-        self._extended_head = _ARRAY_HEAD | len(self._fields)
+        kinds = (message_type, *extended)
+        self._fields = kinds[-1].__struct_fields__
+        # By the first byte of an encoded message: only one of a level has so many fields, since
+        # `encode` leaves none out. A message of more than 15 has no such byte, and only one level.
+        self._levels = {
+            _ARRAY_HEAD | len(kind.__struct_fields__): level for level, kind in enumerate(kinds)
+        }
         self._max_frame_bytes = max_frame_bytes
         self._most_bytes = max_frame_bytes - FRAME_OVERHEAD_BYTES
         self._max_message_bytes = min(self._most_bytes, max_event_bytes or max_frame_bytes)
-        self._message_decoder = msgspec.msgpack.Decoder(extended or message_type)
+        self._message_decoder = msgspec.msgpack.Decoder(kinds[-1])
         # Named in the sealed part too, since the version byte stands outside of it.
-        plain = _Version(network, message_type)
+        levels = [_Version(network, kind) for kind in kinds]
         self._network = network
         self._versions: dict[int, tuple[_Version[T], ...]] = {
-            FIRST_FRAME_VERSION: (plain,),
-            FRAME_VERSION: (plain.named(f"{network}.{FRAME_VERSION}"),),
-            SIGNED_FRAME_VERSION: (plain.named(f"{network}.{SIGNED_FRAME_VERSION}"),),
+            number: tuple(
+                each.named(f"{network}.{number}{'+' * level}") for level, each in enumerate(levels)
+            )
+            for number in (FRAME_VERSION, SIGNED_FRAME_VERSION)
         }
+        self._versions[FIRST_FRAME_VERSION] = (levels[0],)
         if extended:
-            more = _Version(f"{network}.{EXTENDED_FRAME_VERSION}", extended)
+            more = levels[1].named(f"{network}.{EXTENDED_FRAME_VERSION}")
             self._versions[EXTENDED_FRAME_VERSION] = (more,)
-            for number in (FRAME_VERSION, SIGNED_FRAME_VERSION):
-                self._versions[number] += (more.named(f"{network}.{number}+"),)
 
     def encode(self, message: T) -> bytes:
         """Encode one message, not sealed yet; refuse what every receiver would refuse.
 
-        Raises `PayloadError` for a field, `EventTooLargeError` for the size.
+        Raises `PayloadError` for a field, `EventTooLargeError` for the size, `OldFramesError`.
         """
         try:
             # msgspec checks lengths and ranges only when it decodes, so what was encoded is read
@@ -199,9 +206,13 @@ class Codec(Generic[T]):
             self._message_decoder.decode(encoded)
         except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
             raise PayloadError(f"cannot be sent: {self._named(error)}") from None
-        limit = self._max_message_bytes
-        if self._is_extended(encoded):
-            limit = min(limit + _EXTENSION_BYTES, self._most_bytes)
+        level = self._level(encoded)
+        if level > 1 and self._old_frames == "write":
+            raise OldFramesError(
+                "cannot be sent in frames of before 0.2, which know one topic for each chart, and "
+                "no requests: set old_frames to 'read' once all nodes are of 0.2"
+            )
+        limit = min(self._max_message_bytes + _EXTENSION_BYTES[level], self._most_bytes)
         if len(encoded) > limit:
             raise EventTooLargeError(
                 f"encoded to {len(encoded):,} bytes, and the limit is "
@@ -218,13 +229,13 @@ class Codec(Generic[T]):
             raise ValueError(f"a frame carries 1 to {MAX_FRAME_MESSAGES:,} messages")
         # Raw is copied as it is: what `encode` has made is not encoded again.
         messages = [msgspec.Raw(message) for message in encoded]
-        extended = self._extended is not None and any(map(self._is_extended, encoded))
+        level = max(map(self._level, encoded))
         if self._old_frames == "write":
-            number = EXTENDED_FRAME_VERSION if extended else FIRST_FRAME_VERSION
+            number = EXTENDED_FRAME_VERSION if level else FIRST_FRAME_VERSION
             content = _encoder.encode((self._versions[number][-1].network, messages))
         else:
             number = SIGNED_FRAME_VERSION if self._signer else FRAME_VERSION
-            network = self._versions[number][extended].network
+            network = self._versions[number][level].network
             content = _encoder.encode((network, self._label, topic, self._wall(), messages))
             if self._signer:
                 signature = self._signer.sign(content)
@@ -280,7 +291,7 @@ class Codec(Generic[T]):
             raise WrongTopicError(
                 f"a frame for the topic {contents.topic!r} came under another one, {topic!r}"
             )
-        if not any(topic_matches(pattern, topic) for pattern in freshness.topics):
+        if not hears(freshness.topics, topic):
             raise WrongTopicError(
                 f"a frame for the topic {topic!r} came to a queue that is not for it: somebody has "
                 "bound the queue to more than its node did"
@@ -340,9 +351,8 @@ class Codec(Generic[T]):
             raise _malformed(error) from None
         return content, None if members is None else members.author(node, content, signature)
 
-    def _is_extended(self, encoded: bytes) -> bool:
-        # Only an extended message has so many fields: `encode` leaves none out.
-        return self._extended is not None and encoded[0] == self._extended_head
+    def _level(self, encoded: bytes) -> int:
+        return self._levels.get(encoded[0], 0)
 
     def _versions_of(self, frame: bytes) -> Sequence[_Version[T]]:
         if not frame:

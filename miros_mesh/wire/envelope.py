@@ -7,7 +7,7 @@ said with frames of that version, so that nodes of both go on talking.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -21,9 +21,16 @@ MAX_RANGES = 1000
 MAX_LISTED = 1000
 MAX_DETAIL = 1000
 MAX_KEYS = 64
-# What an event's envelope adds to its payload at most: names, numbers, ids. Repair fills messages
-# by it, and each network takes frames that are larger by so much.
-ENVELOPE_BYTES = 2048
+MAX_ROUTES = 32
+MAX_ROUTES_BYTES = 2000
+"""Of the names in the routes of an event; a sender names fewer where these are long."""
+MAX_HEARD = 256
+"""What one question of repair says of what charts hear."""
+# What the envelope of an event that is sent again adds to its payload at most, beside addresses:
+# names, numbers, ids. Repair fills messages by it.
+KEPT_ENVELOPE_BYTES = 2048
+# With addresses and routes. Each network takes frames that are larger by so much.
+ENVELOPE_BYTES = 5 * 1024
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 StateName = Annotated[str, Meta(max_length=MAX_NAME)]
@@ -34,9 +41,12 @@ ListeningSeconds = Annotated[float, Meta(ge=0, le=1e12)]
 EventId = Annotated[
     str, Meta(min_length=1, max_length=MAX_INCARNATION + MAX_NAME + len(f"//{MAX_SEQUENCE}"))
 ]
+Routes = Annotated[tuple[tuple[Name, SequenceNumber], ...], Meta(max_length=MAX_ROUTES)]
 Ranges = Annotated[tuple[tuple[SequenceNumber, SequenceNumber], ...], Meta(max_length=MAX_RANGES)]
 # The W3C trace context: version, trace, span, flags.
 TraceParent = Annotated[str, Meta(pattern=r"\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")]
+# Ten years: who wants an event for longer wants no limit.
+TtlSeconds = Annotated[float, Meta(gt=0, le=315_360_000)]
 # As long as a heartbeat may be.
 Interval = Annotated[float, Meta(gt=0, le=65_535)]
 # Ends with the year 9998, so that a reader in any time zone can turn it into a datetime.
@@ -107,6 +117,58 @@ class TracedEnvelope(Envelope, frozen=True):
         return Envelope(*(getattr(self, name) for name in Envelope.__struct_fields__))
 
 
+class RoutedEnvelope(TracedEnvelope, frozen=True):
+    """An event of a chart with several destinations, or one that is wanted to be answered.
+
+    A destination is a topic, or the address of one chart as `address.direct_topic` writes it. A
+    chart has one line of numbers for all of them, and who hears some of them has to know which
+    numbers were for others: so an event says where those before it went.
+    """
+
+    to: StateName = ""
+    """The chart that it is for, as node/chart; empty when it is for all who hear its topic."""
+    ttl_s: TtlSeconds | None = None
+    """Older than that it is not to be handled."""
+    wants_reply: bool = False
+    reply_to: EventId | None = None
+    """The event that it answers."""
+    base: Amount | None = None
+    """Up to this number, `routes` says nothing; None when the one before it went where it goes."""
+    routes: Routes = ()
+    """Where the numbers between `base` and its own went, each with the last one that went there.
+
+    Of an event for one chart only the topics: what was for other charts was not for that one.
+    """
+
+    @classmethod
+    def of(cls, event: Envelope) -> RoutedEnvelope:
+        """Return an event as one that says no more."""
+        return cls(*(getattr(event, name) for name in event.__struct_fields__))
+
+    def kept(self) -> Envelope:
+        """The same event for whom it is kept: without its trace, and without its routes.
+
+        Those are of use to who hears the events before it.
+        """
+        if not (self.to or self.ttl_s or self.wants_reply or self.reply_to):
+            return self.untraced()
+        return msgspec.structs.replace(self, trace=None, base=None, routes=())
+
+
+if TYPE_CHECKING:
+    AnyEnvelope: TypeAlias = Envelope
+else:
+    # msgspec reads each of the three as this one: what it lacks has its default.
+    AnyEnvelope = RoutedEnvelope
+
+
+def kept(event: Envelope) -> Envelope:
+    """Return an event as letters and answers of repair have it, with no field that they lack."""
+    if isinstance(event, RoutedEnvelope):
+        return event.kept()
+    return event.untraced() if isinstance(event, TracedEnvelope) else event
+
+
 class RepairMessage(Origin, frozen=True):
     """What nodes say to each other about missing events; never seen by a chart.
 
@@ -135,6 +197,21 @@ class ListenerRepair(RepairMessage, frozen=True):
     """For how long it had listened when it asked; the answer repeats it."""
     before: Amount = 0
     """In an answer: what was sent up to this number was sent before that."""
+
+
+class RoutedRepair(ListenerRepair, frozen=True):
+    """A message of repair between nodes that know of destinations.
+
+    A question of charts that hear some of them, and an answer that has no event for others. A
+    message that is for no one chart names none.
+    """
+
+    hears: Annotated[tuple[Name, ...], Meta(max_length=MAX_HEARD)] = ()
+    """In a question: the patterns of topics that charts hear, and their addresses."""
+    others: Ranges = ()
+    """In an answer: numbers that were not for them."""
+    routed: tuple[tuple[Name, AnyEnvelope], ...] = ()
+    """In an answer: events, each with its destination; `events` has none."""
 
 
 class PeerStatus(
@@ -253,7 +330,7 @@ class DeadLetter(Origin, frozen=True):
     """Of the event, or of the frame when that could not be opened."""
     digest: Annotated[str, Meta(max_length=64)]
     """SHA-256 of those bytes, in hexadecimal digits."""
-    event: Envelope | None = None
+    event: AnyEnvelope | None = None
     """The event, as it was first sent; None when the frame could not be opened."""
     frame: bytes = b""
     """The frame as it came, when it could not be opened; empty when it was too large to keep."""

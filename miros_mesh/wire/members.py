@@ -24,6 +24,7 @@ from miros_mesh.wire.envelope import (
     NodeStatus,
     Origin,
     RepairMessage,
+    RoutedRepair,
     SnoopRecord,
 )
 from miros_mesh.wire.identity import Author
@@ -112,7 +113,8 @@ class Members:
                     _check_event(author.node, own, entry, under, message)
             elif isinstance(message, RepairMessage):
                 # Charts miss nothing of a topic that they never heard, so none is checked.
-                for event in message.events:
+                routed = message.routed if isinstance(message, RoutedRepair) else ()
+                for event in (*message.events, *(event for _, event in routed)):
                     _check_same(message, event)
                     _check_event(author.node, own, own, None, event)
             elif isinstance(message, (SnoopRecord, NodeStatus)):

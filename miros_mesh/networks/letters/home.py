@@ -16,11 +16,12 @@ import msgspec
 from miros_mesh.address import topic_of_queue
 from miros_mesh.errors import MeshError
 from miros_mesh.link.ports import Delivery
+from miros_mesh.networks.arrival import Reason
 from miros_mesh.networks.frame import Settled
 from miros_mesh.networks.network import UNNUMBERED, Network, exchange_of
 from miros_mesh.observer import Observer
 from miros_mesh.text import logger_of
-from miros_mesh.wire.envelope import MAX_DETAIL, DeadLetter, Envelope, TracedEnvelope
+from miros_mesh.wire.envelope import MAX_DETAIL, DeadLetter, Envelope, kept
 from miros_mesh.wire.identity import Identity
 
 logger = logger_of(__name__)
@@ -52,21 +53,6 @@ class Place(NamedTuple):
     def put_back_topics(self) -> str:
         """The pattern of topics under which letters are put back into the queue."""
         return f"{topic_of_queue(RETRY, self.queue)}.*"
-
-
-class Reason(NamedTuple):
-    """Why something is set aside."""
-
-    word: str
-    """One of few, as in the hook `dropped`."""
-    detail: str = ""
-    """More of it, and never a payload."""
-    deliveries: int = 0
-    """How often it was handled in vain."""
-
-    def __str__(self) -> str:
-        times = f"{self.deliveries} time(s)" if self.deliveries else ""
-        return ", ".join(filter(None, (self.word, times, self.detail)))
 
 
 @dataclass(eq=False)
@@ -120,7 +106,7 @@ class Letters(Observer):
 
     def keep_event(self, place: Place, event: Envelope, reason: Reason, stored: Stored) -> None:
         """Keep an event that was refused, and call `stored` once the broker has it."""
-        plain = event.untraced() if isinstance(event, TracedEnvelope) else event
+        plain = kept(event)
         content = msgspec.msgpack.encode(plain)
         key = place.queue, f"{event.id} {reason.word}"
         self._keep(key, self._letter(place, content, reason, event=plain), stored)

@@ -19,7 +19,7 @@ from miros_mesh.signals import OutboxRefused
 from miros_mesh.text import logger_of, printable
 from miros_mesh.timing.throttle import Throttle
 from miros_mesh.wire.codec import Codec
-from miros_mesh.wire.envelope import MAX_DETAIL, DeadLetter, Envelope, TracedEnvelope
+from miros_mesh.wire.envelope import MAX_DETAIL, DeadLetter, Envelope, kept
 from miros_mesh.wire.identity import Identity
 
 logger = logger_of(__name__)
@@ -111,7 +111,7 @@ class RefusedEvents:
             deliveries=0,
             size_bytes=len(encoded),
             digest=hashlib.sha256(encoded).hexdigest(),
-            event=event.untraced() if isinstance(event, TracedEnvelope) else event,
+            event=kept(event),
             peer=refusal.broker[:MAX_DETAIL],
         )
 

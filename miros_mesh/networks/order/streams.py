@@ -22,6 +22,8 @@ Who has the key can send any number in the name of any sender. One that is far a
 One that is not so far does, once what is missing before it was given up; since what was given up
 may come for as long as its range is remembered, its sender is heard all the same.
 
+A sender may say that numbers were for others (`routes`): they count as those that came.
+
 A stream begins with the first number heard. Was that an old one that came late, or was put back by
 hand, then what is missing behind it may have been sent before the receiver listened, and is not
 owed to it. `Clock` tells old ones; such a stream is `unsure` of its holes.
@@ -121,8 +123,9 @@ class Stream(Generic[T]):
     """
 
     __slots__ = (
-        *("_fresh", "_given_up", "_held", "_highest", "_last_sent_at", "_lost", "_missing"),
-        *("_next", "_turned_at", "_uncertain", "_window", "clock", "first", "held_bytes", "node"),
+        *("_fresh", "_given_up", "_held", "_highest", "_last_sent_at", "_left_out", "_lost"),
+        *("_goes_on", "_missing", "_next", "_others", "_turned_at", "_uncertain", "_window"),
+        *("clock", "first", "held_bytes", "node"),
     )
 
     def __init__(
@@ -158,9 +161,16 @@ class Stream(Generic[T]):
         self._given_up: list[Range] = []
         """Numbers above `_next` that are not waited for, in order; each before an item held
         back."""
+        self._others: list[Range] = []
+        """Numbers above `_next` that were for others, in order."""
+        # The last of those below it. If one comes after all it is new: who has the key may have
+        # said it in the sender's name.
+        self._left_out: list[Range] = []
         # What was given up and may still come, in order. A receiver that joins late does not wait
         # for what was sent before, but takes it.
         self._lost: list[Range] = [(1, first - 1)] if first > 1 else []
+        self._goes_on = False
+        """Whether another receiver may have had the next ones."""
         self._uncertain = 0
         """Of numbers up to this one some were given up, and have been forgotten."""
 
@@ -187,14 +197,30 @@ class Stream(Generic[T]):
         return self._last_sent_at < self.clock.began
 
     def admit(
-        self, sequence: int, item: T, now: float, sent_at: float = 0.0, size_bytes: int = 0
+        self,
+        sequence: int,
+        item: T,
+        now: float,
+        sent_at: float = 0.0,
+        size_bytes: int = 0,
+        others: Range | None = None,
     ) -> tuple[Admission, Sequence[T]]:
-        """Return what the number says, and the items whose turn has come, in order."""
+        """Return what the number says, and the items whose turn has come, in order.
+
+        Of the numbers before it, `others` were for other receivers.
+        """
+        if self._goes_on and sequence >= self._next and not self._is_jump(sequence, now):
+            self._goes_on = False
+            others = (self._next, sequence - 1)
+        if others and not self._is_jump(sequence, now):
+            freed = self._leave_out([others])
+            admission, items = self.admit(sequence, item, now, sent_at, size_bytes)
+            return admission, (*freed, *items)
         if sequence == self._next:
             self._next += 1
             self._last_sent_at = sent_at
             self._turned_at = now
-            if not self._held:
+            if not (self._held or self._others):
                 return Admission.NEW, (item,)
             strike(self._missing, sequence)
             return Admission.NEW, (item, *self._in_turn())
@@ -203,11 +229,25 @@ class Stream(Generic[T]):
         late = self._late(sequence, sent_at)
         return late, (item,) if late is Admission.NEW else ()
 
+    def begin_anew(self, given_up: int | None) -> None:
+        """Let go of what is held back, and of items from this number on: others may get them.
+
+        Another receiver may have had more behind them: the next item that comes is the next one,
+        whatever its number.
+        """
+        if given_up is not None:
+            self._next = min(self._next, given_up)
+        self._held.clear()
+        self.held_bytes = 0
+        self._missing, self._given_up, self._others = [], [], []
+        self._goes_on = True
+
     def has(self, sequence: int) -> bool:
         """Whether it is known that the item of this number came."""
         if sequence >= self._next:
             return sequence in self._held
-        return sequence >= self._certain and not within(self._lost, sequence)
+        absent = within(self._lost, sequence) or within(self._left_out, sequence)
+        return sequence >= self._certain and not absent
 
     def wants(self, sequence: int) -> bool:
         """Whether this number is waited for while later items are held back."""
@@ -239,6 +279,10 @@ class Stream(Generic[T]):
         self._missing = without(self._missing, missing)
         self._given_up = merged([*self._given_up, *missing])
         return Passed(amount(missing), list(self._in_turn()))
+
+    def others(self, numbers: Iterable[Range]) -> Passed[T]:
+        """Count missing numbers as come: their sender says that they were for others."""
+        return Passed(0, self._leave_out(shared(self._missing, numbers)))
 
     def pass_over(self, last: int) -> Passed[T]:
         """Wait no more for missing numbers up to this one, which are not owed."""
@@ -277,18 +321,33 @@ class Stream(Generic[T]):
         """The first number of which it is known whether it came, and of all later ones."""
         return max(self._next - self._window, self._uncertain + 1)
 
+    def _is_jump(self, sequence: int, now: float) -> bool:
+        return sequence - self._next > MAX_AHEAD + (now - self._turned_at) * MAX_A_SECOND
+
+    def _leave_out(self, numbers: Sequence[Range]) -> Sequence[T]:
+        """Count numbers as come, but for those of items held back; return whose turn has come."""
+        if not self._held and len(numbers) == 1 and numbers[0][0] <= self._next:
+            # Nearly always.
+            self._pass_by(numbers[0])
+            return ()
+        numbers = without(numbers, [(each, each) for each in self._held])
+        self._missing = without(self._missing, numbers)
+        self._given_up = without(self._given_up, numbers)
+        later = [(max(first, self._next), last) for first, last in numbers if last >= self._next]
+        self._others = merged([*self._others, *later])
+        return list(self._in_turn())
+
     def _early(self, sequence: int, held: _Held[T]) -> Admission:
         """Hold back an item that comes before its turn; return what its number says."""
         if sequence in self._held:
             return Admission.DUPLICATE
-        since_s = held.since - self._turned_at
-        if sequence - self._next > MAX_AHEAD + since_s * MAX_A_SECOND:
+        if self._is_jump(sequence, held.since):
             return Admission.JUMP
         highest = self._highest if self._held else self._next - 1
         if sequence > highest:
             if sequence > highest + 1:
                 # Since then, at least, these numbers have been missing.
-                self._missing.append((highest + 1, sequence - 1))
+                self._missing += without([(highest + 1, sequence - 1)], self._others)
             self._highest = sequence
         elif not strike(self._missing, sequence):
             strike(self._given_up, sequence)
@@ -298,6 +357,8 @@ class Stream(Generic[T]):
 
     def _late(self, sequence: int, sent_at: float) -> Admission:
         """Return what a number says that comes after its turn."""
+        if strike(self._left_out, sequence):
+            return Admission.NEW
         past = sequence < self._certain
         if not within(self._lost, sequence):
             return Admission.STALE if past else Admission.DUPLICATE
@@ -325,8 +386,17 @@ class Stream(Generic[T]):
                 yield item
             elif self._given_up and self._given_up[0][0] == self._next:
                 self._pass_over(self._given_up.pop(0))
+            elif self._others and self._others[0][0] <= self._next:
+                self._pass_by(self._others.pop(0))
             else:
                 return
+
+    def _pass_by(self, numbers: Range) -> None:
+        if numbers[1] >= self._next:
+            self._left_out.append((max(numbers[0], self._next), numbers[1]))
+            self._next = numbers[1] + 1
+            if len(self._left_out) > MAX_LOST:
+                del self._left_out[0]
 
     def _pass_over(self, numbers: Range) -> None:
         self._lost.append(numbers)
@@ -387,6 +457,7 @@ class Streams(Generic[T]):
         node: str = "",
         sent_at: float = 0.0,
         size_bytes: int = 0,
+        others: Range | None = None,
     ) -> tuple[Admission, Sequence[T]]:
         """Admit an item to the stream of a sender's incarnation and chart, as `Stream.admit`.
 
@@ -406,7 +477,7 @@ class Streams(Generic[T]):
         self._nodes.move_to_end(stream.node)
         clock, began = stream.clock, sent_at - (now - self._since)
         clock.began = max(clock.began, began)
-        verdict = stream.admit(sequence, item, now, sent_at, size_bytes)
+        verdict = stream.admit(sequence, item, now, sent_at, size_bytes, others)
         self._note(sender, stream)
         return verdict
 
@@ -422,6 +493,15 @@ class Streams(Generic[T]):
         while self._held_bytes > self._most_held_bytes:
             largest = max(self._costs, key=self._costs.__getitem__)
             yield largest, self._pass(largest, lambda stream: stream.give_up())
+
+    def begin_anew(self, given_up: Iterable[tuple[Sender, int]]) -> None:
+        """Let every stream begin anew, as `Stream.begin_anew`; of each all behind one given up."""
+        firsts: dict[Sender, int] = {}
+        for sender, number in given_up:
+            firsts[sender] = min(number, firsts.get(sender, number))
+        for sender, stream in self._streams.items():
+            stream.begin_anew(firsts.get(sender))
+            self._note(sender, stream)
 
     def has(self, sender: Sender, sequence: int) -> bool:
         """Whether it is known that an item of a sender's stream came, as `Stream.has`."""
@@ -458,6 +538,10 @@ class Streams(Generic[T]):
     def skip(self, sender: Sender, numbers: Iterable[Range]) -> Passed[T]:
         """Wait for numbers of a sender's stream no more, as `Stream.skip`."""
         return self._pass(sender, lambda stream: stream.skip(numbers))
+
+    def others(self, sender: Sender, numbers: Iterable[Range]) -> Passed[T]:
+        """Count missing numbers of a sender's stream as come, as `Stream.others`."""
+        return self._pass(sender, lambda stream: stream.others(numbers))
 
     def pass_over(self, sender: Sender, last: int) -> Passed[T]:
         """Pass over what a sender does not owe, as `Stream.pass_over`."""

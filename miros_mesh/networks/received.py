@@ -1,0 +1,93 @@
+"""`Received`: what a chart may know of the event that it handles, and who has sent it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from miros_mesh.errors import NoReplyWantedError
+from miros_mesh.networks.arrival import Arrival
+from miros_mesh.wire.envelope import RoutedEnvelope
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A received event: where it comes from, and what its sender wants. It holds no payload.
+
+    It may be kept, and is a token to `reply` by later.
+    """
+
+    node: str
+    """The node of who has sent it."""
+    chart: str
+    """The chart, or the client, that has sent it."""
+    event_id: str
+    """Unique on the mesh, as traces, logs and dead letters have it."""
+    cause: str | None
+    """The id of the event in whose handling it was sent; None when it was sent from outside."""
+    sent_at: float
+    """When it was sent, in seconds since 1970, by the clock of its sender."""
+    routing_key: str
+    """The topic that it was sent under; empty when it was sent to this chart alone."""
+    to: str
+    """This chart as node/chart, when it was sent to this one alone; else empty."""
+    deliveries: int
+    """How often a broker has delivered it, with this time. 1 for the first, as far as is known."""
+    redelivered: bool
+    """Whether it may have been handled before: by a process that crashed, or a member of a group.
+
+    A chart on its own knows copies, and gets none while it lives.
+    """
+    wants_reply: bool
+    """Whether it was sent by `request`."""
+    reply_to: str | None
+    """The id of the request that it answers, which `request` has returned; else None."""
+
+    @property
+    def sender(self) -> str:
+        """The address of who has sent it, for `transmit` with `to`."""
+        return f"{self.node}/{self.chart}"
+
+
+def received(arrival: Arrival) -> Received:
+    """Tell of an arrival what a chart may know."""
+    event = arrival.envelope
+    routed = event if isinstance(event, RoutedEnvelope) else None
+    deliveries = [ticket.delivery for ticket in arrival.tickets]
+    return Received(
+        node=event.node,
+        chart=event.chart,
+        event_id=event.id,
+        cause=event.cause,
+        sent_at=event.sent_at,
+        routing_key="" if routed and routed.to else arrival.topic,
+        to=routed.to if routed else "",
+        deliveries=max((each.deliveries for each in deliveries), default=1),
+        redelivered=any(each.redelivered for each in deliveries),
+        wants_reply=routed is not None and routed.wants_reply,
+        reply_to=routed.reply_to if routed else None,
+    )
+
+
+def address_of(to: str | Received | None) -> str | None:
+    """Return the address that a program names itself, or by what was received from there."""
+    return to.sender if isinstance(to, Received) else to
+
+
+def wanting_reply(token: object) -> Received:
+    """Return what was received by `request`; raises `NoReplyWantedError` for anything else."""
+    if token is None:
+        raise NoReplyWantedError(
+            "no received event is being handled here; to reply later, keep chart.received and give "
+            "it with to="
+        )
+    if not isinstance(token, Received):
+        raise NoReplyWantedError(
+            f"a reply goes to what chart.received has told, not to a {type(token).__name__}; to "
+            "send to an address, transmit(event, to=...)"
+        )
+    if not token.wants_reply:
+        raise NoReplyWantedError(
+            f"{token.sender} wants no reply to {token.event_id}, which it has sent by transmit; "
+            "transmit(event, to=chart.received) sends it an event all the same"
+        )
+    return token
