@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("shop", description="Run the shop, and look at its books.")
-    add_broker(parser)
+    add_broker(parser, "run by this RabbitMQ")
     parser.add_argument("--orders", type=int, default=400, help="how many (default: 400)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     options = parser.parse_args(given)
