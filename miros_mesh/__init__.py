@@ -12,6 +12,7 @@ from miros_mesh.dead_letters.dead_letters import DeadLetters
 from miros_mesh.dead_letters.letter import Letter
 from miros_mesh.errors import ConfigError, LinkError, MeshError
 from miros_mesh.health import Health
+from miros_mesh.networks.received import Received
 from miros_mesh.observe.snoop.monitor import SnoopMonitor
 from miros_mesh.observe.snoop.watch import SnoopGap
 from miros_mesh.observer import Observer
@@ -53,6 +54,7 @@ __all__ = [
     "AsyncMeshClient",
     "MeshClient",
     "Message",
+    "Received",
     # settings
     "BrokerAddress",
     "MeshConfig",
