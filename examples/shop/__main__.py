@@ -1,13 +1,13 @@
 """Run the shop: five processes, orders over HTTP, and the end of one payment service amid them.
 
-    python -m shop                    by the embedded broker
-    python -m shop --broker URL       by a RabbitMQ
-    python -m shop SERVICE FOLDER     one service: order, payment, shipping or web
+`make shop` does it by the embedded broker, `make shop BROKER=URL` by a RabbitMQ. With the name of a
+service and a folder it is that service: order, payment, shipping or web.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import subprocess
@@ -15,8 +15,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,11 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from shop import service, web
-from shop.books import Books
-
 from miros_mesh.cli.options import add_broker
 from miros_mesh.wire.keyring import generate_key
+from shop import service, web
+from shop.books import Books
 
 PROCESSES: Final = {
     "order": "order",
@@ -118,14 +115,11 @@ def _processes(folder: Path, broker: str | None) -> Iterator[dict[str, subproces
             if broker:
                 environment["MIROS_MESH_BROKER_URL"] = broker
             command = [sys.executable, "-m", "shop", name, str(folder)]
-            running[node] = subprocess.Popen(command, env=environment)
+            running[node] = subprocess.Popen(command, env=environment)  # noqa: S603  # ourselves
             stack.callback(_end, running[node])
         for node, process in running.items():
             _wait_for(
-                (folder / f"shop-{node}.url").exists,
-                START_LIMIT_S,
-                f"{node} does not start",
-                lambda process=process: process.poll() is not None,
+                (folder / f"shop-{node}.url").exists, START_LIMIT_S, f"{node} starts", process
             )
         yield running
         # All at once, and then one after the other is waited for.
@@ -144,11 +138,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _buy(folder: Path, orders: int, victim: subprocess.Popen[bytes], *, quiet: bool) -> Result:
-    url = (folder / "shop-web.url").read_text() + "/orders"
+    front = (folder / "shop-web.url").read_text().removeprefix("http://")
     result, said = Result(orders), threading.Lock()
 
     def place(number: int) -> None:
-        state = _placed(url, number)
+        state = _placed(front, number)
         with said:
             result.states[state] += 1
             done = result.states.total()
@@ -165,25 +159,27 @@ def _buy(folder: Path, orders: int, victim: subprocess.Popen[bytes], *, quiet: b
     return result
 
 
-def _placed(url: str, number: int) -> str:
+def _placed(front: str, number: int) -> str:
     """Place an order, and return what is said of it."""
     items = [{"article": "tea", "amount": 1 + number % 3, "price": "3.20"}]
-    body = json.dumps({"customer": f"customer-{number}", "items": items}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    body = json.dumps({"customer": f"customer-{number}", "items": items})
+    connection = http.client.HTTPConnection(front, timeout=END_LIMIT_S)
     try:
-        with urllib.request.urlopen(request, timeout=END_LIMIT_S) as answer:
-            return str(json.load(answer)["state"])
-    except urllib.error.HTTPError as error:
-        return f"HTTP {error.code}"
+        connection.request("POST", "/orders", body)
+        answer = connection.getresponse()
+        said = json.load(answer)
+        return str(said["state"]) if "state" in said else f"HTTP {answer.status}"
     except OSError as error:
         return type(error).__name__
+    finally:
+        connection.close()
 
 
 def _count(folder: Path, result: Result) -> None:
     """Look at the books, once all that was paid is shipped."""
     shipped = Books(folder / "shipping.books")
     paid = result.states["paid"]
-    _wait_for(lambda: len(_distinct(shipped)) >= paid, SHIP_LIMIT_S, "not all parcels are sent")
+    _wait_for(lambda: len(_distinct(shipped)) >= paid, SHIP_LIMIT_S, "all parcels are sent")
     result.shipped = len(_distinct(shipped))
     entries: dict[str, list[str]] = {}
     for order, _, mark in Books(folder / "payment.books").entries():
@@ -204,13 +200,13 @@ def _distinct(books: Books) -> set[str]:
 def _wait_for(
     done: Callable[[], bool],
     limit_s: float,
-    otherwise: str,
-    hopeless: Callable[[], bool] = lambda: False,
+    what: str,
+    process: subprocess.Popen[bytes] | None = None,
 ) -> None:
     end_by, tick = time.monotonic() + limit_s, threading.Event()
     while not done():
-        if hopeless() or time.monotonic() > end_by:
-            sys.exit(f"shop: {otherwise}")
+        if time.monotonic() > end_by or (process and process.poll() is not None):
+            sys.exit(f"shop: in vain waited until {what}")
         tick.wait(0.05)
 
 
@@ -223,7 +219,7 @@ def _show(result: Result) -> None:
         "charged again, not marked": result.unmarked_repeats,
         "shipped": result.shipped,
         "time-outs": result.states["unknown"],
-        **{state: times for state, times in result.states.items() if state not in {"paid", "unknown"}},
+        **{state: n for state, n in result.states.items() if state not in {"paid", "unknown"}},
     }
     width = max(map(len, rows))
     for what, times in rows.items():

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from miros import Event, return_status, spy_on
-from shop.messages import ORDERS, PARCELS, PAYMENTS, Charge, Order, Outcome, Parcel, Receipt
 
 from miros_mesh import NetworkedActiveObject, Received
+from shop.messages import ORDERS, PARCELS, PAYMENTS, Charge, Order, Outcome, Parcel, Receipt
 
 PATIENCE_S = 10.0
 """How long a payment may take."""

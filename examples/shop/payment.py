@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from miros import Event, return_status, spy_on
-from shop.books import Books
-from shop.messages import PAYMENTS, Charge, Receipt
 
 from miros_mesh import NetworkedActiveObject
+from shop.books import Books
+from shop.messages import PAYMENTS, Charge, Receipt
 
 
 class PaymentChart(NetworkedActiveObject):

@@ -8,15 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from shop.messages import PAYLOADS
-from shop.order import OrderChart, taking_orders
-from shop.payment import PaymentChart, charging
-from shop.shipping import ShippingChart, shipping
-
 from miros_mesh import MeshConfig, NetworkedActiveObject, stop_on_sigterm
 from miros_mesh.observe.logs import configure_json
 from miros_mesh.observe.metrics import MetricsObserver
 from miros_mesh.observe.server import start_metrics_server
+from shop.messages import PAYLOADS
+from shop.order import OrderChart, taking_orders
+from shop.payment import PaymentChart, charging
+from shop.shipping import ShippingChart, shipping
 
 Make = Callable[[MeshConfig, Path], NetworkedActiveObject]
 

@@ -11,8 +11,6 @@ from typing import Any
 from uuid import uuid4
 
 import uvicorn
-from shop.messages import ORDERS, Item, Order, Outcome
-from shop.service import begin, settings, tell
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -21,6 +19,8 @@ from starlette.routing import Route
 from miros_mesh import AsyncMeshClient, MeshConfig, Message
 from miros_mesh.errors import RequestTimedOutError, RequestUnroutableError
 from miros_mesh.observe.metrics import MetricsObserver
+from shop.messages import ORDERS, Item, Order, Outcome
+from shop.service import begin, settings, tell
 
 PATIENCE_S = 15.0
 """Longer than the order service waits for the payment."""
