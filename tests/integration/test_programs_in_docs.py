@@ -26,6 +26,7 @@ OBSERVED = ("docs/observability.md", "observed.py")
 COUNTED = ("docs/observability.md", "counted.py")
 WATCHING = ("docs/observability.md", "watching.py")
 PUT_BACK = ("docs/dead-letters.md", "put_back.py")
+ASKING = ("docs/patterns.md", "asking.py")
 LAMP = ("docs/testing.md", "test_lamp.py")
 NETS = ("docs/from-miros-rabbitmq.md", "nets.py")
 ALONE = [
@@ -42,7 +43,19 @@ ALONE = [
 
 
 def test_each_program_of_the_pages_is_tested_here() -> None:
-    pages = {TALK, DOOR, PAYLOADS, OBSERVED, COUNTED, WATCHING, PUT_BACK, LAMP, NETS, *ALONE}
+    pages = {
+        TALK,
+        DOOR,
+        PAYLOADS,
+        OBSERVED,
+        COUNTED,
+        WATCHING,
+        PUT_BACK,
+        ASKING,
+        LAMP,
+        NETS,
+        *ALONE,
+    }
     assert doc_pages.programs() == pages
 
 
@@ -51,6 +64,7 @@ def test_each_program_of_the_pages_is_tested_here() -> None:
     [
         (TALK, "alice got a pong from bob\n"),
         (PAYLOADS, "painter got {'at': Point(x=3, y=4), 'tags': {'red'}}\n"),
+        (ASKING, "price {'cents': 120} from shop\n"),
         (WATCHING, "front e->start_at() top->closed\nfront e->knock() closed->opened\n"),
         (OBSERVED, 'miros_mesh_handed_over_events_total{chart="back"} 1.0\n'),
         (COUNTED, 'miros_mesh_transmitted_events_total{chart="front",network="mesh"} 1.0\n'),
