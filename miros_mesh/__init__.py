@@ -12,6 +12,7 @@ from miros_mesh.dead_letters.dead_letters import DeadLetters
 from miros_mesh.dead_letters.letter import Letter
 from miros_mesh.errors import ConfigError, LinkError, MeshError
 from miros_mesh.health import Health
+from miros_mesh.networks.received import Received
 from miros_mesh.observe.snoop.monitor import SnoopMonitor
 from miros_mesh.observe.snoop.watch import SnoopGap
 from miros_mesh.observer import Observer
@@ -39,6 +40,7 @@ from miros_mesh.sigterm import stop_on_sigterm
 from miros_mesh.wire.envelope import SnoopRecord
 from miros_mesh.wire.payload_types import UnknownValue
 from miros_mesh.wire.serializer import PayloadSerializer
+from miros_mesh.wire.typed_payloads import payload
 
 __all__ = [
     # charts
@@ -52,11 +54,13 @@ __all__ = [
     "AsyncMeshClient",
     "MeshClient",
     "Message",
+    "Received",
     # settings
     "BrokerAddress",
     "MeshConfig",
     "PayloadSerializer",
     "UnknownValue",
+    "payload",
     # what the library posts into charts: miros_mesh.signals
     "CHART_DOWN",
     "CHART_UP",
