@@ -67,7 +67,9 @@ def test_a_process_that_is_killed_gets_again_what_it_had_not_handled(config: Mes
 
         # A broker may know a moment later that the name is free, and a start ends with that.
         with ExitStack() as running:
-            second = wait_until(lambda: ready(running.enter_context(Actor(PROGRAM, "holds"))), LIMIT_S)
+            second = wait_until(
+                lambda: ready(running.enter_context(Actor(PROGRAM, "holds"))), LIMIT_S
+            )
             heard = [second.heard()]
             while heard[-1]["payload"] < 2:
                 second.tell()
