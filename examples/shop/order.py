@@ -10,7 +10,7 @@ from miros import Event, return_status, spy_on
 from miros_mesh import NetworkedActiveObject, Received
 from shop.messages import ORDERS, PARCELS, PAYMENTS, Charge, Order, Outcome, Parcel, Receipt
 
-PATIENCE_S = 10.0
+PATIENCE_S = 20.0
 """How long a payment may take."""
 
 

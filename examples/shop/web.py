@@ -22,7 +22,7 @@ from miros_mesh.observe.metrics import MetricsObserver
 from shop.messages import ORDERS, Item, Order, Outcome
 from shop.service import begin, settings, tell
 
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 """Longer than the order service waits for the payment."""
 
 

@@ -76,7 +76,7 @@ def test_an_order_is_paid_shipped_and_answered(town: Town) -> None:
         "ORDER_PLACED",
         Outcome(ORDER.id, "paid", receipt),
     )
-    wait_until(harbour.books.entries, "the parcel")
+    wait_until(lambda: bool(harbour.books.entries()))
     assert harbour.books.entries() == [[str(ORDER.id), "ada", "cup", "tea"]]
     assert payment.books.entries() == [[str(ORDER.id), "13.50", ""]]
 
