@@ -22,11 +22,15 @@ from miros_mesh.signals import (
     OUTBOX_REFUSED,
     PEER_DOWN,
     PEER_UP,
+    REQUEST_TIMED_OUT,
+    REQUEST_UNROUTABLE,
     ChartChange,
     NoListener,
     OutboxOverflow,
     OutboxRefused,
     PeerChange,
+    RequestTimedOut,
+    RequestUnroutable,
 )
 from miros_mesh.sigterm import stop_on_sigterm
 from miros_mesh.wire.envelope import SnoopRecord
@@ -54,11 +58,15 @@ __all__ = [
     "OUTBOX_REFUSED",
     "PEER_DOWN",
     "PEER_UP",
+    "REQUEST_TIMED_OUT",
+    "REQUEST_UNROUTABLE",
     "ChartChange",
     "NoListener",
     "OutboxOverflow",
     "OutboxRefused",
     "PeerChange",
+    "RequestTimedOut",
+    "RequestUnroutable",
     # watching
     "Health",
     "Observer",

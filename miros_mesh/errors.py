@@ -93,7 +93,7 @@ class TtlError(MeshError, ValueError):
 
 
 class NoReplyWantedError(MeshError):
-    """A reply to an event that wants none: it was not sent by `request`, or was no event of others.
+    """A reply to an event that wants none: it was not sent by `request`, or came from no one else.
 
     It is answered by an event like any other: `transmit` with `to`.
     """

@@ -54,6 +54,12 @@ class Observer:
         Not called for records of snoop, which count as `dropped`.
         """
 
+    def request_ended(self, *, chart: str, outcome: str, seconds: float) -> None:
+        """A request of a chart or a client is open no more, `seconds` after it was made.
+
+        `outcome` is `answered`, `timed_out`, `unroutable`, `cancelled` or `stopped`.
+        """
+
     def set_aside(self, *, chart: str, reason: str) -> None:
         """Something that a chart received became a dead letter; `reason` is one of few words."""
 

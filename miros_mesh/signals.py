@@ -23,12 +23,17 @@ CHART_UP: Final = "CHART_UP"
 """A chart of another node that this one hears is alive; the payload is a `ChartChange`."""
 CHART_DOWN: Final = "CHART_DOWN"
 """A chart of another node has stopped, died or fallen silent; the payload is a `ChartChange`."""
+REQUEST_TIMED_OUT: Final = "REQUEST_TIMED_OUT"
+"""No reply to a request of this chart came in time; the payload is a `RequestTimedOut`."""
+REQUEST_UNROUTABLE: Final = "REQUEST_UNROUTABLE"
+"""No broker has a queue for a request of this chart; the payload is a `RequestUnroutable`."""
 
 # Entered into the signal table of miros before a chart starts, and reserved on the wire.
 PUBLIC_SIGNALS: Final = frozenset(
     {
         *(PEER_UP, PEER_DOWN, OUTBOX_OVERFLOW, OUTBOX_REFUSED, NO_LISTENER),
         *(CHART_UP, CHART_DOWN),
+        *(REQUEST_TIMED_OUT, REQUEST_UNROUTABLE),
     }
 )
 
@@ -97,3 +102,26 @@ class ChartChange:
     node: str
     chart: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTimedOut:
+    """A request whose time was over before a reply was handed to its chart; a later one is dropped.
+
+    What became of it is not known: it may have been handled, be handled still, or be lost.
+    """
+
+    id: str
+    """What `request` has returned."""
+    signal: str
+    """Of the event that was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestUnroutable:
+    """A request that reached no one: no chart listens there, at any broker of the node."""
+
+    id: str
+    """What `request` has returned."""
+    signal: str
+    """Of the event that was sent."""

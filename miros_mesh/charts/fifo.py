@@ -14,7 +14,6 @@ from miros_mesh.networks.arrival import Arrival
 from miros_mesh.observer import NO_SPAN, Span
 from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.statechart.mailbox import Mailbox
-from miros_mesh.wire.envelope import Envelope
 
 # Received events wait in the inbox once this many events wait in the FIFO: the rest of miros'
 # 500 places are for the chart's own, and a full FIFO overwrites its newest event.
@@ -127,13 +126,9 @@ class ChartQueue(Mailbox):
         self._deferred = False
         return self._event
 
-    def take_expired(self, is_expired: Callable[[Envelope], bool]) -> Arrival | None:
+    def take_expired(self) -> Arrival | None:
         """Take the next event out if it is a received one that is too old; return it then."""
-
-        def is_old(item: Any) -> bool:
-            return isinstance(item, Arrival) and item.may_expire and is_expired(item.envelope)
-
-        item = self.take_if(is_old)
+        item = self.take_if(_is_expired)
         return item if isinstance(item, Arrival) else None
 
     def deferring(self, event: Any) -> Arrival | None:
@@ -202,6 +197,10 @@ class ChartQueue(Mailbox):
         vars(twin).update(vars(item))
         vars(twin)["mesh_cause"] = current.id
         return twin
+
+
+def _is_expired(item: Any) -> bool:
+    return isinstance(item, Arrival) and item.may_expire and item.inbox.is_expired(item.envelope)
 
 
 INNER_SIGNALS = frozenset(

@@ -12,15 +12,14 @@ from miros import ActiveObject, Event
 
 from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, event_of
 from miros_mesh.charts.notices import COMPLAIN_EVERY_S, Notices
-from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.arrival import Arrival, Reason
 from miros_mesh.networks.inbox import origin_of
-from miros_mesh.networks.letters.home import Reason
 from miros_mesh.node.session import Session
 from miros_mesh.observer import NO_SPAN, Span
 from miros_mesh.statechart import signal_table
 from miros_mesh.text import logger_of, printable
 from miros_mesh.timing.throttle import Throttle
-from miros_mesh.wire.envelope import Envelope
+from miros_mesh.wire.envelope import Envelope, RoutedEnvelope
 
 logger = logger_of(__name__)
 
@@ -69,20 +68,11 @@ class Intake:
         """What the callback was called with, when the caller is the callback."""
         return self._calling_with if self.calling else None
 
-    def is_expired(self, event: Envelope) -> bool:
-        """Whether an event is older than its sender lets it be."""
-        return self._session is not None and self._session.inbox.is_expired(event)
-
-    def expired(self, arrival: Arrival) -> None:
-        """Set aside an event that has waited in the FIFO until it was too old."""
-        if session := self._session:
-            session.inbox.expired(arrival)
-
     def finish(self, all_fed: Callable[[], None]) -> None:
         """Feed the rest of the frames that the chart has begun and nothing more; then call back."""
         self._finishing = True
         if self._session:
-            self._session.inbox.finish(all_fed)
+            self._session.finish(all_fed)
         else:
             all_fed()
 
@@ -93,7 +83,9 @@ class Intake:
             # Nothing is posted before `open`.
             return
         if reason := _unwelcome(arrival.envelope):
-            session.inbox.set_aside(arrival, Reason(reason))
+            arrival.inbox.set_aside(arrival, Reason(reason))
+            return
+        if not self._is_wanted(session, arrival):
             return
         # The sender's clock may be ahead of this one.
         latency_s = max(time.time() - arrival.envelope.sent_at, 0)
@@ -106,7 +98,28 @@ class Intake:
         if error and self._outlives:
             self.failed(error, arrival)
         else:
-            session.inbox.finished(arrival)
+            arrival.inbox.finished(arrival)
+
+    def _is_wanted(self, session: Session, arrival: Arrival) -> bool:
+        """Whether an event is no reply, or one to an open request; that is answered then."""
+        event = arrival.envelope
+        # The second time for one that was posted, and crowded out.
+        if not isinstance(event, RoutedEnvelope) or event.reply_to is None or arrival.answers:
+            return True
+        if session.requests.answered(event.reply_to):
+            arrival.answers = True
+            return True
+        session.observer.dropped(network="mesh", reason="late_reply", events=1)
+        if times := self._complaints.due("late"):
+            logger.warning(
+                "chart %s: %d reply or replies came to no open request and are dropped, the last "
+                "one %s: too late, not the first, or for an earlier process",
+                self._chart.name,
+                times,
+                origin_of(event),
+            )
+        arrival.inbox.finished(arrival)
+        return False
 
     def failed(self, error: Exception, arrival: Arrival | None) -> None:
         """Set aside the event whose handler or callback raised; count one of the chart's own."""
@@ -114,7 +127,7 @@ class Intake:
         if session is None:
             return
         if arrival:
-            session.inbox.set_aside(arrival, Reason("handler", type(error).__name__, 1))
+            arrival.inbox.set_aside(arrival, Reason("handler", type(error).__name__, 1))
         else:
             session.observer.dropped(network="chart", reason="handler", events=1)
 
@@ -139,16 +152,16 @@ class Intake:
         self._notices.feed()
         if session := self._session:
             if arrival:
-                session.inbox.finished(arrival)
-            session.inbox.feed()
+                arrival.inbox.finished(arrival)
+            session.feed()
         if self._deferred >= MANY_DEFERRED:
             self._complain_of_deferred()
 
     def dropped(self, arrival: Arrival) -> None:
         """Settle a received event that the chart had deferred, and does not want any more."""
         if session := self._session:
-            session.inbox.finished(arrival)
-            session.inbox.feed()
+            arrival.inbox.finished(arrival)
+            session.feed()
 
     def lost(self, event: Any) -> None:
         """Count an event of the chart's own for which there was no place."""
@@ -165,8 +178,7 @@ class Intake:
 
     def crowded_out(self, arrival: Arrival) -> None:
         """Take back a received event whose place one of the chart's own has taken."""
-        if self._session:
-            self._session.inbox.take_back(arrival)
+        arrival.inbox.take_back(arrival)
 
     @property
     def _deferred(self) -> int:

@@ -28,17 +28,26 @@ from miros_mesh.errors import (
     EncryptionKeyError,
     ForkedError,
     LinkError,
+    NoReplyWantedError,
     NotStartedError,
     SignalError,
     StoppedError,
 )
 from miros_mesh.health import Health
 from miros_mesh.networks.inbox import origin_of
+from miros_mesh.networks.requests import TIMED_OUT, UNROUTABLE, Outcome, Request
+from miros_mesh.node.groups import GroupMode, PartitionBy, group_of
 from miros_mesh.node.node import break_off, join
 from miros_mesh.node.registry import Ending
 from miros_mesh.node.session import Session, SnoopCallback, Stream
 from miros_mesh.report import StopReport
-from miros_mesh.signals import PUBLIC_SIGNALS
+from miros_mesh.signals import (
+    PUBLIC_SIGNALS,
+    REQUEST_TIMED_OUT,
+    REQUEST_UNROUTABLE,
+    RequestTimedOut,
+    RequestUnroutable,
+)
 from miros_mesh.statechart import signal_table
 from miros_mesh.statechart.safe_chart import SafeChart
 from miros_mesh.text import logger_of, printable
@@ -93,6 +102,9 @@ class _Networked(SafeChart):
         on_handler_error: OnHandlerError = "stop",
         trace_snoop_encryption_key: EncryptionKeys = None,
         spy_snoop_encryption_key: EncryptionKeys = None,
+        group: str | None = None,
+        group_mode: GroupMode | None = None,
+        partition_by: PartitionBy | None = None,
     ) -> None:
         """Make a chart; nothing is connected before `start_at`.
 
@@ -116,6 +128,13 @@ class _Networked(SafeChart):
                 in which it was, whatever the handler has done until then.
             trace_snoop_encryption_key: the ancestor's older name of `snoop_trace_encryption_key`.
             spy_snoop_encryption_key: the ancestor's older name of `snoop_spy_encryption_key`.
+            group: charts of one name on several nodes that give it share a queue, by the group's
+                name: each event of their topics is handled by one of them.
+            group_mode: "standby" (when it is not given): one of them handles all, in order, and
+                when it ends another one goes on. "share": all of them do, in no order.
+            partition_by: with "share", a function of an event that returns its key (a text, bytes
+                or a number): events of one key go to one chart, in order, while the charts of the
+                group stay the same.
 
         Callbacks run on a worker's thread and must return quickly.
 
@@ -123,6 +142,7 @@ class _Networked(SafeChart):
             ConfigError: names every setting that cannot work, or each callback, or
                 `on_handler_error`, or both names of a key that are given with different keys.
             RoutingKeyError: a routing key that AMQP refuses.
+            GroupError: a group that cannot be, or arguments of a group without one.
         """
         _refuse_uncallable(on_mesh_rx=on_mesh_rx, on_trace_rx=on_trace_rx, on_spy_rx=on_spy_rx)
         _refuse_other_words(on_handler_error)
@@ -148,6 +168,7 @@ class _Networked(SafeChart):
         self._config = (config.overridden if config else MeshConfig.from_env)(**overrides)
         self._tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
         self._rx_routing_keys = validate_routing_patterns(rx_routing_key or self._tx_routing_key)
+        self._group = group_of(group, group_mode, partition_by)
         self._session: Session | None = None
         # Both are read on any thread, without a lock. `start_at` sets `_session`, and `_leave`
         # takes it away; `stop` sets `_stopped`, for good.
@@ -224,6 +245,7 @@ class _Networked(SafeChart):
             ForkedError: a chart of the parent process cannot be used in a child.
             StoppedError: after `stop`, or when that is called while this waits for the broker.
             ChartNameTakenError: another live chart of this process has the name.
+            GroupError: charts of the group that are there have another mode, or hear other topics.
             LinkError: the broker cannot be used; the message says what to do. Nothing is left
                 running, and the chart may be started again.
         """
@@ -293,6 +315,90 @@ class _Networked(SafeChart):
             to=_address_of(to),
             ttl_s=ttl_s,
         )
+
+    def request(
+        self,
+        event: Event,
+        *,
+        timeout_s: float,
+        to: str | Received | None = None,
+        routing_key: str | None = None,
+    ) -> str:
+        """Send an event that wants a reply, and return its id at once; never waits.
+
+        What comes of it is one event in the chart's FIFO: the first reply, for which
+        `received.reply_to` is the id; or `REQUEST_TIMED_OUT`; or `REQUEST_UNROUTABLE`, when no
+        broker has a queue for it. Later replies are dropped. A chart that stops, or dies, hears no
+        more of its requests.
+
+        Args:
+            event: what each of them gets that listen; the first one that replies answers it.
+            timeout_s: for how long the answer is waited for, from now on. Who has not begun to
+                handle the event by then, and by what clocks may differ (`clock_error_s`) after it,
+                sets it aside (`expired`).
+            to: as of `transmit`; not this chart, which does not hear itself.
+            routing_key: as of `transmit`.
+
+        Raises as `transmit`; `TtlError` also for `timeout_s`, and `StoppedError` also for a chart
+        that has died.
+        """
+        session = self._live("request")
+        self._refuse_reserved(event)
+        return session.request(
+            event.signal_name,
+            event.payload,
+            self._cause(),
+            timeout_s=timeout_s,
+            ended=self._unanswered,
+            routing_key=routing_key,
+            to=_address_of(to),
+        )
+
+    def reply(
+        self, event: Event, *, to: Received | None = None, ttl_s: float | None = None
+    ) -> None:
+        """Answer a request: send an event to the chart, or the client, that has made it.
+
+        Only the first reply that arrives answers it, of whichever chart.
+
+        Args:
+            event: the answer.
+            to: what `received` has told of the request; None for the one that is being handled.
+                It may be kept for as long as you like, also by a later process.
+            ttl_s: as of `transmit`.
+
+        Raises as `transmit`, and `NoReplyWantedError` for an event that wants no reply, or when no
+        received event is being handled.
+        """
+        session = self._live("reply")
+        self._refuse_reserved(event)
+        asked = _wanting_reply(self.received if to is None else to)
+        session.transmit(
+            event.signal_name,
+            event.payload,
+            self._cause() or asked.event_id,
+            to=asked.sender,
+            ttl_s=ttl_s,
+            reply_to=asked.event_id,
+        )
+
+    def cancel_request(self, request_id: str) -> bool:
+        """Want no answer to a request any more; whether it was open, so that none comes now.
+
+        Its event may be handled all the same. False also when the answer waits in the FIFO.
+
+        Raises `NotStartedError`, `StoppedError` or `ForkedError` outside the chart's life.
+        """
+        return self._live("cancel_request").requests.cancel(request_id)
+
+    def _unanswered(self, request: Request, outcome: Outcome) -> None:
+        told: RequestTimedOut | RequestUnroutable
+        if outcome == TIMED_OUT:
+            told = RequestTimedOut(request.id, request.signal)
+            self._notices.post_outcome(REQUEST_TIMED_OUT, told, request.cause)
+        elif outcome == UNROUTABLE:
+            told = RequestUnroutable(request.id, request.signal)
+            self._notices.post_outcome(REQUEST_UNROUTABLE, told, request.cause)
 
     def _refuse_reserved(self, event: Event) -> None:
         if event.signal_name in RESERVED_SIGNALS or event.signal_name.startswith(RESERVED_PREFIX):
@@ -443,9 +549,9 @@ class _Networked(SafeChart):
         With `on_handler_error="dead_letter"` an event whose handler raises is set aside, and the
         chart is in the state in which it was.
         """
-        if expired := self.queue.take_expired(self._intake.is_expired):
+        if expired := self.queue.take_expired():
             # It has waited too long in the FIFO. The next event has a turn of its own.
-            self._intake.expired(expired)
+            expired.inbox.expired(expired)
             return False
         before = self.state.fun
         try:
@@ -520,6 +626,7 @@ class _Networked(SafeChart):
             self._rx_routing_keys,
             room=self._intake.room,
             post=self._intake.post,
+            group=self._group,
         )
 
     def _start_chart(self, initial_state: Any, session: Session) -> None:
@@ -598,6 +705,25 @@ class _Networked(SafeChart):
 
 def _address_of(to: str | Received | None) -> str | None:
     return to.sender if isinstance(to, Received) else to
+
+
+def _wanting_reply(token: Received | None) -> Received:
+    if token is None:
+        raise NoReplyWantedError(
+            "no received event is being handled here; to reply later, keep chart.received and give "
+            "it with to="
+        )
+    if not isinstance(token, Received):
+        raise NoReplyWantedError(
+            f"a reply goes to what chart.received has told, not to a {type(token).__name__}; to "
+            "send to an address, transmit(event, to=...)"
+        )
+    if not token.wants_reply:
+        raise NoReplyWantedError(
+            f"{token.sender} wants no reply to {token.event_id}, which it has sent by transmit; "
+            "transmit(event, to=chart.received) sends it an event all the same"
+        )
+    return token
 
 
 def _refuse_uncallable(**callbacks: object) -> None:

@@ -22,12 +22,18 @@ COMPLAIN_EVERY_S = 10.0
 
 
 class Notices:
-    """Posts them in order, from any thread; while the FIFO is nearly full they wait here."""
+    """Posts them, from any thread; while the FIFO is nearly full they wait here.
+
+    Those of a kind stand in order. What became of requests is a kind of its own, of which none is
+    lost: a chart that has asked waits for it.
+    """
 
     def __init__(self, chart: ActiveObject) -> None:
         self._chart = chart
-        self._waiting: deque[tuple[str, object]] = deque()
-        # Guards `_waiting`; not held while the chart's FIFO takes a signal.
+        self._waiting: deque[tuple[str, object, str | None]] = deque()
+        self._outcomes: deque[tuple[str, object, str | None]] = deque()
+        """Not more than the chart had open requests."""
+        # Guards the two above; not held while the chart's FIFO takes a signal.
         self._lock = threading.Lock()
         self._feed = Feed(self._ready, self._move)
         self._complaints = Throttle(COMPLAIN_EVERY_S)
@@ -42,22 +48,32 @@ class Notices:
             self._complain(lost)
         self._feed.run()
 
+    def post_outcome(self, signal: str, payload: object, cause: str | None) -> None:
+        """Hand over what became of a request that this event caused; never waits, loses none."""
+        # One step of a deque.
+        self._outcomes.append((signal, payload, cause))
+        self._feed.run()
+
     def feed(self) -> None:
         """Move what waits into the FIFO while that has places to spare."""
         self._feed.run()
 
     def _ready(self) -> bool:
-        return bool(self._waiting) and self._has_room()
+        return bool(self._waiting or self._outcomes) and self._has_room()
 
     def _move(self) -> None:
         while self._has_room():
             with self._lock:
                 # Held for the deque only: a FIFO that is full after all gives a received event
                 # back, and that takes the inbox's lock.
-                if not self._waiting:
+                waiting = self._waiting or self._outcomes
+                if not waiting:
                     return
-                signal, payload = self._waiting.popleft()
-            self._chart.post_fifo(Event(signal=signal, payload=payload))
+                signal, payload, cause = waiting.popleft()
+            event = Event(signal=signal, payload=payload)
+            # As events have it that a handler posts.
+            vars(event)["mesh_cause"] = cause
+            self._chart.post_fifo(event)
 
     def _has_room(self) -> bool:
         return len(self._chart.queue) < NEARLY_FULL
@@ -72,7 +88,7 @@ class Notices:
         ):
             payload = OutboxOverflow(payload.address, last.events + payload.events)
             self._waiting.pop()
-        self._waiting.append((signal, payload))
+        self._waiting.append((signal, payload, None))
 
     def _complain(self, lost: str) -> None:
         if times := self._complaints.due("full"):

@@ -132,7 +132,7 @@ def _round_trip(node: Node, refusals: _Refusals) -> Finding:
         # A node with a name has a lasting queue, where an earlier check may have left something.
         if arrival.envelope.incarnation == node.identity.incarnation:
             arrived.set()
-        session.inbox.finished(arrival)
+        arrival.inbox.finished(arrival)
 
     # It is set before anything is posted: that begins with `open`.
     session = node.join("check", topic, (topic,), room=lambda: 1, post=post)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from miros_mesh.address import BrokerAddress
 from miros_mesh.errors import LinkError
@@ -104,6 +104,10 @@ class QueueSpec:
     delete_on_stop: bool = True
     chart: str = ""
     """The chart that hears by it; empty for a queue of the node itself."""
+    consumers: Literal["one", "shared"] = "one"
+    """Whether one consumer gets all, and others wait to go on after it, or each gets some."""
+    terms: str = ""
+    """What all who consume the queue have to agree on. It goes with the last of them."""
     dead_letters: bool = False
     """Whether the node makes dead letters of what it refuses there, and their queue is needed."""
 
@@ -205,8 +209,17 @@ class Subscriber(Protocol):
     def wait_ready(self, timeout_s: float) -> None:
         """Wait for the first connection. Raises the `LinkError` that prevents it."""
 
-    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> bool:
+    def add(
+        self,
+        spec: QueueSpec,
+        handler: Handler,
+        timeout_s: float,
+        lost: Callable[[], object] = lambda: None,
+    ) -> bool:
         """Declare, bind and consume a queue; returns when messages can arrive.
+
+        `lost` is called on the worker's thread each time the connection is lost, with which all
+        goes back to the queue that is not settled.
 
         Returns whether a lasting queue existed before; False for one that is deleted on stop. The
         handler runs on the worker's thread and must not wait. Raises the `LinkError` that prevents

@@ -86,12 +86,18 @@ class BrokerSubscriber(Worker):
         self._awaited: set[ConsumedQueue] = set()
         self._has_ended = False
 
-    def add(self, spec: QueueSpec, handler: Handler, timeout_s: float) -> bool:
+    def add(
+        self,
+        spec: QueueSpec,
+        handler: Handler,
+        timeout_s: float,
+        lost: Callable[[], object] = lambda: None,
+    ) -> bool:
         """Declare, bind and consume a queue; returns when messages can arrive.
 
         Returns whether a lasting queue existed before. Raises the `LinkError` that prevents it.
         """
-        consumed = ConsumedQueue(spec, handler)
+        consumed = ConsumedQueue(spec, handler, lost)
         self._awaited.add(consumed)
         try:
             return self._added(consumed, timeout_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from miros_mesh.link.ports import Delivery
 from miros_mesh.wire.envelope import Envelope, RoutedEnvelope
@@ -51,6 +51,40 @@ class Ticket:
             self._acknowledged()
 
 
+class Owner(Protocol):
+    """The inbox by which an event arrived, as far as who handles it needs it."""
+
+    def is_expired(self, event: Envelope) -> bool:
+        """Whether it is older than its sender lets it be."""
+
+    def expired(self, arrival: Arrival) -> None:
+        """Set it aside because it is."""
+
+    def finished(self, arrival: Arrival) -> None:
+        """Note that it was handled."""
+
+    def set_aside(self, arrival: Arrival, reason: Reason) -> None:
+        """Make a dead letter of it."""
+
+    def take_back(self, arrival: Arrival) -> None:
+        """Put it in front again: the FIFO had no place for it."""
+
+
+class Reason(NamedTuple):
+    """Why something is set aside."""
+
+    word: str
+    """One of few, as in the hook `dropped`."""
+    detail: str = ""
+    """More of it, and never a payload."""
+    deliveries: int = 0
+    """How often it was handled in vain."""
+
+    def __str__(self) -> str:
+        times = f"{self.deliveries} time(s)" if self.deliveries else ""
+        return ", ".join(filter(None, (self.word, times, self.detail)))
+
+
 @dataclass(eq=False)
 class Arrival:
     """A received event, with a ticket for each delivery that has brought it.
@@ -63,10 +97,13 @@ class Arrival:
     """What miros' FIFO may look at before that: the number of no signal."""
 
     envelope: Envelope
+    inbox: Owner
     topic: str = ""
     """What it came under: a topic, or the address of the chart."""
     payload: Any = None
     """What the serializer has read, from just before the event enters the FIFO."""
+    answers: bool = False
+    """Whether it has ended the request that it answers: it is handled now, whatever happens."""
     # The inbox adds those of copies, under its lock, until the event is finished. After that the
     # list does not change, and is read without the lock.
     tickets: list[Ticket] = field(default_factory=list)
@@ -78,9 +115,9 @@ class Arrival:
 
     @property
     def may_expire(self) -> bool:
-        """Whether its sender has said how old it may be."""
+        """Whether its sender has said how old it may be, and it has ended no request yet."""
         event = self.envelope
-        return type(event) is RoutedEnvelope and event.ttl_s is not None
+        return type(event) is RoutedEnvelope and event.ttl_s is not None and not self.answers
 
     @property
     def begun(self) -> bool:

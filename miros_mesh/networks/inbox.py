@@ -12,16 +12,17 @@ from typing import Final, NamedTuple
 from miros_mesh import address
 from miros_mesh.errors import FrameError, OldFrameError, PayloadError
 from miros_mesh.link.ports import Delivery
-from miros_mesh.networks.arrival import Arrival, Ticket
+from miros_mesh.networks.arrival import Arrival, Reason, Ticket
 from miros_mesh.networks.echoes import mark_of
 from miros_mesh.networks.feed import Feed
-from miros_mesh.networks.letters.home import Letters, Place, Reason
+from miros_mesh.networks.letters.home import Letters, Place
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, Mesh
 from miros_mesh.networks.notes.deaths import ChartDeaths
 from miros_mesh.networks.order.doubts import Doubts
 from miros_mesh.networks.order.ranges import Range
 from miros_mesh.networks.order.routes import others_before
 from miros_mesh.networks.order.streams import Admission, Passed, Streams
+from miros_mesh.networks.order.unordered import Unordered
 from miros_mesh.text import printable
 from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, Origin, RoutedEnvelope
 
@@ -57,6 +58,15 @@ class _Taken(NamedTuple):
 
     delivery: Delivery
     heard: list[Envelope]
+
+
+class Sharing(NamedTuple):
+    """How a queue is consumed by several charts."""
+
+    ordered: bool
+    """Whether one of them gets all, and another one goes on after it; else each gets some."""
+    max_deliveries: int
+    """Of an event that a chart dies of as often, none more."""
 
 
 class Inbox:
@@ -95,6 +105,7 @@ class Inbox:
         kept_s: float = 0.0,
         hears: Collection[str] = ("#",),
         handled_before: Callable[[], Mapping[tuple[str, str], int]] = dict,
+        sharing: Sharing | None = None,
     ) -> None:
         self.chart = place.chart
         self._mesh = mesh
@@ -115,11 +126,16 @@ class Inbox:
         self._lock = threading.Lock()
         self._takes = True
         self._feeds = False
-        self._streams: Streams[Arrival] = Streams(
-            mesh.dedup_window,
-            since=self._since,
-            fresh=deaths is None,
-            held_bytes=mesh.held_bytes,
+        self._sharing = sharing
+        self._streams: Streams[Arrival] | Unordered[Arrival] = (
+            Streams(
+                mesh.dedup_window,
+                since=self._since,
+                fresh=deaths is None and sharing is None,
+                held_bytes=mesh.held_bytes,
+            )
+            if sharing is None or sharing.ordered
+            else Unordered(mesh.dedup_window)
         )
         self._waiting: deque[Arrival] = deque()
         """In their order, until the FIFO has room."""
@@ -127,8 +143,8 @@ class Inbox:
         """By their ids: held back by `_streams`, waiting, or given to the chart."""
         self._refused = 0
         """How many events came after `finish` or `close`."""
+        # How many forgotten senders were told of.
         self._forgotten = 0
-        """How many forgotten senders were told of."""
         self._doubts: Doubts[_Taken] = Doubts()
         self._all_fed: Callable[[], None] | None = None
         """From `finish` until it was called."""
@@ -163,6 +179,19 @@ class Inbox:
             self._doubts.clear()
             # `_unfinished` is kept: the event that the chart is handling may still be acknowledged.
             return len(self._unfinished) + self._refused + doubted
+
+    def begin_anew(self) -> None:
+        """Let go of what the chart was not given: others get it, or this one once more.
+
+        For a queue that is shared, each time the connection is lost by which it is consumed.
+        """
+        with self._lock:
+            given_up = [each.envelope for each in self._unfinished.values() if not each.begun]
+            self._streams.begin_anew((_stream_of(each), each.sequence) for each in given_up)
+            self._waiting = deque(each for each in self._waiting if each.begun)
+            for each in given_up:
+                del self._unfinished[each.id]
+            self._doubts.clear()
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery; called on the subscriber's thread."""
@@ -345,12 +374,21 @@ class Inbox:
         """Note, for the next process of the node's name, which event has ended the chart.
 
         Call it after `close`. Waits until the broker has the note, `wait_s` at most.
+
+        Of a shared queue nothing is noted: the broker counts, and after so many deliveries the
+        event becomes a dead letter instead of killing one more.
         """
         if self._deaths is None:
             return
         # What came by repair comes never again.
         event = arrival.envelope if arrival and arrival.tickets else None
         self._deaths.died(error, event, self._done(), wait_s)
+
+    def set_aside_poison(self, error: BaseException, arrival: Arrival) -> None:
+        """Set aside an event of a shared queue that has ended a chart too often; before `close`."""
+        times = max((each.delivery.deliveries for each in arrival.tickets), default=1)
+        if self._sharing and times >= self._sharing.max_deliveries:
+            self.set_aside(arrival, Reason("poison", type(error).__name__, times))
 
     def stopped(self, wait_s: float) -> None:
         """Note, likewise, what the chart has handled of frames that come again; after `close`."""
@@ -413,7 +451,7 @@ class Inbox:
         taken.delivery.ack()
 
     def _admit(self, envelope: Envelope, destination: str, *tickets: Ticket) -> None:
-        arrival = Arrival(envelope, destination, tickets=list(tickets))
+        arrival = Arrival(envelope, self, destination, tickets=list(tickets))
         stream = _stream_of(envelope)
         if (first := envelope.first_sent) and self._streams.has(*first):
             self._settle_copy(arrival, envelope.cause)

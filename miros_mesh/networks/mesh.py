@@ -75,12 +75,13 @@ class Mesh:
         *,
         to: str = "",
         ttl_s: float | None = None,
-        wants_reply: bool = False,
+        asked: Callable[[str], object] | None = None,
         reply_to: str | None = None,
     ) -> str:
         """Queue an event for every peer and return its id; never waits.
 
-        The destination is a topic, or that of the chart `to`. Raises `PayloadError`,
+        The destination is a topic, or that of the chart `to`. With `asked` a reply is wanted, and
+        that is called with the id, as by `Network.send`. Raises `PayloadError`,
         `EventTooLargeError` or `OldFramesError`.
         """
         span = NO_SPAN
@@ -90,9 +91,9 @@ class Mesh:
         try:
             data = self._dumped(payload)
             event = self._envelope(chart, signal, data, cause, span.context)
-            if to or ttl_s or wants_reply or reply_to:
-                event = _routed(event, to, ttl_s, wants_reply, reply_to)
-            sequence = self.network.send(destination, event, asks=wants_reply)
+            if to or ttl_s or asked or reply_to:
+                event = _routed(event, to, ttl_s, asked is not None, reply_to)
+            sequence = self.network.send(destination, event, asked=asked)
         except BaseException as error:
             span.end(error=error)
             raise

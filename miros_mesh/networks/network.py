@@ -198,14 +198,15 @@ class Network(Generic[T]):
         counted: bool = True,
         after: int | None = None,
         settled: Callable[[Settled], object] | None = None,
-        asks: bool = False,
+        asked: Callable[[str], object] | None = None,
     ) -> int:
         """Give an `UNNUMBERED` message its chart's next number and pack it; return the number.
 
         One that is not `counted` is the library's own word: no event, and alone in its frame. With
         `after` it is sent only if that is still the chart's last number; 0 is returned otherwise.
-        `settled` is called with what became of it at each peer; for one that is not `counted`. Of
-        one that `asks` for an answer `unheard` is told when no broker has a queue for it.
+        `settled` is called with what became of it at each peer; for one that is not `counted`. With
+        `asked` it is a request: that is called with its id, under the lock and before it can be
+        answered, and `unheard` is told when no broker has a queue for it.
 
         Raises `EventTooLargeError` or `PayloadError`, and then uses up no number.
         """
@@ -227,9 +228,15 @@ class Network(Generic[T]):
             self._sequences[chart] = last + 1
             if self._routes:
                 self._routes.sent(message, routing_key)
+            if asked:
+                asked(message.id)
             alone = not self._publishers
             overflow = self._pack(
-                routing_key, (encoded,), counted=counted, settled=settled, asks=asks
+                routing_key,
+                (encoded,),
+                counted=counted,
+                settled=settled,
+                asks=asked is not None,
             )
         if counted:
             self._observer.transmitted(network=self.name, chart=chart)
@@ -414,21 +421,25 @@ class Network(Generic[T]):
         """Put messages into frames, in order; return what the outboxes dropped for them."""
         overflow: list[_Overflow] = []
         while encoded:
-            taken = self._grow(routing_key, encoded, overflow) if counted else 0
+            taken = self._grow(routing_key, encoded, overflow, asks=asks) if counted else 0
             if not taken:
                 frame = self._frame(routing_key, counted=counted, settled=settled)
+                # Before any outbox has it: it may be confirmed at once.
+                frame.asks = frame.asks or asks
                 taken = self._begin(frame, encoded, overflow)
-            if asks and self._tail:
-                self._tail.asks = True
             encoded = encoded[taken:]
         return overflow
 
-    def _grow(self, routing_key: str, encoded: Sequence[bytes], overflow: list[_Overflow]) -> int:
+    def _grow(
+        self, routing_key: str, encoded: Sequence[bytes], overflow: list[_Overflow], *, asks: bool
+    ) -> int:
         """Add to the frame that every outlet has; return how many messages it took."""
         tail = self._tail
         if tail is None or tail.routing_key != routing_key:
             return 0
         before = tail.size_bytes
+        # First, likewise. In a frame that turns out to be closed it does no harm.
+        tail.asks = tail.asks or asks
         if taken := tail.add_all(encoded):
             # A publisher may have sealed and even confirmed it by now: its outbox counts on.
             size_bytes = tail.size_bytes - before

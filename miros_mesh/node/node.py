@@ -17,14 +17,20 @@ from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.discovery.settings import FIRST_SEARCH_S
 from miros_mesh.embedded.transport import require_supported
-from miros_mesh.errors import LinkError, MeshError, MessageTooLargeError
+from miros_mesh.errors import (
+    BrokerConflictError,
+    GroupError,
+    LinkError,
+    MeshError,
+    MessageTooLargeError,
+)
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
-from miros_mesh.link.ports import Broker, Delivery, Link, LinkSettings
+from miros_mesh.link.ports import Broker, Delivery, Link, LinkSettings, QueueSpec
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.history import History
 from miros_mesh.networks.hold import Hold
-from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.inbox import Inbox, Sharing
 from miros_mesh.networks.letters.home import Letters, Place
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import LocalLetters
@@ -44,6 +50,7 @@ from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork
 from miros_mesh.node import network_specs as specs
 from miros_mesh.node.credentials import Credentials
+from miros_mesh.node.groups import Group
 from miros_mesh.node.link_settings import link_settings
 from miros_mesh.node.no_listeners import NoListeners
 from miros_mesh.node.peer_signals import PeerSignals
@@ -53,7 +60,7 @@ from miros_mesh.node.roster import Roster
 from miros_mesh.node.search.bridge import DiscoveryBridge
 from miros_mesh.node.search.link_probe import LinkProbe, marks_of
 from miros_mesh.node.search.settings import refusals_of, settings_of
-from miros_mesh.node.session import Host, Session
+from miros_mesh.node.session import Host, Session, Source
 from miros_mesh.node.unread_broker import warn_of_unread_broker
 from miros_mesh.node.watched_networks import WatchedNetworks
 from miros_mesh.observer import Observers, Tracer
@@ -165,6 +172,11 @@ class Node(Host):
         """How many charts it has, dead or alive."""
         return len(self._sessions)
 
+    @property
+    def open_requests(self) -> int:
+        """How many requests of its charts wait for an answer."""
+        return sum(len(each.requests) for each in list(self._sessions.values()))
+
     def report(self) -> StopReport:
         """Say what has become until now of the events of its charts."""
         return self.peers.report()
@@ -246,47 +258,94 @@ class Node(Host):
         *,
         room: Callable[[], int],
         post: Callable[[Arrival], None],
+        group: Group | None = None,
     ) -> Session:
         """Give a chart its queue, its inbox and its session; nothing is posted before `open`.
 
-        Raises the `LinkError` that prevents it.
+        In a group a second queue is that of the group, and its own is for it alone. Raises the
+        `LinkError` that prevents it, or `GroupError` where the others of the group want it
+        otherwise.
         """
         self._topics[chart] = tx_routing_key
-        # The session is there before the queue: repair has to find the inbox when the first event
-        # arrives, and `leave` undoes both when the queue is refused.
-        queue = self.queues.of_chart(chart, rx_routing_keys)
-        topics = topics_of(rx_routing_keys)
-        inbox = Inbox(
-            self.mesh,
+        own_keys = () if group else rx_routing_keys
+        queue, topics = self.queues.of_chart(chart, own_keys), topics_of(own_keys)
+        inbox = self._inbox(
             Place(chart, queue.name),
-            self.letters,
-            deaths=self._deaths.of(chart) if self.queues.lasting else None,
+            (*own_keys, direct_topic(self.name, chart)),
+            queue.expires_s if self.queues.lasting else 0.0,
             room=room,
             post=post,
-            missed=self.repair.look,
-            kept_s=queue.expires_s if self.queues.lasting else 0.0,
-            hears=(*rx_routing_keys, direct_topic(self.name, chart)),
+            deaths=self._deaths.of(chart) if self.queues.lasting else None,
             handled_before=partial(self._marks.before, chart, topics),
         )
+        shared = self._shared(chart, group, rx_routing_keys, room, post) if group else None
+        # The session is there before the queues: repair has to find the inboxes when the first
+        # event arrives, and `leave` undoes all when a queue is refused.
         session = self._sessions[chart] = Session(
             self,
             chart,
             tx_routing_key=tx_routing_key,
             rx_routing_keys=rx_routing_keys,
-            inbox=inbox,
-            queue=queue.name,
-            lasting=self.queues.lasting,
+            source=Source(inbox, queue.name, self.queues.lasting),
+            group=shared[0] if shared else None,
             leave=lambda end_by: NODES.leave(self, chart, end_by),
         )
         existed = self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
         if self.queues.lasting:
             self._marks.joined(inbox, topics, anew=not existed)
+        if shared and group:
+            self._join_group(group, *shared)
         return session
+
+    def _inbox(self, place: Place, hears: Sequence[str], kept_s: float, **more: Any) -> Inbox:
+        return Inbox(
+            self.mesh,
+            place,
+            self.letters,
+            missed=self.repair.look,
+            kept_s=kept_s,
+            hears=hears,
+            **more,
+        )
+
+    def _shared(
+        self,
+        chart: str,
+        group: Group,
+        rx_routing_keys: tuple[str, ...],
+        room: Callable[[], int],
+        post: Callable[[Arrival], None],
+    ) -> tuple[Source, QueueSpec, QueueSpec]:
+        """Return where a group's chart hears what is for the group, and the queues of that."""
+        queue = self.queues.of_group(chart, group, rx_routing_keys)
+        inbox = self._inbox(
+            Place(chart, queue.name),
+            rx_routing_keys,
+            queue.expires_s,
+            room=room,
+            post=post,
+            sharing=Sharing(group.mode == "standby", self.config.max_deliveries),
+        )
+        terms = self.queues.of_terms(chart, group, rx_routing_keys)
+        return Source(inbox, queue.name, lasting=True, terms=terms.name), queue, terms
+
+    def _join_group(self, group: Group, source: Source, queue: QueueSpec, terms: QueueSpec) -> None:
+        try:
+            self.subscriber.add(terms, Delivery.reject, self._add_timeout_s)
+        except BrokerConflictError as error:
+            raise GroupError(
+                f"chart {queue.chart} wants the group {group.name!r} as {terms.terms!r} (mode and "
+                "topics), and charts that are in it want it otherwise: give all of them the same "
+                f"group_mode and rx_routing_key, or stop the others first; {error}"
+            ) from error
+        inbox = source.inbox
+        self.subscriber.add(queue, inbox.receive, self._add_timeout_s, inbox.begin_anew)
 
     def break_off(self, chart: str) -> None:
         """End the wait of a chart's `join` for its queue, which then raises."""
         if session := self._sessions.get(chart):
-            self.subscriber.remove(session.queue)
+            for queue in session.queues:
+                self.subscriber.remove(queue)
 
     def leave(self, chart: str, end_by: float) -> None:
         """Forget a chart: deliver nothing more to it, and send what it has recorded.
@@ -425,9 +484,17 @@ class Node(Host):
         self._repairs.set_aside = answer_refused
 
     def _unheard(self, destination: str, events: Sequence[Envelope]) -> None:
-        """Tell of events for one chart that no broker has a queue of; on a publisher's thread."""
+        """Tell of requests, and of events for one chart, that no broker has a queue of.
+
+        On a publisher's thread.
+        """
         for event in events:
-            if isinstance(event, RoutedEnvelope) and event.to:
+            if not isinstance(event, RoutedEnvelope):
+                continue
+            if event.wants_reply:
+                if session := self._sessions.get(event.chart):
+                    session.requests.unroutable(event.id)
+            elif event.to:
                 self.peer_signals.unheard(event.to)
 
     def _build_roll(self) -> None:
@@ -594,7 +661,8 @@ class Node(Host):
             self._marks.look()
 
     def _inboxes(self) -> list[Inbox]:
-        return [each.inbox for each in list(self._sessions.values()) if not each.silent]
+        sessions = [each for each in list(self._sessions.values()) if not each.silent]
+        return [inbox for each in sessions for inbox in each.inboxes]
 
     def _send_status(self) -> bool:
         """Tell how the node is; returns whether a chart takes part, so that more is to be told."""
@@ -649,6 +717,7 @@ def join(
     *,
     room: Callable[[], int],
     post: Callable[[Arrival], None],
+    group: Group | None = None,
 ) -> Session:
     """Bring a chart onto the node of these settings, which starts with its first chart.
 
@@ -656,7 +725,7 @@ def join(
     """
     node = NODES.enter(config, chart, ending)
     try:
-        return node.join(chart, tx_routing_key, rx_routing_keys, room=room, post=post)
+        return node.join(chart, tx_routing_key, rx_routing_keys, room=room, post=post, group=group)
     except BaseException:
         NODES.leave(node, chart)
         raise

@@ -10,6 +10,7 @@ from miros_mesh.address import SHORT_STRING_BYTES, direct_topic
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.link.ports import Binding, QueueSpec
 from miros_mesh.networks.network import DIRECT, NOTES_KEPT_S, exchange_of
+from miros_mesh.node.groups import Group
 from miros_mesh.wire.identity import Identity
 
 # A watcher that stopped reading loses the oldest records; the broker does not lose its memory.
@@ -26,6 +27,10 @@ SNOOP_QUEUE_BYTES = 64 * 1024 * 1024
 PRIVATE_EXPIRES_S = 120.0
 # Of a queue that the next process of a node name finds: an afternoon's repair, or a night.
 NAMED_EXPIRES_S = 86_400.0
+
+
+# Of a group whose members share the work: what one has is not given to another.
+MOST_SHARED_FRAMES = 10
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class NodeQueues:
         return exchange_of(f"name.{self.config.node_name}") if self.lasting else None
 
     def of_chart(self, chart: str, rx_routing_keys: Sequence[str]) -> QueueSpec:
-        """Return the queue in which a chart's events wait: of its topics, and for it alone."""
+        """Return the queue in which a chart's events wait: of these topics, and for it alone."""
         return QueueSpec(
             # Without the incarnation: the next process of a node name finds what this one has left.
             name=chart_queue(self.identity.node, chart, topics_of(rx_routing_keys)),
@@ -60,6 +65,35 @@ class NodeQueues:
             delete_on_stop=not self.lasting,
             chart=chart,
             dead_letters=True,
+        )
+
+    def of_group(self, chart: str, group: Group, rx_routing_keys: Sequence[str]) -> QueueSpec:
+        """Return the queue in which the events of a group's charts wait."""
+        return QueueSpec(
+            name=f"{group.queue(chart)}.{_digest(topics_of(rx_routing_keys))}",
+            bindings=tuple(Binding(exchange_of("mesh"), each) for each in rx_routing_keys),
+            # Members that wait must not be left without, while one holds more than it handles.
+            prefetch=min(self.config.prefetch_frames, MOST_SHARED_FRAMES),
+            expires_s=NAMED_EXPIRES_S,
+            replicated=True,
+            delete_on_stop=False,
+            chart=chart,
+            dead_letters=True,
+            consumers="one" if group.mode == "standby" else "shared",
+        )
+
+    def of_terms(self, chart: str, group: Group, rx_routing_keys: Sequence[str]) -> QueueSpec:
+        """Return the queue, always empty, by which the members of a group agree."""
+        name = f"{group.queue(chart)}.terms"
+        return QueueSpec(
+            name=name,
+            # Under its name nothing is published.
+            bindings=(Binding(exchange_of("group"), name),),
+            prefetch=1,
+            expires_s=PRIVATE_EXPIRES_S,
+            delete_on_stop=False,
+            consumers="shared",
+            terms=f"{group.mode} {topics_of(rx_routing_keys)}",
         )
 
     def of_deaths(self, network: str, routing_key: str) -> QueueSpec:
@@ -133,6 +167,9 @@ def chart_queue(node: str, chart: str, topics: str) -> str:
 
     AMQP lists no bindings: a chart that comes back for other topics needs a new queue.
     """
+    return f"{exchange_of('mesh')}.{node}.{chart}.{_digest(topics)}"
+
+
+def _digest(topics: str) -> str:
     # Short, as a queue's name has 255 bytes: it tells only the topics of one chart apart.
-    digest = hashlib.blake2s(topics.encode(), digest_size=4).hexdigest()
-    return f"{exchange_of('mesh')}.{node}.{chart}.{digest}"
+    return hashlib.blake2s(topics.encode(), digest_size=4).hexdigest()

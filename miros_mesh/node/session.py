@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, Protocol
+from functools import partial
+from typing import Any, Literal, NamedTuple, Protocol
 
 from miros_mesh.address import chart_address, direct_topic, validate_routing_key
 from miros_mesh.config.key_rings import KeyRings
@@ -16,6 +17,7 @@ from miros_mesh.link.ports import Subscriber
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
+from miros_mesh.networks.requests import Ended, Requests
 from miros_mesh.networks.roll import Roll
 from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.recorder import Recorder
@@ -25,6 +27,7 @@ from miros_mesh.node.roster import Roster
 from miros_mesh.node.watched_networks import WatchedNetworks
 from miros_mesh.observer import NO_SPAN, Observer, Span, Tracer
 from miros_mesh.report import StopReport
+from miros_mesh.timing.clock import Clock
 from miros_mesh.wire.envelope import ChartStatus, Envelope, SnoopRecord, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 
@@ -38,6 +41,7 @@ class Host(Protocol):
 
     config: MeshConfig
     identity: Identity
+    clock: Clock
     forked: bool
     keys: KeyRings
     observer: Observer
@@ -69,6 +73,17 @@ class Host(Protocol):
         """Say what has become until now of the events of the node's charts."""
 
 
+class Source(NamedTuple):
+    """A queue by which a chart hears."""
+
+    inbox: Inbox
+    queue: str
+    lasting: bool
+    """Whether it outlives the node."""
+    terms: str = ""
+    """The queue by which the charts agree that share it."""
+
+
 class Session:
     """One chart's place on its node, from `join` until it leaves.
 
@@ -82,23 +97,24 @@ class Session:
         *,
         tx_routing_key: str,
         rx_routing_keys: tuple[str, ...],
-        inbox: Inbox,
-        queue: str,
-        lasting: bool,
+        source: Source,
+        group: Source | None = None,
         leave: Callable[[float], StopReport],
     ) -> None:
         self.node = node
         self.chart = chart
-        self.inbox = inbox
-        """Where the chart's events come from."""
+        self.inbox = source.inbox
+        """Where the chart's own events come from."""
+        self._sources = (source, group) if group else (source,)
         self.leave = leave
         """Leave the mesh, as `Registry.leave` of the node."""
         self._tx_routing_key = tx_routing_key
         self.rx_routing_keys = rx_routing_keys
         """The patterns that it hears."""
-        self.queue = queue
+        self.queues = [each.queue for each in self._sources]
         """Where its events wait."""
-        self._lasting = lasting
+        self.requests = Requests(chart, node.clock, node.observer)
+        """What it has asked, and waits to be answered."""
         self.silent = False
         """Whether nothing more is delivered to the chart."""
         self.unhandled = 0
@@ -120,6 +136,11 @@ class Session:
         return self.node.observer
 
     @property
+    def inboxes(self) -> list[Inbox]:
+        """Where its events come from."""
+        return [each.inbox for each in self._sources]
+
+    @property
     def prefix(self) -> str:
         """What makes the ids of the chart's events unique on the mesh."""
         return f"{self.node.identity.incarnation}/{self.chart}"
@@ -131,11 +152,30 @@ class Session:
         self.node.roll.joined(self.chart, self._tx_routing_key)
         self.node.peer_signals.subscribe(self.chart, post)
         self.node.roster.subscribe(self.chart, self.rx_routing_keys, post)
-        self.inbox.open()
+        for inbox in self.inboxes:
+            inbox.open()
         if self._dead:
             # Of an event of its own, while this went on: what `died` did came too early.
             self.node.roll.died(self.chart)
             self._tell_nothing()
+
+    def feed(self) -> None:
+        """Move what waits into the FIFO while it has room."""
+        for inbox in self.inboxes:
+            inbox.feed()
+
+    def finish(self, all_fed: Callable[[], None]) -> None:
+        """Begin no further frame; feed what waits of those begun, and then call back, once."""
+        left = iter(self.inboxes[1:])
+
+        def fed() -> None:
+            # The next one when the last one is done; each calls once, on any thread.
+            if (inbox := next(left, None)) is None:
+                all_fed()
+            else:
+                inbox.finish(fed)
+
+        self.inbox.finish(fed)
 
     def transmit(
         self,
@@ -146,10 +186,10 @@ class Session:
         routing_key: str | None = None,
         to: str | None = None,
         ttl_s: float | None = None,
-        wants_reply: bool = False,
+        asked: Callable[[str], object] | None = None,
         reply_to: str | None = None,
     ) -> str:
-        """Send an event and return its id; never waits.
+        """Send an event and return its id; never waits. For `asked` see `Mesh.transmit`.
 
         Raises `PayloadError`, `EventTooLargeError`, `RoutingKeyError`, `ChartAddressError`,
         `TtlError` or `OldFramesError`.
@@ -162,9 +202,39 @@ class Session:
             cause,
             to=to or "",
             ttl_s=None if ttl_s is None else seconds("ttl_s", ttl_s),
-            wants_reply=wants_reply,
+            asked=asked,
             reply_to=reply_to,
         )
+
+    def request(
+        self,
+        signal: str,
+        payload: Any,
+        cause: str | None,
+        *,
+        timeout_s: float,
+        ended: Ended,
+        routing_key: str | None = None,
+        to: str | None = None,
+    ) -> str:
+        """Send an event that wants a reply, and return its id; never waits.
+
+        `requests.answered` has to be asked about each reply. Without one in time `ended` is called,
+        as `Requests` says, which may be before this returns. Raises as `transmit`, and
+        `StoppedError` for a chart that has died.
+        """
+        timeout_s = seconds("timeout_s", timeout_s)
+        if to == f"{self.node.identity.node}/{self.chart}":
+            raise ChartAddressError(
+                f"{to} is the chart that asks, and a chart does not hear itself: post the event "
+                "into its own FIFO"
+            )
+        # Who answers later answers for nothing; but clocks may differ by so much.
+        ttl_s = min(timeout_s + self.node.config.clock_error_s, _LONGEST_S)
+        send = partial(
+            self.transmit, signal, payload, cause, routing_key=routing_key, to=to, ttl_s=ttl_s
+        )
+        return self.requests.open(signal, cause, timeout_s, ended, send)
 
     def _destination(self, routing_key: str | None, to: str | None) -> str:
         if to is None:
@@ -203,11 +273,16 @@ class Session:
         """
         self._dead = True
         self.node.roll.died(self.chart)
-        end_by = time.monotonic() + (self.node.config.drain_timeout_s if self._lasting else 0)
+        waits = any(each.lasting for each in self._sources)
+        end_by = time.monotonic() + (self.node.config.drain_timeout_s if waits else 0)
+        if arrival:
+            for inbox in self.inboxes:
+                if arrival.inbox is inbox:
+                    inbox.set_aside_poison(error, arrival)
         # What was set aside is done when the broker has the letter, and acknowledged before the
         # queue is let go. Whatever is not acknowledged by then comes again.
-        self.inbox.wait_kept(_left(end_by))
-        self._silence(_left(end_by))
+        self._wait_kept(end_by)
+        self._silence(end_by)
         self.inbox.died(error, arrival, _left(end_by))
         self.node.observer.chart_died(chart=self.chart, error=error)
 
@@ -216,16 +291,21 @@ class Session:
 
         That takes as long as the broker needs, at most until that (monotonic) time.
         """
-        self.inbox.wait_kept(_left(end_by))
+        self._wait_kept(end_by)
         # No note of a chart that has died: its death has noted all.
         if self._silence():
             self.inbox.stopped(_left(end_by))
 
-    def _silence(self, wait_s: float = 0.0) -> bool:
+    def _wait_kept(self, end_by: float) -> None:
+        for inbox in self.inboxes:
+            inbox.wait_kept(_left(end_by))
+
+    def _silence(self, wait_by: float = 0.0) -> bool:
         """Deliver nothing more to the chart; what it has not handled is counted as dropped.
 
         The broker keeps the events of a chart whose queue outlives its node. Waits until it has
-        the acknowledgements, `wait_s` at most. Returns False if that was done before.
+        the acknowledgements, at most until that (monotonic) time. Returns False if that was done
+        before.
         """
         self._tell_nothing()
         with self._silencing:
@@ -233,15 +313,20 @@ class Session:
                 return False
             self.silent = True
         # Out of the lock, as all that follows: observers are called, and may stop the chart.
-        self.unhandled = self.inbox.close()
-        if self.unhandled and not self._lasting:
-            self.node.observer.dropped(network="mesh", reason="stopped", events=self.unhandled)
-        # After the inbox is closed: the removal comes later, on the subscriber's thread, and what
-        # is handed out until then is not taken.
-        self.node.subscriber.remove(self.queue, wait_s)
+        for source in self._sources:
+            unhandled = source.inbox.close()
+            self.unhandled += unhandled
+            if unhandled and not source.lasting:
+                self.node.observer.dropped(network="mesh", reason="stopped", events=unhandled)
+            # After the inbox is closed: the removal comes later, on the subscriber's thread, and
+            # what is handed out until then is not taken.
+            self.node.subscriber.remove(source.queue, _left(wait_by))
+            if source.terms:
+                self.node.subscriber.remove(source.terms)
         return True
 
     def _tell_nothing(self) -> None:
+        self.requests.close()
         self.node.peer_signals.unsubscribe(self.chart)
         self.node.roster.unsubscribe(self.chart)
 

@@ -29,8 +29,11 @@ class ConsumedQueue:
     For the subscriber's thread alone, but for `settled` and what is set before it.
     """
 
-    def __init__(self, spec: QueueSpec, handler: Handler) -> None:
+    def __init__(
+        self, spec: QueueSpec, handler: Handler, lost: Callable[[], object] = lambda: None
+    ) -> None:
         self.spec = spec
+        self._lost = lost
         self._handler: Handler | None = handler
         self.settled = threading.Event()
         """Set once the broker has given or refused it; `add` waits for that."""
@@ -38,7 +41,9 @@ class ConsumedQueue:
         self.existed = False
         """Whether a lasting queue was there before."""
         self.generations = Generations(
-            spec.name, lambda name: queue_of(spec, name), lasting=not spec.delete_on_stop
+            spec.name,
+            lambda name: queue_of(spec, name),
+            lasting=not (spec.delete_on_stop or spec.terms),
         )
         self.consumers: list[Consumer] = []
         """The oldest generation's first. None without a connection, and while it is refused."""
@@ -65,6 +70,8 @@ class ConsumedQueue:
         prefetch = self._prefetch
         channel = consuming.prepared(prefetch)
         running = {each.queue: each for each in self.consumers if each.alive}
+        if len(running) < len(self.consumers):
+            self._lost()
         self.consumers = [
             running.get(name)
             or Consumer(channel, name, prefetch, post=post, deliver=self._take, cancelled=cancelled)
@@ -137,6 +144,8 @@ class ConsumedQueue:
         """Settle nothing any more: the connection is gone."""
         for consumer in self.consumers:
             consumer.forget()
+        if self.consumers and self._handler:
+            self._lost()
         self.consumers, self.heard = [], False
 
     @property

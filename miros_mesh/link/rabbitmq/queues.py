@@ -35,6 +35,7 @@ def queue_of(spec: QueueSpec, name: str = "") -> kombu.Queue:
         # Durable, so that a restart of the broker loses no frame; `x-expires` removes it in the
         # end.
         durable=True,
+        auto_delete=bool(spec.terms),
         queue_arguments=_arguments(spec),
     )
 
@@ -67,10 +68,16 @@ def _arguments(spec: QueueSpec) -> dict[str, Any]:
         # In milliseconds. Counted while the queue has no consumer: a node that is killed leaves
         # none for long.
         "x-expires": int(spec.expires_s * 1000),
+    }
+    if spec.consumers == "one":
         # Beside a consumer that is dead without the broker's knowledge, ours would get every other
         # frame now and the rest when the broker finds out.
-        "x-single-active-consumer": True,
-    }
+        arguments["x-single-active-consumer"] = True
+    if spec.terms:
+        # An argument that says nothing of a queue which gets no message, and that a broker compares
+        # when another one declares it.
+        arguments["x-dead-letter-exchange"] = LETTERS
+        arguments["x-dead-letter-routing-key"] = spec.terms
     if spec.max_length is not None:
         arguments["x-max-length"] = spec.max_length
     if spec.max_bytes is not None:

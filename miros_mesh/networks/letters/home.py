@@ -16,6 +16,7 @@ import msgspec
 from miros_mesh.address import topic_of_queue
 from miros_mesh.errors import MeshError
 from miros_mesh.link.ports import Delivery
+from miros_mesh.networks.arrival import Reason
 from miros_mesh.networks.frame import Settled
 from miros_mesh.networks.network import UNNUMBERED, Network, exchange_of
 from miros_mesh.observer import Observer
@@ -52,21 +53,6 @@ class Place(NamedTuple):
     def put_back_topics(self) -> str:
         """The pattern of topics under which letters are put back into the queue."""
         return f"{topic_of_queue(RETRY, self.queue)}.*"
-
-
-class Reason(NamedTuple):
-    """Why something is set aside."""
-
-    word: str
-    """One of few, as in the hook `dropped`."""
-    detail: str = ""
-    """More of it, and never a payload."""
-    deliveries: int = 0
-    """How often it was handled in vain."""
-
-    def __str__(self) -> str:
-        times = f"{self.deliveries} time(s)" if self.deliveries else ""
-        return ", ".join(filter(None, (self.word, times, self.detail)))
 
 
 @dataclass(eq=False)

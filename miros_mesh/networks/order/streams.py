@@ -124,7 +124,7 @@ class Stream(Generic[T]):
 
     __slots__ = (
         *("_fresh", "_given_up", "_held", "_highest", "_last_sent_at", "_left_out", "_lost"),
-        *("_missing", "_next", "_others", "_turned_at", "_uncertain", "_window"),
+        *("_goes_on", "_missing", "_next", "_others", "_turned_at", "_uncertain", "_window"),
         *("clock", "first", "held_bytes", "node"),
     )
 
@@ -163,12 +163,14 @@ class Stream(Generic[T]):
         back."""
         self._others: list[Range] = []
         """Numbers above `_next` that were for others, in order."""
+        # The last of those below it. If one comes after all it is new: who has the key may have
+        # said it in the sender's name.
         self._left_out: list[Range] = []
-        """The last of those below it. If one comes after all it is new: who has the key may have
-        said it in the sender's name."""
         # What was given up and may still come, in order. A receiver that joins late does not wait
         # for what was sent before, but takes it.
         self._lost: list[Range] = [(1, first - 1)] if first > 1 else []
+        self._goes_on = False
+        """Whether another receiver may have had the next ones."""
         self._uncertain = 0
         """Of numbers up to this one some were given up, and have been forgotten."""
 
@@ -207,6 +209,9 @@ class Stream(Generic[T]):
 
         Of the numbers before it, `others` were for other receivers.
         """
+        if self._goes_on and sequence >= self._next and not self._is_jump(sequence, now):
+            self._goes_on = False
+            others = (self._next, sequence - 1)
         if others and not self._is_jump(sequence, now):
             freed = self._leave_out([others])
             admission, items = self.admit(sequence, item, now, sent_at, size_bytes)
@@ -223,6 +228,19 @@ class Stream(Generic[T]):
             return self._early(sequence, _Held(item, now, sent_at, size_bytes + _ITEM_BYTES)), ()
         late = self._late(sequence, sent_at)
         return late, (item,) if late is Admission.NEW else ()
+
+    def begin_anew(self, given_up: int | None) -> None:
+        """Let go of what is held back, and of items from this number on: others may get them.
+
+        Another receiver may have had more behind them: the next item that comes is the next one,
+        whatever its number.
+        """
+        if given_up is not None:
+            self._next = min(self._next, given_up)
+        self._held.clear()
+        self.held_bytes = 0
+        self._missing, self._given_up, self._others = [], [], []
+        self._goes_on = True
 
     def has(self, sequence: int) -> bool:
         """Whether it is known that the item of this number came."""
@@ -475,6 +493,15 @@ class Streams(Generic[T]):
         while self._held_bytes > self._most_held_bytes:
             largest = max(self._costs, key=self._costs.__getitem__)
             yield largest, self._pass(largest, lambda stream: stream.give_up())
+
+    def begin_anew(self, given_up: Iterable[tuple[Sender, int]]) -> None:
+        """Let every stream begin anew, as `Stream.begin_anew`; of each all behind one given up."""
+        firsts: dict[Sender, int] = {}
+        for sender, number in given_up:
+            firsts[sender] = min(number, firsts.get(sender, number))
+        for sender, stream in self._streams.items():
+            stream.begin_anew(firsts.get(sender))
+            self._note(sender, stream)
 
     def has(self, sender: Sender, sequence: int) -> bool:
         """Whether it is known that an item of a sender's stream came, as `Stream.has`."""

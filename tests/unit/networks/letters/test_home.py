@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from miros_mesh.errors import MessageTooLargeError
-from miros_mesh.networks.letters.home import KEPT_BYTES, Place, Reason
+from miros_mesh.networks.arrival import Reason
+from miros_mesh.networks.letters.home import KEPT_BYTES, Place
 from miros_mesh.observer import Observer
 from miros_mesh.wire.envelope import TracedEnvelope
 from support.ports_in_hand import Handed

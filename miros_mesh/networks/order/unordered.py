@@ -1,0 +1,99 @@
+"""What several receivers share: each hears some of it, in no order, and no copies."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+from miros_mesh.networks.order.ranges import Range
+from miros_mesh.networks.order.streams import Admission, Passed, Sender
+
+T = TypeVar("T")
+
+
+class Unordered(Generic[T]):
+    """Knows the last `window` items, and takes all others at once; nothing is missed.
+
+    It stands in the place of `Streams`. Not thread-safe.
+    """
+
+    forgotten = 0
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._known: OrderedDict[tuple[Sender, int], None] = OrderedDict()
+
+    def admit(
+        self,
+        sender: Sender,
+        sequence: int,
+        item: T,
+        now: float,
+        *,
+        node: str = "",
+        sent_at: float = 0.0,
+        size_bytes: int = 0,
+        others: Range | None = None,
+    ) -> tuple[Admission, Sequence[T]]:
+        """Take an item, unless it is known."""
+        key = sender, sequence
+        if key in self._known:
+            return Admission.DUPLICATE, ()
+        self._known[key] = None
+        if len(self._known) > self._window:
+            self._known.popitem(last=False)
+        return Admission.NEW, (item,)
+
+    def has(self, sender: Sender, sequence: int) -> bool:
+        """Whether an item is known."""
+        return (sender, sequence) in self._known
+
+    def begin_anew(self, given_up: Iterable[tuple[Sender, int]]) -> None:
+        """Forget these items, which others may get; if they come here, they are new."""
+        for each in given_up:
+            self._known.pop(each, None)
+
+    def relieve(self, sender: Sender) -> Iterator[tuple[Sender, Passed[T]]]:
+        """Hold nothing back."""
+        return iter(())
+
+    def wants(self, sender: Sender, sequence: int) -> bool:
+        """Miss nothing."""
+        return False
+
+    def firsts(self, senders: Iterable[Sender]) -> dict[Sender, int]:
+        """Owe nothing."""
+        return {}
+
+    def passed(self) -> dict[Sender, int]:
+        """Come nowhere: what is between two items went to others, or is yet to come."""
+        return {}
+
+    def unsure(self, sender: Sender) -> bool:
+        """Be sure, as nothing is missed."""
+        return False
+
+    def holes(self) -> dict[Sender, list[Range]]:
+        """Miss nothing."""
+        return {}
+
+    def skip(self, sender: Sender, numbers: Iterable[Range]) -> Passed[T]:
+        """Wait for nothing."""
+        return Passed(0, ())
+
+    def others(self, sender: Sender, numbers: Iterable[Range]) -> Passed[T]:
+        """Wait for nothing."""
+        return Passed(0, ())
+
+    def pass_over(self, sender: Sender, last: int) -> Passed[T]:
+        """Wait for nothing."""
+        return Passed(0, ())
+
+    def pass_old(self, before: float) -> Iterator[tuple[Sender, Passed[T]]]:
+        """Wait for nothing."""
+        return iter(())
+
+    def expire(self, before: float) -> Iterator[tuple[Sender, Passed[T]]]:
+        """Wait for nothing."""
+        return iter(())

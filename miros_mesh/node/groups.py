@@ -1,0 +1,59 @@
+"""Groups of charts that share the work: who may be in one, and what its queues are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from miros_mesh.errors import GroupError
+from miros_mesh.networks.network import exchange_of
+
+GroupMode: TypeAlias = Literal["standby", "share"]
+PartitionKey: TypeAlias = str | bytes | int
+PartitionBy: TypeAlias = Callable[[Any], PartitionKey]
+"""Takes an event, and returns what it is about: those of one key are handled in order."""
+
+# With a chart's longest name and what the library adds, a queue's name has 255 bytes at most.
+LONGEST_GROUP_BYTES: Final = 60
+
+
+@dataclass(frozen=True)
+class Group:
+    """Charts of one name on several nodes, which share one queue."""
+
+    name: str
+    mode: GroupMode
+    partition_by: PartitionBy | None = None
+
+    def queue(self, chart: str) -> str:
+        """Return what the names of the queues of its charts begin with."""
+        return f"{exchange_of('group')}.{self.name}.{chart}"
+
+
+def group_of(name: object, mode: object, partition_by: object) -> Group | None:
+    """Return the group of these arguments of a chart, or None; raises `GroupError`."""
+    modes = get_args(GroupMode)
+    if mode is not None and mode not in modes:
+        raise GroupError(f"group_mode is one of {', '.join(modes)}, not {mode!r:.40}")
+    if name is None:
+        if mode is not None or partition_by is not None:
+            raise GroupError("group_mode and partition_by are of a group: give it a name (group=)")
+        return None
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise GroupError("the name of a group is a text of one character at least, all printable")
+    if len(name.encode()) > LONGEST_GROUP_BYTES:
+        raise GroupError(
+            f"the group's name has {len(name.encode())} bytes; {LONGEST_GROUP_BYTES} are the most"
+        )
+    if partition_by is not None and not callable(partition_by):
+        raise GroupError(
+            "partition_by is a function that takes an event and returns its key, not of type "
+            f"{type(partition_by).__name__}"
+        )
+    if partition_by is not None and mode != "share":
+        raise GroupError(
+            "partition_by spreads the events of a group over its charts: give group_mode='share' "
+            "with it; in standby one chart has all of them, in order"
+        )
+    return Group(name, "share" if mode == "share" else "standby", partition_by)
