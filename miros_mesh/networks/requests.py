@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, get_args
 
 from miros_mesh.errors import StoppedError
 from miros_mesh.observer import Observer
@@ -12,6 +12,7 @@ from miros_mesh.timing.clock import Clock, Timer
 
 Outcome = Literal["answered", "timed_out", "unroutable", "cancelled", "stopped"]
 """How a request ends; `stopped` is the end of who has asked."""
+OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 
 ANSWERED: Final = "answered"
 TIMED_OUT: Final = "timed_out"
