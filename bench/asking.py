@@ -63,7 +63,7 @@ class Foreign:
     def __init__(self, python: Path, program: Path, **settings: Any) -> None:
         # Nothing of ours is found there by accident, and no password is in a list of processes.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - a Python that we made, a program of ours
             [str(python), str(program)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

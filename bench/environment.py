@@ -25,10 +25,10 @@ def environment(requirements: Path) -> Path:
     SCRATCH.mkdir(exist_ok=True)
     shutil.rmtree(place, ignore_errors=True)
     venv.create(place, with_pip=True)
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     try:
-        done = subprocess.run(
-            [*install, "--requirement", requirements],
+        done = subprocess.run(  # noqa: S603 - a Python that we made
+            [*install, "--requirement", str(requirements)],
             capture_output=True,
             text=True,
             timeout=_INSTALL_LIMIT_S,

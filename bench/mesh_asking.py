@@ -1,4 +1,4 @@
-"""Requests over the mesh: an event to a chart under one topic, and one back under another."""
+"""Requests over the mesh: a chart asks another one, which replies in its handler."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from typing import Any
 
 from miros import Event, return_status, signals, spy_on
 
-from asking import ANSWER_LIMIT_S, Asked, Requests, summary
+from asking import ANSWER_LIMIT_S, summary
 from chart import FILLER
 from miros_mesh import MeshConfig, NetworkedActiveObject
-
-Asks = Callable[[int], None]
 
 
 @spy_on
 def answering(chart: Any, event: Event) -> Any:
     """Answer in the handler."""
     if event.signal == signals.question:
-        chart.transmit(Event(signal=signals.answer, payload=event.payload))
+        chart.reply(Event(signal=signals.answer, payload=event.payload))
         return return_status.HANDLED
     chart.temp.fun = chart.top
     return return_status.SUPER
@@ -31,7 +29,7 @@ def answering(chart: Any, event: Event) -> Any:
 def asking(chart: Any, event: Event) -> Any:
     """Hear the answers, and ask the next question in the handler."""
     if event.signal == signals.answer:
-        chart.round.answered(event.payload[0])
+        chart.round.answered(chart.received.reply_to)
         return return_status.HANDLED
     chart.temp.fun = chart.top
     return return_status.SUPER
@@ -40,7 +38,7 @@ def asking(chart: Any, event: Event) -> Any:
 def answer(connection: Connection, config: MeshConfig, topic: str) -> None:
     """A chart that answers until the parent ends."""
     chart = NetworkedActiveObject(
-        "server", config=config, tx_routing_key=f"{topic}.a", rx_routing_key=f"{topic}.q"
+        "server", config=config, tx_routing_key=f"{topic}.none", rx_routing_key=topic
     )
     chart.start_at(answering)
     connection.send("ready")
@@ -51,62 +49,58 @@ def answer(connection: Connection, config: MeshConfig, topic: str) -> None:
 def ask(connection: Connection, config: MeshConfig, topic: str) -> None:
     """A chart that asks when it is told to."""
     chart: Any = NetworkedActiveObject(
-        "client", config=config, tx_routing_key=f"{topic}.q", rx_routing_key=f"{topic}.a"
+        "client", config=config, tx_routing_key=topic, rx_routing_key=f"{topic}.none"
     )
-    chart.round = Round(lambda _: None, 0, 0)
     chart.start_at(asking)
 
-    def send(number: int) -> None:
-        chart.transmit(Event(signal=signals.question, payload=[number, FILLER]))
-
-    def run(count: int, in_flight: int) -> Round:
-        chart.round = Round(send, count, in_flight)
-        return chart.round.run()
+    def send() -> str:
+        event = Event(signal=signals.question, payload=FILLER)
+        return str(chart.request(event, timeout_s=ANSWER_LIMIT_S))
 
     connection.send("ready")
     while requests := connection.recv():
-        connection.send(_run(run, requests))
+        alone = Round(send, requests.alone, 1)
+        many = Round(send, requests.sustained, requests.in_flight)
+        for chart.round in (alone, many):
+            chart.round.run()
+        connection.send(summary(alone.took_s, requests.sustained, many.seconds))
     chart.stop()
 
 
 class Round:
-    """Questions of which so many are on their way at once; each answer asks the next one."""
+    """Requests of which so many are on their way at once; each answer sends the next one."""
 
-    def __init__(self, send: Asks, count: int, in_flight: int) -> None:
+    def __init__(self, send: Callable[[], str], count: int, in_flight: int) -> None:
         self._send = send
-        self._count = count
+        self._left = count
         self._in_flight = in_flight
-        self._began: dict[int, float] = {}
+        self._began: dict[str, float] = {}
         self._complete = threading.Event()
+        # A reply may come, on the chart's thread, before the call that asks for it has returned.
+        self._lock = threading.Lock()
         self.took_s: list[float] = []
         self.seconds = 0.0
 
-    def run(self) -> Round:
-        """Ask the first ones, and wait for all answers."""
+    def run(self) -> None:
+        """Send the first ones, and wait for all answers."""
         began = time.perf_counter()
-        # The answers come on another thread, on which all others are asked.
-        for number in range(min(self._in_flight, self._count)):
-            self._ask(number)
+        for _ in range(self._in_flight):
+            self._ask()
         if not self._complete.wait(ANSWER_LIMIT_S):
-            raise TimeoutError(f"{len(self.took_s)} of {self._count} requests were answered")
+            raise TimeoutError(f"{len(self._began)} requests were not answered")
         self.seconds = time.perf_counter() - began
-        return self
 
-    def answered(self, number: int) -> None:
-        """Hear an answer, once a question."""
-        self.took_s.append(time.perf_counter() - self._began.pop(number))
-        following = number + self._in_flight
-        if following < self._count:
-            self._ask(following)
-        elif len(self.took_s) == self._count:
-            self._complete.set()
+    def answered(self, request: str) -> None:
+        """Hear the answer to a request; one that nothing waits for is a fault."""
+        with self._lock:
+            self.took_s.append(time.perf_counter() - self._began.pop(request))
+        self._ask()
 
-    def _ask(self, number: int) -> None:
-        self._began[number] = time.perf_counter()
-        self._send(number)
-
-
-def _run(run: Callable[[int, int], Round], requests: Requests) -> Asked:
-    alone = run(requests.alone, 1)
-    many = run(requests.sustained, requests.in_flight)
-    return summary(alone.took_s, requests.sustained, many.seconds)
+    def _ask(self) -> None:
+        with self._lock:
+            if self._left:
+                self._left -= 1
+                began = time.perf_counter()
+                self._began[self._send()] = began
+            elif not self._began:
+                self._complete.set()

@@ -31,12 +31,11 @@ def main() -> None:
 
 def serve(config: dict[str, Any]) -> None:
     """Answer each call with what it brought."""
-    import eventlet  # type: ignore[import-not-found]
+    import eventlet  # type: ignore[import-not-found]  # noqa: PLC0415 - of another environment
 
     eventlet.monkey_patch()
-    from eventlet import hubs  # type: ignore[import-not-found]
-    from nameko.containers import ServiceContainer  # type: ignore[import-not-found]
-    from nameko.rpc import rpc  # type: ignore[import-not-found]
+    from nameko.containers import ServiceContainer  # type: ignore[import-not-found]  # noqa: PLC0415
+    from nameko.rpc import rpc  # type: ignore[import-not-found]  # noqa: PLC0415
 
     class Echo:
         name = SERVICE
@@ -49,13 +48,13 @@ def serve(config: dict[str, Any]) -> None:
     container.start()
     _say({"ready": True})
     # The end of the input; the service goes on meanwhile, as it would not behind a `read`.
-    hubs.trampoline(sys.stdin.fileno(), read=True)
+    eventlet.hubs.trampoline(sys.stdin.fileno(), read=True)
     container.stop()
 
 
 def ask(config: dict[str, Any], filler: str) -> None:
     """Call as the lines of the input say."""
-    from nameko.standalone.rpc import ServiceRpcProxy  # type: ignore[import-not-found]
+    from nameko.standalone.rpc import ServiceRpcProxy  # type: ignore[import-not-found]  # noqa: PLC0415
 
     with ServiceRpcProxy(SERVICE, config) as service:
         _say({"ready": True})

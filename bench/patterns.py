@@ -34,11 +34,11 @@ HERE = Path(__file__).parent
 # More of nameko's workers do not answer more: measured with 10, its default, and with 64.
 NAMEKO_WORKERS = 10
 
-RAW, NAMEKO, CHART = "raw Kombu", "nameko", "two topics"
+RAW, NAMEKO, CHART = "raw Kombu", "nameko", "chart.request"
 GUARANTEES = {
     RAW: "RabbitMQ's direct reply-to: not confirmed, acknowledged, stored or encrypted",
     NAMEKO: "RPC as it is installed: confirmed, stored, acknowledged; not encrypted",
-    CHART: "`transmit` to a chart and back: confirmed, stored, acknowledged, in order, encrypted",
+    CHART: "answered in a handler: confirmed, stored, acknowledged, in order, encrypted",
 }
 
 Opens = Callable[[ExitStack, Measured], Contender]

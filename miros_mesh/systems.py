@@ -117,8 +117,9 @@ class Inputs:
         self._descriptors = [*descriptors]
         # Not select, which elsewhere knows no descriptor above 1,023.
         self._poller = select.poll() if _HAS_POLL else None
-        for descriptor in self._descriptors if self._poller else ():
-            self._poller.register(descriptor, select.POLLIN)
+        if self._poller:
+            for descriptor in self._descriptors:
+                self._poller.register(descriptor, select.POLLIN)
 
     def readable(self, timeout_s: float | None) -> set[int]:
         """Wait for input; return those that have some, none at the end of the timeout."""

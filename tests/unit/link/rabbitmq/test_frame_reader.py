@@ -16,6 +16,7 @@ LIMIT_S = 5.0
 HEARTBEAT = (8, 0, b"")
 METHOD = (1, 3, b"\0\x3c\0\x50" + bytes(9))
 BODY = (3, 3, bytes(range(256)) * 300)
+SHORT_BODY = (3, 3, b"x")
 
 
 class Line:
@@ -68,13 +69,13 @@ def test_a_frame_larger_than_a_read_is_put_together(line: Line) -> None:
 
 
 def test_what_a_call_reads_meanwhile_is_handed_out_once(line: Line) -> None:
-    line.broker.sendall(b"".join(map(_bytes_of, (HEARTBEAT, METHOD, BODY[:2] + (b"x",)))))
+    line.broker.sendall(b"".join(map(_bytes_of, (HEARTBEAT, METHOD, SHORT_BODY))))
     seen = []
     for frame in line.reader.frames():
         seen.append(frame)
         if frame == HEARTBEAT:
             assert line.reader.read_frame() == METHOD
-    assert seen == [HEARTBEAT, (*BODY[:2], b"x")]
+    assert seen == [HEARTBEAT, SHORT_BODY]
 
 
 def test_what_is_left_of_a_read_is_pending(line: Line) -> None:
