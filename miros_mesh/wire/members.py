@@ -20,6 +20,7 @@ from miros_mesh.errors import (
 from miros_mesh.wire.envelope import (
     RESERVED_PREFIX,
     Envelope,
+    Filed,
     Name,
     NodeStatus,
     Origin,
@@ -117,6 +118,8 @@ class Members:
                 for event in (*message.events, *(event for _, event in routed)):
                     _check_same(message, event)
                     _check_event(author.node, own, own, None, event)
+            elif isinstance(message, Filed):
+                self._check_filed(author, own, message)
             elif isinstance(message, (SnoopRecord, NodeStatus)):
                 _check_network(author.node, own, _SNOOP.get(network, network))
 
@@ -132,6 +135,16 @@ class Members:
             f"a frame signed by the node {author.node!r} says to be of {message.node!r}, "
             f"incarnation {message.incarnation!r}"
         )
+
+    def _check_filed(self, author: Author, own: AllowedNode, message: Filed) -> None:
+        """Who sorts for a group files what others have sent, which may send it."""
+        event = message.event
+        if not (sender := self._nodes.get(event.node)):
+            raise WrongNodeError(
+                f"node {author.node!r} has filed an event of {event.node!r}, which is not in "
+                "allowed_nodes"
+            )
+        _check_event(author.node, own, sender, None, event)
 
 
 def _check_same(message: RepairMessage, event: Envelope) -> None:
