@@ -106,9 +106,7 @@ def test_members_come_and_go_and_nothing_is_lost_or_handled_twice(
     assert sorted(n for each in members for n in each.payloads) == list(range(3 * MANY))
 
 
-def test_an_event_that_has_no_key_is_set_aside_and_no_other(
-    ground: Ground, launch: Launch
-) -> None:
+def test_an_event_that_has_no_key_is_set_aside_and_no_other(ground: Ground, launch: Launch) -> None:
     class Told(Recorder):
         def __init__(self) -> None:
             super().__init__()
