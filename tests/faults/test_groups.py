@@ -103,9 +103,6 @@ class Members:
             before = first.setdefault(line.number, line)
             # A member that was frozen goes on with what another one has had meanwhile, marked.
             unmarked += before is not line and not (line.marked or before.marked)
-            if before is not line and not (line.marked or before.marked):
-                print("UNMARKED", before, line)
-                print([l for l in self.lines() if abs(l.when - line.when) < 0.03])
         account = Account(len(sent), len(wanted - set(first)), unmarked, self._out_of_order(first))
         repeats = len(self.lines()) - len(first)
         record(f"{self._kind}: {fault}; {repeats} repeats, marked", account, seconds)
