@@ -401,9 +401,9 @@ def test_a_request_outlives_its_broker_s_restart(
     for number, each in enumerate(kept[1:], 2):
         replier.reply(event("answer", number), to=each)
     wait_until(lambda: asker.outcomes.drops, 60)
+    wait_until(lambda: ("answer", 2, within) in asker.heard)
 
-    about_requests = [each for each in asker.heard if "PEER" not in each[0]]
-    assert about_requests == [
+    assert [each for each in asker.heard if "PEER" not in each[0]] == [
         (REQUEST_TIMED_OUT, RequestTimedOut(late, "question"), None),
         ("answer", 1, before),
         ("answer", 2, within),
