@@ -13,7 +13,7 @@ from brokers import Measured
 from measure import Sample, Sizes, measure_mesh
 from miros_mesh import MeshConfig
 from miros_mesh.wire.codec import Codec
-from miros_mesh.wire.envelope import Envelope, TracedEnvelope
+from miros_mesh.wire.envelope import Envelope, RoutedEnvelope, TracedEnvelope
 from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.keyring import KeyRing, generate_key
 from miros_mesh.wire.members import AllowedNode, Members
@@ -80,7 +80,7 @@ def _codec(
         ring,
         Envelope,
         max_frame_bytes=1024 * 1024,
-        extended=TracedEnvelope,
+        extended=(TracedEnvelope, RoutedEnvelope),
         signer=signer,
         members=members,
     )

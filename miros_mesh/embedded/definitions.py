@@ -184,6 +184,12 @@ def queue_state(run: sqlite3.Connection, name: str) -> QueueState:
     return QueueState(*row)
 
 
+def queue_states(run: sqlite3.Connection) -> list[QueueState]:
+    """Count messages and consumers of every queue."""
+    rows = run.execute("SELECT name, length, consumer IS NOT NULL FROM queues")
+    return [QueueState(*row) for row in rows]
+
+
 def delete_queue(
     run: sqlite3.Connection, name: str, *, if_unused: bool, if_empty: bool
 ) -> tuple[int, str | None]:

@@ -118,6 +118,11 @@ class Store:
         self._doorbells.ring(route.consumers)
         return len(route.queues)
 
+    def matching(self, exchange: str, routing_key: str) -> int:
+        """Return in how many queues a message would be stored; raises `NotFound`."""
+        route = self._database.ask(lambda run: self._routes.find(run, exchange, routing_key))
+        return len(route.queues)
+
     def consume(self, name: str, prefetch: int) -> int:
         """Become the one consumer of a queue; returns its number.
 

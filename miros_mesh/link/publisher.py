@@ -349,7 +349,6 @@ class BrokerPublisher(Worker):
 
     def _confirmed(self, done: Confirmed) -> None:
         parcel = done.parcel
-        self._outbox.confirm(parcel, routed=done.routed)
         parcel.stored(done.routed)
         self._nacks.confirmed()
         self._refusals.forget(parcel, done.size_bytes)
@@ -363,6 +362,8 @@ class BrokerPublisher(Worker):
         )
         if not done.routed:
             self._unroutable(parcel)
+        # Last: who finds the outbox empty knows that all was told, and charts have the signals.
+        self._outbox.confirm(parcel, routed=done.routed)
 
     def _unroutable(self, parcel: Parcel) -> None:
         # A node status that no queue takes is no loss, and would be counted every second.

@@ -409,7 +409,7 @@ class Inbox:
                 if ticket.partly_done
             }
             unfinished = set(self._unfinished)
-        opened = (self._mesh.network.open_again(ticket.delivery) for ticket in tickets)
+        opened = (self._mesh.network.open_again(ticket.delivery.body) for ticket in tickets)
         return [each for frame in opened for each in frame if each.id not in unfinished]
 
     def _forgetting(self, heard: Sequence[Envelope]) -> Callable[[], object] | None:

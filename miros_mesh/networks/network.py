@@ -321,13 +321,19 @@ class Network(Generic[T]):
         )
         return arrived
 
-    def open_again(self, delivery: Delivery) -> list[T]:
-        """Return the messages of a delivery that was opened before; count nothing."""
+    def open_again(self, body: bytes) -> list[T]:
+        """Return the messages of a frame that was opened or sealed here before; count nothing."""
         try:
-            return self._codec.open_again(delivery.body)
+            return self._codec.open_again(body)
         except FrameError:
             # Many keys were removed since.
             return []
+
+    @property
+    def numbered(self) -> int:
+        """How many messages have got a number, of all charts together."""
+        with self._lock:
+            return sum(self._sequences.values())
 
     @property
     def key(self) -> str:

@@ -44,6 +44,7 @@ from miros_mesh.timing.threads import OwnedThread
 from miros_mesh.timing.throttle import Allowance
 from miros_mesh.wire.envelope import (
     ENVELOPE_BYTES,
+    KEPT_ENVELOPE_BYTES,
     MAX_HEARD,
     MAX_RANGES,
     MAX_SEQUENCE,
@@ -51,6 +52,7 @@ from miros_mesh.wire.envelope import (
     ListenerRepair,
     RepairKind,
     RepairMessage,
+    RoutedEnvelope,
     RoutedRepair,
     TracedEnvelope,
     kept,
@@ -503,7 +505,7 @@ class Repair:
         """Split events so that each part fits into one message."""
         portion, size_bytes = list[tuple[str, Envelope]](), 0
         for each in events:
-            event_bytes = len(each[1].payload) + ENVELOPE_BYTES
+            event_bytes = _most_bytes(*each)
             # One event always fits: the network takes `message_bytes` and an envelope more.
             if portion and size_bytes + event_bytes > self._message_bytes:
                 yield tuple(portion)
@@ -551,6 +553,14 @@ class Repair:
 def _plain(event: Envelope) -> Envelope:
     """Return the event for those who know no destinations."""
     return event.untraced() if isinstance(event, TracedEnvelope) else event
+
+
+def _most_bytes(destination: str, event: Envelope) -> int:
+    """Return how many bytes an event takes in an answer at most."""
+    size_bytes = len(event.payload) + KEPT_ENVELOPE_BYTES + len(destination.encode())
+    if isinstance(event, RoutedEnvelope):
+        size_bytes += len(event.to.encode()) + len((event.reply_to or "").encode())
+    return size_bytes
 
 
 def _heard(inbox: Inbox) -> Collection[str]:

@@ -173,6 +173,11 @@ class Node(Host):
         return len(self._sessions)
 
     @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The places of its charts, dead or alive."""
+        return tuple(self._sessions.values())
+
+    @property
     def open_requests(self) -> int:
         """How many requests of its charts wait for an answer."""
         return sum(len(each.requests) for each in list(self._sessions.values()))
@@ -443,6 +448,7 @@ class Node(Host):
             dedup_window=config.dedup_window,
             held_bytes=max(MAX_HELD_BYTES, config.outbox_bytes, config.repair_bytes),
             tracer=self.tracer,
+            payloads=config.payloads,
             wall=self.clock.wall,
         )
         trace = specs.network_of(specs.SNOOP_TRACE, config, keys, observer)

@@ -156,6 +156,9 @@ class NodeQueues:
 
 def topics_of(rx_routing_keys: Sequence[str]) -> str:
     """Return one text for the patterns that a chart hears; of a single one that itself."""
+    if not rx_routing_keys:
+        # Notes have no empty text, and no pattern is like this one.
+        return "#none"
     text = " ".join(rx_routing_keys)
     if len(rx_routing_keys) == 1 or len(text.encode()) <= SHORT_STRING_BYTES:
         return text

@@ -73,6 +73,17 @@ class Host(Protocol):
         """Say what has become until now of the events of the node's charts."""
 
 
+class Work(NamedTuple):
+    """What a chart has done, and has to do, at one moment."""
+
+    done: int = 0
+    """How many events it has handled."""
+    to_do: int = 0
+    """How many wait in its FIFO or are being handled."""
+    deferred: int = 0
+    """How many deliveries the broker keeps because it has put off an event in them."""
+
+
 class Source(NamedTuple):
     """A queue by which a chart hears."""
 
@@ -113,6 +124,8 @@ class Session:
         """The patterns that it hears."""
         self.queues = [each.queue for each in self._sources]
         """Where its events wait."""
+        self.work: Callable[[], Work] = Work
+        """Says what the chart has done and has to do; from any thread."""
         self.requests = Requests(chart, node.clock, node.observer)
         """What it has asked, and waits to be answered."""
         self.silent = False

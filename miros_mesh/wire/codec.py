@@ -171,8 +171,8 @@ class Codec(Generic[T]):
         self._wall = wall
         kinds = (message_type, *extended)
         self._fields = kinds[-1].__struct_fields__
-        # Of the first byte of an encoded message: only one of a level has so many fields, since
-        # `encode` leaves none out.
+        # By the first byte of an encoded message: only one of a level has so many fields, since
+        # `encode` leaves none out. A message of more than 15 has no such byte, and only one level.
         self._levels = {
             _ARRAY_HEAD | len(kind.__struct_fields__): level for level, kind in enumerate(kinds)
         }
@@ -352,7 +352,7 @@ class Codec(Generic[T]):
         return content, None if members is None else members.author(node, content, signature)
 
     def _level(self, encoded: bytes) -> int:
-        return self._levels[encoded[0]]
+        return self._levels.get(encoded[0], 0)
 
     def _versions_of(self, frame: bytes) -> Sequence[_Version[T]]:
         if not frame:

@@ -26,8 +26,10 @@ MAX_ROUTES_BYTES = 2000
 """Of the names in the routes of an event; a sender names fewer where these are long."""
 MAX_HEARD = 256
 """What one question of repair says of what charts hear."""
-# What an event's envelope adds to its payload at most: names, numbers, ids, routes. Repair fills
-# messages by it, and each network takes frames that are larger by so much.
+# What the envelope of an event that is sent again adds to its payload at most, beside addresses:
+# names, numbers, ids. Repair fills messages by it.
+KEPT_ENVELOPE_BYTES = 2048
+# With addresses and routes. Each network takes frames that are larger by so much.
 ENVELOPE_BYTES = 5 * 1024
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
@@ -130,8 +132,8 @@ class RoutedEnvelope(TracedEnvelope, frozen=True):
     wants_reply: bool = False
     reply_to: EventId | None = None
     """The event that it answers."""
-    base: Amount = 0
-    """Up to this number, `routes` says nothing."""
+    base: Amount | None = None
+    """Up to this number, `routes` says nothing; None when the one before it went where it goes."""
     routes: Routes = ()
     """Where the numbers between `base` and its own went, each with the last one that went there.
 
@@ -150,7 +152,7 @@ class RoutedEnvelope(TracedEnvelope, frozen=True):
         """
         if not (self.to or self.ttl_s or self.wants_reply or self.reply_to):
             return self.untraced()
-        return msgspec.structs.replace(self, trace=None, base=0, routes=())
+        return msgspec.structs.replace(self, trace=None, base=None, routes=())
 
 
 if TYPE_CHECKING:

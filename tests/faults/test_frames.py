@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from faults.conftest import Told, settings
 from faults.traffic import SIGNAL, Handled, accounted, events_through
-from miros_mesh.charts.networked import DEFAULT_ROUTING_KEY
+from miros_mesh import DEFAULT_ROUTING_KEY
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope
@@ -98,7 +98,7 @@ def test_dead_letters_put_back_to_a_restarted_chart_bring_themselves_alone(
     for number in range(1, MANY + 1):
         sender.transmit(event(SIGNAL, -number))
     node = node_of(sender)
-    letters = {each.sequence: each for each in node.repair._history.find("sender", [(1, MANY)])}
+    letters = {each.sequence: each for _, each in node.repair._history.find("sender", [(1, MANY)])}
     # Its queue is there from now on; the events are not for it.
     launch(
         "receiver", settings(vhost_url, mesh_label=LABEL, node_name="receiver"), Handled()

@@ -14,8 +14,11 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 import msgspec
 
@@ -67,6 +70,8 @@ from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.key_file import KEY_FILE, load_or_create_keys
 from miros_mesh.wire.keyring import KEY_BYTES, KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
+from miros_mesh.wire.typed_payloads import Payloads
+from support.declared_types import Cat, Colour, Dog, Item, Level
 
 # Not random: an input that failed has to fail again.
 KEY: Final = urlsafe_b64encode(bytes(KEY_BYTES))
@@ -100,8 +105,15 @@ class Form(NamedTuple):
     suffix: str
 
 
-FORMS_OF_CONTENT: Final = (Form(1, ""), Form(2, ".2"), Form(3, ".3"), Form(3, ".3+"))
-"""By the lowest bits of the second byte; the next bit: the bytes are all of what is sealed."""
+FORMS_OF_CONTENT: Final = (
+    *(Form(1, ""), Form(2, ".2")),
+    *(Form(3, f".3{plus}") for plus in ("", "+", "++")),
+)
+"""By the lowest three bits of the second byte."""
+WHOLE: Final = 16
+"""The bit that says that the bytes are all of what is sealed."""
+RECEIVED: Final = 8
+"""The bit that says that they come from a broker."""
 
 
 def codec_of(spec: network_specs.NetworkSpec[Any]) -> Codec[Any]:
@@ -124,6 +136,13 @@ def content_of(network: str, form: Form, messages: bytes) -> bytes:
     return msgspec.msgpack.encode(head)
 
 
+# Types that a signal may carry, tried one after the other.
+DECLARED: Final[tuple[Any, ...]] = (
+    *(Item, Cat | Dog, Decimal, UUID, date, timedelta, set[Decimal], list[Item | None]),
+    *(dict[UUID, list[Colour]], dict[int, Level], tuple[float, str], dict[str, set[Any]], Any),
+)
+
+
 class Readers:
     """The functions by kind of input; each returns whether the input was taken.
 
@@ -135,6 +154,7 @@ class Readers:
         self._file = folder / "input"
         self._codecs = [codec_of(spec) for spec in SPECS]
         self._serializer = MsgpackSerializer()
+        self._typed = {kind: Payloads(self._serializer, {"it": kind}) for kind in DECLARED}
         self._config = MeshConfig(
             broker_url="amqp://guest:guest@localhost//", mesh_encryption_key=KEY.decode()
         )
@@ -171,13 +191,14 @@ class Readers:
         if len(data) < 2:
             return False
         place, how = data[0] % len(SPECS), data[1]
-        form = FORMS_OF_CONTENT[how % len(FORMS_OF_CONTENT)]
-        content = data[2:] if how & 4 else content_of(SPECS[place].name, form, data[2:])
+        form = FORMS_OF_CONTENT[how % 8 % len(FORMS_OF_CONTENT)]
+        content = data[2:] if how & WHOLE else content_of(SPECS[place].name, form, data[2:])
         frame = bytes([form.version]) + RING.seal(content)
-        return self._opened(self._codecs[place], frame, receive=bool(how & 8))
+        return self._opened(self._codecs[place], frame, receive=bool(how & RECEIVED))
 
     def payloads(self, data: bytes) -> bool:
         """Read an event's payload, and show it as `dead-letters show` does."""
+        self._declared(data)
         try:
             payload = self._serializer.loads(data)
         except PayloadError:
@@ -188,6 +209,16 @@ class Readers:
             write_payload(payload)
             write_json([{"payload": plain(payload)}])
         return True
+
+    def _declared(self, data: bytes) -> None:
+        for payloads in self._typed.values():
+            with suppress(PayloadError):
+                value = payloads.loads("it", data)
+                break
+        else:
+            return
+        # What has arrived can be sent on.
+        payloads.loads("it", payloads.dumps("it", value))
 
     def urls(self, data: bytes) -> bool:
         """Read the URL of a broker, a host with a port, and a claim of another node."""

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import astuple, replace
 
-from fuzz.readers import FORMS_OF_CONTENT, KEY, NOW, SPECS, TOPIC, codec_of
+from fuzz.readers import FORMS_OF_CONTENT, KEY, NOW, RECEIVED, SPECS, TOPIC, WHOLE, codec_of
+from miros_mesh.address import direct_topic
 from miros_mesh.observe.logs.ecs import to_ecs
 from miros_mesh.wire.envelope import (
     ChartMarks,
@@ -24,6 +26,8 @@ from miros_mesh.wire.envelope import (
     Origin,
     PeerStatus,
     RepairMessage,
+    RoutedEnvelope,
+    RoutedRepair,
     SnoopRecord,
     TracedEnvelope,
 )
@@ -43,6 +47,15 @@ PAYLOADS: Final[Sequence[Any]] = (
     "héllo",
     b"\x00\xff",
     [1, [2, []], {"a": {"b": [None, "c"]}}],
+)
+TREES: Final = (
+    {"price": "1.10", "count": 2, "colour": "blue"},
+    {"type": "cat", "lives": 3},
+    ["1.5", "NaN", "2"],
+    "0b0e2b1c-0000-4000-8000-000000000001",
+    "P1DT2S",
+    {"0b0e2b1c-0000-4000-8000-000000000001": ["red"]},
+    {"1": 2},
 )
 EVENT: Final = Envelope(*ORIGIN, "PING", MsgpackSerializer().dumps({"a": [1, "b"]}), NOW)
 SENT_AGAIN: Final = Envelope(
@@ -87,10 +100,27 @@ MESSAGES: Final[dict[str, Sequence[Origin]]] = {
     ),
     "marks": (MarkNote(*ORIGIN, NOW, (ChartMarks("chart", TOPIC, (("0", "chart", 7),)),)),),
 }
-EXTENDED: Final[dict[str, Sequence[Origin]]] = {
-    "mesh": (TRACED,),
-    "repair": (ListenerRepair(*ORIGIN, "fedcba", "ask", ("0", "c"), RANGES, (), "c", 1.5, 3),),
+ROUTED: Final = replace(
+    RoutedEnvelope.of(TRACED),
+    to="other/chart",
+    ttl_s=1.5,
+    wants_reply=True,
+    reply_to="0/chart/6",
+    base=3,
+    routes=(("heya.man", 5), (direct_topic("node", "chart"), 4)),
+)
+ASKED: Final = ListenerRepair(*ORIGIN, "fedcba", "ask", ("0", "c"), RANGES, (), "c", 1.5, 3)
+ROUTED_REPAIR: Final = RoutedRepair(*astuple(ASKED))
+EXTENDED: Final[dict[str, Sequence[Origin]]] = {"mesh": (TRACED,), "repair": (ASKED,)}
+
+TWICE_EXTENDED: Final[dict[str, Sequence[Origin]]] = {
+    "mesh": (ROUTED, RoutedEnvelope.of(TRACED)),
+    "repair": (
+        replace(ROUTED_REPAIR, hears=("heya.#", direct_topic("node", "chart"))),
+        replace(ROUTED_REPAIR, others=RANGES, routed=(("heya.man", EVENT), ("x", ROUTED))),
+    ),
 }
+LEVELS: Final = (MESSAGES, EXTENDED, TWICE_EXTENDED)
 URLS: Final = (
     "amqp://guest:guest@localhost:5672//",
     "amqps://b%40b:d%2Fd@[fe80::1%25eth0]:5671/mesh",
@@ -136,7 +166,11 @@ def seeds() -> dict[str, Sequence[bytes]]:
     return {
         "frames": _frames(),
         "contents": _contents(),
-        "payloads": [*map(msgspec.msgpack.encode, PAYLOADS), b"\x91" * DEEP, b"\xdd" + b"\xff" * 4],
+        "payloads": [
+            *map(msgspec.msgpack.encode, (*PAYLOADS, *TREES)),
+            b"\x91" * DEEP,
+            b"\xdd" + b"\xff" * 4,
+        ],
         "urls": [_bytes(url) for url in URLS],
         "settings": [
             _bytes("\0".join(VARIABLES[:3])),
@@ -182,8 +216,8 @@ def _frames() -> list[bytes]:
     frames = []
     for place, spec in enumerate(SPECS):
         codec = codec_of(spec)
-        for messages in (MESSAGES[spec.name], EXTENDED.get(spec.name, ())):
-            if messages:
+        for level in LEVELS:
+            if messages := level.get(spec.name):
                 frame = codec.seal([codec.encode(message) for message in messages], TOPIC)
                 frames.append(bytes([place]) + frame)
     return frames
@@ -194,13 +228,15 @@ def _contents() -> list[bytes]:
     made = []
     for place, spec in enumerate(SPECS):
         for how, form in enumerate(FORMS_OF_CONTENT):
-            extended = "+" in form.suffix or form.version == 2
-            for messages in (EXTENDED if extended else MESSAGES).get(spec.name, ()):
+            level = 1 if form.version == 2 else form.suffix.count("+")
+            for messages in LEVELS[level].get(spec.name, ()):
                 raw = msgspec.msgpack.encode([messages])
                 whole = (f"{spec.name}{form.suffix}", "", TOPIC, NOW, [messages])
-                made += [bytes([place, how]) + raw, bytes([place, how | 8]) + raw]
+                made += [bytes([place, how]) + raw, bytes([place, how | RECEIVED]) + raw]
                 if form.version == 3:
-                    made.append(bytes([place, how | 12]) + msgspec.msgpack.encode(whole))
+                    made.append(
+                        bytes([place, how | RECEIVED | WHOLE]) + msgspec.msgpack.encode(whole)
+                    )
     return made
 
 

@@ -81,7 +81,7 @@ class Sender:
 
     def _kept(self) -> list[Envelope]:
         node = node_of(self.chart)
-        return node.repair._history.find("sender", [(1, MANY)])
+        return [event for _, event in node.repair._history.find("sender", [(1, MANY)])]
 
 
 def sealed(config: MeshConfig, envelope: Envelope) -> bytes:

@@ -24,7 +24,6 @@ from miros_mesh import (
     RequestTimedOut,
     RequestUnroutable,
 )
-from miros_mesh.charts.received import Received
 from miros_mesh.errors import (
     ChartAddressError,
     EventTooLargeError,
@@ -37,6 +36,7 @@ from miros_mesh.errors import (
     StoppedError,
     TtlError,
 )
+from miros_mesh.networks.received import Received
 from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.testing.hand_clock import HandClock
 from miros_mesh.testing.memory import MemoryMesh

@@ -8,12 +8,20 @@ from typing import Any
 
 from miros_mesh.errors import LinkError
 from miros_mesh.networks.frame import Frame
+from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.letters.home import LARGEST_LETTER_BYTES, Letters, Place
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import Network
+from miros_mesh.networks.order.routes import Routes
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import Codec
-from miros_mesh.wire.envelope import DeadLetter, Envelope, SnoopRecord, TracedEnvelope
+from miros_mesh.wire.envelope import (
+    DeadLetter,
+    Envelope,
+    RoutedEnvelope,
+    SnoopRecord,
+    TracedEnvelope,
+)
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.keyring import KeyRing, generate_key
 from miros_mesh.wire.serializer import MsgpackSerializer
@@ -29,7 +37,11 @@ letter_codec = Codec(
     "letters", KeyRing([KEY]), DeadLetter, max_frame_bytes=LARGEST_LETTER_BYTES + 1_000
 )
 mesh_codec = Codec(
-    "mesh", KeyRing([KEY]), Envelope, max_frame_bytes=FRAME_LIMIT, extended=TracedEnvelope
+    "mesh",
+    KeyRing([KEY]),
+    Envelope,
+    max_frame_bytes=FRAME_LIMIT,
+    extended=(TracedEnvelope, RoutedEnvelope),
 )
 trace_codec = Codec("snoop_trace", KeyRing([KEY]), SnoopRecord, max_frame_bytes=FRAME_LIMIT)
 serializer = MsgpackSerializer()
@@ -45,6 +57,7 @@ class Joiner:
     sealed: list[list[bytes]] = field(default_factory=list)
     published: list[bytes] = field(default_factory=list)
     refusals: list[tuple[Frame, str, LinkError]] = field(default_factory=list)
+    unheard: list[tuple[Frame, int]] = field(default_factory=list)
 
     key = "one"
 
@@ -61,6 +74,9 @@ class Joiner:
     def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
         self.refusals.append((frame, broker, error))
 
+    def unrouted(self, frame: Frame, brokers: int) -> None:
+        self.unheard.append((frame, brokers))
+
 
 def mesh_network(observer: Observer | None = None, *, frame_events: int = 3) -> Network[Envelope]:
     return Network(
@@ -69,6 +85,7 @@ def mesh_network(observer: Observer | None = None, *, frame_events: int = 3) -> 
         observer or Observer(),
         frame_events=frame_events,
         frame_bytes=FRAME_LIMIT // 2,
+        routes=Routes(),
     )
 
 
@@ -112,6 +129,11 @@ def mesh(observer: Observer | None = None, *, dedup_window: int = 64) -> Mesh:
     observer = observer or Observer()
     network = mesh_network(observer)
     return Mesh(network, OURS, serializer, observer, dedup_window=dedup_window)
+
+
+def inbox() -> Inbox:
+    """The inbox of a chart of our node that has no room."""
+    return Inbox(mesh(), PLACE, LetterShelf().letters, room=lambda: 0, post=lambda _: None)
 
 
 def envelope(

@@ -50,8 +50,6 @@ class Routes:
         """Return a numbered event that says where the ones before it went, if it has to."""
         sent = self._charts.get(event.chart)
         if sent is None or sent.last_to == destination:
-            if isinstance(event, RoutedEnvelope):
-                return replace(event, base=event.sequence - 1)
             return event
         base, routes = sent.before(destination)
         return replace(RoutedEnvelope.of(event), base=base, routes=routes)
@@ -76,7 +74,8 @@ def others_before(event: Envelope, heard: Callable[[str], bool]) -> Range | None
 
     `heard` says whether it hears a destination.
     """
-    if type(event) is not RoutedEnvelope or event.base >= event.sequence - 1:
+    if type(event) is not RoutedEnvelope or event.base is None:
+        # In a frame with others, one that says nothing is one of these, too.
         return None
     own = [
         last for destination, last in event.routes if last < event.sequence and heard(destination)

@@ -277,7 +277,12 @@ class OutboxAgainstALedger(RuleBasedStateMachine):
     @rule(size=st.integers(0, 120), expendable=st.booleans(), counted=st.booleans())
     def put(self, size: int, expendable: bool, counted: bool) -> None:
         frame = Frame(
-            Joiner(expendable=expendable), "key", counted=counted, max_events=5, max_bytes=60
+            Joiner(expendable=expendable),
+            "key",
+            exchange="exchange",
+            counted=counted,
+            max_events=5,
+            max_bytes=60,
         )
         frame.add_all([bytes(size)])
         self.report(frame, sent=frame.events)

@@ -6,7 +6,7 @@ import threading
 
 from miros_mesh.networks.arrival import Arrival, Ticket
 from support.ports_in_hand import Handed
-from support.sealed import envelope
+from support.sealed import envelope, inbox
 
 
 def settled(delivery: Handed) -> tuple[int, int]:
@@ -26,7 +26,7 @@ def test_a_delivery_is_acknowledged_with_its_last_event() -> None:
 
 def test_an_event_that_came_twice_settles_both_deliveries() -> None:
     deliveries = Handed(b""), Handed(b"")
-    arrival = Arrival(envelope(), tickets=[Ticket(each, 1) for each in deliveries])
+    arrival = Arrival(envelope(), inbox(), tickets=[Ticket(each, 1) for each in deliveries])
 
     arrival.done()
 
@@ -35,7 +35,7 @@ def test_an_event_that_came_twice_settles_both_deliveries() -> None:
 
 def test_a_frame_is_begun_for_all_of_its_events_with_the_first() -> None:
     ticket = Ticket(Handed(b""), 2)
-    first, second = (Arrival(envelope(number), tickets=[ticket]) for number in (1, 2))
+    first, second = (Arrival(envelope(number), inbox(), tickets=[ticket]) for number in (1, 2))
     assert not second.begun
 
     first.begin()
@@ -44,7 +44,7 @@ def test_a_frame_is_begun_for_all_of_its_events_with_the_first() -> None:
 
 
 def test_what_came_by_repair_counts_as_begun() -> None:
-    assert Arrival(envelope()).begun
+    assert Arrival(envelope(), inbox()).begun
 
 
 def test_events_that_are_done_on_many_threads_settle_a_delivery_once() -> None:

@@ -14,7 +14,13 @@ from support.sealed import Joiner
 
 
 def frame(sealer: Joiner | None = None, *, max_events: int = 3, max_bytes: int = 10) -> Frame:
-    return Frame(sealer or Joiner(), "key", max_events=max_events, max_bytes=max_bytes)
+    return Frame(
+        sealer or Joiner(),
+        "key",
+        exchange="miros_mesh.v1.mesh",
+        max_events=max_events,
+        max_bytes=max_bytes,
+    )
 
 
 def test_a_frame_knows_what_it_holds() -> None:

@@ -95,7 +95,7 @@ def test_what_a_broker_refuses_is_set_aside_and_forgotten() -> None:
     assert [mesh_codec.encode(each) for each in refusal.messages] == refusal.encoded
     assert (refusal.routing_key, refusal.broker, refusal.error) == ("key", "shelf", error)
     assert refusal.counted
-    assert [each.sequence for each in history.find("talker", [(1, 9)])] == [4]
+    assert [each.sequence for _, each in history.find("talker", [(1, 9)])] == [4]
     assert ledger.refused == [("shelf", "mesh", "permission", 3)]
 
 
@@ -113,9 +113,9 @@ def test_what_one_of_several_brokers_refuses_is_kept_for_the_others() -> None:
 
     for part in whole.split():
         part.refused("near", error)
-    assert [each.sequence for each in history.find("talker", [(1, 9)])] == [1, 2]
+    assert [each.sequence for _, each in history.find("talker", [(1, 9)])] == [1, 2]
     whole.split()[1].refused("far", error)
-    assert [each.sequence for each in history.find("talker", [(1, 9)])] == [1]
+    assert [each.sequence for _, each in history.find("talker", [(1, 9)])] == [1]
     network.detach(far)
     whole.split()[0].refused("near", error)
 
@@ -308,7 +308,7 @@ def test_what_was_sent_is_in_the_history_with_its_number() -> None:
     send(network, "b")
 
     sent = history.find("talker", [(1, 9)])
-    assert [(each.sequence, each.signal) for each in sent] == [(1, "a"), (2, "b")]
+    assert [(each.sequence, each.signal) for _, each in sent] == [(1, "a"), (2, "b")]
 
 
 class Counted(Shelf):

@@ -17,6 +17,7 @@ from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import BEAT, Mesh
 from miros_mesh.networks.network import Network
 from miros_mesh.networks.order.ranges import Range
+from miros_mesh.networks.order.routes import Routes
 from miros_mesh.networks.repair import Repair
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import Codec
@@ -25,6 +26,7 @@ from miros_mesh.wire.envelope import (
     Envelope,
     ListenerRepair,
     RepairMessage,
+    RoutedRepair,
     TracedEnvelope,
 )
 from miros_mesh.wire.identity import Identity
@@ -54,7 +56,7 @@ codec = Codec(
     KeyRing([KEY]),
     RepairMessage,
     max_frame_bytes=FRAME_LIMIT,
-    extended=ListenerRepair,
+    extended=(ListenerRepair, RoutedRepair),
 )
 
 
@@ -81,7 +83,13 @@ class Node:
         self.told, self.events, self.repairs = Told(), Shelf(), Shelf()
         self.history = history = History[Envelope](max_events=max_events, max_bytes=10**6)
         mesh = Network(
-            "mesh", mesh_codec, self.told, frame_events=3, frame_bytes=FRAME_LIMIT, history=history
+            "mesh",
+            mesh_codec,
+            self.told,
+            frame_events=3,
+            frame_bytes=FRAME_LIMIT,
+            history=history,
+            routes=Routes(),
         )
         repairs = Network("repair", codec, self.told, frame_events=3, frame_bytes=FRAME_LIMIT)
         mesh.attach(self.events)
@@ -230,7 +238,7 @@ def test_a_question_names_no_more_than_one_message_of_small_settings_takes(
     node.repair._ask(missing, later + 1)
 
     (asked,) = node.sent
-    assert len(asked.numbers) == min((message_bytes + 1024) // 19, 799)
+    assert len(asked.numbers) == min((message_bytes + ENVELOPE_BYTES // 2) // 19, 799)
     assert len(codec.encode(asked)) <= message_bytes + ENVELOPE_BYTES
 
 
@@ -271,7 +279,8 @@ def test_time_without_a_connection_does_not_count(node: Node) -> None:
     later = time.monotonic() + 1_000
     node.whole_since = later - 1
 
-    assert node.repair._missing(later) == {(TALKER, None): [[(2, 2)]]}
+    missing = node.repair._missing(later)
+    assert [(asked.stream, each.holes) for asked, each in missing.items()] == [(TALKER, [[(2, 2)]])]
 
 
 def test_a_chart_that_fell_silent_says_its_number() -> None:
@@ -341,7 +350,7 @@ def test_what_is_older_than_the_chart_is_not_waited_for_where_its_sender_is_sile
     node.get_live_of_the_same_node()
     now = time.monotonic()
 
-    assert list(node.repair._missing(now + 1)) == [(TALKER, node.inbox)]
+    assert [each[:2] for each in node.repair._missing(now + 1)] == [(TALKER, node.inbox)]
     assert node.repair._missing(now + 3) == {}
 
     assert node.handled == [5, 1, 9]
@@ -487,8 +496,8 @@ def test_a_chart_is_given_what_was_sent_since_it_listens_and_told_what_was_befor
     node: Node,
 ) -> None:
     node.transmit("a", "b", "c")
-    for place, (chart, number, at, size, sent) in enumerate(list(node.history._sent)):
-        node.history._sent[place] = chart, number, at - 100.0, size, sent
+    for place, (chart, number, at, size, to, sent) in enumerate(list(node.history._sent)):
+        node.history._sent[place] = chart, number, at - 100.0, size, to, sent
     node.transmit("d", "e", "f")
     node.history.forget("listener", 5)
 

@@ -343,7 +343,9 @@ def test_a_request_that_is_confirmed_as_soon_as_it_is_put_is_told() -> None:
     network.unheard = lambda _, events: unheard.append([each.signal for each in events])
     network.attach(Hasty())
     # A publisher's thread tells of it, without the lock that is held here.
-    network.unrouted = lambda frame, _: unheard.append([frame.routing_key])  # type: ignore[method-assign]
+    network.unrouted = (  # type: ignore[method-assign]
+        lambda frame, brokers: unheard.append([frame.routing_key])
+    )
 
     network.send("topic", envelope(UNNUMBERED, "question"), asked=lambda _: None)
 

@@ -6,7 +6,7 @@ import pytest
 
 from miros_mesh import MeshConfig
 from miros_mesh.link.ports import Binding
-from miros_mesh.node.queues import NodeQueues, chart_queue
+from miros_mesh.node.queues import NodeQueues, chart_queue, topics_of
 from miros_mesh.wire.identity import Identity
 
 DAY_S = 86_400.0
@@ -28,7 +28,7 @@ def test_a_chart_of_a_named_node_is_waited_for_a_day(
     config = MeshConfig(node_name=node_name, queue_expires_s=given)
     queues = NodeQueues(config, Identity("node", "life"))
 
-    assert queues.of_chart("chart", "key").expires_s == kept_s
+    assert queues.of_chart("chart", ("key",)).expires_s == kept_s
     # What one process alone can use is not kept for the next.
     assert queues.of_repair("repair", "key").expires_s == 120.0
     assert queues.of_watchers("snoop_spy").expires_s == 120.0
@@ -37,20 +37,34 @@ def test_a_chart_of_a_named_node_is_waited_for_a_day(
 def test_a_chart_may_hear_by_several_patterns() -> None:
     queues = NodeQueues(MeshConfig(), Identity("node", "life"))
 
-    spec = queues.of_chart("chart", "a.#", "b")
+    spec = queues.of_chart("chart", ("a.#", "b"))
 
     assert spec.bindings == (
         Binding("miros_mesh.v1.mesh", "a.#"),
         Binding("miros_mesh.v1.mesh", "b"),
+        Binding("miros_mesh.v1.direct", "miros_mesh.to.node.chart"),
     )
-    # Other topics need another queue, whose order says nothing.
-    names = [chart_queue("node", "chart", *each) for each in (("a.#", "b"), ("a.#",), ("b", "c"))]
-    assert spec.name == names[0] == chart_queue("node", "chart", "b", "a.#", "b")
+    # Other topics need another queue.
+    patterns = ("a.#", "b"), ("a.#",), ("b", "c")
+    names = [chart_queue("node", "chart", topics_of(each)) for each in patterns]
+    assert spec.name == names[0]
     assert len(set(names)) == 3
+
+
+def test_the_queue_of_a_chart_with_one_pattern_is_named_as_ever() -> None:
+    """A node of a name finds what its process of an earlier release has left."""
+    assert topics_of(["a.#"]) == "a.#"
+    assert chart_queue("node", "chart", "a.#") == "miros_mesh.v1.mesh.node.chart.32bf28bc"
+
+
+def test_of_very_many_patterns_a_note_has_room_for_what_tells_them_apart() -> None:
+    many = [f"topic.{number}.{'x' * 100}" for number in range(100)]
+    assert len(topics_of(many)) <= 255
+    assert topics_of(many) != topics_of(many[1:])
 
 
 def test_the_network_of_a_queue_is_told_by_what_it_is_bound_to() -> None:
     queues = NodeQueues(MeshConfig(), Identity("node", "life"))
 
     assert queues.network(queues.of_repair("repair", "key")) == "repair"
-    assert queues.network(queues.of_chart("chart", "key")) == "mesh"
+    assert queues.network(queues.of_chart("chart", ("key",))) == "mesh"

@@ -56,7 +56,7 @@ class Here:
         self.looks = 0
         self.roster = Roster(network, OURS, whole_since=self._look)
         self.told = Fifo()
-        self.roster.subscribe("c", "#", self.told.post)
+        self.roster.subscribe("c", ("#",), self.told.post)
 
     def _look(self) -> float | None:
         self.looks += 1
@@ -130,12 +130,13 @@ def test_the_charts_of_the_own_node_are_none_of_others(here: Here) -> None:
 
 def test_a_chart_is_told_of_the_topics_that_it_hears_and_no_others(here: Here) -> None:
     north = Fifo()
-    here.roster.subscribe("north", "plant.north.#", north.post)
+    here.roster.subscribe("north", ("plant.north.#", "coast.north"), north.post)
     there = Elsewhere()
     here.hears(there.roll(alive("pump", "plant.north.pump"), alive("valve", "plant.south")))
+    here.hears(there.roll(alive("tide", "coast.north")))
     here.hears(there.roll(stopped("pump"), stopped("valve")))
-    assert north == [up("pump"), down("pump", "stopped")]
-    assert len(here.told) == 4
+    assert north == [up("pump"), up("tide"), down("pump", "stopped")]
+    assert len(here.told) == 5
 
 
 def test_a_chart_that_starts_is_told_of_those_that_are_alive_and_one_that_ended_of_none(
@@ -144,7 +145,7 @@ def test_a_chart_that_starts_is_told_of_those_that_are_alive_and_one_that_ended_
     there = Elsewhere()
     here.hears(there.roll(alive("pump"), alive("valve"), alive("tank"), died("tank")))
     late = Fifo()
-    here.roster.subscribe("late", "#", late.post)
+    here.roster.subscribe("late", ("#",), late.post)
     here.roster.unsubscribe("c")
     here.hears(there.roll(stopped("valve")))
     assert late == [up("pump"), up("valve"), down("valve", "stopped")]
@@ -292,7 +293,7 @@ def test_a_chart_that_ends_because_of_what_it_is_told_holds_nothing_up(here: Her
             assert not thread.is_alive()
 
     ends = Ends()
-    here.roster.subscribe("ends", "#", ends.post)
+    here.roster.subscribe("ends", ("#",), ends.post)
     here.hears(there.roll(alive("pump"), alive("valve")))
     assert ends == [up("pump")]
     assert here.told == [up("pump"), up("valve")]
@@ -314,7 +315,7 @@ def test_a_chart_that_starts_while_others_come_is_told_of_each_in_order() -> Non
         thread, late = threading.Thread(target=come), Fifo()
         thread.start()
         together.wait(5)
-        here.roster.subscribe("late", "#", late.post)
+        here.roster.subscribe("late", ("#",), late.post)
         thread.join(5)
         # The rest of what is due another thread may still post
         wait_until(lambda late=late: late and late[-1] == up("pump"))

@@ -38,6 +38,7 @@ from miros_mesh.wire.envelope import (
     Envelope,
     ListenerRepair,
     RepairMessage,
+    RoutedRepair,
     SnoopRecord,
     TracedEnvelope,
 )
@@ -389,13 +390,13 @@ def test_a_network_has_a_short_name(name: str) -> None:
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACED = TracedEnvelope(*msgspec.structs.astuple(ENVELOPE), trace=TRACE)
-tracing = Codec("mesh", RING, Envelope, max_frame_bytes=LIMIT, extended=TracedEnvelope)
+tracing = Codec("mesh", RING, Envelope, max_frame_bytes=LIMIT, extended=(TracedEnvelope,))
 for_old_nodes = Codec(
     "mesh",
     RING,
     Envelope,
     max_frame_bytes=LIMIT,
-    extended=TracedEnvelope,
+    extended=(TracedEnvelope,),
     old_frames="write",
 )
 
@@ -426,7 +427,9 @@ def test_a_traced_frame_of_the_first_release_that_traces_can_be_read_for_ever() 
         "2b6bc0c702cabb4957f286ec692a9f13cc4c694304e7f2443f5bd398e722c7729552d54cf030de86f4ac2b33ec"
         "daf806f54bccdbf63a3dbfb6f7b9c072d2b875c425ca"
     )
-    codec = Codec("mesh", KeyRing([key]), Envelope, max_frame_bytes=LIMIT, extended=TracedEnvelope)
+    codec = Codec(
+        "mesh", KeyRing([key]), Envelope, max_frame_bytes=LIMIT, extended=(TracedEnvelope,)
+    )
 
     [envelope] = codec.open(frame)
 
@@ -479,7 +482,7 @@ def test_a_trace_makes_no_event_too_large() -> None:
         Envelope,
         max_frame_bytes=LIMIT,
         max_event_bytes=limit,
-        extended=TracedEnvelope,
+        extended=(TracedEnvelope,),
     )
     larger = msgspec.structs.replace(TRACED, payload=TRACED.payload + b"123456789")
 
@@ -538,7 +541,7 @@ def arriving(label: str = "ours", old_frames: OldFrames = "refuse") -> Codec[Env
         RING,
         Envelope,
         max_frame_bytes=LIMIT,
-        extended=TracedEnvelope,
+        extended=(TracedEnvelope,),
         label=label,
         old_frames=old_frames,
     )
@@ -614,7 +617,13 @@ def test_a_trace_that_is_none_is_refused_on_both_sides(trace: str) -> None:
 
 def repairs(ring: KeyRing) -> Codec[RepairMessage]:
     """The codec of messages between nodes."""
-    return Codec("repair", ring, RepairMessage, max_frame_bytes=LIMIT, extended=ListenerRepair)
+    return Codec(
+        "repair",
+        ring,
+        RepairMessage,
+        max_frame_bytes=LIMIT,
+        extended=(ListenerRepair, RoutedRepair),
+    )
 
 
 def _frame(content: bytes) -> bytes:

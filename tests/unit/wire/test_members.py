@@ -35,6 +35,8 @@ from miros_mesh.wire.envelope import (
     NodeStatus,
     Origin,
     RepairMessage,
+    RoutedEnvelope,
+    RoutedRepair,
     SnoopRecord,
     TracedEnvelope,
 )
@@ -49,13 +51,13 @@ TOPIC = "press.north"
 PRESS = Signer("press", generate_identity())
 SAW = Signer("saw", generate_identity())
 OPERATOR = Signer("operator", generate_identity())
-TYPES: dict[str, tuple[type[Any], type[Any] | None]] = {
-    "mesh": (Envelope, TracedEnvelope),
-    "repair": (RepairMessage, ListenerRepair),
-    "snoop_trace": (SnoopRecord, None),
-    "snoop_spy": (SnoopRecord, None),
-    "pulse": (NodeStatus, None),
-    "roll": (NodeRoll, None),
+TYPES: dict[str, tuple[type[Any], ...]] = {
+    "mesh": (Envelope, TracedEnvelope, RoutedEnvelope),
+    "repair": (RepairMessage, ListenerRepair, RoutedRepair),
+    "snoop_trace": (SnoopRecord,),
+    "snoop_spy": (SnoopRecord,),
+    "pulse": (NodeStatus,),
+    "roll": (NodeRoll,),
 }
 
 
@@ -71,7 +73,7 @@ ALL = Members(
 def codec(
     signer: Signer | None = None, members: Members | None = None, network: str = "mesh"
 ) -> Codec[Any]:
-    message, extended = TYPES[network]
+    message, *extended = TYPES[network]
     return Codec(
         network,
         RING,
@@ -233,7 +235,7 @@ def test_a_signed_frame_of_the_first_release_that_signs_can_be_read_for_ever() -
         KeyRing([key]),
         Envelope,
         max_frame_bytes=LIMIT,
-        extended=TracedEnvelope,
+        extended=(TracedEnvelope,),
         members=Members({"press": AllowedNode((public_key,))}),
     )
     [said] = receiver.open(frame)
@@ -360,7 +362,7 @@ def test_a_signature_fits_into_what_a_frame_has_of_its_own() -> None:
         RING,
         Envelope,
         max_frame_bytes=LIMIT,
-        extended=TracedEnvelope,
+        extended=(TracedEnvelope,),
         label="l" * MAX_LABEL_BYTES,
         signer=signer,
     )

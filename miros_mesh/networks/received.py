@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from miros_mesh.errors import NoReplyWantedError
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.wire.envelope import RoutedEnvelope
 
@@ -65,3 +66,28 @@ def received(arrival: Arrival) -> Received:
         wants_reply=routed is not None and routed.wants_reply,
         reply_to=routed.reply_to if routed else None,
     )
+
+
+def address_of(to: str | Received | None) -> str | None:
+    """Return the address that a program names itself, or by what was received from there."""
+    return to.sender if isinstance(to, Received) else to
+
+
+def wanting_reply(token: object) -> Received:
+    """Return what was received by `request`; raises `NoReplyWantedError` for anything else."""
+    if token is None:
+        raise NoReplyWantedError(
+            "no received event is being handled here; to reply later, keep chart.received and give "
+            "it with to="
+        )
+    if not isinstance(token, Received):
+        raise NoReplyWantedError(
+            f"a reply goes to what chart.received has told, not to a {type(token).__name__}; to "
+            "send to an address, transmit(event, to=...)"
+        )
+    if not token.wants_reply:
+        raise NoReplyWantedError(
+            f"{token.sender} wants no reply to {token.event_id}, which it has sent by transmit; "
+            "transmit(event, to=chart.received) sends it an event all the same"
+        )
+    return token
