@@ -337,6 +337,18 @@ class BrokerConflictError(LinkError):
     reason = "conflict"
 
 
+class TermsError(LinkError):
+    """Others who consume a queue want it otherwise: `wanted` here, `present` at the broker."""
+
+    reason = "other_terms"
+
+    def __init__(self, message: str, wanted: str = "", present: str = "") -> None:
+        super().__init__(message)
+        self.wanted = wanted
+        self.present = present
+        """Empty where the broker does not say it."""
+
+
 class GoneError(LinkError):
     """An exchange or a queue of ours is not at the broker, or is out of its reach for now."""
 
