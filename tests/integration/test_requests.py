@@ -36,8 +36,8 @@ from miros_mesh.errors import (
     StoppedError,
     TtlError,
 )
-from miros_mesh.networks.received import Received
 from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.received import Received
 from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.testing.hand_clock import HandClock
 from miros_mesh.testing.memory import MemoryMesh
