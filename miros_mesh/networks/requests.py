@@ -74,7 +74,7 @@ class Requests:
         self._closed = False
 
     def __len__(self) -> int:
-        """How many are open."""
+        """How many have no outcome yet."""
         return len(self._open)
 
     def open(
