@@ -23,6 +23,9 @@ MOST_PATTERNS: Final = 100
 DIRECT_TOPICS: Final = "miros_mesh.to."
 """What the topics begin with under which events reach one chart."""
 
+_ESCAPED: Final = {each: f"%{ord(each):02X}" for each in "%.*#\0"}
+_TO_ESCAPE: Final = re.compile(r"[%.*#\0]")
+
 # `urllib.parse.urlsplit` quotes the part with the password in some of its errors; a pattern cannot.
 _URL: Final = re.compile(
     r"(?i:(?P<scheme>amqps?))://"
@@ -343,8 +346,8 @@ def hears(patterns: Collection[str], destination: str) -> bool:
 
 
 def _word(name: str) -> str:
-    # One word of a topic, in which no character means anything.
-    return name.replace("%", "%25").replace(".", "%2E").replace("*", "%2A").replace("#", "%23")
+    # One word of a topic, in which no character means anything, and none is refused.
+    return "".join(_ESCAPED.get(each, each) for each in name) if _TO_ESCAPE.search(name) else name
 
 
 def topic_of_queue(exchange: str, queue: str) -> str:
