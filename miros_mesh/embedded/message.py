@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from kombu.message import Message
+
+DELIVERY_COUNT: Final = "x-delivery-count"
 
 # The numbers of a queue and of a message in it.
 Place = tuple[int, int]
@@ -15,7 +17,8 @@ class Entry(NamedTuple):
     """A message as one queue lists it."""
 
     message: int
-    redelivered: int
+    returns: int
+    """How often it was given back: by a consumer, or because that was dead."""
     exchange: str
     routing_key: str
     properties: bytes
@@ -50,6 +53,9 @@ def dead_letter(properties: bytes, *, queue: str, exchange: str) -> bytes:
 def delivered(entry: Entry, tag: int, channel: Any, consumer_tag: str | None) -> Message:
     """Make the Kombu message of an entry that is handed out under the delivery tag `tag`."""
     content_type, content_encoding, headers, properties = msgspec.msgpack.decode(entry.properties)
+    if entry.returns:
+        # As a quorum queue counts.
+        headers = headers | {DELIVERY_COUNT: entry.returns}
     return Message(
         body=entry.body,
         channel=channel,
@@ -61,7 +67,7 @@ def delivered(entry: Entry, tag: int, channel: Any, consumer_tag: str | None) ->
         delivery_info={
             "consumer_tag": consumer_tag,
             "delivery_tag": tag,
-            "redelivered": bool(entry.redelivered),
+            "redelivered": bool(entry.returns),
             "exchange": entry.exchange,
             "routing_key": entry.routing_key,
         },

@@ -64,11 +64,11 @@ def test_a_forgotten_connection_frees_its_queue() -> None:
     forgotten, heir = Peer(store.dial()), Peer(store.dial())
     forgotten.consume("queue")
     with pytest.raises(amqp.ResourceLocked):
-        heir.consume("queue")
+        heir.channel.basic_get("queue")
 
     forgotten.connection.collect()
 
-    heir.consume("queue")
+    assert heir.channel.basic_get("queue") is None
     heir.close()
 
 
