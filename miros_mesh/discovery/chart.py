@@ -17,11 +17,10 @@ from miros_mesh.discovery.safety.mailbox import DiscoveryMailbox
 from miros_mesh.discovery.safety.plain import Reader
 from miros_mesh.discovery.safety.restarts import Restarts
 from miros_mesh.discovery.signals import CONNECTION_DISCOVERY, ConnectionDiscoveryPayload
-from miros_mesh.discovery.threads import DiscoveryThreads
+from miros_mesh.discovery.threads import Alarm, DiscoveryThreads
 from miros_mesh.observer import Observer
 from miros_mesh.statechart import fabric, signal_table
 from miros_mesh.statechart.safe_chart import SafeChart
-from miros_mesh.timing.clock import Timer
 
 ENTRY: Final = "ENTRY_SIGNAL"
 INIT: Final = "INIT_SIGNAL"
@@ -101,7 +100,7 @@ class DiscoveryChart(SafeChart, Factory):
         self._owns_threads = threads is None
         # The alarm of each signal that `later` posts. Changed on the chart's thread; `dismiss`, on
         # any thread, copies it in one step.
-        self._alarms: dict[str, Timer] = {}
+        self._alarms: dict[str, Alarm] = {}
         # Lines for the live trace that the present step has noted; the chart's thread only.
         self._notes: list[str] = []
         self._restarts = Restarts(name, self._begin_again, self.threads.after)
@@ -204,7 +203,7 @@ class DiscoveryChart(SafeChart, Factory):
         # The one before may have been posted a moment ago, in spite of this: a handler has to bear
         # an alarm that is outdated.
         self.cancel(signal)
-        self._alarms[signal] = self.threads.clock.timer(seconds, lambda: self.tell(signal, payload))
+        self._alarms[signal] = self.threads.timer.after(seconds, lambda: self.tell(signal, payload))
 
     def cancel(self, signal: str) -> None:
         """Do not post the event that waits under a signal, if there is one."""

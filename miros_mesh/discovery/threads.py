@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from miros_mesh.text import logger_of
-from miros_mesh.timing.clock import SystemClock
 from miros_mesh.timing.lookups import Lookups
 from miros_mesh.timing.threads import OwnedThread
 
@@ -23,6 +24,8 @@ T = TypeVar("T")
 NETWORK_THREADS = 16
 # Files, and calls of the node: apart from the network, so that no dead host holds them up.
 LOCAL_THREADS = 2
+# Alarms below this number are not worth tidying.
+_MANY_ALARMS = 64
 
 
 @dataclass(eq=False)
@@ -121,6 +124,86 @@ def _safely(call: Callable[..., object], *arguments: Any) -> None:
         logger.exception("a callback of discovery raised; its result is lost")
 
 
+@dataclass(order=True)
+class Alarm:
+    """A call at a later moment, unless cancelled. Alarms of one moment are called in order."""
+
+    at: float
+    order: int
+    call: Callable[[], object] = field(compare=False)
+    cancelled: bool = field(default=False, compare=False)
+
+    def cancel(self) -> None:
+        """Do not call; from any thread. Does nothing once the call has begun."""
+        # Without the lock: the timer reads it just before it calls.
+        self.cancelled = True
+
+
+class Timer:
+    """One thread for every alarm; miros would start a sleeping thread for each."""
+
+    def __init__(self, name: str) -> None:
+        # Guards `_alarms` and `_most_alarms`; notified when an alarm becomes the next one.
+        self._changed = threading.Condition()
+        self._alarms: list[Alarm] = []
+        self._most_alarms = _MANY_ALARMS
+        # Orders alarms of one moment. Used without the lock: its `next` is one step under the GIL.
+        self._count = itertools.count()
+        # Started by the first alarm, and not at all where there is none.
+        self._thread = OwnedThread(name, self._run, self._wake)
+
+    def after(self, seconds: float, call: Callable[[], object]) -> Alarm:
+        """Call, on the timer's thread, in so many seconds; the call must return at once."""
+        alarm = Alarm(time.monotonic() + seconds, next(self._count), call)
+        with self._changed:
+            # `stop` sets it without the lock, and then takes the lock to clear the alarms: one that
+            # slips in between is cleared with them.
+            if not self._thread.stopping.is_set():
+                self._tidy()
+                heapq.heappush(self._alarms, alarm)
+                self._thread.start()
+                # Else it wakes early enough, for the one that was next before.
+                if self._alarms[0] is alarm:
+                    self._changed.notify()
+        return alarm
+
+    def stop(self) -> list[OwnedThread]:
+        """Forget every alarm, and return the thread to join; does not wait for it."""
+        # `DiscoveryThreads.stop` joins it, within one limit for all threads.
+        self._thread.stop(timeout_s=0)
+        return [self._thread]
+
+    def _tidy(self) -> None:
+        """Drop cancelled alarms, of which a chart leaves many: it puts off what is due in days."""
+        if len(self._alarms) >= self._most_alarms:
+            self._alarms = [alarm for alarm in self._alarms if not alarm.cancelled]
+            heapq.heapify(self._alarms)
+            self._most_alarms = 2 * len(self._alarms) + _MANY_ALARMS
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._alarms.clear()
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while alarm := self._due():
+            if not alarm.cancelled:
+                # Without the lock: the call posts to a chart, which may set an alarm meanwhile.
+                _safely(alarm.call)
+
+    def _due(self) -> Alarm | None:
+        """Wait for the next alarm; None at the end."""
+        with self._changed:
+            while not self._thread.stopping.is_set():
+                pause = self._alarms[0].at - time.monotonic() if self._alarms else None
+                if pause is not None and pause <= 0:
+                    return heapq.heappop(self._alarms)
+                # Ends early for a nearer alarm, or at the end. A moment of `monotonic`: a clock
+                # that is set does not matter.
+                self._changed.wait(pause)
+            return None
+
+
 class DiscoveryThreads:
     """Every thread of one node's discovery; `stop` joins them."""
 
@@ -128,7 +211,7 @@ class DiscoveryThreads:
         self.prefix = f"mesh-{node}-discovery"
         self.network = ThreadPool(f"{self.prefix}-network", NETWORK_THREADS)
         self.local = ThreadPool(f"{self.prefix}-local", LOCAL_THREADS)
-        self.clock = SystemClock(f"{self.prefix}-timer")
+        self.timer = Timer(f"{self.prefix}-timer")
         self.lookups = Lookups(f"{self.prefix}-lookup")
         # Guards `_charts`: charts make further charts on their own threads.
         self._enlisting = threading.Lock()
@@ -152,7 +235,7 @@ class DiscoveryThreads:
 
     def after(self, seconds: float, work: Callable[[], None]) -> None:
         """Run what may wait in so many seconds, as `aside` does; not once `stop` was called."""
-        self.clock.timer(seconds, lambda: self.aside(work, _no_result))
+        self.timer.after(seconds, lambda: self.aside(work, _no_result))
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End every thread, and log each one that still runs after `timeout_s`.
@@ -163,8 +246,7 @@ class DiscoveryThreads:
         self.lookups.stop()
         until = time.monotonic() + timeout_s
         # All are asked to end before the first is waited for, so they end side by side.
-        self.clock.stop(0)
-        owned = [self.clock.thread, *self.local.stop(), *self.network.stop()]
+        owned = [*self.timer.stop(), *self.local.stop(), *self.network.stop()]
         for thread in owned:
             thread.join(until - time.monotonic())
         charts = [each for each in self._charts if each is not threading.current_thread()]

@@ -71,7 +71,7 @@ class Timers:
         """
         with self._lock:
             self._made += 1
-            timer = _Timer(self, due, call)
+            timer = _Timer(self, call)
             heappush(self._heap, (due, self._made, timer))
             return timer, self._heap[0][2] is timer
 
@@ -124,11 +124,10 @@ class Timers:
 class _Timer:
     """A place in `Timers`, without a call when that was made or cancelled."""
 
-    __slots__ = ("_timers", "call", "due")
+    __slots__ = ("_timers", "call")
 
-    def __init__(self, timers: Timers, due: float, call: Callable[[], object]) -> None:
+    def __init__(self, timers: Timers, call: Callable[[], object]) -> None:
         self._timers = timers
-        self.due = due
         self.call: Callable[[], object] | None = call
 
     def cancel(self) -> bool:
@@ -146,11 +145,6 @@ class SystemClock:
         # Set when the thread has to look again: for an earlier timer, or its end.
         self._look = threading.Event()
         self._thread = OwnedThread(thread_name, self._run, self._look.set)
-
-    @property
-    def thread(self) -> OwnedThread:
-        """What makes the calls; to be joined beside others, after `stop`."""
-        return self._thread
 
     def monotonic(self) -> float:
         """Return seconds since some moment; nothing sets them back."""
