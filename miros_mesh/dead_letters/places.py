@@ -15,8 +15,8 @@ from miros_mesh.networks.letters.letter import LETTERS
 from miros_mesh.networks.letters.local import LocalLetters
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.node.credentials import Credentials
-from miros_mesh.node.home import home_broker, home_link
 from miros_mesh.node.link_settings import link_settings
+from miros_mesh.node.node import home_broker, home_link
 from miros_mesh.observer import Observer
 
 _NODE = "dead-letters"

@@ -16,6 +16,7 @@ from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.discovery.settings import FIRST_SEARCH_S
+from miros_mesh.embedded.transport import require_supported
 from miros_mesh.errors import (
     LinkError,
     MeshError,
@@ -23,7 +24,8 @@ from miros_mesh.errors import (
     TermsError,
 )
 from miros_mesh.health import Health, Vitals
-from miros_mesh.link.ports import Delivery, Link, QueueSpec
+from miros_mesh.link.kombu_link import amqp_link, embedded_link
+from miros_mesh.link.ports import Broker, Delivery, Link, LinkSettings, QueueSpec
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.history import History
 from miros_mesh.networks.hold import Hold
@@ -48,7 +50,6 @@ from miros_mesh.networks.snoop.records import SnoopNetwork
 from miros_mesh.node import network_specs as specs
 from miros_mesh.node.credentials import Credentials
 from miros_mesh.node.groups import Group, other_terms
-from miros_mesh.node.home import home_broker, home_link
 from miros_mesh.node.link_settings import link_settings
 from miros_mesh.node.no_listeners import NoListeners
 from miros_mesh.node.peer_signals import PeerSignals
@@ -62,6 +63,7 @@ from miros_mesh.node.session import Host, Session, Source
 from miros_mesh.node.unread_broker import warn_of_unread_broker
 from miros_mesh.node.watched_networks import WatchedNetworks
 from miros_mesh.observer import Observers, Tracer
+from miros_mesh.private_files import prepare_home
 from miros_mesh.report import StopReport
 from miros_mesh.text import logger_of
 from miros_mesh.timing.clock import Clock, SystemClock
@@ -731,6 +733,29 @@ def join(
 def break_off(config: MeshConfig, chart: str, ending: Ending) -> None:
     """Have the `join` of a chart that is stopped meanwhile raise soon; without one do nothing."""
     NODES.break_off(config, chart, ending)
+
+
+def home_broker(config: MeshConfig) -> Broker:
+    """Return the broker that a node of these settings consumes from.
+
+    Raises `UnsupportedError` for the embedded one, where this system cannot have it.
+    """
+    if config.link_factory:
+        return Broker(type(config.link_factory).__name__, config.brokers)
+    if not config.brokers:
+        require_supported()
+        return Broker(f"embedded:{config.home_folder}")
+    return Broker(config.brokers[0].redacted, config.brokers)
+
+
+def home_link(config: MeshConfig, settings: LinkSettings) -> Link:
+    """Make the link to that broker; raises `EmbeddedStoreError` for a folder of no use."""
+    if config.link_factory:
+        link: Link = config.link_factory(settings)
+        return link
+    if config.brokers:
+        return amqp_link(settings)
+    return embedded_link(settings, prepare_home(config.home_folder), config.durability)
 
 
 def _identity_of(config: MeshConfig) -> Identity:

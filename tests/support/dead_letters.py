@@ -16,8 +16,8 @@ from miros_mesh.link.kombu_link import KombuLink
 from miros_mesh.link.rabbitmq.queues import LETTERS, letters
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import LocalLetters
-from miros_mesh.node.home import home_broker, home_link
 from miros_mesh.node.link_settings import link_settings
+from miros_mesh.node.node import home_broker, home_link
 from miros_mesh.node.queues import chart_queue
 from miros_mesh.observer import Observer
 from miros_mesh.wire.envelope import DeadLetter, Envelope

@@ -13,7 +13,7 @@ from miros_mesh.config.settings import MeshConfig
 from miros_mesh.dead_letters.boxes import broker_of
 from miros_mesh.errors import AddressError
 from miros_mesh.link.ports import Broker
-from miros_mesh.node.home import home_broker
+from miros_mesh.node.node import home_broker
 from miros_mesh.testing.memory import MemoryMesh
 from support.charts_at_work import KEY
 
