@@ -7,12 +7,12 @@ import threading
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec.structs import replace
 
-from miros_mesh.address import is_direct
+from miros_mesh.address import Hearing, is_direct
 from miros_mesh.errors import FrameError, LinkError, MeshError
 from miros_mesh.link.ports import Broker, Delivery, Parcel, Publisher
 from miros_mesh.networks.echoes import Echoes, Published
@@ -40,6 +40,8 @@ NOTES_KEPT_S: Final = 40 * 86_400.0
 time than 49 days."""
 # What has to go here only stays in the history, until that has no room for it.
 _MOST_REFUSED: Final = 10_000
+# Of which a queue remembers whether it is for them.
+_TOPICS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +297,9 @@ class Network(Generic[T]):
 
     def freshness(self, kept_s: float = 0.0, *topics: str) -> Freshness:
         """Return what says, for one queue of these topics or of all, which frames it can hold."""
-        return Freshness(self._limits, kept_s=kept_s, topics=topics or ("#",))
+        # A queue gets frames of the same few topics again and again.
+        is_for = lru_cache(_TOPICS)(Hearing(topics or ("#",)))
+        return Freshness(self._limits, kept_s=kept_s, is_for=is_for)
 
     def open(
         self,

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miros_mesh.address import Hearing
 from miros_mesh.errors import (
     EventTooLargeError,
     FrameError,
@@ -744,7 +745,7 @@ def test_what_comes_under_another_topic_is_refused() -> None:
 
 def test_what_comes_to_a_queue_that_is_not_for_its_topic_is_refused() -> None:
     """As when somebody binds it to more topics."""
-    ours, freshness = arriving(), Freshness(topics=("a.c", "*.*.d"))
+    ours, freshness = arriving(), Freshness(is_for=Hearing(("a.c", "*.*.d")))
     frame = ours.seal([ours.encode(ENVELOPE)], "a.b")
 
     with pytest.raises(WrongTopicError, match=r"topic 'a\.b' came to a queue that is not for it"):
