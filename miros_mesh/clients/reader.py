@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -213,3 +214,13 @@ def welcome(arrival: Arrival, session: Session) -> bool:
     latency_s = max(session.node.clock.wall() - event.sent_at, 0)
     session.observer.handed_over(chart=session.chart, seconds=latency_s)
     return True
+
+
+def warn_of_open_stream() -> None:
+    """Warn a program, where Python shows such warnings, that it has left a stream open."""
+    warnings.warn(
+        "a stream of events() was let go of and not closed: events wait in its queue until the "
+        "client is closed; use `with client.events(...) as events`",
+        ResourceWarning,
+        stacklevel=3,
+    )

@@ -247,6 +247,12 @@ class Subscriber(Protocol):
         Waits, `wait_s` at most, until the broker has the acknowledgements of before.
         """
 
+    def step_aside(self, queue: str) -> None:
+        """Let all who wait for a queue go before; what is not settled of it is theirs. Never waits.
+
+        Brokers keep consumers in the order in which they came: one that steps aside is the last.
+        """
+
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker.
 

@@ -147,6 +147,18 @@ class BrokerSubscriber(Worker):
         if wait_s and self.alive:
             gone.wait(wait_s)
 
+    def step_aside(self, queue: str) -> None:
+        """Let all who wait for a queue go before; what is not settled of it is theirs."""
+
+        def task(_: kombu.Connection) -> None:
+            consumed = self._queues.get(queue)
+            # One that is refused is in no line.
+            if consumed and consumed.consumers:
+                consumed.stop()
+                self._consume(consumed)
+
+        self._post(task)
+
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""
         # Behind the acknowledgements that were posted so far; the worker ends when all are done.

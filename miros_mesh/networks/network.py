@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, Protocol, TypeVar
@@ -18,6 +18,7 @@ from miros_mesh.link.ports import Broker, Delivery, Parcel, Publisher
 from miros_mesh.networks.echoes import Echoes, Published
 from miros_mesh.networks.frame import Frame, Settled
 from miros_mesh.networks.history import History
+from miros_mesh.networks.order.routes import Destinations
 from miros_mesh.observer import Observer
 from miros_mesh.text import logger_of
 from miros_mesh.timing.throttle import Throttle
@@ -98,8 +99,8 @@ class Routed(Protocol[T]):
     def sent(self, event: T, destination: str) -> None:
         """Note where a message went."""
 
-    def last_for(self, chart: str, patterns: Collection[str]) -> int:
-        """Return up to which number something may have gone to who hears that."""
+    def destinations(self, chart: str) -> Destinations:
+        """Return where a chart has sent."""
 
     def recent(self, chart: str, most: int) -> list[str]:
         """Return where a chart has sent last."""
@@ -273,11 +274,12 @@ class Network(Generic[T]):
         # chart.
         return self._sequences.get(chart, 0)
 
-    def last_for(self, chart: str, patterns: Collection[str]) -> int:
-        """Return up to which number a chart may have sent something to who hears that."""
+    def destinations(self, chart: str) -> Destinations:
+        """Return where a chart has sent."""
         with self._lock:
-            last = self._sequences.get(chart, 0)
-            return self._routes.last_for(chart, patterns) if self._routes else last
+            if self._routes is None:
+                return Destinations(forgotten=self._sequences.get(chart, 0))
+            return self._routes.destinations(chart)
 
     def recent(self, chart: str, most: int) -> list[str]:
         """Return where a chart has sent last, `most` destinations at most."""

@@ -17,7 +17,6 @@ from typing import Annotated, Final, Generic, Literal, NamedTuple, Protocol, Typ
 import msgspec
 from msgspec import Meta
 
-from miros_mesh.address import hears
 from miros_mesh.errors import (
     EventTooLargeError,
     FrameVersionError,
@@ -289,7 +288,7 @@ class Codec(Generic[T]):
             raise WrongTopicError(
                 f"a frame for the topic {contents.topic!r} came under another one, {topic!r}"
             )
-        if not hears(freshness.topics, topic):
+        if not freshness.is_for(topic):
             raise WrongTopicError(
                 f"a frame for the topic {topic!r} came to a queue that is not for it: somebody has "
                 "bound the queue to more than its node did"

@@ -207,9 +207,10 @@ class RoutedRepair(ListenerRepair, frozen=True):
     """
 
     hears: Annotated[tuple[Name, ...], Meta(max_length=MAX_HEARD)] = ()
-    """In a question: the patterns of topics that charts hear, and their addresses."""
+    """The patterns of topics that charts hear who ask, and their addresses; in an answer with
+    `others` the same."""
     others: Ranges = ()
-    """In an answer: numbers that were not for them."""
+    """In an answer: numbers that were not for who hears those."""
     routed: tuple[tuple[Name, AnyEnvelope], ...] = ()
     """In an answer: events, each with its destination; `events` has none."""
 

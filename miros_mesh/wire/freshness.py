@@ -25,13 +25,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
+from miros_mesh.address import Hearing
 from miros_mesh.errors import ClockError, OldFrameError
 
 RESEAL_AFTER_S: Final = 5.0
 """A publisher seals again what it has sealed before so many seconds: the seal tells the time of
 publication, not that of a connection which was lost since."""
+_TOPICS: Final = 1_000
+"""Of which a queue remembers whether it is for them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +64,9 @@ class Freshness:
         wall: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.topics = topics
-        """The patterns of the topics that the queue is for."""
+        # A queue gets frames of the same few topics again and again.
+        self.is_for = lru_cache(_TOPICS)(Hearing(topics))
+        """Whether the queue is for a topic."""
         self._limits = limits or Limits()
         self._wall = wall
         self._steady = steady

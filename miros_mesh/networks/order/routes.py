@@ -21,13 +21,13 @@ The receiver knows what it hears, and so what of this was for it.
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from miros_mesh.address import hears, is_direct
+from miros_mesh.address import is_direct
 from miros_mesh.networks.order.ranges import Range
 from miros_mesh.wire.envelope import (
     MAX_ROUTES,
@@ -38,6 +38,19 @@ from miros_mesh.wire.envelope import (
 
 MOST_DESTINATIONS: Final = 10_000
 """Of a chart, of topics as of addresses; who hears others has to ask."""
+
+
+class Destinations(NamedTuple):
+    """Where a chart has sent, each with the last number that went there."""
+
+    known: Sequence[tuple[str, int]] = ()
+    forgotten: int = 0
+    """Up to this number, some went to destinations that are not known any more."""
+
+    def last_for(self, heard: Callable[[str], bool]) -> int:
+        """Return up to which number something may have gone to who hears that."""
+        own = (last for each, last in self.known if heard(each))
+        return max(self.forgotten, max(own, default=0))
 
 
 class Routes:
@@ -58,10 +71,10 @@ class Routes:
         """Note where an event went."""
         self._charts[event.chart].note(destination, event.sequence)
 
-    def last_for(self, chart: str, patterns: Collection[str]) -> int:
-        """Return up to which number a chart may have sent something to who hears that."""
+    def destinations(self, chart: str) -> Destinations:
+        """Return where a chart has sent."""
         sent = self._charts.get(chart)
-        return sent.last_for(patterns) if sent else 0
+        return sent.all() if sent else Destinations()
 
     def recent(self, chart: str, most: int) -> list[str]:
         """Return where a chart has sent last, the most recent first: so many at most."""
@@ -142,12 +155,10 @@ class _Sent:
             routes.append((each, -negative))
         return base, tuple(routes)
 
-    def last_for(self, patterns: Collection[str]) -> int:
-        own = [
-            max((last for each, last in kind.last.items() if hears(patterns, each)), default=0)
-            for kind in (self._topics, self._addresses)
-        ]
-        return max(*own, self._topics.forgotten, self._addresses.forgotten)
+    def all(self) -> Destinations:
+        kinds = self._topics, self._addresses
+        forgotten = max(each.forgotten for each in kinds)
+        return Destinations([each for kind in kinds for each in kind.last.items()], forgotten)
 
     def recent(self, most: int) -> list[str]:
         both = merge(self._topics.after(0), self._addresses.after(0))

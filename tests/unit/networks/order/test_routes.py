@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miros_mesh.address import direct_topic, hears, is_direct
+from miros_mesh.address import Hearing, direct_topic, hears, is_direct
 from miros_mesh.networks.order import routes as bounds
 from miros_mesh.networks.order.ranges import Range
 from miros_mesh.networks.order.routes import Routes, others_before
@@ -237,10 +237,11 @@ def test_no_more_destinations_are_remembered_than_the_bound(
     assert [each for each in recent if not is_direct(each)] == ["topic.7", "topic.5", "topic.3"]
     assert len(recent) == 6
     # The first topic and the first address are forgotten: 1 and 2
-    assert routes.last_for("sender", ("topic.1",)) == 2
-    assert routes.last_for("sender", ("topic.5",)) == 5
-    assert routes.last_for("sender", ("topic.#",)) == 7
-    assert routes.last_for("nobody", ("#",)) == 0
+    known = routes.destinations("sender")
+    assert known.last_for(Hearing(["topic.1"])) == 2
+    assert known.last_for(Hearing(["topic.5"])) == 5
+    assert known.last_for(Hearing(["topic.#"])) == 7
+    assert routes.destinations("nobody").last_for(Hearing("#")) == 0
 
 
 def test_the_most_recent_destinations_come_first() -> None:
