@@ -468,7 +468,12 @@ class Inbox:
             node=envelope.node,
             sent_at=self._freshness.possible(envelope.sent_at),
             size_bytes=len(envelope.payload),
-            others=others_before(envelope, self._is_for_chart),
+            # Asked here, as it costs each event: most say nothing.
+            others=(
+                others_before(envelope, self._is_for_chart)
+                if type(envelope) is RoutedEnvelope
+                else None
+            ),
         )
         if self._streams.forgotten > self._forgotten:
             self._forgotten = self._streams.forgotten

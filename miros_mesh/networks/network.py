@@ -95,16 +95,19 @@ DIRECT: Final = exchange_of("direct")
 class Routed(Protocol[T]):
     """What says of a message where those before it went: `order.routes.Routes`."""
 
+    last_to: dict[str, str]
+    """Where each chart has sent last; of a message that goes there too nothing else is called."""
+
     def routed(self, event: T, destination: str) -> T:
-        """Return a numbered message that says it, if it has to."""
+        """Return a numbered message that says it."""
 
     def sent(self, event: T, destination: str) -> None:
         """Note where a message went."""
 
-    def destinations(self, chart: str) -> Destinations:
-        """Return where a chart has sent."""
+    def destinations(self, chart: str, last: int) -> Destinations:
+        """Return where a chart has sent up to its last number."""
 
-    def recent(self, chart: str, most: int) -> list[str]:
+    def recent(self, chart: str, last: int, most: int) -> list[str]:
         """Return where a chart has sent last."""
 
 
@@ -161,7 +164,8 @@ class Network(Generic[T]):
         """The frame that every outlet has, and that may still grow."""
         self._sequences: defaultdict[str, int] = defaultdict(int)
         self._routes = routes
-        # Guards the six above. Held from the number to the outboxes, so that the events of a
+        self._last_to = routes.last_to if routes else {}
+        # Guards the seven above. Held from the number to the outboxes, so that the events of a
         # chart stand in frames in the order of their numbers.
         self._lock = threading.Lock()
         self._echoes = Echoes()
@@ -219,8 +223,10 @@ class Network(Generic[T]):
             if after is not None and after != last:
                 return 0
             message = replace(message, sequence=last + 1)
-            if self._routes:
-                message = self._routes.routed(message, routing_key)
+            # Nearly always it goes where the one before it went, and then has nothing to say.
+            routes = self._routes if self._last_to.get(chart) != routing_key else None
+            if routes:
+                message = routes.routed(message, routing_key)
             # It may refuse the message. No number is used up before: one that is never sent would
             # be missed by every receiver.
             encoded = self._codec.encode(message)
@@ -229,8 +235,8 @@ class Network(Generic[T]):
                 # And before its number counts: what has a number and is not kept is told as gone.
                 self._history.add(message, len(encoded), routing_key)
             self._sequences[chart] = last + 1
-            if self._routes:
-                self._routes.sent(message, routing_key)
+            if routes:
+                routes.sent(message, routing_key)
             if asked:
                 asked(message.id)
             alone = not self._publishers
@@ -279,14 +285,16 @@ class Network(Generic[T]):
     def destinations(self, chart: str) -> Destinations:
         """Return where a chart has sent."""
         with self._lock:
+            last = self._sequences.get(chart, 0)
             if self._routes is None:
-                return Destinations(forgotten=self._sequences.get(chart, 0))
-            return self._routes.destinations(chart)
+                return Destinations(forgotten=last)
+            return self._routes.destinations(chart, last)
 
     def recent(self, chart: str, most: int) -> list[str]:
         """Return where a chart has sent last, `most` destinations at most."""
         with self._lock:
-            return self._routes.recent(chart, most) if self._routes else []
+            last = self._sequences.get(chart, 0)
+            return self._routes.recent(chart, last, most) if self._routes else []
 
     def is_echo(self, delivery: Delivery) -> bool:
         """Whether it is one of the frames that this node sealed last; once for each of them."""
@@ -450,8 +458,9 @@ class Network(Generic[T]):
         if tail is None or tail.routing_key != routing_key:
             return 0
         before = tail.size_bytes
-        # First, likewise. In a frame that turns out to be closed it does no harm.
-        tail.asks = tail.asks or asks
+        # First, likewise; in a frame that turns out to be closed it does no harm.
+        if asks:
+            tail.asks = True
         if taken := tail.add_all(encoded):
             # A publisher may have sealed and even confirmed it by now: its outbox counts on.
             size_bytes = tail.size_bytes - before
