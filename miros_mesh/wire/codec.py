@@ -178,8 +178,6 @@ class Codec(Generic[T]):
         self._max_message_bytes = min(self._most_bytes, max_event_bytes or max_frame_bytes)
         # Each level has its own, since the smallest is read fastest.
         self._decoders = [msgspec.msgpack.Decoder(kind) for kind in kinds]
-        self._plain_head = _ARRAY_HEAD | len(message_type.__struct_fields__)
-        self._plain_decoder = self._decoders[0]
         # Named in the sealed part too, since the version byte stands outside of it.
         levels = [_Version(network, kind) for kind in kinds]
         self._network = network
@@ -203,12 +201,8 @@ class Codec(Generic[T]):
             # msgspec checks lengths and ranges only when it decodes, so what was encoded is read
             # back here. The program hears of it, and not the log of every receiver.
             encoded = _encoder.encode(message)
-            if encoded[0] == self._plain_head:
-                self._plain_decoder.decode(encoded)
-                level = 0
-            else:
-                level = self._level(encoded)
-                self._decoders[level].decode(encoded)
+            level = self._level(encoded)
+            self._decoders[level].decode(encoded)
         except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
             raise PayloadError(f"cannot be sent: {self._named(error)}") from None
         if level or len(encoded) > self._max_message_bytes:
