@@ -356,7 +356,9 @@ class Codec(Generic[T]):
     def _level(self, encoded: bytes) -> int:
         head = encoded[0]
         # Up to 15 fields stand in the first byte, more in the two behind it; none has 256.
-        return self._levels[encoded[2] if head == _LONG_ARRAY_HEAD else head & _FIELDS]
+        fields = encoded[2] if head == _LONG_ARRAY_HEAD else head & _FIELDS
+        # A message of another kind is read as the largest, which refuses it.
+        return self._levels.get(fields, len(self._levels) - 1)
 
     def _versions_of(self, frame: bytes) -> Sequence[_Version[T]]:
         if not frame:
