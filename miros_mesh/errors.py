@@ -105,13 +105,14 @@ class RequestFailedError(MeshError):
     retryable = True
     _why: ClassVar[str] = "got no answer"
 
-    def __init__(self, signal: str, request_id: str) -> None:
+    def __init__(self, signal: str, request_id: str = "") -> None:
         super().__init__(signal, request_id)
         self.signal = signal
         self.request_id = request_id
 
     def __str__(self) -> str:
-        return _printable(f"request {self.signal} ({self.request_id}) {self._why}")
+        named = f"{self.signal} ({self.request_id})" if self.request_id else self.signal
+        return _printable(f"request {named} {self._why}")
 
 
 class RequestTimedOutError(RequestFailedError, TimeoutError):
@@ -334,6 +335,18 @@ class BrokerConflictError(LinkError):
     """The broker holds an exchange or a queue of our name, declared with other arguments."""
 
     reason = "conflict"
+
+
+class TermsError(LinkError):
+    """Others who consume a queue want it otherwise: `wanted` here, `present` at the broker."""
+
+    reason = "other_terms"
+
+    def __init__(self, message: str, wanted: str = "", present: str = "") -> None:
+        super().__init__(message)
+        self.wanted = wanted
+        self.present = present
+        """Empty where the broker does not say it."""
 
 
 class GoneError(LinkError):

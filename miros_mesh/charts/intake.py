@@ -129,7 +129,9 @@ class Intake:
         if session is None:
             return
         if arrival:
-            arrival.inbox.set_aside(arrival, Reason("handler", type(error).__name__, 1))
+            poison = arrival.inbox.is_poison(arrival)
+            word, times = ("poison", arrival.deliveries) if poison else ("handler", 1)
+            arrival.inbox.set_aside(arrival, Reason(word, type(error).__name__, times))
         else:
             session.observer.dropped(network="chart", reason="handler", events=1)
 

@@ -532,7 +532,8 @@ class _Networked(SafeChart):
         """Run one event to completion (miros calls it), then record what it did.
 
         With `on_handler_error="dead_letter"` an event whose handler raises is set aside, and the
-        chart is in the state in which it was.
+        chart is in the state in which it was. So it is in any case with an event of a group that
+        has ended as many charts as it may.
         """
         if expired := self.queue.take_expired():
             # It has waited too long in the FIFO. The next event has a turn of its own.
@@ -542,7 +543,7 @@ class _Networked(SafeChart):
         try:
             taken = super().next_rtc()
         except Exception as error:
-            if not self._outlives_errors:
+            if not (self._outlives_errors or self._at_poison()):
                 raise
             logger.exception("chart %s goes on: %s raised", self.name, self._at_work())
             # miros sets the first at the end of a transition, and the second on its way there.
@@ -555,6 +556,11 @@ class _Networked(SafeChart):
             return True
         self._snoop.record_steps(self.queue.current)
         return taken
+
+    def _at_poison(self) -> bool:
+        """Whether the event that raised would end one chart of a group after the other."""
+        arrival = current.arrival if (current := self.queue.current) else None
+        return arrival is not None and arrival.inbox.is_poison(arrival)
 
     def _live(self, call: str) -> Session:
         if session := self._session:

@@ -147,7 +147,7 @@ class AsyncMeshClient:
         self._participant.reply(event, to, ttl_s)
 
     def events(
-        self, patterns: str | Sequence[str] = (), *, timeout_s: float | None = None
+        self, patterns: str | Sequence[str] | None = None, *, timeout_s: float | None = None
     ) -> AsyncEventStream:
         """Hear topics; without patterns, what is sent to this client alone.
 
@@ -192,7 +192,7 @@ class AsyncEventStream:
         self,
         participant: Participant,
         bridge: _Bridge,
-        patterns: str | Sequence[str],
+        patterns: str | Sequence[str] | None,
         timeout_s: float | None = None,
     ) -> None:
         self._participant = participant

@@ -174,7 +174,7 @@ class MeshClient:
         self._participant.reply(event, to, ttl_s)
 
     def events(
-        self, patterns: str | Sequence[str] = (), *, timeout_s: float | None = None
+        self, patterns: str | Sequence[str] | None = None, *, timeout_s: float | None = None
     ) -> EventStream:
         """Hear topics from now on; without patterns, what is sent to this client alone.
 

@@ -49,8 +49,6 @@ LONGEST_NAME_BYTES: Final = 120
 # Of events that are for this client alone, while no stream asks for them. Few, since a broker that
 # hands out so many frames and hears of none brings no answers either.
 MOST_UNREAD: Final = 16
-# Of the library's own signals, likewise; a stream that is behind learns more from the newest.
-MOST_NOTICES: Final = 100
 COMPLAIN_EVERY_S: Final = 10.0
 
 
@@ -170,13 +168,13 @@ class Participant:
             signal, payload, asked.event_id, to=asked.sender, ttl_s=ttl_s, reply_to=asked.event_id
         )
 
-    def open_reader(self, patterns: str | Sequence[str]) -> Reader:
+    def open_reader(self, patterns: str | Sequence[str] | None) -> Reader:
         """Hear topics from now on; without patterns what is for this client alone.
 
         Waits for the broker; raises its `LinkError`.
         """
         session = self.live("events")
-        if not patterns:
+        if patterns is None:
             return self._read_own()
         keys = validate_routing_patterns(patterns)
         digest = hashlib.blake2s(topics_of(keys).encode(), digest_size=4).hexdigest()
@@ -318,7 +316,7 @@ class Participant:
     def _notice(self, signal: str, payload: object) -> None:
         """Take a signal of the library; on any thread."""
         if self._own_is_read:
-            self._own.put(Message(signal, payload))
+            self._own.put_notice(Message(signal, payload))
         elif signal == NO_LISTENER and (times := self._complaints.due("no listener")):
             # The others have a line in the log where they come from.
             logger.warning(

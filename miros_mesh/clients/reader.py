@@ -18,12 +18,14 @@ from miros_mesh.statechart.reserved import RESERVED_SIGNALS
 
 # More wait undecoded in the inbox, as many as the broker hands out ahead, and the rest there.
 MOST_READY: Final = 100
+# Of the library's signals; a program that is behind by so many learns more from the newest.
+MOST_NOTICES: Final = 100
 
 
 class Reader:
     """Hands out events one after the other, and has each acknowledged once it was handled.
 
-    An event is handled when the next one is asked for, or when `handled` says so. Whoever asks is a
+    An event is handled when the next one is asked for, or when `handled` says so. Who asks is a
     `holder`: a thread or a task. Threads that wait for events wait for `changed`; a loop is told of
     each change by `changed_elsewhere`, which is called on any thread, under no lock.
 
@@ -82,6 +84,14 @@ class Reader:
                 self.changed.notify_all()
         self.changed_elsewhere()
 
+    def put_notice(self, notice: Message) -> None:
+        """Let a signal of the library wait; of too many the oldest goes."""
+        with self.changed:
+            notices = [each for each in self._ready if isinstance(each, Message)]
+            if len(notices) >= MOST_NOTICES:
+                self._ready.remove(notices[0])
+        self.put(notice)
+
     def take(self, holder: object) -> Message | None:
         """Return the next event and have the one before acknowledged; None while there is none."""
         self.handled()
@@ -135,7 +145,7 @@ class Reader:
         self.changed_elsewhere()
 
     def let_go(self) -> None:
-        """Have nobody wait for what was handed out: whoever has it asks for no more."""
+        """Have none wait for what was handed out: who has it asks for no more."""
         self.forsake()
         self.ring()
 

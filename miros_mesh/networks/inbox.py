@@ -384,11 +384,14 @@ class Inbox:
         event = arrival.envelope if arrival and arrival.tickets else None
         self._deaths.died(error, event, self._done(), wait_s)
 
-    def set_aside_poison(self, error: BaseException, arrival: Arrival) -> None:
-        """Set aside an event of a shared queue that has ended a chart too often; before `close`."""
-        times = max((each.delivery.deliveries for each in arrival.tickets), default=1)
-        if self._sharing and times >= self._sharing.max_deliveries:
-            self.set_aside(arrival, Reason("poison", type(error).__name__, times))
+    def is_poison(self, arrival: Arrival) -> bool:
+        """Whether an event of a shared queue has ended a chart as often as one may.
+
+        The broker counts how often its frame came, which may have had other reasons. So it is known
+        only once a handler has raised because of it.
+        """
+        most = self._sharing.max_deliveries if self._sharing else 0
+        return 0 < most <= arrival.deliveries
 
     def stopped(self, wait_s: float) -> None:
         """Note, likewise, what the chart has handled of frames that come again; after `close`."""
@@ -596,6 +599,9 @@ class Inbox:
         return True
 
     def _is_echo(self, envelope: Envelope) -> bool:
+        if self._sharing:
+            # What a chart sends to its own group is the group's: another one may have got it.
+            return False
         own = self._mesh.identity.incarnation
         return envelope.incarnation == own and envelope.chart == self.chart
 

@@ -61,7 +61,7 @@ def received(arrival: Arrival) -> Received:
         sent_at=event.sent_at,
         routing_key="" if routed and routed.to else arrival.topic,
         to=routed.to if routed else "",
-        deliveries=max((each.deliveries for each in deliveries), default=1),
+        deliveries=arrival.deliveries,
         redelivered=any(each.redelivered for each in deliveries),
         wants_reply=routed is not None and routed.wants_reply,
         reply_to=routed.reply_to if routed else None,

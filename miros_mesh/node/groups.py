@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from miros_mesh.errors import GroupError
+from miros_mesh.errors import GroupError, TermsError
 from miros_mesh.networks.network import exchange_of
 
 GroupMode: TypeAlias = Literal["standby", "share"]
@@ -25,6 +25,11 @@ class Group:
     name: str
     mode: GroupMode
     partition_by: PartitionBy | None = None
+
+    @property
+    def kind(self) -> str:
+        """Return in one word what all of its charts have to agree on."""
+        return "partition_by" if self.partition_by else self.mode
 
     def queue(self, chart: str) -> str:
         """Return what the names of the queues of its charts begin with."""
@@ -57,3 +62,13 @@ def group_of(name: object, mode: object, partition_by: object) -> Group | None:
             "with it; in standby one chart has all of them, in order"
         )
     return Group(name, "share" if mode == "share" else "standby", partition_by)
+
+
+def other_terms(chart: str, group: Group, error: TermsError) -> GroupError:
+    """Return the error of a chart that wants a group otherwise than those who are in it."""
+    others = repr(error.present) if error.present else "something else"
+    return GroupError(
+        f"chart {chart} wants the group {group.name!r} as {error.wanted!r} (mode and topics), and "
+        f"the charts that are in it have it as {others}: give all of them the same group_mode, "
+        "rx_routing_key and partition_by or none, or stop the others first"
+    )

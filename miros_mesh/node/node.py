@@ -18,11 +18,10 @@ from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.discovery.settings import FIRST_SEARCH_S
 from miros_mesh.embedded.transport import require_supported
 from miros_mesh.errors import (
-    BrokerConflictError,
-    GroupError,
     LinkError,
     MeshError,
     MessageTooLargeError,
+    TermsError,
 )
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
@@ -50,7 +49,7 @@ from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork
 from miros_mesh.node import network_specs as specs
 from miros_mesh.node.credentials import Credentials
-from miros_mesh.node.groups import Group
+from miros_mesh.node.groups import Group, other_terms
 from miros_mesh.node.link_settings import link_settings
 from miros_mesh.node.no_listeners import NoListeners
 from miros_mesh.node.peer_signals import PeerSignals
@@ -320,8 +319,8 @@ class Node(Host):
         rx_routing_keys: tuple[str, ...],
         room: Callable[[], int],
         post: Callable[[Arrival], None],
-    ) -> tuple[Source, QueueSpec, QueueSpec]:
-        """Return where a group's chart hears what is for the group, and the queues of that."""
+    ) -> tuple[Source, QueueSpec]:
+        """Return where a group's chart hears what is for the group, and the queue of that."""
         queue = self.queues.of_group(chart, group, rx_routing_keys)
         inbox = self._inbox(
             Place(chart, queue.name),
@@ -331,20 +330,14 @@ class Node(Host):
             post=post,
             sharing=Sharing(group.mode == "standby", self.config.max_deliveries),
         )
-        terms = self.queues.of_terms(chart, group, rx_routing_keys)
-        return Source(inbox, queue.name, lasting=True, terms=terms.name), queue, terms
+        return Source(inbox, queue.name, lasting=True), queue
 
-    def _join_group(self, group: Group, source: Source, queue: QueueSpec, terms: QueueSpec) -> None:
-        try:
-            self.subscriber.add(terms, Delivery.reject, self._add_timeout_s)
-        except BrokerConflictError as error:
-            raise GroupError(
-                f"chart {queue.chart} wants the group {group.name!r} as {terms.terms!r} (mode and "
-                "topics), and charts that are in it want it otherwise: give all of them the same "
-                f"group_mode and rx_routing_key, or stop the others first; {error}"
-            ) from error
+    def _join_group(self, group: Group, source: Source, queue: QueueSpec) -> None:
         inbox = source.inbox
-        self.subscriber.add(queue, inbox.receive, self._add_timeout_s, inbox.begin_anew)
+        try:
+            self.subscriber.add(queue, inbox.receive, self._add_timeout_s, inbox.begin_anew)
+        except TermsError as error:
+            raise other_terms(queue.chart, group, error) from error
 
     def break_off(self, chart: str) -> None:
         """End the wait of a chart's `join` for its queue, which then raises."""

@@ -91,8 +91,6 @@ class Source(NamedTuple):
     queue: str
     lasting: bool
     """Whether it outlives the node."""
-    terms: str = ""
-    """The queue by which the charts agree that share it."""
 
 
 class Session:
@@ -288,10 +286,6 @@ class Session:
         self.node.roll.died(self.chart)
         waits = any(each.lasting for each in self._sources)
         end_by = time.monotonic() + (self.node.config.drain_timeout_s if waits else 0)
-        if arrival:
-            for inbox in self.inboxes:
-                if arrival.inbox is inbox:
-                    inbox.set_aside_poison(error, arrival)
         # What was set aside is done when the broker has the letter, and acknowledged before the
         # queue is let go. Whatever is not acknowledged by then comes again.
         self._wait_kept(end_by)
@@ -334,8 +328,6 @@ class Session:
             # After the inbox is closed: the removal comes later, on the subscriber's thread, and
             # what is handed out until then is not taken.
             self.node.subscriber.remove(source.queue, _left(wait_by))
-            if source.terms:
-                self.node.subscriber.remove(source.terms)
         return True
 
     def _tell_nothing(self) -> None:

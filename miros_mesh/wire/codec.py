@@ -67,8 +67,9 @@ FRAME_OVERHEAD_BYTES = (
 
 T = TypeVar("T", bound=Origin)
 
-# The head of a msgpack array of up to 15 fields, which a message is.
-_ARRAY_HEAD = 0x90
+# A message is a msgpack array: one of up to 15 fields begins with 0x90 and their number.
+_FIELDS = 0x0F
+_LONG_ARRAY_HEAD = 0xDC
 # What the fields of an extended message may take beyond the limit for events, which is not the
 # program's and must not count against `max_event_bytes`: a trace of 55 characters; then an address,
 # an id, and the routes.
@@ -171,11 +172,8 @@ class Codec(Generic[T]):
         self._wall = wall
         kinds = (message_type, *extended)
         self._fields = kinds[-1].__struct_fields__
-        # By the first byte of an encoded message: only one of a level has so many fields, since
-        # `encode` leaves none out. A message of more than 15 has no such byte, and only one level.
-        self._levels = {
-            _ARRAY_HEAD | len(kind.__struct_fields__): level for level, kind in enumerate(kinds)
-        }
+        # Only a message of one level has so many fields, since `encode` leaves none out.
+        self._levels = {len(kind.__struct_fields__): level for level, kind in enumerate(kinds)}
         self._max_frame_bytes = max_frame_bytes
         self._most_bytes = max_frame_bytes - FRAME_OVERHEAD_BYTES
         self._max_message_bytes = min(self._most_bytes, max_event_bytes or max_frame_bytes)
@@ -352,7 +350,9 @@ class Codec(Generic[T]):
         return content, None if members is None else members.author(node, content, signature)
 
     def _level(self, encoded: bytes) -> int:
-        return self._levels.get(encoded[0], 0)
+        head = encoded[0]
+        # Up to 15 fields stand in the first byte, more in the two behind it; none has 256.
+        return self._levels[encoded[2] if head == _LONG_ARRAY_HEAD else head & _FIELDS]
 
     def _versions_of(self, frame: bytes) -> Sequence[_Version[T]]:
         if not frame:

@@ -19,9 +19,11 @@ from miros_mesh.errors import (
     NotStartedError,
     RequestTimedOutError,
     RequestUnroutableError,
+    RoutingKeyError,
     SignalError,
     StoppedError,
     StreamInUseError,
+    TtlError,
 )
 from miros_mesh.signals import NO_LISTENER, NoListener
 from miros_mesh.testing.hand_clock import HandClock
@@ -433,6 +435,22 @@ def test_two_clients_of_one_name_are_refused_on_one_node(connect: Connect) -> No
     connect(config, "audit")
     with pytest.raises(ChartNameTakenError, match="audit"):
         MeshClient(config, "audit").start()
+
+
+@pytest.mark.parametrize("patterns", [[], "wrong*word", "x" * 256, 3])
+def test_what_is_no_pattern_is_refused(connect: Connect, patterns: Any) -> None:
+    client = connect(MemoryMesh().config())
+    with pytest.raises(RoutingKeyError):
+        client.events(patterns)
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1.0, float("nan"), True, "1"])
+def test_what_is_no_time_is_refused(connect: Connect, timeout_s: Any) -> None:
+    client = connect(MemoryMesh().config())
+    with pytest.raises(TtlError):
+        client.events("talk", timeout_s=timeout_s)
+    with pytest.raises(TtlError):
+        client.request(Message("ask"), timeout_s)
 
 
 def test_one_stream_reads_what_is_for_the_client_alone_and_one_thread_reads_a_stream(

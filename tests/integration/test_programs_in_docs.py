@@ -27,6 +27,7 @@ OBSERVED = ("docs/observability.md", "observed.py")
 COUNTED = ("docs/observability.md", "counted.py")
 WATCHING = ("docs/observability.md", "watching.py")
 PUT_BACK = ("docs/dead-letters.md", "put_back.py")
+ASKING = ("docs/patterns.md", "asking.py")
 LAMP = ("docs/testing.md", "test_lamp.py")
 ORDER = ("docs/testing.md", "test_order.py")
 NETS = ("docs/from-miros-rabbitmq.md", "nets.py")
@@ -53,6 +54,7 @@ def test_each_program_of_the_pages_is_tested_here() -> None:
         COUNTED,
         WATCHING,
         PUT_BACK,
+        ASKING,
         LAMP,
         ORDER,
         NETS,
@@ -66,6 +68,7 @@ def test_each_program_of_the_pages_is_tested_here() -> None:
     [
         (TALK, "alice got a pong from bob\n"),
         (PAYLOADS, "painter got {'at': Point(x=3, y=4), 'tags': {'red'}}\n"),
+        (ASKING, "price {'cents': 120} from shop\n"),
         (ORDERS, "charged 22.10 for 2\n$.items[0].price: expected Decimal, got float\n"),
         (WATCHING, "front e->start_at() top->closed\nfront e->knock() closed->opened\n"),
         (OBSERVED, 'miros_mesh_handed_over_events_total{chart="back"} 1.0\n'),

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import kombu
 
-from miros_mesh.link.ports import QueueSpec
+from miros_mesh.link.ports import QueueSpec, Terms
 
 LETTERS: Final = "miros_mesh.v1.letters"
 """The exchange and the queue of dead letters."""
@@ -21,6 +21,8 @@ QUORUM_PREFETCH: Final = 30
 _LETTERS_KEPT: Final = 1_000
 _LETTERS_KEPT_BYTES: Final = 128 * 1024 * 1024
 _LETTERS_KEPT_MS: Final = 7 * 24 * 60 * 60 * 1_000
+TERMS_ARGUMENT: Final = "x-dead-letter-routing-key"
+_TERMS_EXPIRE_MS: Final = 60_000
 
 
 def queue_of(spec: QueueSpec, name: str = "") -> kombu.Queue:
@@ -35,8 +37,23 @@ def queue_of(spec: QueueSpec, name: str = "") -> kombu.Queue:
         # Durable, so that a restart of the broker loses no frame; `x-expires` removes it in the
         # end.
         durable=True,
-        auto_delete=bool(spec.terms),
         queue_arguments=_arguments(spec),
+    )
+
+
+def queue_of_terms(terms: Terms) -> kombu.Queue:
+    """A queue that says by its arguments what those have agreed on who consume it."""
+    return kombu.Queue(
+        terms.queue,
+        durable=True,
+        auto_delete=True,
+        queue_arguments={
+            # For those who ended before they consumed it.
+            "x-expires": _TERMS_EXPIRE_MS,
+            # Says nothing of a queue that gets no message, and is compared when it is declared.
+            "x-dead-letter-exchange": LETTERS,
+            TERMS_ARGUMENT: terms.text,
+        },
     )
 
 
@@ -69,15 +86,10 @@ def _arguments(spec: QueueSpec) -> dict[str, Any]:
         # none for long.
         "x-expires": int(spec.expires_s * 1000),
     }
-    if spec.consumers == "one":
+    if spec.consumers != "shared":
         # Beside a consumer that is dead without the broker's knowledge, ours would get every other
         # frame now and the rest when the broker finds out.
         arguments["x-single-active-consumer"] = True
-    if spec.terms:
-        # An argument that says nothing of a queue which gets no message, and that a broker compares
-        # when another one declares it.
-        arguments["x-dead-letter-exchange"] = LETTERS
-        arguments["x-dead-letter-routing-key"] = spec.terms
     if spec.max_length is not None:
         arguments["x-max-length"] = spec.max_length
     if spec.max_bytes is not None:

@@ -22,7 +22,9 @@ Who has the key can send any number in the name of any sender. One that is far a
 One that is not so far does, once what is missing before it was given up; since what was given up
 may come for as long as its range is remembered, its sender is heard all the same.
 
-A sender may say that numbers were for others (`routes`): they count as those that came.
+A sender may say that numbers were for others (`routes`): they are not waited for, and if one comes
+after all it is new, since who has the key may have said it in the sender's name. Within the window
+that is known of each number, and beyond it where many were left out at once.
 
 A stream begins with the first number heard. Was that an old one that came late, or was put back by
 hand, then what is missing behind it may have been sent before the receiver listened, and is not
@@ -65,6 +67,8 @@ MAX_HOLES: Final = MAX_RANGES
 """Of a stream: as many as one question has room for. For one more the older half is given up."""
 MAX_LOST: Final = 1_000
 """Ranges of a stream that were given up, and may still come."""
+_MANY_LEFT_OUT: Final = 100
+"""What is left out at once is remembered like that, if it is more than the window by this."""
 MAX_HELD_BYTES: Final = 64 * 1024 * 1024
 """What one receiver holds back of all streams."""
 # What is held back costs more than its content: an item, and a stream that waits, which is looked
@@ -163,11 +167,11 @@ class Stream(Generic[T]):
         back."""
         self._others: list[Range] = []
         """Numbers above `_next` that were for others, in order."""
-        # The last of those below it. If one comes after all it is new: who has the key may have
-        # said it in the sender's name.
-        self._left_out: list[Range] = []
-        # What was given up and may still come, in order. A receiver that joins late does not wait
-        # for what was sent before, but takes it.
+        # The last of those below it: bit 0 is the number right before `_next`. By bits, since of a
+        # sender with two destinations it may be every other number.
+        self._left_out = 0
+        # What was given up, or left out at once as so many, and may still come, in order. A
+        # receiver that joins late does not wait for what was sent before, but takes it.
         self._lost: list[Range] = [(1, first - 1)] if first > 1 else []
         self._goes_on = False
         """Whether another receiver may have had the next ones."""
@@ -217,7 +221,7 @@ class Stream(Generic[T]):
             admission, items = self.admit(sequence, item, now, sent_at, size_bytes)
             return admission, (*freed, *items)
         if sequence == self._next:
-            self._next += 1
+            self._advance(1)
             self._last_sent_at = sent_at
             self._turned_at = now
             if not (self._held or self._others):
@@ -235,8 +239,10 @@ class Stream(Generic[T]):
         Another receiver may have had more behind them: the next item that comes is the next one,
         whatever its number.
         """
-        if given_up is not None:
-            self._next = min(self._next, given_up)
+        if given_up is not None and given_up < self._next:
+            self._left_out >>= self._next - given_up
+            self._lost = shared(self._lost, [(1, given_up - 1)])
+            self._next = given_up
         self._held.clear()
         self.held_bytes = 0
         self._missing, self._given_up, self._others = [], [], []
@@ -246,7 +252,7 @@ class Stream(Generic[T]):
         """Whether it is known that the item of this number came."""
         if sequence >= self._next:
             return sequence in self._held
-        absent = within(self._lost, sequence) or within(self._left_out, sequence)
+        absent = within(self._lost, sequence) or self._was_left_out(sequence)
         return sequence >= self._certain and not absent
 
     def wants(self, sequence: int) -> bool:
@@ -349,15 +355,18 @@ class Stream(Generic[T]):
                 # Since then, at least, these numbers have been missing.
                 self._missing += without([(highest + 1, sequence - 1)], self._others)
             self._highest = sequence
-        elif not strike(self._missing, sequence):
-            strike(self._given_up, sequence)
+        else:
+            # It is in one of them.
+            any(strike(each, sequence) for each in (self._missing, self._given_up, self._others))
         self.held_bytes += held.size_bytes + (0 if self._held else _STREAM_BYTES)
         self._held[sequence] = held
         return Admission.NEW
 
     def _late(self, sequence: int, sent_at: float) -> Admission:
         """Return what a number says that comes after its turn."""
-        if strike(self._left_out, sequence):
+        if self._was_left_out(sequence):
+            self._left_out ^= 1 << (self._next - 1 - sequence)
+            strike(self._lost, sequence)
             return Admission.NEW
         past = sequence < self._certain
         if not within(self._lost, sequence):
@@ -380,7 +389,7 @@ class Stream(Generic[T]):
         while True:
             if self._next in self._held:
                 item, since, self._last_sent_at, size_bytes = self._held.pop(self._next)
-                self._next += 1
+                self._advance(1)
                 self._turned_at = max(self._turned_at, since)
                 self.held_bytes -= size_bytes + (0 if self._held else _STREAM_BYTES)
                 yield item
@@ -392,17 +401,36 @@ class Stream(Generic[T]):
                 return
 
     def _pass_by(self, numbers: Range) -> None:
-        if numbers[1] >= self._next:
-            self._left_out.append((max(numbers[0], self._next), numbers[1]))
-            self._next = numbers[1] + 1
-            if len(self._left_out) > MAX_LOST:
-                del self._left_out[0]
+        """Go beyond numbers that were for others, of which some may have had their turn."""
+        left_out = numbers[1] + 1 - self._next
+        if left_out <= 0:
+            return
+        if left_out >= max(self._window // _MANY_LEFT_OUT, 1):
+            self._remember((self._next, numbers[1]))
+        self._advance(left_out)
+        self._left_out |= (1 << min(left_out, self._window)) - 1
 
     def _pass_over(self, numbers: Range) -> None:
-        self._lost.append(numbers)
-        self._next = numbers[1] + 1
+        """Go beyond numbers that are given up."""
+        self._remember(numbers)
+        self._advance(numbers[1] + 1 - self._next)
+
+    def _remember(self, lost: Range) -> None:
+        self._lost.append(lost)
         if len(self._lost) > MAX_LOST:
             _, self._uncertain = self._lost.pop(0)
+
+    def _advance(self, by: int) -> None:
+        self._next += by
+        if self._left_out:
+            self._left_out = self._left_out << by if by < self._window else 0
+            if self._left_out.bit_length() > 2 * self._window:
+                # Not each time, as it costs as much as the rest.
+                self._left_out &= (1 << self._window) - 1
+
+    def _was_left_out(self, sequence: int) -> bool:
+        before = self._next - 1 - sequence
+        return before < self._window and bool(self._left_out >> before & 1)
 
 
 Sender = tuple[str, str]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from miros_mesh import Message
-from miros_mesh.clients.reader import MOST_READY, Reader
+from miros_mesh.clients.reader import MOST_NOTICES, MOST_READY, Reader
 from miros_mesh.errors import StreamInUseError
 from miros_mesh.networks.arrival import Arrival, Reason
 from miros_mesh.wire.envelope import Envelope, RoutedEnvelope
@@ -98,6 +98,16 @@ def test_a_signal_of_the_library_waits_in_its_turn_and_needs_no_acknowledgement(
 
     assert [payload(reader.take(ME)) for _ in range(3)] == [1, "here", 2]
     assert inbox.done == [1]
+
+
+def test_of_too_many_signals_of_the_library_the_oldest_go_and_no_event_does() -> None:
+    inbox = Inbox()
+    reader = filled(inbox, 1)
+    for number in range(MOST_NOTICES + 5):
+        reader.put_notice(Message("PEER_UP", f"peer {number}"))
+
+    heard = [payload(reader.take(ME)) for _ in range(len(reader))]
+    assert heard == [1, *(f"peer {number}" for number in range(5, MOST_NOTICES + 5))]
 
 
 def test_an_event_that_has_become_too_old_is_set_aside_and_not_handed_out() -> None:

@@ -35,6 +35,7 @@ from miros_mesh.wire.codec import (
     OldFrames,
 )
 from miros_mesh.wire.envelope import (
+    DeadLetter,
     Envelope,
     ListenerRepair,
     RepairMessage,
@@ -324,6 +325,21 @@ def test_what_every_receiver_would_refuse_is_refused_by_the_sender(
 
     assert str(raised.value).startswith("cannot be sent: ")
     assert said.lower() in str(raised.value).lower()
+
+
+def test_a_message_of_more_fields_than_a_short_array_has_travels() -> None:
+    letter = DeadLetter(
+        *("node", "chart", "6f1c", 1, 1.5, "handler", "ValueError", "exchange", "topic", "queue"),
+        *(1, 1, "digest", ENVELOPE),
+    )
+    codec = Codec("letters", RING, DeadLetter, max_frame_bytes=LIMIT)
+
+    frame = codec.seal([codec.encode(letter)], "topic")
+
+    assert len(DeadLetter.__struct_fields__) > 15
+    (opened,) = codec.open(frame)
+    assert opened.event is not None
+    assert (opened.chart, opened.event.id) == ("chart", ENVELOPE.id)
 
 
 def test_a_message_of_another_kind_is_refused_by_the_sender() -> None:
