@@ -102,7 +102,7 @@ class Arrival:
     envelope: Envelope
     inbox: Owner
     topic: str = ""
-    """What it came under: a topic, or the address of the chart."""
+    """What it came under: a topic, or the address of the chart; empty where that is not known."""
     payload: Any = None
     """What the serializer has read, from just before the event enters the FIFO."""
     answers: bool = False

@@ -27,7 +27,8 @@ class Received:
     sent_at: float
     """When it was sent, in seconds since 1970, by the clock of its sender."""
     routing_key: str
-    """The topic that it was sent under; empty when it was sent to this chart alone."""
+    """The topic that it was sent under; empty when it was sent to this chart alone, or when a node
+    of an earlier release has sent it again after a loss."""
     to: str
     """This chart as node/chart, when it was sent to this one alone; else empty."""
     deliveries: int

@@ -235,11 +235,6 @@ class Session:
         `StoppedError` for a chart that has died.
         """
         timeout_s = seconds("timeout_s", timeout_s)
-        if to == f"{self.node.identity.node}/{self.chart}":
-            raise ChartAddressError(
-                f"{to} is the chart that asks, and a chart does not hear itself: post the event "
-                "into its own FIFO"
-            )
         # Who answers later answers for nothing; but clocks may differ by so much.
         ttl_s = min(timeout_s + self.node.config.clock_error_s, _LONGEST_S)
         send = partial(
@@ -255,7 +250,13 @@ class Session:
                 f"an event goes under a topic or to one chart: give routing_key={routing_key!r} or "
                 f"to={to!r}, not both"
             )
-        return direct_topic(*chart_address(to))
+        node, chart = chart_address(to)
+        if (node, chart) == (self.node.identity.node, self.chart):
+            raise ChartAddressError(
+                f"{to} is the chart that sends, and a chart does not hear itself: post the event "
+                "into its own FIFO"
+            )
+        return direct_topic(node, chart)
 
     def goodbye(self) -> None:
         """Say to the other charts of the mesh that this one leaves."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -112,11 +112,10 @@ class Members:
                     under = topic if entry is own else None
                     _check_event(author.node, own, entry, under, message)
             elif isinstance(message, RepairMessage):
-                # Charts miss nothing of a topic that they never heard, so none is checked.
-                routed = message.routed if isinstance(message, RoutedRepair) else ()
-                for event in (*message.events, *(event for _, event in routed)):
+                for destination, event in _answered(message):
                     _check_same(message, event)
-                    _check_event(author.node, own, own, None, event)
+                    if not event.signal.startswith(RESERVED_PREFIX):
+                        _check_event(author.node, own, own, destination, event)
             elif isinstance(message, (SnoopRecord, NodeStatus)):
                 _check_network(author.node, own, _SNOOP.get(network, network))
 
@@ -132,6 +131,14 @@ class Members:
             f"a frame signed by the node {author.node!r} says to be of {message.node!r}, "
             f"incarnation {message.incarnation!r}"
         )
+
+
+def _answered(message: RepairMessage) -> Iterator[tuple[str | None, Envelope]]:
+    """Return the events of an answer, each with its destination, where that is told."""
+    # Of nodes that know one for each chart: who asks them has heard it, so it was permitted.
+    yield from ((None, event) for event in message.events)
+    if isinstance(message, RoutedRepair):
+        yield from message.routed
 
 
 def _check_same(message: RepairMessage, event: Envelope) -> None:

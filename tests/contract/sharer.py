@@ -10,8 +10,8 @@ from pathlib import Path
 
 from miros_mesh.address import BrokerAddress
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
-from miros_mesh.link.ports import Broker, Delivery
-from support.post_office import LIMIT_S, SETTINGS, QueueSpec
+from miros_mesh.link.ports import Broker, Delivery, QueueSpec
+from support.post_office import LIMIT_S, SETTINGS
 from support.post_office import queue as spec_of
 
 

@@ -18,18 +18,19 @@ from miros_mesh.link.ports import Terms
 from miros_mesh.link.rabbitmq.consumer import Consumer
 from miros_mesh.link.rabbitmq.declarer import Declarer
 
+_TERMS_ARGUMENT: Final = "x-dead-letter-routing-key"
+_EXPIRE_MS: Final = 60_000
 # RabbitMQ 3.8 and older say "the value '...' of type 'longstr'". A text that is too long is cut.
 _PRESENT: Final = re.compile(
-    r"inequivalent arg '[\w-]+' .* but current is (?:the value )?'([^']+)'", re.DOTALL
+    rf"inequivalent arg '{_TERMS_ARGUMENT}' .* but current is (?:the value )?'([^']+)'", re.DOTALL
 )
 
 
 class Agreement:
     """The terms of one queue, and the consumer that keeps them; for the subscriber's thread."""
 
-    def __init__(self, terms: Terms, queue: kombu.Queue) -> None:
+    def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._queue = queue
         self.consumer: Consumer | None = None
         """None without a connection, and while the terms are refused."""
 
@@ -42,7 +43,7 @@ class Agreement:
             return
         terms, self.consumer = self._terms, None
         try:
-            declarer.declare_unbound(self._queue)
+            declarer.declare_unbound(_queue_of(terms))
         except amqp.PreconditionFailed as error:
             raise _refused(terms, error) from error
         made = consumer(terms.queue)
@@ -69,4 +70,20 @@ def _refused(terms: Terms, error: amqp.PreconditionFailed) -> TermsError:
         f"{terms.text!r}",
         terms.text,
         present,
+    )
+
+
+def _queue_of(terms: Terms) -> kombu.Queue:
+    """A queue that says by its arguments what those have agreed on who consume it."""
+    return kombu.Queue(
+        terms.queue,
+        durable=True,
+        auto_delete=True,
+        queue_arguments={
+            # For those who ended before they consumed it.
+            "x-expires": _EXPIRE_MS,
+            # Says nothing of a queue that gets no message, and is compared when it is declared.
+            "x-dead-letter-exchange": "",
+            _TERMS_ARGUMENT: terms.text,
+        },
     )

@@ -15,12 +15,7 @@ from miros_mesh.link.rabbitmq.channels import ConsumingChannel
 from miros_mesh.link.rabbitmq.consumer import Consumer, MessageDelivery, Post
 from miros_mesh.link.rabbitmq.declarer import Declarer
 from miros_mesh.link.rabbitmq.generations import Generations
-from miros_mesh.link.rabbitmq.queues import (
-    QUORUM_PREFETCH,
-    prefetch_of,
-    queue_of,
-    queue_of_terms,
-)
+from miros_mesh.link.rabbitmq.queues import QUORUM_PREFETCH, prefetch_of, queue_of
 
 # The first may be true of a queue whose last messages are on their way to us.
 _LOOKS: Final = 2
@@ -52,10 +47,10 @@ class ConsumedQueue:
         self.generations = Generations(
             spec.name,
             lambda name: queue_of(spec, name),
-            # What others consume too, none of them may delete when it is empty to him.
+            # What others consume too is not to be deleted by one for whom it is empty.
             lasting=spec.consumers == "one" and not spec.delete_on_stop,
         )
-        self._agreement = Agreement(spec.terms, queue_of_terms(spec.terms)) if spec.terms else None
+        self._agreement = Agreement(spec.terms) if spec.terms else None
         self.consumers: list[Consumer] = []
         """The oldest generation's first. None without a connection, and while it is refused."""
         self.deaf = ""
