@@ -154,7 +154,7 @@ class BrokerSubscriber(Worker):
             consumed = self._queues.get(queue)
             # One that is refused is in no line.
             if consumed and consumed.consumers:
-                consumed.stop()
+                self._stop_consuming(consumed)
                 self._consume(consumed)
 
         self._post(task)
