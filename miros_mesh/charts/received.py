@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.network import EXCHANGE_PREFIX
 from miros_mesh.wire.envelope import RoutedEnvelope
 
 
@@ -26,8 +27,9 @@ class Received:
     sent_at: float
     """When it was sent, in seconds since 1970, by the clock of its sender."""
     routing_key: str
-    """The topic that it was sent under; empty when it was sent to this chart alone, or when a node
-    of an earlier release has sent it again after a loss."""
+    """The topic that it was sent under. Empty when it was sent to this chart alone; when it is a
+    dead letter that was put back; or when a node of an earlier release sent it again after a loss.
+    """
     to: str
     """This chart as node/chart, when it was sent to this one alone; else empty."""
     deliveries: int
@@ -59,10 +61,15 @@ def received(arrival: Arrival) -> Received:
         event_id=event.id,
         cause=event.cause,
         sent_at=event.sent_at,
-        routing_key="" if routed and routed.to else arrival.topic,
+        routing_key="" if (routed and routed.to) or _is_put_back(arrival) else arrival.topic,
         to=routed.to if routed else "",
         deliveries=max((each.deliveries for each in deliveries), default=1),
         redelivered=any(each.redelivered for each in deliveries),
         wants_reply=routed is not None and routed.wants_reply,
         reply_to=routed.reply_to if routed else None,
     )
+
+
+def _is_put_back(arrival: Arrival) -> bool:
+    # Under the name of a queue.
+    return arrival.topic.startswith(EXCHANGE_PREFIX)
