@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from miros_mesh.address import chart_address, direct_topic, validate_routing_key
 from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.errors import ChartAddressError, TtlError
+from miros_mesh.errors import ChartAddressError, OldFramesError, TtlError
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Subscriber
 from miros_mesh.networks.arrival import Arrival
@@ -28,6 +28,7 @@ from miros_mesh.node.watched_networks import WatchedNetworks
 from miros_mesh.observer import NO_SPAN, Observer, Span, Tracer
 from miros_mesh.report import StopReport
 from miros_mesh.timing.clock import Clock
+from miros_mesh.wire.codec import ONE_DESTINATION
 from miros_mesh.wire.envelope import ChartStatus, Envelope, SnoopRecord, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 
@@ -243,6 +244,10 @@ class Session:
         return self.requests.open(signal, cause, timeout_s, ended, send)
 
     def _destination(self, routing_key: str | None, to: str | None) -> str:
+        elsewhere = to or routing_key not in (None, self._tx_routing_key)
+        if elsewhere and self.node.config.old_frames == "write":
+            # Here too, since a chart's first event would be taken, and no later one.
+            raise OldFramesError(ONE_DESTINATION)
         if to is None:
             return validate_routing_key(routing_key) if routing_key else self._tx_routing_key
         if routing_key:

@@ -73,6 +73,11 @@ _LONG_ARRAY_HEAD = 0xDC
 # program's and must not count against `max_event_bytes`: a trace of 55 characters; then an address,
 # an id, and the routes.
 _EXTENSION_BYTES = (0, 64, 3 * 1024)
+ONE_DESTINATION: Final = (
+    "cannot be sent in frames of before 0.2, which know one topic for each chart, and no requests: "
+    "set old_frames to 'read' once all nodes are of 0.2"
+)
+"""Why `OldFramesError`."""
 _encoder = msgspec.msgpack.Encoder()
 # Raw leaves the messages undecoded until the network's name is known to be ours.
 _frame_decoder = msgspec.msgpack.Decoder(tuple[str, str, str, EpochSeconds, msgspec.Raw])
@@ -342,10 +347,7 @@ class Codec(Generic[T]):
 
     def _check(self, level: int, size_bytes: int) -> None:
         if level > 1 and self._old_frames == "write":
-            raise OldFramesError(
-                "cannot be sent in frames of before 0.2, which know one topic for each chart, and "
-                "no requests: set old_frames to 'read' once all nodes are of 0.2"
-            )
+            raise OldFramesError(ONE_DESTINATION)
         limit = min(self._max_message_bytes + _EXTENSION_BYTES[level], self._most_bytes)
         if size_bytes > limit:
             raise EventTooLargeError(
