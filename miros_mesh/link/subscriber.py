@@ -154,16 +154,6 @@ class BrokerSubscriber(Worker):
             consumed = self._queues.get(queue)
             # One that is refused is in no line.
             if consumed and consumed.consumers:
-                consumed.stop()
-                self._consume(consumed)
-
-        self._post(task)
-
-    def step_back(self, queue: str) -> None:
-        """Give back what is not settled of a queue that others wait for, and wait as the last."""
-
-        def task(_: kombu.Connection) -> None:
-            if consumed := self._queues.get(queue):
                 self._stop_consuming(consumed)
                 self._consume(consumed)
 

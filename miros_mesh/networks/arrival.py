@@ -103,9 +103,9 @@ class Arrival:
     envelope: Envelope
     inbox: Owner
     topic: str = ""
-    """What it came under: a topic, or the address of the chart."""
+    """What it came under: a topic, or the address of the chart; empty where that is not known."""
     again: bool = False
-    """Whether who has filed it says that it may have come before."""
+    """Whether it may have come before, as who has filed or sent it again says."""
     payload: Any = None
     """What the serializer has read, from just before the event enters the FIFO."""
     answers: bool = False

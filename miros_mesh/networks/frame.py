@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from miros_mesh.address import is_direct
 from miros_mesh.errors import LinkError
-from miros_mesh.wire.freshness import RESEAL_AFTER_S
+from miros_mesh.wire.envelope import RESEAL_AFTER_S
 
 Settled = Literal["stored", "unrouted", "dropped", "refused"]
 """What became of a frame at a peer."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
-from miros_mesh import address
+from miros_mesh.address import Hearing
 from miros_mesh.errors import FrameError, OldFrameError, PayloadError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.arrival import Arrival, Reason, Ticket
@@ -115,7 +115,7 @@ class Inbox:
         self.hears = hears
         """The patterns of topics, and the addresses, whose events are for the chart."""
         # A sender names the same few destinations again and again.
-        self._is_for_chart = lru_cache(_DESTINATIONS)(partial(address.hears, hears))
+        self._is_for_chart = lru_cache(_DESTINATIONS)(Hearing(hears))
         self._handled_before = handled_before
         self._place = place
         self._letters = letters
@@ -295,13 +295,14 @@ class Inbox:
     def repair(self, events: Iterable[tuple[str, Envelope]]) -> int:
         """Take what was asked for again, with its destination; return how many were missing here.
 
-        What was for others is waited for no longer.
+        What was for others is waited for no longer. An empty destination is not known: it is one
+        that the chart hears.
         """
         taken = 0
         with self._lock:
             for destination, envelope in events:
                 stream, number = _stream_of(envelope), envelope.sequence
-                if not self._is_for_chart(destination):
+                if destination and not self._is_for_chart(destination):
                     self._pass(stream, self._streams.others(stream, [(number, number)]))
                 elif self._streams.wants(stream, number):
                     taken += 1
@@ -474,7 +475,12 @@ class Inbox:
             node=envelope.node,
             sent_at=self._freshness.possible(envelope.sent_at),
             size_bytes=len(envelope.payload),
-            others=others_before(envelope, self._is_for_chart),
+            # Asked here, as it costs each event: most say nothing.
+            others=(
+                others_before(envelope, self._is_for_chart)
+                if type(envelope) is RoutedEnvelope
+                else None
+            ),
         )
         if self._streams.forgotten > self._forgotten:
             self._forgotten = self._streams.forgotten

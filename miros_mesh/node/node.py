@@ -18,6 +18,7 @@ from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.discovery.settings import FIRST_SEARCH_S
 from miros_mesh.embedded.transport import require_supported
 from miros_mesh.errors import (
+    ChartNameTakenError,
     LinkError,
     MeshError,
     MessageTooLargeError,
@@ -67,6 +68,7 @@ from miros_mesh.private_files import prepare_home
 from miros_mesh.report import StopReport
 from miros_mesh.text import logger_of
 from miros_mesh.timing.clock import Clock, SystemClock
+from miros_mesh.wire.codec import ONE_DESTINATION
 from miros_mesh.wire.envelope import (
     ENVELOPE_BYTES,
     MAX_KEYS,
@@ -273,6 +275,12 @@ class Node(Host):
         `LinkError` that prevents it, or `GroupError` where the others of the group want it
         otherwise.
         """
+        before = self._topics.get(chart, tx_routing_key)
+        if before != tx_routing_key and self.config.old_frames == "write":
+            raise ChartNameTakenError(
+                f"a chart {chart!r} of this process has sent under {before!r}; one that sends "
+                f"under {tx_routing_key!r} needs another name, since its events {ONE_DESTINATION}"
+            )
         self._topics[chart] = tx_routing_key
         own_keys = () if group else rx_routing_keys
         queue, topics = self.queues.of_chart(chart, own_keys), topics_of(own_keys)

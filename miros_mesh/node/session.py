@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from miros_mesh.address import chart_address, direct_topic, validate_routing_key
 from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.errors import ChartAddressError, TtlError
+from miros_mesh.errors import ChartAddressError, OldFramesError, TtlError
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Subscriber
 from miros_mesh.networks.arrival import Arrival
@@ -28,6 +28,7 @@ from miros_mesh.node.watched_networks import WatchedNetworks
 from miros_mesh.observer import NO_SPAN, Observer, Span, Tracer
 from miros_mesh.report import StopReport
 from miros_mesh.timing.clock import Clock
+from miros_mesh.wire.codec import ONE_DESTINATION
 from miros_mesh.wire.envelope import ChartStatus, Envelope, SnoopRecord, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 
@@ -240,11 +241,6 @@ class Session:
         `StoppedError` for a chart that has died.
         """
         timeout_s = seconds("timeout_s", timeout_s)
-        if to == f"{self.node.identity.node}/{self.chart}":
-            raise ChartAddressError(
-                f"{to} is the chart that asks, and a chart does not hear itself: post the event "
-                "into its own FIFO"
-            )
         # Who answers later answers for nothing; but clocks may differ by so much.
         ttl_s = min(timeout_s + self.node.config.clock_error_s, _LONGEST_S)
         send = partial(
@@ -253,6 +249,10 @@ class Session:
         return self.requests.open(signal, cause, timeout_s, ended, send)
 
     def _destination(self, routing_key: str | None, to: str | None) -> str:
+        elsewhere = to or routing_key not in (None, self._tx_routing_key)
+        if elsewhere and self.node.config.old_frames == "write":
+            # Here too, since a chart's first event would be taken, and no later one.
+            raise OldFramesError(ONE_DESTINATION)
         if to is None:
             return validate_routing_key(routing_key) if routing_key else self._tx_routing_key
         if routing_key:
@@ -260,7 +260,13 @@ class Session:
                 f"an event goes under a topic or to one chart: give routing_key={routing_key!r} or "
                 f"to={to!r}, not both"
             )
-        return direct_topic(*chart_address(to))
+        node, chart = chart_address(to)
+        if (node, chart) == (self.node.identity.node, self.chart):
+            raise ChartAddressError(
+                f"{to} is the chart that sends, and a chart does not hear itself: post the event "
+                "into its own FIFO"
+            )
+        return direct_topic(node, chart)
 
     def goodbye(self) -> None:
         """Say to the other charts of the mesh that this one leaves."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -113,11 +113,10 @@ class Members:
                     under = topic if entry is own else None
                     _check_event(author.node, own, entry, under, message)
             elif isinstance(message, RepairMessage):
-                # Charts miss nothing of a topic that they never heard, so none is checked.
-                routed = message.routed if isinstance(message, RoutedRepair) else ()
-                for event in (*message.events, *(event for _, event in routed)):
+                for destination, event in _answered(message):
                     _check_same(message, event)
-                    _check_event(author.node, own, own, None, event)
+                    if not event.signal.startswith(RESERVED_PREFIX):
+                        _check_event(author.node, own, own, destination, event)
             elif isinstance(message, Filed):
                 self._check_filed(author, own, message)
             elif isinstance(message, (SnoopRecord, NodeStatus)):
@@ -145,6 +144,14 @@ class Members:
                 "allowed_nodes"
             )
         _check_event(author.node, own, sender, None, event)
+
+
+def _answered(message: RepairMessage) -> Iterator[tuple[str | None, Envelope]]:
+    """Return the events of an answer, each with its destination, where that is told."""
+    # Of nodes that know one for each chart: who asks them has heard it, so it was permitted.
+    yield from ((None, event) for event in message.events)
+    if isinstance(message, RoutedRepair):
+        yield from message.routed
 
 
 def _check_same(message: RepairMessage, event: Envelope) -> None:

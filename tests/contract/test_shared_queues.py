@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import pytest
+
+from miros_mesh.errors import BrokerConflictError
 from miros_mesh.link.ports import Delivery
 from support.post_office import LIMIT_S, Mailbox, PostOffice, keeping, letter, queue
 from support.waiting import wait_until
 
 LASTING: dict[str, Any] = {"replicated": True, "delete_on_stop": False, "prefetch": 3}
-ONE = queue("line", **LASTING)
+ONE = queue("line", **LASTING, consumers="standby")
 SHARED = queue("shared", **LASTING, consumers="shared")
 
 
@@ -30,8 +33,7 @@ def test_who_waits_goes_on_in_order_when_the_active_one_stops(office: PostOffice
     # Given two in line, of which the first holds three of five and has handled one more
     active, mailbox = office.listen(ONE, keeping)
     waiting, heir = office.subscriber(), Mailbox()
-    existed = waiting.add(ONE, heir, LIMIT_S)
-    assert existed
+    waiting.add(ONE, heir, LIMIT_S)
     send(office, *"abcdef")
     mailbox.expect(3)
     mailbox.deliveries[0].ack()
@@ -129,14 +131,11 @@ def test_what_a_sharer_leaves_unsettled_comes_to_the_others_marked(office: PostO
     wait_until(lambda: office.size(SHARED.name) == 0)
 
 
-def test_a_queue_of_one_does_not_become_a_shared_one_unsaid(office: PostOffice) -> None:
-    """As any other change of arguments, it makes a new generation of a lasting queue."""
-    first, mailbox = office.listen(ONE, keeping)
-    send(office, "old")
-    mailbox.expect(1)
-    first.stop(LIMIT_S)
+def test_one_that_wants_it_otherwise_is_refused_and_harms_nobody(office: PostOffice) -> None:
+    _, mailbox = office.listen(ONE)
 
-    _, heir = office.listen(dataclasses.replace(ONE, consumers="shared"))
-    send(office, "new")
+    with pytest.raises(BrokerConflictError, match="x-single-active-consumer"):
+        office.listen(dataclasses.replace(ONE, consumers="shared"))
 
-    wait_until(lambda: list(dict.fromkeys(heir.texts)) == ["old", "new"])
+    send(office, "goes on")
+    assert mailbox.expect(1) == ["goes on"]

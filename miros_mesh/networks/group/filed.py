@@ -27,7 +27,7 @@ class Line(Protocol):
     def is_mine(self, topic: str) -> bool:
         """Whether to handle what comes of a partition; called under a lock."""
 
-    def step_back(self, topic: str) -> None:
+    def step_aside(self, topic: str) -> None:
         """Give back what is not settled, and go to the end of the line; never waits."""
 
 
@@ -95,7 +95,7 @@ class FiledInbox(Inbox):
                 return True
             self._yielding.add(topic)
         self._give_back(topic)
-        self._step_back_once_free(topic)
+        self._step_aside_once_free(topic)
         return False
 
     def _give_back(self, topic: str) -> None:
@@ -110,13 +110,13 @@ class FiledInbox(Inbox):
         with self._lock:
             self._tickets[topic].discard(ticket)
         if topic in self._yielding:
-            self._step_back_once_free(topic)
+            self._step_aside_once_free(topic)
 
-    def _step_back_once_free(self, topic: str) -> None:
+    def _step_aside_once_free(self, topic: str) -> None:
         with self._lock:
             free = topic in self._yielding and not self._tickets[topic]
         if free:
-            self._line.step_back(topic)
+            self._line.step_aside(topic)
 
 
 def _topic_of(arrival: Arrival) -> str:
