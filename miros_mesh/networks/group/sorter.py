@@ -83,6 +83,7 @@ class Sorter:
         self._posted: deque[Arrival] = deque()
         self._outcomes: deque[tuple[_Lane, int, Settled]] = deque()
         self._in_hand = 0
+        self._ending = False
         # Guards that number, and tells of its end.
         self._changed = threading.Condition()
         self._wake = threading.Event()
@@ -90,7 +91,7 @@ class Sorter:
 
     def room(self) -> int:
         """Return how many events it takes now."""
-        return MOST_IN_HAND - self._in_hand
+        return 0 if self._ending else MOST_IN_HAND - self._in_hand
 
     def post(self, arrival: Arrival) -> None:
         """Take an event that has to be filed."""
@@ -105,6 +106,7 @@ class Sorter:
 
     def stop(self, drain_s: float, join_s: float) -> None:
         """File what is in hand, for so long at most, and end; the rest comes to the next sorter."""
+        self._ending = True
         if self._thread.alive:
             with self._changed:
                 self._changed.wait_for(lambda: not self._in_hand, drain_s)
