@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from miros import Event
 
@@ -17,7 +18,7 @@ from support.waiting import wait_until
 
 REGISTERED_S = 2.0
 # Where the sender sends in turn, and who hears it.
-WAYS: Sequence[dict[str, str]] = (
+WAYS: Sequence[dict[str, Any]] = (
     {"routing_key": "a.one"},
     {"to": "first/receiver"},
     {"routing_key": "b.two"},
