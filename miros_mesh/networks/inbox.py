@@ -180,15 +180,19 @@ class Inbox:
             # `_unfinished` is kept: the event that the chart is handling may still be acknowledged.
             return len(self._unfinished) + self._refused + doubted
 
-    def begin_anew(self) -> None:
+    def begin_anew(self, given_back: Callable[[Arrival], bool] = lambda _: True) -> None:
         """Let go of what the chart was not given: others get it, or this one once more.
 
         For a queue that is shared, each time the connection is lost by which it is consumed.
         """
+
+        def goes(arrival: Arrival) -> bool:
+            return not arrival.begun and given_back(arrival)
+
         with self._lock:
-            given_up = [each.envelope for each in self._unfinished.values() if not each.begun]
+            given_up = [each.envelope for each in self._unfinished.values() if goes(each)]
             self._streams.begin_anew((_stream_of(each), each.sequence) for each in given_up)
-            self._waiting = deque(each for each in self._waiting if each.begun)
+            self._waiting = deque(each for each in self._waiting if not goes(each))
             for each in given_up:
                 del self._unfinished[each.id]
             self._doubts.clear()
@@ -454,8 +458,10 @@ class Inbox:
         )
         taken.delivery.ack()
 
-    def _admit(self, envelope: Envelope, destination: str, *tickets: Ticket) -> None:
-        arrival = Arrival(envelope, self, destination, tickets=list(tickets))
+    def _admit(
+        self, envelope: Envelope, destination: str, *tickets: Ticket, again: bool = False
+    ) -> None:
+        arrival = Arrival(envelope, self, destination, again=again, tickets=list(tickets))
         stream = _stream_of(envelope)
         if (first := envelope.first_sent) and self._streams.has(*first):
             self._settle_copy(arrival, envelope.cause)

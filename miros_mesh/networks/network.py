@@ -276,6 +276,28 @@ class Network(Generic[T]):
         self._report(overflow)
         return refused
 
+    def encode(self, message: T) -> bytes:
+        """Encode a message that brings its number, for `file`; raises what `send` does."""
+        return self._codec.encode(message)
+
+    def file(
+        self, routing_key: str, encoded: Sequence[bytes], settled: Callable[[Settled], object]
+    ) -> int:
+        """Pack encoded messages into one frame that needs a queue; return how many fit.
+
+        They are no events to be counted, nor kept for repair. `settled` is called once with what
+        became of the frame at each peer. 0 is returned, and nothing called, without a peer.
+        """
+        with self._lock:
+            if not self._publishers:
+                return 0
+            frame = self._frame(routing_key, counted=False, settled=settled)
+            frame.needs_queue = True
+            overflow: list[_Overflow] = []
+            taken = self._begin(frame, encoded, overflow)
+        self._report(overflow)
+        return taken
+
     def sequence_of(self, chart: str) -> int:
         """Return the number of the chart's last message; 0 before the first."""
         # Without the lock: `send` compares `after` under it. Not by `[]`, which would add the

@@ -55,7 +55,6 @@ def received(arrival: Arrival) -> Received:
     """Tell of an arrival what a chart may know."""
     event = arrival.envelope
     routed = event if isinstance(event, RoutedEnvelope) else None
-    deliveries = [ticket.delivery for ticket in arrival.tickets]
     return Received(
         node=event.node,
         chart=event.chart,
@@ -65,7 +64,7 @@ def received(arrival: Arrival) -> Received:
         routing_key="" if (routed and routed.to) or _is_put_back(arrival) else arrival.topic,
         to=routed.to if routed else "",
         deliveries=arrival.deliveries,
-        redelivered=any(each.redelivered for each in deliveries),
+        redelivered=arrival.redelivered,
         wants_reply=routed is not None and routed.wants_reply,
         reply_to=routed.reply_to if routed else None,
     )

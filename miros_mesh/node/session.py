@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -86,12 +86,14 @@ class Work(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A queue by which a chart hears."""
+    """What a chart hears by: an inbox and the queues that lead to it."""
 
     inbox: Inbox
-    queue: str
+    queues: tuple[str, ...]
     lasting: bool
-    """Whether it outlives the node."""
+    """Whether they outlive the node."""
+    end: Callable[[float], object] | None = None
+    """Ends what takes of the inbox instead of the chart, after so many seconds at most."""
 
 
 class Session:
@@ -108,20 +110,22 @@ class Session:
         tx_routing_key: str,
         rx_routing_keys: tuple[str, ...],
         source: Source,
-        group: Source | None = None,
+        shared: Sequence[Source] = (),
+        announced: str = "",
         leave: Callable[[float], StopReport],
     ) -> None:
         self.node = node
         self.chart = chart
         self.inbox = source.inbox
         """Where the chart's own events come from."""
-        self._sources = (source, group) if group else (source,)
+        self._sources = (source, *shared)
+        self._announced = announced
         self.leave = leave
         """Leave the mesh, as `Registry.leave` of the node."""
         self._tx_routing_key = tx_routing_key
         self.rx_routing_keys = rx_routing_keys
         """The patterns that it hears."""
-        self.queues = [each.queue for each in self._sources]
+        self.queues = [queue for each in self._sources for queue in each.queues]
         """Where its events wait."""
         self.work: Callable[[], Work] = Work
         """Says what the chart has done and has to do; from any thread."""
@@ -161,9 +165,10 @@ class Session:
         """Say hello, and feed the chart; `post` takes the public signals of the library."""
         # In this order a chart hears of the peers before it gets the first event of the network.
         self.node.mesh.join(self.chart, self._tx_routing_key)
-        self.node.roll.joined(self.chart, self._tx_routing_key)
+        self.node.roll.joined(self.chart, self._tx_routing_key, self._announced)
         self.node.peer_signals.subscribe(self.chart, post)
-        self.node.roster.subscribe(self.chart, self.rx_routing_keys, post)
+        if self.node.config.tell_charts:
+            self.node.roster.subscribe(self.chart, self.rx_routing_keys, post)
         for inbox in self.inboxes:
             inbox.open()
         if self._dead:
@@ -327,13 +332,16 @@ class Session:
             self.silent = True
         # Out of the lock, as all that follows: observers are called, and may stop the chart.
         for source in self._sources:
+            if source.end:
+                source.end(_left(wait_by))
             unhandled = source.inbox.close()
             self.unhandled += unhandled
             if unhandled and not source.lasting:
                 self.node.observer.dropped(network="mesh", reason="stopped", events=unhandled)
             # After the inbox is closed: the removal comes later, on the subscriber's thread, and
             # what is handed out until then is not taken.
-            self.node.subscriber.remove(source.queue, _left(wait_by))
+            for queue in source.queues:
+                self.node.subscriber.remove(queue, _left(wait_by))
         return True
 
     def _tell_nothing(self) -> None:

@@ -300,6 +300,24 @@ class KeyedRoll(NodeRoll, frozen=True):
     keys: Annotated[tuple[HeldKeys, ...], Meta(max_length=MAX_KEYS)] = ()
 
 
+class GroupedRoll(KeyedRoll, frozen=True):
+    """A roll with charts of groups that share their work by keys; needs extended frames."""
+
+    groups: Annotated[tuple[tuple[Name, Name], ...], Meta(max_length=MAX_LISTED)] = ()
+    """Of those charts: its name, and the queue of its group."""
+
+
+class Filed(Origin, frozen=True):
+    """An event of a group, filed by its key; `node` and `chart` are who has filed it."""
+
+    event: AnyEnvelope
+    """As it came."""
+    topic: StateName
+    """What it came under."""
+    again: bool = False
+    """Whether it may have been filed before."""
+
+
 class SnoopRecord(Origin, frozen=True):
     """One step of a chart at work: a transition, a line of its spy, or a scribbled note."""
 

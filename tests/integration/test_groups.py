@@ -254,7 +254,7 @@ def test_an_event_that_ends_its_members_is_set_aside_by_the_last_that_it_may_end
     # Then it has ended two of them and the third has set it aside and lives
     wait_until(all_done(list(members), 39))
     wait_until(lambda: len(tried) == 3)
-    assert sum(len(each.deaths) for each in told) == 2
+    wait_until(lambda: sum(len(each.deaths) for each in told) == 2)
     assert [each for one in told for each in one.aside] == ["poison"]
     assert unmarked_repeats(each for member in members for each in member.done) == []
     if "memory" not in request.node.name:
