@@ -27,7 +27,7 @@ export SOURCE_DATE_EPOCH := 1580601600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test proof lint format types docs bench chaos fuzz coverage drawings wheel lock \
+.PHONY: help venv demo shop test proof lint format types docs bench chaos fuzz coverage drawings wheel lock \
   audit sbom programs rabbitmq iproute2 rsyslog prometheus python clean
 
 help:  ## show this list
@@ -39,6 +39,9 @@ venv: $(VENV)/.dev  ## make .venv with the library and the tools of a developer
 # Silent, because the broker has a password in it.
 demo: $(VENV)/.package  ## run the demo; BROKER=amqp://user:password@host// takes a RabbitMQ
 	@$(VENV)/bin/miros-mesh demo $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
+
+shop: $(VENV)/.dev  ## run a shop of three services and a web front; BROKER as for the demo
+	@PYTHONPATH=examples $(VENV)/bin/python -m shop $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
 
 test: $(TEST_VENV)/.wheel programs  ## run the tests against the built wheel; ARGS go to pytest
 	$(TEST_VENV)/bin/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import crowd
 import discovery
+import patterns
 import report
 import signatures
 import snoop
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return discovery.main(arguments[1:])
         if arguments[:1] == [crowd.COMMAND]:
             return crowd.main(arguments[1:])
+        if arguments[:1] == [patterns.COMMAND]:
+            return patterns.main(arguments[1:])
         options = _parser().parse_args(arguments)
         with ExitStack() as stack:
             return _compare(stack, options, Sizes(options.events, options.samples))

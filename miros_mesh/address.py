@@ -18,6 +18,8 @@ DEFAULT_PORTS: Final[dict[Scheme, int]] = {"amqp": 5672, "amqps": 5671}
 # What AMQP calls a short string: routing keys, and names of queues, exchanges, virtual hosts.
 SHORT_STRING_BYTES: Final = 255
 LARGEST_PORT: Final = 65_535
+DEFAULT_ROUTING_KEY: Final = "miros.mesh"
+"""What charts and clients send under that are given no `tx_routing_key`."""
 MOST_PATTERNS: Final = 100
 """Of one chart: each is a binding at the broker."""
 DIRECT_TOPICS: Final = "miros_mesh.to."

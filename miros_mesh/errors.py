@@ -99,6 +99,37 @@ class NoReplyWantedError(MeshError):
     """
 
 
+class RequestFailedError(MeshError):
+    """A request of a client that gets no answer; has its `signal` and its `request_id`."""
+
+    retryable = True
+    _why: ClassVar[str] = "got no answer"
+
+    def __init__(self, signal: str, request_id: str = "") -> None:
+        super().__init__(signal, request_id)
+        self.signal = signal
+        self.request_id = request_id
+
+    def __str__(self) -> str:
+        named = f"{self.signal} ({self.request_id})" if self.request_id else self.signal
+        return _printable(f"request {named} {self._why}")
+
+
+class RequestTimedOutError(RequestFailedError, TimeoutError):
+    """No answer has come in time. Whether the request was handled is not known."""
+
+    _why = (
+        "was not answered in time: see whether who handles it is overloaded, has died, or does "
+        "not reply to this signal"
+    )
+
+
+class RequestUnroutableError(RequestFailedError):
+    """No broker has a queue for the request: who shall handle it does not run."""
+
+    _why = "reached no queue: start what handles it, or see whether its topic or address is right"
+
+
 class GroupError(MeshError):
     """A group of charts that cannot be; the message names the setting, or how members differ."""
 
@@ -306,6 +337,18 @@ class BrokerConflictError(LinkError):
     reason = "conflict"
 
 
+class TermsError(LinkError):
+    """Others who consume a queue want it otherwise: `wanted` here, `present` at the broker."""
+
+    reason = "other_terms"
+
+    def __init__(self, message: str, wanted: str = "", present: str = "") -> None:
+        super().__init__(message)
+        self.wanted = wanted
+        self.present = present
+        """Empty where the broker does not say it."""
+
+
 class GoneError(LinkError):
     """An exchange or a queue of ours is not at the broker, or is out of its reach for now."""
 
@@ -510,6 +553,14 @@ class TimerLimitError(LifecycleError):
 
 class ChartNameTakenError(LifecycleError):
     """A live chart of the same node already has this name."""
+
+
+class StreamInUseError(LifecycleError):
+    """Two read one stream of events of a client at once; each needs a stream of its own."""
+
+
+class WrongLoopError(LifecycleError):
+    """An `AsyncMeshClient` is used on another event loop than the one that has started it."""
 
 
 class MetricNamesTakenError(MeshError, ValueError):

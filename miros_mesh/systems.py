@@ -110,19 +110,32 @@ def unlock_file(descriptor: int) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
+class Inputs:
+    """Sockets at which one waits for input again and again."""
+
+    def __init__(self, descriptors: Iterable[int]) -> None:
+        self._descriptors = [*descriptors]
+        # Not select, which elsewhere knows no descriptor above 1,023.
+        self._poller = select.poll() if _HAS_POLL else None
+        if self._poller:
+            for descriptor in self._descriptors:
+                self._poller.register(descriptor, select.POLLIN)
+
+    def readable(self, timeout_s: float | None) -> set[int]:
+        """Wait for input; return those that have some, none at the end of the timeout."""
+        if self._poller is None:
+            # Windows, whose select counts sockets and takes any of their numbers; no time below
+            # zero.
+            left_s = None if timeout_s is None else max(timeout_s, 0)
+            return set(select.select(self._descriptors, [], [], left_s)[0])
+        # Rounded up: with 0 in place of half a millisecond a caller would spin until it is over.
+        timeout_ms = None if timeout_s is None else max(math.ceil(timeout_s * 1000), 0)
+        return {ready for ready, _ in self._poller.poll(timeout_ms)}
+
+
 def readable(descriptors: Iterable[int], timeout_s: float | None) -> set[int]:
     """Wait for input at sockets; return those that have some, none at the end of the timeout."""
-    if not _HAS_POLL:
-        # Windows, whose select counts sockets and takes any of their numbers; no time below zero.
-        left_s = None if timeout_s is None else max(timeout_s, 0)
-        return set(select.select([*descriptors], [], [], left_s)[0])
-    # Not select, which elsewhere knows no descriptor above 1,023.
-    poller = select.poll()
-    for descriptor in descriptors:
-        poller.register(descriptor, select.POLLIN)
-    # Rounded up: with 0 in place of half a millisecond a caller would spin until it is over.
-    timeout_ms = None if timeout_s is None else max(math.ceil(timeout_s * 1000), 0)
-    return {ready for ready, _ in poller.poll(timeout_ms)}
+    return Inputs(descriptors).readable(timeout_s)
 
 
 def tcp_user_timeout(milliseconds: int) -> Mapping[int, int]:

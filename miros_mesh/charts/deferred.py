@@ -24,7 +24,7 @@ class DeferredEvents(deque[Any]):
     recalled. What leaves in any other way the chart has `dropped`. What an event came by is known
     here alone: the event may be posted again, or given to other charts, as any other.
 
-    For the chart's thread, but for `received`.
+    For the chart's thread, but for `received` and `deliveries`.
     """
 
     def __init__(
@@ -48,6 +48,13 @@ class DeferredEvents(deque[Any]):
     def received(self) -> int:
         """How many of them were received; on any thread."""
         return len(self._arrivals)
+
+    @property
+    def deliveries(self) -> int:
+        """How many deliveries wait for one of them, at least, before they are acknowledged."""
+        # A copy first, which no other thread interrupts.
+        arrivals = list(self._arrivals.values())
+        return len({id(ticket) for arrival in arrivals for ticket in arrival.tickets})
 
     def append(self, event: Any) -> None:
         """Defer an event (miros' `defer`)."""

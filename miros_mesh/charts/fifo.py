@@ -8,11 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from miros import Event, signals
+from miros import Event
 
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.observer import NO_SPAN, Span
-from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.statechart.mailbox import Mailbox
 
 # Received events wait in the inbox once this many events wait in the FIFO: the rest of miros'
@@ -51,8 +50,8 @@ class ChartQueue(Mailbox):
     | `popleft` | the event that was taken |
     | `task_done`, after its run to completion | none |
 
-    Other threads post, and read `room`, `handled` and `last_signal`. What is set on the chart's
-    thread needs no lock: only these are read elsewhere, each in one step.
+    Other threads post, and read `room`, `handled`, `done`, `to_do` and `last_signal`. What is set
+    on the chart's thread needs no lock: only these are read elsewhere, each in one step.
     """
 
     def __init__(
@@ -71,6 +70,9 @@ class ChartQueue(Mailbox):
         self._prefix = ""
         # This and the next are set on the chart's thread, and read on the recorder's.
         self._handled = 0
+        self._done = 0
+        self._busy = False
+        """Whether an event is being taken or handled. Set before it is out of the deque."""
         self.last_signal = ""
         """Of the event that is or was handled last."""
         self._current: Mark | None = None
@@ -96,6 +98,17 @@ class ChartQueue(Mailbox):
         return self._handled
 
     @property
+    def done(self) -> int:
+        """How many events have been run to completion, or ended by an error."""
+        return self._done
+
+    @property
+    def to_do(self) -> int:
+        """How many events wait or are being handled."""
+        # In this order: one that is taken meanwhile is counted twice, and never not at all.
+        return len(self) + self._busy
+
+    @property
     def current(self) -> Mark | None:
         """The event that the calling thread handles; None on any other thread than the chart's."""
         return self._current if threading.get_ident() == self._thread else None
@@ -112,7 +125,13 @@ class ChartQueue(Mailbox):
 
     def popleft(self) -> Any:
         """Take the next event to handle (miros calls it on the chart's thread)."""
-        item = super().popleft()
+        self._busy = True
+        try:
+            item = super().popleft()
+        except IndexError:
+            # The mailbox was closed meanwhile.
+            self._busy = False
+            raise
         self._thread = threading.get_ident()
         self._handled += 1
         self.last_signal = item.signal_name
@@ -162,6 +181,7 @@ class ChartQueue(Mailbox):
         self._end_span()
         super().task_done()
         self._finished(current.arrival if current and not self._deferred else None)
+        self._end_work()
 
     def broken_off(self, error: BaseException) -> Arrival | None:
         """End the span of the event whose handler raised; return it if it was received.
@@ -170,7 +190,14 @@ class ChartQueue(Mailbox):
         """
         self._end_span(error)
         current, self._current = self._current, None
+        self._end_work()
         return current.arrival if current else None
+
+    def _end_work(self) -> None:
+        # In this order: who sees that it rests sees what it has done.
+        if self._busy:
+            self._done += 1
+            self._busy = False
 
     def _give_up(self, event: Any) -> None:
         """Give a received event that has found no place back; tell of one of the chart's own."""
@@ -201,11 +228,3 @@ class ChartQueue(Mailbox):
 
 def _is_expired(item: Any) -> bool:
     return isinstance(item, Arrival) and item.may_expire and item.inbox.is_expired(item.envelope)
-
-
-INNER_SIGNALS = frozenset(
-    name for name, number in signals.items() if number <= signals.highest_inner_signal
-)
-"""The signals by which miros drives its charts."""
-RESERVED_SIGNALS = INNER_SIGNALS | PUBLIC_SIGNALS
-"""What no event of the network may carry: miros' signals, and this library's own."""

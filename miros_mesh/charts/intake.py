@@ -10,13 +10,14 @@ from typing import Any, cast
 
 from miros import ActiveObject, Event
 
-from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, event_of
+from miros_mesh.charts.fifo import HIGH_WATER, event_of
 from miros_mesh.charts.notices import COMPLAIN_EVERY_S, Notices
 from miros_mesh.networks.arrival import Arrival, Reason
 from miros_mesh.networks.inbox import origin_of
-from miros_mesh.node.session import Session
+from miros_mesh.node.session import Session, Work
 from miros_mesh.observer import NO_SPAN, Span
 from miros_mesh.statechart import signal_table
+from miros_mesh.statechart.reserved import RESERVED_SIGNALS
 from miros_mesh.text import logger_of, printable
 from miros_mesh.timing.throttle import Throttle
 from miros_mesh.wire.envelope import Envelope, RoutedEnvelope
@@ -56,6 +57,7 @@ class Intake:
     def open(self, session: Session) -> None:
         """Begin to feed a chart that has started."""
         self._session = session
+        session.work = self._work
         session.open(self._notices.post)
 
     @property
@@ -127,7 +129,9 @@ class Intake:
         if session is None:
             return
         if arrival:
-            arrival.inbox.set_aside(arrival, Reason("handler", type(error).__name__, 1))
+            poison = arrival.inbox.is_poison(arrival)
+            word, times = ("poison", arrival.deliveries) if poison else ("handler", 1)
+            arrival.inbox.set_aside(arrival, Reason(word, type(error).__name__, times))
         else:
             session.observer.dropped(network="chart", reason="handler", events=1)
 
@@ -179,6 +183,11 @@ class Intake:
     def crowded_out(self, arrival: Arrival) -> None:
         """Take back a received event whose place one of the chart's own has taken."""
         arrival.inbox.take_back(arrival)
+
+    def _work(self) -> Work:
+        queue = self._chart.queue
+        deferred: Any = self._chart.defer_queue
+        return Work(queue.done, queue.to_do, deferred.deliveries)
 
     @property
     def _deferred(self) -> int:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, get_args
 
 from miros import Event, Factory, signals
 
-from miros_mesh.address import validate_routing_key, validate_routing_patterns
+from miros_mesh.address import DEFAULT_ROUTING_KEY, validate_routing_key, validate_routing_patterns
 from miros_mesh.charts.deferred import DeferredEvents
-from miros_mesh.charts.fifo import RESERVED_SIGNALS, ChartQueue
+from miros_mesh.charts.fifo import ChartQueue, event_of
 from miros_mesh.charts.intake import Intake, MeshCallback
 from miros_mesh.charts.notices import Notices
-from miros_mesh.charts.received import Received, received
 from miros_mesh.charts.snooping import ChartSnoop
+from miros_mesh.config.names import checked_name
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.settings import EncryptionKeys, MeshConfig, NetworkName
 from miros_mesh.config.validation import as_keys
@@ -28,13 +28,12 @@ from miros_mesh.errors import (
     EncryptionKeyError,
     ForkedError,
     LinkError,
-    NoReplyWantedError,
     NotStartedError,
-    SignalError,
     StoppedError,
 )
 from miros_mesh.health import Health
 from miros_mesh.networks.inbox import origin_of
+from miros_mesh.networks.received import Received, address_of, received, wanting_reply
 from miros_mesh.networks.requests import TIMED_OUT, UNROUTABLE, Outcome, Request
 from miros_mesh.node.groups import GroupMode, PartitionBy, group_of
 from miros_mesh.node.node import break_off, join
@@ -49,22 +48,15 @@ from miros_mesh.signals import (
     RequestUnroutable,
 )
 from miros_mesh.statechart import signal_table
+from miros_mesh.statechart.reserved import refuse_reserved
 from miros_mesh.statechart.safe_chart import SafeChart
 from miros_mesh.text import logger_of, printable
-from miros_mesh.wire.envelope import RESERVED_PREFIX
 from miros_mesh.wire.keyring import KeyRing
 
 logger = logger_of(__name__)
 
-DEFAULT_ROUTING_KEY = "miros.mesh"
-"""What a chart sends under when it is given no `tx_routing_key`."""
-
 OnHandlerError = Literal["stop", "dead_letter"]
 
-# Its queue's name, which AMQP limits to 255 bytes, also holds the node's name and a digest:
-# `miros_mesh.v1.mesh` (18), at most 77 for a node (a host's name, a process's number, four digits),
-# these 140, a digest of 8, and three dots between them are 246.
-LONGEST_NAME_BYTES = 140
 # Calls that the ancestor's documents name and never had, and those that they mean.
 _SLIPS: Final = {"enable_snoop_snoop": "enable_snoop_spy"}
 # A handler that is at its end when the time is up is no reason to complain.
@@ -156,7 +148,7 @@ class _Networked(SafeChart):
                 "spy_snoop_encryption_key": spy_snoop_encryption_key,
             },
         )
-        super().__init__(_checked(name) if name else uuid.uuid4().hex[:5])
+        super().__init__(checked_name(name) if name else uuid.uuid4().hex[:5])
         # Sorted, since a set of texts has another order in each process.
         signal_table.enter(sorted(PUBLIC_SIGNALS))
         overrides: dict[str, Any] = {
@@ -168,7 +160,7 @@ class _Networked(SafeChart):
         self._config = (config.overridden if config else MeshConfig.from_env)(**overrides)
         self._tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
         self._rx_routing_keys = validate_routing_patterns(rx_routing_key or self._tx_routing_key)
-        self._group = group_of(group, group_mode, partition_by)
+        self._group = group_of(group, group_mode, partition_by, event_of)
         self._session: Session | None = None
         # Both are read on any thread, without a lock. `start_at` sets `_session`, and `_leave`
         # takes it away; `stop` sets `_stopped`, for good.
@@ -306,13 +298,13 @@ class _Networked(SafeChart):
             OldFramesError: nodes of before 0.2 are written for, and know none of the three.
         """
         session = self._live("transmit")
-        self._refuse_reserved(event)
+        refuse_reserved(event.signal_name)
         session.transmit(
             event.signal_name,
             event.payload,
             self._cause(),
             routing_key=routing_key,
-            to=_address_of(to),
+            to=address_of(to),
             ttl_s=ttl_s,
         )
 
@@ -343,7 +335,7 @@ class _Networked(SafeChart):
         that has died.
         """
         session = self._live("request")
-        self._refuse_reserved(event)
+        refuse_reserved(event.signal_name)
         return session.request(
             event.signal_name,
             event.payload,
@@ -351,7 +343,7 @@ class _Networked(SafeChart):
             timeout_s=timeout_s,
             ended=self._unanswered,
             routing_key=routing_key,
-            to=_address_of(to),
+            to=address_of(to),
         )
 
     def reply(
@@ -371,8 +363,8 @@ class _Networked(SafeChart):
         received event is being handled.
         """
         session = self._live("reply")
-        self._refuse_reserved(event)
-        asked = _wanting_reply(self.received if to is None else to)
+        refuse_reserved(event.signal_name)
+        asked = wanting_reply(self.received if to is None else to)
         session.transmit(
             event.signal_name,
             event.payload,
@@ -399,13 +391,6 @@ class _Networked(SafeChart):
         elif outcome == UNROUTABLE:
             told = RequestUnroutable(request.id, request.signal)
             self._notices.post_outcome(REQUEST_UNROUTABLE, told, request.cause)
-
-    def _refuse_reserved(self, event: Event) -> None:
-        if event.signal_name in RESERVED_SIGNALS or event.signal_name.startswith(RESERVED_PREFIX):
-            raise SignalError(
-                f"{event.signal_name} belongs to miros or to miros_mesh and cannot be transmitted; "
-                "send an event with a signal of your own"
-            )
 
     def stop(self) -> StopReport:
         """Stop the chart and say goodbye; with the node's last chart, drain and disconnect.
@@ -547,7 +532,8 @@ class _Networked(SafeChart):
         """Run one event to completion (miros calls it), then record what it did.
 
         With `on_handler_error="dead_letter"` an event whose handler raises is set aside, and the
-        chart is in the state in which it was.
+        chart is in the state in which it was. So it is in any case with an event of a group that
+        has ended as many charts as it may.
         """
         if expired := self.queue.take_expired():
             # It has waited too long in the FIFO. The next event has a turn of its own.
@@ -557,7 +543,7 @@ class _Networked(SafeChart):
         try:
             taken = super().next_rtc()
         except Exception as error:
-            if not self._outlives_errors:
+            if not (self._outlives_errors or self._at_poison()):
                 raise
             logger.exception("chart %s goes on: %s raised", self.name, self._at_work())
             # miros sets the first at the end of a transition, and the second on its way there.
@@ -570,6 +556,11 @@ class _Networked(SafeChart):
             return True
         self._snoop.record_steps(self.queue.current)
         return taken
+
+    def _at_poison(self) -> bool:
+        """Whether the event that raised would end one chart of a group after the other."""
+        arrival = current.arrival if (current := self.queue.current) else None
+        return arrival is not None and arrival.inbox.is_poison(arrival)
 
     def _live(self, call: str) -> Session:
         if session := self._session:
@@ -703,29 +694,6 @@ class _Networked(SafeChart):
             session.died(error, arrival)
 
 
-def _address_of(to: str | Received | None) -> str | None:
-    return to.sender if isinstance(to, Received) else to
-
-
-def _wanting_reply(token: Received | None) -> Received:
-    if token is None:
-        raise NoReplyWantedError(
-            "no received event is being handled here; to reply later, keep chart.received and give "
-            "it with to="
-        )
-    if not isinstance(token, Received):
-        raise NoReplyWantedError(
-            f"a reply goes to what chart.received has told, not to a {type(token).__name__}; to "
-            "send to an address, transmit(event, to=...)"
-        )
-    if not token.wants_reply:
-        raise NoReplyWantedError(
-            f"{token.sender} wants no reply to {token.event_id}, which it has sent by transmit; "
-            "transmit(event, to=chart.received) sends it an event all the same"
-        )
-    return token
-
-
 def _refuse_uncallable(**callbacks: object) -> None:
     if problems := tuple(
         f"{name}: a function that takes what has come, or None; not of type {type(given).__name__}"
@@ -754,17 +722,6 @@ def _by_either_name(
         name: other if key is None else key
         for (name, key), other in zip(keys.items(), older.values(), strict=True)
     }
-
-
-def _checked(name: str) -> str:
-    problem, size = "", len(name.encode(errors="replace"))
-    if not name.isprintable():
-        problem = f"the chart's name {name[:40]!r} holds what cannot be printed; use plain text"
-    elif size > LONGEST_NAME_BYTES:
-        problem = f"the chart's name has {size} bytes; {LONGEST_NAME_BYTES} are the most"
-    if problem:
-        raise ConfigError((problem,))
-    return name
 
 
 class NetworkedActiveObject(_Networked):

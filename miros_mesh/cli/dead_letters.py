@@ -146,7 +146,7 @@ def _show(box: DeadLetters, options: argparse.Namespace) -> int:
     payload: Any = None
     error: MeshError | None = None
     try:
-        payload = box.payload(letter)
+        payload = box.payload(letter, typed=False)
     except MeshError as raised:
         error = raised
     if options.json:

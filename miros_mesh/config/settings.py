@@ -19,6 +19,7 @@ from miros_mesh.observer import Observer
 from miros_mesh.timing.clock import Clock
 from miros_mesh.wire.codec import OldFrames
 from miros_mesh.wire.members import Members
+from miros_mesh.wire.payload_forms import PayloadTypes
 from miros_mesh.wire.serializer import PayloadSerializer
 from miros_mesh.wire.signing import Signer
 
@@ -171,6 +172,8 @@ class MeshConfig:
 
     payload_types: tuple[type, ...] = ()
     """Classes of named tuples, and dataclasses, that payloads may hold; named by `__name__`."""
+    payloads: Mapping[str, Any] = field(default_factory=PayloadTypes)
+    """What the events of a signal carry: types by signal, checked at `transmit` and on arrival."""
     # These four take part in the comparison of settings, so they have to be hashable.
     serializer: PayloadSerializer | None = None
     """How payloads become bytes; the built-in one takes JSON types, bytes, times, tuples, sets."""
@@ -529,6 +532,7 @@ _NORMAL_FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "discovery_cache_file": validation.as_home,
     "discovery_dns_names": validation.as_words,
     "payload_types": validation.as_classes,
+    "payloads": validation.as_payloads,
     "observers": validation.as_tuple,
 }
 _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
@@ -558,6 +562,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "discovery_live_spy": validation.switch_problems,
     "alien_policy": _one_of(AlienPolicy),
     "payload_types": validation.payload_types_problems,
+    "payloads": validation.payloads_problems,
     "serializer": _serializer_problems,
     "observers": _observers_problems,
     "link_factory": _link_factory_problems,
@@ -568,7 +573,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
 def _scalar_defaults(settings: type[MeshConfig]) -> dict[str, Any]:
     """Return every setting that a variable can hold, with its default."""
     # No text of a variable can say what these are.
-    objects = {"payload_types", "serializer", "observers", "link_factory", "clock"}
+    objects = {"payload_types", "payloads", "serializer", "observers", "link_factory", "clock"}
     return {f.name: _like(f) for f in fields(settings) if f.init and f.name not in objects}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from miros_mesh.address import SHORT_STRING_BYTES, BrokerAddress, Scheme, is_por
 from miros_mesh.errors import AddressError
 from miros_mesh.text import encodable
 from miros_mesh.wire.keyring import is_key
+from miros_mesh.wire.payload_forms import PayloadTypes, problems_of
 from miros_mesh.wire.payload_types import type_problem
 
 OFF: Final = "off"
@@ -66,6 +67,11 @@ def as_classes(value: Any) -> Any:
     if isinstance(value, (list, tuple)) and all(isinstance(each, type) for each in value):
         return tuple(sorted(value, key=lambda each: each.__name__))
     return as_tuple(value)
+
+
+def as_payloads(value: Any) -> Any:
+    """Return a mapping in a form that can be hashed; a value of a wrong type as it is."""
+    return PayloadTypes(value) if isinstance(value, Mapping) else value
 
 
 def as_home(value: Any) -> Any:
@@ -201,6 +207,14 @@ def payload_types_problems(setting: str, value: Any) -> Iterator[str]:
                 f"{setting} has {number} classes called {name}, the name that they would have on "
                 "the wire; rename all but one, or leave them out"
             )
+
+
+def payloads_problems(setting: str, value: Any) -> Iterator[str]:
+    """Check the types of payloads, by the signals of their events."""
+    if not isinstance(value, PayloadTypes):
+        yield f"{setting} must be a mapping from the names of signals to types"
+        return
+    yield from (f"{setting}: {problem}" for problem in problems_of(value))
 
 
 def key_problems(setting: str, keys: Any) -> Iterator[str]:

@@ -88,6 +88,7 @@ class DeadLetters:
             config.serializer or MsgpackSerializer(config.payload_types),
             Observer(),
             dedup_window=config.dedup_window,
+            payloads=config.payloads,
         )
 
     def __enter__(self) -> Self:
@@ -135,17 +136,19 @@ class DeadLetters:
             raise UnknownLetterError(f"{len(found)} letters begin with {beginning!r}: {ids}, ...")
         raise _unknown(beginning)
 
-    def payload(self, letter: Letter) -> Any:
+    def payload(self, letter: Letter, *, typed: bool = True) -> Any:
         """Return the payload of the letter's event, as a handler would get it.
 
-        Raises `SealedLetterError` without the key, `EmptyLetterError` when the letter has no event,
-        `PayloadError` when the serializer cannot read it, `UnknownLetterError` when it is gone.
+        Where it is not `typed`, one of a declared type is returned in built-in types, which shows
+        also what does not fit. Raises `SealedLetterError` without the key, `EmptyLetterError` when
+        the letter has no event, `PayloadError` when it cannot be read or does not fit,
+        `UnknownLetterError` when it is gone.
         """
         with closing(self._walk(letter.place)) as found:
             for each in found:
                 known, opened = self._open(each)
                 if known.id == letter.id:
-                    return self._payload(known, opened)
+                    return self._payload(known, opened, typed=typed)
         raise _unknown(letter.id)
 
     def retry(self, letter: Letter, topic: str | None = None) -> None:
@@ -236,12 +239,12 @@ class DeadLetters:
             return letter_of(found.sealed, found.place, None), None
         return letter_of(found.sealed, found.place, opened), opened
 
-    def _payload(self, letter: Letter, opened: DeadLetter | None) -> Any:
+    def _payload(self, letter: Letter, opened: DeadLetter | None, *, typed: bool) -> Any:
         if opened is None:
             raise _sealed(letter)
         if opened.event is None:
             raise EmptyLetterError(f"letter {letter.id} has no event that could be read")
-        return self._mesh.payload_of(opened.event)
+        return self._mesh.payload_of(opened.event, typed=typed)
 
 
 def _is(letter: Letter) -> Callable[[Letter], bool]:

@@ -200,10 +200,16 @@ class Channel(virtual.Channel):
         on_cancel: Callable[[str], object] | None = None,
         **_: Any,
     ) -> str:
-        """Deliver the messages of a queue to the callback; a queue has one consumer at a time."""
+        """Deliver the messages of a queue to the callback, once it is its turn.
+
+        A connection consumes a queue once: `ResourceLocked` for a second time.
+        """
         tag = consumer_tag or f"amq.ctag-{uuid()}"
         if tag in self._subscriptions:
             raise NotAllowed(f"NOT_ALLOWED - the consumer tag {tag!r} is in use")
+        if (held := self._readers.get(queue)) and not self._is_consumed(queue):
+            # By a `basic_get`, which keeps others out.
+            self._release(held)
         reader = self._reader(queue, self._prefetch)
         subscription = Subscription(self, tag, queue, reader, callback, on_cancel, no_ack)
         self._subscriptions[tag] = subscription
@@ -213,16 +219,20 @@ class Channel(virtual.Channel):
         return tag
 
     def basic_cancel(self, consumer_tag: str) -> None:
-        """Deliver no more; what was delivered can still be settled."""
+        """Deliver no more; what was delivered can still be settled.
+
+        Until that the channel keeps what it has of a shared queue; of any other it is there for the
+        next consumer at once.
+        """
         if subscription := self._subscriptions.get(consumer_tag):
             self.forget(subscription)
             self._release(subscription.reader)
 
     def basic_get(self, queue: str, no_ack: bool = False, **_: Any) -> Message | None:
         """Return a message or None; until the channel closes no other one may consume there."""
-        reader = self._readers.get(queue) or self._reader(queue, 0)
+        reader = self._readers.get(queue) or self._reader(queue, 0, alone=True)
         self.transport.acknowledgements.flush()
-        reader.refill(self.store.fetch, _LOOKED_AHEAD)
+        reader.refill(self.store, _LOOKED_AHEAD)
         if not reader.ready:
             return None
         message = self._take(reader, None)
@@ -237,15 +247,14 @@ class Channel(virtual.Channel):
 
     def basic_reject(self, delivery_tag: int, requeue: bool = False) -> None:
         """Put a message back to its place, or send it where its queue sends dead letters."""
-        places = self._deliveries.take(delivery_tag)
         if requeue:
-            self._give_back(places)
+            self._give_back(*self._deliveries.take_back(delivery_tag))
         else:
-            self.transport.refuse(places)
+            self.transport.refuse(self._deliveries.take(delivery_tag))
 
     def basic_recover(self, requeue: bool = False) -> None:
         """Put everything unsettled back to its place, whatever `requeue` says."""
-        self._give_back(self._deliveries.take(0, multiple=True))
+        self._give_back(*self._deliveries.take_back(0, multiple=True))
 
     def deliver(self, subscription: Subscription) -> None:
         """Hand out one message; if the callback raises it stays unsettled."""
@@ -272,6 +281,8 @@ class Channel(virtual.Channel):
                 self.basic_cancel(subscription.tag)
             for reader in self._readers.values():
                 self._release(reader)
+            # What is still kept of shared queues.
+            self.basic_recover()
         finally:
             if self.connection is not None:
                 self.connection.close_channel(self)
@@ -279,29 +290,31 @@ class Channel(virtual.Channel):
     def _size(self, queue: str) -> int:
         return self.store.ask(definitions.queue_state, queue).messages
 
-    def _reader(self, queue: str, prefetch: int) -> Reader:
-        held = self._readers.get(queue)
-        taken = any(queue == known.queue for known in self._subscriptions.values())
-        number = held.queue if held and not taken else self.store.consume(queue, prefetch)
-        reader = Reader(number, prefetch, self._deliveries.unsettled(number))
+    def _is_consumed(self, queue: str) -> bool:
+        return any(queue == known.queue for known in self._subscriptions.values())
+
+    def _reader(self, queue: str, prefetch: int, *, alone: bool = False) -> Reader:
+        standing = self.store.consume(queue, prefetch, alone=alone)
+        reader = Reader(standing, prefetch, self._deliveries.unsettled(standing.queue))
         self._readers[queue] = reader
         return reader
 
     def _release(self, reader: Reader) -> None:
         self.transport.acknowledgements.flush()
         self.store.release(reader.queue, reader.unsettled)
+        if not reader.standing.sharing:
+            self._deliveries.given_back(reader.queue)
 
     def _take(self, reader: Reader, consumer_tag: str | None) -> Message:
         entry = reader.take()
         tag = self._deliveries.add(reader.queue, entry.message)
         return delivered(entry, tag, self, consumer_tag)
 
-    def _give_back(self, places: list[Place]) -> None:
-        by_queue = defaultdict(list)
-        for queue, message in places:
-            by_queue[queue].append(message)
-        for queue, messages in by_queue.items():
+    def _give_back(self, places: list[Place], not_yet: list[Place]) -> None:
+        """Hand out again; for others, too, what is `not_yet` there for them."""
+        for queue, messages in _by_queue(not_yet).items():
             self.store.requeue(queue, messages)
+        for queue, messages in _by_queue(places).items():
             for reader in self._readers.values():
                 if reader.queue == queue:
                     reader.give_back(messages)
@@ -314,3 +327,10 @@ class Channel(virtual.Channel):
             raise error
         for listener in listeners:
             listener(error, exchange, routing_key, message)
+
+
+def _by_queue(places: list[Place]) -> dict[int, list[int]]:
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for queue, message in places:
+        found[queue].append(message)
+    return found

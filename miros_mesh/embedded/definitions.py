@@ -12,12 +12,11 @@ import sqlite3
 import time
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from amqp.exceptions import NotFound, PreconditionFailed, ResourceLocked
 
 EXCHANGE_KINDS: Final = frozenset({"direct", "topic", "fanout"})
-_ALL: Final = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +32,9 @@ class Traits:
         return json.dumps(vars(self) | {"arguments": dict(self.arguments)}, sort_keys=True)
 
 
-# One file keeps all queues, a queue has one consumer at a time, and brings a message back for ever.
-_IMPLIED = frozenset({"x-queue-type", "x-single-active-consumer", "x-delivery-limit"})
+SINGLE_ACTIVE: Final = "x-single-active-consumer"
+# One file keeps all queues, which bring a message back for ever. The one above is no limit.
+_IMPLIED: Final = frozenset({"x-queue-type", "x-delivery-limit", SINGLE_ACTIVE})
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Limits:
     max_bytes: int | None = None
     ttl_s: float | None = None
     dead_letters: str | None = None
+    dead_letter_key: str | None = None
+    """The routing key of dead letters, where it is not that of the message."""
 
     @classmethod
     def of(cls, arguments: Mapping[str, object]) -> Limits:
@@ -59,7 +61,14 @@ class Limits:
             max_bytes=_number(given.pop("x-max-length-bytes", None), "x-max-length-bytes", 0),
             ttl_s=None if ttl_ms is None else ttl_ms / 1000,
             dead_letters=_name(given.pop("x-dead-letter-exchange", None), "x-dead-letter-exchange"),
+            dead_letter_key=_name(
+                given.pop("x-dead-letter-routing-key", None), "x-dead-letter-routing-key"
+            ),
         )
+        if limits.dead_letter_key is not None and limits.dead_letters is None:
+            raise PreconditionFailed(
+                "PRECONDITION_FAILED - x-dead-letter-routing-key needs x-dead-letter-exchange"
+            )
         if given.pop("x-overflow", "drop-head") != "drop-head":
             raise PreconditionFailed("PRECONDITION_FAILED - x-overflow can only be drop-head here")
         if given:
@@ -78,6 +87,11 @@ class Limits:
         return any(limit is not None for limit in (self.max_length, self.max_bytes, self.ttl_s))
 
 
+_STATES: Final = """SELECT name, length, (SELECT count(*)
+        FROM consumers c WHERE c.queue = queues.id AND NOT c.cancelled)
+    FROM queues"""
+
+
 class QueueState(NamedTuple):
     """A queue as a declaration reports it."""
 
@@ -91,9 +105,9 @@ def bump(run: sqlite3.Connection) -> None:
     run.execute("UPDATE topology SET version = version + 1")
 
 
-def bump_losses(run: sqlite3.Connection) -> None:
-    """Let every consumer look which of its queues it still has."""
-    run.execute("UPDATE topology SET losses = losses + 1")
+def bump_turns(run: sqlite3.Connection) -> None:
+    """Let every consumer look which of its queues it still has, and what it may take there."""
+    run.execute("UPDATE topology SET turns = turns + 1")
 
 
 def know_doorbell(run: sqlite3.Connection, address: str) -> None:
@@ -152,9 +166,10 @@ def declare_queue(
     """
     limits = Limits.of(traits.arguments)
     insert = """INSERT OR IGNORE INTO queues
-        (name, traits, expires_s, max_length, max_bytes, ttl_s, dead_letters,
-        auto_delete, owner, used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-    row = (name, str(traits), *astuple(limits), traits.auto_delete, owner, time.monotonic())
+        (name, traits, expires_s, max_length, max_bytes, ttl_s, dead_letters, dead_letter_key,
+        shared, auto_delete, owner, used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    used = (not traits.arguments.get(SINGLE_ACTIVE), traits.auto_delete, owner, time.monotonic())
+    row = (name, str(traits), *astuple(limits), *used)
     if owner is not None:
         know_doorbell(run, owner)
     if run.execute(insert, row).rowcount:
@@ -166,7 +181,7 @@ def declare_queue(
     if its_owner not in (None, owner):
         raise ResourceLocked(f"RESOURCE_LOCKED - queue {name!r} is exclusive to another")
     if present != str(traits):
-        raise _differs("queue", name)
+        raise _differs("queue", name, _argument_that_differs(json.loads(present), traits))
     return queue_state(run, name)
 
 
@@ -177,27 +192,30 @@ def has_queue(run: sqlite3.Connection, name: str) -> bool:
 
 def queue_state(run: sqlite3.Connection, name: str) -> QueueState:
     """Count messages and consumers; raises `NotFound` if there is no such queue."""
-    query = "SELECT name, length, consumer IS NOT NULL FROM queues WHERE name = ?"
-    row = run.execute(query, (name,)).fetchone()
+    row = run.execute(f"{_STATES} WHERE name = ?", (name,)).fetchone()
     if row is None:
         raise _no_queue(name)
     return QueueState(*row)
 
 
+def queue_states(run: sqlite3.Connection) -> list[QueueState]:
+    """Count messages and consumers of every queue."""
+    return [QueueState(*row) for row in run.execute(_STATES)]
+
+
 def delete_queue(
     run: sqlite3.Connection, name: str, *, if_unused: bool, if_empty: bool
-) -> tuple[int, str | None]:
-    """Remove a queue; returns how many messages went with it, and its consumer's doorbell."""
+) -> tuple[int, list[str]]:
+    """Remove a queue; returns how many messages went with it, and its consumers' doorbells."""
     query = "SELECT id, length, consumer FROM queues WHERE name = ?"
     row = run.execute(query, (name,)).fetchone()
     if row is None:
-        return 0, None
+        return 0, []
     queue, length, consumer = row
     if (if_unused and consumer) or (if_empty and length):
         why = "in use" if if_unused and consumer else "not empty"
         raise PreconditionFailed(f"PRECONDITION_FAILED - queue {name!r} is {why}")
-    drop_queue(run, queue)
-    return length, consumer
+    return length, drop_queue(run, queue)
 
 
 def purge(run: sqlite3.Connection, name: str) -> int:
@@ -213,23 +231,17 @@ def queue_id(run: sqlite3.Connection, name: str) -> int:
     return int(row[0])
 
 
-def drop_queue(run: sqlite3.Connection, queue: int) -> None:
-    """Remove a queue with all that belongs to it."""
+def drop_queue(run: sqlite3.Connection, queue: int) -> list[str]:
+    """Remove a queue with all that belongs to it; returns its consumers' doorbells."""
     run.execute("DELETE FROM entries WHERE queue = ?", (queue,))
     run.execute("DELETE FROM bindings WHERE queue = ?", (queue,))
-    delete = "DELETE FROM queues WHERE id = ? RETURNING consumer"
-    if any(consumer for (consumer,) in run.execute(delete, (queue,)).fetchall()):
-        bump_losses(run)
+    run.execute("DELETE FROM queues WHERE id = ?", (queue,))
+    delete = "DELETE FROM consumers WHERE queue = ? RETURNING doorbell"
+    consumers = [doorbell for (doorbell,) in run.execute(delete, (queue,)).fetchall()]
+    if consumers:
+        bump_turns(run)
     bump(run)
-
-
-def mark_redelivered(run: sqlite3.Connection, queue: int, first: int) -> None:
-    """Flag the oldest `first` messages of a queue (0: all) as perhaps seen before."""
-    run.execute(
-        """UPDATE entries SET redelivered = 1 WHERE queue = ? AND message IN
-            (SELECT message FROM entries WHERE queue = ? ORDER BY message LIMIT ?)""",
-        (queue, queue, first or _ALL),
-    )
+    return consumers
 
 
 # Bindings
@@ -263,11 +275,31 @@ def _no_queue(name: str) -> NotFound:
     return NotFound(f"NOT_FOUND - no queue {name!r}")
 
 
-def _differs(what: str, name: str) -> PreconditionFailed:
-    return PreconditionFailed(
-        # As RabbitMQ begins it, which `link.rabbitmq.refusals` goes by.
-        f"PRECONDITION_FAILED - inequivalent arg for {what} {name!r}: it has other settings"
-    )
+def _differs(what: str, name: str, argument: str = "") -> PreconditionFailed:
+    # As RabbitMQ begins it, which `link.rabbitmq.refusals` goes by.
+    begin = "PRECONDITION_FAILED - inequivalent arg"
+    if argument:
+        of, differs = argument.split(" ", 1)
+        return PreconditionFailed(f"{begin} '{of}' for {what} {name!r}: {differs}")
+    return PreconditionFailed(f"{begin} for {what} {name!r}: it has other settings")
+
+
+def _argument_that_differs(present: dict[str, Any], wanted: Traits) -> str:
+    """Say which argument of a queue is not as it is wanted, in RabbitMQ's words, if one is."""
+    there = present["arguments"]
+    for name in sorted({*there, *wanted.arguments}):
+        if there.get(name) != wanted.arguments.get(name):
+            return (
+                f"{name} received {_said(wanted.arguments.get(name))} "
+                f"but current is {_said(there.get(name))}"
+            )
+    return ""
+
+
+def _said(value: object) -> str:
+    if value is None:
+        return "none"
+    return repr(value) if isinstance(value, str) else f"the value {str(value)!r}"
 
 
 def _name(value: object, name: str) -> str | None:

@@ -40,7 +40,7 @@ class Doorbell:
         self,
         address: str,
         receiver: socket.socket,
-        ring: Callable[[], None],
+        ring: Callable[[], object],
         remove: Callable[[], None],
     ) -> None:
         self.address = address
@@ -82,8 +82,8 @@ class Doorbells(Protocol):
     def open(self) -> Doorbell:
         """Make a doorbell with an address of its own."""
 
-    def ring(self, addresses: Iterable[str]) -> None:
-        """Wake their owners; a dead or a busy one is no error."""
+    def ring(self, addresses: Iterable[str]) -> list[str]:
+        """Wake their owners, of whom one may be busy; returns those that are dead."""
 
     def answers(self, address: str) -> bool:
         """Tell whether the owner of a doorbell lives."""
@@ -115,12 +115,18 @@ class FolderDoorbells:
             address, receiver, lambda: self.ring((address,)), lambda: self._unlink(address)
         )
 
-    def ring(self, addresses: Iterable[str]) -> None:
+    def ring(self, addresses: Iterable[str]) -> list[str]:
         """Send one byte to each; one with a full buffer is awake already."""
+        dead = []
         for address in addresses:
-            with contextlib.suppress(OSError), _reachable(self._folder, address) as path:
-                self._caller = self._caller or _datagram_socket()
-                self._caller.sendto(_RING, path)
+            try:
+                with _reachable(self._folder, address) as path:
+                    self._caller = self._caller or _datagram_socket()
+                    self._caller.sendto(_RING, path)
+            except OSError as error:
+                if error.errno in _GONE:
+                    dead.append(address)
+        return dead
 
     def answers(self, address: str) -> bool:
         """Tell whether the kernel still knows the socket."""
@@ -167,12 +173,16 @@ class LocalDoorbells:
 
         return Doorbell(address, receiver, lambda: self.ring((address,)), remove)
 
-    def ring(self, addresses: Iterable[str]) -> None:
+    def ring(self, addresses: Iterable[str]) -> list[str]:
         """Send one byte to each."""
+        dead = []
         for address in addresses:
             if caller := self._callers.get(address):
                 with contextlib.suppress(OSError):
                     caller.send(_RING)
+            else:
+                dead.append(address)
+        return dead
 
     def answers(self, address: str) -> bool:
         """Tell whether the doorbell was neither closed nor forgotten."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from kombu.message import Message
+
+DELIVERY_COUNT: Final = "x-delivery-count"
 
 # The numbers of a queue and of a message in it.
 Place = tuple[int, int]
@@ -15,7 +17,8 @@ class Entry(NamedTuple):
     """A message as one queue lists it."""
 
     message: int
-    redelivered: int
+    returns: int
+    """How often it was given back: by a consumer, or because that was dead."""
     exchange: str
     routing_key: str
     properties: bytes
@@ -38,18 +41,26 @@ def stored_body(prepared: dict[str, Any]) -> bytes:
 
 def dead_letter(properties: bytes, *, queue: str, exchange: str) -> bytes:
     """Add to stored properties where the message was rejected first, in RabbitMQ's words."""
-    content_type, content_encoding, headers, rest = msgspec.msgpack.decode(properties)
     death = {
         "x-first-death-queue": queue,
         "x-first-death-reason": "rejected",
         "x-first-death-exchange": exchange,
     }
-    return msgspec.msgpack.encode((content_type, content_encoding, death | headers, rest))
+    return with_headers(properties, death)
+
+
+def with_headers(properties: bytes, more: dict[str, Any]) -> bytes:
+    """Add headers to stored properties; those that are there stay as they are."""
+    content_type, content_encoding, headers, rest = msgspec.msgpack.decode(properties)
+    return msgspec.msgpack.encode((content_type, content_encoding, more | headers, rest))
 
 
 def delivered(entry: Entry, tag: int, channel: Any, consumer_tag: str | None) -> Message:
     """Make the Kombu message of an entry that is handed out under the delivery tag `tag`."""
     content_type, content_encoding, headers, properties = msgspec.msgpack.decode(entry.properties)
+    if entry.returns:
+        # As a quorum queue counts.
+        headers = headers | {DELIVERY_COUNT: entry.returns}
     return Message(
         body=entry.body,
         channel=channel,
@@ -61,7 +72,7 @@ def delivered(entry: Entry, tag: int, channel: Any, consumer_tag: str | None) ->
         delivery_info={
             "consumer_tag": consumer_tag,
             "delivery_tag": tag,
-            "redelivered": bool(entry.redelivered),
+            "redelivered": bool(entry.returns),
             "exchange": entry.exchange,
             "routing_key": entry.routing_key,
         },

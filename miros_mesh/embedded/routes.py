@@ -13,9 +13,16 @@ from miros_mesh.address import topic_matches
 DEFAULT_EXCHANGE: Final = ""
 _REMEMBERED: Final = 10_000
 
-_NAMED: Final = "SELECT id, consumer, max_bytes FROM queues WHERE name = ?"
+# A row for each consumer of a shared queue, and else for the one that is active, if there is one.
+_NAMED: Final = """
+    SELECT q.id, c.doorbell, q.max_bytes FROM queues q
+    LEFT JOIN consumers c
+        ON c.queue = q.id AND NOT c.cancelled AND (q.shared OR c.doorbell = q.consumer)
+    WHERE q.name = ?"""
 _BOUND: Final = """
-    SELECT q.id, q.consumer, q.max_bytes FROM bindings b JOIN queues q ON q.id = b.queue
+    SELECT q.id, c.doorbell, q.max_bytes FROM bindings b JOIN queues q ON q.id = b.queue
+    LEFT JOIN consumers c
+        ON c.queue = q.id AND NOT c.cancelled AND (q.shared OR c.doorbell = q.consumer)
     WHERE b.exchange = ? AND b.pattern = ?"""
 
 _Queue = tuple[int, str | None, int | None]
@@ -67,12 +74,13 @@ class Routes:
 
 
 def _route(queues: Iterable[_Queue]) -> Route:
-    """Order them, and take one that has two matching bindings once."""
-    known = sorted(set(queues), key=lambda queue: queue[0])
+    """Order them, and take one that has two matching bindings, or several consumers, once."""
+    known = list(queues)
+    sizes = sorted({number: max_bytes for number, _, max_bytes in known}.items())
     return Route(
-        queues=tuple(number for number, _, _ in known),
+        queues=tuple(number for number, _ in sizes),
         consumers=tuple(sorted({consumer for _, consumer, _ in known if consumer})),
-        sized=tuple((number, max_bytes) for number, _, max_bytes in known if max_bytes is not None),
+        sized=tuple((number, max_bytes) for number, max_bytes in sizes if max_bytes is not None),
     )
 
 

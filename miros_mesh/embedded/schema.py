@@ -28,12 +28,13 @@ _WAL_KEPT_BYTES: Final = 32 * 1024 * 1024
 
 # Told apart from the databases of other programs by this mark: "miro" in ASCII.
 APPLICATION_ID: Final = 0x6D69726F
-VERSION: Final = 3
+VERSION: Final = 4
 
 _TABLES: Final = (
     # version: raised by whatever changes who gets a message, so that publishers can cache routes.
-    # losses: raised when a queue is taken from its consumer, who then looks which it has left.
-    "CREATE TABLE topology (version INTEGER NOT NULL, losses INTEGER NOT NULL)",
+    # turns: raised when a queue is taken from a consumer or given to one, and when a message is
+    # there for others again: consumers then look what they have, and may take.
+    "CREATE TABLE topology (version INTEGER NOT NULL, turns INTEGER NOT NULL)",
     "INSERT INTO topology VALUES (1, 0)",
     # Those that own or consume a queue, so that the dead are found without reading all queues.
     "CREATE TABLE doorbells (address TEXT PRIMARY KEY) WITHOUT ROWID",
@@ -44,8 +45,9 @@ _TABLES: Final = (
     ) WITHOUT ROWID""",
     """INSERT INTO exchanges VALUES
         ('amq.direct', 'direct', ''), ('amq.topic', 'topic', ''), ('amq.fanout', 'fanout', '')""",
-    # owner and consumer are addresses of doorbells. used_at is of time.monotonic. An id is never
-    # used twice, or a reader that overslept a deletion would read another queue.
+    # owner and consumer are addresses of doorbells; consumer is the first in line. shared: several
+    # consume at once. used_at is of time.monotonic. An id is never used twice, or a reader that
+    # overslept a deletion would read another queue.
     """CREATE TABLE queues (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE,
@@ -55,21 +57,33 @@ _TABLES: Final = (
         max_bytes INTEGER,
         ttl_s REAL,
         dead_letters TEXT,
+        dead_letter_key TEXT,
+        shared INTEGER NOT NULL,
         auto_delete INTEGER NOT NULL,
         owner TEXT,
         consumer TEXT,
-        prefetch INTEGER NOT NULL DEFAULT 0,
         used_at REAL NOT NULL,
         length INTEGER NOT NULL DEFAULT 0
     )""",
     # For the upkeep, which must not read queues that need none.
     "CREATE INDEX queues_of_owner ON queues (owner) WHERE owner IS NOT NULL",
-    "CREATE INDEX queues_of_consumer ON queues (consumer) WHERE consumer IS NOT NULL",
     """CREATE INDEX queues_that_expire ON queues (used_at + expires_s)
         WHERE consumer IS NULL AND expires_s IS NOT NULL""",
     """CREATE INDEX queues_not_in_use ON queues (used_at)
         WHERE consumer IS NULL AND expires_s IS NOT NULL""",
     "CREATE INDEX queues_of_mayflies ON queues (ttl_s) WHERE ttl_s IS NOT NULL",
+    # In line by their ids. alone: it shares with no other, though its queue is shared. cancelled:
+    # it is in line no more, and holds what it has claimed.
+    """CREATE TABLE consumers (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        queue INTEGER NOT NULL,
+        doorbell TEXT NOT NULL,
+        prefetch INTEGER NOT NULL,
+        alone INTEGER NOT NULL,
+        cancelled INTEGER NOT NULL DEFAULT 0
+    )""",
+    "CREATE INDEX consumers_of_queue ON consumers (queue)",
+    "CREATE INDEX consumers_of_doorbell ON consumers (doorbell)",
     """CREATE TABLE bindings (
         exchange TEXT NOT NULL,
         pattern TEXT NOT NULL,
@@ -86,13 +100,16 @@ _TABLES: Final = (
         properties BLOB NOT NULL,
         body BLOB NOT NULL
     )""",
+    # returns: how often it was given back. holder: which consumer of a shared queue has claimed it.
     """CREATE TABLE entries (
         queue INTEGER NOT NULL,
         message INTEGER NOT NULL,
-        redelivered INTEGER NOT NULL DEFAULT 0,
+        returns INTEGER NOT NULL DEFAULT 0,
+        holder INTEGER,
         PRIMARY KEY (queue, message)
     ) WITHOUT ROWID""",
     "CREATE INDEX entries_of_message ON entries (message)",
+    "CREATE INDEX entries_of_holder ON entries (holder) WHERE holder IS NOT NULL",
     """CREATE TRIGGER entry_added AFTER INSERT ON entries BEGIN
         UPDATE queues SET length = length + 1 WHERE id = NEW.queue;
         DELETE FROM entries

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
-from amqp.exceptions import NotFound, ResourceLocked
+from amqp.exceptions import NotFound
 
-from miros_mesh.embedded import definitions
+from miros_mesh.embedded import consumers, definitions
+from miros_mesh.embedded.consumers import Standing
 from miros_mesh.embedded.database import Database
 from miros_mesh.embedded.doorbell import Doorbell, Doorbells
 from miros_mesh.embedded.message import Entry, Place, dead_letter
@@ -17,7 +18,7 @@ from miros_mesh.embedded.routes import Route, Routes
 from miros_mesh.embedded.upkeep import Upkeep
 
 _FETCH: Final = """
-    SELECT e.message, e.redelivered, m.exchange, m.routing_key, m.properties, m.body
+    SELECT e.message, e.returns, m.exchange, m.routing_key, m.properties, m.body
     FROM entries e JOIN messages m ON m.id = e.message
     WHERE e.queue = ? AND e.message > ? ORDER BY e.message LIMIT ?"""
 
@@ -27,7 +28,8 @@ _NEWS: Final = """
     WHERE message > ? GROUP BY queue"""
 
 _DEAD: Final = """
-    SELECT q.name, q.dead_letters, m.exchange, m.routing_key, m.properties, m.body
+    SELECT q.name, q.dead_letters, coalesce(q.dead_letter_key, m.routing_key),
+        m.exchange, m.properties, m.body
     FROM entries e JOIN queues q ON q.id = e.queue JOIN messages m ON m.id = e.message
     WHERE e.queue = ? AND e.message = ? AND q.dead_letters IS NOT NULL"""
 _OVERSIZE: Final = """
@@ -47,8 +49,8 @@ Step = Callable[Concatenate[sqlite3.Connection, Asked], Result]
 class News(NamedTuple):
     """What a consumer has to know of the broker."""
 
-    losses: int
-    """A number that grows when queues are taken from their consumers."""
+    turns: int
+    """A number that grows when queues are taken from consumers, or given to them."""
     queues: list[int]
     """The numbers of the queues, of all consumers, that got messages."""
 
@@ -65,7 +67,7 @@ class Store:
         # The newest message that `news` has told of: writers take turns, so any later one has a
         # higher number, and a message is never listed in a queue after it was stored.
         self._seen: int | None = None
-        self._upkeep = Upkeep(database, doorbells.answers)
+        self._upkeep = Upkeep(database, doorbells)
 
     @property
     def inherited(self) -> bool:
@@ -102,11 +104,11 @@ class Store:
         return self.change(definitions.declare_queue, name, traits, owner)
 
     def delete_queue(self, name: str, *, if_unused: bool = False, if_empty: bool = False) -> int:
-        """Delete, and wake its consumer to hear of it; returns the messages lost."""
-        lost, consumer = self.change(
+        """Delete, and wake its consumers to hear of it; returns the messages lost."""
+        lost, doorbells = self.change(
             definitions.delete_queue, name, if_unused=if_unused, if_empty=if_empty
         )
-        self._doorbells.ring((consumer,) if consumer else ())
+        self._doorbells.ring(doorbells)
         return lost
 
     def publish(self, exchange: str, routing_key: str, properties: bytes, body: bytes) -> int:
@@ -115,72 +117,64 @@ class Store:
         with self._database.write() as run:
             route = self._routes.find(run, exchange, routing_key)
             _file(run, route, (exchange, routing_key, time.time(), properties, body))
-        self._doorbells.ring(route.consumers)
+        for dead in self._doorbells.ring(route.consumers):
+            # Who waits behind it need not wait for the next upkeep.
+            self._upkeep.bury(dead)
         return len(route.queues)
 
-    def consume(self, name: str, prefetch: int) -> int:
-        """Become the one consumer of a queue; returns its number.
+    def matching(self, exchange: str, routing_key: str) -> int:
+        """Return in how many queues a message would be stored; raises `NotFound`."""
+        route = self._database.ask(lambda run: self._routes.find(run, exchange, routing_key))
+        return len(route.queues)
 
-        Flags as redelivered what a dead predecessor may have been handed out. Raises
-        `ResourceLocked` while another consumer lives, `NotFound` if there is no such queue.
+    def consume(self, name: str, prefetch: int, *, alone: bool = False) -> Standing:
+        """Go to the end of a queue's line; returns where that is.
+
+        Raises `ResourceLocked` for a second time, and where one of those in line wants to be
+        `alone`; `NotFound` if there is no such queue.
         """
-        with self._database.write() as run:
-            queue = definitions.queue_id(run, name)
-            query = "SELECT owner, consumer, prefetch FROM queues WHERE id = ?"
-            owner, consumer, its_prefetch = run.execute(query, (queue,)).fetchone()
-            if owner not in (None, self.doorbell.address):
-                raise ResourceLocked(f"RESOURCE_LOCKED - queue {name!r} is exclusive to another")
-            if consumer is not None:
-                if self._doorbells.answers(consumer):
-                    raise ResourceLocked(f"RESOURCE_LOCKED - queue {name!r} has a consumer already")
-                definitions.mark_redelivered(run, queue, its_prefetch)
-                definitions.bump_losses(run)
-            definitions.know_doorbell(run, self.doorbell.address)
-            run.execute(
-                "UPDATE queues SET consumer = ?, prefetch = ?, used_at = ? WHERE id = ?",
-                (self.doorbell.address, prefetch, time.monotonic(), queue),
-            )
-            definitions.bump(run)
-        return queue
+        answers, doorbell = self._doorbells.answers, self.doorbell.address
+        standing, ring = self.change(consumers.join, name, doorbell, prefetch, answers, alone=alone)
+        self._doorbells.ring(ring - {doorbell})
+        return standing
 
-    def release(self, queue: int, unsettled: Iterable[int]) -> None:
-        """Consume no more; what was handed out and not settled is there for the next consumer."""
-        self.requeue(queue, unsettled)
-        with self._database.write() as run:
-            mine = (queue, self.doorbell.address)
-            query = "SELECT auto_delete FROM queues WHERE id = ? AND consumer = ?"
-            for (auto_delete,) in run.execute(query, mine).fetchall():
-                run.execute(
-                    "UPDATE queues SET consumer = NULL, used_at = ? WHERE id = ?",
-                    (time.monotonic(), queue),
-                )
-                definitions.bump(run)
-                if auto_delete:
-                    definitions.drop_queue(run, queue)
+    def release(self, queue: int, unsettled: Collection[int]) -> None:
+        """Consume no more, though what was handed out may still be settled."""
+        doorbell = self.doorbell.address
+        self._doorbells.ring(self.change(consumers.leave, queue, doorbell, unsettled))
 
-    def consumed(self) -> set[int]:
-        """Return the numbers of the queues that are ours to consume."""
-        query = "SELECT id FROM queues WHERE consumer = ?"
-        return {queue for (queue,) in self._database.read(query, self.doorbell.address)}
+    def standings(self) -> Mapping[int, Standing]:
+        """Return where we stand in the lines of which queues, by their numbers."""
+        return self.ask(consumers.standings, self.doorbell.address)
 
     def news(self) -> News:
         """Tell what happened since the last call, from one look that costs as much as is new.
 
         The first call only marks the beginning.
         """
-        losses, rows = self._database.ask(self._news)
+        turns, rows = self._database.ask(self._news)
         self._seen = max([self._seen or 0, *(last for _, last in rows)])
-        return News(losses, [queue for queue, _ in rows])
+        return News(turns, [queue for queue, _ in rows])
 
     def _news(self, run: sqlite3.Connection) -> tuple[int, list[tuple[int, int]]]:
-        ((losses,),) = run.execute("SELECT losses FROM topology")
+        ((turns,),) = run.execute("SELECT turns FROM topology")
         if self._seen is None:
-            return losses, [(0, run.execute(_NEWEST).fetchone()[0])]
-        return losses, run.execute(_NEWS, (self._seen,)).fetchall()
+            return turns, [(0, run.execute(_NEWEST).fetchone()[0])]
+        return turns, run.execute(_NEWS, (self._seen,)).fetchall()
 
     def fetch(self, queue: int, after: int, limit: int) -> list[Entry]:
         """Return the next messages of a queue; they stay there until they are settled."""
         return [Entry(*row) for row in self._database.read(_FETCH, queue, after, limit)]
+
+    def claim(self, standing: Standing, limit: int) -> tuple[list[Entry], bool]:
+        """Return the next messages of a shared queue; they are ours until they are settled.
+
+        Returns besides whether there are more.
+        """
+        # Read first: of several that are woken for one message, one gets it.
+        if not self.ask(consumers.unclaimed, standing.queue):
+            return [], False
+        return self.change(consumers.claim, standing, limit)
 
     def settle(self, handled: Iterable[Place]) -> None:
         """Remove handled messages from their queues."""
@@ -189,12 +183,12 @@ class Store:
 
     def refuse(self, rejected: Iterable[Place]) -> None:
         """Remove messages from their queues, and publish them where those send dead letters."""
-        consumers: set[str] = set()
+        doorbells: set[str] = set()
         with self._database.write() as run:
             for queue, message in rejected:
-                consumers.update(self._publish_dead_letter(run, queue, message))
+                doorbells.update(self._publish_dead_letter(run, queue, message))
                 run.execute("DELETE FROM entries WHERE queue = ? AND message = ?", (queue, message))
-        self._doorbells.ring(consumers)
+        self._doorbells.ring(doorbells)
 
     def _publish_dead_letter(
         self, run: sqlite3.Connection, queue: int, message: int
@@ -203,7 +197,7 @@ class Store:
         row = run.execute(_DEAD, (queue, message)).fetchone()
         if row is None:
             return ()
-        name, dead_letters, exchange, key, properties, body = row
+        name, dead_letters, key, exchange, properties, body = row
         try:
             route = self._routes.find(run, dead_letters, key)
         except NotFound:
@@ -213,14 +207,9 @@ class Store:
         _file(run, route, (dead_letters, key, time.time(), letter, body))
         return route.consumers
 
-    def requeue(self, queue: int, messages: Iterable[int]) -> None:
-        """Flag messages as redelivered; they never left their place."""
-        pairs = [(queue, message) for message in messages]
-        if pairs:
-            with self._database.write() as run:
-                run.executemany(
-                    "UPDATE entries SET redelivered = 1 WHERE queue = ? AND message = ?", pairs
-                )
+    def requeue(self, queue: int, messages: Collection[int]) -> None:
+        """Count messages as given back; they never left their place."""
+        self._doorbells.ring(self.change(consumers.give_back, queue, messages))
 
     def close(self) -> None:
         """Drop our exclusive queues, free those that we consume, and let go of everything."""

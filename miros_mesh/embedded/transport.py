@@ -58,7 +58,7 @@ class StoreTransport(virtual.Transport):
         # Whether this connection has rung its own doorbell since it was silenced.
         self._rung = False
         # Of the last look; see `News`.
-        self._losses: int | None = None
+        self._turns: int | None = None
 
     def open_store(self) -> Store:
         """Connect to the broker that the transport options name."""
@@ -183,12 +183,12 @@ class StoreTransport(virtual.Transport):
             if subscription := self._subscriptions.get(queue):
                 subscription.reader.more = True
                 self._sort(subscription)
-        if news.losses != self._losses:
+        if news.turns != self._turns:
             # Raises for a consumer that cannot be told otherwise; the news are noted by then.
-            self._cancel_lost()
-            self._losses = news.losses
+            self._take_turns()
+            self._turns = news.turns
         for subscription in list(self._hungry):
-            subscription.reader.refill(store.fetch)
+            subscription.reader.refill(store)
             del self._hungry[subscription]
             self._sort(subscription)
 
@@ -207,12 +207,16 @@ class StoreTransport(virtual.Transport):
     def _is_enlisted(self, subscription: Subscription) -> bool:
         return self._subscriptions.get(subscription.reader.queue) is subscription
 
-    def _cancel_lost(self) -> None:
-        """Tell the consumers whose queue was deleted or taken over."""
-        consumed = self.store.consumed()
+    def _take_turns(self) -> None:
+        """Tell consumers whose queue was deleted or taken, and begin where it is our turn."""
+        standings = self.store.standings()
         for queue, subscription in list(self._subscriptions.items()):
-            if queue not in consumed:
+            reader, now = subscription.reader, standings.get(queue)
+            if now is None or now.consumer != reader.standing.consumer:
                 subscription.cancelled()
+            elif now.sharing or now != reader.standing:
+                reader.take_standing(now)
+                self._sort(subscription)
 
     def _wait(self, deadline: float | None) -> None:
         left = _LONGEST_WAIT_S if deadline is None else deadline - time.monotonic()
@@ -223,7 +227,7 @@ class StoreTransport(virtual.Transport):
     def _collect(self, connection: object) -> None:
         """Let go without touching the store, which may be another process's, or broken."""
         store, self._store, self._acknowledgements = self._store, None, None
-        self._losses, self._rung = None, False
+        self._turns, self._rung = None, False
         for known in (self._subscriptions, self._ready, self._hungry):
             known.clear()
         for channel in list(self.channels):

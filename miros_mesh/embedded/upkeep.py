@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Protocol
 
+from miros_mesh.embedded import consumers
 from miros_mesh.embedded.database import Database
-from miros_mesh.embedded.definitions import bump, bump_losses, drop_queue, mark_redelivered
+from miros_mesh.embedded.definitions import drop_queue
 
-PERIOD_S: Final = 1.0
+# A little less than the second after which workers look, so that each look counts: who waits behind
+# a dead one waits no longer than that.
+PERIOD_S: Final = 0.9
 
 # `used_at` is when the time without a consumer began. Later than now: the machine restarted since.
 _EXPIRED: Final = """
@@ -34,12 +37,22 @@ _FORGET: Final = """
         WHERE q.ttl_s IS NOT NULL AND m.stored_at + q.ttl_s < ?)"""
 
 
+class Bells(Protocol):
+    """The doorbells of a broker, as far as the upkeep needs them."""
+
+    def answers(self, address: str) -> bool:
+        """Tell whether the owner of a doorbell lives."""
+
+    def ring(self, addresses: Iterable[str]) -> object:
+        """Wake the owners of doorbells; one that is dead is no error."""
+
+
 class Upkeep:
     """Any connection does it for all, as a by-product of its work."""
 
-    def __init__(self, database: Database, answers: Callable[[str], bool]) -> None:
+    def __init__(self, database: Database, bells: Bells) -> None:
         self._database = database
-        self._answers = answers
+        self._bells = bells
         self._next = 0.0
 
     def run(self, *, at_once: bool) -> None:
@@ -53,7 +66,7 @@ class Upkeep:
             self._database.require_place()
             doorbells, overdue = self._database.ask(_state)
             for doorbell in doorbells:
-                if not self._answers(doorbell):
+                if not self._bells.answers(doorbell):
                     self.bury(doorbell)
             if overdue:
                 with self._database.write() as run:
@@ -61,14 +74,16 @@ class Upkeep:
                     run.execute(_FORGET, (time.time(),))
 
     def bury(self, doorbell: str) -> None:
-        """Drop what a doorbell owns, and free what it consumes: its connection is closed or dead.
+        """Drop what a doorbell owns, and have others consume: its connection is closed or dead.
 
-        The time without a consumer begins now.
+        Where there are none, the time without a consumer begins now.
         """
+        ring: set[str] = set()
         with self._database.write() as run:
             if run.execute("DELETE FROM doorbells WHERE address = ?", (doorbell,)).rowcount:
                 _drop_owned(run, doorbell)
-                _free_consumed(run, doorbell)
+                ring = consumers.bury(run, doorbell)
+        self._bells.ring(ring)
 
 
 def _state(run: sqlite3.Connection) -> tuple[list[str], bool]:
@@ -90,16 +105,3 @@ def _drop_the_expired(run: sqlite3.Connection) -> None:
 def _drop_owned(run: sqlite3.Connection, doorbell: str) -> None:
     for (queue,) in run.execute("SELECT id FROM queues WHERE owner = ?", (doorbell,)).fetchall():
         drop_queue(run, queue)
-
-
-def _free_consumed(run: sqlite3.Connection, doorbell: str) -> None:
-    query = "SELECT id, auto_delete, prefetch FROM queues WHERE consumer = ?"
-    for queue, auto_delete, prefetch in run.execute(query, (doorbell,)).fetchall():
-        if auto_delete:
-            drop_queue(run, queue)
-            continue
-        mark_redelivered(run, queue, prefetch)
-        free = "UPDATE queues SET consumer = NULL, used_at = ? WHERE id = ?"
-        run.execute(free, (time.monotonic(), queue))
-        bump_losses(run)
-        bump(run)

@@ -88,6 +88,15 @@ class Binding:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What all who consume a queue have to agree on, as long as one of them is there."""
+
+    queue: str
+    """A queue that gets nothing, declared by these terms; it goes with the last of them."""
+    text: str
+
+
+@dataclass(frozen=True)
 class QueueSpec:
     """A queue, what it is bound to, and how much of it may be on its way at once."""
 
@@ -104,10 +113,10 @@ class QueueSpec:
     delete_on_stop: bool = True
     chart: str = ""
     """The chart that hears by it; empty for a queue of the node itself."""
-    consumers: Literal["one", "shared"] = "one"
-    """Whether one consumer gets all, and others wait to go on after it, or each gets some."""
-    terms: str = ""
-    """What all who consume the queue have to agree on. It goes with the last of them."""
+    consumers: Literal["one", "standby", "shared"] = "one"
+    """Whether this node alone consumes it, or others wait to go on in order, or each gets some."""
+    terms: Terms | None = None
+    """Of a queue that others consume, too: without its terms it is refused with `TermsError`."""
     dead_letters: bool = False
     """Whether the node makes dead letters of what it refuses there, and their queue is needed."""
 
@@ -236,6 +245,18 @@ class Subscriber(Protocol):
         """Consume no more from a queue; deletes it where its spec says so.
 
         Waits, `wait_s` at most, until the broker has the acknowledgements of before.
+        """
+
+    def step_aside(self, queue: str) -> None:
+        """Let all who wait for a queue go before; what is not settled of it is theirs. Never waits.
+
+        Brokers keep consumers in the order in which they came: one that steps aside is the last.
+        """
+
+    def step_back(self, queue: str) -> None:
+        """Give back what is not settled of a queue that others wait for, and wait as the last.
+
+        What was settled before is settled. Never waits; `lost` is called when it is done.
         """
 
     def stop(self, timeout_s: float) -> None:

@@ -34,7 +34,7 @@ from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.link.publishing_channel import PublishingChannel
 from miros_mesh.link.rabbitmq.headers import AGAIN_HEADER
 from miros_mesh.link.translation import translated
-from miros_mesh.link.worker import PATIENCE_S, Worker
+from miros_mesh.link.worker import PATIENCE_S, Incoming, Worker
 from miros_mesh.observer import STOPPED, Observer
 from miros_mesh.report import StopReport
 from miros_mesh.text import logger_of
@@ -226,9 +226,9 @@ class BrokerPublisher(Worker):
                 self._publish(producer, parcel)
         return True
 
-    def _read(self, connection: kombu.Connection) -> None:
+    def _read(self, connection: kombu.Connection, incoming: Incoming) -> None:
         with self._outliving_refusals(connection):
-            super()._read(connection)
+            super()._read(connection, incoming)
 
     @contextmanager
     def _outliving_refusals(self, connection: kombu.Connection) -> Iterator[None]:
@@ -349,7 +349,6 @@ class BrokerPublisher(Worker):
 
     def _confirmed(self, done: Confirmed) -> None:
         parcel = done.parcel
-        self._outbox.confirm(parcel, routed=done.routed)
         parcel.stored(done.routed)
         self._nacks.confirmed()
         self._refusals.forget(parcel, done.size_bytes)
@@ -363,6 +362,8 @@ class BrokerPublisher(Worker):
         )
         if not done.routed:
             self._unroutable(parcel)
+        # Last: who finds the outbox empty knows that all was told, and charts have the signals.
+        self._outbox.confirm(parcel, routed=done.routed)
 
     def _unroutable(self, parcel: Parcel) -> None:
         # A node status that no queue takes is no loss, and would be counted every second.

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import amqp
 import kombu
@@ -50,7 +51,8 @@ class BrokerSubscriber(Worker):
     """Consumes any number of queues with two channels, so that none stands in another's way.
 
     All consumers are on the one. What may be refused is asked for on the other, and costs nothing
-    but that channel. A queue that is refused is tried again every two seconds.
+    but that channel. A queue that is refused is tried again every two seconds. A queue for which
+    others wait has one more, by whose end they get all in order.
 
     Other threads post tasks; only the worker's thread changes `_queues` and touches the connection.
     """
@@ -80,6 +82,9 @@ class BrokerSubscriber(Worker):
         # Of the present connection; tasks run only while there is one.
         self._declarer: Declarer
         self._consuming: ConsumingChannel
+        # Of queues that others wait for, by their names: a channel ends all that is on it.
+        self._own: dict[str, ConsumingChannel] = {}
+        self._new_channel: Callable[[], ConsumingChannel]
         self._tried_dead_letters = False
         self._reopen_pause_s = 0.0
         # Those for which `add` waits: its threads add and discard, the worker's looks at its end.
@@ -142,6 +147,28 @@ class BrokerSubscriber(Worker):
         if wait_s and self.alive:
             gone.wait(wait_s)
 
+    def step_aside(self, queue: str) -> None:
+        """Let all who wait for a queue go before; what is not settled of it is theirs."""
+
+        def task(_: kombu.Connection) -> None:
+            consumed = self._queues.get(queue)
+            # One that is refused is in no line.
+            if consumed and consumed.consumers:
+                self._stop_consuming(consumed)
+                self._consume(consumed)
+
+        self._post(task)
+
+    def step_back(self, queue: str) -> None:
+        """Give back what is not settled of a queue that others wait for, and wait as the last."""
+
+        def task(_: kombu.Connection) -> None:
+            if consumed := self._queues.get(queue):
+                self._stop_consuming(consumed)
+                self._consume(consumed)
+
+        self._post(task)
+
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""
         # Behind the acknowledgements that were posted so far; the worker ends when all are done.
@@ -157,7 +184,9 @@ class BrokerSubscriber(Worker):
         self._declarer = Declarer(
             connection, pause=lambda: self._stopping.wait(self._reopen_pause_s)
         )
-        self._consuming = ConsumingChannel(connection)
+        self._new_channel = partial(ConsumingChannel, connection)
+        self._consuming = self._new_channel()
+        self._own.clear()
         self._tried_dead_letters = False
         if self._name_lock:
             # A taken name ends a first connection; later ones must not keep charts waiting.
@@ -219,7 +248,8 @@ class BrokerSubscriber(Worker):
     def _check(self, connection: kombu.Connection) -> None:
         """Make again what was deleted at the broker, and ask again for what it did not give."""
         self._check_at = _next_check(connection)
-        self._consuming.reopened = 0
+        for consuming in self._channels:
+            consuming.reopened = 0
         # Of our own transports none has a heartbeat, and nothing is deleted behind our back.
         if connection.heartbeat:
             self._bind()
@@ -266,6 +296,10 @@ class BrokerSubscriber(Worker):
             # end of one and the beginning of the next, and here before the next connection, too.
             self._reopen_pause_s = _REOPEN_PAUSE_S
             self._stopping.wait(_REOPEN_PAUSE_S)
+            if consumed.spec.consumers == "standby":
+                # The one that there is no room for: to try again would cost the others each time.
+                self._refused(consumed, error)
+                consumed.settled.set()
             raise ConnectionLostError(str(error)) from error
         except LinkError as error:
             # The connection is at fault and not the queue: connect anew, and `add` goes on waiting.
@@ -282,19 +316,31 @@ class BrokerSubscriber(Worker):
 
         if consumed.spec.dead_letters:
             self._keep_dead_letters()
+        consuming = self._consuming
+        if consumed.spec.consumers == "standby":
+            consuming = self._own_channel(consumed.spec.name)
         if left := self._leaving.pop(consumed.spec.name, None):
             consumed.follow(left, cancelled=cancelled)
         consumed.consume(
             self._declarer,
-            self._consuming,
+            consuming,
             post=lambda task: self._post(lambda _: task()),
             cancelled=cancelled,
         )
         if len(consumed.consumers) > 1:
             self._look_soon()
 
+    def _own_channel(self, queue: str) -> ConsumingChannel:
+        if queue not in self._own:
+            self._own[queue] = self._new_channel()
+        return self._own[queue]
+
+    @property
+    def _channels(self) -> list[ConsumingChannel]:
+        return [self._consuming, *self._own.values()]
+
     def _refused(self, consumed: ConsumedQueue, error: LinkError) -> None:
-        consumed.stop()
+        self._stop_consuming(consumed)
         # At the first try the caller of `add` is told, and the queue forgotten; a queue that a
         # chart already lives on stays, for `_retry`.
         if not consumed.settled.is_set():
@@ -317,7 +363,7 @@ class BrokerSubscriber(Worker):
     def _ended(self, consumed: ConsumedQueue, consumer: Consumer) -> None:
         """Consume a queue again of which the broker has ended the consumer, and no other."""
         # Unless the chart has left meanwhile, or the connection is another one.
-        if consumer not in consumed.consumers:
+        if not consumed.has(consumer):
             return
         logger.warning(
             "%s ended the consumer of the queue %s, which was deleted or has moved: declared and "
@@ -329,16 +375,20 @@ class BrokerSubscriber(Worker):
 
     def _recover(self) -> None:
         """Consume again what was consumed on a channel that the broker has closed since."""
-        while self._consuming.broken:
-            if self._consuming.reopened >= _REOPENED_AT_MOST:
+        for consuming in self._channels:
+            self._recover_on(consuming)
+
+    def _recover_on(self, consuming: ConsumingChannel) -> None:
+        while consuming.broken:
+            if consuming.reopened >= _REOPENED_AT_MOST:
                 raise ConnectionLostError(f"{self.broker.name} closes the channel again and again")
             logger.warning(
-                "%s closed the channel of all queues, which are consumed again: %s",
+                "%s closed a channel, whose queues are consumed again: %s",
                 self.broker.name,
-                self._consuming.renewed(),
+                consuming.renewed(),
             )
             for consumed in list(self._queues.values()):
-                if not all(consumer.alive for consumer in consumed.consumers):
+                if not consumed.alive:
                     self._consume(consumed)
 
     def _look_soon(self) -> None:
@@ -374,6 +424,7 @@ class BrokerSubscriber(Worker):
     def _cancel(self, queue: str) -> None:
         consumed = self._queues.pop(queue, None)
         if consumed is None or not consumed.consumers:
+            self._close_own(queue)
             return
         consumed.leave()
         if consumed.spec.delete_on_stop:
@@ -382,11 +433,28 @@ class BrokerSubscriber(Worker):
             with suppress(amqp.ChannelError):
                 self._declarer.delete(queue)
         # At the end of the connection the broker takes all back, in order.
-        elif not self._stopping.is_set() and not consumed.left():
+        elif self._stopping.is_set():
+            return
+        elif consumed.spec.consumers == "standby":
+            self._stop_consuming(consumed)
+        elif not consumed.left():
             self._leaving[queue] = consumed
             self._look_soon()
             # It was cancelled by no call that the broker has answered.
             self._consuming.settle_all()
+
+    def _stop_consuming(self, consumed: ConsumedQueue) -> None:
+        if not self._close_own(consumed.spec.name):
+            consumed.stop()
+            return
+        consumed.forget()
+
+    def _close_own(self, queue: str) -> bool:
+        """Close the channel of a queue that has one of its own; return whether it has."""
+        own = self._own.pop(queue, None)
+        if own:
+            own.close()
+        return own is not None
 
 
 def _next_check(connection: kombu.Connection) -> float:

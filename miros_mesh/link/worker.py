@@ -21,7 +21,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import kombu
 import tenacity
@@ -30,10 +29,11 @@ from miros_mesh.errors import BrokerUnreachableError, ConnectionLostError, LinkE
 from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.ports import Broker
 from miros_mesh.link.rabbitmq.deadline import Cutter
+from miros_mesh.link.rabbitmq.frame_reader import FrameReader
 from miros_mesh.link.retry import connect_policy, reconnect_policy
 from miros_mesh.link.translation import translated
 from miros_mesh.observer import Observer
-from miros_mesh.systems import readable
+from miros_mesh.systems import Inputs
 from miros_mesh.text import logger_of
 from miros_mesh.timing.threads import OwnedThread
 from miros_mesh.timing.throttle import Throttle
@@ -51,8 +51,6 @@ _MOST_DOUBLINGS = 6
 _COMPLAIN_EVERY_S = 30.0
 # Acknowledgements and stopping must not wait behind a backlog.
 _READ_FOR_S = 0.02
-# For the rest of a frame of which the first bytes have come.
-_READ_TIMEOUT_S = 0.5
 # Who stops waits for a word of the broker for so long. Publisher and subscriber wait in turn, and
 # both together may take no more than half a second.
 PATIENCE_S = 0.15
@@ -326,6 +324,7 @@ class Worker:
 
     def _serve(self, connection: kombu.Connection) -> None:
         next_tick = time.monotonic() + TICK_S
+        incoming = Incoming(connection, self._wake_reader)
         with translated(self.broker.name):
             while not (self._stopping.is_set() and self._finished()):
                 if not connection.connected:
@@ -335,63 +334,71 @@ class Worker:
                 # ends. `_end` limits how long its caller waits for that.
                 hurry = self._turn(connection) or self._stopping.is_set()
                 until = 0.0 if hurry else min(next_tick, self._due())
-                self._wait_for_input(connection, until - time.monotonic())
-                self._read(connection)
+                self._wait_for_input(incoming, until - time.monotonic())
+                self._read(connection, incoming)
                 if time.monotonic() >= next_tick:
                     # Sends a heartbeat when nothing was sent for half an interval, and raises when
                     # nothing came for two (py-amqp's `heartbeat_tick`).
                     connection.heartbeat_check()
                     next_tick = time.monotonic() + TICK_S
 
-    def _wait_for_input(self, connection: kombu.Connection, timeout_s: float) -> None:
-        if _buffered(connection):
-            timeout_s = 0
-        woken = self._wake_reader.fileno()
-        if woken in readable((_fileno(connection), woken), timeout_s):
+    def _wait_for_input(self, incoming: Incoming, timeout_s: float) -> None:
+        if incoming.wait(timeout_s):
             # The next turn looks for work after this, so a wake that finds it still set is not
             # lost, and one that finds it reset costs one more turn.
             self._wake_reader.recv(64)
             self._woken = False
 
-    def _read(self, connection: kombu.Connection) -> None:
+    def _read(self, _: kombu.Connection, incoming: Incoming) -> None:
+        """Read what has come; handlers and confirms run inside of it."""
         until = time.monotonic() + _READ_FOR_S
-        while time.monotonic() < until and _has_input(connection):
-            # Reads one delivery, answer or heartbeat; handlers and confirms run inside of it.
+        while incoming.there and time.monotonic() < until:
+            incoming.read(until)
+
+
+class Incoming:
+    """What a connection has to read, and how its worker waits for that and for a wake.
+
+    py-amqp reads a stream, of which some may be here already. Our own transports have a `fileno` of
+    their own, of a doorbell that rings when a message comes, and never wait for the rest of it.
+    """
+
+    def __init__(self, connection: kombu.Connection, wake: socket.socket) -> None:
+        self._connection = connection
+        self._transport = connection.connection
+        self._reader: FrameReader | None = getattr(self._transport, "reader", None)
+        stream = self._transport.sock if self._reader else self._transport
+        self._wake = wake.fileno()
+        self._inputs = Inputs((stream.fileno(), self._wake))
+        self.there = False
+        """Whether there may be something to read."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for input or a wake; return whether it was woken."""
+        pending = self._reader is not None and self._reader.pending
+        ready = self._inputs.readable(0 if pending else timeout_s)
+        woken = self._wake in ready
+        # A doorbell that rings for a turn has been answered by then.
+        self.there = pending or self._reader is None or len(ready) > woken
+        return woken
+
+    def read(self, until: float) -> None:
+        """Read once, and have what has come handled, as long as there is time."""
+        if self._reader is None:
             try:
-                connection.drain_events(timeout=_READ_TIMEOUT_S if _streams(connection) else 0)
+                self._connection.drain_events(timeout=0)
             except TimeoutError:
-                # py-amqp keeps the part of a frame that it has, and goes on with it next time.
-                return
-
-
-def _transport(connection: kombu.Connection) -> Any:
-    return connection.connection
-
-
-def _streams(connection: kombu.Connection) -> bool:
-    """Tell py-amqp, which reads a stream, from our own transports, which never wait for more."""
-    # Ours have a `fileno` of their own: of a doorbell, which rings when a message comes.
-    return hasattr(_transport(connection), "sock")
+                self.there = False
+            return
+        for frame in self._reader.frames():
+            self._transport.on_inbound_frame(frame)
+            if time.monotonic() >= until:
+                break
+        # Whether there is more the next wait tells, after a turn.
+        self.there = self._reader.pending
 
 
 def _limit_calls(connection: kombu.Connection) -> None:
     """Limit how long an unanswered call or a full buffer holds up the worker."""
-    if _streams(connection):
-        _transport(connection).sock.settimeout(connection.connect_timeout)
-
-
-def _fileno(connection: kombu.Connection) -> int:
-    transport = _transport(connection)
-    return int(transport.sock.fileno() if _streams(connection) else transport.fileno())
-
-
-def _buffered(connection: kombu.Connection) -> bool:
-    """Whether TLS holds decrypted bytes, which no poll can see."""
-    sock = getattr(_transport(connection), "sock", None)
-    return bool(getattr(sock, "pending", int)())
-
-
-def _has_input(connection: kombu.Connection) -> bool:
-    if not _streams(connection) or _buffered(connection):
-        return True
-    return bool(readable((_fileno(connection),), 0))
+    if sock := getattr(connection.connection, "sock", None):
+        sock.settimeout(connection.connect_timeout)

@@ -54,6 +54,9 @@ class Ticket:
 class Owner(Protocol):
     """The inbox by which an event arrived, as far as who handles it needs it."""
 
+    def is_poison(self, arrival: Arrival) -> bool:
+        """Whether it has ended as many charts as it may."""
+
     def is_expired(self, event: Envelope) -> bool:
         """Whether it is older than its sender lets it be."""
 
@@ -100,6 +103,8 @@ class Arrival:
     inbox: Owner
     topic: str = ""
     """What it came under: a topic, or the address of the chart; empty where that is not known."""
+    again: bool = False
+    """Whether who has filed it says that it may have come before."""
     payload: Any = None
     """What the serializer has read, from just before the event enters the FIFO."""
     answers: bool = False
@@ -118,6 +123,16 @@ class Arrival:
         """Whether its sender has said how old it may be, and it has ended no request yet."""
         event = self.envelope
         return type(event) is RoutedEnvelope and event.ttl_s is not None and not self.answers
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether it may have been handled before, as far as is known."""
+        return self.again or any(each.delivery.redelivered for each in self.tickets)
+
+    @property
+    def deliveries(self) -> int:
+        """How often a broker has delivered it, as far as is known."""
+        return max((each.delivery.deliveries for each in self.tickets), default=1)
 
     @property
     def begun(self) -> bool:

@@ -180,15 +180,19 @@ class Inbox:
             # `_unfinished` is kept: the event that the chart is handling may still be acknowledged.
             return len(self._unfinished) + self._refused + doubted
 
-    def begin_anew(self) -> None:
+    def begin_anew(self, given_back: Callable[[Arrival], bool] = lambda _: True) -> None:
         """Let go of what the chart was not given: others get it, or this one once more.
 
         For a queue that is shared, each time the connection is lost by which it is consumed.
         """
+
+        def goes(arrival: Arrival) -> bool:
+            return not arrival.begun and given_back(arrival)
+
         with self._lock:
-            given_up = [each.envelope for each in self._unfinished.values() if not each.begun]
+            given_up = [each.envelope for each in self._unfinished.values() if goes(each)]
             self._streams.begin_anew((_stream_of(each), each.sequence) for each in given_up)
-            self._waiting = deque(each for each in self._waiting if each.begun)
+            self._waiting = deque(each for each in self._waiting if not goes(each))
             for each in given_up:
                 del self._unfinished[each.id]
             self._doubts.clear()
@@ -385,11 +389,14 @@ class Inbox:
         event = arrival.envelope if arrival and arrival.tickets else None
         self._deaths.died(error, event, self._done(), wait_s)
 
-    def set_aside_poison(self, error: BaseException, arrival: Arrival) -> None:
-        """Set aside an event of a shared queue that has ended a chart too often; before `close`."""
-        times = max((each.delivery.deliveries for each in arrival.tickets), default=1)
-        if self._sharing and times >= self._sharing.max_deliveries:
-            self.set_aside(arrival, Reason("poison", type(error).__name__, times))
+    def is_poison(self, arrival: Arrival) -> bool:
+        """Whether an event of a shared queue has ended a chart as often as one may.
+
+        The broker counts how often its frame came, which may have had other reasons. So it is known
+        only once a handler has raised because of it.
+        """
+        most = self._sharing.max_deliveries if self._sharing else 0
+        return 0 < most <= arrival.deliveries
 
     def stopped(self, wait_s: float) -> None:
         """Note, likewise, what the chart has handled of frames that come again; after `close`."""
@@ -410,7 +417,7 @@ class Inbox:
                 if ticket.partly_done
             }
             unfinished = set(self._unfinished)
-        opened = (self._mesh.network.open_again(ticket.delivery) for ticket in tickets)
+        opened = (self._mesh.network.open_again(ticket.delivery.body) for ticket in tickets)
         return [each for frame in opened for each in frame if each.id not in unfinished]
 
     def _forgetting(self, heard: Sequence[Envelope]) -> Callable[[], object] | None:
@@ -451,8 +458,10 @@ class Inbox:
         )
         taken.delivery.ack()
 
-    def _admit(self, envelope: Envelope, destination: str, *tickets: Ticket) -> None:
-        arrival = Arrival(envelope, self, destination, tickets=list(tickets))
+    def _admit(
+        self, envelope: Envelope, destination: str, *tickets: Ticket, again: bool = False
+    ) -> None:
+        arrival = Arrival(envelope, self, destination, again=again, tickets=list(tickets))
         stream = _stream_of(envelope)
         if (first := envelope.first_sent) and self._streams.has(*first):
             self._settle_copy(arrival, envelope.cause)
@@ -602,6 +611,9 @@ class Inbox:
         return True
 
     def _is_echo(self, envelope: Envelope) -> bool:
+        if self._sharing:
+            # What a chart sends to its own group is the group's: another one may have got it.
+            return False
         own = self._mesh.identity.incarnation
         return envelope.incarnation == own and envelope.chart == self.chart
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,10 @@ from miros_mesh.networks.order.streams import MAX_HELD_BYTES
 from miros_mesh.observer import NO_SPAN, Observer, Tracer
 from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, RoutedEnvelope, TracedEnvelope
 from miros_mesh.wire.identity import Identity
+from miros_mesh.wire.payload_faults import trouble_of
+from miros_mesh.wire.payload_forms import PayloadTypes
 from miros_mesh.wire.serializer import PayloadSerializer
+from miros_mesh.wire.typed_payloads import Payloads
 
 GOODBYE = RESERVED_PREFIX + "goodbye"
 # Says nothing but its number, by which receivers see that something before it is missing.
@@ -45,6 +48,7 @@ class Mesh:
         dedup_window: int,
         held_bytes: int = MAX_HELD_BYTES,
         tracer: Tracer | None = None,
+        payloads: Mapping[str, Any] = PayloadTypes(),
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.network = network
@@ -54,10 +58,10 @@ class Mesh:
         self.dedup_window = dedup_window
         self.held_bytes = held_bytes
         self.tracer = tracer
+        self._payloads = Payloads(serializer, payloads)
         self._wall = wall
         self._ahead: dict[str, float] = {}
         """By how many seconds the clocks of nodes are ahead of ours, at least."""
-        self._serializer = serializer
         # A claim is what a node says of where its home broker is: `host:port`.
         self.claim = ""
         """What this node claims; it claims nothing while this is empty."""
@@ -90,7 +94,7 @@ class Mesh:
             node = self.identity.node
             span = self.tracer.sending(node=node, chart=chart, topic=destination, signal=signal)
         try:
-            data = self._dumped(payload)
+            data = self._dumped(signal, payload)
             event = self._envelope(chart, signal, data, cause, span.context)
             if to or ttl_s or asked or reply_to:
                 event = _routed(event, to, ttl_s, asked is not None, reply_to)
@@ -116,16 +120,16 @@ class Mesh:
                 del self._ahead[next(iter(self._ahead))]
         return age_s + ahead
 
-    def _dumped(self, payload: Any) -> bytes:
+    def _dumped(self, signal: str, payload: Any) -> bytes:
         try:
-            return self._serializer.dumps(payload)
+            return self._payloads.dumps(signal, payload)
         except MeshError:
             raise
         except Exception as error:
-            # Only the type of it: its text may quote the payload, which belongs in no log.
+            # Not its text, which may quote the payload, and belongs in no log.
             raise PayloadError(
-                f"the serializer {self._serializer.name} cannot write this payload: "
-                f"{type(error).__name__}"
+                f"the serializer {self._payloads.serializer.name} cannot write this payload: "
+                f"{trouble_of(error)}"
             ) from error
 
     def join(self, chart: str, routing_key: str) -> None:
@@ -176,16 +180,19 @@ class Mesh:
             last = said
         return last
 
-    def payload_of(self, envelope: Envelope) -> Any:
-        """Read an event's payload; raises `PayloadError` when the serializer cannot."""
+    def payload_of(self, envelope: Envelope, *, typed: bool = True) -> Any:
+        """Read an event's payload; raises `PayloadError` when it cannot be, or does not fit.
+
+        Where it is not `typed`, a payload of a declared type stays in built-in types.
+        """
         try:
-            return self._serializer.loads(envelope.payload)
+            return self._payloads.loads(envelope.signal, envelope.payload, typed=typed)
         except PayloadError:
             raise
         except Exception as error:
             raise PayloadError(
                 f"the payload of {envelope.signal} from {envelope.chart} cannot be read: "
-                f"{type(error).__name__}; do all nodes use the same serializer?"
+                f"{trouble_of(error)}; do all nodes use the same serializer?"
             ) from error
 
     def _hello(self, chart: str, routing_key: str) -> None:

@@ -7,12 +7,12 @@ import threading
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec.structs import replace
 
-from miros_mesh.address import is_direct
+from miros_mesh.address import Hearing, is_direct
 from miros_mesh.errors import FrameError, LinkError, MeshError
 from miros_mesh.link.ports import Broker, Delivery, Parcel, Publisher
 from miros_mesh.networks.echoes import Echoes, Published
@@ -40,6 +40,8 @@ NOTES_KEPT_S: Final = 40 * 86_400.0
 time than 49 days."""
 # What has to go here only stays in the history, until that has no room for it.
 _MOST_REFUSED: Final = 10_000
+# Of which a queue remembers whether it is for them.
+_TOPICS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +276,28 @@ class Network(Generic[T]):
         self._report(overflow)
         return refused
 
+    def encode(self, message: T) -> bytes:
+        """Encode a message that brings its number, for `file`; raises what `send` does."""
+        return self._codec.encode(message)
+
+    def file(
+        self, routing_key: str, encoded: Sequence[bytes], settled: Callable[[Settled], object]
+    ) -> int:
+        """Pack encoded messages into one frame that needs a queue; return how many fit.
+
+        They are no events to be counted, nor kept for repair. `settled` is called once with what
+        became of the frame at each peer. 0 is returned, and nothing called, without a peer.
+        """
+        with self._lock:
+            if not self._publishers:
+                return 0
+            frame = self._frame(routing_key, counted=False, settled=settled)
+            frame.needs_queue = True
+            overflow: list[_Overflow] = []
+            taken = self._begin(frame, encoded, overflow)
+        self._report(overflow)
+        return taken
+
     def sequence_of(self, chart: str) -> int:
         """Return the number of the chart's last message; 0 before the first."""
         # Without the lock: `send` compares `after` under it. Not by `[]`, which would add the
@@ -303,7 +327,9 @@ class Network(Generic[T]):
 
     def freshness(self, kept_s: float = 0.0, *topics: str) -> Freshness:
         """Return what says, for one queue of these topics or of all, which frames it can hold."""
-        return Freshness(self._limits, kept_s=kept_s, topics=topics or ("#",))
+        # A queue gets frames of the same few topics again and again.
+        is_for = lru_cache(_TOPICS)(Hearing(topics or ("#",)))
+        return Freshness(self._limits, kept_s=kept_s, is_for=is_for)
 
     def open(
         self,
@@ -331,13 +357,19 @@ class Network(Generic[T]):
         )
         return arrived
 
-    def open_again(self, delivery: Delivery) -> list[T]:
-        """Return the messages of a delivery that was opened before; count nothing."""
+    def open_again(self, body: bytes) -> list[T]:
+        """Return the messages of a frame that was opened or sealed here before; count nothing."""
         try:
-            return self._codec.open_again(delivery.body)
+            return self._codec.open_again(body)
         except FrameError:
             # Many keys were removed since.
             return []
+
+    @property
+    def numbered(self) -> int:
+        """How many messages have got a number, of all charts together."""
+        with self._lock:
+            return sum(self._sequences.values())
 
     @property
     def key(self) -> str:

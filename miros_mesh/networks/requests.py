@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, get_args
 
 from miros_mesh.errors import StoppedError
 from miros_mesh.observer import Observer
@@ -12,6 +12,7 @@ from miros_mesh.timing.clock import Clock, Timer
 
 Outcome = Literal["answered", "timed_out", "unroutable", "cancelled", "stopped"]
 """How a request ends; `stopped` is the end of who has asked."""
+OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 
 ANSWERED: Final = "answered"
 TIMED_OUT: Final = "timed_out"
@@ -49,7 +50,7 @@ class Request:
 class Requests:
     """The open requests of one chart. Thread-safe, without a lock.
 
-    A request is open while it is in the table. Whoever takes it out has ended it, and all others
+    A request is open while it is in the table. What takes it out has ended it, and all others
     find nothing: so each has one outcome, whatever comes at the same time.
 
     | outcome | taken out by | `ended` is called |
@@ -73,7 +74,7 @@ class Requests:
         self._closed = False
 
     def __len__(self) -> int:
-        """How many are open."""
+        """How many have no outcome yet."""
         return len(self._open)
 
     def open(

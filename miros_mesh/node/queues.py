@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from miros_mesh.address import SHORT_STRING_BYTES, direct_topic
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.link.ports import Binding, QueueSpec
+from miros_mesh.link.ports import Binding, QueueSpec, Terms
+from miros_mesh.networks.group.partitions import PARTITIONS
 from miros_mesh.networks.network import DIRECT, NOTES_KEPT_S, exchange_of
 from miros_mesh.node.groups import Group
 from miros_mesh.wire.identity import Identity
@@ -69,8 +70,11 @@ class NodeQueues:
 
     def of_group(self, chart: str, group: Group, rx_routing_keys: Sequence[str]) -> QueueSpec:
         """Return the queue in which the events of a group's charts wait."""
+        terms = f"{group.kind} {topics_of(rx_routing_keys)}"
         return QueueSpec(
-            name=f"{group.queue(chart)}.{_digest(topics_of(rx_routing_keys))}",
+            # With its terms in the name, since members of other ones may not change what it is: a
+            # group that comes back with other ones has a queue of its own.
+            name=f"{group.queue(chart)}.{_digest(terms)}",
             bindings=tuple(Binding(exchange_of("mesh"), each) for each in rx_routing_keys),
             # Members that wait must not be left without, while one holds more than it handles.
             prefetch=min(self.config.prefetch_frames, MOST_SHARED_FRAMES),
@@ -79,22 +83,17 @@ class NodeQueues:
             delete_on_stop=False,
             chart=chart,
             dead_letters=True,
-            consumers="one" if group.mode == "standby" else "shared",
+            consumers="shared" if group.kind == "share" else "standby",
+            terms=Terms(f"{group.queue(chart)}.terms", terms),
         )
 
-    def of_terms(self, chart: str, group: Group, rx_routing_keys: Sequence[str]) -> QueueSpec:
-        """Return the queue, always empty, by which the members of a group agree."""
-        name = f"{group.queue(chart)}.terms"
-        return QueueSpec(
-            name=name,
-            # Under its name nothing is published.
-            bindings=(Binding(exchange_of("group"), name),),
-            prefetch=1,
-            expires_s=PRIVATE_EXPIRES_S,
-            delete_on_stop=False,
-            consumers="shared",
-            terms=f"{group.mode} {topics_of(rx_routing_keys)}",
-        )
+    def of_partitions(self, group: QueueSpec) -> list[QueueSpec]:
+        """Return the queues in which the events of a group wait that are filed by their keys."""
+        names = [f"{group.name}.p{number}" for number in range(PARTITIONS)]
+        return [
+            replace(group, name=name, bindings=(Binding(exchange_of("group"), name),), terms=None)
+            for name in names
+        ]
 
     def of_deaths(self, network: str, routing_key: str) -> QueueSpec:
         """Return the queue in which a process of the node's name leaves notes for the next one."""
@@ -156,6 +155,9 @@ class NodeQueues:
 
 def topics_of(rx_routing_keys: Sequence[str]) -> str:
     """Return one text for the patterns that a chart hears; of a single one that itself."""
+    if not rx_routing_keys:
+        # Notes have no empty text, and no pattern is like this one.
+        return "#none"
     text = " ".join(rx_routing_keys)
     if len(rx_routing_keys) == 1 or len(text.encode()) <= SHORT_STRING_BYTES:
         return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -74,15 +74,26 @@ class Host(Protocol):
         """Say what has become until now of the events of the node's charts."""
 
 
+class Work(NamedTuple):
+    """What a chart has done, and has to do, at one moment."""
+
+    done: int = 0
+    """How many events it has handled."""
+    to_do: int = 0
+    """How many wait in its FIFO or are being handled."""
+    deferred: int = 0
+    """How many deliveries the broker keeps because it has put off an event in them."""
+
+
 class Source(NamedTuple):
-    """A queue by which a chart hears."""
+    """What a chart hears by: an inbox and the queues that lead to it."""
 
     inbox: Inbox
-    queue: str
+    queues: tuple[str, ...]
     lasting: bool
-    """Whether it outlives the node."""
-    terms: str = ""
-    """The queue by which the charts agree that share it."""
+    """Whether they outlive the node."""
+    end: Callable[[float], object] | None = None
+    """Ends what takes of the inbox instead of the chart, after so many seconds at most."""
 
 
 class Session:
@@ -99,21 +110,25 @@ class Session:
         tx_routing_key: str,
         rx_routing_keys: tuple[str, ...],
         source: Source,
-        group: Source | None = None,
+        shared: Sequence[Source] = (),
+        announced: str = "",
         leave: Callable[[float], StopReport],
     ) -> None:
         self.node = node
         self.chart = chart
         self.inbox = source.inbox
         """Where the chart's own events come from."""
-        self._sources = (source, group) if group else (source,)
+        self._sources = (source, *shared)
+        self._announced = announced
         self.leave = leave
         """Leave the mesh, as `Registry.leave` of the node."""
         self._tx_routing_key = tx_routing_key
         self.rx_routing_keys = rx_routing_keys
         """The patterns that it hears."""
-        self.queues = [each.queue for each in self._sources]
+        self.queues = [queue for each in self._sources for queue in each.queues]
         """Where its events wait."""
+        self.work: Callable[[], Work] = Work
+        """Says what the chart has done and has to do; from any thread."""
         self.requests = Requests(chart, node.clock, node.observer)
         """What it has asked, and waits to be answered."""
         self.silent = False
@@ -150,9 +165,10 @@ class Session:
         """Say hello, and feed the chart; `post` takes the public signals of the library."""
         # In this order a chart hears of the peers before it gets the first event of the network.
         self.node.mesh.join(self.chart, self._tx_routing_key)
-        self.node.roll.joined(self.chart, self._tx_routing_key)
+        self.node.roll.joined(self.chart, self._tx_routing_key, self._announced)
         self.node.peer_signals.subscribe(self.chart, post)
-        self.node.roster.subscribe(self.chart, self.rx_routing_keys, post)
+        if self.node.config.tell_charts:
+            self.node.roster.subscribe(self.chart, self.rx_routing_keys, post)
         for inbox in self.inboxes:
             inbox.open()
         if self._dead:
@@ -225,11 +241,6 @@ class Session:
         `StoppedError` for a chart that has died.
         """
         timeout_s = seconds("timeout_s", timeout_s)
-        if to == f"{self.node.identity.node}/{self.chart}":
-            raise ChartAddressError(
-                f"{to} is the chart that asks, and a chart does not hear itself: post the event "
-                "into its own FIFO"
-            )
         # Who answers later answers for nothing; but clocks may differ by so much.
         ttl_s = min(timeout_s + self.node.config.clock_error_s, _LONGEST_S)
         send = partial(
@@ -249,7 +260,13 @@ class Session:
                 f"an event goes under a topic or to one chart: give routing_key={routing_key!r} or "
                 f"to={to!r}, not both"
             )
-        return direct_topic(*chart_address(to))
+        node, chart = chart_address(to)
+        if (node, chart) == (self.node.identity.node, self.chart):
+            raise ChartAddressError(
+                f"{to} is the chart that sends, and a chart does not hear itself: post the event "
+                "into its own FIFO"
+            )
+        return direct_topic(node, chart)
 
     def goodbye(self) -> None:
         """Say to the other charts of the mesh that this one leaves."""
@@ -280,10 +297,6 @@ class Session:
         self.node.roll.died(self.chart)
         waits = any(each.lasting for each in self._sources)
         end_by = time.monotonic() + (self.node.config.drain_timeout_s if waits else 0)
-        if arrival:
-            for inbox in self.inboxes:
-                if arrival.inbox is inbox:
-                    inbox.set_aside_poison(error, arrival)
         # What was set aside is done when the broker has the letter, and acknowledged before the
         # queue is let go. Whatever is not acknowledged by then comes again.
         self._wait_kept(end_by)
@@ -319,15 +332,16 @@ class Session:
             self.silent = True
         # Out of the lock, as all that follows: observers are called, and may stop the chart.
         for source in self._sources:
+            if source.end:
+                source.end(_left(wait_by))
             unhandled = source.inbox.close()
             self.unhandled += unhandled
             if unhandled and not source.lasting:
                 self.node.observer.dropped(network="mesh", reason="stopped", events=unhandled)
             # After the inbox is closed: the removal comes later, on the subscriber's thread, and
             # what is handed out until then is not taken.
-            self.node.subscriber.remove(source.queue, _left(wait_by))
-            if source.terms:
-                self.node.subscriber.remove(source.terms)
+            for queue in source.queues:
+                self.node.subscriber.remove(queue, _left(wait_by))
         return True
 
     def _tell_nothing(self) -> None:

@@ -79,6 +79,13 @@ def publish(fabric: ActiveFabricSource, event: Event, priority: int = PRIORITY) 
     fabric.publish(event, _Turn(priority))
 
 
+def delivers() -> bool:
+    """Whether something that was published is still to be handed to those who subscribed it."""
+    # miros' thread says that it is done with an event once every queue has it.
+    fabric = ActiveFabric()
+    return fabric.is_alive() and fabric.fifo_fabric_queue.unfinished_tasks > 0
+
+
 def subscribe(
     fabric: ActiveFabricSource, queue: LockingDeque, signal: str, *, in_front: bool = False
 ) -> None:

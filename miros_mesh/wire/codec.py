@@ -66,8 +66,9 @@ FRAME_OVERHEAD_BYTES = (
 
 T = TypeVar("T", bound=Origin)
 
-# The head of a msgpack array of up to 15 fields, which a message is.
-_ARRAY_HEAD = 0x90
+# A message is a msgpack array: one of up to 15 fields begins with 0x90 and their number.
+_FIELDS = 0x0F
+_LONG_ARRAY_HEAD = 0xDC
 # What the fields of an extended message may take beyond the limit for events, which is not the
 # program's and must not count against `max_event_bytes`: a trace of 55 characters; then an address,
 # an id, and the routes.
@@ -175,18 +176,13 @@ class Codec(Generic[T]):
         self._wall = wall
         kinds = (message_type, *extended)
         self._fields = kinds[-1].__struct_fields__
-        # By the first byte of an encoded message: only one of a level has so many fields, since
-        # `encode` leaves none out. A message of more than 15 has no such byte, and only one level.
-        self._levels = {
-            _ARRAY_HEAD | len(kind.__struct_fields__): level for level, kind in enumerate(kinds)
-        }
+        # Only a message of one level has so many fields, since `encode` leaves none out.
+        self._levels = {len(kind.__struct_fields__): level for level, kind in enumerate(kinds)}
         self._max_frame_bytes = max_frame_bytes
         self._most_bytes = max_frame_bytes - FRAME_OVERHEAD_BYTES
         self._max_message_bytes = min(self._most_bytes, max_event_bytes or max_frame_bytes)
         # Each level has its own, since the smallest is read fastest.
         self._decoders = [msgspec.msgpack.Decoder(kind) for kind in kinds]
-        self._plain_head = _ARRAY_HEAD | len(message_type.__struct_fields__)
-        self._plain_decoder = self._decoders[0]
         # Named in the sealed part too, since the version byte stands outside of it.
         levels = [_Version(network, kind) for kind in kinds]
         self._network = network
@@ -210,12 +206,8 @@ class Codec(Generic[T]):
             # msgspec checks lengths and ranges only when it decodes, so what was encoded is read
             # back here. The program hears of it, and not the log of every receiver.
             encoded = _encoder.encode(message)
-            if encoded[0] == self._plain_head:
-                self._plain_decoder.decode(encoded)
-                level = 0
-            else:
-                level = self._level(encoded)
-                self._decoders[level].decode(encoded)
+            level = self._level(encoded)
+            self._decoders[level].decode(encoded)
         except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
             raise PayloadError(f"cannot be sent: {self._named(error)}") from None
         if level or len(encoded) > self._max_message_bytes:
@@ -364,7 +356,11 @@ class Codec(Generic[T]):
             )
 
     def _level(self, encoded: bytes) -> int:
-        return self._levels.get(encoded[0], 0)
+        head = encoded[0]
+        # Up to 15 fields stand in the first byte, more in the two behind it; none has 256.
+        fields = encoded[2] if head == _LONG_ARRAY_HEAD else head & _FIELDS
+        # A message of another kind is read as the largest, which refuses it.
+        return self._levels.get(fields, len(self._levels) - 1)
 
     def _versions_of(self, frame: bytes) -> Sequence[_Version[T]]:
         if not frame:

@@ -23,19 +23,11 @@ is repeated to a chart that has listened for longer than the window.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final
 
-from miros_mesh.address import Hearing
 from miros_mesh.errors import ClockError, OldFrameError
-
-RESEAL_AFTER_S: Final = 5.0
-"""A publisher seals again what it has sealed before so many seconds: the seal tells the time of
-publication, not that of a connection which was lost since."""
-_TOPICS: Final = 1_000
-"""Of which a queue remembers whether it is for them."""
+from miros_mesh.wire.envelope import RESEAL_AFTER_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +43,8 @@ class Limits:
 class Freshness:
     """The frames that one queue can hold: for the thread of its receiver alone.
 
-    The queue is new, or it has kept frames for `kept_s` at most before its receiver began; it is
-    for topics that match one of the patterns of `topics`.
+    The queue is new, or it has kept frames for `kept_s` at most before its receiver began; `is_for`
+    says whether it is for a topic, by default for all.
     """
 
     def __init__(
@@ -60,13 +52,11 @@ class Freshness:
         limits: Limits | None = None,
         *,
         kept_s: float = 0.0,
-        topics: Sequence[str] = ("#",),
+        is_for: Callable[[str], bool] = lambda _: True,
         wall: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        # A queue gets frames of the same few topics again and again.
-        self.is_for = lru_cache(_TOPICS)(Hearing(topics))
-        """Whether the queue is for a topic."""
+        self.is_for = is_for
         self._limits = limits or Limits()
         self._wall = wall
         self._steady = steady

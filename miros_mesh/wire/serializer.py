@@ -8,14 +8,17 @@ something else: a naive datetime, an enum. One exception is stated: a datetime c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, runtime_checkable
+from uuid import UUID
 
 import msgspec
 from msgspec.msgpack import Ext
 
 from miros_mesh.errors import PayloadError
+from miros_mesh.wire.payload_faults import shown, step_of
 from miros_mesh.wire.payload_types import UnknownValue, field_names
 
 # Well below the depth at which msgspec and Python give up, and more than people nest by hand.
@@ -28,13 +31,15 @@ MAX_SAME_HASH = 100
 # What msgpack has: signed and unsigned 64 bits.
 INT_RANGE = range(-(2**63), 2**64)
 LONGEST_TYPE_NAME = 255
-SHOWN_KEY_CHARACTERS = 40
 
 # The extension types of msgpack for what it has no type of its own for.
 _TUPLE: Final = 1
 _SET: Final = 2
 _FROZENSET: Final = 3
 _NAMED: Final = 4
+
+# What a tree has as text.
+_TEXTS = frozenset({Decimal, UUID, date, time, timedelta})
 
 # Accepted as they are. Exact types, here and below: a subclass would come back as its base.
 _PLAIN = frozenset({type(None), bool, float, bytes})
@@ -84,12 +89,26 @@ class MsgpackSerializer:
 
         Of the classes it knows it calls the constructors, and in a set their hash and comparison.
         """
-        try:
-            payload = _decode(data)
-        except _UNREADABLE as error:
-            raise PayloadError(f"these bytes are no payload: {error}") from None
         # A sender with our key may still send what our `dumps` would refuse.
-        return _Reading(self._known).of(payload)
+        return _Reading(self._known).of(_decoded(data))
+
+
+class Trees:
+    """The trees of built-in types that payloads of declared types are written as, and back.
+
+    On the wire they are arrays, maps, numbers, text, bytes and times of msgpack and nothing else.
+    A tuple, a set or a named value that comes from a sender without the type is read as a list, or
+    as its fields.
+    """
+
+    def dumps(self, tree: Any) -> tuple[bytes, bool]:
+        """Encode a tree, and say whether it has a Decimal; `PayloadError` names the path."""
+        walk = _TreeWriting(_NO_CLASSES)
+        return _encode(walk.of(tree)), walk.has_decimals
+
+    def loads(self, data: bytes) -> Any:
+        """Decode bytes that either serializer made; raises `PayloadError` for any others."""
+        return _TreeReading(_NO_CLASSES).of(_decoded(data))
 
 
 class _Tagged(NamedTuple):
@@ -110,7 +129,8 @@ class _RefusedError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.steps: list[str] = []
+        self.steps: list[str | int | None] = []
+        """Keys and indices, from the inside; None is an element of a set."""
 
 
 class _Known(NamedTuple):
@@ -119,6 +139,9 @@ class _Known(NamedTuple):
     fields: Mapping[type, tuple[str, ...]]
     types: Mapping[str, type]
     """By name."""
+
+
+_NO_CLASSES: Final = _Known({}, {})
 
 
 class _Walk:
@@ -140,8 +163,10 @@ class _Walk:
             # Recursive, and bounded by the depth, so that a payload that contains itself ends, too.
             return self._value(payload, MAX_DEPTH)
         except _RefusedError as refused:
-            path = "".join(reversed(refused.steps))
-            raise PayloadError(f"payload{path} {refused.reason}") from None
+            raise PayloadError(self._told(refused.steps[::-1], refused.reason)) from None
+
+    def _told(self, steps: Sequence[str | int | None], reason: str) -> str:
+        return f"payload{''.join(map(_step, steps))} {reason}"
 
     def _other(self, value: Any, depth: int) -> Any:
         raise NotImplementedError
@@ -182,7 +207,7 @@ class _Walk:
             try:
                 new = self._value(item, depth - 1)
             except _RefusedError as refused:
-                refused.steps.append(f"[{_shown(key)}]")
+                refused.steps.append(key)
                 raise
             if new is not item:
                 # The program's own stays as it is.
@@ -197,7 +222,7 @@ class _Walk:
             try:
                 new = self._value(item, depth - 1)
             except _RefusedError as refused:
-                refused.steps.append(f"[{index}]")
+                refused.steps.append(index)
                 raise
             if new is not item:
                 replaced = replaced or list(value)
@@ -209,7 +234,7 @@ class _Walk:
         try:
             return [self._value(item, depth - 1) for item in value]
         except _RefusedError as refused:
-            refused.steps.append("[an element]")
+            refused.steps.append(None)
             raise
 
     def _enter(self, size: int, depth: int) -> None:
@@ -262,10 +287,13 @@ class _Reading(_Walk):
         if value.code == _SET:
             return self._set(content, depth)
         if value.code == _FROZENSET:
-            return frozenset(self._set(content, depth))
+            return self._frozen(content, depth)
         return self._named(content, depth)
 
-    def _set(self, content: list[Any], depth: int) -> set[Any]:
+    def _frozen(self, content: list[Any], depth: int) -> Any:
+        return frozenset(self._set(content, depth))
+
+    def _set(self, content: list[Any], depth: int) -> Any:
         elements = self._elements(content, depth)
         try:
             # Each is hashed on its own first: to put them into a set compares them.
@@ -286,7 +314,9 @@ class _Reading(_Walk):
             _refuse_bytes()
         name, fields = content
         _check_type_name(name)
-        fields = self._dict(fields, depth)
+        return self._of_class(name, self._dict(fields, depth))
+
+    def _of_class(self, name: str, fields: dict[str, Any]) -> Any:
         kind = self._known.types.get(name)
         return UnknownValue(name, fields) if kind is None else self._made(kind, fields)
 
@@ -298,7 +328,7 @@ class _Reading(_Walk):
         for name in fields:
             if name not in known:
                 raise _RefusedError(
-                    f"is a {kind.__name__} with a field {_shown(name)}, which it has not here"
+                    f"is a {kind.__name__} with a field {shown(name)}, which it has not here"
                 )
         try:
             return kind(**fields)
@@ -306,6 +336,63 @@ class _Reading(_Walk):
             raise _RefusedError(
                 f"is a {kind.__name__} that its constructor refuses: {type(error).__name__}"
             ) from None
+
+
+class _TreeWriting(_Writing):
+    """Writes a tree, in which nothing needs an extension type."""
+
+    has_decimals = False
+
+    def _told(self, steps: Sequence[str | int | None], reason: str) -> str:
+        return _tree_told(steps, reason)
+
+    def _other(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if kind is tuple:
+            return self._list(value, depth)
+        if kind is bytearray:
+            return bytes(value)
+        if kind not in _TEXTS:
+            raise _RefusedError(_no_form(kind))
+        self.has_decimals = self.has_decimals or kind is Decimal
+        return msgspec.to_builtins(value)
+
+
+class _TreeReading(_Reading):
+    """Reads a tree: what it is to be is decided by the type that the program has declared."""
+
+    def _told(self, steps: Sequence[str | int | None], reason: str) -> str:
+        return _tree_told(steps, reason)
+
+    def _set(self, content: list[Any], depth: int) -> Any:
+        return self._list(content, depth)
+
+    def _frozen(self, content: list[Any], depth: int) -> Any:
+        return self._list(content, depth)
+
+    def _of_class(self, name: str, fields: dict[str, Any]) -> Any:
+        return fields
+
+
+def _decoded(data: bytes) -> Any:
+    try:
+        return _decode(data)
+    except _UNREADABLE as error:
+        raise PayloadError(f"these bytes are no payload: {error}") from None
+
+
+def _step(step: str | int | None) -> str:
+    if step is None:
+        return "[an element]"
+    return f"[{step}]" if isinstance(step, int) else f"[{shown(step)}]"
+
+
+def _tree_told(steps: Sequence[str | int | None], reason: str) -> str:
+    return f"${''.join(map(step_of, steps))}: {reason}"
+
+
+def _no_form(kind: type) -> str:
+    return f"is of type {kind.__name__}, which has no form on the wire"
 
 
 def _field(value: Any, name: str) -> Any:
@@ -382,8 +469,3 @@ def _class_hint(kind: type) -> str | None:
         if issubclass(kind, base):
             return f"send a plain {base.__name__}, since its own type would be lost"
     return None
-
-
-def _shown(key: str) -> str:
-    short = key if len(key) <= SHOWN_KEY_CHARACTERS else key[:SHOWN_KEY_CHARACTERS] + "..."
-    return repr(short)

@@ -77,10 +77,12 @@ def receive(folder: Path, queue: str, count: str) -> None:
     peer.close()
 
 
-def hold(folder: Path, queue: str, expires_s: str, count: str, acked: str) -> None:
+def hold(
+    folder: Path, queue: str, expires_s: str, count: str, acked: str, arguments: str = "{}"
+) -> None:
     """Consume `count` messages, acknowledge the first few, and wait for the end."""
     peer = Peer(embedded(folder))
-    peer.consume(queue, expires=float(expires_s))
+    peer.consume(queue, expires=float(expires_s), queue_arguments=json.loads(arguments))
     say(ready=True)
     bodies = peer.drain(int(count))
     for message in peer.received[: int(acked)]:

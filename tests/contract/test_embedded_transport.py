@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import amqp
 import kombu
@@ -22,12 +24,15 @@ from miros_mesh.embedded import database, doorbell, schema
 from miros_mesh.embedded.transport import dial as embedded
 from miros_mesh.errors import DiskFullError, EmbeddedStoreError, StoreUnavailableError
 from support.actor import Actor
-from support.kombu_peer import EXCHANGE, Peer
+from support.kombu_peer import EXCHANGE, Peer, text
 from support.waiting import wait_until
 
 SCRIPT = Path(__file__).with_name("embedded_actor.py")
 BURST = 5_000
 SENDERS = ("left", "right")
+ONE = {"x-single-active-consumer": True}
+SHARED: dict[str, Any] = {}
+TAKEN_OVER_S = 2.0
 
 Record = Callable[[str, object], None]
 
@@ -241,7 +246,7 @@ def test_a_forked_child_cannot_use_nor_keep_alive_what_its_parent_opened(
         assert parent.heard() == {"done": True}
         assert peer.size("of-the-child") == 0
         with pytest.raises(amqp.ResourceLocked):
-            peer.consume("queue")
+            peer.channel.basic_get("queue")
 
         parent.kill()
 
@@ -251,33 +256,114 @@ def test_a_forked_child_cannot_use_nor_keep_alive_what_its_parent_opened(
         os.kill(facts["pid"], signal.SIGKILL)
 
 
-# One consumer a queue
+# Several consumers of a queue
 
 
-def test_a_second_consumer_of_a_queue_is_refused_while_the_first_lives(
-    folder: Path, peer: Peer
-) -> None:
-    peer.consume("queue")
+def test_who_fetches_single_messages_has_the_queue_alone(folder: Path, peer: Peer) -> None:
+    """Else a letter that one operator looks at would be missing from another's list."""
     other = Peer(embedded(folder))
+    peer.declare("queue")
+    peer.publish("letter")
+    message = peer.channel.basic_get("queue")
 
     with pytest.raises(amqp.ResourceLocked, match="has a consumer already"):
         other.consume("queue")
+    with pytest.raises(amqp.ResourceLocked, match="has a consumer already"):
+        other.channel.basic_get("queue")
 
+    assert text(message.body) == "letter"
     peer.close()
     other.consume("queue")
-    other.publish("for the second")
-    assert other.drain(1) == ["for the second"]
+    assert other.drain(1) == ["letter"]
+    other.close()
+
+
+def test_a_connection_consumes_a_queue_once(peer: Peer) -> None:
+    peer.consume("queue")
+
+    with pytest.raises(amqp.ResourceLocked, match="has a consumer already"):
+        peer.consume("queue")
+
+
+@pytest.mark.parametrize("while_published", [False, True], ids=["idle", "published to"])
+@pytest.mark.parametrize("arguments", [ONE, SHARED], ids=["one", "shared"])
+def test_what_a_killed_consumer_had_is_soon_with_the_next(
+    folder: Path, peer: Peer, arguments: dict[str, Any], *, while_published: bool
+) -> None:
+    # Given a consumer that holds six of ten messages, and one that waits for them
+    with Actor(SCRIPT, "hold", folder, "queue", 60, 10, 4, json.dumps(arguments)) as consumer:
+        consumer.heard()
+        for number in range(10):
+            peer.publish(str(number))
+        assert consumer.heard()["bodies"] == [str(number) for number in range(10)]
+        peer.consume("queue", expires=60, queue_arguments=arguments)
+        peer.publish("10")
+        peer.settle_down()
+        peer.ack()
+        before = peer.size("queue")
+
+        # When it is killed
+        consumer.kill()
+        killed_at = time.monotonic()
+
+    # Then the next one has them in time, in order, each counted as given back once
+    if while_published:
+        peer.publish("11")
+        limit_s = 0.5
+    else:
+        limit_s = TAKEN_OVER_S
+    held = [str(number) for number in range(4, 10)]
+    bodies = peer.drain(before + while_published)
+    assert time.monotonic() - killed_at < limit_s
+    assert [body for body in bodies if body in held] == held
+    counts = [m.headers.get("x-delivery-count") for m in peer.received if text(m.body) in held]
+    assert counts == [1] * 6
+    if arguments is ONE:
+        assert bodies[:7] == [*held, "10"]
+
+
+def test_the_death_of_one_that_waits_changes_nothing(folder: Path, peer: Peer) -> None:
+    peer.consume("queue", expires=60, queue_arguments=ONE)
+    with Actor(SCRIPT, "hold", folder, "queue", 60, 0, 0, json.dumps(ONE)) as waiting:
+        waiting.heard()
+        waiting.heard()
+        peer.publish("before")
+        assert peer.drain(1) == ["before"]
+        waiting.kill()
+    store = peer.connection.connection.store
+
+    store.keep_up(at_once=True)
+    peer.publish("after")
+
+    assert peer.drain(2) == ["before", "after"]
+    assert not any("x-delivery-count" in message.headers for message in peer.received)
+    assert peer.channel.queue_declare("queue", passive=True).consumer_count == 1
+
+
+def test_one_that_was_taken_for_dead_claims_nothing(folder: Path, peer: Peer) -> None:
+    """What would be claimed in its name would be in no one's hands."""
+    other = Peer(embedded(folder))
+    peer.consume("queue", queue_arguments=SHARED, on_message=lambda message: message.ack())
+    store = peer.connection.connection.store
+    other.connection.connection.store._upkeep.bury(store.doorbell.address)
+    other.consume("queue", queue_arguments=SHARED)
+    other.publish("heard")
+
+    with pytest.raises(amqp.ConsumerCancelled):
+        peer.turn(0)
+
+    assert other.drain(1) == ["heard"]
     other.close()
 
 
 def test_a_dropped_connection_frees_its_queue_at_once(folder: Path, peer: Peer) -> None:
     other = Peer(embedded(folder))
-    other.consume("queue")
+    other.consume("queue", queue_arguments=ONE)
     other.publish("unsettled")
     other.drain(1)
 
     other.connection.collect()
-    peer.consume("queue")
+    peer.consume("queue", queue_arguments=ONE)
 
     assert peer.drain(1) == ["unsettled"]
     assert peer.received[0].delivery_info["redelivered"]
@@ -496,10 +582,10 @@ def test_the_database_of_another_program_is_refused_and_left_alone(folder: Path)
 def test_a_database_of_a_newer_version_is_refused(folder: Path) -> None:
     Peer(embedded(folder)).close()
     with sqlite3.connect(folder / schema.DATABASE_FILE) as newer:
-        newer.execute("PRAGMA user_version = 4")
+        newer.execute("PRAGMA user_version = 99")
     newer.close()
 
-    with pytest.raises(EmbeddedStoreError, match="version 4") as caught:
+    with pytest.raises(EmbeddedStoreError, match="version 99") as caught:
         embedded(folder).connect()
     assert "MIROS_MESH_HOME" in str(caught.value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import amqp
 import kombu
@@ -18,6 +19,9 @@ from support.waiting import wait_until
 MakePeer = Callable[[], Peer]
 REDELIVERED = [True, True]
 EXPIRY_S = 0.2
+QUORUM: dict[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": 1_000}
+ONE = QUORUM | {"x-single-active-consumer": True}
+COUNT = "x-delivery-count"
 
 
 @pytest.fixture(params=["embedded", "memory", "rabbitmq"])
@@ -629,3 +633,177 @@ def test_a_closed_connection_can_be_closed_again(peer: MakePeer) -> None:
     closed.close()
 
     assert not closed.connection.connected
+
+
+# Several consumers of a queue
+
+
+def listen(peer: Peer, arguments: dict[str, Any], prefetch: int = 3) -> kombu.Consumer:
+    return peer.consume("queue", prefetch=prefetch, queue_arguments=arguments, durable=True)
+
+
+def test_of_several_the_first_in_line_gets_all_and_then_the_next(peer: MakePeer) -> None:
+    # Given three that wait in line
+    first, second, third, sender = peer(), peer(), peer(), peer()
+    for each in (first, second, third):
+        listen(each, ONE)
+    for body in "abcdef":
+        sender.publish(body)
+    assert first.settle_down() == ["a", "b", "c"]
+    assert (second.settle_down(), third.settle_down()) == ([], [])
+
+    # When the first one leaves with two of its three unsettled
+    first.received[0].ack()
+    assert first.settle_down() == ["a", "b", "c", "d"]
+    first.close()
+
+    # Then the second one gets them, before all others, and each says that it came before
+    assert second.settle_down() == ["b", "c", "d"]
+    assert redelivered(second) == [True, True, True]
+    assert [message.headers[COUNT] for message in second.received] == [1, 1, 1]
+    second.ack()
+    assert second.settle_down() == ["e", "f"]
+    assert redelivered(second) == [False, False]
+    assert third.settle_down() == []
+
+
+def test_who_cancels_and_consumes_again_is_the_last_in_line(peer: MakePeer) -> None:
+    first, second, third, sender = peer(), peer(), peer(), peer()
+    active, waiting, _ = (listen(each, ONE) for each in (first, second, third))
+
+    waiting.cancel()
+    listen(second, ONE)
+    active.cancel()
+    sender.publish("for the third")
+    assert third.settle_down() == ["for the third"]
+    third.close()
+    assert second.settle_down() == ["for the third"]
+    assert first.settle_down() == []
+
+
+def test_several_share_a_queue_and_each_message_is_handed_to_one(peer: MakePeer) -> None:
+    sharers, sender = [peer(), peer(), peer()], peer()
+    for each in sharers:
+        listen(each, QUORUM)
+    for number in range(6):
+        sender.publish(f"{number}")
+
+    for _ in range(2):
+        for each in sharers:
+            each.settle_down()
+
+    # None has more than its prefetch, and none has nothing.
+    assert all(1 <= len(each.received) <= 3 for each in sharers)
+    bodies = [body for each in sharers for body in each.bodies()]
+    assert sorted(bodies) == [f"{number}" for number in range(6)]
+    assert not any(COUNT in m.headers for each in sharers for m in each.received)
+
+
+def test_what_one_of_several_has_not_settled_comes_to_the_others(peer: MakePeer) -> None:
+    # Given two that share, and hold all that their prefetch allows
+    leaves, stays, sender = peer(), peer(), peer()
+    for each in (leaves, stays):
+        listen(each, QUORUM, prefetch=2)
+    for body in "abcd":
+        sender.publish(body)
+    for each in (leaves, stays):
+        each.settle_down()
+    assert sorted(leaves.bodies() + stays.bodies()) == ["a", "b", "c", "d"]
+    handled, back = leaves.bodies()
+
+    # When one acknowledges the first of its two, and leaves
+    leaves.received[0].ack()
+    leaves.close()
+    own = stays.bodies()
+    stays.ack()
+
+    # Then the second one comes to the other, and no other message comes twice
+    assert stays.settle_down() == [back]
+    assert redelivered(stays) == [True]
+    assert stays.received[0].headers[COUNT] == 1
+    assert sorted([handled, back, *own]) == ["a", "b", "c", "d"]
+    stays.ack()
+    wait_until(lambda: sender.size("queue") == 0)
+
+
+def test_what_one_gives_back_comes_to_any_and_is_counted(peer: MakePeer) -> None:
+    one, sender = peer(), peer()
+    listen(one, QUORUM, prefetch=1)
+    sender.publish("again and again")
+
+    for times in range(3):
+        one.drain(1)
+        (message,) = one.received
+        assert message.headers.get(COUNT, 0) == times
+        one.received.clear()
+        if times == 2:
+            other = peer()
+            listen(other, QUORUM, prefetch=1)
+            one.close()
+        else:
+            message.requeue()
+
+    assert other.drain(1) == ["again and again"]
+    assert other.received[0].headers[COUNT] == 3
+
+
+def test_a_cancelled_consumer_keeps_what_it_has_of_a_shared_queue(peer: MakePeer) -> None:
+    # Given one of two, that holds two messages and is cancelled
+    cancelled, other, sender = peer(), peer(), peer()
+    consumer = listen(cancelled, QUORUM)
+    for body in "ab":
+        sender.publish(body)
+    cancelled.drain(2)
+    listen(other, QUORUM)
+    consumer.cancel()
+
+    # Then nothing comes to the other until it is given back, and nothing that was acknowledged
+    assert other.settle_down() == []
+    cancelled.received[0].ack()
+    assert other.settle_down() == []
+    cancelled.close()
+    assert other.settle_down() == ["b"]
+
+
+def test_an_auto_delete_queue_goes_with_the_last_of_its_consumers(peer: MakePeer) -> None:
+    one, two, other = peer(), peer(), peer()
+    first = one.consume("queue", auto_delete=True)
+    last = two.consume("queue", auto_delete=True)
+
+    first.cancel()
+    assert other.size("queue") == 0
+    last.cancel()
+
+    with pytest.raises(amqp.NotFound):
+        other.size("queue")
+
+
+def test_a_queue_whose_dead_letters_have_another_topic_is_another_queue(peer: MakePeer) -> None:
+    """By which those that consume a queue can agree on anything."""
+    arguments = {"x-dead-letter-exchange": EXCHANGE, "x-dead-letter-routing-key": "one view"}
+    peer().declare("queue", "a.b", queue_arguments=arguments)
+    arguments["x-dead-letter-routing-key"] = "another view"
+
+    with pytest.raises(amqp.PreconditionFailed) as caught:
+        peer().declare("queue", "a.b", queue_arguments=arguments)
+
+    said = caught.value.reply_text
+    assert said.startswith("PRECONDITION_FAILED - inequivalent arg 'x-dead-letter-routing-key'")
+    assert said.endswith("received 'another view' but current is 'one view'")
+
+
+def test_dead_letters_have_the_topic_that_their_queue_says(peer: MakePeer) -> None:
+    listener, undertaker = peer(), peer()
+    undertaker.consume("dead", "of.the.dead")
+    arguments = {
+        "x-dead-letter-exchange": EXCHANGE,
+        "x-dead-letter-routing-key": "of.the.dead",
+    }
+    listener.consume("queue", "a.b", queue_arguments=arguments)
+    listener.publish("rejected", "a.b")
+    listener.drain(1)
+
+    listener.received[0].reject()
+
+    assert undertaker.drain(1) == ["rejected"]
+    assert undertaker.received[0].delivery_info["routing_key"] == "of.the.dead"

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from faults.conftest import Told, settings
 from faults.traffic import SIGNAL, Handled, accounted, events_through
-from miros_mesh.charts.networked import DEFAULT_ROUTING_KEY
+from miros_mesh import DEFAULT_ROUTING_KEY
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope

@@ -14,8 +14,11 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 import msgspec
 
@@ -67,6 +70,8 @@ from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.key_file import KEY_FILE, load_or_create_keys
 from miros_mesh.wire.keyring import KEY_BYTES, KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
+from miros_mesh.wire.typed_payloads import Payloads
+from support.declared_types import Cat, Colour, Dog, Item, Level
 
 # Not random: an input that failed has to fail again.
 KEY: Final = urlsafe_b64encode(bytes(KEY_BYTES))
@@ -131,6 +136,13 @@ def content_of(network: str, form: Form, messages: bytes) -> bytes:
     return msgspec.msgpack.encode(head)
 
 
+# Types that a signal may carry, tried one after the other.
+DECLARED: Final[tuple[Any, ...]] = (
+    *(Item, Cat | Dog, Decimal, UUID, date, timedelta, set[Decimal], list[Item | None]),
+    *(dict[UUID, list[Colour]], dict[int, Level], tuple[float, str], dict[str, set[Any]], Any),
+)
+
+
 class Readers:
     """The functions by kind of input; each returns whether the input was taken.
 
@@ -142,6 +154,7 @@ class Readers:
         self._file = folder / "input"
         self._codecs = [codec_of(spec) for spec in SPECS]
         self._serializer = MsgpackSerializer()
+        self._typed = {kind: Payloads(self._serializer, {"it": kind}) for kind in DECLARED}
         self._config = MeshConfig(
             broker_url="amqp://guest:guest@localhost//", mesh_encryption_key=KEY.decode()
         )
@@ -185,6 +198,7 @@ class Readers:
 
     def payloads(self, data: bytes) -> bool:
         """Read an event's payload, and show it as `dead-letters show` does."""
+        self._declared(data)
         try:
             payload = self._serializer.loads(data)
         except PayloadError:
@@ -195,6 +209,16 @@ class Readers:
             write_payload(payload)
             write_json([{"payload": plain(payload)}])
         return True
+
+    def _declared(self, data: bytes) -> None:
+        for payloads in self._typed.values():
+            with suppress(PayloadError):
+                value = payloads.loads("it", data)
+                break
+        else:
+            return
+        # What has arrived can be sent on.
+        payloads.loads("it", payloads.dumps("it", value))
 
     def urls(self, data: bytes) -> bool:
         """Read the URL of a broker, a host with a port, and a claim of another node."""

@@ -48,6 +48,15 @@ PAYLOADS: Final[Sequence[Any]] = (
     b"\x00\xff",
     [1, [2, []], {"a": {"b": [None, "c"]}}],
 )
+TREES: Final = (
+    {"price": "1.10", "count": 2, "colour": "blue"},
+    {"type": "cat", "lives": 3},
+    ["1.5", "NaN", "2"],
+    "0b0e2b1c-0000-4000-8000-000000000001",
+    "P1DT2S",
+    {"0b0e2b1c-0000-4000-8000-000000000001": ["red"]},
+    {"1": 2},
+)
 EVENT: Final = Envelope(*ORIGIN, "PING", MsgpackSerializer().dumps({"a": [1, "b"]}), NOW)
 SENT_AGAIN: Final = Envelope(
     "node", "chart", "again-1", 1, "PING", b"\xc0", NOW, "0123456789abcdef/chart/7"
@@ -157,7 +166,11 @@ def seeds() -> dict[str, Sequence[bytes]]:
     return {
         "frames": _frames(),
         "contents": _contents(),
-        "payloads": [*map(msgspec.msgpack.encode, PAYLOADS), b"\x91" * DEEP, b"\xdd" + b"\xff" * 4],
+        "payloads": [
+            *map(msgspec.msgpack.encode, (*PAYLOADS, *TREES)),
+            b"\x91" * DEEP,
+            b"\xdd" + b"\xff" * 4,
+        ],
         "urls": [_bytes(url) for url in URLS],
         "settings": [
             _bytes("\0".join(VARIABLES[:3])),

@@ -65,6 +65,22 @@ def test_it_compares_one_chart_with_many(vhost_url: str, tmp_path: Path) -> None
         assert all(seconds > 0 for seconds in each["cpu_s"] + each["wall_s"])
 
 
+def test_it_compares_requests_with_those_of_raw_kombu(vhost_url: str, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    # nameko's environment comes out of a network, and is no matter of a test.
+    small = ["--runs", "2", "--alone", "20", "--sustained", "100", "--without", "nameko"]
+    done = _run(str(BENCH), "patterns", *small, "--broker", vhost_url, "--json", str(figures))
+    assert done.returncode == 0, done.stderr
+    assert "round 2 of 2: raw Kombu" in done.stderr
+    assert "x the round trip of raw Kombu" in done.stdout
+    columns = json.loads(figures.read_text())["columns"]
+    assert list(columns) == ["raw Kombu", "chart.request"]
+    for column in columns.values():
+        assert len(column["rounds"]) == 2
+        assert 0 < column["median"]["median_s"] <= column["median"]["p99_s"]
+        assert column["median"]["per_s"] > 0
+
+
 def test_a_broker_that_does_not_answer_is_told_without_its_password(tmp_path: Path) -> None:
     file = tmp_path / "url"
     file.touch(0o600)

@@ -11,7 +11,6 @@ from miros import Event
 
 from miros_mesh import MeshConfig, NetworkedActiveObject, NoListener
 from miros_mesh.address import direct_topic
-from miros_mesh.charts.received import Received
 from miros_mesh.errors import (
     ChartAddressError,
     ChartNameTakenError,
@@ -21,6 +20,7 @@ from miros_mesh.errors import (
     TtlError,
 )
 from miros_mesh.networks.network import DIRECT, exchange_of
+from miros_mesh.networks.received import Received
 from miros_mesh.node.queues import chart_queue, topics_of
 from support.charts_at_work import KEY, Ground, Heard, Launch, Recorder, event, node_of
 from support.waiting import wait_until

@@ -22,11 +22,15 @@ LIMIT_S = 60.0
 TALK = ("README.md", "talk.py")
 DOOR = ("docs/getting-started.md", "door.py")
 PAYLOADS = ("docs/getting-started.md", "payloads.py")
+ORDERS = ("docs/typed-payloads.md", "orders.py")
 OBSERVED = ("docs/observability.md", "observed.py")
 COUNTED = ("docs/observability.md", "counted.py")
 WATCHING = ("docs/observability.md", "watching.py")
 PUT_BACK = ("docs/dead-letters.md", "put_back.py")
+ASKING = ("docs/patterns.md", "asking.py")
+QUESTIONS = ("docs/patterns.md", "questions.py")
 LAMP = ("docs/testing.md", "test_lamp.py")
+ORDER = ("docs/testing.md", "test_order.py")
 NETS = ("docs/from-miros-rabbitmq.md", "nets.py")
 ALONE = [
     ("docs/discovery-alone.md", name)
@@ -42,7 +46,22 @@ ALONE = [
 
 
 def test_each_program_of_the_pages_is_tested_here() -> None:
-    pages = {TALK, DOOR, PAYLOADS, OBSERVED, COUNTED, WATCHING, PUT_BACK, LAMP, NETS, *ALONE}
+    pages = {
+        TALK,
+        DOOR,
+        PAYLOADS,
+        ORDERS,
+        OBSERVED,
+        COUNTED,
+        WATCHING,
+        PUT_BACK,
+        ASKING,
+        QUESTIONS,
+        LAMP,
+        ORDER,
+        NETS,
+        *ALONE,
+    }
     assert doc_pages.programs() == pages
 
 
@@ -51,6 +70,8 @@ def test_each_program_of_the_pages_is_tested_here() -> None:
     [
         (TALK, "alice got a pong from bob\n"),
         (PAYLOADS, "painter got {'at': Point(x=3, y=4), 'tags': {'red'}}\n"),
+        (ASKING, "price {'cents': 120} from shop\n"),
+        (ORDERS, "charged 22.10 for 2\n$.items[0].price: expected Decimal, got float\n"),
         (WATCHING, "front e->start_at() top->closed\nfront e->knock() closed->opened\n"),
         (OBSERVED, 'miros_mesh_handed_over_events_total{chart="back"} 1.0\n'),
         (COUNTED, 'miros_mesh_transmitted_events_total{chart="front",network="mesh"} 1.0\n'),
@@ -66,6 +87,17 @@ def test_a_program_prints_what_its_page_says(
     assert done.stderr == ""
     page = (doc_pages.ROOT / program[0]).read_text()
     assert says.strip() in page
+
+
+def test_a_program_whose_requests_end_in_each_way_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = _run(str(_written(QUESTIONS, tmp_path)))
+    # In any order, as the page says.
+    said = doc_pages.output(*QUESTIONS).splitlines()
+    assert sorted(done.stdout.splitlines()) == sorted(said)
+    assert done.stderr == ""
 
 
 def test_a_program_puts_back_what_was_refused(tmp_path: Path) -> None:
@@ -86,12 +118,15 @@ def test_the_program_of_the_readme_has_about_twenty_lines() -> None:
     assert 15 <= len([line for line in doc_pages.program(*TALK).splitlines() if line]) <= 25
 
 
-def test_the_test_of_the_testing_page_passes(tmp_path: Path) -> None:
-    file = _written(LAMP, tmp_path)
+@pytest.mark.parametrize(("program", "tests"), [(LAMP, 1), (ORDER, 3)])
+def test_the_tests_of_the_testing_page_pass(
+    program: tuple[str, str], tests: int, tmp_path: Path
+) -> None:
+    file = _written(program, tmp_path)
     done = _run(
         "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(file)
     )
-    assert "1 passed" in done.stdout
+    assert f"{tests} passed" in done.stdout
 
 
 def test_callbacks_get_what_the_page_says(tmp_path: Path) -> None:

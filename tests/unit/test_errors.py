@@ -54,6 +54,9 @@ def test_only_what_heals_by_itself_is_retryable() -> None:
         "NoMeshError",
         "NodeNameTakenError",
         "NotAmqpError",
+        "RequestFailedError",
+        "RequestTimedOutError",
+        "RequestUnroutableError",
         "StoreUnavailableError",
     }
 
@@ -75,6 +78,7 @@ def test_each_refusal_of_a_frame_has_a_reason_of_its_own() -> None:
         (errors.EventTooLargeError, ValueError),
         (errors.NotStartedError, RuntimeError),
         (errors.StoppedError, RuntimeError),
+        (errors.RequestTimedOutError, TimeoutError),
     ],
 )
 def test_misuse_is_also_the_builtin_error_that_a_stranger_expects(

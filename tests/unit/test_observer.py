@@ -20,6 +20,7 @@ HOOKS: dict[str, dict[str, Any]] = {
     "overflowed": {"peer": "p", "network": "mesh", "events": 2},
     "publication_refused": {"peer": "p", "network": "mesh", "reason": "permission", "events": 2},
     "unroutable": {"peer": "p", "topic": "t", "events": 1},
+    "request_ended": {"chart": "c", "outcome": "timed_out", "seconds": 0.1},
     "set_aside": {"chart": "c", "reason": "payload"},
     "gap": {"network": "mesh", "sender": "s", "missing": 3},
     "repaired": {"network": "mesh", "events": 3},

@@ -10,6 +10,7 @@ import amqp
 
 from miros_mesh.errors import MeshError
 from miros_mesh.link.ports import Handler, QueueSpec
+from miros_mesh.link.rabbitmq.agreement import Agreement
 from miros_mesh.link.rabbitmq.channels import ConsumingChannel
 from miros_mesh.link.rabbitmq.consumer import Consumer, MessageDelivery, Post
 from miros_mesh.link.rabbitmq.declarer import Declarer
@@ -18,6 +19,9 @@ from miros_mesh.link.rabbitmq.queues import QUORUM_PREFETCH, prefetch_of, queue_
 
 # The first may be true of a queue whose last messages are on their way to us.
 _LOOKS: Final = 2
+
+
+Deliver = Callable[[Consumer, MessageDelivery], None]
 
 
 class ConsumedQueue:
@@ -43,8 +47,10 @@ class ConsumedQueue:
         self.generations = Generations(
             spec.name,
             lambda name: queue_of(spec, name),
-            lasting=not (spec.delete_on_stop or spec.terms),
+            # What others consume too is not to be deleted by one for whom it is empty.
+            lasting=spec.consumers == "one" and not spec.delete_on_stop,
         )
+        self._agreement = Agreement(spec.terms) if spec.terms else None
         self.consumers: list[Consumer] = []
         """The oldest generation's first. None without a connection, and while it is refused."""
         self.deaf = ""
@@ -61,26 +67,48 @@ class ConsumedQueue:
         cancelled: Callable[[Consumer], None],
     ) -> None:
         """Declare it, and start the consumers that are missing. Raises what refuses that."""
+
+        def consumer(name: str, deliver: Deliver = self._take) -> Consumer:
+            prefetch = self._prefetch
+            channel = consuming.prepared(prefetch)
+            return Consumer(
+                channel, name, prefetch, post=post, deliver=deliver, cancelled=cancelled
+            )
+
+        if self._agreement:
+            self._agreement.enter(declarer, lambda name: consumer(name, _refuse))
         existed = self.generations.declare(declarer)
         if not self.settled.is_set():
             self.existed = existed
         if consuming.wary or self.deaf:
             for name in self.generations.names:
                 declarer.require_readable(name)
-        prefetch = self._prefetch
-        channel = consuming.prepared(prefetch)
+        self._start(consumer)
+        self._release()
+
+    def _start(self, consumer: Callable[[str], Consumer]) -> None:
         running = {each.queue: each for each in self.consumers if each.alive}
         if len(running) < len(self.consumers):
             self._lost()
-        self.consumers = [
-            running.get(name)
-            or Consumer(channel, name, prefetch, post=post, deliver=self._take, cancelled=cancelled)
-            for name in self.generations.names
-        ]
-        for consumer in self.consumers:
-            if consumer.queue not in running:
-                consumer.start()
-        self._release()
+        names = self.generations.names
+        self.consumers = [running.get(name) or consumer(name) for name in names]
+        for each in self.consumers:
+            if each.queue not in running:
+                each.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the broker has ended none of its consumers; so it is without any, too."""
+        return all(each.alive for each in self._held)
+
+    def has(self, consumer: Consumer) -> bool:
+        """Whether that is one of its consumers now."""
+        return consumer in self._held
+
+    @property
+    def _held(self) -> list[Consumer]:
+        agreed = self._agreement and self._agreement.consumer
+        return [*self.consumers, agreed] if agreed else self.consumers
 
     def look_for_the_end(self, declarer: Declarer) -> bool:
         """Give up the oldest of several generations once it is empty; returns whether it was."""
@@ -109,10 +137,13 @@ class ConsumedQueue:
     def left(self) -> bool:
         """Stop the consumers that can be, without a change of order; returns whether all have.
 
-        Those of a queue that does not last always can. What is held until then is in no way:
-        no other process may consume a lasting queue while this one lives.
+        Those of a queue that does not last always can, and those of one that others consume: they
+        get the rest at once. What is held of another one until then is in no way: no other process
+        may consume it while this one lives.
         """
-        self.stop(lambda consumer: self.spec.delete_on_stop or self._in_order(consumer))
+        spec = self.spec
+        at_once = spec.delete_on_stop or spec.consumers != "one"
+        self.stop(lambda consumer: at_once or self._in_order(consumer))
         return not self.consumers
 
     def _in_order(self, consumer: Consumer) -> bool:
@@ -132,6 +163,8 @@ class ConsumedQueue:
     def stop(self, which: Callable[[Consumer], bool] = lambda _: True) -> None:
         """Consume no more, and give back what is not settled."""
         ending = list(filter(which, self.consumers))
+        if ending and self._handler:
+            self._lost()
         for consumer in ending:
             try:
                 consumer.stop()
@@ -139,6 +172,8 @@ class ConsumedQueue:
                 # Closed by the broker, which has all of it back.
                 consumer.forget()
         self.consumers = [each for each in self.consumers if each not in ending]
+        if self._agreement and not self.consumers:
+            self._agreement.leave()
 
     def forget(self) -> None:
         """Settle nothing any more: the connection is gone."""
@@ -146,6 +181,8 @@ class ConsumedQueue:
             consumer.forget()
         if self.consumers and self._handler:
             self._lost()
+        if self._agreement:
+            self._agreement.forget()
         self.consumers, self.heard = [], False
 
     @property
@@ -169,3 +206,8 @@ class ConsumedQueue:
         parked, first.parked = first.parked, []
         for delivery in parked:
             self._take(first, delivery)
+
+
+def _refuse(_: Consumer, delivery: MessageDelivery) -> None:
+    # Nothing is published there, but those who may publish at the broker can do it.
+    delivery.reject()

@@ -66,6 +66,10 @@ class Declarer:
         queue.queue_declare(nowait=True, channel=channel)
         _bind(channel, queue, bindings)
 
+    def declare_unbound(self, queue: kombu.Queue) -> None:
+        """Declare a queue that nothing is published to."""
+        queue.queue_declare(channel=self.channel)
+
     def exists(self, queue: str) -> bool:
         """Whether there is a queue of this name, whatever it is like."""
         try:

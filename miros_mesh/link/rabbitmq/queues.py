@@ -35,7 +35,6 @@ def queue_of(spec: QueueSpec, name: str = "") -> kombu.Queue:
         # Durable, so that a restart of the broker loses no frame; `x-expires` removes it in the
         # end.
         durable=True,
-        auto_delete=bool(spec.terms),
         queue_arguments=_arguments(spec),
     )
 
@@ -69,15 +68,10 @@ def _arguments(spec: QueueSpec) -> dict[str, Any]:
         # none for long.
         "x-expires": int(spec.expires_s * 1000),
     }
-    if spec.consumers == "one":
+    if spec.consumers != "shared":
         # Beside a consumer that is dead without the broker's knowledge, ours would get every other
         # frame now and the rest when the broker finds out.
         arguments["x-single-active-consumer"] = True
-    if spec.terms:
-        # An argument that says nothing of a queue which gets no message, and that a broker compares
-        # when another one declares it.
-        arguments["x-dead-letter-exchange"] = LETTERS
-        arguments["x-dead-letter-routing-key"] = spec.terms
     if spec.max_length is not None:
         arguments["x-max-length"] = spec.max_length
     if spec.max_bytes is not None:

@@ -20,14 +20,12 @@ from amqp.spec import Basic
 from kombu.transport import pyamqp
 
 from miros_mesh.link.rabbitmq.deadline import Cutter
+from miros_mesh.link.rabbitmq.frame_reader import AmqpFrame, FrameReader
 from miros_mesh.link.rabbitmq.headers import wanted_properties
 from miros_mesh.link.rabbitmq.refusals import TlsSpokenError
 from miros_mesh.link.rabbitmq.tls_context import context_of
 from miros_mesh.link.rabbitmq.tls_failures import TlsFailedError, TlsFiles
 from miros_mesh.timing.lookups import Lookups
-
-AmqpFrame = tuple[int, int, bytes]
-"""Kind, channel and payload."""
 
 # Kinds of AMQP frames.
 _METHOD: Final = 1
@@ -64,6 +62,8 @@ class CautiousConnection(pyamqp.Connection):
         super().__init__(**options, frame_handler=cautious_frame_handler)
         self._cutter = cutter or Cutter()
         self._tls = tls or TlsFiles()
+        self.reader: FrameReader | None = None
+        """What the broker's frames are read with; None before its greeting."""
 
     def connect(self, callback: Any = None) -> Any:
         """Connect; py-amqp itself closes the socket after some errors only."""
@@ -95,6 +95,9 @@ class CautiousConnection(pyamqp.Connection):
             if not initial:
                 return data
             transport._read = read  # noqa: SLF001
+            # Behind the greeting, of which exactly its bytes are read.
+            self.reader = FrameReader(transport)
+            transport.read_frame = self.reader.read_frame
             kind, channel, greeting_bytes = struct.unpack(">BHI", data)
             # A TLS server answers the header of AMQP with an alert.
             if data[0] == _TLS_ALERT and data[1] == _TLS_VERSION:

@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.registry import Collector
 
 from miros_mesh.errors import MetricNamesTakenError
+from miros_mesh.networks.requests import ANSWERED, OUTCOMES
 from miros_mesh.node.node import NODES, Node
 from miros_mesh.observe.metrics.labels import Label, Presence
 from miros_mesh.observe.metrics.states import NodeStates
@@ -64,6 +65,8 @@ class MetricsObserver(Observer):
         self._source = Label(MAX_SOURCES)
         # Of verdicts of discovery and of what became of aliens, together.
         self._word = Label(MAX_REASONS)
+        # The library has no more of these.
+        self._outcome = Label(len(OUTCOMES), OUTCOMES)
         self._counters = {name: counter(name) for name in COUNTERS}
         self._histograms = {name: histogram(name) for name in HISTOGRAMS}
         connected, blocked = gauge("peer_connected"), gauge("peer_blocked")
@@ -127,6 +130,11 @@ class MetricsObserver(Observer):
 
     def set_aside(self, *, chart: str, reason: str) -> None:
         self._count("dead_letters", 1, self._chart(chart), self._reason(reason))
+
+    def request_ended(self, *, chart: str, outcome: str, seconds: float) -> None:
+        self._count("requests_ended", 1, self._chart(chart), self._outcome(outcome))
+        if outcome == ANSWERED:
+            self._observe("round_trip_seconds", seconds)
 
     def gap(self, *, network: str, sender: str, missing: int) -> None:
         label = self._network(network)

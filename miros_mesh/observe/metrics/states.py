@@ -21,6 +21,7 @@ _GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "miros_mesh_ready": ("1 while all nodes of the process are connected and hear.", ()),
     "miros_mesh_charts": ("Charts, dead ones among them.", ()),
     "miros_mesh_dead_charts": ("Charts whose handler raised, and that were not stopped.", ()),
+    "miros_mesh_open_requests": ("Requests that wait for an answer.", ()),
     "miros_mesh_subscribed": (
         "1 while a node receives from its home broker by every queue that it has there.",
         ("broker",),
@@ -74,6 +75,7 @@ class NodeStates(Collector):
         yield _gauge("miros_mesh_ready", float(ready))
         yield _gauge("miros_mesh_charts", sum(node.charts for node in nodes))
         yield _gauge("miros_mesh_dead_charts", dead)
+        yield _gauge("miros_mesh_open_requests", sum(node.open_requests for node in nodes))
         yield _gauge("miros_mesh_subscribed", consuming)
         yield _gauge("miros_mesh_chart_deaf", deaf)
         yield _gauge("miros_mesh_peers", states)

@@ -55,6 +55,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "unroutable_events": ("Confirmed events that no queue took.", ("peer",)),
     "dead_letters": ("What charts received and set aside.", ("chart", "reason")),
+    "requests_ended": ("Requests, by how they ended.", ("chart", "outcome")),
     "gaps": ("Holes in the sequence numbers of a sender.", ("network",)),
     "missing_events": ("Sequence numbers in those holes.", ("network",)),
     "repaired_events": ("Missing events that came when asked for.", ("network",)),
@@ -75,6 +76,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = {
     "confirm_seconds": ("From publishing a frame to its confirm.", ("network",), SECONDS),
     "delivery_seconds": ("From transmit, by the sender's clock, to the FIFO.", (), SECONDS),
+    "round_trip_seconds": ("From a request to its reply, handed over.", (), SECONDS),
     "frame_bytes": (
         "Sealed frames, confirmed or received.",
         ("network", "direction"),

@@ -1,6 +1,6 @@
 from collections import deque as _deque
 from collections.abc import Callable
-from queue import Queue
+from queue import PriorityQueue, Queue
 from threading import Event as ThreadEvent
 from threading import Thread
 from typing import Any
@@ -27,6 +27,7 @@ class LockingDeque:
 
 class ActiveFabricSource:
     fifo_subscriptions: dict[str, list[Any]]
+    fifo_fabric_queue: PriorityQueue[Any]
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def is_alive(self) -> bool: ...

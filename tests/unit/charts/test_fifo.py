@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from miros import Event, signals
 from miros.hsm import HsmWithQueues
 
-from miros_mesh.charts.fifo import HIGH_WATER, RESERVED_SIGNALS, ChartQueue
+from miros_mesh.charts.fifo import HIGH_WATER, ChartQueue
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.observer import Span
-from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.wire.envelope import Envelope
 from support.sealed import inbox
 
@@ -155,6 +155,23 @@ def test_the_span_of_an_event_whose_handler_raised_ends_with_the_error() -> None
     assert chart.finished == []
 
 
-def test_no_event_of_the_network_may_carry_a_signal_of_miros_or_of_the_library() -> None:
-    assert RESERVED_SIGNALS > PUBLIC_SIGNALS
-    assert {"ENTRY_SIGNAL", "STOP_ACTIVE_OBJECT_SIGNAL"} < RESERVED_SIGNALS
+def test_what_waits_or_is_handled_is_to_do_until_it_is_done() -> None:
+    chart = Chart()
+    chart.queue.append(Event(signal="own"))
+    chart.queue.append(Event(signal="own"))
+    assert (chart.queue.to_do, chart.queue.done) == (2, 0)
+    chart.queue.popleft()
+    assert (chart.queue.to_do, chart.queue.done) == (2, 0)
+    chart.queue.task_done()
+    assert (chart.queue.to_do, chart.queue.done) == (1, 1)
+    chart.queue.popleft()
+    chart.queue.broken_off(ValueError("broken"))
+    chart.queue.task_done()
+    assert (chart.queue.to_do, chart.queue.done) == (0, 2)
+
+
+def test_a_queue_that_was_emptied_behind_its_chart_has_nothing_to_do() -> None:
+    chart = Chart()
+    with pytest.raises(IndexError):
+        chart.queue.popleft()
+    assert (chart.queue.to_do, chart.queue.done) == (0, 0)

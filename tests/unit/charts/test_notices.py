@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import defaultdict
 from typing import Any
 
 import pytest
 
 from miros_mesh.charts.notices import MOST_WAITING, NEARLY_FULL, Notices
-from miros_mesh.signals import OUTBOX_OVERFLOW, PEER_UP, OutboxOverflow
+from miros_mesh.signals import OUTBOX_OVERFLOW, PEER_UP, REQUEST_TIMED_OUT, OutboxOverflow
 from support.post_office import LIMIT_S
 
 
@@ -21,10 +22,12 @@ class Chart:
     def __init__(self, waiting: int = 0) -> None:
         self.queue: list[Any] = [None] * waiting
         self.told: list[tuple[str, Any]] = []
+        self.causes: defaultdict[str, list[str | None]] = defaultdict(list)
 
     def post_fifo(self, event: Any) -> None:
         self.queue.append(event)
         self.told.append((event.signal_name, event.payload))
+        self.causes[event.signal_name].append(vars(event)["mesh_cause"])
 
     def handle_all(self) -> None:
         self.queue.clear()
@@ -120,3 +123,23 @@ def test_from_many_threads_each_signal_comes_once_in_the_order_of_its_thread() -
     assert len(told) == 90
     for first in (0, 100, 200):
         assert [n for n in told if first <= n < first + 100] == list(range(first, first + 30))
+
+
+def test_of_what_became_of_requests_none_is_lost_and_each_has_its_cause() -> None:
+    chart = Chart(waiting=NEARLY_FULL)
+    notices = Notices(chart)
+    outcomes = 10 * MOST_WAITING
+    for number in range(outcomes):
+        notices.post_outcome(REQUEST_TIMED_OUT, number, f"cause-{number}")
+    for number in range(2 * MOST_WAITING):
+        notices.post(PEER_UP, number)
+
+    while len(chart.told) < outcomes + MOST_WAITING:
+        chart.handle_all()
+        notices.feed()
+        assert len(chart.queue) <= NEARLY_FULL
+
+    told = [payload for signal, payload in chart.told if signal == REQUEST_TIMED_OUT]
+    assert told == list(range(outcomes))
+    assert chart.causes[REQUEST_TIMED_OUT] == [f"cause-{number}" for number in range(outcomes)]
+    assert set(chart.causes[PEER_UP]) == {None}

@@ -106,7 +106,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert signer is not None
     assert members is not None
     assert members.has_key("n", signer.mark)
-    objects = {"payload_types", "serializer", "observers", "link_factory", "clock"}
+    objects = {"payload_types", "payloads", "serializer", "observers", "link_factory", "clock"}
     scalars = {f.name for f in fields(MeshConfig) if f.init} - objects
     assert {name.removeprefix("MIROS_MESH_").lower() for name in values} == scalars - {"broker_url"}
 

@@ -189,6 +189,13 @@ def test_the_bad_one_of_several_values_is_counted_out() -> None:
             {"payload_types": (Point,), "serializer": REVERSED},
             "payload_types is for the built-in serializer",
         ),
+        ({"payloads": Point}, "payloads must be a mapping from the names of signals to types"),
+        ({"payloads": {"": Point}}, "payloads: each signal must be a str that is not empty"),
+        ({"payloads": {"a": complex}}, "payloads: a: complex holds at $ a complex, which cannot"),
+        (
+            {"payloads": {"a": KEY.decode()}},
+            "payloads: the type of signal 1 must be a",
+        ),
         ({"serializer": object()}, "serializer must have a name"),
         ({"observers": Observer()}, "observers must be a tuple"),
         ({"observers": [object()]}, "observers must be a tuple"),
@@ -412,6 +419,18 @@ def test_the_order_of_payload_types_makes_no_difference() -> None:
 
     assert {first: "node"}[MeshConfig(payload_types=(Area, Point))] == "node"
     assert first != MeshConfig(payload_types=(Point,))
+
+
+def test_payloads_are_kept_as_they_were_given() -> None:
+    given = {"b": list[Point], "a": Point}
+    config = MeshConfig(payloads=given)
+    given.clear()
+
+    assert config.payloads == {"a": Point, "b": list[Point]}
+    assert {config: "node"}[MeshConfig(payloads={"a": Point, "b": list[Point]})] == "node"
+    assert config.overridden(node_name="n").payloads == config.payloads
+    assert MeshConfig.from_env({}, payloads={"a": Point}).payloads == {"a": Point}
+    assert MeshConfig().payloads == {}
 
 
 def test_overrides_that_are_none_are_not_given() -> None:

@@ -11,6 +11,8 @@ from miros_mesh.embedded.memory import MemoryStore
 from support.kombu_peer import Peer
 
 FEW, MANY = 2, 60
+# As charts have it.
+ONE = {"x-single-active-consumer": True}
 # The upkeep of once a second may fall into some of them.
 TIMES = 5
 
@@ -20,7 +22,7 @@ def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
     """A consumer of a few queues, or of many."""
     made = Peer(MemoryStore().dial())
     for number in range(request.param):
-        made.consume(f"queue {number}", f"key.{number}")
+        made.consume(f"queue {number}", f"key.{number}", queue_arguments=ONE)
     made.settle_down()
     yield made
     made.close()
@@ -53,6 +55,19 @@ def test_an_event_costs_the_same_among_many_idle_queues(peer: Peer) -> None:
         assert not peer.turn(0)
 
     assert fewest(peer, event) <= 20
+
+
+def test_an_event_of_a_shared_queue_costs_one_transaction_more(peer: Peer) -> None:
+    peer.consume("shared", "shared.key")
+    peer.settle_down()
+
+    def event(_: int) -> None:
+        peer.publish("heard", "shared.key")
+        assert peer.turn(0)
+        peer.ack()
+        assert not peer.turn(0)
+
+    assert fewest(peer, event) <= 27
 
 
 def test_a_declaration_costs_the_same_beside_many_queues(peer: Peer) -> None:

@@ -9,7 +9,7 @@ from itertools import product
 import amqp
 import pytest
 
-from miros_mesh.embedded.memory import MemoryStore
+from miros_mesh.embedded.memory import MemoryStore, Publication
 from support.kombu_peer import Peer
 
 EACH = 1_000
@@ -64,9 +64,45 @@ def test_a_forgotten_connection_frees_its_queue() -> None:
     forgotten, heir = Peer(store.dial()), Peer(store.dial())
     forgotten.consume("queue")
     with pytest.raises(amqp.ResourceLocked):
-        heir.consume("queue")
+        heir.channel.basic_get("queue")
 
     forgotten.connection.collect()
 
-    heir.consume("queue")
+    assert heir.channel.basic_get("queue") is None
     heir.close()
+
+
+def test_a_connection_may_have_its_publications_altered_without_its_notice() -> None:
+    store, asked = MemoryStore(), list[Publication]()
+
+    def pass_on(publication: Publication) -> list[Publication]:
+        asked.append(publication)
+        return [publication] * int(publication.body.decode().split()[-1])
+
+    reader, altered = Peer(store.dial()), Peer(store.dial(pass_on))
+    reader.consume("queue")
+    for number in (0, 1, 2):
+        altered.publish(f"copies: {number}")
+    came = ["copies: 1", "copies: 2", "copies: 2"]
+    assert reader.drain(3) == came
+    assert len(asked) == 3
+    # What was taken out can be stored later, by any thread
+    store.publish(asked[0])
+    assert reader.drain(4) == [*came, "copies: 0"]
+    reader.ack()
+    reader.close()
+    altered.close()
+
+
+def test_a_store_counts_what_was_not_acknowledged() -> None:
+    store = MemoryStore()
+    reader = Peer(store.dial())
+    reader.consume("queue")
+    reader.publish("one")
+    assert [each.messages for each in store.queues()] == [1]
+    reader.drain(1)
+    assert [each.messages for each in store.queues()] == [1]
+    reader.ack()
+    assert [(each.messages, each.consumers) for each in store.queues()] == [(0, 1)]
+    assert [name for name, _, _ in store.bindings()] == ["queue"]
+    reader.close()

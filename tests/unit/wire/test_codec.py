@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miros_mesh.address import Hearing
 from miros_mesh.errors import (
     EventTooLargeError,
     FrameError,
@@ -331,6 +332,21 @@ def test_what_every_receiver_would_refuse_is_refused_by_the_sender(
 
     assert str(raised.value).startswith("cannot be sent: ")
     assert said.lower() in str(raised.value).lower()
+
+
+def test_a_message_of_more_fields_than_a_short_array_has_travels() -> None:
+    letter = DeadLetter(
+        *("node", "chart", "6f1c", 1, 1.5, "handler", "ValueError", "exchange", "topic", "queue"),
+        *(1, 1, "digest", ENVELOPE),
+    )
+    codec = Codec("letters", RING, DeadLetter, max_frame_bytes=LIMIT)
+
+    frame = codec.seal([codec.encode(letter)], "topic")
+
+    assert len(DeadLetter.__struct_fields__) > 15
+    (opened,) = codec.open(frame)
+    assert opened.event is not None
+    assert (opened.chart, opened.event.id) == ("chart", ENVELOPE.id)
 
 
 def test_a_message_of_another_kind_is_refused_by_the_sender() -> None:
@@ -729,7 +745,7 @@ def test_what_comes_under_another_topic_is_refused() -> None:
 
 def test_what_comes_to_a_queue_that_is_not_for_its_topic_is_refused() -> None:
     """As when somebody binds it to more topics."""
-    ours, freshness = arriving(), Freshness(topics=("a.c", "*.*.d"))
+    ours, freshness = arriving(), Freshness(is_for=Hearing(("a.c", "*.*.d")))
     frame = ours.seal([ours.encode(ENVELOPE)], "a.b")
 
     with pytest.raises(WrongTopicError, match=r"topic 'a\.b' came to a queue that is not for it"):

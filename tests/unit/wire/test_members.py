@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from miros_mesh.address import direct_topic
+from miros_mesh.address import Hearing, direct_topic
 from miros_mesh.errors import (
     BadSignatureError,
     FrameError,
@@ -340,7 +340,9 @@ def test_a_node_with_limited_topics_sends_to_the_charts_whose_addresses_match() 
 
     def receive_it(*topics: str) -> list[Any]:
         receiver, topic = codec(members=limited(topics=topics)), direct_topic("saws", "one")
-        return receiver.receive(frame, topic, Freshness(topics=(topic,)), again=False).messages
+        return receiver.receive(
+            frame, topic, Freshness(is_for=Hearing((topic,))), again=False
+        ).messages
 
     assert receive_it("miros_mesh.to.saws.one") == [to_one]
     assert receive_it("press.#", "miros_mesh.to.saws.*") == [to_one]

@@ -12,7 +12,8 @@ from amqp.spec import Basic, Channel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.link.rabbitmq.transport import AmqpFrame, cautious_frame_handler
+from miros_mesh.link.rabbitmq.frame_reader import AmqpFrame
+from miros_mesh.link.rabbitmq.transport import cautious_frame_handler
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 CHANNEL = 7

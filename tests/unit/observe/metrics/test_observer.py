@@ -98,6 +98,19 @@ def test_an_overflow_is_counted_for_its_network_and_peer(
     assert scraped(registry)[f"overflowed_events_total/mesh/{PEER}"] == 30
 
 
+def test_a_request_is_counted_by_its_end_and_only_an_answer_has_a_round_trip(
+    registry: CollectorRegistry, observer: MetricsObserver
+) -> None:
+    observer.request_ended(chart="door", outcome="answered", seconds=0.004)
+    observer.request_ended(chart="door", outcome="timed_out", seconds=30.0)
+
+    samples = scraped(registry)
+    assert samples["requests_ended_total/door/answered"] == 1
+    assert samples["requests_ended_total/door/timed_out"] == 1
+    assert samples["round_trip_seconds_count"] == 1
+    assert samples["round_trip_seconds_bucket/0.005"] == 1
+
+
 def test_a_gap_is_counted_with_its_width_and_without_its_sender(
     registry: CollectorRegistry, observer: MetricsObserver
 ) -> None:
@@ -180,7 +193,7 @@ def test_values_from_outside_cannot_grow_the_number_of_series(registry: Collecto
         sizes.append(len(scraped(registry)))
 
     assert sizes[0] == sizes[1]
-    assert sizes[0] < 1500
+    assert sizes[0] < 1600
 
 
 def test_it_works_among_other_observers(registry: CollectorRegistry) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from miros_mesh.errors import NoReplyWantedError
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.network import EXCHANGE_PREFIX
 from miros_mesh.wire.envelope import RoutedEnvelope
@@ -54,7 +55,6 @@ def received(arrival: Arrival) -> Received:
     """Tell of an arrival what a chart may know."""
     event = arrival.envelope
     routed = event if isinstance(event, RoutedEnvelope) else None
-    deliveries = [ticket.delivery for ticket in arrival.tickets]
     return Received(
         node=event.node,
         chart=event.chart,
@@ -63,11 +63,36 @@ def received(arrival: Arrival) -> Received:
         sent_at=event.sent_at,
         routing_key="" if (routed and routed.to) or _is_put_back(arrival) else arrival.topic,
         to=routed.to if routed else "",
-        deliveries=max((each.deliveries for each in deliveries), default=1),
-        redelivered=any(each.redelivered for each in deliveries),
+        deliveries=arrival.deliveries,
+        redelivered=arrival.redelivered,
         wants_reply=routed is not None and routed.wants_reply,
         reply_to=routed.reply_to if routed else None,
     )
+
+
+def address_of(to: str | Received | None) -> str | None:
+    """Return the address that a program names itself, or by what was received from there."""
+    return to.sender if isinstance(to, Received) else to
+
+
+def wanting_reply(token: object) -> Received:
+    """Return what was received by `request`; raises `NoReplyWantedError` for anything else."""
+    if token is None:
+        raise NoReplyWantedError(
+            "no received event is being handled here; to reply later, keep chart.received and give "
+            "it with to="
+        )
+    if not isinstance(token, Received):
+        raise NoReplyWantedError(
+            f"a reply goes to what chart.received has told, not to a {type(token).__name__}; to "
+            "send to an address, transmit(event, to=...)"
+        )
+    if not token.wants_reply:
+        raise NoReplyWantedError(
+            f"{token.sender} wants no reply to {token.event_id}, which it has sent by transmit; "
+            "transmit(event, to=chart.received) sends it an event all the same"
+        )
+    return token
 
 
 def _is_put_back(arrival: Arrival) -> bool:
