@@ -50,6 +50,10 @@ class Parcel(Protocol):
         """Whether it is sent after, and dropped before, a parcel that is not."""
 
     @property
+    def persistent(self) -> bool:
+        """Whether a broker is to keep it over its own restart."""
+
+    @property
     def events(self) -> int:
         """How many events it holds until now; 0 for a message of the library itself."""
 

@@ -336,7 +336,7 @@ class BrokerPublisher(Worker):
             exchange=parcel.exchange,
             routing_key=parcel.routing_key,
             # Persistent: a confirm of RabbitMQ then means that it is on disk, or on a majority.
-            delivery_mode=2,
+            delivery_mode=2 if parcel.persistent else 1,
             content_type="application/octet-stream",
             content_encoding="binary",
             headers=_AGAIN if self._outbox.is_again(parcel) else None,

@@ -60,6 +60,7 @@ class Frame:
         *,
         exchange: str,
         counted: bool = True,
+        persistent: bool = True,
         settled: Callable[[Settled], object] | None = None,
         max_events: int,
         max_bytes: int,
@@ -69,6 +70,7 @@ class Frame:
         self.expendable = sealer.expendable
         self.routing_key = routing_key
         self.counted = counted
+        self.persistent = persistent
         self.asks = is_direct(routing_key)
         """Whether its sender is to be told when no broker has a queue for it."""
         self._unrouted = 0
@@ -193,6 +195,7 @@ class Frame:
             self.routing_key,
             exchange=self.exchange,
             counted=self.counted,
+            persistent=self.persistent,
             max_events=self._max_events,
             max_bytes=self._max_bytes,
         )
