@@ -20,6 +20,7 @@ from miros_mesh.address import BrokerAddress
 from miros_mesh.errors import ConnectionLostError, NodeNameTakenError
 from miros_mesh.link.kombu_link import amqp_link
 from miros_mesh.link.ports import Binding, Broker, Delivery
+from miros_mesh.link.publishing_channel import PublishingChannel
 from miros_mesh.link.rabbitmq.queues import LETTERS
 from miros_mesh.report import StopReport
 from support.post_office import (
@@ -312,7 +313,7 @@ def test_what_is_published_a_second_time_says_so(
     office: PostOffice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a publisher whose connection is lost after the second publication, before its confirm
-    real, calls = kombu.Producer.publish, itertools.count()
+    real, calls = PublishingChannel.publish, itertools.count()
 
     def publish(*arguments: Any, **options: Any) -> Any:
         done = real(*arguments, **options)
@@ -320,7 +321,7 @@ def test_what_is_published_a_second_time_says_so(
             raise ConnectionLostError("lost")
         return done
 
-    monkeypatch.setattr(kombu.Producer, "publish", publish)
+    monkeypatch.setattr(PublishingChannel, "publish", publish)
     _, mailbox = office.listen(queue())
     publisher = office.publisher()
 
