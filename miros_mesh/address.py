@@ -25,6 +25,9 @@ MOST_PATTERNS: Final = 100
 DIRECT_TOPICS: Final = "miros_mesh.to."
 """What the topics begin with under which events reach one chart."""
 
+_ESCAPED: Final = {each: f"%{ord(each):02X}" for each in "%.*#\0"}
+_TO_ESCAPE: Final = re.compile(r"[%.*#\0]")
+
 # `urllib.parse.urlsplit` quotes the part with the password in some of its errors; a pattern cannot.
 _URL: Final = re.compile(
     r"(?i:(?P<scheme>amqps?))://"
@@ -245,8 +248,8 @@ def validate_routing_pattern(pattern: str) -> str:
 def validate_routing_patterns(patterns: str | Iterable[str]) -> tuple[str, ...]:
     """Return one pattern or several, each once and in order, or raise `RoutingKeyError`."""
     if isinstance(patterns, (str, bytes)) or not isinstance(patterns, Iterable):
-        return (validate_routing_pattern(patterns),)
-    several = tuple(sorted({validate_routing_pattern(each) for each in patterns}))
+        return (_heard_pattern(patterns),)
+    several = tuple(sorted({_heard_pattern(each) for each in patterns}))
     if not several:
         raise RoutingKeyError("no routing pattern is given; name the topics that the chart hears")
     if len(several) > MOST_PATTERNS:
@@ -255,6 +258,15 @@ def validate_routing_patterns(patterns: str | Iterable[str]) -> tuple[str, ...]:
             "wildcards, or let several charts hear them"
         )
     return several
+
+
+def _heard_pattern(pattern: str) -> str:
+    if validate_routing_pattern(pattern).startswith(DIRECT_TOPICS):
+        raise RoutingKeyError(
+            f"the routing pattern {pattern!r} begins with {DIRECT_TOPICS!r}, as only addresses of "
+            "charts do; a chart hears what is sent to its own address in any case, and no other"
+        )
+    return pattern
 
 
 def _refuse_what_amqp_refuses(what: str, key: str) -> None:
@@ -307,17 +319,37 @@ def is_direct(destination: str) -> bool:
     return destination.startswith(DIRECT_TOPICS)
 
 
+class Hearing:
+    """What a chart hears, or several: patterns of topics, and addresses."""
+
+    __slots__ = ("_exact", "_wild", "size")
+
+    def __init__(self, patterns: Collection[str]) -> None:
+        wild = {each for each in patterns if not is_direct(each) and ("*" in each or "#" in each)}
+        self._exact = frozenset(patterns) - wild
+        self._wild = [_words(each) for each in sorted(wild)]
+        self.size = 1 + len(wild)
+        """How many comparisons it takes at most to know whether something is heard."""
+
+    def __call__(self, destination: str) -> bool:
+        """Whether what is sent to a destination is heard."""
+        if destination in self._exact:
+            return True
+        # No pattern matches an address: that is of another exchange.
+        if not self._wild or is_direct(destination):
+            return False
+        words = _words(destination)
+        return any(_words_match(pattern, words) for pattern in self._wild)
+
+
 def hears(patterns: Collection[str], destination: str) -> bool:
     """Whether who hears these patterns and addresses gets what is sent to a destination."""
-    if is_direct(destination):
-        # No pattern matches it: that is of another exchange.
-        return destination in patterns
-    return any(topic_matches(pattern, destination) for pattern in patterns)
+    return Hearing(patterns)(destination)
 
 
 def _word(name: str) -> str:
-    # One word of a topic, in which no character means anything.
-    return name.replace("%", "%25").replace(".", "%2E").replace("*", "%2A").replace("#", "%23")
+    # One word of a topic, in which no character means anything, and none is refused.
+    return "".join(_ESCAPED.get(each, each) for each in name) if _TO_ESCAPE.search(name) else name
 
 
 def topic_of_queue(exchange: str, queue: str) -> str:

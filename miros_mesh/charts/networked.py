@@ -14,7 +14,7 @@ from miros import Event, Factory, signals
 
 from miros_mesh.address import DEFAULT_ROUTING_KEY, validate_routing_key, validate_routing_patterns
 from miros_mesh.charts.deferred import DeferredEvents
-from miros_mesh.charts.fifo import ChartQueue
+from miros_mesh.charts.fifo import ChartQueue, event_of
 from miros_mesh.charts.intake import Intake, MeshCallback
 from miros_mesh.charts.notices import Notices
 from miros_mesh.charts.snooping import ChartSnoop
@@ -160,7 +160,7 @@ class _Networked(SafeChart):
         self._config = (config.overridden if config else MeshConfig.from_env)(**overrides)
         self._tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
         self._rx_routing_keys = validate_routing_patterns(rx_routing_key or self._tx_routing_key)
-        self._group = group_of(group, group_mode, partition_by)
+        self._group = group_of(group, group_mode, partition_by, event_of)
         self._session: Session | None = None
         # Both are read on any thread, without a lock. `start_at` sets `_session`, and `_leave`
         # takes it away; `stop` sets `_stopped`, for good.

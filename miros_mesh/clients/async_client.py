@@ -11,10 +11,9 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from miros_mesh.address import DEFAULT_ROUTING_KEY
-from miros_mesh.clients.client import warn_of_open_stream
 from miros_mesh.clients.message import Message, Sendable
 from miros_mesh.clients.participant import Participant
-from miros_mesh.clients.reader import Reader
+from miros_mesh.clients.reader import Reader, warn_of_open_stream
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import MeshError, StoppedError, WrongLoopError
 from miros_mesh.health import Health

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import Future
 from types import TracebackType
@@ -12,7 +11,7 @@ from typing import Self
 from miros_mesh.address import DEFAULT_ROUTING_KEY
 from miros_mesh.clients.message import Message, Sendable
 from miros_mesh.clients.participant import Participant
-from miros_mesh.clients.reader import Reader
+from miros_mesh.clients.reader import Reader, warn_of_open_stream
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import MeshError
 from miros_mesh.health import Health
@@ -287,13 +286,3 @@ class EventStream:
     @property
     def _over(self) -> bool:
         return self._closed or self._reader.ended
-
-
-def warn_of_open_stream() -> None:
-    """Warn a program, where Python shows such warnings, that it has left a stream open."""
-    warnings.warn(
-        "a stream of events() was let go of and not closed: events wait in its queue until the "
-        "client is closed; use `with client.events(...) as events`",
-        ResourceWarning,
-        stacklevel=3,
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from miros_mesh.clients.message import Message
 from miros_mesh.errors import StreamInUseError
 from miros_mesh.networks.arrival import Arrival, Reason
 from miros_mesh.networks.received import received
-from miros_mesh.node.session import Session
+from miros_mesh.node.session import Session, Work
 from miros_mesh.statechart.reserved import RESERVED_SIGNALS
 
 # More wait undecoded in the inbox, as many as the broker hands out ahead, and the rest there.
@@ -53,6 +54,14 @@ class Reader:
     def feed_from(self, session: Session) -> None:
         """Get events of this session from now on."""
         self.session = session
+        session.work = self._work
+
+    def _work(self) -> Work:
+        # What waits for the program to ask is put off, and not on its way.
+        with self.changed:
+            waiting = [*self._ready, self._given]
+        arrivals = (each for each in waiting if isinstance(each, Arrival))
+        return Work(deferred=len({id(ticket) for each in arrivals for ticket in each.tickets}))
 
     def room(self) -> int:
         """Return how many events may come now."""
@@ -205,3 +214,13 @@ def welcome(arrival: Arrival, session: Session) -> bool:
     latency_s = max(session.node.clock.wall() - event.sent_at, 0)
     session.observer.handed_over(chart=session.chart, seconds=latency_s)
     return True
+
+
+def warn_of_open_stream() -> None:
+    """Warn a program, where Python shows such warnings, that it has left a stream open."""
+    warnings.warn(
+        "a stream of events() was let go of and not closed: events wait in its queue until the "
+        "client is closed; use `with client.events(...) as events`",
+        ResourceWarning,
+        stacklevel=3,
+    )

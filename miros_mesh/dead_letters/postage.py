@@ -13,7 +13,7 @@ from miros_mesh.dead_letters.letter import Letter
 from miros_mesh.errors import EmptyLetterError, FrameError, SealedLetterError, UnroutableError
 from miros_mesh.link.ports import LetterBox
 from miros_mesh.networks.letters.home import RETRY as RETRY_EXCHANGE
-from miros_mesh.networks.network import EXCHANGE_PREFIX, exchange_of
+from miros_mesh.networks.network import DIRECT, EXCHANGE_PREFIX, exchange_of
 from miros_mesh.text import printable
 from miros_mesh.wire.codec import Codec, OldFrames
 from miros_mesh.wire.envelope import (
@@ -77,7 +77,12 @@ class Postage:
             raise UnroutableError(
                 f"letter {letter.id} has no topic of its own; give one (topic=, or --to)"
             )
-        box.put(_exchange_of(opened), to, self._body(letter, opened, to))
+        exchange = _exchange_of(opened)
+        if topic is not None:
+            # For all that hear it, also when it was for one chart.
+            exchange = _MESH if exchange == DIRECT else exchange
+            opened = replace(opened, event=_for_all(opened.event))
+        box.put(exchange, to, self._body(letter, opened, to))
 
     def _body(self, letter: Letter, opened: DeadLetter, topic: str) -> bytes:
         if event := opened.event:
@@ -106,6 +111,10 @@ def _for_good(event: Envelope) -> Envelope:
     """Return an event as it is put back: who does that wants it handled, however old it is."""
     event = kept(event)
     return kept(replace(event, ttl_s=None)) if isinstance(event, RoutedEnvelope) else event
+
+
+def _for_all(event: Envelope | None) -> Envelope | None:
+    return replace(event, to="") if isinstance(event, RoutedEnvelope) else event
 
 
 def _put_back(opened: DeadLetter, box: LetterBox, seal: Callable[[str], bytes]) -> None:

@@ -170,14 +170,19 @@ def claim(run: sqlite3.Connection, standing: Standing, most: int) -> tuple[list[
     leaves no other idle. Returns besides whether more is there, which it may take later.
     """
     rows = run.execute(_HOLDINGS, (standing.queue,)).fetchall()
-    held = {number: has for number, prefetch, has in rows if not prefetch or has < prefetch}
-    if standing.consumer not in held:
+    me = standing.consumer
+    held = {
+        number: has
+        for number, prefetch, has in rows
+        if number == me or not prefetch or has < prefetch
+    }
+    if me not in held:
         # It was taken for dead. What is claimed in its name would be in no one's hands.
         return [], False
     waiting = run.execute(_UNCLAIMED, (standing.queue, most * len(held) + 1)).fetchall()
     part = -(-(len(waiting) + sum(held.values())) // len(held))
-    mine = waiting[: max(0, min(most, part - held[standing.consumer]))]
-    run.executemany(_HOLD, [(standing.consumer, standing.queue, message) for (message,) in mine])
+    mine = waiting[: max(0, min(most, part - held[me]))]
+    run.executemany(_HOLD, [(me, standing.queue, message) for (message,) in mine])
     rows = [run.execute(_CLAIMED, (standing.queue, message)).fetchone() for (message,) in mine]
     return [Entry(*row) for row in rows], len(waiting) > len(mine)
 

@@ -87,6 +87,11 @@ class Limits:
         return any(limit is not None for limit in (self.max_length, self.max_bytes, self.ttl_s))
 
 
+_STATES: Final = """SELECT name, length, (SELECT count(*)
+        FROM consumers c WHERE c.queue = queues.id AND NOT c.cancelled)
+    FROM queues"""
+
+
 class QueueState(NamedTuple):
     """A queue as a declaration reports it."""
 
@@ -187,10 +192,7 @@ def has_queue(run: sqlite3.Connection, name: str) -> bool:
 
 def queue_state(run: sqlite3.Connection, name: str) -> QueueState:
     """Count messages and consumers; raises `NotFound` if there is no such queue."""
-    query = """SELECT name, length, (SELECT count(*)
-            FROM consumers c WHERE c.queue = queues.id AND NOT c.cancelled)
-        FROM queues WHERE name = ?"""
-    row = run.execute(query, (name,)).fetchone()
+    row = run.execute(f"{_STATES} WHERE name = ?", (name,)).fetchone()
     if row is None:
         raise _no_queue(name)
     return QueueState(*row)
@@ -198,8 +200,7 @@ def queue_state(run: sqlite3.Connection, name: str) -> QueueState:
 
 def queue_states(run: sqlite3.Connection) -> list[QueueState]:
     """Count messages and consumers of every queue."""
-    rows = run.execute("SELECT name, length, consumer IS NOT NULL FROM queues")
-    return [QueueState(*row) for row in rows]
+    return [QueueState(*row) for row in run.execute(_STATES)]
 
 
 def delete_queue(

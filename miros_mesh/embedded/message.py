@@ -41,13 +41,18 @@ def stored_body(prepared: dict[str, Any]) -> bytes:
 
 def dead_letter(properties: bytes, *, queue: str, exchange: str) -> bytes:
     """Add to stored properties where the message was rejected first, in RabbitMQ's words."""
-    content_type, content_encoding, headers, rest = msgspec.msgpack.decode(properties)
     death = {
         "x-first-death-queue": queue,
         "x-first-death-reason": "rejected",
         "x-first-death-exchange": exchange,
     }
-    return msgspec.msgpack.encode((content_type, content_encoding, death | headers, rest))
+    return with_headers(properties, death)
+
+
+def with_headers(properties: bytes, more: dict[str, Any]) -> bytes:
+    """Add headers to stored properties; those that are there stay as they are."""
+    content_type, content_encoding, headers, rest = msgspec.msgpack.decode(properties)
+    return msgspec.msgpack.encode((content_type, content_encoding, more | headers, rest))
 
 
 def delivered(entry: Entry, tag: int, channel: Any, consumer_tag: str | None) -> Message:

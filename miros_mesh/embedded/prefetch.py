@@ -29,7 +29,7 @@ _GATHER_S: Final = 0.05
 
 
 class Stored(Protocol):
-    """Where messages wait."""
+    """A store, as far as its readers know it."""
 
     def fetch(self, queue: int, after: int, limit: int) -> list[Entry]:
         """Return so many messages of a queue, those behind one of them."""
@@ -95,7 +95,7 @@ class Reader:
         return entry
 
     def give_back(self, messages: list[int]) -> None:
-        """Hand these out again, each in its place; of a shared queue, whoever claims them."""
+        """Hand these out again, each in its place; of a shared queue, to who claims them."""
         self.unsettled.difference_update(messages)
         self.more = True
         if self.standing.sharing:

@@ -44,7 +44,7 @@ class Bells(Protocol):
         """Tell whether the owner of a doorbell lives."""
 
     def ring(self, addresses: Iterable[str]) -> object:
-        """Wake their owners."""
+        """Wake the owners of doorbells; one that is dead is no error."""
 
 
 class Upkeep:

@@ -26,7 +26,8 @@ from miros_mesh.link.rabbitmq.deadline import Deadline
 from miros_mesh.link.rabbitmq.generations import newest_of
 from miros_mesh.link.translation import translated
 
-# The embedded broker gives a queue to one reader at a time; a listing lasts no longer than this.
+# The embedded broker gives a queue to who fetches single messages alone, for as long as a listing
+# lasts.
 _ASK_AGAIN_S: Final = 0.05
 
 

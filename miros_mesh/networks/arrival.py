@@ -102,7 +102,9 @@ class Arrival:
     envelope: Envelope
     inbox: Owner
     topic: str = ""
-    """What it came under: a topic, or the address of the chart."""
+    """What it came under: a topic, or the address of the chart; empty where that is not known."""
+    again: bool = False
+    """Whether who has filed it says that it may have come before."""
     payload: Any = None
     """What the serializer has read, from just before the event enters the FIFO."""
     answers: bool = False
@@ -121,6 +123,11 @@ class Arrival:
         """Whether its sender has said how old it may be, and it has ended no request yet."""
         event = self.envelope
         return type(event) is RoutedEnvelope and event.ttl_s is not None and not self.answers
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether it may have been handled before, as far as is known."""
+        return self.again or any(each.delivery.redelivered for each in self.tickets)
 
     @property
     def deliveries(self) -> int:

@@ -9,9 +9,9 @@ from typing import Literal, Protocol
 
 from miros_mesh.address import is_direct
 from miros_mesh.errors import LinkError
-from miros_mesh.wire.freshness import RESEAL_AFTER_S
+from miros_mesh.wire.envelope import RESEAL_AFTER_S
 
-Settled = Literal["stored", "dropped", "refused"]
+Settled = Literal["stored", "unrouted", "dropped", "refused"]
 """What became of a frame at a peer."""
 
 
@@ -71,6 +71,8 @@ class Frame:
         self.routing_key = routing_key
         self.counted = counted
         self.persistent = persistent
+        self.needs_queue = False
+        """Whether to say "unrouted" where it is stored in no queue, to who waits to hear of it."""
         self.asks = is_direct(routing_key)
         """Whether its sender is to be told when no broker has a queue for it."""
         self._unrouted = 0
@@ -156,7 +158,8 @@ class Frame:
     def split(self) -> Sequence[Frame]:
         """Close, and return its messages in two frames, in order; none when it holds but one."""
         self.close()
-        if self._events <= 1:
+        # Of parts it could not be said what became of which.
+        if self._events <= 1 or self._settled:
             return ()
         messages = self.messages()
         half = len(messages) // 2
@@ -165,7 +168,7 @@ class Frame:
     def stored(self, routed: bool) -> None:
         """Hear that a peer has confirmed it, and whether it had a queue for it."""
         if self._settled:
-            self._settled("stored")
+            self._settled("stored" if routed or not self.needs_queue else "unrouted")
         if not self.asks:
             return
         with self._lock:

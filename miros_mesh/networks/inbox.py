@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
-from miros_mesh import address
+from miros_mesh.address import Hearing
 from miros_mesh.errors import FrameError, OldFrameError, PayloadError
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.arrival import Arrival, Reason, Ticket
@@ -115,7 +115,7 @@ class Inbox:
         self.hears = hears
         """The patterns of topics, and the addresses, whose events are for the chart."""
         # A sender names the same few destinations again and again.
-        self._is_for_chart = lru_cache(_DESTINATIONS)(partial(address.hears, hears))
+        self._is_for_chart = lru_cache(_DESTINATIONS)(Hearing(hears))
         self._handled_before = handled_before
         self._place = place
         self._letters = letters
@@ -180,15 +180,19 @@ class Inbox:
             # `_unfinished` is kept: the event that the chart is handling may still be acknowledged.
             return len(self._unfinished) + self._refused + doubted
 
-    def begin_anew(self) -> None:
+    def begin_anew(self, given_back: Callable[[Arrival], bool] = lambda _: True) -> None:
         """Let go of what the chart was not given: others get it, or this one once more.
 
         For a queue that is shared, each time the connection is lost by which it is consumed.
         """
+
+        def goes(arrival: Arrival) -> bool:
+            return not arrival.begun and given_back(arrival)
+
         with self._lock:
-            given_up = [each.envelope for each in self._unfinished.values() if not each.begun]
+            given_up = [each.envelope for each in self._unfinished.values() if goes(each)]
             self._streams.begin_anew((_stream_of(each), each.sequence) for each in given_up)
-            self._waiting = deque(each for each in self._waiting if each.begun)
+            self._waiting = deque(each for each in self._waiting if not goes(each))
             for each in given_up:
                 del self._unfinished[each.id]
             self._doubts.clear()
@@ -291,13 +295,14 @@ class Inbox:
     def repair(self, events: Iterable[tuple[str, Envelope]]) -> int:
         """Take what was asked for again, with its destination; return how many were missing here.
 
-        What was for others is waited for no longer.
+        What was for others is waited for no longer. An empty destination is not known: it is one
+        that the chart hears.
         """
         taken = 0
         with self._lock:
             for destination, envelope in events:
                 stream, number = _stream_of(envelope), envelope.sequence
-                if not self._is_for_chart(destination):
+                if destination and not self._is_for_chart(destination):
                     self._pass(stream, self._streams.others(stream, [(number, number)]))
                 elif self._streams.wants(stream, number):
                     taken += 1
@@ -453,8 +458,10 @@ class Inbox:
         )
         taken.delivery.ack()
 
-    def _admit(self, envelope: Envelope, destination: str, *tickets: Ticket) -> None:
-        arrival = Arrival(envelope, self, destination, tickets=list(tickets))
+    def _admit(
+        self, envelope: Envelope, destination: str, *tickets: Ticket, again: bool = False
+    ) -> None:
+        arrival = Arrival(envelope, self, destination, again=again, tickets=list(tickets))
         stream = _stream_of(envelope)
         if (first := envelope.first_sent) and self._streams.has(*first):
             self._settle_copy(arrival, envelope.cause)
@@ -467,7 +474,12 @@ class Inbox:
             node=envelope.node,
             sent_at=self._freshness.possible(envelope.sent_at),
             size_bytes=len(envelope.payload),
-            others=others_before(envelope, self._is_for_chart),
+            # Asked here, as it costs each event: most say nothing.
+            others=(
+                others_before(envelope, self._is_for_chart)
+                if type(envelope) is RoutedEnvelope
+                else None
+            ),
         )
         if self._streams.forgotten > self._forgotten:
             self._forgotten = self._streams.forgotten

@@ -53,6 +53,7 @@ class Mesh:
     ) -> None:
         self.network = network
         self.identity = identity
+        self._prefix = f"{identity.incarnation}/"
         self.observer = observer
         self.dedup_window = dedup_window
         self.held_bytes = held_bytes
@@ -105,7 +106,7 @@ class Mesh:
             span.end(error=error)
             raise
         # As `Origin.id` will have it at the receivers.
-        message_id = f"{self.identity.incarnation}/{chart}/{sequence}"
+        message_id = f"{self._prefix}{chart}/{sequence}"
         if span is not NO_SPAN:
             span.end(message_id=message_id, size_bytes=len(data))
         return message_id

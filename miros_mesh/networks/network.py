@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec.structs import replace
 
-from miros_mesh.address import is_direct
+from miros_mesh.address import Hearing, is_direct
 from miros_mesh.errors import FrameError, LinkError, MeshError
 from miros_mesh.link.ports import Broker, Delivery, Parcel, Publisher
 from miros_mesh.networks.echoes import Echoes, Published
 from miros_mesh.networks.frame import Frame, Settled
 from miros_mesh.networks.history import History
+from miros_mesh.networks.order.routes import Destinations
 from miros_mesh.observer import Observer
 from miros_mesh.text import logger_of
 from miros_mesh.timing.throttle import Throttle
@@ -39,6 +40,8 @@ NOTES_KEPT_S: Final = 40 * 86_400.0
 time than 49 days."""
 # What has to go here only stays in the history, until that has no room for it.
 _MOST_REFUSED: Final = 10_000
+# Of which a queue remembers whether it is for them.
+_TOPICS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +95,19 @@ DIRECT: Final = exchange_of("direct")
 class Routed(Protocol[T]):
     """What says of a message where those before it went: `order.routes.Routes`."""
 
+    last_to: dict[str, str]
+    """Where each chart has sent last; of a message that goes there too nothing else is called."""
+
     def routed(self, event: T, destination: str) -> T:
-        """Return a numbered message that says it, if it has to."""
+        """Return a numbered message that says it."""
 
     def sent(self, event: T, destination: str) -> None:
         """Note where a message went."""
 
-    def last_for(self, chart: str, patterns: Collection[str]) -> int:
-        """Return up to which number something may have gone to who hears that."""
+    def destinations(self, chart: str, last: int) -> Destinations:
+        """Return where a chart has sent up to its last number."""
 
-    def recent(self, chart: str, most: int) -> list[str]:
+    def recent(self, chart: str, last: int, most: int) -> list[str]:
         """Return where a chart has sent last."""
 
 
@@ -158,7 +164,8 @@ class Network(Generic[T]):
         """The frame that every outlet has, and that may still grow."""
         self._sequences: defaultdict[str, int] = defaultdict(int)
         self._routes = routes
-        # Guards the six above. Held from the number to the outboxes, so that the events of a
+        self._last_to = routes.last_to if routes else {}
+        # Guards the seven above. Held from the number to the outboxes, so that the events of a
         # chart stand in frames in the order of their numbers.
         self._lock = threading.Lock()
         self._echoes = Echoes()
@@ -218,8 +225,10 @@ class Network(Generic[T]):
             if after is not None and after != last:
                 return 0
             message = replace(message, sequence=last + 1)
-            if self._routes:
-                message = self._routes.routed(message, routing_key)
+            # Nearly always it goes where the one before it went, and then has nothing to say.
+            routes = self._routes if self._last_to.get(chart) != routing_key else None
+            if routes:
+                message = routes.routed(message, routing_key)
             # It may refuse the message. No number is used up before: one that is never sent would
             # be missed by every receiver.
             encoded = self._codec.encode(message)
@@ -228,8 +237,8 @@ class Network(Generic[T]):
                 # And before its number counts: what has a number and is not kept is told as gone.
                 self._history.add(message, len(encoded), routing_key)
             self._sequences[chart] = last + 1
-            if self._routes:
-                self._routes.sent(message, routing_key)
+            if routes:
+                routes.sent(message, routing_key)
             if asked:
                 asked(message.id)
             alone = not self._publishers
@@ -270,22 +279,47 @@ class Network(Generic[T]):
         self._report(overflow)
         return refused
 
+    def encode(self, message: T) -> bytes:
+        """Encode a message that brings its number, for `file`; raises what `send` does."""
+        return self._codec.encode(message)
+
+    def file(
+        self, routing_key: str, encoded: Sequence[bytes], settled: Callable[[Settled], object]
+    ) -> int:
+        """Pack encoded messages into one frame that needs a queue; return how many fit.
+
+        They are no events to be counted, nor kept for repair. `settled` is called once with what
+        became of the frame at each peer. 0 is returned, and nothing called, without a peer.
+        """
+        with self._lock:
+            if not self._publishers:
+                return 0
+            frame = self._frame(routing_key, counted=False, settled=settled)
+            frame.needs_queue = True
+            overflow: list[_Overflow] = []
+            taken = self._begin(frame, encoded, overflow)
+        self._report(overflow)
+        return taken
+
     def sequence_of(self, chart: str) -> int:
         """Return the number of the chart's last message; 0 before the first."""
         # Without the lock: `send` compares `after` under it. Not by `[]`, which would add the
         # chart.
         return self._sequences.get(chart, 0)
 
-    def last_for(self, chart: str, patterns: Collection[str]) -> int:
-        """Return up to which number a chart may have sent something to who hears that."""
+    def destinations(self, chart: str) -> Destinations:
+        """Return where a chart has sent."""
         with self._lock:
             last = self._sequences.get(chart, 0)
-            return self._routes.last_for(chart, patterns) if self._routes else last
+            if self._routes is None:
+                return Destinations(forgotten=last)
+            return self._routes.destinations(chart, last)
 
     def recent(self, chart: str, most: int) -> list[str]:
         """Return where a chart has sent last, `most` destinations at most."""
         with self._lock:
-            return self._routes.recent(chart, most) if self._routes else []
+            last = self._sequences.get(chart, 0)
+            return self._routes.recent(chart, last, most) if self._routes else []
 
     def is_echo(self, delivery: Delivery) -> bool:
         """Whether it is one of the frames that this node sealed last; once for each of them."""
@@ -296,7 +330,9 @@ class Network(Generic[T]):
 
     def freshness(self, kept_s: float = 0.0, *topics: str) -> Freshness:
         """Return what says, for one queue of these topics or of all, which frames it can hold."""
-        return Freshness(self._limits, kept_s=kept_s, topics=topics or ("#",))
+        # A queue gets frames of the same few topics again and again.
+        is_for = lru_cache(_TOPICS)(Hearing(topics or ("#",)))
+        return Freshness(self._limits, kept_s=kept_s, is_for=is_for)
 
     def open(
         self,
@@ -456,8 +492,9 @@ class Network(Generic[T]):
         if tail is None:
             return 0
         before = tail.size_bytes
-        # First, likewise. In a frame that turns out to be closed it does no harm.
-        tail.asks = tail.asks or asks
+        # First, likewise; in a frame that turns out to be closed it does no harm.
+        if asks:
+            tail.asks = True
         if taken := tail.add_all(encoded):
             # A publisher may have sealed and even confirmed it by now: its outbox counts on.
             size_bytes = tail.size_bytes - before

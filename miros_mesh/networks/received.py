@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from miros_mesh.errors import NoReplyWantedError
 from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.network import EXCHANGE_PREFIX
 from miros_mesh.wire.envelope import RoutedEnvelope
 
 
@@ -27,7 +28,9 @@ class Received:
     sent_at: float
     """When it was sent, in seconds since 1970, by the clock of its sender."""
     routing_key: str
-    """The topic that it was sent under; empty when it was sent to this chart alone."""
+    """The topic that it was sent under. Empty when it was sent to this chart alone; when it is a
+    dead letter that was put back; or when a node of an earlier release sent it again after a loss.
+    """
     to: str
     """This chart as node/chart, when it was sent to this one alone; else empty."""
     deliveries: int
@@ -52,17 +55,16 @@ def received(arrival: Arrival) -> Received:
     """Tell of an arrival what a chart may know."""
     event = arrival.envelope
     routed = event if isinstance(event, RoutedEnvelope) else None
-    deliveries = [ticket.delivery for ticket in arrival.tickets]
     return Received(
         node=event.node,
         chart=event.chart,
         event_id=event.id,
         cause=event.cause,
         sent_at=event.sent_at,
-        routing_key="" if routed and routed.to else arrival.topic,
+        routing_key="" if (routed and routed.to) or _is_put_back(arrival) else arrival.topic,
         to=routed.to if routed else "",
         deliveries=arrival.deliveries,
-        redelivered=any(each.redelivered for each in deliveries),
+        redelivered=arrival.redelivered,
         wants_reply=routed is not None and routed.wants_reply,
         reply_to=routed.reply_to if routed else None,
     )
@@ -91,3 +93,8 @@ def wanting_reply(token: object) -> Received:
             "transmit(event, to=chart.received) sends it an event all the same"
         )
     return token
+
+
+def _is_put_back(arrival: Arrival) -> bool:
+    # Under the name of a queue.
+    return arrival.topic.startswith(EXCHANGE_PREFIX)

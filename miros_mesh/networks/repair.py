@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from itertools import chain, count, islice
 from typing import NamedTuple
 
-from miros_mesh.address import hears, is_direct
+from miros_mesh.address import Hearing, is_direct
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.history import History
 from miros_mesh.networks.inbox import Inbox
@@ -81,6 +81,8 @@ _AT_ONCE = 2
 _ONE_A_SECOND = 0.1
 _ALL_A_SECOND = 0.5
 _QUESTION_BYTES = 1024
+# Of a destination with a pattern: a microsecond, in which so much is sealed.
+_COMPARISON_BYTES = 8
 # What the envelope of an event has beside the payload, as a rule.
 _EVENT_BYTES = 100
 # Two numbers, of nine bytes at most, and their array.
@@ -108,6 +110,17 @@ class _Listener(NamedTuple):
     chart: str
     listening_s: float
     before: int = 0
+
+
+class _Sought(NamedTuple):
+    """What is known of numbers that are asked for."""
+
+    found: Sequence[tuple[str, Envelope]]
+    """Events for who asks, each with its destination."""
+    others: Sequence[Range]
+    """Numbers of those, and of later ones, that were for others."""
+    cost: int
+    """What it has cost to know that, as bytes of an answer."""
 
 
 class _Routes(NamedTuple):
@@ -341,10 +354,10 @@ class Repair:
             if not self._is_for(inbox, message):
                 continue
             if message.kind == "again":
-                self._count(inbox.repair(_events_of(message, inbox)))
+                self._count(inbox.repair(_events_of(message)))
             if message.numbers:
                 inbox.skip(message.stream, message.numbers)
-            if isinstance(message, RoutedRepair) and message.others:
+            if isinstance(message, RoutedRepair) and message.others and _speaks_of(message, inbox):
                 inbox.others(message.stream, message.others)
 
     def _is_for(self, inbox: Inbox, message: RepairMessage) -> bool:
@@ -388,11 +401,9 @@ class Repair:
             since = time.monotonic() - message.listening_s
             before = self._history.sent_before(chart, since, last)
             listener = _Listener(message.listener, message.listening_s, before)
-        # Who knows no destinations hears topics alone, and all of them.
-        patterns = message.hears if isinstance(message, RoutedRepair) else ("#",)
-        sent = self._history.find(chart, message.numbers, since)
-        found = [each for each in sent if hears(patterns, each[0])]
-        again = self._affordable(found[:_EVENTS_PER_ANSWER], message, bytes_left)
+        sought = self._sought(message, chart, since)
+        found = sought.found
+        again = self._affordable(found[:_EVENTS_PER_ANSWER], message, bytes_left, sought.cost)
         if len(found) > len(again):
             # Older nodes take what is below the last number that is gone as gone, too.
             last = again[-1][1].sequence
@@ -402,43 +413,41 @@ class Repair:
         absent = shared(message.numbers, outside(has, last))
         for portion in self._portions(again):
             self._send_again(message, portion, listener)
-        self._send_gone(message, patterns, absent, sent, listener)
+        self._send_gone(message, absent, sought.others, listener)
+
+    def _sought(self, question: RepairMessage, chart: str, since: float) -> _Sought:
+        """Look for what is asked for, as far as it was for who asks."""
+        # Who knows no destinations hears topics alone, and all of them.
+        heard = Hearing(question.hears if isinstance(question, RoutedRepair) else ("#",))
+        destinations = self._mesh.network.destinations(chart)
+        sent = self._history.find(chart, question.numbers, since)
+        # Each once: there may be many, and many patterns to compare them with.
+        places = {where for where, _ in chain(destinations.known, sent)}
+        own = set(filter(heard, places))
+        elsewhere = [(event.sequence, event.sequence) for where, event in sent if where not in own]
+        # What is behind the last that may have been for them, and what went elsewhere.
+        others = [(destinations.last_for(own.__contains__) + 1, MAX_SEQUENCE), *elsewhere]
+        found = [each for each in sent if each[0] in own]
+        return _Sought(found, others, len(places) * heard.size * _COMPARISON_BYTES)
 
     def _send_gone(
         self,
         question: RepairMessage,
-        patterns: Sequence[str],
         absent: Sequence[Range],
-        sent: Sequence[tuple[str, Envelope]],
+        others: Sequence[Range],
         listener: _Listener | None,
     ) -> None:
         """Say which numbers do not come: those that are gone, and those that were for others."""
         to, stream = question.incarnation, question.stream
         if isinstance(question, RoutedRepair):
-            gone, others = self._told_apart(stream[1], patterns, absent, sent)
-            most = self._most_ranges // 2
-            routes = _Routes(others=tuple(others[:most]))
-            if gone or others or listener:
+            most, not_theirs = self._most_ranges // 2, shared(absent, others)
+            gone = without(absent, not_theirs)
+            hears = question.hears if not_theirs else ()
+            routes = _Routes(hears, tuple(not_theirs[:most]))
+            if gone or not_theirs or listener:
                 self._send(to, "gone", stream, gone[:most], listener=listener, routes=routes)
         elif absent or listener:
             self._send(to, "gone", stream, absent[: self._most_ranges], listener=listener)
-
-    def _told_apart(
-        self,
-        chart: str,
-        patterns: Sequence[str],
-        absent: Sequence[Range],
-        sent: Sequence[tuple[str, Envelope]],
-    ) -> tuple[list[Range], list[Range]]:
-        """Return which numbers are gone, and which were for others than who hears these patterns.
-
-        `sent` is what is known of the numbers in question.
-        """
-        last = self._mesh.network.last_for(chart, patterns)
-        known = [(event.sequence, event.sequence) for _, event in sent]
-        # Behind the last that may have been for them, and what is known to have gone elsewhere.
-        others = shared(absent, [(last + 1, MAX_SEQUENCE), *known])
-        return without(absent, others), others
 
     def _send_again(
         self,
@@ -472,10 +481,14 @@ class Repair:
         return left
 
     def _affordable(
-        self, events: Sequence[tuple[str, Envelope]], question: RepairMessage, bytes_left: float
+        self,
+        events: Sequence[tuple[str, Envelope]],
+        question: RepairMessage,
+        bytes_left: float,
+        cost: int,
     ) -> list[tuple[str, Envelope]]:
-        """Return the first of these events, one at least, and take what they cost."""
-        again, cost = list[tuple[str, Envelope]](), _QUESTION_BYTES
+        """Return the first of these events, one at least, and take what they have cost."""
+        again, cost = list[tuple[str, Envelope]](), _QUESTION_BYTES + cost
         for destination, event in events:
             if cost >= bytes_left and again:
                 break
@@ -570,15 +583,18 @@ def _heard(inbox: Inbox) -> Collection[str]:
     return ["#", *filter(is_direct, inbox.hears)]
 
 
-def _events_of(answer: RepairMessage, inbox: Inbox) -> Iterable[tuple[str, Envelope]]:
-    """Return the events of an answer, each with its destination."""
+def _speaks_of(answer: RoutedRepair, inbox: Inbox) -> bool:
+    """Whether an answer says what was for others than an inbox: the question may not be its own.
+
+    Others of the node ask too, and this one may have begun to miss something since.
+    """
+    asked = set(answer.hears)
+    return all(each in asked or ("#" in asked and not is_direct(each)) for each in inbox.hears)
+
+
+def _events_of(answer: RepairMessage) -> Iterable[tuple[str, Envelope]]:
+    """Return the events of an answer, each with its destination; empty where that is not told."""
     if isinstance(answer, RoutedRepair):
         return answer.routed
     # Of who knows one for each chart.
-    return ((_any_topic(inbox), event) for event in answer.events)
-
-
-def _any_topic(inbox: Inbox) -> str:
-    """Return a topic that the inbox hears."""
-    pattern = next(iter(inbox.hears), "")
-    return pattern.replace("#", "x").replace("*", "x")
+    return (("", event) for event in answer.events)

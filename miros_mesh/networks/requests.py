@@ -50,7 +50,7 @@ class Request:
 class Requests:
     """The open requests of one chart. Thread-safe, without a lock.
 
-    A request is open while it is in the table. Whoever takes it out has ended it, and all others
+    A request is open while it is in the table. What takes it out has ended it, and all others
     find nothing: so each has one outcome, whatever comes at the same time.
 
     | outcome | taken out by | `ended` is called |
@@ -74,7 +74,7 @@ class Requests:
         self._closed = False
 
     def __len__(self) -> int:
-        """How many are open."""
+        """How many have no outcome yet."""
         return len(self._open)
 
     def open(

@@ -13,11 +13,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from miros_mesh.errors import MeshError
 from miros_mesh.networks.network import UNNUMBERED, Network
-from miros_mesh.wire.envelope import MAX_LISTED, HeldKeys, KeyedRoll, NodeRoll, RollEntry
+from miros_mesh.wire.envelope import (
+    MAX_LISTED,
+    GroupedRoll,
+    HeldKeys,
+    KeyedRoll,
+    NodeRoll,
+    RollEntry,
+)
 from miros_mesh.wire.identity import Identity
 
 ROUTING_KEY: Final = "roll"
@@ -29,7 +36,7 @@ class Roll:
     """The roll of this node, which is said every `interval_s`. Thread-safe, and never waits.
 
     It holds the first `MAX_LISTED` charts that join, until they leave; of others it says nothing.
-    With `keys` each roll names the node's keys, too.
+    With `keys` each roll names the node's keys, too, and the groups of its charts.
     """
 
     def __init__(
@@ -47,9 +54,13 @@ class Roll:
         # Changed one entry at a time, by the threads that use charts: no two have one name. Others
         # copy it in one step.
         self._charts: dict[str, RollEntry] = {}
+        self._groups: dict[str, str] = {}
+        """Of those charts that share work by keys: the queue of the group."""
 
-    def joined(self, chart: str, topic: str) -> None:
-        """Say that a chart is alive, which sends under this topic."""
+    def joined(self, chart: str, topic: str, group: str = "") -> None:
+        """Say that a chart is alive, which sends under this topic, and is in this group."""
+        if group:
+            self._groups[chart] = group
         if len(self._charts) < MAX_LISTED:
             entry = self._charts[chart] = RollEntry(chart, topic, "alive")
             self._say((entry,))
@@ -66,6 +77,7 @@ class Roll:
 
     def left(self, chart: str) -> None:
         """Say that the chart has stopped."""
+        self._groups.pop(chart, None)
         if known := self._charts.pop(chart, None):
             self._say((_entry(known, "stopped"),))
 
@@ -86,13 +98,22 @@ class Roll:
         """Return whether it is done: nothing was said since the number `after`."""
         node, incarnation = self._identity.node, self._identity.incarnation
         origin = node, node, incarnation, UNNUMBERED
-        said = *origin, self._started, float(self._interval_s), whole, tuple(charts)
-        roll = KeyedRoll(*said, self._keys()) if self._keys else NodeRoll(*said)
+        entries = tuple(charts)
+        said = *origin, self._started, float(self._interval_s), whole, entries
         try:
+            roll = self._roll(said, entries)
             return self.network.send(ROUTING_KEY, roll, counted=False, after=after) > 0
         except MeshError as error:
             self.network.complain("roll", error)
             return True
+
+    def _roll(self, said: tuple[Any, ...], charts: tuple[RollEntry, ...]) -> NodeRoll:
+        if not self._keys:
+            return NodeRoll(*said)
+        known = dict(self._groups)
+        groups = tuple((each.name, known[each.name]) for each in charts if each.name in known)
+        keys = self._keys()
+        return GroupedRoll(*said, keys, groups) if groups else KeyedRoll(*said, keys)
 
 
 def _entry(known: RollEntry, state: Literal["died", "stopped"]) -> RollEntry:

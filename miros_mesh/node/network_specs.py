@@ -21,6 +21,8 @@ from miros_mesh.wire.envelope import (
     DeadLetter,
     DeathNote,
     Envelope,
+    Filed,
+    GroupedRoll,
     KeyedRoll,
     ListenerRepair,
     MarkNote,
@@ -119,10 +121,12 @@ ROLL: Final = NetworkSpec(
     name="roll",
     carries=NodeRoll,
     keys="mesh",
-    extended=(KeyedRoll,),
+    extended=(KeyedRoll, GroupedRoll),
     max_message_bytes=LARGEST_ROLL_BYTES,
 )
-_ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS, MARKS, ROLL)
+# What one member of a group has filed for others. For the home broker alone.
+GROUP: Final = NetworkSpec(name="group", carries=Filed, keys="mesh", brings_events=True)
+_ALL: Final = (MESH, SNOOP_TRACE, SNOOP_SPY, REPAIR, STATUS, LETTERS, DEATHS, MARKS, ROLL, GROUP)
 NAMES: Final = tuple(each.name for each in _ALL)
 EXCHANGES: Final = (*map(exchange_of, NAMES), DIRECT)
 """What every publisher declares. That of the mesh is the first: no node is without it."""

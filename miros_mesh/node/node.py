@@ -18,18 +18,18 @@ from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.discovery.settings import FIRST_SEARCH_S
 from miros_mesh.embedded.transport import require_supported
 from miros_mesh.errors import (
+    ChartNameTakenError,
     LinkError,
     MeshError,
     MessageTooLargeError,
-    TermsError,
 )
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
-from miros_mesh.link.ports import Broker, Delivery, Link, LinkSettings, QueueSpec
+from miros_mesh.link.ports import Broker, Delivery, Link, LinkSettings
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.history import History
 from miros_mesh.networks.hold import Hold
-from miros_mesh.networks.inbox import Inbox, Sharing
+from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.letters.home import Letters, Place
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import LocalLetters
@@ -49,7 +49,8 @@ from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork
 from miros_mesh.node import network_specs as specs
 from miros_mesh.node.credentials import Credentials
-from miros_mesh.node.groups import Group, other_terms
+from miros_mesh.node.group_seat import GroupSeat, Surroundings
+from miros_mesh.node.groups import Group
 from miros_mesh.node.link_settings import link_settings
 from miros_mesh.node.no_listeners import NoListeners
 from miros_mesh.node.peer_signals import PeerSignals
@@ -67,6 +68,7 @@ from miros_mesh.private_files import prepare_home
 from miros_mesh.report import StopReport
 from miros_mesh.text import logger_of
 from miros_mesh.timing.clock import Clock, SystemClock
+from miros_mesh.wire.codec import ONE_DESTINATION
 from miros_mesh.wire.envelope import (
     ENVELOPE_BYTES,
     MAX_KEYS,
@@ -144,6 +146,9 @@ class Node(Host):
         self._probes: dict[str, Callable[[], ChartStatus]] = {}
         # Of the key that seals notes of this node now.
         self._notes_key = self.keys["mesh"].primary
+        # Guards that they are asked for once.
+        self._hearing = threading.Lock()
+        self._hears_rolls = False
         # Whether the other nodes were told of this one, and not that it leaves. Used on the
         # recorder's thread, and after its end on the one that stops the node.
         self._told = False
@@ -270,19 +275,28 @@ class Node(Host):
         `LinkError` that prevents it, or `GroupError` where the others of the group want it
         otherwise.
         """
+        before = self._topics.get(chart, tx_routing_key)
+        if before != tx_routing_key and self.config.old_frames == "write":
+            raise ChartNameTakenError(
+                f"a chart {chart!r} of this process has sent under {before!r}; one that sends "
+                f"under {tx_routing_key!r} needs another name, since its events {ONE_DESTINATION}"
+            )
         self._topics[chart] = tx_routing_key
         own_keys = () if group else rx_routing_keys
         queue, topics = self.queues.of_chart(chart, own_keys), topics_of(own_keys)
-        inbox = self._inbox(
+        inbox = Inbox(
+            self.mesh,
             Place(chart, queue.name),
-            (*own_keys, direct_topic(self.name, chart)),
-            queue.expires_s if self.queues.lasting else 0.0,
+            self.letters,
+            missed=self.repair.look,
+            kept_s=queue.expires_s if self.queues.lasting else 0.0,
+            hears=(*own_keys, direct_topic(self.name, chart)),
             room=room,
             post=post,
             deaths=self._deaths.of(chart) if self.queues.lasting else None,
             handled_before=partial(self._marks.before, chart, topics),
         )
-        shared = self._shared(chart, group, rx_routing_keys, room, post) if group else None
+        seat = self._seat(chart, group, rx_routing_keys, room, post) if group else None
         # The session is there before the queues: repair has to find the inboxes when the first
         # event arrives, and `leave` undoes all when a queue is refused.
         session = self._sessions[chart] = Session(
@@ -290,54 +304,48 @@ class Node(Host):
             chart,
             tx_routing_key=tx_routing_key,
             rx_routing_keys=rx_routing_keys,
-            source=Source(inbox, queue.name, self.queues.lasting),
-            group=shared[0] if shared else None,
+            source=Source(inbox, (queue.name,), self.queues.lasting),
+            shared=seat.sources if seat else (),
+            announced=seat.announced if seat else "",
             leave=lambda end_by: NODES.leave(self, chart, end_by),
         )
         existed = self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
         if self.queues.lasting:
             self._marks.joined(inbox, topics, anew=not existed)
-        if shared and group:
-            self._join_group(group, *shared)
+        if seat:
+            if seat.announced:
+                self._hear_rolls()
+            seat.join(self._add_timeout_s)
         return session
 
-    def _inbox(self, place: Place, hears: Sequence[str], kept_s: float, **more: Any) -> Inbox:
-        return Inbox(
-            self.mesh,
-            place,
-            self.letters,
-            missed=self.repair.look,
-            kept_s=kept_s,
-            hears=hears,
-            **more,
-        )
-
-    def _shared(
+    def _seat(
         self,
         chart: str,
         group: Group,
         rx_routing_keys: tuple[str, ...],
         room: Callable[[], int],
         post: Callable[[Arrival], None],
-    ) -> tuple[Source, QueueSpec]:
-        """Return where a group's chart hears what is for the group, and the queue of that."""
-        queue = self.queues.of_group(chart, group, rx_routing_keys)
-        inbox = self._inbox(
-            Place(chart, queue.name),
-            rx_routing_keys,
-            queue.expires_s,
-            room=room,
-            post=post,
-            sharing=Sharing(group.mode == "standby", self.config.max_deliveries),
+    ) -> GroupSeat:
+        around = Surroundings(
+            self.config,
+            self.queues,
+            self.mesh,
+            self._filed,
+            self.letters,
+            self.subscriber,
+            self.roster,
+            missed=self.repair.look,
         )
-        return Source(inbox, queue.name, lasting=True), queue
+        return GroupSeat(around, chart, group, rx_routing_keys, room=room, post=post)
 
-    def _join_group(self, group: Group, source: Source, queue: QueueSpec) -> None:
-        inbox = source.inbox
-        try:
-            self.subscriber.add(queue, inbox.receive, self._add_timeout_s, inbox.begin_anew)
-        except TermsError as error:
-            raise other_terms(queue.chart, group, error) from error
+    def _hear_rolls(self) -> None:
+        """Hear of the charts of other nodes, from the first time on."""
+        with self._hearing:
+            if not self._hears_rolls:
+                rolls = self.queues.of_watchers(self.roll.network.name)
+                self.subscriber.add(rolls, self.roster.receive, self._add_timeout_s)
+                self.roster.start()
+                self._hears_rolls = True
 
     def break_off(self, chart: str) -> None:
         """End the wait of a chart's `join` for its queue, which then raises."""
@@ -450,13 +458,7 @@ class Node(Host):
         self.spy = SnoopNetwork(spy, identity, _SPY_ROUTING_KEY, observer)
         status = specs.network_of(specs.STATUS, config, keys, observer)
         self.statuses = StatusNetwork(status, identity, _STATUS_ROUTING_KEY)
-        letters = specs.network_of(specs.LETTERS, config, keys, observer)
-        self.letters.attach(letters, observer)
-        deaths = specs.network_of(specs.DEATHS, config, keys, observer)
-        self._deaths = Deaths(deaths, identity, config.max_deliveries)
-        marks = specs.network_of(specs.MARKS, config, keys, observer)
-        self._marks = Marks(marks, identity, observer, self.mesh.network.name)
-        self._home_networks = letters, deaths, marks
+        self._build_home_networks()
         self._build_roll()
         self._repairs = specs.network_of(specs.REPAIR, config, keys, observer)
         self.repair = Repair(
@@ -495,6 +497,17 @@ class Node(Host):
                     session.requests.unroutable(event.id)
             elif event.to:
                 self.peer_signals.unheard(event.to)
+
+    def _build_home_networks(self) -> None:
+        config, keys, identity, observer = self.config, self.keys, self.identity, self.observer
+        letters = specs.network_of(specs.LETTERS, config, keys, observer)
+        self.letters.attach(letters, observer)
+        deaths = specs.network_of(specs.DEATHS, config, keys, observer)
+        self._deaths = Deaths(deaths, identity, config.max_deliveries)
+        marks = specs.network_of(specs.MARKS, config, keys, observer)
+        self._marks = Marks(marks, identity, observer, self.mesh.network.name)
+        self._filed = specs.network_of(specs.GROUP, config, keys, observer)
+        self._home_networks = letters, deaths, marks, self._filed
 
     def _build_roll(self) -> None:
         network = specs.network_of(specs.ROLL, self.config, self.keys, self.observer)
@@ -621,9 +634,7 @@ class Node(Host):
         self.subscriber.add(asked, self.repair.receive, self._add_timeout_s)
         self.repair.start()
         if self.config.tell_charts:
-            rolls = self.queues.of_watchers(self.roll.network.name)
-            self.subscriber.add(rolls, self.roster.receive, self._add_timeout_s)
-            self.roster.start()
+            self._hear_rolls()
         if self.queues.lasting:
             self._read_deaths()
             self._read_marks()

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
+from miros_mesh.address import is_direct
 from miros_mesh.observer import STOPPED, Observer
 from miros_mesh.signals import (
     CONNECTED,
@@ -102,7 +103,8 @@ class PeerSignals(Observer):
             self._post_sum(key, OUTBOX_OVERFLOW, lambda sum_: OutboxOverflow(peer, sum_), events)
 
     def unroutable(self, *, peer: str, topic: str, events: int) -> None:
-        if self._tell_no_listener:
+        # Of one chart `unheard` tells.
+        if self._tell_no_listener and not is_direct(topic):
             key = f"{NO_LISTENER} {peer} {topic}"
             self._post_sum(key, NO_LISTENER, lambda sum_: NoListener(peer, topic, sum_), events)
 
@@ -121,10 +123,13 @@ class PeerSignals(Observer):
         self, key: str, signal: str, payload: Callable[[int], object], events: int
     ) -> None:
         # Not under `_ordering`: a sum has no order with the peers' coming and going.
-        self._latest[key] = signal, payload
+        # Taken away first, and put there last: so what waits always has its own, and nothing else
+        # stays, since there are as many keys as charts that were sent to.
+        self._latest.pop(key, None)
         if due := self._sums.due(key, events):
             self._post(signal, payload(due))
         else:
+            self._latest[key] = signal, payload
             self._post_later()
 
     def _post_later(self) -> None:
@@ -143,7 +148,9 @@ class PeerSignals(Observer):
         with self._lock:
             self._timer = None
         for key in self._sums.waiting:
-            self._post_sum(key, *self._latest[key], 0)
+            # None where it is not put there yet: who does that sees to it.
+            if latest := self._latest.get(key):
+                self._post_sum(key, *latest, 0)
 
     def _post(self, signal: str, payload: object) -> None:
         # A copy: what is posted to may start or stop a chart.

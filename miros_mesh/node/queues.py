@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from miros_mesh.address import SHORT_STRING_BYTES, direct_topic
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.link.ports import Binding, QueueSpec, Terms
+from miros_mesh.networks.group.partitions import PARTITIONS
 from miros_mesh.networks.network import DIRECT, NOTES_KEPT_S, exchange_of
 from miros_mesh.node.groups import Group
 from miros_mesh.wire.identity import Identity
@@ -82,9 +83,17 @@ class NodeQueues:
             delete_on_stop=False,
             chart=chart,
             dead_letters=True,
-            consumers="standby" if group.mode == "standby" else "shared",
+            consumers="shared" if group.kind == "share" else "standby",
             terms=Terms(f"{group.queue(chart)}.terms", terms),
         )
+
+    def of_partitions(self, group: QueueSpec) -> list[QueueSpec]:
+        """Return the queues in which the events of a group wait that are filed by their keys."""
+        names = [f"{group.name}.p{number}" for number in range(PARTITIONS)]
+        return [
+            replace(group, name=name, bindings=(Binding(exchange_of("group"), name),), terms=None)
+            for name in names
+        ]
 
     def of_deaths(self, network: str, routing_key: str) -> QueueSpec:
         """Return the queue in which a process of the node's name leaves notes for the next one."""

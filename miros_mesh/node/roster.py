@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -16,7 +16,7 @@ from miros_mesh.networks.network import Network
 from miros_mesh.node.peer_signals import Post
 from miros_mesh.signals import ALIVE, CHART_DOWN, CHART_UP, SILENT, ChartChange
 from miros_mesh.timing.threads import OwnedThread
-from miros_mesh.wire.envelope import NodeRoll, RollEntry
+from miros_mesh.wire.envelope import GroupedRoll, NodeRoll, RollEntry
 from miros_mesh.wire.identity import Identity
 
 MOST_CHARTS: Final = 10_000
@@ -57,6 +57,8 @@ class _Process:
     silent_after_s: float = 0.0
     charts: dict[str, str] = field(default_factory=dict)
     """Those alive, each with the topic that it sends under."""
+    groups: dict[str, str] = field(default_factory=dict)
+    """Of those that share work by keys, the queue of the group."""
 
 
 class Roster:
@@ -87,6 +89,8 @@ class Roster:
         """How many charts they have together."""
         self._heard: OrderedDict[str, int] = OrderedDict()
         """The last number of each process, the one that spoke last at the end."""
+        self._members: dict[str, frozenset[str]] = {}
+        """What was asked for of the above, until it changes."""
         self._due: deque[_Told] = deque()
         self._feed = Feed(lambda: bool(self._due), self._post)
         self._wake = threading.Event()
@@ -115,6 +119,17 @@ class Roster:
         """Tell a chart nothing more, which ends."""
         with self._lock:
             self._listeners.pop(chart, None)
+
+    def members(self, group: str) -> frozenset[str]:
+        """Return the other nodes that have a chart alive in the group of this queue."""
+        with self._lock:
+            if group not in self._members:
+                self._members[group] = frozenset(
+                    process.node
+                    for process in self._processes.values()
+                    if group in process.groups.values()
+                )
+            return self._members[group]
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery from the queue of rolls; called on the subscriber's thread."""
@@ -192,12 +207,13 @@ class Roster:
             listed = {each.name for each in roll.charts}
             for chart in [each for each in process.charts if each not in listed]:
                 self._down(process, chart, "stopped")
-        left_out = sum(not self._note(process, each) for each in roll.charts)
+        groups = dict(roll.groups) if isinstance(roll, GroupedRoll) else {}
+        left_out = sum(not self._note(process, each, groups) for each in roll.charts)
         if not process.charts:
             del self._processes[roll.node]
         return left_out
 
-    def _note(self, process: _Process, entry: RollEntry) -> bool:
+    def _note(self, process: _Process, entry: RollEntry, groups: Mapping[str, str]) -> bool:
         """Note what became of a chart; return False when there is no room for it."""
         if entry.state != "alive":
             self._down(process, entry.name, entry.state)
@@ -206,6 +222,9 @@ class Roster:
                 return False
             self._amount += 1
             process.charts[entry.name] = entry.topic
+            if group := groups.get(entry.name):
+                process.groups[entry.name] = group
+                self._members.clear()
             self._tell_all(entry.topic, CHART_UP, ChartChange(process.node, entry.name, ALIVE))
         return True
 
@@ -217,6 +236,8 @@ class Roster:
     def _down(self, process: _Process, chart: str, reason: str) -> None:
         """Tell of a chart that is alive no more; of one that never was there is nothing to tell."""
         topic = process.charts.pop(chart, None)
+        if process.groups.pop(chart, None):
+            self._members.clear()
         if topic is not None:
             self._amount -= 1
             self._tell_all(topic, CHART_DOWN, ChartChange(process.node, chart, reason))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
 from miros_mesh.address import chart_address, direct_topic, validate_routing_key
 from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.errors import ChartAddressError, TtlError
+from miros_mesh.errors import ChartAddressError, OldFramesError, TtlError
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Subscriber
 from miros_mesh.networks.arrival import Arrival
@@ -28,6 +28,7 @@ from miros_mesh.node.watched_networks import WatchedNetworks
 from miros_mesh.observer import NO_SPAN, Observer, Span, Tracer
 from miros_mesh.report import StopReport
 from miros_mesh.timing.clock import Clock
+from miros_mesh.wire.codec import ONE_DESTINATION
 from miros_mesh.wire.envelope import ChartStatus, Envelope, SnoopRecord, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 
@@ -85,12 +86,14 @@ class Work(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A queue by which a chart hears."""
+    """What a chart hears by: an inbox and the queues that lead to it."""
 
     inbox: Inbox
-    queue: str
+    queues: tuple[str, ...]
     lasting: bool
-    """Whether it outlives the node."""
+    """Whether they outlive the node."""
+    end: Callable[[float], object] | None = None
+    """Ends what takes of the inbox instead of the chart, after so many seconds at most."""
 
 
 class Session:
@@ -107,20 +110,22 @@ class Session:
         tx_routing_key: str,
         rx_routing_keys: tuple[str, ...],
         source: Source,
-        group: Source | None = None,
+        shared: Sequence[Source] = (),
+        announced: str = "",
         leave: Callable[[float], StopReport],
     ) -> None:
         self.node = node
         self.chart = chart
         self.inbox = source.inbox
         """Where the chart's own events come from."""
-        self._sources = (source, group) if group else (source,)
+        self._sources = (source, *shared)
+        self._announced = announced
         self.leave = leave
         """Leave the mesh, as `Registry.leave` of the node."""
         self._tx_routing_key = tx_routing_key
         self.rx_routing_keys = rx_routing_keys
         """The patterns that it hears."""
-        self.queues = [each.queue for each in self._sources]
+        self.queues = [queue for each in self._sources for queue in each.queues]
         """Where its events wait."""
         self.work: Callable[[], Work] = Work
         """Says what the chart has done and has to do; from any thread."""
@@ -160,9 +165,10 @@ class Session:
         """Say hello, and feed the chart; `post` takes the public signals of the library."""
         # In this order a chart hears of the peers before it gets the first event of the network.
         self.node.mesh.join(self.chart, self._tx_routing_key)
-        self.node.roll.joined(self.chart, self._tx_routing_key)
+        self.node.roll.joined(self.chart, self._tx_routing_key, self._announced)
         self.node.peer_signals.subscribe(self.chart, post)
-        self.node.roster.subscribe(self.chart, self.rx_routing_keys, post)
+        if self.node.config.tell_charts:
+            self.node.roster.subscribe(self.chart, self.rx_routing_keys, post)
         for inbox in self.inboxes:
             inbox.open()
         if self._dead:
@@ -235,11 +241,6 @@ class Session:
         `StoppedError` for a chart that has died.
         """
         timeout_s = seconds("timeout_s", timeout_s)
-        if to == f"{self.node.identity.node}/{self.chart}":
-            raise ChartAddressError(
-                f"{to} is the chart that asks, and a chart does not hear itself: post the event "
-                "into its own FIFO"
-            )
         # Who answers later answers for nothing; but clocks may differ by so much.
         ttl_s = min(timeout_s + self.node.config.clock_error_s, _LONGEST_S)
         send = partial(
@@ -248,6 +249,10 @@ class Session:
         return self.requests.open(signal, cause, timeout_s, ended, send)
 
     def _destination(self, routing_key: str | None, to: str | None) -> str:
+        elsewhere = to or routing_key not in (None, self._tx_routing_key)
+        if elsewhere and self.node.config.old_frames == "write":
+            # Here too, since a chart's first event would be taken, and no later one.
+            raise OldFramesError(ONE_DESTINATION)
         if to is None:
             return validate_routing_key(routing_key) if routing_key else self._tx_routing_key
         if routing_key:
@@ -255,7 +260,13 @@ class Session:
                 f"an event goes under a topic or to one chart: give routing_key={routing_key!r} or "
                 f"to={to!r}, not both"
             )
-        return direct_topic(*chart_address(to))
+        node, chart = chart_address(to)
+        if (node, chart) == (self.node.identity.node, self.chart):
+            raise ChartAddressError(
+                f"{to} is the chart that sends, and a chart does not hear itself: post the event "
+                "into its own FIFO"
+            )
+        return direct_topic(node, chart)
 
     def goodbye(self) -> None:
         """Say to the other charts of the mesh that this one leaves."""
@@ -321,13 +332,16 @@ class Session:
             self.silent = True
         # Out of the lock, as all that follows: observers are called, and may stop the chart.
         for source in self._sources:
+            if source.end:
+                source.end(_left(wait_by))
             unhandled = source.inbox.close()
             self.unhandled += unhandled
             if unhandled and not source.lasting:
                 self.node.observer.dropped(network="mesh", reason="stopped", events=unhandled)
             # After the inbox is closed: the removal comes later, on the subscriber's thread, and
             # what is handed out until then is not taken.
-            self.node.subscriber.remove(source.queue, _left(wait_by))
+            for queue in source.queues:
+                self.node.subscriber.remove(queue, _left(wait_by))
         return True
 
     def _tell_nothing(self) -> None:

@@ -10,6 +10,8 @@ from typing import Any, Final, TypeAlias
 
 from miros_mesh.address import topic_matches, validate_routing_pattern
 from miros_mesh.embedded.memory import Publication
+from miros_mesh.embedded.message import with_headers
+from miros_mesh.link.rabbitmq.headers import AGAIN_HEADER
 from miros_mesh.timing.clock import Clock
 
 
@@ -164,10 +166,13 @@ class Faults:
         to: str | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Have each of the events come twice."""
-        return self._add(
-            lambda _, publication: (publication,) * 2, what, (sender, topic, to), times
-        )
+        """Have each of the events come twice, as after a lost confirm: the second one says so."""
+
+        def act(_: Fault, publication: Publication) -> Iterable[Publication]:
+            again = with_headers(publication.properties, {AGAIN_HEADER: True})
+            return publication, publication._replace(properties=again)
+
+        return self._add(act, what, (sender, topic, to), times)
 
     def delay(
         self,

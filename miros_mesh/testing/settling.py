@@ -9,14 +9,14 @@ from typing import Final
 
 from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.networks.network import exchange_of
-from miros_mesh.node.network_specs import MESH, NAMES, REPAIR
+from miros_mesh.node.network_specs import GROUP, MESH, NAMES, REPAIR
 from miros_mesh.node.node import Node
 from miros_mesh.node.session import Session, Work
 from miros_mesh.statechart import fabric
 
 # What these carry comes at intervals, or stays in its queue for the next process.
 _OF_NO_EVENTS: Final = frozenset(
-    exchange_of(name) for name in NAMES if name not in (MESH.name, REPAIR.name)
+    exchange_of(name) for name in NAMES if name not in (MESH.name, REPAIR.name, GROUP.name)
 )
 _LOOK_EVERY_S: Final = 0.001
 

@@ -37,7 +37,8 @@ class Throttle:
     def __init__(self, every_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._every_s = every_s
         self._clock = clock
-        # Both grow with the number of keys, so a key must not hold what a stranger may choose.
+        # Both grow with the number of keys that are used within `every_s`, so a key must not hold
+        # what a stranger may choose, where that is long.
         self._next: dict[str, float] = {}
         self._untold: Counter[str] = Counter()
         # Guards `_next` and `_untold`, which change together.

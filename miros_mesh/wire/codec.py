@@ -17,7 +17,6 @@ from typing import Annotated, Final, Generic, Literal, NamedTuple, Protocol, Typ
 import msgspec
 from msgspec import Meta
 
-from miros_mesh.address import hears
 from miros_mesh.errors import (
     EventTooLargeError,
     FrameVersionError,
@@ -74,6 +73,11 @@ _LONG_ARRAY_HEAD = 0xDC
 # program's and must not count against `max_event_bytes`: a trace of 55 characters; then an address,
 # an id, and the routes.
 _EXTENSION_BYTES = (0, 64, 3 * 1024)
+ONE_DESTINATION: Final = (
+    "cannot be sent in frames of before 0.2, which know one topic for each chart, and no requests: "
+    "set old_frames to 'read' once all nodes are of 0.2"
+)
+"""Why `OldFramesError`."""
 _encoder = msgspec.msgpack.Encoder()
 # Raw leaves the messages undecoded until the network's name is known to be ours.
 _frame_decoder = msgspec.msgpack.Decoder(tuple[str, str, str, EpochSeconds, msgspec.Raw])
@@ -177,7 +181,8 @@ class Codec(Generic[T]):
         self._max_frame_bytes = max_frame_bytes
         self._most_bytes = max_frame_bytes - FRAME_OVERHEAD_BYTES
         self._max_message_bytes = min(self._most_bytes, max_event_bytes or max_frame_bytes)
-        self._message_decoder = msgspec.msgpack.Decoder(kinds[-1])
+        # Each level has its own, since the smallest is read fastest.
+        self._decoders = [msgspec.msgpack.Decoder(kind) for kind in kinds]
         # Named in the sealed part too, since the version byte stands outside of it.
         levels = [_Version(network, kind) for kind in kinds]
         self._network = network
@@ -201,21 +206,12 @@ class Codec(Generic[T]):
             # msgspec checks lengths and ranges only when it decodes, so what was encoded is read
             # back here. The program hears of it, and not the log of every receiver.
             encoded = _encoder.encode(message)
-            self._message_decoder.decode(encoded)
+            level = self._level(encoded)
+            self._decoders[level].decode(encoded)
         except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
             raise PayloadError(f"cannot be sent: {self._named(error)}") from None
-        level = self._level(encoded)
-        if level > 1 and self._old_frames == "write":
-            raise OldFramesError(
-                "cannot be sent in frames of before 0.2, which know one topic for each chart, and "
-                "no requests: set old_frames to 'read' once all nodes are of 0.2"
-            )
-        limit = min(self._max_message_bytes + _EXTENSION_BYTES[level], self._most_bytes)
-        if len(encoded) > limit:
-            raise EventTooLargeError(
-                f"encoded to {len(encoded):,} bytes, and the limit is "
-                f"{limit:,}: send less, or raise max_event_bytes"
-            )
+        if level or len(encoded) > self._max_message_bytes:
+            self._check(level, len(encoded))
         return encoded
 
     def seal(self, encoded: Sequence[bytes], topic: str) -> bytes:
@@ -289,7 +285,7 @@ class Codec(Generic[T]):
             raise WrongTopicError(
                 f"a frame for the topic {contents.topic!r} came under another one, {topic!r}"
             )
-        if not hears(freshness.topics, topic):
+        if not freshness.is_for(topic):
             raise WrongTopicError(
                 f"a frame for the topic {topic!r} came to a queue that is not for it: somebody has "
                 "bound the queue to more than its node did"
@@ -349,10 +345,22 @@ class Codec(Generic[T]):
             raise _malformed(error) from None
         return content, None if members is None else members.author(node, content, signature)
 
+    def _check(self, level: int, size_bytes: int) -> None:
+        if level > 1 and self._old_frames == "write":
+            raise OldFramesError(ONE_DESTINATION)
+        limit = min(self._max_message_bytes + _EXTENSION_BYTES[level], self._most_bytes)
+        if size_bytes > limit:
+            raise EventTooLargeError(
+                f"encoded to {size_bytes:,} bytes, and the limit is "
+                f"{limit:,}: send less, or raise max_event_bytes"
+            )
+
     def _level(self, encoded: bytes) -> int:
         head = encoded[0]
         # Up to 15 fields stand in the first byte, more in the two behind it; none has 256.
-        return self._levels[encoded[2] if head == _LONG_ARRAY_HEAD else head & _FIELDS]
+        fields = encoded[2] if head == _LONG_ARRAY_HEAD else head & _FIELDS
+        # A message of another kind is read as the largest, which refuses it.
+        return self._levels.get(fields, len(self._levels) - 1)
 
     def _versions_of(self, frame: bytes) -> Sequence[_Version[T]]:
         if not frame:

@@ -52,6 +52,11 @@ Interval = Annotated[float, Meta(gt=0, le=65_535)]
 # Ends with the year 9998, so that a reader in any time zone can turn it into a datetime.
 EpochSeconds = Annotated[float, Meta(ge=0, le=253_370_764_800)]
 RepairKind: TypeAlias = Literal["ask", "again", "gone", "vouch", "ours"]
+RESEAL_AFTER_S: Final = 5.0
+"""A publisher seals again what it has sealed before so many seconds: the seal tells the time of
+publication, not that of a connection which was lost since."""
+_TOPICS: Final = 1_000
+"""Of which a queue remembers whether it is for them."""
 # How the incarnation of such an event begins; a node's own is of hexadecimal digits.
 SENT_AGAIN: Final = "again-"
 # Signal names that begin so belong to the library and never reach a chart.
@@ -207,9 +212,10 @@ class RoutedRepair(ListenerRepair, frozen=True):
     """
 
     hears: Annotated[tuple[Name, ...], Meta(max_length=MAX_HEARD)] = ()
-    """In a question: the patterns of topics that charts hear, and their addresses."""
+    """The patterns of topics that charts hear who ask, and their addresses; in an answer with
+    `others` the same."""
     others: Ranges = ()
-    """In an answer: numbers that were not for them."""
+    """In an answer: numbers that were not for who hears those."""
     routed: tuple[tuple[Name, AnyEnvelope], ...] = ()
     """In an answer: events, each with its destination; `events` has none."""
 
@@ -292,6 +298,24 @@ class KeyedRoll(NodeRoll, frozen=True):
     """A roll that also names the keys of the node, and holds none; needs extended frames."""
 
     keys: Annotated[tuple[HeldKeys, ...], Meta(max_length=MAX_KEYS)] = ()
+
+
+class GroupedRoll(KeyedRoll, frozen=True):
+    """A roll with charts of groups that share their work by keys; needs extended frames."""
+
+    groups: Annotated[tuple[tuple[Name, Name], ...], Meta(max_length=MAX_LISTED)] = ()
+    """Of those charts: its name, and the queue of its group."""
+
+
+class Filed(Origin, frozen=True):
+    """An event of a group, filed by its key; `node` and `chart` are who has filed it."""
+
+    event: AnyEnvelope
+    """As it came."""
+    topic: StateName
+    """What it came under."""
+    again: bool = False
+    """Whether it may have been filed before."""
 
 
 class SnoopRecord(Origin, frozen=True):

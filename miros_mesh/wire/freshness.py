@@ -23,15 +23,11 @@ is repeated to a chart that has listened for longer than the window.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from miros_mesh.errors import ClockError, OldFrameError
-
-RESEAL_AFTER_S: Final = 5.0
-"""A publisher seals again what it has sealed before so many seconds: the seal tells the time of
-publication, not that of a connection which was lost since."""
+from miros_mesh.wire.envelope import RESEAL_AFTER_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +43,8 @@ class Limits:
 class Freshness:
     """The frames that one queue can hold: for the thread of its receiver alone.
 
-    The queue is new, or it has kept frames for `kept_s` at most before its receiver began; it is
-    for topics that match one of the patterns of `topics`.
+    The queue is new, or it has kept frames for `kept_s` at most before its receiver began; `is_for`
+    says whether it is for a topic, by default for all.
     """
 
     def __init__(
@@ -56,12 +52,11 @@ class Freshness:
         limits: Limits | None = None,
         *,
         kept_s: float = 0.0,
-        topics: Sequence[str] = ("#",),
+        is_for: Callable[[str], bool] = lambda _: True,
         wall: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.topics = topics
-        """The patterns of the topics that the queue is for."""
+        self.is_for = is_for
         self._limits = limits or Limits()
         self._wall = wall
         self._steady = steady

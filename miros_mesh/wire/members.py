@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -20,6 +20,7 @@ from miros_mesh.errors import (
 from miros_mesh.wire.envelope import (
     RESERVED_PREFIX,
     Envelope,
+    Filed,
     Name,
     NodeStatus,
     Origin,
@@ -112,11 +113,9 @@ class Members:
                     under = topic if entry is own else None
                     _check_event(author.node, own, entry, under, message)
             elif isinstance(message, RepairMessage):
-                # Charts miss nothing of a topic that they never heard, so none is checked.
-                routed = message.routed if isinstance(message, RoutedRepair) else ()
-                for event in (*message.events, *(event for _, event in routed)):
-                    _check_same(message, event)
-                    _check_event(author.node, own, own, None, event)
+                self._check_answer(author, own, message)
+            elif isinstance(message, Filed):
+                self._check_filed(author, own, message)
             elif isinstance(message, (SnoopRecord, NodeStatus)):
                 _check_network(author.node, own, _SNOOP.get(network, network))
 
@@ -132,6 +131,30 @@ class Members:
             f"a frame signed by the node {author.node!r} says to be of {message.node!r}, "
             f"incarnation {message.incarnation!r}"
         )
+
+    def _check_answer(self, author: Author, own: AllowedNode, message: RepairMessage) -> None:
+        for destination, event in _answered(message):
+            _check_same(message, event)
+            if not event.signal.startswith(RESERVED_PREFIX):
+                _check_event(author.node, own, own, destination, event)
+
+    def _check_filed(self, author: Author, own: AllowedNode, message: Filed) -> None:
+        """Who sorts for a group files what others have sent, which may send it."""
+        event = message.event
+        if not (sender := self._nodes.get(event.node)):
+            raise WrongNodeError(
+                f"node {author.node!r} has filed an event of {event.node!r}, which is not in "
+                "allowed_nodes"
+            )
+        _check_event(author.node, own, sender, None, event)
+
+
+def _answered(message: RepairMessage) -> Iterator[tuple[str | None, Envelope]]:
+    """Return the events of an answer, each with its destination, where that is told."""
+    # Of nodes that know one for each chart: who asks them has heard it, so it was permitted.
+    yield from ((None, event) for event in message.events)
+    if isinstance(message, RoutedRepair):
+        yield from message.routed
 
 
 def _check_same(message: RepairMessage, event: Envelope) -> None:

@@ -346,6 +346,40 @@ def test_close_waits_for_the_event_that_another_thread_handles(
         assert next(rest).payload == 1
 
 
+def test_close_ends_a_request_that_is_made_while_an_event_is_handled(
+    launch: Launch, connect: Connect
+) -> None:
+    mesh = MemoryMesh()
+    launch("silent", mesh.config(node_name="house"))
+    sender = connect(mesh.config(node_name="sender"))
+    # Else the event in hand would be waited for, and that would wait for its answer.
+    client = MeshClient(mesh.config(node_name="script", drain_timeout_s=600.0))
+    client.start()
+    ended: list[type[Exception]] = []
+
+    def work() -> None:
+        for each in events:
+            try:
+                client.request(each, 600.0)
+            except StoppedError as error:
+                ended.append(type(error))
+
+    events = client.events("talk")
+    thread = threading.Thread(target=work)
+    thread.start()
+    sender.send(Message("said"), routing_key="talk")
+    session = client._participant._session
+    assert session
+    wait_until(lambda: len(session.requests))
+
+    closing = threading.Thread(target=client.close)
+    closing.start()
+    for each in (closing, thread):
+        each.join(LIMIT_S)
+    assert not closing.is_alive()
+    assert ended == [StoppedError]
+
+
 def test_a_client_may_be_closed_in_the_middle_of_its_own_stream(
     ground: Ground, connect: Connect
 ) -> None:

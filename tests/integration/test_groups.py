@@ -174,7 +174,7 @@ def test_events_to_one_member_and_replies_reach_it_alone(
     def answering(name: str) -> Callable[[NetworkedActiveObject, Event], None]:
         def handle(chart: NetworkedActiveObject, received: Event) -> None:
             if received.signal_name == "who":
-                chart.transmit(event("me", name), to=chart.received)
+                chart.reply(event("me", name))
             elif received.signal_name == "me":
                 heard[name].append(received.payload)
 
@@ -189,11 +189,11 @@ def test_events_to_one_member_and_replies_reach_it_alone(
 
     # When each is asked alone, and asks the other one
     for name in charts:
-        shop.transmit(event("who"), to=f"{name}/payment")
+        shop.request(event("who"), timeout_s=20.0, to=f"{name}/payment")
         wait_until(lambda name=name: asking == [("me", name)])
         asking.clear()
-    charts["till1"].transmit(event("who"), to="till2/payment")
-    charts["till2"].transmit(event("who"), to="till1/payment")
+    charts["till1"].request(event("who"), timeout_s=20.0, to="till2/payment")
+    charts["till2"].request(event("who"), timeout_s=20.0, to="till1/payment")
 
     # Then each gets what is its own
     wait_until(lambda: heard == {"till1": ["till2"], "till2": ["till1"]})
@@ -205,7 +205,7 @@ def test_one_member_answers_each_event_of_a_group_to_its_sender(
 ) -> None:
     def answer(chart: NetworkedActiveObject, received: Event) -> None:
         if received.signal_name == "pay":
-            chart.transmit(event("paid", received.payload), to=chart.received)
+            chart.reply(event("paid", received.payload))
 
     for node in ("till1", "till2"):
         join(launch, ground, node, answer, mode)
@@ -213,7 +213,7 @@ def test_one_member_answers_each_event_of_a_group_to_its_sender(
     shop = launch("shop", ground.node("shop"), asking, rx_routing_key="none", spied=False)
 
     for number in range(20):
-        shop.transmit(event("pay", number), routing_key=TOPIC)
+        shop.request(event("pay", number), timeout_s=20.0, routing_key=TOPIC)
 
     wait_until(lambda: len(asking) == 20)
     assert sorted(asking.payloads) == list(range(20))
@@ -224,7 +224,7 @@ def test_one_member_answers_each_event_of_a_group_to_its_sender(
 
 @modes
 def test_an_event_that_ends_its_members_is_set_aside_by_the_last_that_it_may_end(
-    mode: str, ground: Ground, launch: Launch
+    mode: str, ground: Ground, launch: Launch, request: pytest.FixtureRequest
 ) -> None:
     class Fragile(Member):
         def __call__(self, chart: NetworkedActiveObject, received: Event) -> None:
@@ -233,9 +233,17 @@ def test_an_event_that_ends_its_members_is_set_aside_by_the_last_that_it_may_end
                 raise ValueError("fatal")
             super().__call__(chart, received)
 
+    class Told(Recorder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.aside: list[str] = []
+
+        def set_aside(self, *, chart: str, reason: str) -> None:
+            self.aside.append(reason)
+
     # Given members, as many as an event may end, and two more
     tried: list[int] = []
-    members, told = [Fragile() for _ in range(5)], [Recorder() for _ in range(5)]
+    members, told = [Fragile() for _ in range(5)], [Told() for _ in range(5)]
     for number, member in enumerate(members):
         settings = {"max_deliveries": 3, "observers": (told[number],)}
         join(launch, ground, f"till{number}", member, mode, settings=settings)
@@ -246,12 +254,14 @@ def test_an_event_that_ends_its_members_is_set_aside_by_the_last_that_it_may_end
     # Then it has ended two of them and the third has set it aside and lives
     wait_until(all_done(list(members), 39))
     wait_until(lambda: len(tried) == 3)
-    assert sum(len(each.deaths) for each in told) == 2
-    (letter,) = wait_until(lambda: kept_letters(ground.node("till0")))
-    assert (letter.reason, letter.detail, letter.deliveries) == ("poison", "ValueError", 3)
-    assert letter.event.signal == "pay"
-    assert letter.queue.startswith(f"miros_mesh.v1.group.{GROUP}.payment.")
+    wait_until(lambda: sum(len(each.deaths) for each in told) == 2)
+    assert [each for one in told for each in one.aside] == ["poison"]
     assert unmarked_repeats(each for member in members for each in member.done) == []
+    if "memory" not in request.node.name:
+        # A mesh in memory has no letters to look at from outside
+        (letter,) = wait_until(lambda: kept_letters(ground.node("till0")))
+        assert (letter.reason, letter.detail, letter.deliveries) == ("poison", "ValueError", 3)
+        assert letter.queue.startswith(f"miros_mesh.v1.group.{GROUP}.payment.")
 
 
 # Bad input

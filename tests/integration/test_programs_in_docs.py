@@ -28,6 +28,7 @@ COUNTED = ("docs/observability.md", "counted.py")
 WATCHING = ("docs/observability.md", "watching.py")
 PUT_BACK = ("docs/dead-letters.md", "put_back.py")
 ASKING = ("docs/patterns.md", "asking.py")
+QUESTIONS = ("docs/patterns.md", "questions.py")
 LAMP = ("docs/testing.md", "test_lamp.py")
 ORDER = ("docs/testing.md", "test_order.py")
 NETS = ("docs/from-miros-rabbitmq.md", "nets.py")
@@ -55,6 +56,7 @@ def test_each_program_of_the_pages_is_tested_here() -> None:
         WATCHING,
         PUT_BACK,
         ASKING,
+        QUESTIONS,
         LAMP,
         ORDER,
         NETS,
@@ -85,6 +87,17 @@ def test_a_program_prints_what_its_page_says(
     assert done.stderr == ""
     page = (doc_pages.ROOT / program[0]).read_text()
     assert says.strip() in page
+
+
+def test_a_program_whose_requests_end_in_each_way_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = _run(str(_written(QUESTIONS, tmp_path)))
+    # In any order, as the page says.
+    said = doc_pages.output(*QUESTIONS).splitlines()
+    assert sorted(done.stdout.splitlines()) == sorted(said)
+    assert done.stderr == ""
 
 
 def test_a_program_puts_back_what_was_refused(tmp_path: Path) -> None:

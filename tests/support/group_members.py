@@ -12,7 +12,7 @@ from miros import Event
 
 from miros_mesh import NetworkedActiveObject
 from miros_mesh.signals import PUBLIC_SIGNALS
-from support.charts_at_work import Ground, Launch, event
+from support.charts_at_work import Ground, Heard, Launch, event
 
 GROUP = "payments"
 TOPIC = "orders"
@@ -59,13 +59,13 @@ def join(
     """Start a member of the group on a node of its own; settings go by `settings`."""
     settings = more.pop("settings", {})
     given = {"tx_routing_key": "paid", "rx_routing_key": TOPIC, "group": GROUP, "group_mode": mode}
-    return launch("payment", ground.node(node, **settings), member, spied=False, **given | more)
+    return launch("payment", ground.node(node, **settings), member, **given | more)
 
 
 def sender(launch: Launch, ground: Ground, node: str = "shop", **settings: Any) -> Any:
     """Start a chart that sends what the group hears."""
     config = ground.node(node, **settings)
-    return launch("shop", config, tx_routing_key=TOPIC, rx_routing_key="none", spied=False)
+    return launch("shop", config, Heard(), tx_routing_key=TOPIC, rx_routing_key="none")
 
 
 def send(chart: NetworkedActiveObject, numbers: Iterable[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import replace
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -12,11 +13,17 @@ from hypothesis import strategies as st
 
 from miros_mesh.address import (
     BrokerAddress,
+    Hearing,
+    chart_address,
+    direct_topic,
+    hears,
+    is_direct,
     topic_matches,
     validate_routing_key,
     validate_routing_pattern,
+    validate_routing_patterns,
 )
-from miros_mesh.errors import AddressError, RoutingKeyError
+from miros_mesh.errors import AddressError, ChartAddressError, RoutingKeyError
 
 SENTINEL = "-".join(("marmalade", "in", "the", "attic"))
 
@@ -242,3 +249,94 @@ def test_a_key_matches_itself_and_what_stands_for_anything(key: str) -> None:
 
 def test_a_pattern_full_of_wildcards_does_not_explode() -> None:
     assert not topic_matches("#.a." * 60 + "b", "a." * 120 + "a")
+
+
+# Charts
+
+
+@pytest.mark.parametrize(
+    ("address", "node", "chart"),
+    [
+        ("node/chart", "node", "chart"),
+        ("n", "", ""),
+        ("a/b/c", "a", "b/c"),
+        ("ü.*/#%", "ü.*", "#%"),
+    ],
+)
+def test_an_address_of_a_chart_is_read(address: str, node: str, chart: str) -> None:
+    if node:
+        assert chart_address(address) == (node, chart)
+    else:
+        with pytest.raises(ChartAddressError):
+            chart_address(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["", "/", "node/", "/chart", "node", 3, None, b"n/c", "\udc80/c"]
+)
+def test_what_is_no_address_of_a_chart_is_refused_and_the_form_is_told(address: object) -> None:
+    with pytest.raises(ChartAddressError, match="node/chart"):
+        chart_address(address)
+
+
+keys = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(".".join)
+patterns = st.lists(st.sampled_from("abc*#"), min_size=1, max_size=4).map(".".join)
+names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=300)
+
+
+@given(names, names)
+def test_a_direct_topic_is_one_that_a_broker_takes_and_no_pattern_of_a_program_names(
+    node: str, chart: str
+) -> None:
+    topic = direct_topic(node, chart)
+
+    assert is_direct(topic)
+    assert len(topic.encode()) <= 255
+    assert "*" not in topic
+    assert "#" not in topic
+    assert topic.count(".") == 3
+    assert topic_matches("miros_mesh.to.*.*", topic)
+    with pytest.raises(RoutingKeyError, match="to='node/chart'"):
+        validate_routing_key(topic)
+    with pytest.raises(RoutingKeyError, match="its own address in any case"):
+        validate_routing_patterns(["a", topic])
+
+
+@given(names, names, names, names)
+def test_two_charts_have_two_direct_topics(
+    node: str, chart: str, other_node: str, other: str
+) -> None:
+    same = direct_topic(node, chart) == direct_topic(other_node, other)
+    assert same == ((node, chart) == (other_node, other))
+
+
+def test_who_hears_all_topics_hears_no_address_but_its_own() -> None:
+    own, other = direct_topic("n", "c"), direct_topic("n", "d")
+    heard = Hearing(("#", own))
+
+    assert heard("a.b")
+    assert heard(own)
+    assert not heard(other)
+    assert not Hearing(("miros_mesh.#",))(other)
+
+
+@given(st.lists(patterns, max_size=4), keys)
+def test_who_hears_several_patterns_hears_what_any_of_them_matches(
+    several: list[str], key: str
+) -> None:
+    assert Hearing(several)(key) == any(topic_matches(each, key) for each in several)
+    assert hears(several, key) == Hearing(several)(key)
+
+
+def test_patterns_are_several_or_one_each_once_and_in_order() -> None:
+    assert validate_routing_patterns("a.#") == ("a.#",)
+    assert validate_routing_patterns(["b", "a.#", "b"]) == ("a.#", "b")
+    assert validate_routing_patterns({"b"}) == ("b",)
+
+
+@pytest.mark.parametrize(
+    "several", [(), ["a", "x" * 256], ["a", 3], 3, b"a", [f"t.{n}" for n in range(101)]]
+)
+def test_what_are_no_patterns_is_refused(several: Any) -> None:
+    with pytest.raises(RoutingKeyError):
+        validate_routing_patterns(several)

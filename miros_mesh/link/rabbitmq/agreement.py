@@ -11,16 +11,18 @@ from collections.abc import Callable
 from typing import Final
 
 import amqp
+import kombu
 
 from miros_mesh.errors import TermsError
 from miros_mesh.link.ports import Terms
 from miros_mesh.link.rabbitmq.consumer import Consumer
 from miros_mesh.link.rabbitmq.declarer import Declarer
-from miros_mesh.link.rabbitmq.queues import TERMS_ARGUMENT, queue_of_terms
 
+_TERMS_ARGUMENT: Final = "x-dead-letter-routing-key"
+_EXPIRE_MS: Final = 60_000
 # RabbitMQ 3.8 and older say "the value '...' of type 'longstr'". A text that is too long is cut.
 _PRESENT: Final = re.compile(
-    rf"inequivalent arg '{TERMS_ARGUMENT}' .* but current is (?:the value )?'([^']+)'", re.DOTALL
+    rf"inequivalent arg '{_TERMS_ARGUMENT}' .* but current is (?:the value )?'([^']+)'", re.DOTALL
 )
 
 
@@ -41,7 +43,7 @@ class Agreement:
             return
         terms, self.consumer = self._terms, None
         try:
-            declarer.declare_unbound(queue_of_terms(terms))
+            declarer.declare_unbound(_queue_of(terms))
         except amqp.PreconditionFailed as error:
             raise _refused(terms, error) from error
         made = consumer(terms.queue)
@@ -68,4 +70,20 @@ def _refused(terms: Terms, error: amqp.PreconditionFailed) -> TermsError:
         f"{terms.text!r}",
         terms.text,
         present,
+    )
+
+
+def _queue_of(terms: Terms) -> kombu.Queue:
+    """A queue that says by its arguments what those have agreed on who consume it."""
+    return kombu.Queue(
+        terms.queue,
+        durable=True,
+        auto_delete=True,
+        queue_arguments={
+            # For those who ended before they consumed it.
+            "x-expires": _EXPIRE_MS,
+            # Says nothing of a queue that gets no message, and is compared when it is declared.
+            "x-dead-letter-exchange": "",
+            _TERMS_ARGUMENT: terms.text,
+        },
     )

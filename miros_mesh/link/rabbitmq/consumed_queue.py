@@ -48,7 +48,7 @@ class ConsumedQueue:
         self.generations = Generations(
             spec.name,
             lambda name: queue_of(spec, name),
-            # What others consume too, nobody may delete when it is empty to him.
+            # What others consume too is not to be deleted by one for whom it is empty.
             lasting=spec.consumers == "one" and not spec.delete_on_stop,
         )
         self._agreement = Agreement(spec.terms) if spec.terms else None

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import kombu
 
-from miros_mesh.link.ports import QueueSpec, Terms
+from miros_mesh.link.ports import QueueSpec
 
 LETTERS: Final = "miros_mesh.v1.letters"
 """The exchange and the queue of dead letters."""
@@ -21,8 +21,6 @@ QUORUM_PREFETCH: Final = 30
 _LETTERS_KEPT: Final = 1_000
 _LETTERS_KEPT_BYTES: Final = 128 * 1024 * 1024
 _LETTERS_KEPT_MS: Final = 7 * 24 * 60 * 60 * 1_000
-TERMS_ARGUMENT: Final = "x-dead-letter-routing-key"
-_TERMS_EXPIRE_MS: Final = 60_000
 
 
 def queue_of(spec: QueueSpec, name: str = "") -> kombu.Queue:
@@ -38,22 +36,6 @@ def queue_of(spec: QueueSpec, name: str = "") -> kombu.Queue:
         # end.
         durable=True,
         queue_arguments=_arguments(spec),
-    )
-
-
-def queue_of_terms(terms: Terms) -> kombu.Queue:
-    """A queue that says by its arguments what those have agreed on who consume it."""
-    return kombu.Queue(
-        terms.queue,
-        durable=True,
-        auto_delete=True,
-        queue_arguments={
-            # For those who ended before they consumed it.
-            "x-expires": _TERMS_EXPIRE_MS,
-            # Says nothing of a queue that gets no message, and is compared when it is declared.
-            "x-dead-letter-exchange": LETTERS,
-            TERMS_ARGUMENT: terms.text,
-        },
     )
 
 

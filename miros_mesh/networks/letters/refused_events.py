@@ -13,7 +13,12 @@ from msgspec.structs import replace
 from miros_mesh.errors import LinkError, MessageTooLargeError
 from miros_mesh.networks.letters.letter_line import LetterLine, LocalLetter
 from miros_mesh.networks.letters.local import LocalLetters
-from miros_mesh.networks.network import COMPLAIN_EVERY_S, Refusal, exchange_of
+from miros_mesh.networks.network import (
+    COMPLAIN_EVERY_S,
+    Refusal,
+    exchange_for,
+    exchange_of,
+)
 from miros_mesh.observer import Observer
 from miros_mesh.signals import OutboxRefused
 from miros_mesh.text import logger_of, printable
@@ -105,7 +110,7 @@ class RefusedEvents:
             time=time.time(),
             reason=refusal.error.reason,
             detail=str(refusal.error)[:MAX_DETAIL],
-            exchange=self._exchange,
+            exchange=exchange_for(refusal.routing_key) or self._exchange,
             routing_key=refusal.routing_key,
             queue="",
             deliveries=0,

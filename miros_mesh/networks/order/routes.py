@@ -21,13 +21,13 @@ The receiver knows what it hears, and so what of this was for it.
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from miros_mesh.address import hears, is_direct
+from miros_mesh.address import is_direct
 from miros_mesh.networks.order.ranges import Range
 from miros_mesh.wire.envelope import (
     MAX_ROUTES,
@@ -40,41 +40,70 @@ MOST_DESTINATIONS: Final = 10_000
 """Of a chart, of topics as of addresses; who hears others has to ask."""
 
 
+class Destinations(NamedTuple):
+    """Where a chart has sent, each with the last number that went there."""
+
+    known: Sequence[tuple[str, int]] = ()
+    forgotten: int = 0
+    """Up to this number, some went to destinations that are not known any more."""
+
+    def last_for(self, heard: Callable[[str], bool]) -> int:
+        """Return up to which number something may have gone to who hears that."""
+        own = (last for each, last in self.known if heard(each))
+        return max(self.forgotten, max(own, default=0))
+
+
 class Routes:
-    """Says of each event where those before it went. Not thread-safe."""
+    """Says of each event where those before it went. Not thread-safe.
+
+    As long as a chart goes on to send where it has sent last (`last_to`), nothing has to be said,
+    and nothing is asked or told here.
+    """
 
     def __init__(self) -> None:
         self._charts: defaultdict[str, _Sent] = defaultdict(_Sent)
+        self.last_to: dict[str, str] = {}
+        """Where each chart has sent last."""
 
     def routed(self, event: Envelope, destination: str) -> Envelope:
-        """Return a numbered event that says where the ones before it went, if it has to."""
-        sent = self._charts.get(event.chart)
-        if sent is None or sent.last_to == destination:
+        """Return a numbered event that says where the ones before it went, if there are any.
+
+        It is the first that goes elsewhere than the one before it.
+        """
+        sent = self._up_to(event.chart, event.sequence - 1)
+        if sent is None:
             return event
         base, routes = sent.before(destination)
         return replace(RoutedEnvelope.of(event), base=base, routes=routes)
 
     def sent(self, event: Envelope, destination: str) -> None:
-        """Note where an event went."""
+        """Note that such an event was sent."""
         self._charts[event.chart].note(destination, event.sequence)
+        self.last_to[event.chart] = destination
 
-    def last_for(self, chart: str, patterns: Collection[str]) -> int:
-        """Return up to which number a chart may have sent something to who hears that."""
-        sent = self._charts.get(chart)
-        return sent.last_for(patterns) if sent else 0
+    def destinations(self, chart: str, last: int) -> Destinations:
+        """Return where a chart has sent up to its last number."""
+        sent = self._up_to(chart, last)
+        return sent.all() if sent else Destinations()
 
-    def recent(self, chart: str, most: int) -> list[str]:
+    def recent(self, chart: str, last: int, most: int) -> list[str]:
         """Return where a chart has sent last, the most recent first: so many at most."""
-        sent = self._charts.get(chart)
+        sent = self._up_to(chart, last)
         return sent.recent(most) if sent else []
 
+    def _up_to(self, chart: str, last: int) -> _Sent | None:
+        """Note that the events of a chart up to its last number went where it has sent last."""
+        if (sent := self._charts.get(chart)) is not None:
+            sent.note(self.last_to[chart], last)
+        return sent
 
-def others_before(event: Envelope, heard: Callable[[str], bool]) -> Range | None:
+
+def others_before(event: RoutedEnvelope, heard: Callable[[str], bool]) -> Range | None:
     """Return which numbers right before an event were not for who hears it, if any.
 
     `heard` says whether it hears a destination.
     """
-    if type(event) is not RoutedEnvelope or event.base is None:
+    if event.base is None:
         # In a frame with others, one that says nothing is one of these, too.
         return None
     own = [
@@ -113,15 +142,13 @@ class _Destinations:
 class _Sent:
     """Where one chart has sent."""
 
-    __slots__ = ("_addresses", "_topics", "last_to")
+    __slots__ = ("_addresses", "_topics")
 
     def __init__(self) -> None:
-        self.last_to = ""
         self._topics = _Destinations()
         self._addresses = _Destinations()
 
     def note(self, destination: str, number: int) -> None:
-        self.last_to = destination
         self._kind(destination).note(destination, number)
 
     def before(self, destination: str) -> tuple[int, tuple[tuple[str, int], ...]]:
@@ -142,12 +169,10 @@ class _Sent:
             routes.append((each, -negative))
         return base, tuple(routes)
 
-    def last_for(self, patterns: Collection[str]) -> int:
-        own = [
-            max((last for each, last in kind.last.items() if hears(patterns, each)), default=0)
-            for kind in (self._topics, self._addresses)
-        ]
-        return max(*own, self._topics.forgotten, self._addresses.forgotten)
+    def all(self) -> Destinations:
+        kinds = self._topics, self._addresses
+        forgotten = max(each.forgotten for each in kinds)
+        return Destinations([each for kind in kinds for each in kind.last.items()], forgotten)
 
     def recent(self, most: int) -> list[str]:
         both = merge(self._topics.after(0), self._addresses.after(0))

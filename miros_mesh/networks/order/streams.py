@@ -221,7 +221,9 @@ class Stream(Generic[T]):
             admission, items = self.admit(sequence, item, now, sent_at, size_bytes)
             return admission, (*freed, *items)
         if sequence == self._next:
-            self._advance(1)
+            self._next += 1
+            if self._left_out:
+                self._shift(1)
             self._last_sent_at = sent_at
             self._turned_at = now
             if not (self._held or self._others):
@@ -389,7 +391,8 @@ class Stream(Generic[T]):
         while True:
             if self._next in self._held:
                 item, since, self._last_sent_at, size_bytes = self._held.pop(self._next)
-                self._advance(1)
+                self._next += 1
+                self._shift(1)
                 self._turned_at = max(self._turned_at, since)
                 self.held_bytes -= size_bytes + (0 if self._held else _STREAM_BYTES)
                 yield item
@@ -407,26 +410,27 @@ class Stream(Generic[T]):
             return
         if left_out >= max(self._window // _MANY_LEFT_OUT, 1):
             self._remember((self._next, numbers[1]))
-        self._advance(left_out)
+        self._next += left_out
+        self._shift(left_out)
         self._left_out |= (1 << min(left_out, self._window)) - 1
 
     def _pass_over(self, numbers: Range) -> None:
         """Go beyond numbers that are given up."""
         self._remember(numbers)
-        self._advance(numbers[1] + 1 - self._next)
+        self._shift(numbers[1] + 1 - self._next)
+        self._next = numbers[1] + 1
 
     def _remember(self, lost: Range) -> None:
         self._lost.append(lost)
         if len(self._lost) > MAX_LOST:
             _, self._uncertain = self._lost.pop(0)
 
-    def _advance(self, by: int) -> None:
-        self._next += by
-        if self._left_out:
-            self._left_out = self._left_out << by if by < self._window else 0
-            if self._left_out.bit_length() > 2 * self._window:
-                # Not each time, as it costs as much as the rest.
-                self._left_out &= (1 << self._window) - 1
+    def _shift(self, by: int) -> None:
+        """Move the bits of what was left out, as `_next` goes on by so much."""
+        self._left_out = self._left_out << by if by < self._window else 0
+        if self._left_out.bit_length() > 2 * self._window:
+            # Not each time, as it costs as much as the rest.
+            self._left_out &= (1 << self._window) - 1
 
     def _was_left_out(self, sequence: int) -> bool:
         before = self._next - 1 - sequence

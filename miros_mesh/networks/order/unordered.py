@@ -55,15 +55,15 @@ class Unordered(Generic[T]):
             self._known.pop(each, None)
 
     def relieve(self, sender: Sender) -> Iterator[tuple[Sender, Passed[T]]]:
-        """Hold nothing back."""
+        """Hold nothing back, so that nothing has to be given up."""
         return iter(())
 
     def wants(self, sender: Sender, sequence: int) -> bool:
-        """Miss nothing."""
+        """Wait for no number: others may have it."""
         return False
 
     def firsts(self, senders: Iterable[Sender]) -> dict[Sender, int]:
-        """Owe nothing."""
+        """Know of no number from which on all would be owed."""
         return {}
 
     def passed(self) -> dict[Sender, int]:
@@ -71,29 +71,29 @@ class Unordered(Generic[T]):
         return {}
 
     def unsure(self, sender: Sender) -> bool:
-        """Be sure, as nothing is missed."""
+        """Be sure of all holes, since there are none."""
         return False
 
     def holes(self) -> dict[Sender, list[Range]]:
-        """Miss nothing."""
+        """Miss no number: others may have it."""
         return {}
 
     def skip(self, sender: Sender, numbers: Iterable[Range]) -> Passed[T]:
-        """Wait for nothing."""
+        """Let nothing go: nothing is waited for."""
         return Passed(0, ())
 
     def others(self, sender: Sender, numbers: Iterable[Range]) -> Passed[T]:
-        """Wait for nothing."""
+        """Let nothing go: nothing is waited for."""
         return Passed(0, ())
 
     def pass_over(self, sender: Sender, last: int) -> Passed[T]:
-        """Wait for nothing."""
+        """Let nothing go: nothing is waited for."""
         return Passed(0, ())
 
     def pass_old(self, before: float) -> Iterator[tuple[Sender, Passed[T]]]:
-        """Wait for nothing."""
+        """Let nothing go: nothing is waited for."""
         return iter(())
 
     def expire(self, before: float) -> Iterator[tuple[Sender, Passed[T]]]:
-        """Wait for nothing."""
+        """Let nothing go: nothing is waited for."""
         return iter(())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from miros_mesh import MeshConfig
+from miros_mesh.address import validate_routing_pattern
+from miros_mesh.errors import RoutingKeyError
 from miros_mesh.link.ports import Binding
 from miros_mesh.node.queues import NodeQueues, chart_queue, topics_of
 from miros_mesh.wire.identity import Identity
@@ -68,3 +70,10 @@ def test_the_network_of_a_queue_is_told_by_what_it_is_bound_to() -> None:
 
     assert queues.network(queues.of_repair("repair", "key")) == "repair"
     assert queues.network(queues.of_chart("chart", ("key",))) == "mesh"
+
+
+def test_a_chart_that_hears_its_address_alone_has_a_text_that_is_no_pattern() -> None:
+    # Notes refuse an empty one, and with it all that they say of the node.
+    assert topics_of([])
+    with pytest.raises(RoutingKeyError):
+        validate_routing_pattern(topics_of([]))

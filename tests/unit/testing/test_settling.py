@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from miros import Event
 
-from miros_mesh import NetworkedActiveObject
+from miros_mesh import MeshClient, NetworkedActiveObject
 from miros_mesh.testing import HandClock, MemoryMesh
 from support.charts_at_work import Heard, alone
 
@@ -115,6 +115,27 @@ def test_what_a_chart_has_deferred_is_not_waited_for(mesh: MemoryMesh, join: Joi
     a.post_fifo(Event(signal="recall"))
     mesh.settle()
     assert len(a.defer_queue) == FEW
+
+
+def test_what_waits_for_a_client_to_ask_is_not_waited_for(mesh: MemoryMesh, join: Join) -> None:
+    a = join("a", Heard())
+    with MeshClient(mesh.config(node_name="client")) as client, client.events("#") as events:
+        for number in range(FEW):
+            a.transmit(ping(number))
+        mesh.settle()
+        # All have come: none of these waits for anything
+        assert [next(events).payload for _ in range(FEW)] == list(range(FEW))
+        mesh.settle()
+
+
+def test_the_question_of_a_client_is_answered_at_rest(mesh: MemoryMesh, join: Join) -> None:
+    def answer(chart: NetworkedActiveObject, event: Event) -> None:
+        chart.reply(Event(signal="pong", payload=event.payload))
+
+    join("a", answer)
+    with MeshClient(mesh.config(node_name="client")) as client:
+        assert client.request(ping(7), to="a/a", timeout_s=LIMIT_S).payload == 7
+        mesh.settle()
 
 
 def test_other_meshes_are_not_waited_for(join: Join, clock: HandClock) -> None:

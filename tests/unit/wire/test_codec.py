@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miros_mesh.address import Hearing
 from miros_mesh.errors import (
     EventTooLargeError,
     FrameError,
     FrameVersionError,
     MalformedFrameError,
     OldFrameError,
+    OldFramesError,
     OversizeFrameError,
     PayloadError,
     UndecryptableFrameError,
@@ -35,13 +37,18 @@ from miros_mesh.wire.codec import (
     OldFrames,
 )
 from miros_mesh.wire.envelope import (
+    MAX_ROUTES,
+    MAX_ROUTES_BYTES,
+    MAX_SEQUENCE,
     DeadLetter,
     Envelope,
     ListenerRepair,
     RepairMessage,
+    RoutedEnvelope,
     RoutedRepair,
     SnoopRecord,
     TracedEnvelope,
+    kept,
 )
 from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.keyring import KeyRing, generate_key
@@ -548,6 +555,160 @@ def test_for_old_nodes_frames_are_as_those_write_them() -> None:
     assert msgspec.msgpack.decode(RING.open(traced[1:]))[0] == "mesh.2"
 
 
+# The version with destinations
+
+
+ROUTED = msgspec.structs.replace(
+    RoutedEnvelope.of(TRACED),
+    to="node-2/chart_b",
+    ttl_s=1.5,
+    wants_reply=True,
+    reply_to="0urs/chart_b/3",
+    base=0,
+    routes=(("a.b", 1),),
+)
+routing = Codec(
+    "mesh", RING, Envelope, max_frame_bytes=LIMIT, extended=(TracedEnvelope, RoutedEnvelope)
+)
+
+
+def test_what_says_nothing_of_destinations_is_written_as_before_there_were_any() -> None:
+    assert routing.encode(ENVELOPE) == mesh.encode(ENVELOPE)
+    assert routing.encode(TRACED) == tracing.encode(TRACED)
+    for message, reader in ((ENVELOPE, mesh), (TRACED, tracing)):
+        assert reader.open(routing.seal([routing.encode(message)], "topic")) == [message]
+
+
+def test_a_frame_is_named_by_the_most_that_an_event_in_it_says() -> None:
+    def name(*events: Envelope) -> str:
+        frame = routing.seal([routing.encode(each) for each in events], "topic")
+        named: str = msgspec.msgpack.decode(RING.open(frame[1:]))[0]
+        return named
+
+    assert name(ENVELOPE) == "mesh.3"
+    assert name(TRACED, ENVELOPE) == "mesh.3+"
+    assert name(ENVELOPE, ROUTED, TRACED) == "mesh.3++"
+
+
+def test_events_with_and_without_destinations_share_a_frame() -> None:
+    encoded = [routing.encode(each) for each in (ENVELOPE, TRACED, ROUTED)]
+
+    first, second, third = routing.open(routing.seal(encoded, "topic"))
+
+    assert [kept(each) for each in (first, second)] == [ENVELOPE, ENVELOPE]
+    assert isinstance(first, RoutedEnvelope)
+    # It says nothing of those before it
+    assert first.base is None
+    assert third == ROUTED
+
+
+def test_who_knows_no_destinations_refuses_a_frame_with_them() -> None:
+    frame = routing.seal([routing.encode(ROUTED)], "topic")
+
+    for earlier in (mesh, tracing):
+        with pytest.raises(WrongNetworkError, match=r"'mesh\.3\+\+'"):
+            earlier.open(frame)
+
+
+def test_for_old_nodes_nothing_is_written_that_they_cannot_read() -> None:
+    codec = Codec(
+        "mesh",
+        RING,
+        Envelope,
+        max_frame_bytes=LIMIT,
+        extended=(TracedEnvelope, RoutedEnvelope),
+        old_frames="write",
+    )
+
+    with pytest.raises(OldFramesError, match="old_frames"):
+        codec.encode(ROUTED)
+    assert codec.seal([codec.encode(TRACED)], "topic")[0] == EXTENDED_FRAME_VERSION
+
+
+def test_an_event_is_kept_without_its_trace_and_what_it_said_of_others() -> None:
+    plain = msgspec.structs.replace(RoutedEnvelope.of(TRACED), base=0, routes=(("a", 1),))
+
+    assert kept(plain) == kept(TRACED) == kept(ENVELOPE) == ENVELOPE
+    assert kept(ROUTED) == msgspec.structs.replace(ROUTED, trace=None, base=None, routes=())
+
+
+def test_destinations_make_no_event_too_large() -> None:
+    """They are not the program's; however many there are, and however long."""
+    largest = Codec(
+        "mesh",
+        RING,
+        Envelope,
+        max_frame_bytes=LIMIT,
+        max_event_bytes=len(mesh.encode(ENVELOPE)),
+        extended=(TracedEnvelope, RoutedEnvelope),
+    )
+    name = "n" * (MAX_ROUTES_BYTES // MAX_ROUTES)
+    routes = tuple((name, MAX_SEQUENCE) for _ in range(MAX_ROUTES))
+    long = {"to": "n" * 255, "reply_to": "n" * 300, "base": MAX_SEQUENCE, "routes": routes}
+    said = msgspec.structs.replace(ROUTED, **long)
+
+    assert largest.open(largest.seal([largest.encode(said)], "topic")) == [said]
+
+
+def test_a_message_of_more_fields_than_a_short_array_has_is_sealed_too() -> None:
+    """Dead letters have so many, and no further versions."""
+    codec = Codec("letters", RING, DeadLetter, max_frame_bytes=LIMIT)
+    letter = DeadLetter("n", "c", "f00", 1, 1.5, "payload", "", "e", "k", "q", 1, 2, "0" * 64)
+    assert len(DeadLetter.__struct_fields__) > 15
+
+    assert codec.open(codec.seal([codec.encode(letter)], "topic")) == [letter]
+
+
+def test_a_frame_of_the_first_release_with_destinations_can_be_read_for_ever() -> None:
+    key = b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    frame = bytes.fromhex(
+        "0380000000006b0c5d4406791b7e17f63d9d78056c73bbd05e15fb0e2d6b2b5cec3a50bb370ff6b0a507687685"
+        "8039ce0ee19b8ccca42dd92d889b90adca8803d99554528281d72b0b6d21fffc970f911fd92a42cc942c5b163a"
+        "bf6ecf2e2337c8d6f80ce4c761de1bfdc8292d00c74d656e0750cd77cfaea58fc20bd1895982bf0db82dead370"
+        "951df565271d85399e818d4c8cda2914a0eb9ae7f72ac7e93574897f976b6c703c7fe6d8d379435838c7c8043e"
+        "c3dfd69e32e45fd9e64b488a4565dd4aef64891a31e86b3b8f4ff91bcf447436b0a1a8d649546677f360fd20f6"
+        "8054e1d9110b525b77"
+    )
+    extended = TracedEnvelope, RoutedEnvelope
+    codec = Codec("mesh", KeyRing([key]), Envelope, max_frame_bytes=LIMIT, extended=extended)
+
+    [envelope] = codec.open(frame)
+
+    assert isinstance(envelope, RoutedEnvelope)
+    assert (envelope.sequence, envelope.signal) == (7, "other_to_inner")
+    assert (envelope.to, envelope.ttl_s) == ("node-2/chart_b", 1.5)
+    assert (envelope.wants_reply, envelope.reply_to) == (True, "0urs/chart_b/3")
+    assert (envelope.base, envelope.routes) == (4, (("a.b", 6),))
+    assert MsgpackSerializer().loads(envelope.payload) == {"any": "json"}
+
+
+def test_a_repair_of_the_first_release_with_destinations_can_be_read_for_ever() -> None:
+    key = b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    frame = bytes.fromhex(
+        "0380000000006b0c5d44c8c61024e737d725cf69b299482ebda94e77a13e1a3021c9f1566997269754b30d53ca"
+        "5e6266eadf95889dd1110e6223ad796860830ab4301824ccbeaf3a169a99a36799c39a639e8a324f15da2acd7c"
+        "6b43205297fee79aed8d71b5311ced687d95f07eb89792d8fb7b9276b3d80e4b04f1190492b3348c3e9d0ca8e1"
+        "562247a63d4d03c8c9fb3e72df3c6cc9dc3f053ae2cbfb4fd202ea944b12bdf93c3fbee7929f200ed674679fbe"
+        "7611e2b52493d312f7c10f88b2fa0cb87f2af84686d33072766629b86f889f11cc8e37a02d9d44f4caf21ed351"
+        "9cac6835d8873e6f80216e587bbeeaa629c210193c8491e1b0d90256900214bab0278570060dea125d6148cbc9"
+        "4ef405f2fa476200713351702f33d7a4be1cf83c89d5c0c278dd910a4afd44dbc529f5ef6fd304f5e4a00bafab"
+        "70669d3cad38094813c0b6db393ada2f0067b66296d64d3a0dc37c9833be75ec3a7a96b8bd50dc16fa26f5d532"
+        "ad065d53b09cc39650ea82ea201dab7a1eb1"
+    )
+
+    [message] = repairs(KeyRing([key])).open(frame)
+
+    assert isinstance(message, RoutedRepair)
+    assert (message.listener, message.hears, message.others) == ("chart_b", ("a.#",), ((6, 6),))
+    (where, routed), (elsewhere, plain) = message.routed
+    assert (where, elsewhere) == ("a.b", "a.c")
+    assert isinstance(routed, RoutedEnvelope)
+    assert (routed.to, routed.sequence, routed.base) == ("node-2/chart_b", 7, None)
+    assert kept(plain) == Envelope(
+        "node-1", "chart_a", "6f1c0d9be2a34c5d", 8, "plain", b"\xc0", 1.5
+    )
+
+
 # On arrival
 
 
@@ -584,7 +745,7 @@ def test_what_comes_under_another_topic_is_refused() -> None:
 
 def test_what_comes_to_a_queue_that_is_not_for_its_topic_is_refused() -> None:
     """As when somebody binds it to more topics."""
-    ours, freshness = arriving(), Freshness(topics=("a.c", "*.*.d"))
+    ours, freshness = arriving(), Freshness(is_for=Hearing(("a.c", "*.*.d")))
     frame = ours.seal([ours.encode(ENVELOPE)], "a.b")
 
     with pytest.raises(WrongTopicError, match=r"topic 'a\.b' came to a queue that is not for it"):

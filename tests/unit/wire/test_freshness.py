@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from miros_mesh.errors import ClockError, OldFrameError
-from miros_mesh.wire.freshness import RESEAL_AFTER_S, Freshness, Limits
+from miros_mesh.wire.envelope import RESEAL_AFTER_S
+from miros_mesh.wire.freshness import Freshness, Limits
 
 BEGAN = 1_000_000.0
 LIMITS = Limits(window_s=600.0, clock_error_s=30.0)

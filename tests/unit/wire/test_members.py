@@ -8,7 +8,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from miros_mesh.address import Hearing, direct_topic
 from miros_mesh.errors import (
     BadSignatureError,
     FrameError,
@@ -296,6 +298,57 @@ def test_an_answer_of_repair_goes_around_no_limit_of_signals() -> None:
     assert receive(frame, limited(), "repair") == [answer]
     with pytest.raises(NotPermittedError):
         receive(frame, limited(signals=frozenset({"released"})), "repair")
+
+
+def routed(*events: tuple[str, Envelope]) -> RoutedRepair:
+    answer = *origin(PRESS), "0ther", "again", (origin(PRESS)[2], "chart")
+    return RoutedRepair(*answer, routed=events)
+
+
+def test_an_answer_of_repair_goes_around_no_limit_of_topics() -> None:
+    """A chart that hears several topics of a node is told by it under which it was sent."""
+    permitted = routed(("press.north", event(PRESS)))
+    elsewhere = routed(("press.north", event(PRESS)), ("saw.north", event(PRESS)))
+
+    members = limited(topics=("press.#",))
+    [answer] = receive(sealed(PRESS, permitted, network="repair"), members, "repair")
+    assert isinstance(answer, RoutedRepair)
+    with pytest.raises(NotPermittedError, match=r"'saw\.north'"):
+        receive(sealed(PRESS, elsewhere, network="repair"), members, "repair")
+
+
+def test_an_answer_of_repair_has_no_event_of_another_node() -> None:
+    stolen = routed(("press.north", event(SAW)))
+    with pytest.raises(WrongNodeError):
+        receive(sealed(PRESS, stolen, network="repair"), ALL, "repair")
+
+
+def test_the_words_of_the_library_are_allowed_in_an_answer_too() -> None:
+    """One that was lost is asked for as an event is."""
+    word = event(PRESS, "miros_mesh.beat")
+    plain = RepairMessage(
+        *origin(PRESS), "0ther", "again", (origin(PRESS)[2], "chart"), (), (word,)
+    )
+    members = limited(topics=(), signals=frozenset(), networks=frozenset())
+    for answer in (plain, routed(("press.north", word))):
+        assert len(receive(sealed(PRESS, answer, network="repair"), members, "repair")) == 1
+
+
+def test_a_node_with_limited_topics_sends_to_the_charts_whose_addresses_match() -> None:
+    to_one = replace(RoutedEnvelope.of(event(PRESS)), to="saws/one")
+    frame = codec(PRESS).seal([codec(PRESS).encode(to_one)], direct_topic("saws", "one"))
+
+    def receive_it(*topics: str) -> list[Any]:
+        receiver, topic = codec(members=limited(topics=topics)), direct_topic("saws", "one")
+        return receiver.receive(
+            frame, topic, Freshness(is_for=Hearing((topic,))), again=False
+        ).messages
+
+    assert receive_it("miros_mesh.to.saws.one") == [to_one]
+    assert receive_it("press.#", "miros_mesh.to.saws.*") == [to_one]
+    for topics in ("press.#", "miros_mesh.to.saws.two"):
+        with pytest.raises(NotPermittedError, match=r"miros_mesh\.to\.saws\.one"):
+            receive_it(topics)
 
 
 @pytest.mark.parametrize(
