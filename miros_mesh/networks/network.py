@@ -294,7 +294,7 @@ class Network(Generic[T]):
         with self._lock:
             if not self._publishers:
                 return 0
-            frame = self._frame(routing_key, counted=False, settled=settled)
+            frame = self._frame(routing_key, counted=False, persistent=True, settled=settled)
             frame.needs_queue = True
             overflow: list[_Overflow] = []
             taken = self._begin(frame, encoded, overflow)
