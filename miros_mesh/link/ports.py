@@ -50,6 +50,10 @@ class Parcel(Protocol):
         """Whether it is sent after, and dropped before, a parcel that is not."""
 
     @property
+    def persistent(self) -> bool:
+        """Whether a broker is to keep it over its own restart."""
+
+    @property
     def events(self) -> int:
         """How many events it holds until now; 0 for a message of the library itself."""
 
@@ -152,7 +156,7 @@ class Delivery(Protocol):
         """Which delivery of it this is, from 1 on; 2 where all that is known is `redelivered`."""
 
     def ack(self) -> None:
-        """Let the broker forget it: it was handled."""
+        """Let the broker forget it: it was handled. The broker hears of it within 10 ms."""
 
     def reject(self) -> None:
         """Let the broker forget it: it is unusable. It is never requeued."""

@@ -113,7 +113,7 @@ class Members:
                     under = topic if entry is own else None
                     _check_event(author.node, own, entry, under, message)
             elif isinstance(message, RepairMessage):
-                _check_answered(author.node, own, message)
+                self._check_answer(author, own, message)
             elif isinstance(message, Filed):
                 self._check_filed(author, own, message)
             elif isinstance(message, (SnoopRecord, NodeStatus)):
@@ -132,6 +132,12 @@ class Members:
             f"incarnation {message.incarnation!r}"
         )
 
+    def _check_answer(self, author: Author, own: AllowedNode, message: RepairMessage) -> None:
+        for destination, event in _answered(message):
+            _check_same(message, event)
+            if not event.signal.startswith(RESERVED_PREFIX):
+                _check_event(author.node, own, own, destination, event)
+
     def _check_filed(self, author: Author, own: AllowedNode, message: Filed) -> None:
         """Who sorts for a group files what others have sent, which may send it."""
         event = message.event
@@ -149,13 +155,6 @@ def _answered(message: RepairMessage) -> Iterator[tuple[str | None, Envelope]]:
     yield from ((None, event) for event in message.events)
     if isinstance(message, RoutedRepair):
         yield from message.routed
-
-
-def _check_answered(author: str, own: AllowedNode, message: RepairMessage) -> None:
-    for destination, event in _answered(message):
-        _check_same(message, event)
-        if not event.signal.startswith(RESERVED_PREFIX):
-            _check_event(author, own, own, destination, event)
 
 
 def _check_same(message: RepairMessage, event: Envelope) -> None:
