@@ -144,13 +144,13 @@ def test_of_a_frame_that_is_refused_each_event_is_tried_alone(desk: Desk) -> Non
 
     desk.say(1, "refused")
     assert desk.frames(3)[-1] == [b"2"]
-    desk.say(2, "refused")
+    desk.say(2, "unfiled")
     assert desk.frames(4)[-1] == [b"3"]
     desk.say(3, "stored")
 
     wait_until(lambda: desk.inbox.done == [1, 3])
     ((number, reason),) = desk.inbox.aside
-    assert (number, reason.word) == (2, "refused")
+    assert (number, reason.word) == (2, "unfiled")
 
 
 def test_a_confirm_that_comes_twice_settles_no_other_frame(desk: Desk) -> None:
