@@ -236,7 +236,10 @@ class BrokerPublisher(Worker):
 
     def _outlive(self, broke: Exception | None, connection: kombu.Connection) -> None:
         """Go on after the broker has refused a publication, on the same connection if it can."""
-        refusal = self._channel.refusal or _refused_publication(broke)
+        refusal = self._channel.refusal
+        if broke is None and refusal is None:
+            return
+        refusal = refusal or _refused_publication(broke)
         if refusal:
             missing: Collection[str] = ()
             if refusal.reply_code == _NOT_FOUND:
