@@ -257,12 +257,6 @@ class Subscriber(Protocol):
         Brokers keep consumers in the order in which they came: one that steps aside is the last.
         """
 
-    def step_back(self, queue: str) -> None:
-        """Give back what is not settled of a queue that others wait for, and wait as the last.
-
-        What was settled before is settled. Never waits; `lost` is called when it is done.
-        """
-
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker.
 

@@ -158,16 +158,6 @@ class BrokerSubscriber(Worker):
 
         self._post(task)
 
-    def step_back(self, queue: str) -> None:
-        """Give back what is not settled of a queue that others wait for, and wait as the last."""
-
-        def task(_: kombu.Connection) -> None:
-            if consumed := self._queues.get(queue):
-                self._stop_consuming(consumed)
-                self._consume(consumed)
-
-        self._post(task)
-
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""
         # Behind the acknowledgements that were posted so far; the worker ends when all are done.
