@@ -13,6 +13,7 @@ from miros_mesh.errors import MeshError, PayloadError
 from miros_mesh.networks.network import UNNUMBERED, Network
 from miros_mesh.networks.order.streams import MAX_HELD_BYTES
 from miros_mesh.observer import NO_SPAN, Observer, Tracer
+from miros_mesh.timing.sender_clocks import SenderClocks
 from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, RoutedEnvelope, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.payload_faults import trouble_of
@@ -29,8 +30,6 @@ HELLO = RESERVED_PREFIX + "hello"
 _BEATS = 2
 # Of destinations: more would cost more than they tell.
 _MOST_BEATS = 100
-# Nodes whose clock is ahead of ours.
-_MOST_CLOCKS = 1_000
 # A host's name has 253 characters at most; beside it stands a port.
 _LONGEST_CLAIM = 300
 
@@ -50,6 +49,7 @@ class Mesh:
         tracer: Tracer | None = None,
         payloads: Mapping[str, Any] = PayloadTypes(),
         wall: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self.network = network
         self.identity = identity
@@ -60,8 +60,7 @@ class Mesh:
         self.tracer = tracer
         self._payloads = Payloads(serializer, payloads)
         self._wall = wall
-        self._ahead: dict[str, float] = {}
-        """By how many seconds the clocks of nodes are ahead of ours, at least."""
+        self._clocks = SenderClocks(wall, steady)
         # A claim is what a node says of where its home broker is: `host:port`.
         self.claim = ""
         """What this node claims; it claims nothing while this is empty."""
@@ -110,15 +109,7 @@ class Mesh:
 
     def age_s(self, event: Envelope) -> float:
         """Return how old an event is, by its sender's clock and ours."""
-        age_s = self._wall() - event.sent_at
-        # A clock that is ahead shows by events from the future. By one that is behind, events are
-        # older than they are: hosts whose events have a time to live need one time.
-        ahead = self._ahead.get(event.node, 0.0)
-        if age_s < -ahead:
-            self._ahead[event.node] = ahead = -age_s
-            if len(self._ahead) > _MOST_CLOCKS:
-                del self._ahead[next(iter(self._ahead))]
-        return age_s + ahead
+        return self._clocks.age_s(event.node, event.sent_at)
 
     def _dumped(self, signal: str, payload: Any) -> bytes:
         try:

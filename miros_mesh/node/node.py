@@ -451,6 +451,7 @@ class Node(Host):
             tracer=self.tracer,
             payloads=config.payloads,
             wall=self.clock.wall,
+            steady=self.clock.monotonic,
         )
         trace = specs.network_of(specs.SNOOP_TRACE, config, keys, observer)
         self.trace = SnoopNetwork(trace, identity, _TRACE_ROUTING_KEY, observer)
