@@ -170,6 +170,16 @@ def test_one_that_cannot_be_sent_is_not_open(desk: Desk) -> None:
     assert (len(desk.requests), desk.clock.timers, desk.outcomes) == (0, 0, [])
 
 
+def test_one_whose_sending_was_interrupted_is_not_open(desk: Desk) -> None:
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        desk.ask(2, interrupt)
+
+    assert (len(desk.requests), desk.clock.timers, desk.outcomes) == (0, 0, [])
+
+
 def test_one_without_a_timer_is_not_open() -> None:
     class Full(HandClock):
         def timer(self, delay_s: float, call: Callable[[], object]) -> Any:
