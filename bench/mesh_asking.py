@@ -1,10 +1,11 @@
-"""Requests over the mesh: a chart asks another one, which replies in its handler."""
+"""Requests over the mesh: a chart or a client asks a chart, which replies in its handler."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -12,7 +13,7 @@ from miros import Event, return_status, signals, spy_on
 
 from asking import ANSWER_LIMIT_S, summary
 from chart import FILLER
-from miros_mesh import MeshConfig, NetworkedActiveObject
+from miros_mesh import MeshClient, MeshConfig, Message, NetworkedActiveObject
 
 
 @spy_on
@@ -65,6 +66,30 @@ def ask(connection: Connection, config: MeshConfig, topic: str) -> None:
             chart.round.run()
         connection.send(summary(alone.took_s, requests.sustained, many.seconds))
     chart.stop()
+
+
+def ask_as_client(connection: Connection, config: MeshConfig, topic: str) -> None:
+    """Code that is no chart, which asks when it is told to: a thread for each request in flight."""
+    asked = Message("question", FILLER)
+    with MeshClient(config, tx_routing_key=topic) as client:
+
+        def ask_in_turn(count: int) -> list[float]:
+            took_s = []
+            for _ in range(count):
+                began = time.perf_counter()
+                client.request(asked, ANSWER_LIMIT_S)
+                took_s.append(time.perf_counter() - began)
+            return took_s
+
+        connection.send("ready")
+        while requests := connection.recv():
+            alone_s = ask_in_turn(requests.alone)
+            each = requests.sustained // requests.in_flight
+            with ThreadPoolExecutor(requests.in_flight) as pool:
+                began = time.perf_counter()
+                list(pool.map(ask_in_turn, [each] * requests.in_flight))
+                seconds = time.perf_counter() - began
+            connection.send(summary(alone_s, each * requests.in_flight, seconds))
 
 
 class Round:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,11 +35,12 @@ HERE = Path(__file__).parent
 # More of nameko's workers do not answer more: measured with 10, its default, and with 64.
 NAMEKO_WORKERS = 10
 
-RAW, NAMEKO, CHART = "raw Kombu", "nameko", "chart.request"
+RAW, NAMEKO, CHART, CLIENT = "raw Kombu", "nameko", "chart.request", "MeshClient"
 GUARANTEES = {
     RAW: "RabbitMQ's direct reply-to: not confirmed, acknowledged, stored or encrypted",
     NAMEKO: "RPC as it is installed: confirmed, stored, acknowledged; not encrypted",
-    CHART: "answered in a handler: confirmed, stored, acknowledged, in order, encrypted",
+    CHART: "answered in a handler: confirmed, acknowledged, in order, encrypted",
+    CLIENT: "answered by the same chart: the same; a thread waits for each request",
 }
 
 Opens = Callable[[ExitStack, Measured], Contender]
@@ -100,7 +102,12 @@ def notes(columns: Mapping[str, Sequence[Asked]]) -> str:
 
 
 def _opened(stack: ExitStack, broker: Measured, without: str) -> dict[str, Contender]:
-    ways: dict[str, Opens] = {RAW: _raw, NAMEKO: _nameko, CHART: _chart}
+    ways: dict[str, Opens] = {
+        RAW: _raw,
+        NAMEKO: _nameko,
+        CHART: partial(_mesh, mesh_asking.ask),
+        CLIENT: partial(_mesh, mesh_asking.ask_as_client),
+    }
     left_out = {each.strip() for each in without.split(",")}
     contenders = {}
     for name, opens in ways.items():
@@ -136,10 +143,10 @@ def _nameko(stack: ExitStack, broker: Measured) -> Contender:
     return client
 
 
-def _chart(stack: ExitStack, broker: Measured) -> Contender:
+def _mesh(asks: Callable[..., None], stack: ExitStack, broker: Measured) -> Contender:
     topic = f"bench.{secrets.token_hex(4)}"
     server = stack.enter_context(Child(mesh_asking.answer, broker.config, topic))
-    return Pair(server, stack.enter_context(Child(mesh_asking.ask, broker.config, topic)))
+    return Pair(server, stack.enter_context(Child(asks, broker.config, topic)))
 
 
 def _measure(

@@ -31,6 +31,7 @@ from miros_mesh.wire.signing import Signer
 # Of any settings: whether it is too large for a chart is for that chart to say.
 _LARGEST_BYTES: Final = 128 * MIB
 _MESH: Final = exchange_of("mesh")
+_OF_CHARTS: Final = f"{_MESH}.", f"{exchange_of('group')}."
 RETRY: Final = "retry-"
 
 
@@ -118,7 +119,7 @@ def _for_all(event: Envelope | None) -> Envelope | None:
 
 
 def _put_back(opened: DeadLetter, box: LetterBox, seal: Callable[[str], bytes]) -> None:
-    if not opened.queue.startswith(f"{_MESH}."):
+    if not opened.queue.startswith(_OF_CHARTS):
         # A letter says where something is published: into no queue of another program.
         raise UnroutableError(
             f"the queue {printable(opened.queue)} is no chart's; give a topic to "
@@ -128,7 +129,7 @@ def _put_back(opened: DeadLetter, box: LetterBox, seal: Callable[[str], bytes]) 
         box.put_into(opened.queue, seal, exchange=RETRY_EXCHANGE)
     except UnroutableError as error:
         raise UnroutableError(
-            f"the queue of chart {opened.chart} of node {opened.node} is gone; "
+            f"the queue of chart {opened.chart} of node {opened.node} (or of its group) is gone; "
             f"give a topic to send it to instead (topic=, or retry --to TOPIC): {error}"
         ) from error
 

@@ -24,8 +24,11 @@ class Outbox:
     def __init__(self, *, max_events: int, max_bytes: int) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._changed = threading.Condition()
-        """Its lock guards everything below; notified when no event or no parcel is left."""
+        # Taken itself, and not by way of the condition, which costs two calls of Python each time.
+        self._lock = threading.RLock()
+        """Guards everything below."""
+        self._changed = threading.Condition(self._lock)
+        """Notified when no event or no parcel is left."""
         # Any thread that transmits puts and grows, under the lock of its network; the publisher's
         # alone takes, confirms and rewinds. No lock but a parcel's is taken under this one.
         self._waiting: deque[Parcel] = deque()
@@ -59,7 +62,7 @@ class Outbox:
 
     def report(self) -> StopReport:
         """Say what has become until now of the events that are a program's."""
-        with self._changed:
+        with self._lock:
             return StopReport(
                 sent=self._sent,
                 confirmed=self._confirmed,
@@ -76,7 +79,7 @@ class Outbox:
 
     def put(self, parcel: Parcel) -> Sequence[Parcel]:
         """Append a parcel; returns what was dropped to make room."""
-        with self._changed:
+        with self._lock:
             self._moved_at = time.monotonic()
             for line in self._lines_of(parcel):
                 line.append(parcel)
@@ -84,17 +87,17 @@ class Outbox:
 
     def grown(self, parcel: Parcel, size_bytes: int, events: int = 1) -> Sequence[Parcel]:
         """Count events that a parcel took since it was put; returns what was dropped for them."""
-        with self._changed:
+        with self._lock:
             return self._count_in(parcel, events, size_bytes)
 
     def waiting(self) -> Sequence[Parcel]:
         """Return what waits to be sent, in the order in which it will be."""
-        with self._changed:
+        with self._lock:
             return [*self._waiting, *self._expendable]
 
     def take(self) -> Parcel | None:
         """Return the next parcel to send; it stays here, unconfirmed, until `confirm`."""
-        with self._changed:
+        with self._lock:
             if self.idle:
                 return None
             parcel = (self._waiting or self._expendable).popleft()
@@ -114,7 +117,7 @@ class Outbox:
 
         It is not `routed` when the broker has no queue for it.
         """
-        with self._changed:
+        with self._lock:
             events = self._leave(parcel)
             self._confirmed += events
             if not routed:
@@ -123,7 +126,7 @@ class Outbox:
 
     def refuse(self, parcel: Parcel) -> None:
         """Forget a parcel that the broker refused; one that is not on its way is ignored."""
-        with self._changed:
+        with self._lock:
             self._refused += self._leave(parcel)
             self._tell()
 
@@ -132,7 +135,7 @@ class Outbox:
 
         The parcel is forgotten; one that is not on its way is ignored.
         """
-        with self._changed:
+        with self._lock:
             if parcel not in self._unconfirmed:
                 return
             # The sums stay as they are: the parts are closed, and have what it had.
@@ -145,7 +148,7 @@ class Outbox:
 
     def rewind(self) -> None:
         """Let everything that is unconfirmed wait again, before the rest and in its order."""
-        with self._changed:
+        with self._lock:
             # The last one first, each before the one that was put back before it.
             while self._unconfirmed:
                 parcel, _ = self._unconfirmed.popitem()
@@ -159,7 +162,7 @@ class Outbox:
         confirmed for `patience_s`.
         """
         until = time.monotonic() + timeout_s
-        with self._changed:
+        with self._lock:
             while not self._empty():
                 limit = until if self._left_over else min(until, self._moved_at + patience_s)
                 left = limit - time.monotonic()

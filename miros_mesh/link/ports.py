@@ -50,6 +50,10 @@ class Parcel(Protocol):
         """Whether it is sent after, and dropped before, a parcel that is not."""
 
     @property
+    def persistent(self) -> bool:
+        """Whether a broker is to keep it over its own restart."""
+
+    @property
     def events(self) -> int:
         """How many events it holds until now; 0 for a message of the library itself."""
 
@@ -152,7 +156,7 @@ class Delivery(Protocol):
         """Which delivery of it this is, from 1 on; 2 where all that is known is `redelivered`."""
 
     def ack(self) -> None:
-        """Let the broker forget it: it was handled."""
+        """Let the broker forget it: it was handled. The broker hears of it within 10 ms."""
 
     def reject(self) -> None:
         """Let the broker forget it: it is unusable. It is never requeued."""
@@ -251,12 +255,6 @@ class Subscriber(Protocol):
         """Let all who wait for a queue go before; what is not settled of it is theirs. Never waits.
 
         Brokers keep consumers in the order in which they came: one that steps aside is the last.
-        """
-
-    def step_back(self, queue: str) -> None:
-        """Give back what is not settled of a queue that others wait for, and wait as the last.
-
-        What was settled before is settled. Never waits; `lost` is called when it is done.
         """
 
     def stop(self, timeout_s: float) -> None:

@@ -16,8 +16,7 @@ be, what was to go there is refused, and nothing else.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import amqp
@@ -49,6 +48,8 @@ _NOT_FOUND = 404
 _SHORT_PATIENCE_S = 0.05
 # A thread that was cut ends at once; a hook of the program's may hold it up.
 _JOIN_TIMEOUT_S = 2.0
+# The second by py-amqp, over a channel that is closed while it publishes there.
+_BREAKS = (amqp.AMQPError, AttributeError)
 _AGAIN = {AGAIN_HEADER: True}
 
 
@@ -84,7 +85,6 @@ class BrokerPublisher(Worker):
         self._window = window
         self._confirm_timeout_s = confirm_timeout_s
         self._channel = PublishingChannel(broker.name, self._stopping.wait)
-        self._producer: kombu.Producer | None = None
         # Replaced with each channel, which counts its publications from 1 again.
         self._confirms = Confirms(self._confirmed)
         self._nacks = NackBackoff(broker.name)
@@ -164,10 +164,8 @@ class BrokerPublisher(Worker):
         # What the last channel left unconfirmed may be stored already: it is sent once more, and
         # receivers drop the second copy by its number.
         self._outbox.rewind()
-        self._producer = kombu.Producer(channel, auto_declare=False)
 
     def _lost(self, error: LinkError | None) -> None:
-        self._producer = None
         # No broker says `unblocked` on a connection that is gone: `Health` would show it blocked
         # for ever.
         self._unblock()
@@ -203,42 +201,43 @@ class BrokerPublisher(Worker):
         self._confirms.check(self._confirm_timeout_s, self.broker.name)
         if self._confirms.nacked:
             self._retreat()
-        producer = self._producer
-        if producer is None or self._nacks.pausing:
+        if self._nacks.pausing:
             return False
-        with self._outliving_refusals(connection):
+        more, broke = True, None
+        try:
             if self._more_exchanges() != self._declared:
-                self._declare_more()
                 # Perhaps on a new channel.
-                return True
-            return self._publish_some(producer)
-        return True
+                self._declare_more()
+            else:
+                more = self._publish_some()
+        except _BREAKS as error:
+            broke = error
+        self._outlive(broke, connection)
+        return more
 
-    def _publish_some(self, producer: kombu.Producer) -> bool:
+    def _publish_some(self) -> bool:
         """Publish what waits and may be on its way; whether there may be more."""
-        for _ in range(_PUBLISHES_PER_TURN):
+        for number in range(_PUBLISHES_PER_TURN):
             if len(self._confirms) >= self._allowed:
                 return False
             parcel = self._outbox.take()
             if parcel is None:
                 return False
             if not self._spared(parcel):
-                self._publish(producer, parcel)
+                # For the first one of a turn the connection was read just now.
+                self._publish(parcel, read_before=number > 0)
         return True
 
     def _read(self, connection: kombu.Connection, incoming: Incoming) -> None:
-        with self._outliving_refusals(connection):
-            super()._read(connection, incoming)
-
-    @contextmanager
-    def _outliving_refusals(self, connection: kombu.Connection) -> Iterator[None]:
-        """Go on after the broker has refused a publication, on the same connection if it can."""
-        broke: Exception | None = None
+        broke = None
         try:
-            yield
-        except (amqp.AMQPError, AttributeError) as error:
-            # The second by py-amqp, over a channel that is closed while it publishes there.
+            super()._read(connection, incoming)
+        except _BREAKS as error:
             broke = error
+        self._outlive(broke, connection)
+
+    def _outlive(self, broke: Exception | None, connection: kombu.Connection) -> None:
+        """Go on after the broker has refused a publication, on the same connection if it can."""
         refusal = self._channel.refusal or _refused_publication(broke)
         if refusal:
             missing: Collection[str] = ()
@@ -325,25 +324,19 @@ class BrokerPublisher(Worker):
         one_by_one = self._probes or self._nacks.one_by_one or not self._confirms.proven
         return 1 if one_by_one else self._window
 
-    def _publish(self, producer: kombu.Producer, parcel: Parcel) -> None:
+    def _publish(self, parcel: Parcel, *, read_before: bool) -> None:
         # Expected first: before it writes, py-amqp reads what has come (an alarm, say), so
         # callbacks of the confirms run inside of `publish`; and our own transports confirm by
         # returning.
         body = parcel.seal()
         self._confirms.expect(parcel, body)
-        producer.publish(
+        self._channel.publish(
             body,
             exchange=parcel.exchange,
             routing_key=parcel.routing_key,
-            # Persistent: a confirm of RabbitMQ then means that it is on disk, or on a majority.
-            delivery_mode=2,
-            content_type="application/octet-stream",
-            content_encoding="binary",
+            persistent=parcel.persistent,
             headers=_AGAIN if self._outbox.is_again(parcel) else None,
-            # RabbitMQ confirms what no queue takes, too; so it has to return it.
-            mandatory=True,
-            # Kombu's own retry connects anew by itself, behind the back of the confirms.
-            retry=False,
+            read_before=read_before,
         )
         self._confirms.published()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -31,6 +30,7 @@ from miros_mesh.link.translation import translated
 from miros_mesh.link.worker import Worker
 from miros_mesh.observer import STOPPED, Observer
 from miros_mesh.text import logger_of
+from miros_mesh.timing.task_line import TaskLine
 
 # How long a queue of the first hundred stays unbound after its exchange was deleted, and how long
 # one that was refused waits to be tried again.
@@ -75,8 +75,7 @@ class BrokerSubscriber(Worker):
         self._queues: dict[str, ConsumedQueue] = {}
         # Those that were removed, and still hold what the broker has to get back in order.
         self._leaving: dict[str, ConsumedQueue] = {}
-        # Any thread appends, the worker's alone takes: both are single steps of a deque.
-        self._tasks: deque[Callable[[kombu.Connection], None]] = deque()
+        self._line: TaskLine[kombu.Connection] = TaskLine(self.wake)
         self._check_at = 0.0
         self._look_at = math.inf
         # Of the present connection; tasks run only while there is one.
@@ -159,16 +158,6 @@ class BrokerSubscriber(Worker):
 
         self._post(task)
 
-    def step_back(self, queue: str) -> None:
-        """Give back what is not settled of a queue that others wait for, and wait as the last."""
-
-        def task(_: kombu.Connection) -> None:
-            if consumed := self._queues.get(queue):
-                self._stop_consuming(consumed)
-                self._consume(consumed)
-
-        self._post(task)
-
     def stop(self, timeout_s: float) -> None:
         """Hand outstanding acknowledgements to the broker and end the worker."""
         # Behind the acknowledgements that were posted so far; the worker ends when all are done.
@@ -177,8 +166,7 @@ class BrokerSubscriber(Worker):
         self._end(timeout_s)
 
     def _post(self, task: Callable[[kombu.Connection], None]) -> None:
-        self._tasks.append(task)
-        self.wake()
+        self._line.post(task)
 
     def _opened(self, connection: kombu.Connection) -> None:
         self._declarer = Declarer(
@@ -214,7 +202,7 @@ class BrokerSubscriber(Worker):
             logger.warning("subscriber reconnects: %s", error)
 
     def _finished(self) -> bool:
-        return not self._tasks
+        return not self._line
 
     def _over(self) -> None:
         self._has_ended = True
@@ -231,19 +219,20 @@ class BrokerSubscriber(Worker):
         return ConnectionLostError(f"the subscriber of {self.broker.name} has ended")
 
     def _turn(self, connection: kombu.Connection) -> bool:
-        # So many and no more: tasks that are posted meanwhile must not keep the connection unread.
-        for _ in range(len(self._tasks)):
-            self._tasks.popleft()(connection)
-        self._recover()
         now = time.monotonic()
+        # Acknowledgements may wait for a moment, but not behind what asks for what is settled.
+        if self._line.urgent or self._stopping.is_set() or now >= self._due():
+            for task in self._line.take():
+                task(connection)
+        self._recover()
         if now >= self._look_at:
             self._look_for_ends()
         if now >= self._check_at:
             self._check(connection)
-        return bool(self._tasks)
+        return self._line.urgent
 
     def _due(self) -> float:
-        return min(self._check_at, self._look_at)
+        return min(self._check_at, self._look_at, self._line.due_at)
 
     def _check(self, connection: kombu.Connection) -> None:
         """Make again what was deleted at the broker, and ask again for what it did not give."""
@@ -324,7 +313,7 @@ class BrokerSubscriber(Worker):
         consumed.consume(
             self._declarer,
             consuming,
-            post=lambda task: self._post(lambda _: task()),
+            line=self._line,
             cancelled=cancelled,
         )
         if len(consumed.consumers) > 1:

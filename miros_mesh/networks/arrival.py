@@ -18,7 +18,7 @@ class Ticket:
     way of each one: an inbox that needs to know opens the delivery again.
     """
 
-    __slots__ = ("_acknowledged", "_events", "_left", "_lock", "begun", "delivery")
+    __slots__ = ("_events", "_left", "_lock", "acknowledged", "begun", "delivery")
 
     def __init__(
         self,
@@ -28,7 +28,8 @@ class Ticket:
     ) -> None:
         self.delivery = delivery
         self._events = self._left = events
-        self._acknowledged = acknowledged
+        self.acknowledged = acknowledged
+        """Called once it is."""
         # Guards `_left`: events of a frame are done on the chart's thread and on others.
         self._lock = threading.Lock()
         self.begun = False
@@ -47,8 +48,8 @@ class Ticket:
                 return
         # Needs no lock: only the call that has counted the last event comes here.
         self.delivery.ack()
-        if self._acknowledged:
-            self._acknowledged()
+        if self.acknowledged:
+            self.acknowledged()
 
 
 class Owner(Protocol):
@@ -104,7 +105,7 @@ class Arrival:
     topic: str = ""
     """What it came under: a topic, or the address of the chart; empty where that is not known."""
     again: bool = False
-    """Whether who has filed it says that it may have come before."""
+    """Whether it may have come before, as who has filed or sent it again says."""
     payload: Any = None
     """What the serializer has read, from just before the event enters the FIFO."""
     answers: bool = False

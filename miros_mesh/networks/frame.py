@@ -60,6 +60,7 @@ class Frame:
         *,
         exchange: str,
         counted: bool = True,
+        persistent: bool = True,
         settled: Callable[[Settled], object] | None = None,
         max_events: int,
         max_bytes: int,
@@ -69,6 +70,7 @@ class Frame:
         self.expendable = sealer.expendable
         self.routing_key = routing_key
         self.counted = counted
+        self.persistent = persistent
         self.needs_queue = False
         """Whether to say "unrouted" where it is stored in no queue, to who waits to hear of it."""
         self.asks = is_direct(routing_key)
@@ -196,6 +198,7 @@ class Frame:
             self.routing_key,
             exchange=self.exchange,
             counted=self.counted,
+            persistent=self.persistent,
             max_events=self._max_events,
             max_bytes=self._max_bytes,
         )

@@ -306,7 +306,8 @@ class Inbox:
                     self._pass(stream, self._streams.others(stream, [(number, number)]))
                 elif self._streams.wants(stream, number):
                     taken += 1
-                    self._admit(envelope, destination)
+                    # Of a shared queue another one may have had what is missing here.
+                    self._admit(envelope, destination, again=self._sharing is not None)
         self._call_and_feed()
         return taken
 

@@ -97,7 +97,10 @@ class Mesh:
             event = self._envelope(chart, signal, data, cause, span.context)
             if to or ttl_s or asked or reply_to:
                 event = _routed(event, to, ttl_s, asked is not None, reply_to)
-            sequence = self.network.send(destination, event, asked=asked)
+            # A disk costs more than the whole round trip of a request, whose sender is told of any
+            # loss by its time-out.
+            persistent = asked is None and reply_to is None
+            sequence = self.network.send(destination, event, persistent=persistent, asked=asked)
         except BaseException as error:
             span.end(error=error)
             raise

@@ -203,6 +203,7 @@ class Network(Generic[T]):
         message: T,
         *,
         counted: bool = True,
+        persistent: bool = True,
         after: int | None = None,
         settled: Callable[[Settled], object] | None = None,
         asked: Callable[[str], object] | None = None,
@@ -213,7 +214,8 @@ class Network(Generic[T]):
         `after` it is sent only if that is still the chart's last number; 0 is returned otherwise.
         `settled` is called with what became of it at each peer; for one that is not `counted`. With
         `asked` it is a request: that is called with its id, under the lock and before it can be
-        answered, and `unheard` is told when no broker has a queue for it.
+        answered, and `unheard` is told when no broker has a queue for it. One that is not
+        `persistent` may be lost by a broker that restarts.
 
         Raises `EventTooLargeError` or `PayloadError`, and then uses up no number.
         """
@@ -244,6 +246,7 @@ class Network(Generic[T]):
                 routing_key,
                 (encoded,),
                 counted=counted,
+                persistent=persistent,
                 settled=settled,
                 asks=asked is not None,
             )
@@ -291,7 +294,7 @@ class Network(Generic[T]):
         with self._lock:
             if not self._publishers:
                 return 0
-            frame = self._frame(routing_key, counted=False, settled=settled)
+            frame = self._frame(routing_key, counted=False, persistent=True, settled=settled)
             frame.needs_queue = True
             overflow: list[_Overflow] = []
             taken = self._begin(frame, encoded, overflow)
@@ -457,27 +460,36 @@ class Network(Generic[T]):
         encoded: Sequence[bytes],
         *,
         counted: bool,
+        persistent: bool = True,
         settled: Callable[[Settled], object] | None = None,
         asks: bool = False,
     ) -> list[_Overflow]:
         """Put messages into frames, in order; return what the outboxes dropped for them."""
         overflow: list[_Overflow] = []
         while encoded:
-            taken = self._grow(routing_key, encoded, overflow, asks=asks) if counted else 0
+            taken = 0
+            if counted and self._fits_tail(routing_key, persistent=persistent):
+                taken = self._grow(encoded, overflow, asks=asks)
             if not taken:
-                frame = self._frame(routing_key, counted=counted, settled=settled)
+                frame = self._frame(
+                    routing_key, counted=counted, persistent=persistent, settled=settled
+                )
                 # Before any outbox has it: it may be confirmed at once.
                 frame.asks = frame.asks or asks
                 taken = self._begin(frame, encoded, overflow)
             encoded = encoded[taken:]
         return overflow
 
-    def _grow(
-        self, routing_key: str, encoded: Sequence[bytes], overflow: list[_Overflow], *, asks: bool
-    ) -> int:
+    def _fits_tail(self, routing_key: str, *, persistent: bool) -> bool:
+        tail = self._tail
+        return (
+            tail is not None and tail.routing_key == routing_key and tail.persistent == persistent
+        )
+
+    def _grow(self, encoded: Sequence[bytes], overflow: list[_Overflow], *, asks: bool) -> int:
         """Add to the frame that every outlet has; return how many messages it took."""
         tail = self._tail
-        if tail is None or tail.routing_key != routing_key:
+        if tail is None:
             return 0
         before = tail.size_bytes
         # First, likewise; in a frame that turns out to be closed it does no harm.
@@ -503,13 +515,19 @@ class Network(Generic[T]):
         return taken
 
     def _frame(
-        self, routing_key: str, *, counted: bool, settled: Callable[[Settled], object] | None
+        self,
+        routing_key: str,
+        *,
+        counted: bool,
+        persistent: bool,
+        settled: Callable[[Settled], object] | None,
     ) -> Frame:
         return Frame(
             self,
             routing_key,
             exchange=exchange_for(routing_key) or self.exchange,
             counted=counted,
+            persistent=persistent,
             settled=settled,
             max_events=self._frame_events,
             max_bytes=self._frame_bytes,

@@ -113,7 +113,9 @@ class Roll:
         known = dict(self._groups)
         groups = tuple((each.name, known[each.name]) for each in charts if each.name in known)
         keys = self._keys()
-        return GroupedRoll(*said, keys, groups) if groups else KeyedRoll(*said, keys)
+        return (
+            GroupedRoll(*said, keys=keys, groups=groups) if groups else KeyedRoll(*said, keys=keys)
+        )
 
 
 def _entry(known: RollEntry, state: Literal["died", "stopped"]) -> RollEntry:

@@ -180,7 +180,7 @@ class _Line:
         self._queues = queues
         self._others: frozenset[str] | None = None
         self._owners: tuple[str, ...] = ()
-        self._stepped_back: dict[str, float] = {}
+        self._stepped_aside: dict[str, float] = {}
 
     def is_mine(self, topic: str) -> bool:
         """Whether to handle what comes of a partition.
@@ -191,15 +191,15 @@ class _Line:
         others, own = self._node.roster.members(self._group), self._node.mesh.identity.node
         if others != self._others:
             self._others, self._owners = others, owners({*others, own})
-            self._stepped_back.clear()
+            self._stepped_aside.clear()
         if self._owners[self._numbers[topic]] == own:
             return True
-        now, before = time.monotonic(), self._stepped_back.get(topic)
+        now, before = time.monotonic(), self._stepped_aside.get(topic)
         if before is not None and now < before + self._node.config.heartbeat_interval_s:
             return True
-        self._stepped_back[topic] = now
+        self._stepped_aside[topic] = now
         return False
 
-    def step_back(self, topic: str) -> None:
+    def step_aside(self, topic: str) -> None:
         """Go to the end of the line, after what is settled until now."""
-        self._node.subscriber.step_back(self._queues[self._numbers[topic]])
+        self._node.subscriber.step_aside(self._queues[self._numbers[topic]])

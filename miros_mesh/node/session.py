@@ -335,7 +335,7 @@ class Session:
         end_by = time.monotonic() + (self.node.config.drain_timeout_s if waits else 0)
         # What was set aside is done when the broker has the letter, and acknowledged before the
         # queue is let go. Whatever is not acknowledged by then comes again.
-        self._wait_kept(end_by)
+        self._wait_settled(end_by)
         self._silence(end_by)
         self.inbox.died(error, arrival, _left(end_by))
         self.node.observer.chart_died(chart=self.chart, error=error)
@@ -345,12 +345,15 @@ class Session:
 
         That takes as long as the broker needs, at most until that (monotonic) time.
         """
-        self._wait_kept(end_by)
+        self._wait_settled(end_by)
         # No note of a chart that has died: its death has noted all.
         if self._silence():
             self.inbox.stopped(_left(end_by))
 
-    def _wait_kept(self, end_by: float) -> None:
+    def _wait_settled(self, end_by: float) -> None:
+        for source in self._sources:
+            if source.end:
+                source.end(_left(end_by))
         for inbox in self.inboxes:
             inbox.wait_kept(_left(end_by))
 
@@ -368,8 +371,6 @@ class Session:
             self.silent = True
         # Out of the lock, as all that follows: observers are called, and may stop the chart.
         for source in self._sources:
-            if source.end:
-                source.end(_left(wait_by))
             unhandled = source.inbox.close()
             self.unhandled += unhandled
             if unhandled and not source.lasting:

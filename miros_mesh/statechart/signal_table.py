@@ -33,7 +33,7 @@ def guard() -> None:
     # In the table's own `__dict__` they hide the methods of its class, from miros and from programs
     # that call it too.
     vars(signals).setdefault("items", _items)
-    vars(signals).setdefault("values", _Numbers)
+    vars(signals).setdefault("values", _numbers)
     vars(signals).setdefault("append", _append)
     vars(signals).setdefault("is_inner_signal", _is_inner)
     _renew_in_children()
@@ -103,6 +103,7 @@ _last = _Snapshot((), frozenset(), ())
 def _snapshot() -> _Snapshot:
     global _last  # noqa: PLW0603 - set in one step, to the same by whichever thread
     last = _last
+    # miros asks ten times an event.
     while len(last.items) != len(signals):
         try:
             known = tuple(OrderedDict.items(signals))
@@ -127,10 +128,18 @@ class _Numbers(ValuesView[int]):
 
     def __contains__(self, number: object) -> bool:
         # By name it is asked for, too, and by anything that a program may give.
-        return isinstance(number, int | float) and number in _snapshot().numbers
+        return isinstance(number, (int, float)) and number in _snapshot().numbers
 
     def __iter__(self) -> Iterator[int]:
         return iter(_snapshot().in_order)
+
+
+# One for all: it looks at the table anew at each question.
+_the_numbers = _Numbers()
+
+
+def _numbers() -> _Numbers:
+    return _the_numbers
 
 
 def _is_inner(signal: Any) -> bool:

@@ -72,7 +72,7 @@ class KeyRing:
     @property
     def fingerprints(self) -> tuple[str, ...]:
         """The fingerprint of each key, the primary first."""
-        return tuple(key.id for key in self._ring.keys)
+        return self._ring.ids
 
     @property
     def primary(self) -> str:
@@ -201,6 +201,7 @@ class _Ring:
             raise EncryptionKeyError("a key ring needs at least one key")
         known = {key.raw: key for key in before.keys} if before else {}
         self.keys: tuple[_Key, ...] = tuple(known.get(raw) or _Key(raw) for raw in self.raw)
+        self.ids = tuple(key.id for key in self.keys)
         goes_on = before is not None and before.raw[0] == self.raw[0]
         self.used_since: float = before.used_since if before and goes_on else time.time()
 

@@ -8,7 +8,7 @@ import resource
 import statistics
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ from typing import Any
 import kombu
 import pytest
 
+from miros_mesh.address import BrokerAddress
 from miros_mesh.errors import ConnectionLostError, NodeNameTakenError
-from miros_mesh.link.ports import Binding, Delivery
+from miros_mesh.link.kombu_link import amqp_link
+from miros_mesh.link.ports import Binding, Broker, Delivery
+from miros_mesh.link.publishing_channel import PublishingChannel
 from miros_mesh.link.rabbitmq.queues import LETTERS
 from miros_mesh.report import StopReport
 from support.post_office import (
@@ -43,6 +46,28 @@ DESCRIPTORS = Path("/proc/self/fd")
 
 
 # Who gets what
+
+
+def test_a_broker_is_told_what_to_keep_over_its_restart(vhost_url: str) -> None:
+    address = BrokerAddress.parse(vhost_url)
+    office = PostOffice(amqp_link, Broker(address.redacted, (address,)))
+    modes: list[int] = []
+    with kombu.Connection(vhost_url) as connection, closing(office):
+        publisher = office.publisher()
+        publisher.wait_ready(LIMIT_S)
+        exchange = kombu.Exchange(EXCHANGE, type="topic")
+        heard = kombu.Queue("heard", exchange, routing_key="#", auto_delete=True, durable=False)
+        # Of plain Kombu, since ours takes no time to read what it has no use for
+        with connection.Consumer(
+            heard, on_message=lambda message: modes.append(message.properties["delivery_mode"])
+        ):
+            publisher.put(letter("kept"))
+            publisher.put(replace(letter("lost"), persistent=False))
+            publisher.put(letter("last"))
+            while len(modes) < 3:
+                connection.drain_events(timeout=LIMIT_S)
+
+    assert modes == [2, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -288,7 +313,7 @@ def test_what_is_published_a_second_time_says_so(
     office: PostOffice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a publisher whose connection is lost after the second publication, before its confirm
-    real, calls = kombu.Producer.publish, itertools.count()
+    real, calls = PublishingChannel.publish, itertools.count()
 
     def publish(*arguments: Any, **options: Any) -> Any:
         done = real(*arguments, **options)
@@ -296,7 +321,7 @@ def test_what_is_published_a_second_time_says_so(
             raise ConnectionLostError("lost")
         return done
 
-    monkeypatch.setattr(kombu.Producer, "publish", publish)
+    monkeypatch.setattr(PublishingChannel, "publish", publish)
     _, mailbox = office.listen(queue())
     publisher = office.publisher()
 

@@ -55,7 +55,7 @@ class Told(Recorder):
         return sum(events for _, reason, events in self.drops if reason in reasons)
 
 
-def settings(url: str | SecretFile, **changes: Any) -> MeshConfig:
+def settings(url: str | SecretFile | None, **changes: Any) -> MeshConfig:
     """Settings of one more node, which notices soon what is wrong."""
     # Charts of equal settings would share a node; no two recorders are equal.
     given = {"observers": (Told(),), **QUICK, **changes}

@@ -2,8 +2,9 @@
 
 group_member.py URL NODE KIND FILE PAUSE     handles events until a line comes in
 
-KIND is standby, share or partition_by. For each event that it has handled it writes a line: when,
-its number, and 1 if it was told that it may have been handled before.
+URL is empty for the embedded broker. KIND is standby, share or partition_by. For each event that it
+has handled it writes a line: when, its number, and 1 if it was told that it may have been handled
+before.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def main(url: str, node: str, kind: str, file: str, pause: str) -> None:
         "payment",
         rx_routing_key=TOPIC,
         tx_routing_key="paid",
-        config=settings(url, node_name=node),
+        config=settings(url or None, node_name=node),
         group=GROUP,
         group_mode="standby" if kind == "standby" else "share",
         partition_by=key_of if kind == "partition_by" else None,

@@ -10,11 +10,13 @@ from typing import Any
 
 import kombu
 import pytest
+from amqp.spec import Basic
 
 from faults.conftest import PATIENT, Told, settings
 from faults.traffic import SIGNAL, WARM, Account, Handled, Stream, accounted, events_through, record
 from miros_mesh import MeshConfig, NetworkedActiveObject, OutboxRefused
 from miros_mesh.dead_letters.dead_letters import DeadLetters
+from miros_mesh.link.rabbitmq.channels import OwnedChannel
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import LocalLetters
 from miros_mesh.networks.network import exchange_of
@@ -201,17 +203,20 @@ def test_an_exchange_that_is_deleted_costs_no_connection_and_no_event(
     assert (refused.lost_peers, refused.refused) == (0, 0)
 
 
-class Hasty(kombu.Producer):  # type: ignore[misc]
-    """Publishes what is large in a way that RabbitMQ refuses by closing the connection (540)."""
-
-    def publish(self, body: bytes, **how: Any) -> Any:
-        return super().publish(body, immediate=len(body) > LIMIT_BYTES, **how)
-
-
 def test_a_refusal_that_closes_the_connection(
     vhost_url: str, launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("miros_mesh.link.publisher.kombu.Producer", Hasty)
+    send = OwnedChannel.send_method
+
+    def send_hastily(
+        channel: Any, method: Any, kinds: Any = None, values: Any = (), body: Any = None, **how: Any
+    ) -> Any:
+        if method == Basic.Publish and len(body.body) > LIMIT_BYTES:
+            # What is to be immediate RabbitMQ refuses by closing the connection (540).
+            values = (*values[:-1], True)
+        return send(channel, method, kinds, values, body, **how)
+
+    monkeypatch.setattr(OwnedChannel, "send_method", send_hastily)
     heard, refused = Heard(), Refused()
     launch("receiver", patient(vhost_url), heard)
     config = patient(vhost_url, observers=(refused,), frame_events=1)

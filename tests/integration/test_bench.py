@@ -74,7 +74,7 @@ def test_it_compares_requests_with_those_of_raw_kombu(vhost_url: str, tmp_path: 
     assert "round 2 of 2: raw Kombu" in done.stderr
     assert "x the round trip of raw Kombu" in done.stdout
     columns = json.loads(figures.read_text())["columns"]
-    assert list(columns) == ["raw Kombu", "chart.request"]
+    assert list(columns) == ["raw Kombu", "chart.request", "MeshClient"]
     for column in columns.values():
         assert len(column["rounds"]) == 2
         assert 0 < column["median"]["median_s"] <= column["median"]["p99_s"]

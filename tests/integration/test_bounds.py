@@ -7,12 +7,13 @@ from collections.abc import Iterable
 
 import pytest
 from miros import signals
+from msgspec.structs import replace
 
 from miros_mesh import MeshConfig
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.order.streams import MAX_HOLES
 from miros_mesh.statechart.signal_table import MOST_NAMES_OF_A_NODE
-from miros_mesh.wire.envelope import Envelope, RepairMessage
+from miros_mesh.wire.envelope import Envelope, RepairMessage, RoutedEnvelope
 from support.charts_at_work import (
     KEY,
     Ground,
@@ -145,6 +146,25 @@ def test_a_number_in_a_word_of_the_library_silences_none(scene: Scene) -> None:
     scene.speak()
 
     assert scene.has_all()
+
+
+def test_numbers_that_are_said_to_be_for_others_silence_none(scene: Scene) -> None:
+    scene.speak()
+
+    # Many few, and very many at once
+    for number in (*range(100, 5_000, 10), 900_000):
+        said = scene.forged(number)
+        scene.forge([replace(RoutedEnvelope.of(said), base=scene.sent, routes=(("none", 7),))])
+    wait_until(lambda: len(scene.heard) == scene.sent + 491)
+    scene.speak()
+    scene.speak()
+
+    assert scene.has_all()
+    assert scene.told.drops == []
+    assert scene.told.gaps == []
+    assert scene.inbox.holes() == {}
+    # Those at once are not called handled, which the next process of the name would believe
+    assert scene.inbox.marks()[scene.incarnation, "honest"] < 5_000
 
 
 def test_a_first_number_in_the_name_of_a_sender_silences_none(scene: Scene) -> None:

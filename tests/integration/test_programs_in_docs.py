@@ -28,6 +28,7 @@ COUNTED = ("docs/observability.md", "counted.py")
 WATCHING = ("docs/observability.md", "watching.py")
 PUT_BACK = ("docs/dead-letters.md", "put_back.py")
 ASKING = ("docs/patterns.md", "asking.py")
+ONE_OF_MANY = ("docs/patterns.md", "one_of_many.py")
 QUESTIONS = ("docs/patterns.md", "questions.py")
 LAMP = ("docs/testing.md", "test_lamp.py")
 ORDER = ("docs/testing.md", "test_order.py")
@@ -56,6 +57,7 @@ def test_each_program_of_the_pages_is_tested_here() -> None:
         WATCHING,
         PUT_BACK,
         ASKING,
+        ONE_OF_MANY,
         QUESTIONS,
         LAMP,
         ORDER,
@@ -71,6 +73,7 @@ def test_each_program_of_the_pages_is_tested_here() -> None:
         (TALK, "alice got a pong from bob\n"),
         (PAYLOADS, "painter got {'at': Point(x=3, y=4), 'tags': {'red'}}\n"),
         (ASKING, "price {'cents': 120} from shop\n"),
+        (ONE_OF_MANY, "north stands at 7\n"),
         (ORDERS, "charged 22.10 for 2\n$.items[0].price: expected Decimal, got float\n"),
         (WATCHING, "front e->start_at() top->closed\nfront e->knock() closed->opened\n"),
         (OBSERVED, 'miros_mesh_handed_over_events_total{chart="back"} 1.0\n'),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -181,3 +183,40 @@ def retried(box: DeadLetters, letter: Letter) -> bool:
     except PermissionDeniedError:
         return False
     return True
+
+
+@pytest.mark.parametrize("to", [None, "street.all"])
+def test_an_event_for_one_chart_that_was_too_old_is_put_back_and_handled(
+    ground: Ground, launch: Launch, listed: Callable[[int], tuple[Letter, ...]], to: str | None
+) -> None:
+    """To that chart, or under a topic to all: who puts it back wants it, however old it is."""
+    began, go_on = threading.Event(), threading.Event()
+    heard: list[tuple[str, str, str]] = []
+
+    def handle(chart: NetworkedActiveObject, e: Event) -> None:
+        if e.signal_name == "wait":
+            began.set()
+            assert go_on.wait(20)
+        elif e.signal_name == "knock" and (received := chart.received):
+            heard.append((chart.name, received.routing_key, received.to))
+
+    launch("door", ground.node("house"), handle, rx_routing_key="street.#")
+    launch("window", ground.node("house"), handle, rx_routing_key="street.all")
+    bell = launch("bell", ground.node("street"), Heard(), tx_routing_key="street.bell")
+    bell.transmit(event("wait"))
+    bell.transmit(event("knock", 1), to="house/door", ttl_s=0.05)
+    assert began.wait(20)
+    sent_at = time.monotonic()
+    wait_until(lambda: time.monotonic() > sent_at + 0.1)
+    go_on.set()
+
+    (letter,) = listed(1)
+    assert (letter.reason, letter.chart) == ("expired", "door")
+    with DeadLetters(ground.make()) as box:
+        box.retry(letter, topic=to)
+
+    wanted = {("door", "", "house/door")}
+    if to:
+        wanted = {("door", to, ""), ("window", to, "")}
+    wait_until(lambda: set(heard) == wanted)
+    assert listed(0) == ()

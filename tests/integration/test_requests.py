@@ -371,10 +371,10 @@ def test_a_replier_that_is_killed_leaves_a_time_out(
     assert asker.heard == [(REQUEST_TIMED_OUT, RequestTimedOut(id_, "question"), None)]
 
 
-def test_a_request_outlives_its_broker_s_restart(
-    rabbitmq: RabbitServer, vhost_url: str, launch: Launch
-) -> None:
-    ground = Ground(
+@pytest.fixture
+def restless(vhost_url: str) -> Ground:
+    """At a broker that restarts."""
+    return Ground(
         lambda **settings: MeshConfig(
             broker_url=vhost_url,
             mesh_encryption_key=KEY,
@@ -383,6 +383,42 @@ def test_a_request_outlives_its_broker_s_restart(
             **settings,
         )
     )
+
+
+def test_a_request_that_waits_at_a_broker_over_its_restart_has_one_outcome(
+    rabbitmq: RabbitServer, restless: Ground, launch: Launch
+) -> None:
+    first = launch(ANSWERS, restless.node("there"), echo, rx_routing_key=QUESTIONS)
+    asker = Asker(launch, restless)
+    asker.ask("before")
+    wait_until(lambda: asker.outcomes.ended == ["answered"], 30)
+    # Given a request that only the broker has, which does not keep it
+    first.stop()
+    id_ = asker.ask("within")
+    wait_until(lambda: not node_of(asker.chart).report().left_over)
+
+    rabbitmq.stop()
+    rabbitmq.start()
+    launch(ANSWERS, restless.node("there"), echo, rx_routing_key=QUESTIONS)
+    asker.ask("after")
+    wait_until(lambda: asker.outcomes.ended.count("answered") >= 2, 60)
+    asker.clock.advance(LONG_S)
+
+    # Then repair has brought it, or its sender is told; and never both
+    def outcomes() -> list[Answer]:
+        return [each for each in asker.heard if id_ in {each[2], getattr(each[1], "id", None)}]
+
+    wait_until(outcomes)
+    lost = (REQUEST_TIMED_OUT, RequestTimedOut(id_, "question"), None)
+    assert outcomes() in [[("answer", "within", id_)], [lost]]
+    assert len(asker.outcomes.ended) == 3
+    assert asker.left == (0, 0)
+
+
+def test_a_request_that_no_broker_has_outlives_its_restart(
+    rabbitmq: RabbitServer, restless: Ground, launch: Launch
+) -> None:
+    ground = restless
     kept = Keeping()
     replier = launch(ANSWERS, ground.node("there"), kept, rx_routing_key=QUESTIONS)
     asker = Asker(launch, ground)

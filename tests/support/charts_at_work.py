@@ -11,6 +11,7 @@ from miros import Event, return_status, signals, spy_on
 
 from miros_mesh import DEFAULT_ROUTING_KEY, MeshConfig, NetworkedActiveObject, Observer
 from miros_mesh.embedded.transport import dial as embedded
+from miros_mesh.node import network_specs as specs
 from miros_mesh.node.node import Node
 from miros_mesh.signals import PUBLIC_SIGNALS
 from miros_mesh.wire.codec import Codec
@@ -105,10 +106,14 @@ def seal(
     signer: Signer | None = None,
 ) -> bytes:
     """A frame as a member of the mesh would seal it now for a topic."""
+    kinds: tuple[type[Any], ...] = (type(messages[0]),)
+    if kinds[0] in specs.MESH.extended:
+        kinds = (specs.MESH.carries, *specs.MESH.extended)
     codec = Codec(
         network,
         KeyRing((key,) if key else keys_of(config)),
-        type(messages[0]),
+        kinds[0],
+        extended=kinds[1:],
         max_frame_bytes=64 * 1024 * 1024,
         label=config.label,
         signer=signer,

@@ -49,6 +49,7 @@ class Letter:
     network: str = "test"
     exchange: str = EXCHANGE
     expendable: bool = False
+    persistent: bool = True
     closed: bool = False
     refusals: list[tuple[str, LinkError]] = field(default_factory=list)
     stores: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import amqp
 
@@ -12,10 +12,11 @@ from miros_mesh.errors import MeshError
 from miros_mesh.link.ports import Handler, QueueSpec
 from miros_mesh.link.rabbitmq.agreement import Agreement
 from miros_mesh.link.rabbitmq.channels import ConsumingChannel
-from miros_mesh.link.rabbitmq.consumer import Consumer, MessageDelivery, Post
+from miros_mesh.link.rabbitmq.consumer import Consumer, MessageDelivery
 from miros_mesh.link.rabbitmq.declarer import Declarer
 from miros_mesh.link.rabbitmq.generations import Generations
 from miros_mesh.link.rabbitmq.queues import QUORUM_PREFETCH, prefetch_of, queue_of
+from miros_mesh.timing.task_line import TaskLine
 
 # The first may be true of a queue whose last messages are on their way to us.
 _LOOKS: Final = 2
@@ -63,7 +64,7 @@ class ConsumedQueue:
         declarer: Declarer,
         consuming: ConsumingChannel,
         *,
-        post: Post,
+        line: TaskLine[Any],
         cancelled: Callable[[Consumer], None],
     ) -> None:
         """Declare it, and start the consumers that are missing. Raises what refuses that."""
@@ -72,7 +73,7 @@ class ConsumedQueue:
             prefetch = self._prefetch
             channel = consuming.prepared(prefetch)
             return Consumer(
-                channel, name, prefetch, post=post, deliver=deliver, cancelled=cancelled
+                channel, name, prefetch, line=line, deliver=deliver, cancelled=cancelled
             )
 
         if self._agreement:

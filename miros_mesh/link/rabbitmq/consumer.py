@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from miros_mesh.link.rabbitmq.channels import OwnedChannel, refusal_of
 from miros_mesh.link.rabbitmq.headers import AGAIN_HEADER, COUNT_HEADERS
+from miros_mesh.timing.task_line import TaskLine
 
-Post = Callable[[Callable[[], None]], None]
-"""Has something done on the subscriber's thread, in order."""
+# How many acknowledgements may wait for a moment, where the prefetch is large enough: a process
+# that is killed has them again.
+_ACKS_AT_MOST: Final = 16
 
 
 class Consumer:
@@ -22,14 +24,17 @@ class Consumer:
         queue: str,
         prefetch: int,
         *,
-        post: Post,
+        line: TaskLine[Any],
         deliver: Callable[[Consumer, MessageDelivery], None],
         cancelled: Callable[[Consumer], None],
     ) -> None:
         self.channel = channel
         self.queue = queue
-        self.post = post
+        self._line = line
         self._prefetch = prefetch
+        # Our own transports gather acknowledgements themselves.
+        gathered = isinstance(channel, OwnedChannel)
+        self._acks_at_most = min(_ACKS_AT_MOST, prefetch // 2) if gathered else 0
         self._deliver = deliver
         self._cancelled = cancelled
         self._tag = ""
@@ -124,7 +129,28 @@ class Consumer:
         self._unsettled[delivery.message.delivery_tag] = delivery
         self.empty_looks = 0
         if not self._ending:
+            if self._acks_at_most:
+                self._line.expect()
             self._deliver(self, delivery)
+
+    def acknowledge(self, delivery: MessageDelivery) -> None:
+        """Acknowledge a delivery in a moment; any thread."""
+
+        def task(_: object) -> None:
+            self.settle(delivery, self.channel.basic_ack)
+
+        if self._acks_at_most:
+            self._line.post_soon(task, self._acks_at_most)
+        else:
+            self._line.post(task)
+
+    def reject(self, delivery: MessageDelivery) -> None:
+        """Reject a delivery for good; any thread."""
+
+        def how(tag: int) -> None:
+            self.channel.basic_reject(tag, requeue=False)
+
+        self._line.post(lambda _: self.settle(delivery, how))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,11 +196,8 @@ class MessageDelivery:
 
     def ack(self) -> None:
         """Let the broker forget it: it was handled."""
-        self._settle(self.consumer.channel.basic_ack)
+        self.consumer.acknowledge(self)
 
     def reject(self) -> None:
         """Let the broker forget or dead-letter it: it is unusable."""
-        self._settle(lambda tag: self.consumer.channel.basic_reject(tag, requeue=False))
-
-    def _settle(self, how: Callable[[int], object]) -> None:
-        self.consumer.post(lambda: self.consumer.settle(self, how))
+        self.consumer.reject(self)

@@ -27,7 +27,7 @@ class Line(Protocol):
     def is_mine(self, topic: str) -> bool:
         """Whether to handle what comes of a partition; called under a lock."""
 
-    def step_back(self, topic: str) -> None:
+    def step_aside(self, topic: str) -> None:
         """Give back what is not settled, and go to the end of the line; never waits."""
 
 
@@ -56,6 +56,8 @@ class FiledInbox(Inbox):
         self._filed_freshness = filed.freshness(kept_s, *topics)
         self._yielding: set[str] = set()
         """The topics of partitions from which it is to step back."""
+        self._tickets: dict[str, set[Ticket]] = {topic: set() for topic in topics}
+        """Of what is not acknowledged, by the same. Both behind the inbox's lock."""
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery of a partition; called on the subscriber's thread."""
@@ -71,21 +73,19 @@ class FiledInbox(Inbox):
                 self._refused += len(messages)
                 return
             ticket = Ticket(delivery, len(messages))
+            ticket.acknowledged = partial(self._acknowledged, delivery.topic, ticket)
+            self._tickets[delivery.topic].add(ticket)
             for each in messages:
                 self._admit(each.event, each.topic, ticket, again=each.again)
         self._call_and_feed()
 
     def lost(self, topic: str) -> None:
         """Hear that the queue of a partition has got back what is not settled."""
-        self.begin_anew(lambda arrival: _topic_of(arrival) == topic)
+        self._give_back(topic)
         with self._lock:
             self._yielding.discard(topic)
-
-    def finished(self, arrival: Arrival) -> None:
-        """Note that an event was handled; step back where that was the last one in hand."""
-        super().finished(arrival)
-        if self._yielding and (topic := _topic_of(arrival)) in self._yielding:
-            self._step_back_once_free(topic)
+            # What is begun comes again, too, and is known.
+            self._tickets[topic].clear()
 
     def _is_mine(self, topic: str) -> bool:
         with self._lock:
@@ -94,15 +94,29 @@ class FiledInbox(Inbox):
             if self._line.is_mine(topic):
                 return True
             self._yielding.add(topic)
-        self.begin_anew(lambda arrival: _topic_of(arrival) == topic)
-        self._step_back_once_free(topic)
+        self._give_back(topic)
+        self._step_aside_once_free(topic)
         return False
 
-    def _step_back_once_free(self, topic: str) -> None:
+    def _give_back(self, topic: str) -> None:
+        """Let go of what the chart was not given."""
+        self.begin_anew(lambda arrival: _topic_of(arrival) == topic)
         with self._lock:
-            if any(_topic_of(each) == topic for each in self._unfinished.values()):
-                return
-        self._line.step_back(topic)
+            begun = {ticket for ticket in self._tickets[topic] if ticket.begun}
+            self._tickets[topic] = begun
+
+    def _acknowledged(self, topic: str, ticket: Ticket) -> None:
+        """Hear that all of a frame is done; step back where that was the last one in hand."""
+        with self._lock:
+            self._tickets[topic].discard(ticket)
+        if topic in self._yielding:
+            self._step_aside_once_free(topic)
+
+    def _step_aside_once_free(self, topic: str) -> None:
+        with self._lock:
+            free = topic in self._yielding and not self._tickets[topic]
+        if free:
+            self._line.step_aside(topic)
 
 
 def _topic_of(arrival: Arrival) -> str:

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from miros_mesh.errors import MeshError
 from miros_mesh.networks.arrival import Arrival, Reason
@@ -35,20 +35,22 @@ MOST_IN_HAND: Final = 1_000
 _PAUSE_S: Final = 0.5
 
 
-class Encoded(NamedTuple):
+@dataclass(eq=False, slots=True)
+class _Item:
     """An event on its way to its partition."""
 
     arrival: Arrival
     message: bytes
+    done: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class _Lane:
     """A partition: what waits for it, and the frame that is on its way to it."""
 
     number: int
-    waiting: deque[Encoded] = field(default_factory=deque)
-    sent: list[Encoded] = field(default_factory=list)
+    waiting: deque[_Item] = field(default_factory=deque)
+    sent: list[_Item] = field(default_factory=list)
     number_sent: int = 0
     """Of frames: what is told of an earlier one is of no use. A confirm may come twice."""
     again_at: float = 0.0
@@ -75,11 +77,13 @@ class Sorter:
         self.feed: Callable[[], object] = lambda: None
         """Called when events are done, so that more may come; set before `start`."""
         self._lanes = [_Lane(number) for number in range(PARTITIONS)]
-        """For the sorter's thread alone."""
+        self._filing: deque[_Item] = deque()
+        """In the order in which they came. Both are for the sorter's thread alone."""
         # Any thread appends, the sorter's takes: both are single steps of a deque.
         self._posted: deque[Arrival] = deque()
         self._outcomes: deque[tuple[_Lane, int, Settled]] = deque()
         self._in_hand = 0
+        self._ending = False
         # Guards that number, and tells of its end.
         self._changed = threading.Condition()
         self._wake = threading.Event()
@@ -87,7 +91,7 @@ class Sorter:
 
     def room(self) -> int:
         """Return how many events it takes now."""
-        return MOST_IN_HAND - self._in_hand
+        return 0 if self._ending else MOST_IN_HAND - self._in_hand
 
     def post(self, arrival: Arrival) -> None:
         """Take an event that has to be filed."""
@@ -102,6 +106,7 @@ class Sorter:
 
     def stop(self, drain_s: float, join_s: float) -> None:
         """File what is in hand, for so long at most, and end; the rest comes to the next sorter."""
+        self._ending = True
         if self._thread.alive:
             with self._changed:
                 self._changed.wait_for(lambda: not self._in_hand, drain_s)
@@ -132,11 +137,12 @@ class Sorter:
             self._set_aside(arrival, Reason("partition_by", detail))
             return
         try:
-            encoded = Encoded(arrival, self._encode(arrival))
+            item = _Item(arrival, self._encode(arrival))
         except MeshError as error:
             self._set_aside(arrival, Reason("payload", str(error)))
             return
-        self._lanes[number].waiting.append(encoded)
+        self._lanes[number].waiting.append(item)
+        self._filing.append(item)
 
     def _send(self, lane: _Lane) -> None:
         amount = 1 if lane.singly else len(lane.waiting)
@@ -159,17 +165,31 @@ class Sorter:
         lane.singly = max(lane.singly - 1, 0)
         if outcome == "stored":
             for each in sent:
-                each.arrival.inbox.finished(each.arrival)
-            self._done(len(sent))
+                each.done = True
+            self._finish()
         elif outcome == "refused" and len(sent) == 1:
+            self._filing.remove(sent[0])
             refused = Reason("refused", "the broker refuses it in the queue of its partition")
             self._set_aside(sent[0].arrival, refused)
+            self._finish()
         else:
             lane.waiting.extendleft(reversed(sent))
             if outcome == "refused":
                 lane.singly = len(sent)
             else:
                 lane.again_at = time.monotonic() + _PAUSE_S
+
+    def _finish(self) -> None:
+        """Finish what is filed, up to the first that is not.
+
+        Were a later one acknowledged before, the next sorter would miss it, and have it sent again.
+        """
+        finished = 0
+        while self._filing and self._filing[0].done:
+            arrival = self._filing.popleft().arrival
+            arrival.inbox.finished(arrival)
+            finished += 1
+        self._done(finished)
 
     def _set_aside(self, arrival: Arrival, reason: Reason) -> None:
         arrival.inbox.set_aside(arrival, reason)

@@ -24,7 +24,7 @@ may come for as long as its range is remembered, its sender is heard all the sam
 
 A sender may say that numbers were for others (`routes`): they are not waited for, and if one comes
 after all it is new, since who has the key may have said it in the sender's name. Within the window
-that is known of each number, and beyond it where many were left out at once.
+that is known of each number, and beyond it where the stream went on by many at once.
 
 A stream begins with the first number heard. Was that an old one that came late, or was put back by
 hand, then what is missing behind it may have been sent before the receiver listened, and is not
@@ -409,6 +409,9 @@ class Stream(Generic[T]):
         if left_out <= 0:
             return
         if left_out >= max(self._window // _MANY_LEFT_OUT, 1):
+            # With those of which the bits go at once. What goes one by one is let go, since of a
+            # sender with two destinations that never ends.
+            self._lost = merged([*self._lost, *self._left_behind(left_out)])
             self._remember((self._next, numbers[1]))
         self._next += left_out
         self._shift(left_out)
@@ -422,8 +425,21 @@ class Stream(Generic[T]):
 
     def _remember(self, lost: Range) -> None:
         self._lost.append(lost)
-        if len(self._lost) > MAX_LOST:
+        while len(self._lost) > MAX_LOST:
             _, self._uncertain = self._lost.pop(0)
+
+    def _left_behind(self, by: int) -> Iterator[Range]:
+        """Return what was left out and goes out of the window as `_next` goes on by so much."""
+        kept = max(self._window - by, 0)
+        bits, last = self._left_out >> kept, self._next - 1 - kept
+        for _ in range(MAX_LOST):
+            if not bits or last <= self._next - 1 - self._window:
+                return
+            came = (bits & -bits).bit_length() - 1
+            bits, last = bits >> came, last - came
+            run = (~bits & (bits + 1)).bit_length() - 1
+            yield (last - run + 1, last)
+            bits, last = bits >> run, last - run
 
     def _shift(self, by: int) -> None:
         """Move the bits of what was left out, as `_next` goes on by so much."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
 from dataclasses import replace
 from typing import Final
 
@@ -86,7 +86,8 @@ def verdict_of(error: LinkError) -> Verdict:
     return next((word for kind, word in _VERDICTS if isinstance(error, kind)), Verdict.FAILED)
 
 
-def marks_of(fingerprints: Iterable[str]) -> tuple[str, ...]:
+@functools.lru_cache(maxsize=16)
+def marks_of(fingerprints: tuple[str, ...]) -> tuple[str, ...]:
     """Return the exchanges that mark a broker's mesh as one of these keys, in their order."""
     return tuple(exchange_of(f"key.{each}") for each in fingerprints)
 

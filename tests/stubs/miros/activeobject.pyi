@@ -1,6 +1,6 @@
 from collections import deque as _deque
 from collections.abc import Callable
-from queue import PriorityQueue, Queue
+from queue import PriorityQueue, Queue, SimpleQueue
 from threading import Event as ThreadEvent
 from threading import Thread
 from typing import Any
@@ -12,7 +12,7 @@ class ActiveObjectOutOfPostedEventResources(Exception): ...
 
 class LockingDeque:
     deque: _deque[Event]
-    locking_queue: Queue[str]
+    locking_queue: Queue[str] | SimpleQueue[str]
     def get(self, block: bool = True, timeout: float | None = None) -> str: ...
     def wait(self, block: bool = True, timeout: float | None = None) -> str: ...
     def popleft(self) -> Event: ...

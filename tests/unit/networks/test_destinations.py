@@ -27,6 +27,7 @@ from miros_mesh.networks.repair import Repair
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import (
+    MAX_HEARD,
     Envelope,
     ListenerRepair,
     RepairMessage,
@@ -392,3 +393,22 @@ def test_beats_tell_who_hears_any_of_the_last_destinations_what_is_missing() -> 
     assert receiving.handled("x") == [1, 2]
     assert receiving.handled("y") == [1, 3]
     assert receiving.told.gaps == 0
+
+
+def test_a_question_costs_what_it_takes_to_compare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a hundred bytes would cost another node seconds, as often as somebody likes."""
+    monkeypatch.setattr("miros_mesh.networks.repair._COMPARISON_BYTES", 10_000)
+    sending = Site("sending", {})
+    for number in range(100):
+        sending.send(f"topic.{number}")
+    patterns = tuple(f"*.none.{number}" for number in range(MAX_HEARD))
+    stream = sending.identity.incarnation, "sender"
+    for number in range(1, 6):
+        origin = "made up", "made up", "f00", number
+        question = RoutedRepair(*origin, stream[0], "ask", stream, ((1, 100),), hears=patterns)
+        frame = repair_codec.seal([repair_codec.encode(question)], stream[0])
+        sending.repair.receive(Handed(frame, topic=stream[0]))
+
+    # The first is answered, and costs all that is given at once
+    assert len(sending.repairs.parcels) == 1
+    assert sending.told.reasons == ["repair_limit"] * 4

@@ -13,11 +13,18 @@ from miros_mesh.networks.frame import Frame
 from support.sealed import Joiner
 
 
-def frame(sealer: Joiner | None = None, *, max_events: int = 3, max_bytes: int = 10) -> Frame:
+def frame(
+    sealer: Joiner | None = None,
+    *,
+    max_events: int = 3,
+    max_bytes: int = 10,
+    persistent: bool = True,
+) -> Frame:
     return Frame(
         sealer or Joiner(),
         "key",
         exchange="miros_mesh.v1.mesh",
+        persistent=persistent,
         max_events=max_events,
         max_bytes=max_bytes,
     )
@@ -144,6 +151,14 @@ def test_a_frame_is_split_into_halves_with_all_its_messages_in_order() -> None:
     assert not first.add_all([b"late"])
     assert (whole.events, whole.size_bytes) == (3, 11)
     assert [part.seal() for part in second.split()] == [b"two", b"three"]
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_parts_of_a_frame_are_kept_as_it_is(*, persistent: bool) -> None:
+    whole = frame(persistent=persistent)
+    whole.add_all([b"a", b"b"])
+
+    assert [part.persistent for part in whole.split()] == [persistent, persistent]
 
 
 def test_a_frame_of_one_message_is_not_split() -> None:

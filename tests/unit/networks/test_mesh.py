@@ -46,6 +46,18 @@ def test_an_event_carries_who_what_when_and_why() -> None:
     assert sender.payload_of(sent) == {"a": 1}
 
 
+def test_only_requests_and_replies_may_be_lost_by_a_broker_that_restarts() -> None:
+    sender, shelf = mesh(), Shelf()
+    sender.network.attach(shelf)
+
+    # Without a pause between them, so that what may share a frame does
+    for kind in ({}, {"asked": lambda _: None}, {"reply_to": "0urs/talker/1"}, {}):
+        sender.transmit("talker", "key", "ping", None, None, **kind)
+
+    frames = [(each.persistent, len(mesh_codec.open(each.seal()))) for each in shelf.parcels]
+    assert frames == [(True, 1), (False, 2), (True, 1)]
+
+
 def test_an_event_carries_the_context_that_its_tracer_gives_it() -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

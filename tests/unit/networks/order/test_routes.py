@@ -327,3 +327,23 @@ def test_a_sender_with_two_destinations_takes_little_memory() -> None:
     assert stream.admit(last - 500, 0, 0.0)[0] is Admission.DUPLICATE
     assert stream.admit(last - 501, 0, 0.0)[0] is Admission.NEW
     assert stream.admit(last - 501, 0, 0.0)[0] is Admission.DUPLICATE
+
+
+@given(st.lists(st.integers(1, 30), max_size=40), st.integers(1, 400))
+def test_what_was_left_out_is_known_too_when_the_stream_goes_far_ahead(
+    steps: list[int], window: int
+) -> None:
+    """Numbers that were left out a few at a time, of which the window would know no more."""
+    stream: Stream[int] = Stream(1, window)
+    stream.admit(1, 1, 0.0)
+    left_out, number = set[int](), 1
+    for step in steps:
+        left_out |= set(range(max(number + 1, 2), number + step))
+        others = (number + 1, number + step - 1) if step > 1 else None
+        number += step
+        assert stream.admit(number, number, 0.0, others=others)[0] is NEW
+    known = {each for each in left_out if each > number - window}
+    stream.admit(number + 10_000, 0, 0.0, others=(number + 1, number + 9_999))
+
+    for each in sorted(known):
+        assert stream.admit(each, each, 0.0) == (NEW, (each,))
