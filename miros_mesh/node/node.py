@@ -487,7 +487,7 @@ class Node(Host):
 
         self._repairs.set_aside = answer_refused
 
-    def _unheard(self, destination: str, events: Sequence[Envelope]) -> None:
+    def _unheard(self, events: Sequence[Envelope]) -> None:
         """Tell of requests, and of events for one chart, that no broker has a queue of.
 
         On a publisher's thread.
