@@ -453,6 +453,7 @@ class Node(Host):
             tracer=self.tracer,
             payloads=config.payloads,
             wall=self.clock.wall,
+            clock_error_s=config.clock_error_s,
         )
         trace = specs.network_of(specs.SNOOP_TRACE, config, keys, observer)
         self.trace = SnoopNetwork(trace, identity, _TRACE_ROUTING_KEY, observer)
@@ -486,7 +487,7 @@ class Node(Host):
 
         self._repairs.set_aside = answer_refused
 
-    def _unheard(self, destination: str, events: Sequence[Envelope]) -> None:
+    def _unheard(self, events: Sequence[Envelope]) -> None:
         """Tell of requests, and of events for one chart, that no broker has a queue of.
 
         On a publisher's thread.
