@@ -129,7 +129,7 @@ def _put_back(opened: DeadLetter, box: LetterBox, seal: Callable[[str], bytes]) 
         box.put_into(opened.queue, seal, exchange=RETRY_EXCHANGE)
     except UnroutableError as error:
         raise UnroutableError(
-            f"the queue of chart {opened.chart} of node {opened.node} (or of its group) is gone; "
+            f"the queue of chart {opened.chart} of node {opened.node} is gone; "
             f"give a topic to send it to instead (topic=, or retry --to TOPIC): {error}"
         ) from error
 

@@ -88,11 +88,11 @@ def test_a_chart_that_dies_before_its_start_is_over_is_not_told_to_be_alive(
     # Given a chart that dies of its first event, before its node has said that it is there
     joined = Roll.joined
 
-    def joined_late(roll: Roll, chart: str, topic: str) -> None:
+    def joined_late(roll: Roll, chart: str, topic: str, group: str) -> None:
         if chart == "mortal":
             assert mortal.thread
             mortal.thread.join(LIMIT_S)
-        joined(roll, chart, topic)
+        joined(roll, chart, topic, group)
 
     monkeypatch.setattr(Roll, "joined", joined_late)
     there = ground.node("there", **QUICK)

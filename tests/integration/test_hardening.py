@@ -109,13 +109,17 @@ class Site:
         self.server.add_user(self.name(role), PASSWORD)
         for command, *words in commands(self.script(role)):
             assert words[:3] == ["--vhost", self.vhost, self.name(role)]
-            if command == "set_permissions":
-                self.server.set_permissions(words[2], words[1], *words[3:])
-            else:
-                assert command == "set_topic_permissions"
-                given = ", ".join(map(erlang_string, (words[2], words[1], *words[3:])))
-                call = f"rabbit_auth_backend_internal:set_topic_permissions({given}, <<>>)"
-                assert self.server.eval(call) == "ok"
+            self.set(command, words)
+
+    def set(self, command: str, words: list[str]) -> None:
+        """Do what a command of the page does."""
+        if command == "set_permissions":
+            self.server.set_permissions(words[2], words[1], *words[3:])
+        else:
+            assert command == "set_topic_permissions"
+            given = ", ".join(map(erlang_string, (words[2], words[1], *words[3:])))
+            call = f"rabbit_auth_backend_internal:set_topic_permissions({given}, <<>>)"
+            assert self.server.eval(call) == "ok"
 
     def config(self, role: str, **settings: Any) -> MeshConfig:
         return MeshConfig(
@@ -502,6 +506,37 @@ FORBIDDEN: dict[str, tuple[str, Attempt]] = {
 }
 
 
+@pytest.mark.parametrize("by", [None, lambda event: event.payload], ids=["share", "partition_by"])
+def test_a_member_of_a_group_needs_what_the_page_adds_for_it(
+    by: Any, site: Site, launch: Launch, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = site.script("press") + block("sh", "group=payments")
+    for command, *words in commands(script):
+        site.set(command, words)
+    heard, topic = Heard(), f"{site.name('press')}.orders"
+    launch(
+        "till",
+        site.config("press"),
+        heard,
+        tx_routing_key=f"{site.name('press')}.paid",
+        rx_routing_key=topic,
+        group="payments",
+        group_mode="share",
+        partition_by=by,
+    )
+
+    launch(
+        "shop",
+        site.config("press"),
+        Heard(),
+        tx_routing_key=topic,
+        rx_routing_key=f"{site.name('press')}.none",
+    ).transmit(event("number", 1))
+
+    wait_until(lambda: heard == [("number", 1)], LIMIT_S)
+    nothing_refused(site, caplog)
+
+
 @contextmanager
 def channel_of(url: str) -> Iterator[amqp.Channel]:
     with kombu.Connection(url) as connection, connection.channel() as channel:
@@ -512,7 +547,7 @@ def attempted(url: str, attempt: Attempt, site: Site) -> bool:
     """Whether the broker lets a user do it, where all exchanges and the queues are there."""
     with channel_of(site.server.url(site.vhost)) as channel:
         for name in network_specs.EXCHANGES:
-            channel.exchange_declare(exchange_of(name), "topic", durable=True, auto_delete=False)
+            channel.exchange_declare(name, "topic", durable=True, auto_delete=False)
         for queue in QUEUES:
             channel.queue_declare(named(queue, site), durable=True, auto_delete=False)
     with kombu.Connection(url) as connection:
@@ -664,6 +699,6 @@ def test_a_certificate_of_the_page_is_one_of_a_client(tmp_path: Path) -> None:
 
 def test_the_page_names_every_exchange_and_each_of_its_commands_can_be_parsed() -> None:
     (listed,) = re.findall(r"^exchanges='(.*)'$", PAGE, re.MULTILINE)
-    assert listed.split("|") == list(network_specs.EXCHANGES)
+    assert [exchange_of(each) for each in listed.split("|")] == list(network_specs.EXCHANGES)
     for script in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
         subprocess.run(["sh", "-n", "-c", script], timeout=LIMIT_S, check=True)

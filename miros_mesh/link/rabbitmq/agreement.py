@@ -17,6 +17,7 @@ from miros_mesh.errors import TermsError
 from miros_mesh.link.ports import Terms
 from miros_mesh.link.rabbitmq.consumer import Consumer
 from miros_mesh.link.rabbitmq.declarer import Declarer
+from miros_mesh.link.rabbitmq.queues import LETTERS
 
 _TERMS_ARGUMENT: Final = "x-dead-letter-routing-key"
 _EXPIRE_MS: Final = 60_000
@@ -82,8 +83,9 @@ def _queue_of(terms: Terms) -> kombu.Queue:
         queue_arguments={
             # For those who ended before they consumed it.
             "x-expires": _EXPIRE_MS,
-            # Says nothing of a queue that gets no message, and is compared when it is declared.
-            "x-dead-letter-exchange": "",
+            # Says nothing of a queue that gets no message, and is compared when it is declared. An
+            # exchange that every node may write to: RabbitMQ asks for that.
+            "x-dead-letter-exchange": LETTERS,
             _TERMS_ARGUMENT: terms.text,
         },
     )

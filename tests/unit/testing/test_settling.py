@@ -154,3 +154,35 @@ def test_other_meshes_are_not_waited_for(join: Join, clock: HandClock) -> None:
 def test_a_mesh_without_a_clock_is_not_advanced() -> None:
     with pytest.raises(ValueError, match="HandClock"):
         MemoryMesh().advance(1)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"group_mode": "standby"},
+        {"group_mode": "share"},
+        {"group_mode": "share", "partition_by": lambda event: event.payload % 7},
+    ],
+    ids=["standby", "share", "partition_by"],
+)
+def test_what_a_group_is_sent_is_waited_for_until_a_member_has_handled_it(
+    how: dict[str, Any], mesh: MemoryMesh, join: Join
+) -> None:
+    heard: list[int] = []
+    members = [
+        NetworkedActiveObject(
+            "till", config=mesh.config(node_name=name), rx_routing_key="orders", group="g", **how
+        )
+        for name in ("one", "two")
+    ]
+    for member in members:
+        member.start_at(alone(lambda _, event: heard.append(event.payload)))
+    try:
+        shop = join("shop", Heard())
+        for number in range(FEW):
+            shop.transmit(ping(number), routing_key="orders")
+            mesh.settle()
+            assert heard == list(range(number + 1))
+    finally:
+        for member in members:
+            member.stop()
