@@ -144,11 +144,11 @@ class Worker:
         """End the current wait of the worker; cheap, from any thread."""
         if not self._woken:
             self._woken = True
-            try:
+            # Who transmits waits for this, and a context manager doubles it.
+            try:  # noqa: SIM105
                 self._wake_writer.send(b"!")
             except OSError:
                 # A full buffer wakes as well as one more byte; a closed one belongs to no thread.
-                # No context manager: who transmits waits for this.
                 pass
 
     def abandon(self) -> None:
