@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, cast
 
 from miros import ActiveObject, Event
 
 from miros_mesh.charts.fifo import HIGH_WATER, event_of
-from miros_mesh.charts.notices import COMPLAIN_EVERY_S, Notices
+from miros_mesh.charts.notices import Notices
 from miros_mesh.networks.arrival import Arrival, Reason
 from miros_mesh.networks.inbox import origin_of
+from miros_mesh.networks.network import COMPLAIN_EVERY_S
 from miros_mesh.node.session import Session, Work
 from miros_mesh.observer import NO_SPAN, Span
 from miros_mesh.statechart import signal_table
@@ -89,9 +89,7 @@ class Intake:
             return
         if not self._is_wanted(session, arrival):
             return
-        # The sender's clock may be ahead of this one.
-        latency_s = max(time.time() - arrival.envelope.sent_at, 0)
-        session.observer.handed_over(chart=self._chart.name, seconds=latency_s)
+        session.handed_over(arrival.envelope)
         if self._callback is None:
             # miros only passes it on; `ChartQueue.popleft` makes the event of it.
             self._chart.post_fifo(cast("Event", arrival))
@@ -108,20 +106,8 @@ class Intake:
         # The second time for one that was posted, and crowded out.
         if not isinstance(event, RoutedEnvelope) or event.reply_to is None or arrival.answers:
             return True
-        if session.requests.answered(event.reply_to):
-            arrival.answers = True
-            return True
-        session.observer.dropped(network="mesh", reason="late_reply", events=1)
-        if times := self._complaints.due("late"):
-            logger.warning(
-                "chart %s: %d reply or replies came to no open request and are dropped, the last "
-                "one %s: too late, not the first, or for an earlier process",
-                self._chart.name,
-                times,
-                origin_of(event),
-            )
-        arrival.inbox.finished(arrival)
-        return False
+        arrival.answers = session.answered(arrival, event.reply_to) is not None
+        return arrival.answers
 
     def failed(self, error: Exception, arrival: Arrival | None) -> None:
         """Set aside the event whose handler or callback raised; count one of the chart's own."""

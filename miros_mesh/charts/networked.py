@@ -159,7 +159,9 @@ class _Networked(SafeChart):
         }
         self._config = (config.overridden if config else MeshConfig.from_env)(**overrides)
         self._tx_routing_key = validate_routing_key(tx_routing_key or DEFAULT_ROUTING_KEY)
-        self._rx_routing_keys = validate_routing_patterns(rx_routing_key or self._tx_routing_key)
+        self._rx_routing_keys = validate_routing_patterns(
+            self._tx_routing_key if rx_routing_key in (None, "") else rx_routing_key
+        )
         self._group = group_of(group, group_mode, partition_by, event_of)
         self._session: Session | None = None
         # Both are read on any thread, without a lock. `start_at` sets `_session`, and `_leave`

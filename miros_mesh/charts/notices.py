@@ -8,6 +8,7 @@ from collections import deque
 from miros import ActiveObject, Event
 
 from miros_mesh.networks.feed import Feed
+from miros_mesh.networks.network import COMPLAIN_EVERY_S
 from miros_mesh.signals import OutboxOverflow
 from miros_mesh.text import logger_of
 from miros_mesh.timing.throttle import Throttle
@@ -18,7 +19,6 @@ logger = logger_of(__name__)
 NEARLY_FULL = 400
 # A chart that is behind by so many learns more from what came last.
 MOST_WAITING = 100
-COMPLAIN_EVERY_S = 10.0
 
 
 class Notices:

@@ -29,7 +29,7 @@ from miros_mesh.errors import (
 )
 from miros_mesh.health import Health
 from miros_mesh.networks.arrival import Arrival, Reason
-from miros_mesh.networks.inbox import origin_of
+from miros_mesh.networks.network import COMPLAIN_EVERY_S
 from miros_mesh.networks.received import Received, address_of, received, wanting_reply
 from miros_mesh.node.node import break_off, join
 from miros_mesh.node.queues import topics_of
@@ -49,7 +49,6 @@ LONGEST_NAME_BYTES: Final = 120
 # Of events that are for this client alone, while no stream asks for them. Few, since a broker that
 # hands out so many frames and hears of none brings no answers either.
 MOST_UNREAD: Final = 16
-COMPLAIN_EVERY_S: Final = 10.0
 
 
 class Participant:
@@ -293,20 +292,10 @@ class Participant:
             self._take_answer(arrival, event.reply_to, session)
 
     def _take_answer(self, arrival: Arrival, request_id: str, session: Session) -> None:
-        request = session.requests.answered(request_id)
-        if request is None:
-            session.observer.dropped(network="mesh", reason="late_reply", events=1)
-            if times := self._complaints.due("late"):
-                logger.warning(
-                    "client %s: %d answers came to no open request and are dropped, the last one "
-                    "%s: too late, or not the first",
-                    self.name,
-                    times,
-                    origin_of(arrival.envelope),
-                )
-        elif isinstance(asked := request.ended, Asked):
-            asked.answered(Message(arrival.signal_name, arrival.payload, received(arrival)))
-        arrival.inbox.finished(arrival)
+        if request := session.answered(arrival, request_id):
+            if isinstance(asked := request.ended, Asked):
+                asked.answered(Message(arrival.signal_name, arrival.payload, received(arrival)))
+            arrival.inbox.finished(arrival)
 
     def _set_unread_aside(self) -> None:
         oldest = self._own.drop_first()

@@ -210,9 +210,7 @@ def welcome(arrival: Arrival, session: Session) -> bool:
     if event.signal in RESERVED_SIGNALS:
         arrival.inbox.set_aside(arrival, Reason("reserved_signal"))
         return False
-    # The sender's clock may be ahead of this one.
-    latency_s = max(session.node.clock.wall() - event.sent_at, 0)
-    session.observer.handed_over(chart=session.chart, seconds=latency_s)
+    session.handed_over(event)
     return True
 
 

@@ -144,8 +144,7 @@ class Worker:
         """End the current wait of the worker; cheap, from any thread."""
         if not self._woken:
             self._woken = True
-            # Who transmits waits for this, and a context manager doubles it.
-            try:  # noqa: SIM105
+            try:  # noqa: SIM105  # who transmits waits for this, and a context manager costs as much
                 self._wake_writer.send(b"!")
             except OSError:
                 # A full buffer wakes as well as one more byte; a closed one belongs to no thread.

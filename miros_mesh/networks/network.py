@@ -146,10 +146,10 @@ class Network(Generic[T]):
         """Whether events go first, and its messages are dropped first."""
         self.set_aside: Callable[[Refusal[T]], None] = lambda _: None
         """Called with what a broker refused, on its publisher's thread."""
-        self.unheard: Callable[[str, Sequence[T]], None] = lambda *_: None
-        """Called with a destination and what went there and found no queue at any broker.
+        self.unheard: Callable[[Sequence[T]], None] = lambda _: None
+        """Called with what found no queue at any broker, on a publisher's thread.
 
-        For events to one chart, and those that want a reply; on a publisher's thread."""
+        Among it are events to one chart, and those that want a reply."""
         self._history = history
         self._limits = limits
         # A stranger must not be able to fill our disk, nor a broker that stays away.
@@ -402,7 +402,7 @@ class Network(Generic[T]):
     def unrouted(self, frame: Frame, brokers: int) -> None:
         """Hear that so many brokers have confirmed a frame, and none had a queue for it."""
         if self._hold is None and brokers >= len(self._publishers):
-            self.unheard(frame.routing_key, self._codec.open_again(frame.seal()))
+            self.unheard(self._codec.open_again(frame.seal()))
 
     def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
         """Hear that a broker refused a frame: count its messages, log it, and set them aside."""

@@ -90,13 +90,14 @@ class Requests:
                 f"request after the end of chart {self._chart}: no answer would reach it"
             )
         request = Request(signal, cause, ended, self._clock.monotonic())
-        # The answer may be here before `send` returns.
-        id_ = send(asked=partial(self._enter, request))
-        left_s = timeout_s - (self._clock.monotonic() - request.began)
         try:
+            # The answer may be here before `send` returns.
+            id_ = send(asked=partial(self._enter, request))
+            left_s = timeout_s - (self._clock.monotonic() - request.began)
             timer = request.timer = self._clock.timer(left_s, partial(self._end, id_, TIMED_OUT))
         except BaseException:
-            self._open.pop(id_, None)
+            # An interrupt, say, after it was sent: it has no timer, and nothing else would end it.
+            self._open.pop(request.id, None)
             raise
         if id_ not in self._open:
             # What has ended it meanwhile may have found no timer.

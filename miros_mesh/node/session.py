@@ -15,9 +15,10 @@ from miros_mesh.errors import ChartAddressError, OldFramesError, TtlError
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Subscriber
 from miros_mesh.networks.arrival import Arrival
-from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.inbox import Inbox, Source, origin_of
 from miros_mesh.networks.mesh import Mesh
-from miros_mesh.networks.requests import Ended, Requests
+from miros_mesh.networks.network import COMPLAIN_EVERY_S
+from miros_mesh.networks.requests import Ended, Request, Requests
 from miros_mesh.networks.roll import Roll
 from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.recorder import Recorder
@@ -27,12 +28,21 @@ from miros_mesh.node.roster import Roster
 from miros_mesh.node.watched_networks import WatchedNetworks
 from miros_mesh.observer import NO_SPAN, Observer, Span, Tracer
 from miros_mesh.report import StopReport
+from miros_mesh.text import logger_of
 from miros_mesh.timing.clock import Clock
+from miros_mesh.timing.throttle import Throttle
 from miros_mesh.wire.codec import ONE_DESTINATION
-from miros_mesh.wire.envelope import ChartStatus, Envelope, SnoopRecord, TracedEnvelope
+from miros_mesh.wire.envelope import (
+    MAX_TTL_S,
+    ChartStatus,
+    Envelope,
+    SnoopRecord,
+    TracedEnvelope,
+)
 from miros_mesh.wire.identity import Identity
 
-_LONGEST_S = 315_360_000.0
+logger = logger_of(__name__)
+
 Stream = Literal["trace", "spy"]
 SnoopCallback = Callable[[SnoopRecord], None]
 
@@ -85,17 +95,6 @@ class Work(NamedTuple):
     """How many deliveries the broker keeps because it has put off an event in them."""
 
 
-class Source(NamedTuple):
-    """What a chart hears by: an inbox and the queues that lead to it."""
-
-    inbox: Inbox
-    queues: tuple[str, ...]
-    lasting: bool
-    """Whether they outlive the node."""
-    end: Callable[[float], object] | None = None
-    """Ends what takes of the inbox instead of the chart, after so many seconds at most."""
-
-
 class Session:
     """One chart's place on its node, from `join` until it leaves.
 
@@ -131,6 +130,7 @@ class Session:
         """Says what the chart has done and has to do; from any thread."""
         self.requests = Requests(chart, node.clock, node.observer)
         """What it has asked, and waits to be answered."""
+        self._complaints = Throttle(COMPLAIN_EVERY_S)
         self.silent = False
         """Whether nothing more is delivered to the chart."""
         self.unhandled = 0
@@ -236,17 +236,42 @@ class Session:
     ) -> str:
         """Send an event that wants a reply, and return its id; never waits.
 
-        `requests.answered` has to be asked about each reply. Without one in time `ended` is called,
+        `answered` has to be asked about each reply. Without one in time `ended` is called,
         as `Requests` says, which may be before this returns. Raises as `transmit`, and
         `StoppedError` for a chart that has died.
         """
         timeout_s = seconds("timeout_s", timeout_s)
         # Who answers later answers for nothing; but clocks may differ by so much.
-        ttl_s = min(timeout_s + self.node.config.clock_error_s, _LONGEST_S)
+        ttl_s = min(timeout_s + self.node.config.clock_error_s, MAX_TTL_S)
         send = partial(
             self.transmit, signal, payload, cause, routing_key=routing_key, to=to, ttl_s=ttl_s
         )
         return self.requests.open(signal, cause, timeout_s, ended, send)
+
+    def answered(self, reply: Arrival, request_id: str) -> Request | None:
+        """Return the request that a reply answers, which has ended by that; None for any other.
+
+        Such a one is counted as dropped, and done.
+        """
+        if request := self.requests.answered(request_id):
+            return request
+        self.observer.dropped(network=self.node.mesh.network.name, reason="late_reply", events=1)
+        if times := self._complaints.due("late"):
+            logger.warning(
+                "%s: %d replies came to no open request and are dropped, the last one %s: too "
+                "late, not the first, or for an earlier process",
+                self.chart,
+                times,
+                origin_of(reply.envelope),
+            )
+        reply.inbox.finished(reply)
+        return None
+
+    def handed_over(self, event: Envelope) -> None:
+        """Tell the observers that the chart gets an event, and how long that was on its way."""
+        # The sender's clock may be ahead of this one.
+        latency_s = max(self.node.clock.wall() - event.sent_at, 0)
+        self.observer.handed_over(chart=self.chart, seconds=latency_s)
 
     def _destination(self, routing_key: str | None, to: str | None) -> str:
         elsewhere = to or routing_key not in (None, self._tx_routing_key)
@@ -415,9 +440,9 @@ class Session:
 def seconds(what: str, given: object) -> float:
     """Return a time that a program gives for an event; raises `TtlError`."""
     number = isinstance(given, (int, float)) and not isinstance(given, bool)
-    if not number or not 0 < given <= _LONGEST_S:  # type: ignore[operator]
+    if not number or not 0 < given <= MAX_TTL_S:  # type: ignore[operator]
         raise TtlError(
-            f"{what} is a number of seconds above 0 and up to {_LONGEST_S:,.0f}, not {given!r:.40}"
+            f"{what} is a number of seconds above 0 and up to {MAX_TTL_S:,.0f}, not {given!r:.40}"
         )
     return float(given)  # type: ignore[arg-type]
 

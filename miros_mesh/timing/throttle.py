@@ -6,6 +6,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Final
+
+# So few keys are not worth the work of sorting them out.
+_FEW_KEYS: Final = 256
 
 
 class Allowance:
@@ -41,8 +45,15 @@ class Throttle:
         # what a stranger may choose, where that is long.
         self._next: dict[str, float] = {}
         self._untold: Counter[str] = Counter()
-        # Guards `_next` and `_untold`, which change together.
+        # How many keys there may be before the old ones are looked for.
+        self._most = _FEW_KEYS
+        # Guards the three above, which change together.
         self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """How many keys it remembers."""
+        with self._lock:
+            return len(self._next)
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -59,4 +70,12 @@ class Throttle:
             if now < self._next.get(key, 0) or not self._untold[key]:
                 return 0
             self._next[key] = now + self._every_s
+            if len(self._next) > self._most:
+                self._forget_old(now)
             return self._untold.pop(key)
+
+    def _forget_old(self, now: float) -> None:
+        """Forget the keys that may be reported at once: those say as much as none."""
+        self._next = {key: at for key, at in self._next.items() if at > now}
+        # Twice as many, so that each key costs a look or two.
+        self._most = max(_FEW_KEYS, 2 * len(self._next))

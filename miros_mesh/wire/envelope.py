@@ -46,7 +46,8 @@ Ranges = Annotated[tuple[tuple[SequenceNumber, SequenceNumber], ...], Meta(max_l
 # The W3C trace context: version, trace, span, flags.
 TraceParent = Annotated[str, Meta(pattern=r"\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")]
 # Ten years: who wants an event for longer wants no limit.
-TtlSeconds = Annotated[float, Meta(gt=0, le=315_360_000)]
+MAX_TTL_S = 315_360_000.0
+TtlSeconds = Annotated[float, Meta(gt=0, le=MAX_TTL_S)]
 # As long as a heartbeat may be.
 Interval = Annotated[float, Meta(gt=0, le=65_535)]
 # Ends with the year 9998, so that a reader in any time zone can turn it into a datetime.
@@ -55,8 +56,6 @@ RepairKind: TypeAlias = Literal["ask", "again", "gone", "vouch", "ours"]
 RESEAL_AFTER_S: Final = 5.0
 """A publisher seals again what it has sealed before so many seconds: the seal tells the time of
 publication, not that of a connection which was lost since."""
-_TOPICS: Final = 1_000
-"""Of which a queue remembers whether it is for them."""
 # How the incarnation of such an event begins; a node's own is of hexadecimal digits.
 SENT_AGAIN: Final = "again-"
 # Signal names that begin so belong to the library and never reach a chart.

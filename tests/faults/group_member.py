@@ -2,8 +2,9 @@
 
 group_member.py URL NODE KIND FILE PAUSE     handles events until a line comes in
 
-URL is empty for the embedded broker. KIND is standby, share or partition_by. For each event that it has handled it writes a line: when,
-its number, and 1 if it was told that it may have been handled before.
+URL is empty for the embedded broker. KIND is standby, share or partition_by. For each event that it
+has handled it writes a line: when, its number, and 1 if it was told that it may have been handled
+before.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from miros_mesh import MeshConfig, NetworkedActiveObject, NetworkedFactory
-from miros_mesh.errors import ConfigError
+from miros_mesh.errors import ConfigError, RoutingKeyError
 from miros_mesh.wire.keyring import generate_key
 
 KINDS = [NetworkedActiveObject, NetworkedFactory]
@@ -96,3 +96,11 @@ def test_what_a_property_of_a_program_misses_is_told_and_not_the_property() -> N
 
     with pytest.raises(AttributeError, match="'list' object has no attribute 'no_such_thing'"):
         _ = Own("chart").door
+
+
+@pytest.mark.parametrize("none", [[], ()])
+def test_to_hear_none_of_the_topics_is_no_way_to_hear_its_own(none: Any) -> None:
+    # As of a list that a program has filtered
+    with pytest.raises(RoutingKeyError, match="no routing pattern"):
+        NetworkedActiveObject(rx_routing_key=none)
+    assert NetworkedActiveObject(rx_routing_key="").rx_routing_key == "miros.mesh"

@@ -170,6 +170,16 @@ def test_one_that_cannot_be_sent_is_not_open(desk: Desk) -> None:
     assert (len(desk.requests), desk.clock.timers, desk.outcomes) == (0, 0, [])
 
 
+def test_one_whose_sending_was_interrupted_is_not_open(desk: Desk) -> None:
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        desk.ask(2, interrupt)
+
+    assert (len(desk.requests), desk.clock.timers, desk.outcomes) == (0, 0, [])
+
+
 def test_one_without_a_timer_is_not_open() -> None:
     class Full(HandClock):
         def timer(self, delay_s: float, call: Callable[[], object]) -> Any:
@@ -284,8 +294,8 @@ def test_a_request_is_unheard_when_every_broker_says_so() -> None:
     near, far = Shelf(broker=Broker("near")), Shelf(broker=Broker("far"))
     for shelf in (near, far):
         network.attach(shelf)
-    asked, unheard = list[str](), list[tuple[str, list[str]]]()
-    network.unheard = lambda to, events: unheard.append((to, [each.id for each in events]))
+    asked, unheard = list[str](), list[list[str]]()
+    network.unheard = lambda events: unheard.append([each.id for each in events])
 
     network.send("topic", envelope(UNNUMBERED, "question", chart=CHART), asked=asked.append)
     [frame] = near.parcels
@@ -294,7 +304,7 @@ def test_a_request_is_unheard_when_every_broker_says_so() -> None:
     assert unheard == []
     frame.stored(routed=False)
 
-    assert unheard == [("topic", asked)]
+    assert unheard == [asked]
 
 
 def test_a_request_is_heard_when_one_broker_has_a_queue() -> None:
@@ -302,8 +312,8 @@ def test_a_request_is_heard_when_one_broker_has_a_queue() -> None:
     near, far = Shelf(broker=Broker("near")), Shelf(broker=Broker("far"))
     for shelf in (near, far):
         network.attach(shelf)
-    unheard = list[str]()
-    network.unheard = lambda to, _: unheard.append(to)
+    unheard = list[Any]()
+    network.unheard = unheard.append
 
     network.send("topic", envelope(UNNUMBERED, "question"), asked=lambda _: None)
     [frame] = near.parcels
@@ -318,7 +328,7 @@ def test_a_request_in_a_frame_of_events_is_told_with_them() -> None:
     network, shelf = mesh_network(), Shelf()
     network.attach(shelf)
     unheard = list[list[str]]()
-    network.unheard = lambda _, events: unheard.append([each.signal for each in events])
+    network.unheard = lambda events: unheard.append([each.signal for each in events])
 
     network.send("topic", envelope(UNNUMBERED, "before"))
     network.send("topic", envelope(UNNUMBERED, "question"), asked=lambda _: None)
@@ -340,7 +350,7 @@ def test_a_request_that_is_confirmed_as_soon_as_it_is_put_is_told() -> None:
             return super().put(parcel)
 
     unheard = list[list[str]]()
-    network.unheard = lambda _, events: unheard.append([each.signal for each in events])
+    network.unheard = lambda events: unheard.append([each.signal for each in events])
     network.attach(Hasty())
     # A publisher's thread tells of it, without the lock that is held here.
     network.unrouted = (  # type: ignore[method-assign]

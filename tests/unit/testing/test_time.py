@@ -10,6 +10,7 @@ import pytest
 from miros import Event
 
 from miros_mesh import NetworkedActiveObject
+from miros_mesh.observer import Observer
 from miros_mesh.signals import RequestTimedOut, RequestUnroutable
 from miros_mesh.testing import HandClock, MemoryMesh
 
@@ -166,6 +167,38 @@ def test_clocks_that_disagree_cost_what_they_disagree_by(
     writer.transmit(Event(signal="story", payload="news"), ttl_s=5)
     mesh.settle()
     assert heard == handled
+
+
+def test_a_clock_that_was_put_right_costs_nothing_after_two_minutes(
+    mesh: MemoryMesh, clock: HandClock, join: Join
+) -> None:
+    heard: list[Any] = []
+    behind = HandClock(wall=clock.wall() - 20)
+    join("reader", lambda _, event: heard.append(event.payload), clock=behind)
+    writer = join("writer", lambda *_: None)
+    for payload, reader_s, writer_s in (("first", 0, 0), ("soon", 20, 0), ("later", 120, 120)):
+        behind.advance(reader_s)
+        mesh.advance(writer_s)
+        writer.transmit(Event(signal="story", payload=payload), ttl_s=5)
+        mesh.settle()
+    # Right after it the reader cannot know that the writer is ahead of it no longer.
+    assert heard == ["first", "later"]
+
+
+def test_the_time_that_an_event_takes_is_that_of_the_clock(join: Join, mesh: MemoryMesh) -> None:
+    class Took(Observer):
+        def __init__(self) -> None:
+            self.seconds: list[float] = []
+
+        def handed_over(self, *, chart: str, seconds: float) -> None:
+            self.seconds.append(seconds)
+
+    took, long_ago = Took(), HandClock(wall=1_000_000_000)
+    join("reader", lambda *_: None, clock=long_ago, observers=(took,))
+    writer = join("writer", lambda *_: None, clock=long_ago)
+    writer.transmit(Event(signal="story"))
+    mesh.settle()
+    assert took.seconds == [0]
 
 
 def test_a_chart_that_stops_leaves_no_timer(

@@ -45,6 +45,21 @@ def test_what_waits_can_be_asked_for_without_counting_anything() -> None:
     assert (throttle.due("b", 0), throttle.due("b")) == (0, 1)
 
 
+def test_keys_are_forgotten_when_their_time_is_over_and_what_waits_is_not() -> None:
+    clock = Clock()
+    throttle = Throttle(10, clock=clock)
+    throttle.due("waits")
+    throttle.due("waits", 3)
+    for number in range(5_000):
+        clock.now += 0.1
+        throttle.due(f"chart-{number}")
+
+    # Of ten seconds, and as many again before it looks
+    assert len(throttle) < 600
+    assert throttle.due("waits") == 4
+    assert [throttle.due("chart-4999"), throttle.due("chart-0")] == [0, 1]
+
+
 def test_nothing_is_counted_twice_or_forgotten_by_threads_at_once() -> None:
     throttle = Throttle(0.0)
     told: list[int] = []
