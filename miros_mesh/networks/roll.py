@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from miros_mesh.errors import MeshError
 from miros_mesh.networks.network import UNNUMBERED, Network
@@ -30,6 +30,9 @@ from miros_mesh.wire.identity import Identity
 ROUTING_KEY: Final = "roll"
 # A thousand entries of a name with 140 bytes and a topic with 255.
 LARGEST_ROLL_BYTES: Final = 512 * 1024
+
+_Said: TypeAlias = tuple[str, str, str, int, float, float, bool, tuple[RollEntry, ...]]
+"""The fields of a `NodeRoll`."""
 
 
 class Roll:
@@ -101,21 +104,20 @@ class Roll:
         entries = tuple(charts)
         said = *origin, self._started, float(self._interval_s), whole, entries
         try:
-            roll = self._roll(said, entries)
+            roll = self._roll(said)
             return self.network.send(ROUTING_KEY, roll, counted=False, after=after) > 0
         except MeshError as error:
             self.network.complain("roll", error)
             return True
 
-    def _roll(self, said: tuple[Any, ...], charts: tuple[RollEntry, ...]) -> NodeRoll:
+    def _roll(self, said: _Said) -> NodeRoll:
         if not self._keys:
             return NodeRoll(*said)
+        *_, charts = said
         known = dict(self._groups)
         groups = tuple((each.name, known[each.name]) for each in charts if each.name in known)
         keys = self._keys()
-        return (
-            GroupedRoll(*said, keys=keys, groups=groups) if groups else KeyedRoll(*said, keys=keys)
-        )
+        return GroupedRoll(*said, keys, groups) if groups else KeyedRoll(*said, keys)
 
 
 def _entry(known: RollEntry, state: Literal["died", "stopped"]) -> RollEntry:
