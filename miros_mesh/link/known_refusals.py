@@ -69,7 +69,7 @@ class KnownRefusals:
 
     def too_large(self, parcel: Parcel) -> bool:
         """Whether one that was not larger has been refused."""
-        return len(parcel.seal()) >= self._too_large_bytes
+        return self._too_large_bytes < math.inf and len(parcel.seal()) >= self._too_large_bytes
 
     def refusal(self, parcel: Parcel) -> LinkError | None:
         """Return why the broker would refuse it, if it has said so within the last second."""

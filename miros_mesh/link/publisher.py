@@ -31,7 +31,6 @@ from miros_mesh.link.nack_backoff import NackBackoff
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, Parcel
 from miros_mesh.link.publishing_channel import PublishingChannel
-from miros_mesh.link.rabbitmq.headers import AGAIN_HEADER
 from miros_mesh.link.translation import translated
 from miros_mesh.link.worker import PATIENCE_S, Incoming, Worker
 from miros_mesh.observer import STOPPED, Observer
@@ -50,7 +49,6 @@ _SHORT_PATIENCE_S = 0.05
 _JOIN_TIMEOUT_S = 2.0
 # The second by py-amqp, over a channel that is closed while it publishes there.
 _BREAKS = (amqp.AMQPError, AttributeError)
-_AGAIN = {AGAIN_HEADER: True}
 
 
 class BrokerPublisher(Worker):
@@ -238,7 +236,10 @@ class BrokerPublisher(Worker):
 
     def _outlive(self, broke: Exception | None, connection: kombu.Connection) -> None:
         """Go on after the broker has refused a publication, on the same connection if it can."""
-        refusal = self._channel.refusal or _refused_publication(broke)
+        refusal = self._channel.refusal
+        if broke is None and refusal is None:
+            return
+        refusal = refusal or _refused_publication(broke)
         if refusal:
             missing: Collection[str] = ()
             if refusal.reply_code == _NOT_FOUND:
@@ -335,7 +336,7 @@ class BrokerPublisher(Worker):
             exchange=parcel.exchange,
             routing_key=parcel.routing_key,
             persistent=parcel.persistent,
-            headers=_AGAIN if self._outbox.is_again(parcel) else None,
+            again=self._outbox.is_again(parcel),
             read_before=read_before,
         )
         self._confirms.published()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any, Final
 
 import amqp
 import kombu
-from amqp.spec import Basic
 
 from miros_mesh.errors import ChannelLimitError, ConnectionLostError, LinkError
 from miros_mesh.link.rabbitmq.channels import OwnedChannel, open_channel, refusal_of
+from miros_mesh.link.rabbitmq.headers import AGAIN_HEADER
 from miros_mesh.link.translation import translated
 from miros_mesh.text import logger_of
 
@@ -19,6 +20,30 @@ logger = logger_of(__name__)
 # RabbitMQ counts the channels of a user a moment late. Where a user may have no channel more than
 # we need, that costs one connection; from then on each further one waits for so long.
 _REOPEN_PAUSE_S: Final = 0.2
+
+# AMQP 0-9-1, 2.3.5, 4.2.3 and 4.2.6. Kind, channel and size before the payload of a frame.
+_HEAD: Final = struct.Struct(">BHI")
+_END: Final = b"\xce"
+_METHOD, _HEADER, _BODY = 1, 2, 3
+# Class 60, method 40; a short that is reserved. Behind exchange and routing key: mandatory.
+_PUBLISH: Final = b"\0\x3c\0\x28\0\0"
+_MANDATORY: Final = b"\1"
+_CONTENT_TYPE, _CONTENT_ENCODING = "application/octet-stream", "binary"
+# Type, encoding, headers and mode are there, and no other property.
+_PROPERTIES: Final = (
+    b"\xf0\0"
+    + bytes([len(_CONTENT_TYPE)])
+    + _CONTENT_TYPE.encode()
+    + bytes([len(_CONTENT_ENCODING)])
+    + _CONTENT_ENCODING.encode()
+)
+_NO_HEADERS: Final = bytes(4)
+# A table of one truth value.
+_AGAIN: Final = bytes([0, 0, 0, len(AGAIN_HEADER) + 3, len(AGAIN_HEADER)]) + (
+    AGAIN_HEADER.encode() + b"t\1"
+)
+# What is larger may need several frames. No peer asks for smaller ones than 4 KiB.
+_IN_ONE_FRAME_BYTES: Final = 4_000
 
 
 class PublishingChannel:
@@ -68,33 +93,39 @@ class PublishingChannel:
         exchange: str,
         routing_key: str,
         persistent: bool,
-        headers: dict[str, Any] | None = None,
+        again: bool = False,
         read_before: bool = True,
     ) -> None:
-        """Publish, to be confirmed; what no queue takes comes back.
+        """Publish, to be confirmed, `again` maybe; what no queue takes comes back.
 
         With `read_before` py-amqp reads first what has come, an alarm say: a broker with an alarm
         reads nothing from who publishes.
         """
+        # One without a body has no frame for it.
+        small = 0 < len(body) <= _IN_ONE_FRAME_BYTES
+        if small and not read_before and isinstance(self._channel, OwnedChannel):
+            address = _short(exchange) + _short(routing_key)
+            number, mode = self._channel.channel_id, b"\2" if persistent else b"\1"
+            self._channel.write(
+                _frame(_METHOD, number, _PUBLISH + address + _MANDATORY)
+                + _frame(_HEADER, number, _header(len(body), again) + mode)
+                + _frame(_BODY, number, body)
+            )
+            return
         # As `kombu.Producer` does, which compresses, serializes, declares and tries again, too; of
         # all that nothing is wanted, and looking for it takes longer than to publish.
         message = self._channel.prepare_message(
             body,
-            content_type="application/octet-stream",
-            content_encoding="binary",
-            headers=headers or {},
+            content_type=_CONTENT_TYPE,
+            content_encoding=_CONTENT_ENCODING,
+            headers={AGAIN_HEADER: True} if again else {},
             # Persistent: a confirm of RabbitMQ then means that it is on disk, or on a majority.
             properties={"delivery_mode": 2 if persistent else 1},
         )
         # Mandatory: RabbitMQ confirms what no queue takes, too; so it has to return it.
-        if read_before or not isinstance(self._channel, OwnedChannel):
-            self._channel.basic_publish(
-                message, exchange=exchange, routing_key=routing_key, mandatory=True
-            )
-        else:
-            # What py-amqp does next.
-            arguments = 0, exchange, routing_key, True, False
-            self._channel.send_method(Basic.Publish, "Bssbb", arguments, message)
+        self._channel.basic_publish(
+            message, exchange=exchange, routing_key=routing_key, mandatory=True
+        )
 
     def declare(self, exchange: str) -> LinkError | None:
         """Declare an exchange; return why the broker refuses that, if it does.
@@ -117,3 +148,18 @@ class PublishingChannel:
             return error
         self._undeclared.pop(exchange, None)
         return None
+
+
+def _frame(kind: int, channel: int, payload: bytes) -> bytes:
+    return _HEAD.pack(kind, channel, len(payload)) + payload + _END
+
+
+def _header(size_bytes: int, again: bool) -> bytes:
+    size = size_bytes.to_bytes(8, "big")
+    return b"\0\x3c\0\0" + size + _PROPERTIES + (_AGAIN if again else _NO_HEADERS)
+
+
+def _short(text: str) -> bytes:
+    data = text.encode()
+    # Raises `ValueError` beyond 255.
+    return bytes([len(data)]) + data

@@ -364,7 +364,7 @@ class BrokerSubscriber(Worker):
 
     def _recover(self) -> None:
         """Consume again what was consumed on a channel that the broker has closed since."""
-        for consuming in self._channels:
+        for consuming in self._channels if self._own else (self._consuming,):
             self._recover_on(consuming)
 
     def _recover_on(self, consuming: ConsumingChannel) -> None:

@@ -144,9 +144,11 @@ class Worker:
         """End the current wait of the worker; cheap, from any thread."""
         if not self._woken:
             self._woken = True
-            # A full buffer wakes as well as one more byte; a closed one belongs to no thread.
-            with contextlib.suppress(OSError):
+            try:  # noqa: SIM105  # who transmits waits for this, and a context manager costs as much
                 self._wake_writer.send(b"!")
+            except OSError:
+                # A full buffer wakes as well as one more byte; a closed one belongs to no thread.
+                pass
 
     def abandon(self) -> None:
         """In a forked child, where it has no thread: wake the parent's no more."""

@@ -648,6 +648,17 @@ class Inbox:
         self._mesh.observer.dropped(network=self._mesh.network.name, reason=reason, events=1)
 
 
+class Source(NamedTuple):
+    """What a chart hears by: an inbox and the queues that lead to it."""
+
+    inbox: Inbox
+    queues: tuple[str, ...]
+    lasting: bool
+    """Whether they outlive the node."""
+    end: Callable[[float], object] | None = None
+    """Ends what takes of the inbox instead of the chart, after so many seconds at most."""
+
+
 def _is_word(envelope: Envelope) -> bool:
     return envelope.signal.startswith(RESERVED_PREFIX)
 

@@ -13,7 +13,6 @@ from miros_mesh.errors import MeshError, PayloadError
 from miros_mesh.networks.network import UNNUMBERED, Network
 from miros_mesh.networks.order.streams import MAX_HELD_BYTES
 from miros_mesh.observer import NO_SPAN, Observer, Tracer
-from miros_mesh.timing.sender_clocks import SenderClocks
 from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, RoutedEnvelope, TracedEnvelope
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.payload_faults import trouble_of
@@ -30,6 +29,10 @@ HELLO = RESERVED_PREFIX + "hello"
 _BEATS = 2
 # Of destinations: more would cost more than they tell.
 _MOST_BEATS = 100
+# What shows that a clock is ahead, until the minute after this one.
+_BELIEVED_S = 60.0
+# Nodes whose clock is ahead of ours.
+_MOST_CLOCKS = 1_000
 # A host's name has 253 characters at most; beside it stands a port.
 _LONGEST_CLAIM = 300
 
@@ -49,7 +52,7 @@ class Mesh:
         tracer: Tracer | None = None,
         payloads: Mapping[str, Any] = PayloadTypes(),
         wall: Callable[[], float] = time.time,
-        steady: Callable[[], float] = time.monotonic,
+        clock_error_s: float = 30.0,
     ) -> None:
         self.network = network
         self.identity = identity
@@ -60,7 +63,7 @@ class Mesh:
         self.tracer = tracer
         self._payloads = Payloads(serializer, payloads)
         self._wall = wall
-        self._clocks = SenderClocks(wall, steady)
+        self._ahead = _ClocksAhead(clock_error_s)
         # A claim is what a node says of where its home broker is: `host:port`.
         self.claim = ""
         """What this node claims; it claims nothing while this is empty."""
@@ -112,7 +115,11 @@ class Mesh:
 
     def age_s(self, event: Envelope) -> float:
         """Return how old an event is, by its sender's clock and ours."""
-        return self._clocks.age_s(event.node, event.sent_at)
+        now = self._wall()
+        age_s = now - event.sent_at
+        # A clock that is ahead shows by events from the future. By one that is behind, events are
+        # older than they are: hosts whose events have a time to live need one time.
+        return age_s + self._ahead.seen(event.node, -age_s, now)
 
     def _dumped(self, signal: str, payload: Any) -> bytes:
         try:
@@ -225,6 +232,35 @@ def _routed(
     return replace(
         RoutedEnvelope.of(event), to=to, ttl_s=ttl_s, wants_reply=wants_reply, reply_to=reply_to
     )
+
+
+class _ClocksAhead:
+    """By how many seconds the clocks of nodes are ahead of ours, at least.
+
+    Who has the key can send in the name of a node, and of any time: it is believed for no longer
+    than two minutes, and no clock is believed to be further ahead than clocks may be.
+    """
+
+    def __init__(self, most_s: float) -> None:
+        self._most_s = most_s
+        self._seen: dict[str, tuple[float, float, float]] = {}
+        """By node: since when, what was seen since, and what in the minute before that."""
+
+    def seen(self, node: str, ahead_s: float, now: float) -> float:
+        """Take what an event shows that comes now; return by how much its clock is ahead."""
+        since, latest, before = self._seen.get(node, (now, 0.0, 0.0))
+        if not 0 <= now - since < _BELIEVED_S:
+            before = latest if 0 <= now - since < 2 * _BELIEVED_S else 0.0
+            since, latest = now, 0.0
+        latest = max(latest, min(ahead_s, self._most_s))
+        if latest or before:
+            self._seen[node] = since, latest, before
+            if len(self._seen) > _MOST_CLOCKS:
+                del self._seen[next(iter(self._seen))]
+        else:
+            # Of most there is nothing to know.
+            self._seen.pop(node, None)
+        return max(latest, before)
 
 
 @dataclass

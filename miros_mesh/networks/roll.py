@@ -32,7 +32,7 @@ ROUTING_KEY: Final = "roll"
 LARGEST_ROLL_BYTES: Final = 512 * 1024
 
 _Said: TypeAlias = tuple[str, str, str, int, float, float, bool, tuple[RollEntry, ...]]
-"""The fields of a `NodeRoll`."""
+"""What each roll says."""
 
 
 class Roll:
@@ -104,16 +104,15 @@ class Roll:
         entries = tuple(charts)
         said = *origin, self._started, float(self._interval_s), whole, entries
         try:
-            roll = self._roll(said)
+            roll = self._roll(said, entries)
             return self.network.send(ROUTING_KEY, roll, counted=False, after=after) > 0
         except MeshError as error:
             self.network.complain("roll", error)
             return True
 
-    def _roll(self, said: _Said) -> NodeRoll:
+    def _roll(self, said: _Said, charts: tuple[RollEntry, ...]) -> NodeRoll:
         if not self._keys:
             return NodeRoll(*said)
-        *_, charts = said
         known = dict(self._groups)
         groups = tuple((each.name, known[each.name]) for each in charts if each.name in known)
         keys = self._keys()

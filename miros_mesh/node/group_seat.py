@@ -6,24 +6,22 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import TermsError
 from miros_mesh.link.ports import Delivery, QueueSpec, Subscriber
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.frame import Settled
-from miros_mesh.networks.group.filed import FiledInbox
 from miros_mesh.networks.group.partitions import owners
 from miros_mesh.networks.group.sorter import Sorter
-from miros_mesh.networks.inbox import Inbox, Sharing
+from miros_mesh.networks.inbox import Inbox, Sharing, Source
 from miros_mesh.networks.letters.home import Letters, Place
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import Network
 from miros_mesh.node.groups import Group, other_terms
 from miros_mesh.node.queues import NodeQueues
 from miros_mesh.node.roster import Roster
-from miros_mesh.node.session import Source
 from miros_mesh.wire.envelope import Filed
 
 # For so long may wait what a new member is still to hear of.
@@ -43,6 +41,8 @@ class Surroundings(NamedTuple):
     roster: Roster
     missed: Callable[[], None]
     """To call when an event is missing."""
+    filed_inbox: Callable[..., Any]
+    """Makes the inbox of what is filed: a `networks.group.filed.FiledInbox`."""
 
 
 class _Way(NamedTuple):
@@ -109,7 +109,7 @@ class GroupSeat:
         topics = [each.bindings[0].pattern for each in specs]
         self._topics = topics
         self._line = _Line(node, self._queue.name, topics, [each.name for each in specs])
-        filed = FiledInbox(
+        filed = node.filed_inbox(
             node.mesh,
             self._place,
             node.letters,

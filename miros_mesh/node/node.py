@@ -27,9 +27,10 @@ from miros_mesh.health import Health, Vitals
 from miros_mesh.link.kombu_link import amqp_link, embedded_link
 from miros_mesh.link.ports import Broker, Delivery, Link, LinkSettings
 from miros_mesh.networks.arrival import Arrival
+from miros_mesh.networks.group.filed import FiledInbox
 from miros_mesh.networks.history import History
 from miros_mesh.networks.hold import Hold
-from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.inbox import Inbox, Source
 from miros_mesh.networks.letters.home import Letters, Place
 from miros_mesh.networks.letters.letter import letter_codec
 from miros_mesh.networks.letters.local import LocalLetters
@@ -60,7 +61,7 @@ from miros_mesh.node.roster import Roster
 from miros_mesh.node.search.bridge import DiscoveryBridge
 from miros_mesh.node.search.link_probe import LinkProbe, marks_of
 from miros_mesh.node.search.settings import refusals_of, settings_of
-from miros_mesh.node.session import Host, Session, Source
+from miros_mesh.node.session import Host, Session
 from miros_mesh.node.unread_broker import warn_of_unread_broker
 from miros_mesh.node.watched_networks import WatchedNetworks
 from miros_mesh.observer import Observers, Tracer
@@ -335,6 +336,7 @@ class Node(Host):
             self.subscriber,
             self.roster,
             missed=self.repair.look,
+            filed_inbox=FiledInbox,
         )
         return GroupSeat(around, chart, group, rx_routing_keys, room=room, post=post)
 
@@ -451,7 +453,7 @@ class Node(Host):
             tracer=self.tracer,
             payloads=config.payloads,
             wall=self.clock.wall,
-            steady=self.clock.monotonic,
+            clock_error_s=config.clock_error_s,
         )
         trace = specs.network_of(specs.SNOOP_TRACE, config, keys, observer)
         self.trace = SnoopNetwork(trace, identity, _TRACE_ROUTING_KEY, observer)

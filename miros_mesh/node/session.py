@@ -15,7 +15,7 @@ from miros_mesh.errors import ChartAddressError, OldFramesError, TtlError
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Subscriber
 from miros_mesh.networks.arrival import Arrival
-from miros_mesh.networks.inbox import Inbox, origin_of
+from miros_mesh.networks.inbox import Inbox, Source, origin_of
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import COMPLAIN_EVERY_S
 from miros_mesh.networks.requests import Ended, Request, Requests
@@ -93,17 +93,6 @@ class Work(NamedTuple):
     """How many wait in its FIFO or are being handled."""
     deferred: int = 0
     """How many deliveries the broker keeps because it has put off an event in them."""
-
-
-class Source(NamedTuple):
-    """What a chart hears by: an inbox and the queues that lead to it."""
-
-    inbox: Inbox
-    queues: tuple[str, ...]
-    lasting: bool
-    """Whether they outlive the node."""
-    end: Callable[[float], object] | None = None
-    """Ends what takes of the inbox instead of the chart, after so many seconds at most."""
 
 
 class Session:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextvars import Token
 from typing import Final
 
+from miros_mesh.address import is_direct
 from miros_mesh.errors import MissingExtraError
 from miros_mesh.observe.version import version
 from miros_mesh.observer import NO_SPAN, Span, Tracer
@@ -35,7 +36,6 @@ SYSTEM: Final = "miros_mesh"
 # programs that may be configured differently, and the wire takes this form alone.
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _HEADER: Final = "traceparent"
-_WILDCARDS: Final = frozenset("*#")
 
 Attributes = Mapping[str, str | int]
 
@@ -62,7 +62,7 @@ class OpenTelemetryTracer(Tracer):
 
     def sending(self, *, node: str, chart: str, topic: str, signal: str) -> Span:
         attributes = _attributes("send", node, chart, signal) | _destination(topic)
-        return self._try(lambda: self._sending(f"send {topic}", attributes))
+        return self._try(lambda: self._sending(f"send {_named(topic)}", attributes))
 
     def handling(
         self,
@@ -77,7 +77,7 @@ class OpenTelemetryTracer(Tracer):
     ) -> Span:
         attributes = _attributes("process", node, chart, signal) | _destination(topic)
         attributes |= _message(message_id, size_bytes)
-        return self._try(lambda: self._handling(f"process {topic}", attributes, context))
+        return self._try(lambda: self._handling(f"process {_named(topic)}", attributes, context))
 
     def _sending(self, name: str, attributes: Attributes) -> Span:
         # Its parent is the span that is current on this thread: that of the handler which
@@ -167,10 +167,13 @@ def _attributes(operation: str, node: str, chart: str, signal: str) -> dict[str,
     }
 
 
+def _named(topic: str) -> str:
+    """Return what stands for a topic in the name of a span, of which there are not to be many."""
+    return "one chart" if is_direct(topic) else topic
+
+
 def _destination(topic: str) -> dict[str, str | int]:
-    """Name where an event goes; a pattern is, by the conventions, a template of destinations."""
-    word = "template" if _WILDCARDS & set(topic) else "name"
-    return {f"messaging.destination.{word}": topic}
+    return {"messaging.destination.name": topic}
 
 
 def _message(message_id: str, size_bytes: int) -> dict[str, str | int]:

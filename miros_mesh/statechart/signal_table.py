@@ -103,7 +103,6 @@ _last = _Snapshot((), frozenset(), ())
 def _snapshot() -> _Snapshot:
     global _last  # noqa: PLW0603 - set in one step, to the same by whichever thread
     last = _last
-    # miros asks ten times an event.
     while len(last.items) != len(signals):
         try:
             known = tuple(OrderedDict.items(signals))
@@ -117,7 +116,9 @@ def _snapshot() -> _Snapshot:
 
 
 def _items() -> tuple[tuple[str, int], ...]:
-    return _snapshot().items
+    # miros asks a dozen times an event, here and for the numbers.
+    last = _last
+    return last.items if len(last.items) == len(signals) else _snapshot().items
 
 
 class _Numbers(ValuesView[int]):

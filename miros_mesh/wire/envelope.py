@@ -147,7 +147,7 @@ class RoutedEnvelope(TracedEnvelope, frozen=True):
     @classmethod
     def of(cls, event: Envelope) -> RoutedEnvelope:
         """Return an event as one that says no more."""
-        return cls(*(getattr(event, name) for name in event.__struct_fields__))
+        return cls(*msgspec.structs.astuple(event))
 
     def kept(self) -> Envelope:
         """The same event for whom it is kept: without its trace, and without its routes.

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from miros_mesh.errors import BrokerConflictError
-from miros_mesh.link.ports import Delivery
+from miros_mesh.errors import BrokerConflictError, TermsError
+from miros_mesh.link.ports import Delivery, QueueSpec, Subscriber, Terms
 from support.post_office import LIMIT_S, Mailbox, PostOffice, keeping, letter, queue
 from support.waiting import wait_until
 
@@ -139,3 +139,37 @@ def test_one_that_wants_it_otherwise_is_refused_and_harms_nobody(office: PostOff
 
     send(office, "goes on")
     assert mailbox.expect(1) == ["goes on"]
+
+
+# Terms
+
+
+def agreed(text: str, name: str = "line") -> QueueSpec:
+    return queue(name, **LASTING, consumers="standby", terms=Terms("line.terms", text))
+
+
+def test_who_wants_other_terms_is_refused_as_long_as_one_is_there(office: PostOffice) -> None:
+    first, _ = office.listen(agreed("one way"))
+    second, _ = office.listen(agreed("one way"))
+
+    third = office.subscriber()
+    for name in ("line", "another line"):
+        with pytest.raises(TermsError) as refused:
+            third.add(agreed("another way", name), Mailbox(), LIMIT_S)
+        assert (refused.value.wanted, refused.value.present) == ("another way", "one way")
+    first.stop(LIMIT_S)
+    with pytest.raises(TermsError):
+        third.add(agreed("another way"), Mailbox(), LIMIT_S)
+
+    # The last one takes the terms with it
+    second.remove(ONE.name, LIMIT_S)
+    wait_until(lambda: _agrees(third, agreed("another way")))
+
+
+def _agrees(subscriber: Subscriber, spec: QueueSpec) -> bool:
+    # What a broker does when a consumer has ended takes it a moment.
+    try:
+        subscriber.add(spec, Mailbox(), LIMIT_S)
+    except TermsError:
+        return False
+    return True

@@ -118,7 +118,7 @@ def test_an_event_that_has_no_key_is_set_aside_and_no_other(ground: Ground, laun
     def keys(received: Event) -> Any:
         # 3 has none, and that of 5 is of no use
         if received.payload == 3:
-            raise LookupError
+            raise KeyError("none")
         return 1.5 if received.payload == 5 else "a"
 
     told, only = Told(), Member()

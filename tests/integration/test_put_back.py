@@ -220,3 +220,43 @@ def test_an_event_for_one_chart_that_was_too_old_is_put_back_and_handled(
         wanted = {("door", to, ""), ("window", to, "")}
     wait_until(lambda: set(heard) == wanted)
     assert listed(0) == ()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"group_mode": "standby"},
+        {"group_mode": "share"},
+        {"group_mode": "share", "partition_by": lambda event: event.payload},
+    ],
+)
+def test_what_a_member_refused_goes_back_to_its_group_and_any_member_may_handle_it(
+    how: dict[str, object],
+    ground: Ground,
+    launch: Launch,
+    listed: Callable[[int], tuple[Letter, ...]],
+) -> None:
+    # Given two members that fail over one event
+    doors = [Fragile("knock"), Fragile("knock")]
+    for number, door in enumerate(doors):
+        launch(
+            "door",
+            ground.node(f"house{number}", heartbeat_interval_s=1.0),
+            door,
+            on_handler_error="dead_letter",
+            group="doors",
+            **how,
+        )
+    launch("bell", ground.node("street"), rx_routing_key="none").transmit(event("knock", 1))
+    (letter,) = listed(1)
+    assert letter.queue.startswith("miros_mesh.v1.group.doors.door.")
+
+    # When they are repaired, and it is put back
+    for door in doors:
+        door.repaired = True
+    with DeadLetters(ground.make()) as box:
+        box.retry(letter)
+
+    # Then one of them handles it, once
+    wait_until(lambda: [*doors[0].heard, *doors[1].heard] == [("knock", 1)])
+    assert listed(0) == ()

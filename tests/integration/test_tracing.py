@@ -107,7 +107,7 @@ def test_spans_are_named_after_the_conventions_for_messaging(launch: Launch, spa
     ).transmit(event("knock", 7))
     sent, handled = spans.one("send", "knock"), spans.one("process", "knock")
     assert (sent.name, sent.kind) == ("send doors.front", SpanKind.PRODUCER)
-    assert (handled.name, handled.kind) == ("process doors.*", SpanKind.CONSUMER)
+    assert (handled.name, handled.kind) == ("process doors.front", SpanKind.CONSUMER)
     message_id = (sent.attributes or {})["messaging.message.id"]
     assert sent.attributes == {
         "messaging.system": "miros_mesh",
@@ -125,12 +125,27 @@ def test_spans_are_named_after_the_conventions_for_messaging(launch: Launch, spa
         "messaging.operation.name": "process",
         "messaging.operation.type": "process",
         "messaging.client.id": "there",
-        "messaging.destination.template": "doors.*",
+        "messaging.destination.name": "doors.front",
         "messaging.message.id": message_id,
         "messaging.message.body.size": 1,
         "miros_mesh.chart": "door",
         "miros_mesh.signal": "knock",
     }
+
+
+def test_spans_of_an_event_for_one_chart_have_one_name_for_all_charts(
+    launch: Launch, spans: Spans
+) -> None:
+    """Who answers sends to many, which come and go."""
+    ground = Ground(MemoryMesh().config)
+    launch("door", ground.node("there", observers=(spans.tracer(),)))
+    hand = launch("hand", ground.node("here", observers=(spans.tracer(),)))
+    hand.transmit(event("knock"), to="there/door")
+    sent, handled = spans.one("send", "knock"), spans.one("process", "knock")
+    assert (sent.name, handled.name) == ("send one chart", "process one chart")
+    for span in (sent, handled):
+        address = (span.attributes or {})["messaging.destination.name"]
+        assert address == "miros_mesh.to.there.door"
 
 
 def test_a_conversation_can_be_one_trace(launch: Launch, spans: Spans) -> None:

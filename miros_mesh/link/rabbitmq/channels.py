@@ -46,6 +46,15 @@ class OwnedChannel(pyamqp.Channel):
         self._raise_refusal()
         return super().send_method(*arguments, **options)
 
+    def write(self, frames: bytes) -> None:
+        """Send complete frames of this channel; raises as `send_method` does."""
+        self._raise_refusal()
+        if self.connection is None:
+            raise RecoverableConnectionError("the connection is closed")
+        self.connection.transport.write(frames)
+        # By which py-amqp knows that no heartbeat is needed.
+        self.connection.bytes_sent += 1
+
     def wait(self, *arguments: Any, **options: Any) -> Any:
         """Wait as py-amqp does; raises the refusal that comes in place of the answer."""
         try:

@@ -185,7 +185,9 @@ class MessageDelivery:
     @property
     def deliveries(self) -> int:
         """Which delivery of it this is, as far as the broker counts them."""
-        counts = [self._headers.get(name) for name in COUNT_HEADERS]
+        if not (headers := self._headers):
+            return 1 + self.returned
+        counts = [headers.get(name) for name in COUNT_HEADERS]
         # A header may be anybody's, and of any kind.
         told = [count for count in counts if isinstance(count, int)]
         return 1 + max([int(self.redelivered), *told])

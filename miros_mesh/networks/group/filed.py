@@ -3,7 +3,7 @@
 Each member consumes the queues of all partitions, and the broker hands what is in one of them to
 the first in its line. Who gets something of a partition that another one should handle gives all
 of it back, in order, and goes to the end of the line: so the right one comes to the front, and
-nobody has to know who is there.
+no one has to know who is there.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class Sorter:
         self._wake.set()
 
     def start(self) -> None:
-        """Begin to sort."""
+        """Begin with what was posted until now."""
         self._thread.start()
 
     def stop(self, drain_s: float, join_s: float) -> None:
@@ -169,7 +169,7 @@ class Sorter:
             self._finish()
         elif outcome == "refused" and len(sent) == 1:
             self._filing.remove(sent[0])
-            refused = Reason("refused", "the broker refuses it in the queue of its partition")
+            refused = Reason("unfiled", "the broker refuses it in the queue of its partition")
             self._set_aside(sent[0].arrival, refused)
             self._finish()
         else:

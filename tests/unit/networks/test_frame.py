@@ -179,3 +179,24 @@ def test_a_refusal_reaches_the_network_with_what_was_in_the_frame() -> None:
 
     assert sealer.refusals == [(refused, "broker", error)]
     assert refused.messages() == [b"one", b"two"]
+
+
+def test_who_waits_to_hear_of_a_frame_hears_of_no_queue_where_it_needs_one() -> None:
+    for needs, said in ((True, "unrouted"), (False, "stored")):
+        heard: list[str] = []
+        told = Frame(
+            Joiner(), "key", exchange="e", max_events=3, max_bytes=10, settled=heard.append
+        )
+        told.needs_queue = needs
+
+        told.stored(routed=False)
+        told.stored(routed=True)
+
+        assert heard == [said, "stored"]
+
+
+def test_a_frame_that_somebody_waits_to_hear_of_is_not_split() -> None:
+    told = Frame(Joiner(), "key", exchange="e", max_events=3, max_bytes=10, settled=lambda _: None)
+    told.add_all([b"a", b"b"])
+
+    assert told.split() == ()

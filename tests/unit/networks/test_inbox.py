@@ -14,20 +14,26 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from miros_mesh.networks.arrival import Arrival
-from miros_mesh.networks.inbox import Inbox
+from miros_mesh.networks.inbox import Inbox, Sharing
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO
 from miros_mesh.networks.order.doubts import MAX_OF_SILENT
 from miros_mesh.observer import Observer
 from miros_mesh.wire.envelope import RESERVED_PREFIX, SENT_AGAIN, kept
 from miros_mesh.wire.identity import Identity
-from support.ports_in_hand import Handed
+from support.ports_in_hand import TOPIC, Handed
 from support.sealed import OURS, PLACE, THEIRS, LetterShelf, envelope, frame_of, mesh
 
 
 class Chart:
     """A chart with a FIFO of so many places, and its inbox. Nothing runs until told to."""
 
-    def __init__(self, places: int = 100, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        places: int = 100,
+        observer: Observer | None = None,
+        *,
+        sharing: Sharing | None = None,
+    ) -> None:
         self.places = places
         self.fifo: list[Arrival] = []
         self.handled: list[str] = []
@@ -38,6 +44,7 @@ class Chart:
             self.home.letters,
             room=lambda: self.places - len(self.fifo),
             post=self.fifo.append,
+            sharing=sharing,
         )
 
     def receive(self, *sequences: int, **facts: Any) -> Handed:
@@ -725,3 +732,107 @@ def test_senders_that_are_forgotten_are_told_of(
 
     assert len(chart.waiting) == 10
     assert "those that were silent for longest are forgotten" in caplog.text
+
+
+# A queue that others consume, too
+
+STANDBY, SHARE = Sharing(ordered=True, max_deliveries=3), Sharing(ordered=False, max_deliveries=3)
+sharings = pytest.mark.parametrize("sharing", [STANDBY, SHARE])
+
+
+def taking_part(sharing: Sharing, places: int = 100) -> Chart:
+    chart = Chart(places, sharing=sharing)
+    chart.inbox.open()
+    return chart
+
+
+@sharings
+def test_what_a_member_has_sent_to_its_group_is_no_echo(sharing: Sharing) -> None:
+    chart = taking_part(sharing)
+
+    delivery = chart.receive(1, 2, sender=OURS, chart=PLACE.chart)
+
+    assert chart.waiting == [1, 2]
+    chart.handle(2)
+    assert delivery.acks == 1
+
+
+def test_where_each_gets_some_no_number_is_waited_for() -> None:
+    chart = taking_part(SHARE)
+
+    chart.receive(7)
+    chart.receive(3)
+
+    assert chart.waiting == [7, 3]
+    assert chart.inbox.holes() == {}
+
+
+@sharings
+def test_what_was_not_begun_is_let_go_when_the_connection_is_lost(sharing: Sharing) -> None:
+    # Given a frame that is begun, one that waits, and room for one event
+    chart = taking_part(sharing, places=1)
+    begun, waiting = chart.receive(1, 2), chart.receive(3)
+
+    # When the connection is lost, and others get what waited
+    chart.inbox.begin_anew()
+
+    # Then the frame that was begun is handled to its end, and no other
+    chart.handle(2)
+    assert (begun.acks, waiting.acks) == (1, 0)
+    assert chart.waiting == []
+    # And what comes now is taken, whatever its number; what was handled is known
+    copy = chart.receive(1, 2)
+    assert copy.acks == 1
+    chart.receive(9)
+    assert chart.waiting == [9]
+
+
+@sharings
+def test_what_was_let_go_is_taken_when_it_comes_here(sharing: Sharing) -> None:
+    chart = taking_part(sharing, places=0)
+    chart.receive(1)
+    chart.inbox.begin_anew()
+    chart.places = 100
+
+    again = chart.receive(1)
+
+    assert chart.waiting == [1]
+    chart.handle()
+    assert again.acks == 1
+
+
+def test_what_is_asked_for_again_may_have_been_handled_by_others() -> None:
+    chart, alone = taking_part(STANDBY), Chart()
+    alone.inbox.open()
+    for each in (chart, alone):
+        each.receive(1)
+        each.receive(3)
+        each.inbox.repair([(TOPIC, envelope(2))])
+
+    assert [each.redelivered for each in chart.fifo] == [False, True, False]
+    assert [each.redelivered for each in alone.fifo] == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("sharing", "most", "poison"), [(STANDBY, 2, True), (SHARE, 2, True), (SHARE, 3, False)]
+)
+def test_an_event_is_poison_once_it_came_as_often_as_it_may(
+    sharing: Sharing, most: int, *, poison: bool
+) -> None:
+    chart = taking_part(sharing._replace(max_deliveries=most))
+    once = Handed(frame_of(envelope(1)))
+    twice = Handed(frame_of(envelope(2)), returned=True)
+
+    for delivery in (once, twice):
+        chart.inbox.receive(delivery)
+
+    first, second = chart.fifo
+    assert not chart.inbox.is_poison(first)
+    assert chart.inbox.is_poison(second) is poison
+
+
+def test_without_a_limit_and_on_its_own_no_event_is_poison() -> None:
+    for chart in (taking_part(SHARE._replace(max_deliveries=0)), Chart()):
+        chart.inbox.open()
+        chart.inbox.receive(Handed(frame_of(envelope(1)), returned=True))
+        assert not chart.inbox.is_poison(chart.fifo[0])

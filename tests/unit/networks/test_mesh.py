@@ -13,6 +13,7 @@ from miros_mesh.errors import PayloadError
 from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, Mesh
 from miros_mesh.observer import Observer, Span, Tracer
 from miros_mesh.wire.envelope import TracedEnvelope
+from miros_mesh.wire.identity import Identity
 from support.ports_in_hand import Shelf
 from support.sealed import OURS, envelope, mesh, mesh_codec, mesh_network, serializer
 
@@ -290,3 +291,65 @@ def test_a_goodbye_is_the_last_word_though_others_are_said_on_other_threads() ->
         assert numbers == tuple(range(1, len(numbers) + 1))
         assert signals[-1] == GOODBYE
         assert signals.count(GOODBYE) == 1
+
+
+# How old an event is
+
+
+class Times:
+    """A receiver whose clock is turned by hand, and events by the clock of their sender."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.mesh = Mesh(
+            mesh_network(),
+            OURS,
+            serializer,
+            Observer(),
+            dedup_window=64,
+            wall=lambda: self.now,
+            clock_error_s=30.0,
+        )
+
+    def age(self, sent_at: float, node: str = "there") -> float:
+        sender = Identity(node, "1")
+        return self.mesh.age_s(envelope(sender=sender, sent_at=sent_at))
+
+
+def test_an_event_is_as_old_as_the_clocks_say() -> None:
+    times = Times()
+    assert times.age(1_000.0) == 0
+    assert times.age(993.0) == 7
+    # By a clock that is behind, it is older than it is
+    assert times.age(900.0) == 100
+
+
+def test_a_clock_that_is_seen_to_be_ahead_is_taken_for_that() -> None:
+    times = Times()
+    assert times.age(1_010.0) == 0
+    assert times.age(1_008.0) == 2
+    assert times.age(1_008.0, "other") == 0
+    times.now = 1_100.0
+    # Seen in the minute before
+    assert times.age(1_105.0) == 5
+
+
+def test_what_somebody_says_of_a_clock_is_forgotten_and_has_a_limit() -> None:
+    """Else one forged event would let those of a node expire for ever."""
+    times = Times()
+    assert times.age(10**9) < 0
+    assert times.age(1_000.0) == 30
+    for _ in range(3):
+        times.now += 61
+        times.age(times.now)
+    assert times.age(times.now) == 0
+
+
+def test_of_clocks_that_are_right_nothing_is_kept_and_of_others_a_thousand() -> None:
+    times = Times()
+    for number in range(1_100):
+        times.age(999.0, f"right {number}")
+    assert len(times.mesh._ahead._seen) == 0
+    for number in range(1_100):
+        times.age(1_001.0, f"ahead {number}")
+    assert len(times.mesh._ahead._seen) == 1_000

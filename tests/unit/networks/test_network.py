@@ -602,3 +602,21 @@ def test_a_flood_of_bad_frames_is_counted_in_full_and_logged_once(
 
     assert notes.drops == {"undecryptable": 1_000}
     assert len(caplog.records) == 1
+
+
+def test_what_is_filed_goes_into_frames_of_its_own_as_much_as_fits() -> None:
+    network, shelf, heard = mesh_network(frame_events=2), Shelf(), list[str]()
+    encoded = [network.encode(envelope(number)) for number in (7, 5, 9)]
+    assert network.file("key", encoded, heard.append) == 0
+    network.attach(shelf)
+
+    taken = network.file("key", encoded, heard.append)
+    send(network, "after")
+
+    # With its numbers, not counted, and nothing is added to it
+    assert taken == 2
+    assert opened(shelf.parcels) == [[(7, "ping"), (5, "ping")], [(1, "after")]]
+    assert [parcel.events for parcel in shelf.parcels] == [0, 1]
+    shelf.parcels[0].stored(routed=False)
+    shelf.parcels[0].dropped()
+    assert heard == ["unrouted", "dropped"]

@@ -12,7 +12,13 @@ from miros_mesh.networks.network import Network
 from miros_mesh.networks.roll import LARGEST_ROLL_BYTES, Roll
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES, Codec
-from miros_mesh.wire.envelope import MAX_LISTED, NodeRoll, RollEntry
+from miros_mesh.wire.envelope import (
+    MAX_LISTED,
+    GroupedRoll,
+    KeyedRoll,
+    NodeRoll,
+    RollEntry,
+)
 from miros_mesh.wire.keyring import KeyRing
 from support.ports_in_hand import Shelf
 from support.sealed import KEY, OURS
@@ -148,3 +154,29 @@ def test_a_whole_roll_never_leaves_out_a_chart_that_was_said_before_it(said: Sai
         ["first", "late"],
     ]
     assert [each.sequence for each in said.rolls] == [1, 2, 3]
+
+
+def test_a_roll_names_the_groups_of_charts_that_share_by_keys_and_else_is_as_it_was() -> None:
+    codec = Codec(
+        "roll",
+        KeyRing([KEY]),
+        NodeRoll,
+        max_frame_bytes=LARGEST_ROLL_BYTES + FRAME_OVERHEAD_BYTES,
+        extended=(KeyedRoll, GroupedRoll),
+    )
+    network = Network("roll", codec, Observer(), frame_events=3, frame_bytes=1_000)
+    shelf = Shelf()
+    network.attach(shelf)
+    roll = Roll(network, OURS, 5, tuple)
+
+    roll.joined("alone", "topic")
+    roll.joined("member", "topic", "queue of the group")
+    roll.say()
+    roll.left("member")
+    roll.say()
+
+    said = [each for parcel in shelf.parcels for each in codec.open(parcel.seal())]
+    groups = [each.groups for each in said if isinstance(each, GroupedRoll)]
+    member = (("member", "queue of the group"),)
+    assert [type(each) for each in said[-2:]] == [KeyedRoll, KeyedRoll]
+    assert groups == [member, member]

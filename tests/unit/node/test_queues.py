@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from miros_mesh import MeshConfig
 from miros_mesh.address import validate_routing_pattern
 from miros_mesh.errors import RoutingKeyError
-from miros_mesh.link.ports import Binding
+from miros_mesh.link.ports import Binding, QueueSpec, Terms
+from miros_mesh.node.groups import LONGEST_GROUP_BYTES, group_of
 from miros_mesh.node.queues import NodeQueues, chart_queue, topics_of
 from miros_mesh.wire.identity import Identity
 
@@ -77,3 +80,58 @@ def test_a_chart_that_hears_its_address_alone_has_a_text_that_is_no_pattern() ->
     assert topics_of([])
     with pytest.raises(RoutingKeyError):
         validate_routing_pattern(topics_of([]))
+
+
+# Groups
+
+
+def of_group(
+    mode: str, topics: tuple[str, ...] = ("orders",), by: Any = None, name: str = "payments"
+) -> QueueSpec:
+    group = group_of(name, mode, by, lambda arrival: arrival)
+    assert group is not None
+    return NodeQueues(MeshConfig(), Identity("node", "life")).of_group("till", group, topics)
+
+
+def test_the_queue_of_a_group_is_the_same_on_every_node_and_others_consume_it() -> None:
+    spec = of_group("share")
+
+    assert spec.name.startswith("miros_mesh.v1.group.payments.till.")
+    assert spec.bindings == (Binding("miros_mesh.v1.mesh", "orders"),)
+    assert (spec.consumers, spec.replicated, spec.delete_on_stop) == ("shared", True, False)
+    assert spec.terms == Terms("miros_mesh.v1.group.payments.till.terms", "share orders")
+    assert of_group("standby").consumers == "standby"
+
+
+def test_a_group_of_other_terms_has_another_queue_and_the_same_to_agree_by() -> None:
+    specs = [
+        of_group("share"),
+        of_group("standby"),
+        of_group("share", ("orders.#",)),
+        of_group("share", by=len),
+    ]
+
+    assert len({each.name for each in specs}) == len(specs)
+    assert len({each.terms.text for each in specs if each.terms}) == len(specs)
+    assert len({each.terms.queue for each in specs if each.terms}) == 1
+
+
+def test_who_files_by_keys_is_one_and_has_sixteen_queues_to_file_into() -> None:
+    group = of_group("share", by=len)
+    queues = NodeQueues(MeshConfig(), Identity("node", "life"))
+
+    specs = queues.of_partitions(group)
+
+    assert group.consumers == "standby"
+    assert [each.name for each in specs] == [f"{group.name}.p{n}" for n in range(16)]
+    assert all(each.bindings == (Binding("miros_mesh.v1.group", each.name),) for each in specs)
+    assert all(each.terms is None and each.consumers == "standby" for each in specs)
+
+
+def test_the_names_of_a_group_with_the_longest_name_are_names_of_queues() -> None:
+    group = of_group("share", by=len, name="g" * LONGEST_GROUP_BYTES)
+
+    longest = NodeQueues(MeshConfig(), Identity("node", "life")).of_partitions(group)[-1]
+
+    # The chart's name may have the rest, less what a later generation and a letter add
+    assert len(longest.name.encode()) < 120

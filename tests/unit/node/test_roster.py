@@ -14,7 +14,7 @@ from miros_mesh.node.roster import SILENT_AFTER, Roster
 from miros_mesh.observer import Observer
 from miros_mesh.signals import CHART_DOWN, CHART_UP, ChartChange
 from miros_mesh.wire.codec import Codec
-from miros_mesh.wire.envelope import NodeRoll, RollEntry
+from miros_mesh.wire.envelope import GroupedRoll, KeyedRoll, NodeRoll, RollEntry
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.keyring import KeyRing, generate_key
 from support.ports_in_hand import TOPIC, Handed
@@ -50,8 +50,11 @@ class Elsewhere:
 class Here:
     """Our node's roster, and one chart that hears all topics."""
 
-    def __init__(self) -> None:
-        network = Network("roll", codec, Observer(), frame_events=3, frame_bytes=1_000)
+    def __init__(self, extended: tuple[type[NodeRoll], ...] = ()) -> None:
+        reading = Codec(
+            "roll", KeyRing([KEY]), NodeRoll, max_frame_bytes=FRAME_LIMIT, extended=extended
+        )
+        network = Network("roll", reading, Observer(), frame_events=3, frame_bytes=1_000)
         self.whole_since: float | None = 0.0
         self.looks = 0
         self.roster = Roster(network, OURS, whole_since=self._look)
@@ -323,3 +326,38 @@ def test_a_chart_that_starts_while_others_come_is_told_of_each_in_order() -> Non
             [up("pump")],
             [up("pump"), down("pump", "died"), up("pump")],
         )
+
+
+# Groups
+
+
+def grouped(elsewhere: Elsewhere, *entries: RollEntry, group: str = "g") -> Handed:
+    extended = (KeyedRoll, GroupedRoll)
+    codec = Codec("roll", KeyRing([KEY]), NodeRoll, max_frame_bytes=FRAME_LIMIT, extended=extended)
+    elsewhere.sequence += 1
+    node, incarnation = elsewhere.identity.node, elsewhere.identity.incarnation
+    said = node, node, incarnation, elsewhere.sequence, elsewhere.started, NEXT_S, False, entries
+    roll = GroupedRoll(*said, groups=tuple((each.name, group) for each in entries))
+    return Handed(codec.seal([codec.encode(roll)], TOPIC))
+
+
+def test_it_knows_which_nodes_are_in_a_group_as_long_as_their_charts_live() -> None:
+    here = Here(extended=(KeyedRoll, GroupedRoll))
+    there = Elsewhere()
+    assert here.roster.members("g") == frozenset()
+
+    here.hears(grouped(there, RollEntry("till", "t", "alive")))
+    assert here.roster.members("g") == {THEIRS.node}
+    assert here.roster.members("another") == frozenset()
+
+    here.hears(there.roll(RollEntry("till", "t", "died")))
+    assert here.roster.members("g") == frozenset()
+
+
+def test_a_node_that_is_silent_is_in_no_group() -> None:
+    here = Here(extended=(KeyedRoll, GroupedRoll))
+    here.hears(grouped(Elsewhere(), RollEntry("till", "t", "alive")))
+
+    here.roster.look(time.monotonic() + SILENT_AFTER * NEXT_S + 1)
+
+    assert here.roster.members("g") == frozenset()

@@ -32,6 +32,7 @@ from miros_mesh.wire.codec import (
 )
 from miros_mesh.wire.envelope import (
     Envelope,
+    Filed,
     ListenerRepair,
     NodeRoll,
     NodeStatus,
@@ -60,6 +61,7 @@ TYPES: dict[str, tuple[type[Any], ...]] = {
     "snoop_spy": (SnoopRecord,),
     "pulse": (NodeStatus,),
     "roll": (NodeRoll,),
+    "group": (Filed,),
 }
 
 
@@ -94,6 +96,11 @@ def origin(signer: Signer, node: str | None = None) -> tuple[str, str, str, int]
 
 def event(signer: Signer, signal: str = "pressed", node: str | None = None) -> Envelope:
     return Envelope(*origin(signer, node), signal, b"\xc0", 1.5)
+
+
+def filed_event(signer: Signer, signal: str = "pressed", node: str | None = None) -> Envelope:
+    """As it is read from a frame in which another message has it."""
+    return RoutedEnvelope.of(event(signer, signal, node))
 
 
 def sealed(signer: Signer | None, *messages: Origin, network: str = "mesh") -> bytes:
@@ -152,6 +159,7 @@ def test_nobody_else_speaks_under_the_name_of_a_node(
         "repair": RepairMessage(*origin(PRESS), "0ther", "gone", (origin(PRESS)[2], "chart")),
         "pulse": NodeStatus(*origin(PRESS), 1.5, True, 0, (), ()),
         "roll": NodeRoll(*origin(PRESS), 1.5, 5.0, True, ()),
+        "group": Filed(*origin(PRESS), filed_event(SAW), "topic"),
     }.get(network) or SnoopRecord(*origin(PRESS), "spy", 1.5, "text")
 
     assert receive(sealed(PRESS, said, network=network), ALL, network) == [said]
@@ -177,6 +185,24 @@ def test_an_answer_of_repair_has_events_of_its_own_node_alone() -> None:
     )
     with pytest.raises(WrongNodeError):
         receive(sealed(SAW, answer, network="repair"), ALL, "repair")
+
+
+@pytest.mark.parametrize(
+    ("filed", "members", "error"),
+    [
+        (filed_event(PRESS, node="thief"), ALL, WrongNodeError),
+        (filed_event(PRESS, "stop"), limited(signals=("pressed",)), NotPermittedError),
+    ],
+)
+def test_who_sorts_for_a_group_files_what_allowed_nodes_may_send(
+    filed: Envelope, members: Members, error: type[FrameError]
+) -> None:
+    said = Filed(*origin(SAW), filed_event(PRESS), "topic")
+    assert receive(sealed(SAW, said, network="group"), members, "group") == [said]
+
+    frame = sealed(SAW, Filed(*origin(SAW), filed, "topic"), network="group")
+    with pytest.raises(error):
+        receive(frame, members, "group")
 
 
 def test_a_signature_taken_from_another_frame_is_none() -> None:

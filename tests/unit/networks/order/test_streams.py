@@ -474,3 +474,62 @@ def test_of_many_senders_the_longest_silent_are_forgotten() -> None:
 
     assert gaps.before(("1ncarn", "a"), 3) == 1
     assert gaps.before(("1ncarn", "b"), 3) == 0
+
+
+# What others may have had
+
+
+def test_after_a_lost_connection_the_next_item_is_the_next_one() -> None:
+    stream: Stream[int] = Stream(1, 100)
+    assert admitted(stream, 1, 2, 3) == [1, 2, 3]
+
+    # Others have had 4 to 9
+    stream.begin_anew(None)
+
+    assert admitted(stream, 10, 11) == [10, 11]
+    assert stream.holes() == []
+
+
+def test_what_was_given_up_comes_again_and_what_comes_before_it_is_known() -> None:
+    stream: Stream[int] = Stream(1, 100)
+    assert admitted(stream, 1, 2, 3, 4) == [1, 2, 3, 4]
+
+    stream.begin_anew(3)
+
+    assert admitted(stream, 2, 3, 4, 5) == [3, 4, 5]
+
+
+def test_what_was_held_back_is_let_go() -> None:
+    stream: Stream[int] = Stream(1, 100)
+    assert admitted(stream, 1, 3) == [1]
+
+    stream.begin_anew(None)
+
+    assert (stream.held_bytes, stream.holes()) == (0, [])
+    assert admitted(stream, 2, 3) == [2, 3]
+
+
+def test_only_the_first_item_after_it_may_leave_others_out() -> None:
+    stream: Stream[int] = Stream(1, 100)
+    admitted(stream, 1)
+    stream.begin_anew(None)
+    assert admitted(stream, 5) == [5]
+
+    assert admitted(stream, 7) == []
+    assert stream.holes() == [(6, 6)]
+
+
+def test_no_stream_is_left_out() -> None:
+    streams: Streams[int] = Streams(100)
+    for sender in (ONE, OTHER):
+        for number in (1, 2, 3):
+            streams.admit(sender, number, number, 0.0)
+    # Something of one of them is held back
+    streams.admit(ONE, 9, 9, 0.0)
+
+    streams.begin_anew([(ONE, 9), (ONE, 3)])
+
+    assert streams.holes() == {}
+    assert streams.admit(ONE, 3, 3, 0.0) == (NEW, (3,))
+    assert streams.admit(OTHER, 8, 8, 0.0) == (NEW, (8,))
+    assert streams.admit(OTHER, 2, 2, 0.0) == (DUPLICATE, ())
