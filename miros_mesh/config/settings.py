@@ -143,7 +143,7 @@ class MeshConfig:
     """How many bytes of sent events are kept for receivers that ask for them again."""
 
     tell_no_listener: bool = False
-    """Whether charts get `NO_LISTENER` when no chart listens to what they send."""
+    """Whether charts get `NO_LISTENER` when no chart listens to a topic that they send under."""
     tell_charts: bool = False
     """Whether charts get `CHART_UP` and `CHART_DOWN` of the other nodes' charts that they hear."""
 
