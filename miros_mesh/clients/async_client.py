@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -218,14 +219,15 @@ class AsyncEventStream:
 
     def handled(self) -> None:
         """Have the last event acknowledged now, before the next one is asked for."""
-        if self._reader:
+        # Not by its truth, here and below: one in which nothing waits has a length of 0.
+        if self._reader is not None:
             self._reader.handled()
 
     async def close(self) -> None:
         """Hear no more. An event that is not handled stays so; under a node name it comes again."""
         reader = None if self._closed else self._reader
         self._closed = True
-        if reader:
+        if reader is not None:
             close = partial(self._participant.close_reader, reader, asyncio.current_task())
             await self._bridge.run(close)
 
@@ -245,7 +247,7 @@ class AsyncEventStream:
 
     def __del__(self) -> None:
         reader = self._reader
-        if reader and not (self._closed or reader.ended):
+        if reader is not None and not (self._closed or reader.ended):
             reader.forsake()
             warn_of_open_stream()
 
@@ -258,7 +260,8 @@ class AsyncEventStream:
                 undo=lambda: self._participant.close_reader(opened[0]),
             )
             (self._reader,) = opened
-            self._reader.changed_elsewhere = lambda: self._bridge.call(self._ring)
+            # Weakly: the client keeps the reader, and would keep a stream that was let go of.
+            self._reader.changed_elsewhere = partial(_ring, self._bridge, weakref.ref(self))
         return self._reader
 
     async def _next(self) -> Message | None:
@@ -291,9 +294,10 @@ class AsyncEventStream:
 
     def _end_wait(self) -> None:
         self._silent = True
-        self._ring()
+        self.ring()
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """Have the task that waits look again; on the loop."""
         if self._bell and not self._bell.done():
             self._bell.set_result(None)
 
@@ -358,6 +362,14 @@ class _Bridge:
         # Those that are there, and no more: other tasks have their turn.
         for _ in range(len(self._calls)):
             self._calls.popleft()()
+
+
+def _ring(bridge: _Bridge, there: weakref.ref[AsyncEventStream]) -> None:
+    def ring() -> None:
+        if stream := there():
+            stream.ring()
+
+    bridge.call(ring)
 
 
 def _settle(ended: asyncio.Future[Message], outcome: Message | MeshError) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -258,6 +260,65 @@ def test_what_was_not_handled_comes_again_under_a_node_name(ground: Ground) -> N
                 client.events("talk", timeout_s=LIMIT_S) as events,
             ):
                 assert [(await anext(events)).payload for _ in range(2)] == [1, 2]
+
+    asyncio.run(main())
+
+
+def test_the_last_event_that_waits_is_handled_when_the_stream_ends(ground: Ground) -> None:
+    async def main() -> None:
+        config = ground.node("web")
+        async with AsyncMeshClient(ground.node("sender"), tx_routing_key="talk") as sender:
+            async with AsyncMeshClient(config, "audit") as client:
+                async with client.events("talk", timeout_s=LIMIT_S) as events:
+                    await sender.send(Message("said", 1))
+                    assert (await anext(events)).payload == 1
+                    reader = events._reader
+                    assert reader is not None
+                    assert len(reader) == 0
+                # Its queue is left, and not first with the client.
+                assert reader.ended
+                assert not client._participant._readers
+            async with (
+                AsyncMeshClient(config, "audit") as client,
+                client.events("talk", timeout_s=LIMIT_S) as events,
+            ):
+                await sender.send(Message("said", 2))
+                assert (await anext(events)).payload == 2
+
+    asyncio.run(main())
+
+
+def test_an_event_behind_which_nothing_waits_is_handled_when_the_program_says_so(
+    ground: Ground,
+) -> None:
+    async def main() -> None:
+        async with (
+            AsyncMeshClient(ground.node("sender"), tx_routing_key="talk") as sender,
+            AsyncMeshClient(ground.node("web")) as client,
+            client.events("talk", timeout_s=LIMIT_S) as events,
+        ):
+            await sender.send(Message("said", 1))
+            await anext(events)
+            reader = events._reader
+            assert reader is not None
+            assert reader.session
+            assert reader.session.work().deferred == 1
+            events.handled()
+            assert reader.session.work().deferred == 0
+
+    asyncio.run(main())
+
+
+def test_a_stream_in_which_nothing_waits_warns_when_it_is_left_open() -> None:
+    async def main() -> None:
+        async with AsyncMeshClient(MemoryMesh().config()) as client:
+            events = client.events("talk", timeout_s=0.01)
+            await events._open()
+            there = weakref.ref(events)
+            with pytest.warns(ResourceWarning, match="let go of and not closed"):
+                del events
+                # The thread that has opened it may hold it for a moment.
+                await until(lambda: gc.collect() >= 0 and there() is None)
 
     asyncio.run(main())
 
