@@ -133,7 +133,7 @@ class MeshConfig:
     """How many of a sender's last events are remembered, to drop duplicates."""
 
     max_deliveries: int = bounded(5, 0, 1_000_000)
-    """With `node_name`: an event that ended its chart so often is set aside; 0: never."""
+    """With `node_name`, or in a group: what ended charts so often is set aside; 0: never."""
 
     repair_timeout_s: float = bounded(30.0, 0, 3600)
     """How long events wait for earlier ones of their sender, which are asked for again."""
