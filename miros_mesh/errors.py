@@ -338,15 +338,16 @@ class BrokerConflictError(LinkError):
 
 
 class TermsError(LinkError):
-    """Others who consume a queue want it otherwise: `wanted` here, `present` at the broker."""
+    """Others who consume the queue, as those of a group do, have agreed on other terms."""
 
     reason = "other_terms"
 
     def __init__(self, message: str, wanted: str = "", present: str = "") -> None:
         super().__init__(message)
         self.wanted = wanted
+        """The terms of this node."""
         self.present = present
-        """Empty where the broker does not say it."""
+        """Those of the others; empty where the broker does not say them."""
 
 
 class GoneError(LinkError):

@@ -16,7 +16,7 @@ from miros_mesh.clients.message import Message, Sendable
 from miros_mesh.clients.participant import Participant
 from miros_mesh.clients.reader import Reader, warn_of_open_stream
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.errors import MeshError, StoppedError, WrongLoopError
+from miros_mesh.errors import MeshError, NotStartedError, WrongLoopError
 from miros_mesh.health import Health
 from miros_mesh.networks.received import Received
 from miros_mesh.node.session import seconds
@@ -172,7 +172,8 @@ class AsyncMeshClient:
         self._participant.live(call)
         bridge = self._bridge
         if bridge is None:
-            raise StoppedError(f"{call} before start")
+            # Another task starts it at this moment.
+            raise NotStartedError(f"{call} before start: client {self.name} is being started")
         bridge.refuse_others(call)
         return bridge
 

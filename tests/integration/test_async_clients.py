@@ -431,6 +431,18 @@ def test_another_loop_is_refused() -> None:
     asyncio.run(main())
 
 
+def test_a_call_amid_the_start_by_another_task_is_too_early() -> None:
+    async def main() -> None:
+        client = AsyncMeshClient(MemoryMesh().config())
+        # As far as the start comes on the thread that waits for the broker
+        await asyncio.to_thread(client._participant.start)
+        with pytest.raises(NotStartedError, match="is being started"):
+            await client.send(Message("knock"))
+        await client.close()
+
+    asyncio.run(main())
+
+
 def test_calls_outside_its_life_and_what_the_broker_refuses_are_errors() -> None:
     async def main() -> None:
         client = AsyncMeshClient(MemoryMesh().config())

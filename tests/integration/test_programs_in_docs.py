@@ -29,6 +29,7 @@ WATCHING = ("docs/observability.md", "watching.py")
 PUT_BACK = ("docs/dead-letters.md", "put_back.py")
 ASKING = ("docs/patterns.md", "asking.py")
 ONE_OF_MANY = ("docs/patterns.md", "one_of_many.py")
+TILLS = ("docs/patterns.md", "tills.py")
 QUESTIONS = ("docs/patterns.md", "questions.py")
 LAMP = ("docs/testing.md", "test_lamp.py")
 ORDER = ("docs/testing.md", "test_order.py")
@@ -58,6 +59,7 @@ def test_each_program_of_the_pages_is_tested_here() -> None:
         PUT_BACK,
         ASKING,
         ONE_OF_MANY,
+        TILLS,
         QUESTIONS,
         LAMP,
         ORDER,
@@ -74,6 +76,7 @@ def test_each_program_of_the_pages_is_tested_here() -> None:
         (PAYLOADS, "painter got {'at': Point(x=3, y=4), 'tags': {'red'}}\n"),
         (ASKING, "price {'cents': 120} from shop\n"),
         (ONE_OF_MANY, "north stands at 7\n"),
+        (TILLS, "paid once each: True\n"),
         (ORDERS, "charged 22.10 for 2\n$.items[0].price: expected Decimal, got float\n"),
         (WATCHING, "front e->start_at() top->closed\nfront e->knock() closed->opened\n"),
         (OBSERVED, 'miros_mesh_handed_over_events_total{chart="back"} 1.0\n'),

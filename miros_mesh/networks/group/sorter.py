@@ -116,10 +116,10 @@ class Sorter:
         while not self._thread.stopping.is_set():
             self._wake.wait(self._due())
             self._wake.clear()
-            while self._posted:
-                self._sort(self._posted.popleft())
             while self._outcomes:
                 self._settle(*self._outcomes.popleft())
+            while self._posted:
+                self._sort(self._posted.popleft())
             for lane in self._lanes:
                 if lane.waiting and not lane.sent and time.monotonic() >= lane.again_at:
                     self._send(lane)

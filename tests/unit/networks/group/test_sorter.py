@@ -144,7 +144,7 @@ def test_of_a_frame_that_is_refused_each_event_is_tried_alone(desk: Desk) -> Non
 
     desk.say(1, "refused")
     assert desk.frames(3)[-1] == [b"2"]
-    desk.say(2, "unfiled")
+    desk.say(2, "refused")
     assert desk.frames(4)[-1] == [b"3"]
     desk.say(3, "stored")
 
