@@ -315,7 +315,7 @@ def test_a_stream_in_which_nothing_waits_warns_when_it_is_left_open() -> None:
             events = client.events("talk", timeout_s=0.01)
             await events._open()
             there = weakref.ref(events)
-            with pytest.warns(ResourceWarning, match="let go of and not closed"):
+            with pytest.warns(ResourceWarning, match="let go of and not closed"):  # noqa: PT031
                 del events
                 # The thread that has opened it may hold it for a moment.
                 await until(lambda: gc.collect() >= 0 and there() is None)
