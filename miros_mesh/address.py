@@ -301,6 +301,11 @@ def chart_address(text: object) -> tuple[str, str]:
             f"{shown!r} is no address of a chart; it looks like 'node/chart', and chart.received "
             "tells that of who has sent an event"
         )
+    if (length := len(node) + 1 + len(chart)) > SHORT_STRING_BYTES:
+        raise ChartAddressError(
+            f"{node[:40]!r}/{chart[:40]!r}... is no address of a chart: it has {length} "
+            f"characters, and {SHORT_STRING_BYTES} are the most"
+        )
     return node, chart
 
 

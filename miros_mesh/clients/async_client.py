@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +16,7 @@ from miros_mesh.clients.message import Message, Sendable
 from miros_mesh.clients.participant import Participant
 from miros_mesh.clients.reader import Reader, warn_of_open_stream
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.errors import MeshError, StoppedError, WrongLoopError
+from miros_mesh.errors import MeshError, NotStartedError, WrongLoopError
 from miros_mesh.health import Health
 from miros_mesh.networks.received import Received
 from miros_mesh.node.session import seconds
@@ -171,7 +172,8 @@ class AsyncMeshClient:
         self._participant.live(call)
         bridge = self._bridge
         if bridge is None:
-            raise StoppedError(f"{call} before start")
+            # Another task starts it at this moment.
+            raise NotStartedError(f"{call} before start: client {self.name} is being started")
         bridge.refuse_others(call)
         return bridge
 
@@ -217,14 +219,15 @@ class AsyncEventStream:
 
     def handled(self) -> None:
         """Have the last event acknowledged now, before the next one is asked for."""
-        if self._reader:
+        # Not by its truth, here and below: one in which nothing waits has a length of 0.
+        if self._reader is not None:
             self._reader.handled()
 
     async def close(self) -> None:
         """Hear no more. An event that is not handled stays so; under a node name it comes again."""
         reader = None if self._closed else self._reader
         self._closed = True
-        if reader:
+        if reader is not None:
             close = partial(self._participant.close_reader, reader, asyncio.current_task())
             await self._bridge.run(close)
 
@@ -244,7 +247,7 @@ class AsyncEventStream:
 
     def __del__(self) -> None:
         reader = self._reader
-        if reader and not (self._closed or reader.ended):
+        if reader is not None and not (self._closed or reader.ended):
             reader.forsake()
             warn_of_open_stream()
 
@@ -257,7 +260,8 @@ class AsyncEventStream:
                 undo=lambda: self._participant.close_reader(opened[0]),
             )
             (self._reader,) = opened
-            self._reader.changed_elsewhere = lambda: self._bridge.call(self._ring)
+            # Weakly: the client keeps the reader, and would keep a stream that was let go of.
+            self._reader.changed_elsewhere = partial(_ring, self._bridge, weakref.ref(self))
         return self._reader
 
     async def _next(self) -> Message | None:
@@ -290,9 +294,10 @@ class AsyncEventStream:
 
     def _end_wait(self) -> None:
         self._silent = True
-        self._ring()
+        self.ring()
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """Have the task that waits look again; on the loop."""
         if self._bell and not self._bell.done():
             self._bell.set_result(None)
 
@@ -357,6 +362,14 @@ class _Bridge:
         # Those that are there, and no more: other tasks have their turn.
         for _ in range(len(self._calls)):
             self._calls.popleft()()
+
+
+def _ring(bridge: _Bridge, there: weakref.ref[AsyncEventStream]) -> None:
+    def ring() -> None:
+        if stream := there():
+            stream.ring()
+
+    bridge.call(ring)
 
 
 def _settle(ended: asyncio.Future[Message], outcome: Message | MeshError) -> None:

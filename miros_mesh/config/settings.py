@@ -133,7 +133,7 @@ class MeshConfig:
     """How many of a sender's last events are remembered, to drop duplicates."""
 
     max_deliveries: int = bounded(5, 0, 1_000_000)
-    """With `node_name` or a group: an event that ended charts so often is set aside; 0: never."""
+    """With `node_name`, or in a group: what ended charts so often is set aside; 0: never."""
 
     repair_timeout_s: float = bounded(30.0, 0, 3600)
     """How long events wait for earlier ones of their sender, which are asked for again."""
@@ -143,7 +143,7 @@ class MeshConfig:
     """How many bytes of sent events are kept for receivers that ask for them again."""
 
     tell_no_listener: bool = False
-    """Whether charts get `NO_LISTENER` when no chart listens to what they send."""
+    """Whether charts get `NO_LISTENER` when no chart listens to a topic that they send under."""
     tell_charts: bool = False
     """Whether charts get `CHART_UP` and `CHART_DOWN` of the other nodes' charts that they hear."""
 

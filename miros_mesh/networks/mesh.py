@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -235,7 +236,7 @@ def _routed(
 
 
 class _ClocksAhead:
-    """By how many seconds the clocks of nodes are ahead of ours, at least.
+    """By how many seconds the clocks of nodes are ahead of ours, at least. Thread-safe.
 
     Who has the key can send in the name of a node, and of any time: it is believed for no longer
     than two minutes, and no clock is believed to be further ahead than clocks may be.
@@ -245,9 +246,15 @@ class _ClocksAhead:
         self._most_s = most_s
         self._seen: dict[str, tuple[float, float, float]] = {}
         """By node: since when, what was seen since, and what in the minute before that."""
+        # Guards `_seen`: charts' threads ask, and the subscriber's.
+        self._lock = threading.Lock()
 
     def seen(self, node: str, ahead_s: float, now: float) -> float:
         """Take what an event shows that comes now; return by how much its clock is ahead."""
+        with self._lock:
+            return self._taken(node, ahead_s, now)
+
+    def _taken(self, node: str, ahead_s: float, now: float) -> float:
         since, latest, before = self._seen.get(node, (now, 0.0, 0.0))
         if not 0 <= now - since < _BELIEVED_S:
             before = latest if 0 <= now - since < 2 * _BELIEVED_S else 0.0

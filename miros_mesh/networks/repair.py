@@ -167,6 +167,8 @@ class _Asking:
 
     at: float
     pause_s: float = _FIRST_PAUSE_S
+    numbers: Sequence[Range] = ()
+    """What was asked for."""
 
 
 class Repair:
@@ -295,9 +297,11 @@ class Repair:
     def _ask(self, missing: Mapping[_Question, _Missing], now: float) -> None:
         """Ask each sender whose turn it is, with a pause that doubles while it does not answer."""
         # Streams that miss nothing any more are left out, and begin with short pauses the next
-        # time.
+        # time. So do those that miss nothing more of what was asked for: the sender has answered,
+        # and where the broker hands out little ahead the next loss shows only then.
         self._asking = {
-            each: self._asking.get(each) or _Asking(now + _FIRST_ASK_S) for each in missing
+            each: self._under_way(each, wanted) or _Asking(now + _FIRST_ASK_S)
+            for each, wanted in missing.items()
         }
         due = (each for each in self._asking.items() if now >= each[1].at)
         for each, asking in islice(due, _MOST_QUESTIONS):
@@ -307,9 +311,17 @@ class Repair:
             # Merged, since several charts may miss the same. What one message has no room for
             # is asked for later.
             numbers = merged(chain(*missing[each].holes))[: self._most_ranges]
+            asking.numbers = numbers
             listener = _Listener(inbox.chart, inbox.listening_s(now)) if inbox else None
             routes = None if self._old_frames else _Routes(tuple(missing[each].hears))
             self._send(incarnation, "ask", each.stream, numbers, listener=listener, routes=routes)
+
+    def _under_way(self, question: _Question, missing: _Missing) -> _Asking | None:
+        """Return how a question was asked whose answer is still waited for."""
+        asking = self._asking.get(question)
+        if asking and asking.numbers and not shared(merged(chain(*missing.holes)), asking.numbers):
+            return None
+        return asking
 
     def _ask_for_doubts(self, now: float) -> bool:
         """Ask senders which of the frames in doubt are new; return whether any are in doubt."""

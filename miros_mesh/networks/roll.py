@@ -104,15 +104,16 @@ class Roll:
         entries = tuple(charts)
         said = *origin, self._started, float(self._interval_s), whole, entries
         try:
-            roll = self._roll(said, entries)
+            roll = self._roll(said)
             return self.network.send(ROUTING_KEY, roll, counted=False, after=after) > 0
         except MeshError as error:
             self.network.complain("roll", error)
             return True
 
-    def _roll(self, said: _Said, charts: tuple[RollEntry, ...]) -> NodeRoll:
+    def _roll(self, said: _Said) -> NodeRoll:
         if not self._keys:
             return NodeRoll(*said)
+        *_, charts = said
         known = dict(self._groups)
         groups = tuple((each.name, known[each.name]) for each in charts if each.name in known)
         keys = self._keys()

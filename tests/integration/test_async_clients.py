@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -262,6 +264,65 @@ def test_what_was_not_handled_comes_again_under_a_node_name(ground: Ground) -> N
     asyncio.run(main())
 
 
+def test_the_last_event_that_waits_is_handled_when_the_stream_ends(ground: Ground) -> None:
+    async def main() -> None:
+        config = ground.node("web")
+        async with AsyncMeshClient(ground.node("sender"), tx_routing_key="talk") as sender:
+            async with AsyncMeshClient(config, "audit") as client:
+                async with client.events("talk", timeout_s=LIMIT_S) as events:
+                    await sender.send(Message("said", 1))
+                    assert (await anext(events)).payload == 1
+                    reader = events._reader
+                    assert reader is not None
+                    assert len(reader) == 0
+                # Its queue is left, and not first with the client.
+                assert reader.ended
+                assert not client._participant._readers
+            async with (
+                AsyncMeshClient(config, "audit") as client,
+                client.events("talk", timeout_s=LIMIT_S) as events,
+            ):
+                await sender.send(Message("said", 2))
+                assert (await anext(events)).payload == 2
+
+    asyncio.run(main())
+
+
+def test_an_event_behind_which_nothing_waits_is_handled_when_the_program_says_so(
+    ground: Ground,
+) -> None:
+    async def main() -> None:
+        async with (
+            AsyncMeshClient(ground.node("sender"), tx_routing_key="talk") as sender,
+            AsyncMeshClient(ground.node("web")) as client,
+            client.events("talk", timeout_s=LIMIT_S) as events,
+        ):
+            await sender.send(Message("said", 1))
+            await anext(events)
+            reader = events._reader
+            assert reader is not None
+            assert reader.session
+            assert reader.session.work().deferred == 1
+            events.handled()
+            assert reader.session.work().deferred == 0
+
+    asyncio.run(main())
+
+
+def test_a_stream_in_which_nothing_waits_warns_when_it_is_left_open() -> None:
+    async def main() -> None:
+        async with AsyncMeshClient(MemoryMesh().config()) as client:
+            events = client.events("talk", timeout_s=0.01)
+            await events._open()
+            there = weakref.ref(events)
+            with pytest.warns(ResourceWarning, match="let go of and not closed"):  # noqa: PT031
+                del events
+                # The thread that has opened it may hold it for a moment.
+                await until(lambda: gc.collect() >= 0 and there() is None)
+
+    asyncio.run(main())
+
+
 def test_a_cancelled_reader_loses_nothing(ground: Ground) -> None:
     async def main() -> None:
         async with (
@@ -366,6 +427,18 @@ def test_another_loop_is_refused() -> None:
     async def main() -> None:
         async with AsyncMeshClient(mesh.config()) as client:
             await asyncio.to_thread(asyncio.run, refused(client))
+
+    asyncio.run(main())
+
+
+def test_a_call_amid_the_start_by_another_task_is_too_early() -> None:
+    async def main() -> None:
+        client = AsyncMeshClient(MemoryMesh().config())
+        # As far as the start comes on the thread that waits for the broker
+        await asyncio.to_thread(client._participant.start)
+        with pytest.raises(NotStartedError, match="is being started"):
+            await client.send(Message("knock"))
+        await client.close()
 
     asyncio.run(main())
 

@@ -95,8 +95,8 @@ STEPS = (
         PUBLISHER,
         "link.publisher:BrokerPublisher",
         "publishes it, persistent",
-        "It is published, persistent. If the connection breaks before the confirm, it is published "
-        "again, in order.",
+        "It is published, persistent unless it holds requests or replies. If the connection breaks "
+        "before the confirm, it is published again, in order.",
     ),
     Step(
         BROKER,

@@ -279,6 +279,13 @@ def test_what_is_no_address_of_a_chart_is_refused_and_the_form_is_told(address: 
         chart_address(address)
 
 
+def test_an_address_that_no_chart_can_have_for_its_length_is_refused_as_an_address() -> None:
+    """The wire has room for no longer one, and would refuse it as a payload."""
+    assert chart_address("n" * 100 + "/" + "c" * 154) == ("n" * 100, "c" * 154)
+    with pytest.raises(ChartAddressError, match=r"256 characters, and 255 are the most"):
+        chart_address("n" * 100 + "/" + "c" * 155)
+
+
 keys = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(".".join)
 patterns = st.lists(st.sampled_from("abc*#"), min_size=1, max_size=4).map(".".join)
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=300)

@@ -27,8 +27,8 @@ from miros_mesh.observe.metrics.table import (
 from miros_mesh.observer import STOPPED, Observer
 
 # Of each of these labels the library itself has fewer values; the rest is room for those to come.
-MAX_NETWORKS: Final = 10
-MAX_REASONS: Final = 40
+MAX_NETWORKS: Final = 12
+MAX_REASONS: Final = 50
 MAX_SOURCES: Final = 6
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -353,3 +354,26 @@ def test_of_clocks_that_are_right_nothing_is_kept_and_of_others_a_thousand() -> 
     for number in range(1_100):
         times.age(1_001.0, f"ahead {number}")
     assert len(times.mesh._ahead._seen) == 1_000
+
+
+def test_threads_that_hear_of_more_clocks_than_are_kept_do_not_end_each_other() -> None:
+    times, errors = Times(), list[BaseException]()
+
+    def hear(first: int) -> None:
+        try:
+            for number in range(first, first + 10_000):
+                times.age(1_001.0, f"ahead {number}")
+        except BaseException as error:  # noqa: BLE001 - told below
+            errors.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=hear, args=(place * 5_000,)) for place in range(4)]
+    try:
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join(30)
+    finally:
+        sys.setswitchinterval(before)
+    assert errors == []

@@ -254,6 +254,25 @@ def test_it_is_asked_again_after_a_pause_and_no_more_once_it_came(running: Node)
     assert {asked.numbers for asked in running.sent} == {((2, 2),)}
 
 
+def test_the_next_loss_is_asked_for_soon_also_after_long_pauses_for_the_one_before(
+    node: Node,
+) -> None:
+    """Between two looks one may be answered, and the next one show."""
+
+    def look(later_s: float) -> list[tuple[Range, ...]]:
+        before = len(node.sent)
+        node.repair._ask(node.repair._missing(now + later_s), now + later_s)
+        return [asked.numbers for asked in node.sent[before:]]
+
+    now = time.monotonic()
+    node.get(1)
+    node.get(3)
+    assert [look(later_s) for later_s in (0, 0.1, 0.7, 2.0)] == [[], *[[((2, 2),)]] * 3]
+    node.get(2)
+    node.get(5)
+    assert [look(later_s) for later_s in (2.05, 2.15, 2.2)] == [[], [((4, 4),)], []]
+
+
 def test_nothing_is_asked_or_given_up_while_the_node_is_not_connected(node: Node) -> None:
     node.whole_since = None
     node.get(1)

@@ -82,3 +82,16 @@ def test_a_closed_mailbox_gives_back_what_it_held_and_takes_nothing() -> None:
     assert box.put(late, displace=True) is late
     box.appendleft(late)
     assert len(box) == 0
+
+
+def test_a_cleared_mailbox_wakes_for_nothing_and_goes_on() -> None:
+    box, _ = full()
+
+    box.clear()
+
+    assert (box.qsize(), len(box.deque)) == (0, 0)
+    later = event()
+    box.append(later)
+    assert box.wait(timeout=1) == "ready"
+    box.task_done()
+    assert box.popleft() is later
