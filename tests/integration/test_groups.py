@@ -49,7 +49,8 @@ def test_sharing_members_handle_each_event_once_and_each_handles_some(
 
     wait_until(all_done(members, MANY))
     assert sorted(n for each in members for n in each.payloads) == list(range(MANY))
-    assert all(len(each.done) > MANY / 10 for each in members)
+    # How many is a matter of load, and the machine may have more to do than this.
+    assert all(each.done for each in members)
     assert not any(each.redelivered for member in members for each in member.done)
 
 
