@@ -70,13 +70,13 @@ class Parcel(Protocol):
     def split(self) -> Sequence[Parcel]:
         """Close, and return its events as smaller parcels, in order; none when it holds but one."""
 
-    def stored(self, routed: bool) -> None:
+    def stored(self, broker: str, routed: bool) -> None:
         """Hear that a peer has confirmed it, and whether any queue there took it.
 
         Called under no lock, once for each peer.
         """
 
-    def dropped(self) -> None:
+    def dropped(self, broker: str) -> None:
         """Hear that a peer will not get it for want of room in its outbox. As `stored`."""
 
     def refused(self, broker: str, error: LinkError) -> None:

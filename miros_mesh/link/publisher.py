@@ -343,7 +343,7 @@ class BrokerPublisher(Worker):
 
     def _confirmed(self, done: Confirmed) -> None:
         parcel = done.parcel
-        parcel.stored(done.routed)
+        parcel.stored(self.broker.name, done.routed)
         self._nacks.confirmed()
         self._refusals.forget(parcel, done.size_bytes)
         self._probes = max(self._probes - 1, 0)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, Protocol
 
-from miros_mesh.address import is_direct
 from miros_mesh.errors import LinkError
 from miros_mesh.wire.envelope import RESEAL_AFTER_S
 
@@ -42,8 +41,8 @@ class Sealer(Protocol):
     def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
         """Hear that a broker refused a frame."""
 
-    def unrouted(self, frame: Frame, brokers: int) -> None:
-        """Hear that so many brokers have confirmed a frame, and none had a queue for it."""
+    def decided(self, frame: Frame, *, heard: bool) -> None:
+        """Hear whether any of the awaited brokers had a queue for a frame."""
 
 
 class Frame:
@@ -73,10 +72,8 @@ class Frame:
         self.persistent = persistent
         self.needs_queue = False
         """Whether to say "unrouted" where it is stored in no queue, to who waits to hear of it."""
-        self.asks = is_direct(routing_key)
-        """Whether its sender is to be told when no broker has a queue for it."""
-        self._unrouted = 0
-        """How many brokers have confirmed it and had none; below zero once one had."""
+        # The brokers whose answer is awaited: whether they have a queue for it.
+        self._awaited: set[str] = set()
         self._sealer = sealer
         self._settled = settled
         self._max_events = max_events
@@ -102,10 +99,11 @@ class Frame:
         """How large its messages are in bytes, before sealing."""
         return self._size_bytes
 
-    def add_all(self, encoded: Sequence[bytes]) -> int:
+    def add_all(self, encoded: Sequence[bytes], awaited: Collection[str] = ()) -> int:
         """Take as many of the messages as fit, in order; return how many.
 
-        An empty frame takes a message of any size, a closed one takes none.
+        An empty frame takes a message of any size, a closed one takes none. With `awaited` the
+        network hears, by `decided`, whether any of these brokers has a queue for them.
         """
         with self._lock:
             if not self._open:
@@ -121,7 +119,31 @@ class Frame:
                 self._messages.append(each)
                 self._events += 1
                 self._size_bytes = size_bytes
+            if awaited and self._events > before:
+                # None of them has answered: it is open.
+                self._awaited.update(awaited)
             return self._events - before
+
+    def awaits(self, broker: str) -> None:
+        """Await the answer of one broker more, if any is awaited."""
+        with self._lock:
+            if self._awaited:
+                self._awaited.add(broker)
+
+    def answered(self, broker: str, *, routed: bool) -> None:
+        """Hear whether a broker has a queue for it; one that will not get it has none.
+
+        Tells the network once one has, or none of them all. Call it under no lock.
+        """
+        with self._lock:
+            if broker not in self._awaited:
+                return
+            self._awaited.discard(broker)
+            if routed:
+                self._awaited.clear()
+            elif self._awaited:
+                return
+        self._sealer.decided(self, heard=routed)
 
     def close(self) -> None:
         """Take no further message; a second call does nothing."""
@@ -152,8 +174,12 @@ class Frame:
 
     def messages(self) -> list[bytes]:
         """Close the frame, and return the messages in it."""
-        # Out of the sealed bytes: the messages themselves are not kept.
-        return self._sealer.unseal(self.seal())
+        with self._lock:
+            self._open = False
+            if self._sealed is None:
+                return list(self._messages)
+            # Out of the sealed bytes: the messages themselves are not kept.
+            return self._sealer.unseal(self._sealed)
 
     def split(self) -> Sequence[Frame]:
         """Close, and return its messages in two frames, in order; none when it holds but one."""
@@ -162,28 +188,26 @@ class Frame:
         if self._events <= 1 or self._settled:
             return ()
         messages = self.messages()
+        with self._lock:
+            # Of parts at one broker and a whole at others it is not said that none is heard.
+            undecided = bool(self._awaited)
+            self._awaited.clear()
+        if undecided:
+            self._sealer.decided(self, heard=True)
         half = len(messages) // 2
         return self._part(messages[:half]), self._part(messages[half:])
 
-    def stored(self, routed: bool) -> None:
+    def stored(self, broker: str, routed: bool) -> None:
         """Hear that a peer has confirmed it, and whether it had a queue for it."""
         if self._settled:
             self._settled("stored" if routed or not self.needs_queue else "unrouted")
-        if not self.asks:
-            return
-        with self._lock:
-            # On the thread of each broker's publisher.
-            if routed or self._unrouted < 0:
-                self._unrouted = -1
-                return
-            self._unrouted += 1
-            brokers = self._unrouted
-        self._sealer.unrouted(self, brokers)
+        self.answered(broker, routed=routed)
 
-    def dropped(self) -> None:
+    def dropped(self, broker: str) -> None:
         """Hear that a peer will not get it, for want of room."""
         if self._settled:
             self._settled("dropped")
+        self.answered(broker, routed=False)
 
     def refused(self, broker: str, error: LinkError) -> None:
         """Hear that a broker refuses it: say so to who waits for that, or else to the network."""
@@ -191,6 +215,7 @@ class Frame:
             self._settled("refused")
         else:
             self._sealer.refused(self, broker, error)
+        self.answered(broker, routed=False)
 
     def _part(self, messages: Sequence[bytes]) -> Frame:
         part = Frame(
@@ -202,7 +227,6 @@ class Frame:
             max_events=self._max_events,
             max_bytes=self._max_bytes,
         )
-        part.asks = self.asks
         # They fitted into the whole.
         part.add_all(messages)
         part.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Final, Generic, Protocol, TypeVar
@@ -158,14 +158,16 @@ class Network(Generic[T]):
         self._refusals = Throttle(math.inf) if expendable else self._complaints
         self._publishers: tuple[Publisher, ...] = ()
         self._hold: Held | None = None
+        # The two above: whatever gets all frames.
         self._outlets: tuple[Outlet, ...] = ()
-        """The two above: whatever gets all frames."""
         self._tail: Frame | None = None
         """The frame that every outlet has, and that may still grow."""
         self._sequences: defaultdict[str, int] = defaultdict(int)
         self._routes = routes
         self._last_to = routes.last_to if routes else {}
-        # Guards the seven above. Held from the number to the outboxes, so that the events of a
+        # Frames of which is awaited whether any broker has a queue for them.
+        self._asking: dict[Frame, None] = {}
+        # Guards the eight above. Held from the number to the outboxes, so that the events of a
         # chart stand in frames in the order of their numbers.
         self._lock = threading.Lock()
         self._echoes = Echoes()
@@ -183,19 +185,40 @@ class Network(Generic[T]):
         with self._lock:
             held = self._hold.parcels(self.name) if self._hold else ()
             # Before anything newer, which waits for the lock.
+            for frame in self._asking:
+                if frame in held:
+                    frame.awaits(publisher.broker.name)
             overflow = _put(held, (publisher,))
             self._lead_to((*self._publishers, publisher), self._hold)
         return partial(self._report, overflow)
 
-    def detach(self, publisher: Publisher) -> None:
-        """Send to a peer no more."""
+    def detach(self, publisher: Publisher, *, gone: bool = False) -> None:
+        """Send to a peer no more; one that is gone does not get what waits for it either.
+
+        It calls hooks then, so call it with no lock held.
+        """
         with self._lock:
             self._lead_to(tuple(p for p in self._publishers if p is not publisher), self._hold)
+            asking = list(self._asking) if gone else []
+        for frame in asking:
+            frame.answered(publisher.broker.name, routed=False)
 
-    def hold_back(self, hold: Held | None) -> None:
-        """Keep what is sent from now on for peers that come too; with None no longer."""
+    def hold_back(self, hold: Held | None) -> Callable[[], None]:
+        """Keep what is sent from now on for peers that come too; with None no longer.
+
+        Returns what tells of events that none has a queue for: it calls hooks, so call it with no
+        lock held.
+        """
         with self._lock:
+            before = self._hold
             self._lead_to(self._publishers, hold)
+            asking = list(self._asking) if before and not hold else []
+
+        def tell() -> None:
+            for frame in asking:
+                frame.answered(before.broker.name if before else "", routed=False)
+
+        return tell
 
     def send(
         self,
@@ -399,14 +422,17 @@ class Network(Generic[T]):
         """Return the encoded messages of a frame that this network sealed."""
         return self._codec.unseal(sealed)
 
-    def unrouted(self, frame: Frame, brokers: int) -> None:
-        """Hear that so many brokers have confirmed a frame, and none had a queue for it."""
-        if self._hold is None and brokers >= len(self._publishers):
-            self.unheard(self._codec.open_again(frame.seal()))
+    def decided(self, frame: Frame, *, heard: bool) -> None:
+        """Hear whether any broker had a queue for a frame of events that ask for one."""
+        with self._lock:
+            self._asking.pop(frame, None)
+        if not heard:
+            self.unheard(self._codec.decoded(frame.messages()))
 
     def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
         """Hear that a broker refused a frame: count its messages, log it, and set them aside."""
-        messages, encoded = self._codec.open_again(frame.seal()), frame.messages()
+        encoded = frame.messages()
+        messages = self._codec.decoded(encoded)
         self.forget(broker, messages)
         counted = frame.counted and not self.expendable
         refusal = Refusal(frame.routing_key, broker, error, messages, encoded, counted=counted)
@@ -474,9 +500,7 @@ class Network(Generic[T]):
                 frame = self._frame(
                     routing_key, counted=counted, persistent=persistent, settled=settled
                 )
-                # Before any outbox has it: it may be confirmed at once.
-                frame.asks = frame.asks or asks
-                taken = self._begin(frame, encoded, overflow)
+                taken = self._begin(frame, encoded, overflow, asks=asks)
             encoded = encoded[taken:]
         return overflow
 
@@ -492,10 +516,10 @@ class Network(Generic[T]):
         if tail is None:
             return 0
         before = tail.size_bytes
-        # First, likewise; in a frame that turns out to be closed it does no harm.
-        if asks:
-            tail.asks = True
-        if taken := tail.add_all(encoded):
+        awaited = self._awaited(tail, asks=asks)
+        if taken := tail.add_all(encoded, awaited):
+            if awaited:
+                self._asking[tail] = None
             # A publisher may have sealed and even confirmed it by now: its outbox counts on.
             size_bytes = tail.size_bytes - before
             overflow += [
@@ -505,9 +529,25 @@ class Network(Generic[T]):
             ]
         return taken
 
-    def _begin(self, frame: Frame, encoded: Sequence[bytes], overflow: list[_Overflow]) -> int:
+    def _awaited(self, frame: Frame, *, asks: bool) -> Collection[str]:
+        """Return the brokers whose answer is awaited, before any outbox has what asks for it."""
+        if not (asks or is_direct(frame.routing_key)):
+            return ()
+        return {each.broker.name for each in self._outlets}
+
+    def _begin(
+        self,
+        frame: Frame,
+        encoded: Sequence[bytes],
+        overflow: list[_Overflow],
+        *,
+        asks: bool = False,
+    ) -> int:
         """Put a new frame into every outbox; return how many messages it took."""
-        taken = frame.add_all(encoded)
+        awaited = self._awaited(frame, asks=asks) if frame.counted else ()
+        taken = frame.add_all(encoded, awaited)
+        if awaited:
+            self._asking[frame] = None
         # A word of the library's own closes the tail as well: an event that follows it must not get
         # into a frame in front of it.
         self._tail = frame if frame.counted else None
@@ -538,7 +578,7 @@ class Network(Generic[T]):
             lost: Counter[str] = Counter()
             for parcel in parcels:
                 lost[parcel.network] += parcel.events
-                parcel.dropped()
+                parcel.dropped(peer)
             # `+` leaves out the networks that lost only the library's own words.
             for network, events in (+lost).items():
                 self._observer.dropped(network=network, reason="outbox_overflow", events=events)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -96,7 +96,7 @@ class Peers:
                 return 0
             self._leaving.append(publisher)
         for network in self._networks_of(broker):
-            network.detach(publisher)
+            network.detach(publisher, gone=True)
         # After it was detached: nothing is put any more that would not be sent.
         publisher.abort(timeout_s)
         with self._lock:
@@ -112,8 +112,10 @@ class Peers:
         """
         with self._lock:
             # They were told as dropped. What is left was for a peer that does not come.
-            dropped = self._let_go().dropped
-            self._ended += StopReport(sent=dropped, dropped=dropped)
+            held, tellings = self._let_go()
+            self._ended += StopReport(sent=held.dropped, dropped=held.dropped)
+        for tell in tellings:
+            tell()
 
     def report(self) -> StopReport:
         """Return what has become until now of the events for all peers, of this moment and past.
@@ -139,7 +141,7 @@ class Peers:
         with self._lock:
             self._stopped = True
             # No peer comes any more, and what it was to get is left over.
-            self._ended += self._let_go()
+            self._ended += self._let_go()[0]
             working = list(self._publishers.items())
         for broker, publisher in working:
             for network in self._networks_of(broker):
@@ -158,13 +160,13 @@ class Peers:
                     self._ended += ended
         return self._ended
 
-    def _let_go(self) -> StopReport:
+    def _let_go(self) -> tuple[StopReport, list[Callable[[], None]]]:
+        """Hold nothing back; return what became of it, and what tells of what none has heard."""
         hold, self._hold = self._hold, None
         if hold is None:
-            return StopReport()
-        for network in self._networks:
-            network.hold_back(None)
-        return hold.report()
+            return StopReport(), []
+        tellings = [network.hold_back(None) for network in self._networks]
+        return hold.report(), tellings
 
     def _networks_of(self, broker: Broker) -> tuple[Network[Any], ...]:
         return self._networks + (self._home_networks if broker == self._home else ())

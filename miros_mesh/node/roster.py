@@ -217,15 +217,18 @@ class Roster:
         """Note what became of a chart; return False when there is no room for it."""
         if entry.state != "alive":
             self._down(process, entry.name, entry.state)
-        elif entry.name not in process.charts:
+            return True
+        if entry.name not in process.charts:
             if self._amount >= MOST_CHARTS:
                 return False
             self._amount += 1
             process.charts[entry.name] = entry.topic
-            if group := groups.get(entry.name):
-                process.groups[entry.name] = group
-                self._members.clear()
             self._tell_all(entry.topic, CHART_UP, ChartChange(process.node, entry.name, ALIVE))
+        # Also of one that was known: that it has left one and come into another may be lost.
+        group = groups.get(entry.name, "")
+        if group != process.groups.get(entry.name, ""):
+            process.groups[entry.name] = group
+            self._members.clear()
         return True
 
     def _lost(self, process: _Process) -> None:

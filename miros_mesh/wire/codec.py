@@ -214,6 +214,10 @@ class Codec(Generic[T]):
             self._check(level, len(encoded))
         return encoded
 
+    def decoded(self, encoded: Sequence[bytes]) -> list[T]:
+        """Return the messages that `encode` has made these of."""
+        return [self._decoders[self._level(each)].decode(each) for each in encoded]
+
     def seal(self, encoded: Sequence[bytes], topic: str) -> bytes:
         """Seal a frame of one or more encoded messages, to be published under this topic now.
 

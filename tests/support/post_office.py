@@ -81,11 +81,11 @@ class Letter:
     def refused(self, broker: str, error: LinkError) -> None:
         self.refusals.append((broker, error))
 
-    def stored(self, routed: bool) -> None:
+    def stored(self, broker: str, routed: bool) -> None:
         self.stores += 1
         self.routed += routed
 
-    def dropped(self) -> None:
+    def dropped(self, broker: str) -> None:
         self.drops += 1
 
 

@@ -57,7 +57,7 @@ class Joiner:
     sealed: list[list[bytes]] = field(default_factory=list)
     published: list[bytes] = field(default_factory=list)
     refusals: list[tuple[Frame, str, LinkError]] = field(default_factory=list)
-    unheard: list[tuple[Frame, int]] = field(default_factory=list)
+    decisions: list[tuple[Frame, bool]] = field(default_factory=list)
 
     key = "one"
 
@@ -74,8 +74,8 @@ class Joiner:
     def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
         self.refusals.append((frame, broker, error))
 
-    def unrouted(self, frame: Frame, brokers: int) -> None:
-        self.unheard.append((frame, brokers))
+    def decided(self, frame: Frame, *, heard: bool) -> None:
+        self.decisions.append((frame, heard))
 
 
 def mesh_network(observer: Observer | None = None, *, frame_events: int = 3) -> Network[Envelope]:
@@ -121,7 +121,7 @@ class LetterShelf:
     def confirm(self) -> None:
         """Confirm everything that it was sent."""
         for parcel in list(self.shelf.parcels):
-            parcel.stored(True)
+            parcel.stored("broker", True)
 
 
 def mesh(observer: Observer | None = None, *, dedup_window: int = 64) -> Mesh:

@@ -116,13 +116,20 @@ class Sorter:
         while not self._thread.stopping.is_set():
             self._wake.wait(self._due())
             self._wake.clear()
-            while self._outcomes:
-                self._settle(*self._outcomes.popleft())
-            while self._posted:
-                self._sort(self._posted.popleft())
-            for lane in self._lanes:
-                if lane.waiting and not lane.sent and time.monotonic() >= lane.again_at:
-                    self._send(lane)
+            try:
+                self._turn()
+            except Exception:
+                # Without this thread the group would stand still, as long as its member lives.
+                logger.exception("%s: an error of the library; it goes on", self._thread.name)
+
+    def _turn(self) -> None:
+        while self._outcomes:
+            self._settle(*self._outcomes.popleft())
+        while self._posted:
+            self._sort(self._posted.popleft())
+        for lane in self._lanes:
+            if lane.waiting and not lane.sent and time.monotonic() >= lane.again_at:
+                self._send(lane)
 
     def _due(self) -> float | None:
         pauses = [lane.again_at for lane in self._lanes if lane.waiting and not lane.sent]

@@ -189,8 +189,8 @@ def test_who_waits_to_hear_of_a_frame_hears_of_no_queue_where_it_needs_one() -> 
         )
         told.needs_queue = needs
 
-        told.stored(routed=False)
-        told.stored(routed=True)
+        told.stored("broker", routed=False)
+        told.stored("broker", routed=True)
 
         assert heard == [said, "stored"]
 

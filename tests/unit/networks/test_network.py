@@ -475,7 +475,7 @@ def test_a_message_hears_what_became_of_it() -> None:
     network.send("key", envelope(UNNUMBERED), counted=False, settled=outcomes.append)
     (parcel,) = shelf.parcels
 
-    parcel.stored(True)
+    parcel.stored("broker", True)
     parcel.refused("home", MessageTooLargeError("too large"))
 
     assert outcomes == ["stored", "refused"]
@@ -617,6 +617,6 @@ def test_what_is_filed_goes_into_frames_of_its_own_as_much_as_fits() -> None:
     assert taken == 2
     assert opened(shelf.parcels) == [[(7, "ping"), (5, "ping")], [(1, "after")]]
     assert [parcel.events for parcel in shelf.parcels] == [0, 1]
-    shelf.parcels[0].stored(routed=False)
-    shelf.parcels[0].dropped()
+    shelf.parcels[0].stored("broker", routed=False)
+    shelf.parcels[0].dropped("broker")
     assert heard == ["unrouted", "dropped"]

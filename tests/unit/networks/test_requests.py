@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from miros_mesh.errors import PayloadError, StoppedError
+from miros_mesh.errors import PayloadError, PermissionDeniedError, StoppedError
 from miros_mesh.link.ports import Broker
+from miros_mesh.networks.hold import Hold
 from miros_mesh.networks.network import UNNUMBERED
 from miros_mesh.networks.requests import Outcome, Request, Requests
 from miros_mesh.observer import Observer
@@ -300,11 +301,67 @@ def test_a_request_is_unheard_when_every_broker_says_so() -> None:
     network.send("topic", envelope(UNNUMBERED, "question", chart=CHART), asked=asked.append)
     [frame] = near.parcels
     frame.seal()
-    frame.stored(routed=False)
+    frame.stored("near", routed=False)
     assert unheard == []
-    frame.stored(routed=False)
+    frame.stored("far", routed=False)
 
     assert unheard == [asked]
+
+
+@pytest.mark.parametrize("what", ["goes", "drops", "refuses"])
+def test_a_broker_that_will_not_get_a_request_has_no_queue_for_it(what: str) -> None:
+    network = mesh_network()
+    near, far = Shelf(broker=Broker("near")), Shelf(broker=Broker("far"))
+    for shelf in (near, far):
+        network.attach(shelf)
+    asked, unheard = list[str](), list[list[str]]()
+    network.unheard = lambda events: unheard.append([each.id for each in events])
+
+    network.send("topic", envelope(UNNUMBERED, "question", chart=CHART), asked=asked.append)
+    [frame] = near.parcels
+    frame.seal()
+    frame.stored("near", routed=False)
+    if what == "goes":
+        network.detach(far, gone=True)
+    elif what == "drops":
+        frame.dropped("far")
+    else:
+        frame.refused("far", PermissionDeniedError("no"))
+
+    assert unheard == [asked]
+
+
+def test_a_broker_that_comes_after_a_request_is_not_asked() -> None:
+    network, near = mesh_network(), Shelf(broker=Broker("near"))
+    network.attach(near)
+    unheard = list[Any]()
+    network.unheard = unheard.append
+
+    network.send("topic", envelope(UNNUMBERED, "question"), asked=lambda _: None)
+    network.attach(Shelf(broker=Broker("far")))
+    near.parcels[0].stored("near", routed=False)
+
+    assert len(unheard) == 1
+
+
+def test_what_is_held_back_is_unheard_once_the_search_has_ended() -> None:
+    network, near = mesh_network(), Shelf(broker=Broker("near"))
+    hold = Hold(max_events=10, max_bytes=10_000)
+    network.hold_back(hold)
+    network.attach(near)
+    unheard = list[Any]()
+    network.unheard = unheard.append
+
+    network.send("topic", envelope(UNNUMBERED, "question"), asked=lambda _: None)
+    far = Shelf(broker=Broker("far"))
+    network.attach(far)
+    near.parcels[0].stored("near", routed=False)
+    tell = network.hold_back(None)
+    tell()
+    assert unheard == []
+    far.parcels[0].stored("far", routed=False)
+
+    assert len(unheard) == 1
 
 
 def test_a_request_is_heard_when_one_broker_has_a_queue() -> None:
@@ -318,8 +375,8 @@ def test_a_request_is_heard_when_one_broker_has_a_queue() -> None:
     network.send("topic", envelope(UNNUMBERED, "question"), asked=lambda _: None)
     [frame] = near.parcels
     frame.seal()
-    for routed in (True, False):
-        frame.stored(routed=routed)
+    frame.stored("near", routed=True)
+    frame.stored("far", routed=False)
 
     assert unheard == []
 
@@ -335,7 +392,7 @@ def test_a_request_in_a_frame_of_events_is_told_with_them() -> None:
     network.send("topic", envelope(UNNUMBERED, "behind"))
     [frame] = shelf.parcels
     frame.seal()
-    frame.stored(routed=False)
+    frame.stored(shelf.broker.name, routed=False)
 
     assert unheard == [["before", "question", "behind"]]
 
@@ -346,15 +403,15 @@ def test_a_request_that_is_confirmed_as_soon_as_it_is_put_is_told() -> None:
     class Hasty(Shelf):
         def put(self, parcel: Any) -> Any:
             parcel.seal()
-            parcel.stored(routed=False)
+            parcel.stored(self.broker.name, routed=False)
             return super().put(parcel)
 
     unheard = list[list[str]]()
     network.unheard = lambda events: unheard.append([each.signal for each in events])
     network.attach(Hasty())
     # A publisher's thread tells of it, without the lock that is held here.
-    network.unrouted = (  # type: ignore[method-assign]
-        lambda frame, brokers: unheard.append([frame.routing_key])
+    network.decided = (  # type: ignore[method-assign]
+        lambda frame, *, heard: unheard.append([frame.routing_key])
     )
 
     network.send("topic", envelope(UNNUMBERED, "question"), asked=lambda _: None)

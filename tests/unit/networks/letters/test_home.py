@@ -176,7 +176,7 @@ def test_what_a_full_outbox_drops_is_sent_again_when_there_is_room(
     home: LetterShelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = refuse(home, 1)
-    home.shelf.parcels.pop().dropped()
+    home.shelf.parcels.pop().dropped("broker")
     # Not at once, since the outbox is as full as before
     facts = {"network": "mesh", "peer": "home", "events": 1, "size_bytes": 9, "seconds": 0.0}
     home.letters.published(**facts)  # type: ignore[arg-type]

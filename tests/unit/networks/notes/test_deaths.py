@@ -64,9 +64,9 @@ class Confirming(Shelf):
         if self.answer == "refused":
             parcel.refused("broker", PermissionDeniedError("no"))
         elif self.answer == "stored":
-            parcel.stored(True)
+            parcel.stored("broker", True)
         else:
-            getattr(parcel, self.answer)()
+            parcel.dropped("broker")
         return ()
 
 
