@@ -232,6 +232,15 @@ def validate_routing_key(key: str) -> str:
     return key
 
 
+def validate_topic(key: str) -> str:
+    """Return `key` if it is a topic of its own for an event, else raise `RoutingKeyError`."""
+    if not validate_routing_key(key):
+        raise RoutingKeyError(
+            "the routing key is empty; name a topic, or leave it out to send under tx_routing_key"
+        )
+    return key
+
+
 def validate_routing_pattern(pattern: str) -> str:
     """Return `pattern` if a queue can be bound with it, else raise `RoutingKeyError`."""
     _refuse_what_amqp_refuses("routing pattern", pattern)

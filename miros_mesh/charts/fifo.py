@@ -147,8 +147,8 @@ class ChartQueue(Mailbox):
 
     def take_expired(self) -> Arrival | None:
         """Take the next event out if it is a received one that is too old; return it then."""
-        # First without the lock: nearly none has a limit. Whatever stands in front by then is looked
-        # at in its own turn.
+        # First without the lock: nearly none has a limit. Whatever stands in front by then is
+        # looked at in its own turn.
         try:
             first = self.deque[0]
         except IndexError:

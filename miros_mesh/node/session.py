@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
-from miros_mesh.address import chart_address, direct_topic, validate_routing_key
+from miros_mesh.address import chart_address, direct_topic, validate_topic
 from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import ChartAddressError, OldFramesError, TtlError
@@ -279,8 +279,8 @@ class Session:
             # Here too, since a chart's first event would be taken, and no later one.
             raise OldFramesError(ONE_DESTINATION)
         if to is None:
-            return validate_routing_key(routing_key) if routing_key else self._tx_routing_key
-        if routing_key:
+            return self._tx_routing_key if routing_key is None else validate_topic(routing_key)
+        if routing_key is not None:
             raise ChartAddressError(
                 f"an event goes under a topic or to one chart: give routing_key={routing_key!r} or "
                 f"to={to!r}, not both"

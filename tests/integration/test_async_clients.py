@@ -309,16 +309,24 @@ def test_an_event_behind_which_nothing_waits_is_handled_when_the_program_says_so
     asyncio.run(main())
 
 
+async def open_and_let_go(client: AsyncMeshClient) -> None:
+    events = client.events("talk", timeout_s=0.01)
+    with pytest.raises(StopAsyncIteration):
+        await anext(client.events("other", timeout_s=0.01))
+    await events._open()
+    there = weakref.ref(events)
+    del events
+    # The thread that has opened it may hold it for a moment.
+    await until(lambda: gc.collect() >= 0 and there() is None)
+
+
 def test_a_stream_in_which_nothing_waits_warns_when_it_is_left_open() -> None:
     async def main() -> None:
         async with AsyncMeshClient(MemoryMesh().config()) as client:
-            events = client.events("talk", timeout_s=0.01)
-            await events._open()
-            there = weakref.ref(events)
-            with pytest.warns(ResourceWarning, match="let go of and not closed"):  # noqa: PT031
-                del events
-                # The thread that has opened it may hold it for a moment.
-                await until(lambda: gc.collect() >= 0 and there() is None)
+            with pytest.warns(ResourceWarning, match="let go of and not closed") as warned:
+                await open_and_let_go(client)
+            # The one that has ended by itself was closed.
+            assert len(warned) == 1
 
     asyncio.run(main())
 

@@ -342,7 +342,7 @@ def test_patterns_are_several_or_one_each_once_and_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "several", [(), ["a", "x" * 256], ["a", 3], 3, b"a", [f"t.{n}" for n in range(101)]]
+    "several", [(), ["a", ""], ["a", "x" * 256], ["a", 3], 3, b"a", [f"t.{n}" for n in range(101)]]
 )
 def test_what_are_no_patterns_is_refused(several: Any) -> None:
     with pytest.raises(RoutingKeyError):
