@@ -17,7 +17,6 @@ from miros_mesh.errors import TermsError
 from miros_mesh.link.ports import Terms
 from miros_mesh.link.rabbitmq.consumer import Consumer
 from miros_mesh.link.rabbitmq.declarer import Declarer
-from miros_mesh.link.rabbitmq.queues import LETTERS
 
 _TERMS_ARGUMENT: Final = "x-dead-letter-routing-key"
 _EXPIRE_MS: Final = 60_000
@@ -28,10 +27,14 @@ _PRESENT: Final = re.compile(
 
 
 class Agreement:
-    """The terms of one queue, and the consumer that keeps them; for the subscriber's thread."""
+    """The terms of one queue, and the consumer that keeps them; for the subscriber's thread.
 
-    def __init__(self, terms: Terms) -> None:
+    `writable` is an exchange that each node may write to: RabbitMQ asks for that.
+    """
+
+    def __init__(self, terms: Terms, writable: str) -> None:
         self._terms = terms
+        self._writable = writable
         self.consumer: Consumer | None = None
         """None without a connection, and while the terms are refused."""
 
@@ -44,7 +47,7 @@ class Agreement:
             return
         terms, self.consumer = self._terms, None
         try:
-            declarer.declare_unbound(_queue_of(terms))
+            declarer.declare_unbound(_queue_of(terms, self._writable))
         except amqp.PreconditionFailed as error:
             raise _refused(terms, error) from error
         made = consumer(terms.queue)
@@ -74,7 +77,7 @@ def _refused(terms: Terms, error: amqp.PreconditionFailed) -> TermsError:
     )
 
 
-def _queue_of(terms: Terms) -> kombu.Queue:
+def _queue_of(terms: Terms, writable: str) -> kombu.Queue:
     """A queue that says by its arguments what those have agreed on who consume it."""
     return kombu.Queue(
         terms.queue,
@@ -83,9 +86,8 @@ def _queue_of(terms: Terms) -> kombu.Queue:
         queue_arguments={
             # For those who ended before they consumed it.
             "x-expires": _EXPIRE_MS,
-            # Says nothing of a queue that gets no message, and is compared when it is declared. An
-            # exchange that every node may write to: RabbitMQ asks for that.
-            "x-dead-letter-exchange": LETTERS,
+            # Says nothing of a queue that gets no message, and is compared when it is declared.
+            "x-dead-letter-exchange": writable,
             _TERMS_ARGUMENT: terms.text,
         },
     )

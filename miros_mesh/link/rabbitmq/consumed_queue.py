@@ -15,7 +15,7 @@ from miros_mesh.link.rabbitmq.channels import ConsumingChannel
 from miros_mesh.link.rabbitmq.consumer import Consumer, MessageDelivery
 from miros_mesh.link.rabbitmq.declarer import Declarer
 from miros_mesh.link.rabbitmq.generations import Generations
-from miros_mesh.link.rabbitmq.queues import QUORUM_PREFETCH, prefetch_of, queue_of
+from miros_mesh.link.rabbitmq.queues import LETTERS, QUORUM_PREFETCH, prefetch_of, queue_of
 from miros_mesh.timing.task_line import TaskLine
 
 # The first may be true of a queue whose last messages are on their way to us.
@@ -51,7 +51,7 @@ class ConsumedQueue:
             # What others consume too is not to be deleted by one for whom it is empty.
             lasting=spec.consumers == "one" and not spec.delete_on_stop,
         )
-        self._agreement = Agreement(spec.terms) if spec.terms else None
+        self._agreement = Agreement(spec.terms, LETTERS) if spec.terms else None
         self.consumers: list[Consumer] = []
         """The oldest generation's first. None without a connection, and while it is refused."""
         self.deaf = ""
