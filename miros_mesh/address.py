@@ -259,6 +259,8 @@ def validate_routing_patterns(patterns: str | Iterable[str]) -> tuple[str, ...]:
     if isinstance(patterns, (str, bytes)) or not isinstance(patterns, Iterable):
         return (_heard_pattern(patterns),)
     several = tuple(sorted({_heard_pattern(each) for each in patterns}))
+    if "" in several:
+        raise RoutingKeyError("one of the routing patterns is empty; leave it out, or name a topic")
     if not several:
         raise RoutingKeyError("no routing pattern is given; name the topics that the chart hears")
     if len(several) > MOST_PATTERNS:
