@@ -33,7 +33,14 @@ from miros_mesh.errors import (
 )
 from miros_mesh.health import Health
 from miros_mesh.networks.inbox import origin_of
-from miros_mesh.networks.received import Received, address_of, received, wanting_reply
+from miros_mesh.networks.received import (
+    EVERYONE,
+    Everyone,
+    Received,
+    address_of,
+    received,
+    wanting_reply,
+)
 from miros_mesh.networks.requests import TIMED_OUT, UNROUTABLE, Outcome, Request
 from miros_mesh.node.groups import GroupMode, PartitionBy, group_of
 from miros_mesh.node.node import break_off, join
@@ -48,7 +55,7 @@ from miros_mesh.signals import (
     RequestUnroutable,
 )
 from miros_mesh.statechart import signal_table
-from miros_mesh.statechart.reserved import refuse_reserved
+from miros_mesh.statechart.reserved import checked
 from miros_mesh.statechart.safe_chart import SafeChart
 from miros_mesh.text import logger_of, printable
 from miros_mesh.wire.keyring import KeyRing
@@ -272,7 +279,7 @@ class _Networked(SafeChart):
         event: Event,
         *,
         routing_key: str | None = None,
-        to: str | Received | None = None,
+        to: str | Received | Everyone = EVERYONE,
         ttl_s: float | None = None,
     ) -> None:
         """Send an event to every chart that listens; never waits for the network.
@@ -284,7 +291,8 @@ class _Networked(SafeChart):
             event: what each of them gets into its FIFO.
             routing_key: a topic other than `tx_routing_key`, for this event.
             to: the one chart that gets it, as node/chart, or what `received` has told of an event
-                that it has sent. When no broker has a queue of it, `NO_LISTENER` says so.
+                that it has sent; None is refused. When no broker has a queue of it, `NO_LISTENER`
+                says so.
             ttl_s: an event that is older when its turn comes is not handled: it becomes a dead
                 letter (`expired`). Measured by the clocks of both hosts, which have to agree as
                 well as `ttl_s` is to be kept.
@@ -300,10 +308,10 @@ class _Networked(SafeChart):
             OldFramesError: nodes of before 0.2 are written for, and know none of the three.
         """
         session = self._live("transmit")
-        refuse_reserved(event.signal_name)
+        signal, payload = checked(event)
         session.transmit(
-            event.signal_name,
-            event.payload,
+            signal,
+            payload,
             self._cause(),
             routing_key=routing_key,
             to=address_of(to),
@@ -315,7 +323,7 @@ class _Networked(SafeChart):
         event: Event,
         *,
         timeout_s: float,
-        to: str | Received | None = None,
+        to: str | Received | Everyone = EVERYONE,
         routing_key: str | None = None,
     ) -> str:
         """Send an event that wants a reply, and return its id at once; never waits.
@@ -337,10 +345,10 @@ class _Networked(SafeChart):
         that has died.
         """
         session = self._live("request")
-        refuse_reserved(event.signal_name)
+        signal, payload = checked(event)
         return session.request(
-            event.signal_name,
-            event.payload,
+            signal,
+            payload,
             self._cause(),
             timeout_s=timeout_s,
             ended=self._unanswered,
@@ -365,11 +373,11 @@ class _Networked(SafeChart):
         received event is being handled.
         """
         session = self._live("reply")
-        refuse_reserved(event.signal_name)
+        signal, payload = checked(event)
         asked = wanting_reply(self.received if to is None else to)
         session.transmit(
-            event.signal_name,
-            event.payload,
+            signal,
+            payload,
             self._cause() or asked.event_id,
             to=asked.sender,
             ttl_s=ttl_s,
@@ -690,9 +698,13 @@ class _Networked(SafeChart):
 
     def _died(self, error: BaseException) -> None:
         """End the span of the event whose handler raised, and tell the node."""
+        session = self._session
+        if session:
+            # Before the event counts as done: who waits until all is at rest waits for this, too.
+            session.dying = True
         arrival = self.queue.broken_off(error)
         # An observer may stop the chart.
-        if (session := self._session) and not session.forked:
+        if session and not session.forked:
             session.died(error, arrival)
 
 

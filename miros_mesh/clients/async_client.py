@@ -18,7 +18,7 @@ from miros_mesh.clients.reader import Reader, warn_of_open_stream
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import MeshError, NotStartedError, WrongLoopError
 from miros_mesh.health import Health
-from miros_mesh.networks.received import Received
+from miros_mesh.networks.received import EVERYONE, Everyone, Received
 from miros_mesh.node.session import seconds
 from miros_mesh.report import StopReport
 
@@ -101,7 +101,7 @@ class AsyncMeshClient:
         event: Sendable,
         *,
         routing_key: str | None = None,
-        to: str | Received | None = None,
+        to: str | Received | Everyone = EVERYONE,
         ttl_s: float | None = None,
     ) -> None:
         """Send an event to every chart that listens, as `MeshClient.send`; never waits.
@@ -116,7 +116,7 @@ class AsyncMeshClient:
         event: Sendable,
         timeout_s: float,
         *,
-        to: str | Received | None = None,
+        to: str | Received | Everyone = EVERYONE,
         routing_key: str | None = None,
     ) -> Message:
         """Send an event that wants a reply, and return the first one that comes.

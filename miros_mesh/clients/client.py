@@ -15,7 +15,7 @@ from miros_mesh.clients.reader import Reader, warn_of_open_stream
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import MeshError
 from miros_mesh.health import Health
-from miros_mesh.networks.received import Received
+from miros_mesh.networks.received import EVERYONE, Everyone, Received
 from miros_mesh.node.session import seconds
 from miros_mesh.report import StopReport
 
@@ -107,7 +107,7 @@ class MeshClient:
         event: Sendable,
         *,
         routing_key: str | None = None,
-        to: str | Received | None = None,
+        to: str | Received | Everyone = EVERYONE,
         ttl_s: float | None = None,
     ) -> None:
         """Send an event to every chart that listens, as `transmit` of charts does.
@@ -137,7 +137,7 @@ class MeshClient:
         event: Sendable,
         timeout_s: float,
         *,
-        to: str | Received | None = None,
+        to: str | Received | Everyone = EVERYONE,
         routing_key: str | None = None,
     ) -> Message:
         """Send an event that wants a reply, and wait for the first one that comes.

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from miros_mesh.errors import SignalError
 from miros_mesh.networks.received import Received
-from miros_mesh.statechart.reserved import refuse_reserved
 
 
 class Sendable(Protocol):
@@ -33,15 +31,3 @@ class Message:
     payload: Any = None
     received: Received | None = None
     """Where it comes from, and the token to `reply` by; None for one that was not received."""
-
-
-def checked(event: Sendable) -> tuple[str, Any]:
-    """Return the signal and the payload of what a program sends; raises `SignalError`."""
-    signal = getattr(event, "signal_name", None)
-    if not isinstance(signal, str) or not signal or not hasattr(event, "payload"):
-        raise SignalError(
-            "an event has a signal_name, which is a text, and a payload, as "
-            f"Message('knock', 3) has; a {type(event).__name__} has not"
-        )
-    refuse_reserved(signal)
-    return signal, event.payload

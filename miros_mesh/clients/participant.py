@@ -13,7 +13,7 @@ from typing import Final
 
 from miros_mesh.address import validate_routing_key, validate_routing_patterns
 from miros_mesh.clients.asked import Asked
-from miros_mesh.clients.message import Message, Sendable, checked
+from miros_mesh.clients.message import Message, Sendable
 from miros_mesh.clients.reader import Reader, welcome
 from miros_mesh.config.names import checked_name
 from miros_mesh.config.settings import MeshConfig
@@ -30,13 +30,21 @@ from miros_mesh.errors import (
 from miros_mesh.health import Health
 from miros_mesh.networks.arrival import Arrival, Reason
 from miros_mesh.networks.network import COMPLAIN_EVERY_S
-from miros_mesh.networks.received import Received, address_of, received, wanting_reply
+from miros_mesh.networks.received import (
+    EVERYONE,
+    Everyone,
+    Received,
+    address_of,
+    received,
+    wanting_reply,
+)
 from miros_mesh.node.node import break_off, join
 from miros_mesh.node.queues import topics_of
 from miros_mesh.node.registry import Ending
 from miros_mesh.node.session import Session
 from miros_mesh.report import StopReport
 from miros_mesh.signals import NO_LISTENER
+from miros_mesh.statechart.reserved import checked
 from miros_mesh.text import logger_of
 from miros_mesh.timing.throttle import Throttle
 from miros_mesh.wire.envelope import RoutedEnvelope
@@ -121,7 +129,7 @@ class Participant:
         event: Sendable,
         *,
         routing_key: str | None = None,
-        to: str | Received | None = None,
+        to: str | Received | Everyone = EVERYONE,
         ttl_s: float | None = None,
     ) -> str:
         """Send an event; return its id."""
@@ -138,7 +146,7 @@ class Participant:
         done: Callable[[Message | MeshError], object],
         *,
         routing_key: str | None = None,
-        to: str | Received | None = None,
+        to: str | Received | Everyone = EVERYONE,
     ) -> str:
         """Send a request; return its id. `done` is called once, on any thread, unless cancelled."""
         session = self.live("request")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
+from typing import Final
 
-from miros_mesh.errors import NoReplyWantedError
+from miros_mesh.errors import ChartAddressError, NoReplyWantedError
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.network import EXCHANGE_PREFIX
 from miros_mesh.wire.envelope import RoutedEnvelope
@@ -70,8 +72,29 @@ def received(arrival: Arrival) -> Received:
     )
 
 
-def address_of(to: str | Received | None) -> str | None:
-    """Return the address that a program names itself, or by what was received from there."""
+class Everyone(Enum):
+    """Where an event goes for which no chart is named."""
+
+    EVERYONE = "every chart that hears the topic"
+
+
+EVERYONE: Final = Everyone.EVERYONE
+"""The default of `to`. It is not None: that is what `chart.received` is outside of a handler, and
+what was meant for one chart must not go to all."""
+
+
+def address_of(to: str | Received | Everyone) -> str | None:
+    """Return the address that a program names itself, or by what was received from there.
+
+    None for everyone. Raises `ChartAddressError` for None.
+    """
+    if to is EVERYONE:
+        return None
+    if to is None:
+        raise ChartAddressError(
+            "to is None, as chart.received is while no received event is handled; leave it out to "
+            "send to every chart that listens"
+        )
     return to.sender if isinstance(to, Received) else to
 
 

@@ -138,6 +138,8 @@ class Session:
         # Set by the chart's thread before it tells of its death, which may be before `open` has
         # said that the chart is there.
         self._dead = False
+        self.dying = False
+        """Whether its handler has raised, and the observers were not told yet."""
         # Guards `silent`: a chart may die while it is stopped, and is silenced once.
         self._silencing = threading.Lock()
 
@@ -328,6 +330,7 @@ class Session:
         self._silence(end_by)
         self.inbox.died(error, arrival, _left(end_by))
         self.node.observer.chart_died(chart=self.chart, error=error)
+        self.dying = False
 
     def close(self, end_by: float) -> None:
         """Deliver nothing more to a chart that leaves, and note what is handled of its last frames.

@@ -63,6 +63,8 @@ class Rest:
         yield from self._at_broker()
         if fabric.delivers():
             yield "events that a chart has published are not handed over yet"
+        for node in self._nodes():
+            yield from (f"{each.chart} dies" for each in node.sessions if each.dying)
         for chart, work in self._work():
             if work.to_do:
                 yield f"{work.to_do} event(s) wait for {chart} or are handled there"

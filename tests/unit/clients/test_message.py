@@ -9,8 +9,8 @@ import pytest
 from miros import Event, signals
 
 from miros_mesh import Message
-from miros_mesh.clients.message import checked
 from miros_mesh.errors import SignalError
+from miros_mesh.statechart.reserved import checked
 
 
 def test_a_message_reads_as_an_event_of_miros_and_enters_no_table() -> None:
