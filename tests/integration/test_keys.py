@@ -104,7 +104,7 @@ def test_what_waits_in_an_outbox_leaves_under_the_key_of_then() -> None:
     config = MeshConfig(broker_url="amqp://127.0.0.1:1", mesh_encryption_key=KEY)
     node = Node(config)
     ring, encoded = node.keys["mesh"], b"an encoded message"
-    frame = Frame(node.mesh.network, "topic", max_events=1, max_bytes=100)
+    frame = Frame(node.mesh.network, "topic", exchange="mesh", max_events=1, max_bytes=100)
     frame.add_all([msgspec.msgpack.encode(encoded)])
     before = frame.seal()
     # When the key changes, and the old one goes
