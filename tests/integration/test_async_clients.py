@@ -201,7 +201,7 @@ def test_a_slow_stream_gets_everything_in_order_and_holds_little_of_it(ground: G
             for number in range(2_000):
                 await sender.send(Message("said", number), routing_key="talk")
             reader = events._reader
-            assert reader
+            assert reader is not None
             # As many as come ahead: five frames, which hold few events or many.
             await until(lambda: sender.health().outbox_events == 0 and len(reader) > 0)
             with watched_loop(1.0):
