@@ -210,7 +210,9 @@ def test_member_frozen_and_awake_again(
 
 
 @of_rabbitmq
-@pytest.mark.parametrize("kind", ["standby", "share", "partition_by"])
+@pytest.mark.parametrize(
+    "kind", ["standby", "share", pytest.param("partition_by", marks=pytest.mark.proof)]
+)
 def test_member_cut_off(
     kind: str,
     group: Callable[[str], Members],
@@ -239,6 +241,7 @@ def test_member_cut_off(
     assert took < TAKEOVER_GOAL_S
 
 
+@of_rabbitmq
 @pytest.mark.parametrize("kind", ["share", "partition_by"])
 def test_scaled_out_and_in_while_members_are_killed(
     kind: str, group: Callable[[str], Members], shop: Callable[[], Stream]

@@ -12,11 +12,11 @@ import pytest
 from support.doc_pages import ROOT
 
 EXAMPLES = ROOT / "examples"
-ORDERS = 80
+ORDERS = 60
 LIMIT_S = 170.0
 
 
-@pytest.fixture(params=["embedded", "rabbitmq"])
+@pytest.fixture(params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.proof)])
 def broker(request: pytest.FixtureRequest) -> list[str]:
     if request.param == "embedded":
         return []
