@@ -81,6 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             service.run(name, folder)
         return 0
     options = _options(given)
+    print(
+        f"{', '.join(PROCESSES)}: a process each, by "
+        f"{'a RabbitMQ' if options.broker else 'the embedded broker'}. {options.orders} orders come "
+        f"over HTTP; after half of them {KILLED} is killed.",
+        file=sys.stderr,
+    )
     with tempfile.TemporaryDirectory(prefix="shop-") as made:
         folder = Path(made)
         with _processes(folder, options.broker) as running:
@@ -95,8 +101,8 @@ def _options(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--orders", type=int, default=400, help="how many (default: 400)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     options = parser.parse_args(given)
-    if options.orders < 1:
-        parser.error("--orders: at least one")
+    if options.orders < 2:  # noqa: PLR2004
+        parser.error("--orders: two at least, since a service is killed between them")
     return options
 
 
@@ -218,7 +224,7 @@ def _wait_for(
 def _show(result: Result) -> None:
     rows = {
         "orders": result.orders,
-        f"paid when {KILLED} was killed": result.killed_by_then,
+        f"answered when {KILLED} was killed": result.killed_by_then,
         "charged once": result.charged_once,
         "charged again, and marked": result.marked_repeats,
         "charged again, not marked": result.unmarked_repeats,

@@ -42,4 +42,4 @@ def test_every_order_is_charged_once_or_its_repeat_is_marked(broker: list[str]) 
     assert books["orders"] == books["shipped"] + books["time-outs"] == ORDERS
     assert books["charged once"] + books["charged again, and marked"] == ORDERS
     assert books["charged again, not marked"] == 0
-    assert 0 < books["paid when payment-1 was killed"] < ORDERS
+    assert 0 < books["answered when payment-1 was killed"] < ORDERS
