@@ -81,10 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             service.run(name, folder)
         return 0
     options = _options(given)
+    broker = "a RabbitMQ" if options.broker else "the embedded broker"
     print(
-        f"{', '.join(PROCESSES)}: a process each, by "
-        f"{'a RabbitMQ' if options.broker else 'the embedded broker'}. {options.orders} orders come "
-        f"over HTTP; after half of them {KILLED} is killed.",
+        f"{', '.join(PROCESSES)}: a process each, by {broker}.\n{options.orders} orders come over "
+        f"HTTP; after half of them {KILLED} is killed.",
         file=sys.stderr,
     )
     with tempfile.TemporaryDirectory(prefix="shop-") as made:

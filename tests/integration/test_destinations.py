@@ -180,6 +180,7 @@ BAD: list[tuple[dict[str, Any], type[MeshError], str]] = [
     ({"to": 3}, ChartAddressError, "node/chart"),
     ({"to": TO_X, "routing_key": ORDERS}, ChartAddressError, "not both"),
     ({"routing_key": ""}, RoutingKeyError, "leave it out"),
+    ({"to": None}, ChartAddressError, "leave it out"),
     ({"routing_key": "a.*"}, RoutingKeyError, "rx_routing_key"),
     ({"routing_key": "x" * 256}, RoutingKeyError, "255"),
     ({"routing_key": direct_topic("there", "x")}, RoutingKeyError, "to='node/chart'"),
