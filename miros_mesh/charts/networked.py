@@ -321,8 +321,8 @@ class _Networked(SafeChart):
     def request(
         self,
         event: Event,
-        *,
         timeout_s: float,
+        *,
         to: str | Received | Everyone = EVERYONE,
         routing_key: str | None = None,
     ) -> str:
