@@ -185,9 +185,9 @@ class Network(Generic[T]):
         with self._lock:
             held = self._hold.parcels(self.name) if self._hold else ()
             # Before anything newer, which waits for the lock.
-            for frame in self._asking:
-                if frame in held:
-                    frame.awaits(publisher.broker.name)
+            among_held = self._asking.keys() & set(held)
+            for frame in among_held:
+                frame.awaits(publisher.broker.name)
             overflow = _put(held, (publisher,))
             self._lead_to((*self._publishers, publisher), self._hold)
         return partial(self._report, overflow)
