@@ -21,6 +21,8 @@ from support.waiting import wait_until
 
 MANY = 700
 ROOM = 100
+FRAMES_AHEAD = 30
+STAYS_S = 0.5
 DEFERRING = Path(__file__).parent / "programs" / "deferring.py"
 
 
@@ -50,7 +52,7 @@ def test_seven_hundred_deferred_events_are_all_handled_in_order(
     for number in range(MANY):
         sender.transmit(event(WORK, number))
     # Given as many deferred as there is room for, at the chart or ahead of the acknowledgement
-    wait_until(lambda: worker.deferred >= 30)
+    wait_until(lambda: worker.deferred >= FRAMES_AHEAD)
     # When it is free
     worker.free()
     # Then
@@ -59,19 +61,27 @@ def test_seven_hundred_deferred_events_are_all_handled_in_order(
     assert worker.deferred == 0
 
 
+def _stays(amount: Callable[[], int]) -> bool:
+    """Whether an amount is the same after a while."""
+    before = amount()
+    threading.Event().wait(STAYS_S)
+    return amount() == before
+
+
 def test_deferred_events_count_against_the_room_of_the_inbox(
     ground: Ground, launch: Launch, hire: Hire, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker = hire(ground.node("worker"))
     sender = launch("sender", ground.node("sender"))
     with caplog.at_level(logging.WARNING, "miros_mesh"):
-        # The first travels alone and the others in frames behind it
         for number in range(MANY):
             sender.transmit(event(WORK, number))
-        wait_until(lambda: worker.deferred >= ROOM)
+        # As many as there is room for or, where a slow machine has sent each alone, frames ahead
+        wait_until(lambda: worker.deferred >= FRAMES_AHEAD)
         wait_until(lambda: "received events, which are not acknowledged" in caplog.text)
+        wait_until(lambda: _stays(lambda: worker.deferred))
     # One may have been handled, and so in no place, while the room was counted
-    assert worker.deferred in {ROOM, ROOM + 1}
+    assert FRAMES_AHEAD <= worker.deferred <= ROOM + 1
 
 
 def test_what_was_deferred_before_a_stop_comes_again_under_the_node_name(
