@@ -222,7 +222,9 @@ class Codec(Generic[T]):
             raise PayloadError(f"cannot be sent: {self._named(error)}") from None
         if level or len(encoded) > self._max_message_bytes:
             self._check(level, len(encoded))
-        return encoded
+        # A copy: msgspec returns its buffer, of which up to a third may be unused, and what is sent
+        # is kept for long.
+        return bytes(memoryview(encoded))
 
     def decoded(self, encoded: Sequence[bytes]) -> list[T]:
         """Return the messages that `encode` has made these of."""

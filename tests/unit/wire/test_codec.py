@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from typing import Any, get_args
 
 import msgspec
@@ -106,6 +107,22 @@ def test_snoop_records_come_back_equal_and_in_order(messages: list[SnoopRecord])
     frame = trace.seal([trace.encode(message) for message in messages], "topic")
 
     assert trace.open(frame) == messages
+
+
+def test_an_encoded_message_takes_no_more_memory_than_it_has_bytes() -> None:
+    # What the encoder returns may have room for half as much again, and is kept for long.
+    message = Envelope("node", "chart", "0", 1, "signal", bytes(100_000), 0.0)
+    codec = Codec("mesh", RING, Envelope, max_frame_bytes=2**24)
+    codec.encode(message)
+
+    tracemalloc.start()
+    try:
+        encoded = [codec.encode(message) for _ in range(10)]
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert taken < 1.05 * sum(map(len, encoded))
 
 
 def test_a_frame_carries_as_many_messages_as_its_header_can_count() -> None:
