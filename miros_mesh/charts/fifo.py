@@ -136,7 +136,7 @@ class ChartQueue(Mailbox):
         self._handled += 1
         self.last_signal = item.signal_name
         if isinstance(item, Arrival):
-            self._current = Mark(item.envelope.id, item.envelope.cause, item)
+            self._current = Mark(item.id, item.envelope.cause, item)
             self._span = self._follow(item)
         else:
             self._current = self._mark_of(item)

@@ -161,6 +161,11 @@ class KeyRing:
         return _opened(base64.urlsafe_b64encode(sealed), keys)
 
     @property
+    def current(self) -> object:
+        """The keys as they are now: the same object as long as nothing changes, and never again."""
+        return self._ring
+
+    @property
     def _ring(self) -> _Ring:
         # A ring without keys of its own has a default.
         return self._own or cast("KeyRing", self._default)._ring  # noqa: SLF001 - one of its own kind
