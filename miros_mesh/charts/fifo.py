@@ -239,7 +239,7 @@ class ChartQueue(Mailbox):
 
     def _mark_of(self, event: Any, arrival: Arrival | None) -> Mark:
         if arrival:
-            return Mark(arrival.envelope.id, arrival.envelope.cause, arrival)
+            return Mark(arrival.id, arrival.envelope.cause, arrival)
         return Mark(f"{self._prefix}/local-{self._handled}", vars(event).get("mesh_cause"))
 
     def _caused(self, item: Any) -> Any:

@@ -766,7 +766,7 @@ def test_what_comes_under_its_topic_and_label_is_taken() -> None:
     freshness = Freshness()
     frame = ours.seal([ours.encode(ENVELOPE)], "a.b")
 
-    assert ours.receive(frame, "a.b", freshness, again=False) == ([ENVELOPE], True)
+    assert ours.receive(frame, "a.b", freshness, again=False)[:2] == ([ENVELOPE], True)
 
 
 def test_what_comes_under_another_topic_is_refused() -> None:
@@ -811,7 +811,7 @@ def test_old_frames_are_taken_by_who_is_told_to(message: Envelope) -> None:
     with pytest.raises(FrameVersionError, match="old_frames"):
         receive(arriving(), frame)
     for switch in ("read", "write"):
-        assert receive(arriving(old_frames=switch), frame) == ([message], True)
+        assert receive(arriving(old_frames=switch), frame)[:2] == ([message], True)
 
 
 @pytest.mark.parametrize("trace", ["", "00", TRACE + "\n", TRACE.upper(), "ff" + TRACE])
