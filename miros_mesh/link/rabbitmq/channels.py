@@ -6,6 +6,7 @@ channel, say, that had done nothing. And it opens the channel again, as if nothi
 
 from __future__ import annotations
 
+import ssl
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +27,8 @@ class OwnedChannel(pyamqp.Channel):
 
     refusal: amqp.ChannelError | None = None
     """What the broker closed it with."""
+    _rest = b""
+    """Of frames that were written in part; nothing else may be written before."""
 
     def __init__(self, connection: amqp.Connection, number: int | None = None) -> None:
         super().__init__(connection, number)
@@ -54,6 +57,37 @@ class OwnedChannel(pyamqp.Channel):
         self.connection.transport.write(frames)
         # By which py-amqp knows that no heartbeat is needed.
         self.connection.bytes_sent += 1
+
+    def write_at_once(self, frames: bytes) -> bool:
+        """Send complete frames if the socket takes some without a wait; whether it did.
+
+        The rest is for `write_rest`. Raises as `write` does.
+        """
+        if self._rest or self.refusal or self.connection is None:
+            return False
+        sock = self.connection.transport.sock
+        limit_s = sock.gettimeout()
+        sock.settimeout(0)
+        try:
+            written = sock.send(frames)
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            # Of TLS these bytes may have become a record already, and are to be sent again.
+            written = 0
+            if not isinstance(sock, ssl.SSLSocket):
+                return False
+        finally:
+            sock.settimeout(limit_s)
+        self._rest = frames[written:]
+        self.connection.bytes_sent += 1
+        return True
+
+    def write_rest(self) -> None:
+        """Send what `write_at_once` has left, if anything."""
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            if self.connection is None:
+                raise RecoverableConnectionError("the connection is closed")
+            self.connection.transport.write(rest)
 
     def wait(self, *arguments: Any, **options: Any) -> Any:
         """Wait as py-amqp does; raises the refusal that comes in place of the answer."""
