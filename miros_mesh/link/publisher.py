@@ -174,7 +174,7 @@ class BrokerPublisher(Worker):
             self._torn = True
             published = self._try_next()
             self._torn = False
-        except Exception as error:  # noqa: BLE001 - who transmits hears of no broker
+        except Exception as error:
             logger.debug("%s: cannot publish at once", self.broker.name, exc_info=error)
             return False
         finally:

@@ -103,7 +103,9 @@ class PublishingChannel:
         """
         channel = self._channel
         if not read_before and isinstance(channel, OwnedChannel) and _is_small(body):
-            channel.write(_frames(channel.channel_id, body, exchange, routing_key, persistent, again))
+            channel.write(
+                _frames(channel.channel_id, body, exchange, routing_key, persistent, again)
+            )
             return
         # As `kombu.Producer` does, which compresses, serializes, declares and tries again, too; of
         # all that nothing is wanted, and looking for it takes longer than to publish.

@@ -7,8 +7,9 @@ channel, say, that had done nothing. And it opens the channel again, as if nothi
 from __future__ import annotations
 
 import ssl
+import struct
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import amqp
 import kombu
@@ -16,6 +17,11 @@ from amqp.exceptions import RecoverableConnectionError, error_for_code
 from amqp.spec import Basic
 from amqp.spec import Channel as Methods
 from kombu.transport import pyamqp
+
+from miros_mesh.link.rabbitmq.delivered import END, METHOD, Delivered
+
+# A frame of the method basic.ack: kind, channel and size; class and number, tag, multiple; the end.
+_ACK: Final = struct.Struct(">BHIHHQBB")
 
 
 class OwnedChannel(pyamqp.Channel):
@@ -89,6 +95,10 @@ class OwnedChannel(pyamqp.Channel):
                 raise RecoverableConnectionError("the connection is closed")
             self.connection.transport.write(rest)
 
+    def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None:
+        """Acknowledge as py-amqp does, written in one piece."""
+        self.write(_ACK.pack(METHOD, self.channel_id, 13, 60, 80, delivery_tag, multiple, END))
+
     def wait(self, *arguments: Any, **options: Any) -> Any:
         """Wait as py-amqp does; raises the refusal that comes in place of the answer."""
         try:
@@ -97,6 +107,12 @@ class OwnedChannel(pyamqp.Channel):
             # All that py-amqp knows is that the channel has no connection any more.
             self._raise_refusal()
             raise
+
+    def message_to_python(self, raw_message: Any) -> Any:
+        """Make Kombu's message of py-amqp's; a `Delivered` is ready to use."""
+        if isinstance(raw_message, Delivered):
+            return raw_message
+        return super().message_to_python(raw_message)
 
     def dispatch_method(self, method: tuple[int, int], *content: Any) -> None:
         """Handle a method of the broker, unless it was for the last channel of this number."""
