@@ -24,11 +24,11 @@ MOST_STEPS: Final = 60
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+")
 
 
-class Endless(Exception):
+class EndlessError(Exception):
     """A step that would not end."""
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """What a handler raises."""
 
 
@@ -126,10 +126,11 @@ class Actor:
 
     def prepare(self: Any, spec: Spec) -> None:
         """Make the states."""
-        self.spec, self.log, self.calls, self.posts = spec, [], 0, 0
+        self.spec, self.calls, self.posts = spec, 0, 0
+        self.log: list[tuple[Any, ...]] = []
         self.seen: dict[int, tuple[int, Event]] = {}
         self.shown: list[str] = []
-        self.methods = {}
+        self.methods: dict[str, Any] = {}
         self.rules_of = [{rule.signal: rule for rule in rules} for rules in spec.rules]
         make = {"functions": _function, "methods": _method, "factory": _template}[spec.style]
         self.made = [make(self, number) for number in range(len(spec.parents))]
@@ -161,7 +162,7 @@ class Actor:
         """Count a call; raise when there are too many."""
         self.calls += 1
         if self.calls > MOST_CALLS:
-            raise Endless
+            raise EndlessError
 
     def behave(self: Any, number: int, e: Event) -> Any:
         """Do what a state does with an event."""
@@ -188,7 +189,7 @@ class Actor:
             self.temp.fun = self.place(self.spec.parents[number])
             return return_status.SUPER
         if rule.kind == "raise":
-            raise Broken(f"{number} on {rule.signal}")
+            raise BrokenError(f"{number} on {rule.signal}")
         return None if rule.kind == "none" else return_status[rule.kind.upper()]
 
     def do(self: Any, deed: str, argument: int, e: Event) -> None:
@@ -306,7 +307,7 @@ def outcome(call: Callable[[], Any]) -> Any:
     """Return what a call returns, or what it raises."""
     try:
         return stripped(call())
-    except (Exception, Endless) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, both are to raise it
         # Up to the address of a function, or the class of the chart.
         return type(error).__name__, re.split(" at 0x| of <", str(error))[0]
 

@@ -1,4 +1,4 @@
-"""The event processor beside that of miros: what is seen of any chart is the same, text for text."""
+"""The event processor beside that of miros: of any chart the same is seen, text for text."""
 
 from __future__ import annotations
 
