@@ -16,6 +16,8 @@ from miros_mesh.statechart.mailbox import Mailbox
 # Received events wait in the inbox once this many events wait in the FIFO: the rest of miros'
 # 500 places are for the chart's own, and a full FIFO overwrites its newest event.
 HIGH_WATER = 100
+# The chart's own thread fills it again when so many are left: it never waits for what is there.
+LOW_WATER = HIGH_WATER // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class ChartQueue(Mailbox):
         """How many received events fit in at this moment; below zero when they are too many."""
         # Without the lock, and so true for the moment only: an inbox asks while it holds its own
         # lock, and takes back what has found no place.
-        return HIGH_WATER - len(self)
+        return HIGH_WATER - len(self.deque)
 
     @property
     def handled(self) -> int:

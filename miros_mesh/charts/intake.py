@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from miros import ActiveObject, Event
 
-from miros_mesh.charts.fifo import HIGH_WATER, event_of
+from miros_mesh.charts.fifo import HIGH_WATER, LOW_WATER, event_of
 from miros_mesh.charts.notices import Notices
 from miros_mesh.networks.arrival import Arrival, Reason
 from miros_mesh.networks.inbox import origin_of
@@ -123,16 +123,20 @@ class Intake:
 
     def follow(self, arrival: Arrival) -> Span:
         """Begin the span in which the calling thread handles the event."""
-        return self._session.handling(arrival.envelope, arrival.topic) if self._session else NO_SPAN
+        session = self._session
+        # Asked here as well, since few nodes have a tracer, and each event comes here.
+        if session is None or session.node.tracer is None:
+            return NO_SPAN
+        return session.handling(arrival.envelope, arrival.topic)
 
     def room(self) -> int:
         """Return how many events may be posted now; a callback takes all that comes."""
         # A callback runs on the thread that feeds, one event after the other: nothing piles up.
         if self._callback:
             return HIGH_WATER
-        room = int(self._chart.queue.room)
+        room: int = self._chart.queue.room
         # The rest of the frames that it has begun a chart that stops gets all the same.
-        return room if self._finishing else room - self._deferred
+        return room - self._deferred if self._chart.defer_queue and not self._finishing else room
 
     def finished(self, arrival: Arrival | None) -> None:
         """Settle a received event that was handled, and fill the place that has become free.
@@ -147,7 +151,9 @@ class Intake:
             return
         if arrival is not None:
             arrival.inbox.finished(arrival)
-        session.feed()
+        if len(self._chart.queue.deque) <= LOW_WATER:
+            # Many at a time: to move one costs as much as to move all that fit.
+            session.feed()
         if self._chart.defer_queue and self._deferred >= MANY_DEFERRED:
             self._complain_of_deferred()
 
