@@ -640,40 +640,41 @@ class Inbox:
         return self._all_fed is not None
 
     def _move(self) -> None:
-        while arrival := self._next():
+        leaving, read, post = self._leaving, self._read, self._post
+        # Each time, since the chart's own events take places, too.
+        while (leaving or self._begin()) and self._may_feed():
+            try:
+                arrival = leaving.popleft()
+            except IndexError:
+                # Closed meanwhile.
+                break
             # What is called here may be the program's, and take its time and other locks.
             if arrival.may_expire and self.is_expired(arrival.envelope):
                 self.expired(arrival)
-            elif self._read(arrival):
-                self._post(arrival)
+            elif read(arrival):
+                post(arrival)
         with self._lock:
-            all_fed = None if self._waiting or self._leaving else self._all_fed
+            all_fed = None if self._waiting or leaving else self._all_fed
             if all_fed:
                 self._all_fed = None
         if all_fed:
             # Taken under the lock, so that it is called once; called without, since it posts.
             all_fed()
 
-    def _next(self) -> Arrival | None:
-        """Return the event that is to be posted now; for the one thread that moves."""
-        if not self._leaving:
-            self._begin()
-        try:
-            # Asked each time: the chart's own events take places, too.
-            return self._leaving.popleft() if self._may_feed() else None
-        except IndexError:
-            # Closed meanwhile.
-            return None
-
-    def _begin(self) -> None:
-        """Begin as many events as there is room for, at once."""
+    def _begin(self) -> bool:
+        """Begin as many events as there is room for; return whether there are any."""
         with self._lock:
             if not (self._waiting and self._may_feed()):
-                return
+                return False
+            begun: Sequence[Ticket] = ()
             for _ in range(min(self._room(), len(self._waiting))):
                 arrival = self._waiting.popleft()
-                arrival.begin()
+                # Those of a frame have the same.
+                if arrival.tickets is not begun:
+                    arrival.begin()
+                    begun = arrival.tickets
                 self._leaving.append(arrival)
+            return True
 
     def _read(self, arrival: Arrival) -> bool:
         """Read the payload; refuse the event when the serializer cannot."""
