@@ -145,15 +145,19 @@ class Intake:
 
         Called on the chart's thread after each event, received or its own.
         """
-        self._notices.feed()
-        if session := self._session:
-            if arrival:
-                arrival.inbox.finished(arrival)
-            # Many at once: one at a time, each would cost as much as all of them.
-            queue = self._chart.queue
-            if len(queue.deque) < _FEED_EVERY or not queue.done % _FEED_EVERY:
-                session.feed()
-        if self._deferred >= MANY_DEFERRED:
+        # Each event comes here, and most have nothing to move or to tell.
+        if self._notices.wait:
+            self._notices.feed()
+        session = self._session
+        if session is None:
+            return
+        if arrival is not None:
+            arrival.inbox.finished(arrival)
+        queue = self._chart.queue
+        # Many at once: one at a time, each would cost as much as all of them.
+        if len(queue.deque) < _FEED_EVERY or not queue.done % _FEED_EVERY:
+            session.feed()
+        if self._chart.defer_queue and self._deferred >= MANY_DEFERRED:
             self._complain_of_deferred()
 
     def dropped(self, arrival: Arrival) -> None:

@@ -128,7 +128,6 @@ class Session:
         """Where its events wait."""
         self.work: Callable[[], Work] = Work
         """Says what the chart has done and has to do; from any thread."""
-        # Each event comes by here, and its feeders by its end.
         self._feeds = tuple(each.inbox.feed for each in self._sources)
         self._tells = hears(node.observer, "handed_over")
         self.requests = Requests(chart, node.clock, node.observer)
@@ -183,6 +182,7 @@ class Session:
 
     def feed(self) -> None:
         """Move what waits into the FIFO while it has room."""
+        # Each event of the chart comes here.
         for feed in self._feeds:
             feed()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 from weakref import WeakSet
 
@@ -30,6 +30,7 @@ from miros_mesh.errors import (
     WrongNetworkError,
     WrongTopicError,
 )
+from miros_mesh.wire.ciphers import Cipher
 from miros_mesh.wire.envelope import EpochSeconds, Name, Origin
 from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.identity import Author
@@ -40,11 +41,20 @@ from miros_mesh.wire.signing import SIGNATURE_BYTES, Signer
 OldFrames: TypeAlias = Literal["refuse", "read", "write"]
 """What is done with frames of releases before 0.2, which do not say where and when they belong."""
 
-# The first two are those of releases before 0.2.
+# The first two are those of releases before 0.2. The next two are sealed with Fernet, as they are,
+# and the last two with AES-256-GCM.
 FIRST_FRAME_VERSION: Final = 1
 EXTENDED_FRAME_VERSION: Final = 2
-FRAME_VERSION: Final = 3
-SIGNED_FRAME_VERSION: Final = 4
+FERNET_FRAME_VERSION: Final = 3
+SIGNED_FERNET_FRAME_VERSION: Final = 4
+FRAME_VERSION: Final = 5
+SIGNED_FRAME_VERSION: Final = 6
+_SIGNED_VERSIONS: Final = frozenset({SIGNED_FERNET_FRAME_VERSION, SIGNED_FRAME_VERSION})
+# Without a signature, and with one.
+_WRITTEN: Final[Mapping[Cipher, tuple[int, int]]] = {
+    "aes-gcm": (FRAME_VERSION, SIGNED_FRAME_VERSION),
+    "fernet": (FERNET_FRAME_VERSION, SIGNED_FERNET_FRAME_VERSION),
+}
 # As many as `frame_events` allows; a decoder stops there. Of a hundred thousand tiny ones a frame
 # would take a chart's inbox for a second, and fifteen times its size.
 MAX_FRAME_MESSAGES = 10_000
@@ -199,7 +209,7 @@ class Codec(Generic[T]):
             number: tuple(
                 each.named(f"{network}.{number}{'+' * level}") for level, each in enumerate(levels)
             )
-            for number in (FRAME_VERSION, SIGNED_FRAME_VERSION)
+            for number in range(FERNET_FRAME_VERSION, SIGNED_FRAME_VERSION + 1)
         }
         self._versions[FIRST_FRAME_VERSION] = (levels[0],)
         if extended:
@@ -221,7 +231,9 @@ class Codec(Generic[T]):
             raise PayloadError(f"cannot be sent: {self._named(error)}") from None
         if level or len(encoded) > self._max_message_bytes:
             self._check(level, len(encoded))
-        return encoded
+        # A copy: msgspec returns its buffer, of which up to a third may be unused, and what is sent
+        # is kept for long.
+        return bytes(memoryview(encoded))
 
     def decoded(self, encoded: Sequence[bytes]) -> list[T]:
         """Return the messages that `encode` has made these of."""
@@ -241,13 +253,13 @@ class Codec(Generic[T]):
             number = EXTENDED_FRAME_VERSION if level else FIRST_FRAME_VERSION
             content = _encoder.encode((self._versions[number][-1].network, messages))
         else:
-            number = SIGNED_FRAME_VERSION if self._signer else FRAME_VERSION
+            number = _WRITTEN[self._keyring.cipher][self._signer is not None]
             network = self._versions[number][level].network
             content = _encoder.encode((network, self._label, topic, self._wall(), messages))
             if self._signer:
                 signature = self._signer.sign(content)
                 content = _encoder.encode((content, self._signer.node, signature))
-        frame = bytes([number]) + self._keyring.seal(content)
+        frame = self._keyring.seal(content, number)
         # As at the receiver: every node with our settings would reject one that is too large.
         self._check_size(frame)
         return frame
@@ -286,7 +298,7 @@ class Codec(Generic[T]):
         keys, shared = self._keyring.current, len(self.queues) > 1
         opened = self._recent.find(frame, keys) if shared else None
         contents = opened.contents if opened else self._contents(frame, self._members)
-        if frame[0] not in (FRAME_VERSION, SIGNED_FRAME_VERSION):
+        if frame[0] <= EXTENDED_FRAME_VERSION:
             if self._old_frames == "refuse":
                 raise FrameVersionError(
                     f"a frame of version {frame[0]}, which does not say where and when it belongs: "
@@ -334,10 +346,10 @@ class Codec(Generic[T]):
         self._check_size(frame)
         # Cheap, and before the seal is opened: until then any program may have made these bytes.
         versions = self._versions_of(frame)
-        opened = (unlock or self._keyring.open)(frame[1:])
+        opened = (unlock or self._keyring.open)(frame)
         plain, author = self._signed(frame[0], opened, members)
         try:
-            if frame[0] in (FRAME_VERSION, SIGNED_FRAME_VERSION):
+            if frame[0] > EXTENDED_FRAME_VERSION:
                 network, label, topic, sealed_at, messages = _frame_decoder.decode(plain)
             else:
                 network, messages = _old_frame_decoder.decode(plain)
@@ -354,7 +366,7 @@ class Codec(Generic[T]):
         self, version: int, plain: bytes, members: Allowed | None
     ) -> tuple[bytes, Author | None]:
         """Return what is signed, or all where nothing is; and by which of the members."""
-        if version != SIGNED_FRAME_VERSION:
+        if version not in _SIGNED_VERSIONS:
             if members is not None:
                 raise UnsignedError(
                     "a frame without a signature: its sender has no node_identity, or somebody "
