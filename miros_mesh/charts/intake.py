@@ -129,10 +129,11 @@ class Intake:
         return self._session.handling(arrival.envelope, arrival.topic) if self._session else NO_SPAN
 
     def room(self) -> int:
-        """Return how many events may be posted now; a callback takes all that comes."""
-        # A callback runs on the thread that feeds, one event after the other: nothing piles up.
+        """Return how many events may be posted now; a callback takes one after the other."""
+        # It runs on the thread that feeds: nothing piles up, and what it was not called with when
+        # its chart stops is not begun.
         if self._callback:
-            return HIGH_WATER
+            return 1
         room = int(self._chart.queue.room)
         # The rest of the frames that it has begun a chart that stops gets all the same. First by
         # the length, since this is asked for each event, and of most charts it is none.
