@@ -16,8 +16,6 @@ from miros_mesh.statechart.mailbox import Mailbox
 # Received events wait in the inbox once this many events wait in the FIFO: the rest of miros'
 # 500 places are for the chart's own, and a full FIFO overwrites its newest event.
 HIGH_WATER = 100
-# The chart's own thread fills it again when so many are left: it never waits for what is there.
-LOW_WATER = HIGH_WATER // 2
 
 
 @dataclass(frozen=True, slots=True)
