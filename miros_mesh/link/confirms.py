@@ -8,6 +8,8 @@ that wait for an answer are kept under the numbers of their publications.
 | ------------- | -------------------------------- | -------------------------------------------- |
 | `expect`      | before each publish call         | one parcel more                              |
 | `published`   | after each publish call          | the same; none if the transport stores it    |
+| `expect_not`  | instead, if it was not made      | the same as before `expect`                  |
+| `written`     | likewise, on another thread      | the same, until `stored` on the publisher's  |
 | basic_return  | while the connection is read     | the same; its confirm, which follows, says so |
 | basic_ack     | likewise                         | without what it covers; `confirmed` is called |
 | basic_nack    | likewise                         | without what it covers; `nacked` counts it   |
@@ -81,7 +83,8 @@ class Confirms:
         """The tags of what no queue took, until they are confirmed."""
         self._written = 0
         """The tag of the latest publication whose call has returned."""
-        self._asynchronous = False
+        self.asynchronous = False
+        """Whether the broker confirms, and a publish call that returns says nothing yet."""
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -103,7 +106,7 @@ class Confirms:
         channel.events["basic_return"] = {self._returned}
         # Our own transports have no confirms, and need none.
         if hasattr(channel, "confirm_select"):
-            self._asynchronous = True
+            self.asynchronous = True
             channel.confirm_select()
             channel.events["basic_ack"] = {self._acked}
             channel.events["basic_nack"] = {self._nacked}
@@ -115,11 +118,24 @@ class Confirms:
         end = body[-_END_BYTES:]
         self._pending[self._tag] = _Pending(parcel, len(body), end, time.monotonic())
 
+    def expect_not(self) -> None:
+        """Wait for none: the latest publication was not made after all, and has no number."""
+        del self._pending[self._tag]
+        self._tag -= 1
+
     def published(self) -> None:
         """Note that the publish call has returned."""
+        self.written()
+        self.stored()
+
+    def written(self) -> None:
+        """Note that the publish call has returned, on a thread that is to hear no answer."""
         self._written = self._tag
-        if not self._asynchronous:
-            self._acked(self._tag, multiple=False)
+
+    def stored(self) -> None:
+        """Confirm what was published, if the transport stores it before the call returns."""
+        if self._pending and not self.asynchronous:
+            self._acked(self._written, multiple=True)
 
     def wait_anew(self) -> None:
         """Count the confirm time-out from now: until now the broker could not confirm."""
@@ -156,7 +172,7 @@ class Confirms:
             self.nacked += 1
 
     def _returned(self, _: Exception, _exchange: str, _routing_key: str, message: Any) -> None:
-        if not self._asynchronous:
+        if not self.asynchronous:
             # Our own transports return it before the publish call does.
             self._unrouted.add(self._tag)
             return

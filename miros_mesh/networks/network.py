@@ -359,7 +359,9 @@ class Network(Generic[T]):
         """Return what says, for one queue of these topics or of all, which frames it can hold."""
         # A queue gets frames of the same few topics again and again.
         is_for = lru_cache(_TOPICS)(Hearing(topics or ("#",)))
-        return Freshness(self._limits, kept_s=kept_s, is_for=is_for)
+        freshness = Freshness(self._limits, kept_s=kept_s, is_for=is_for)
+        self._codec.queues.add(freshness)
+        return freshness
 
     def open(
         self,

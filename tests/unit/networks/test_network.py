@@ -26,7 +26,7 @@ from miros_mesh.networks.history import History
 from miros_mesh.networks.network import UNNUMBERED, Network, Refusal
 from miros_mesh.observer import Observers
 from miros_mesh.testing.memory import memory_link
-from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.codec import FRAME_VERSION, Codec
 from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.keyring import KeyRing, generate_key
@@ -578,7 +578,7 @@ def sealed_by_a_stranger() -> bytes:
 
 
 def malformed() -> bytes:
-    return frame_of(envelope())[:1] + KeyRing([KEY]).seal(b"no msgpack")
+    return KeyRing([KEY]).seal(b"no msgpack", FRAME_VERSION)
 
 
 REFUSED = {
