@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import crowd
 import discovery
 import patterns
 import report
@@ -20,6 +19,7 @@ from brokers import BrokerError, Measured, embedded, rabbitmq
 from measure import MeasureError, Sample, Sizes, measure_local, measure_mesh
 from miros_mesh import MeshError
 from miros_mesh.cli.options import add_broker
+from scale import command as scale
 from scrape import measure_scrape
 
 # No run begins after this, so that all of it stays below three minutes.
@@ -39,10 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == [discovery.COMMAND]:
             return discovery.main(arguments[1:])
-        if arguments[:1] == [crowd.COMMAND]:
-            return crowd.main(arguments[1:])
         if arguments[:1] == [patterns.COMMAND]:
             return patterns.main(arguments[1:])
+        if arguments[:1] == [scale.COMMAND]:
+            return scale.main(arguments[1:])
         options = _parser().parse_args(arguments)
         with ExitStack() as stack:
             return _compare(stack, options, Sizes(options.events, options.samples))
