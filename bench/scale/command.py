@@ -49,9 +49,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _walked(axis: Axis, brokers: Sequence[Measured], options: argparse.Namespace) -> Walked:
-    if options.quick:
-        return walk(axis, brokers, axis.quick, rounds=1)
-    return walk(axis, brokers, axis.counts, options.runs)
+    counts = axis.quick if options.quick else axis.counts
+    return walk(axis, brokers, options.counts or counts, 1 if options.quick else options.runs)
 
 
 def _write(path: Path, where: str, walks: Sequence[Walked]) -> None:
@@ -86,11 +85,16 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add_broker(parser, "a RabbitMQ to take, default: a private one")
     add("--axes", type=_names, default=tuple(AXES), help=f"default {','.join(AXES)}")
+    add("--counts", type=_numbers, default=(), help="along each axis, in place of its own")
     add("--runs", type=int, default=3, help="rounds, as far as time goes (default %(default)d)")
     add("--quick", action="store_true", help="one round of a few small points: does it work")
     add("--json", type=Path, metavar="FILE", help="write every figure there, too")
     add("--write", action="store_true", help="draw the plots of docs/benchmarks.md anew")
     return parser
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(sorted({int(each) for each in text.split(",")}))
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -84,14 +84,17 @@ def _take_part(connection: Connection, join: Join) -> None:
     chart.known, chart.others, chart.complete = set(), join.others, threading.Event()
     chart.start_at(meeting)
     started_ns = time.monotonic_ns()
-    if not chart.complete.wait(START_LIMIT_S):
-        raise MeasureError(f"{len(chart.known)} of {join.others} other charts are known")
-    connection.send(Joined(started_ns, chart.complete_ns))
+    if join.config.tell_charts:
+        if not chart.complete.wait(START_LIMIT_S):
+            raise MeasureError(f"{len(chart.known)} of {join.others} other charts are known")
+        connection.send(Joined(started_ns, chart.complete_ns))
+    else:
+        connection.send(Joined(started_ns, started_ns))
     book = Book(0, 0)
     while task := connection.recv():
+        # What comes twice may come after the last one.
+        book.check()
         if isinstance(task, Rest):
-            # What comes twice may come after the last one.
-            book.check()
             connection.send(task.share())
             continue
         chart.tally = book = Book(join.others, task.events)
@@ -116,33 +119,54 @@ def opened(counts: tuple[int, ...]) -> Iterator[Take]:
 
 
 def _measured(broker: Measured, children: Sequence[Child]) -> Point:
-    amount, topic = len(children), f"bench.{secrets.token_hex(4)}"
-    config = broker.config.overridden(tell_charts=True, heartbeat_interval_s=HEARTBEAT_S)
-    began_ns = time.monotonic_ns()
+    told = broker.config.overridden(tell_charts=True, heartbeat_interval_s=HEARTBEAT_S)
+    with _mesh(told, children) as (began_ns, joined):
+        complete_s = (max(each.complete_ns for each in joined) - began_ns) / 1e9
+        idle_told = _rest(children)
+    with _mesh(broker.config, children) as (began_ns, joined):
+        start_s = (max(each.started_ns for each in joined) - began_ns) / 1e9
+        spoken = _all_speak(children)
+        idle = _rest(children)
+    return {
+        "start_s": start_s,
+        "complete_s": complete_s,
+        **spoken,
+        "idle": idle,
+        "idle_told": idle_told,
+    }
+
+
+@contextmanager
+def _mesh(config: MeshConfig, children: Sequence[Child]) -> Iterator[tuple[int, list[Joined]]]:
+    """A mesh of these processes; gives when it was begun, and what each of them says."""
+    topic, began_ns = f"bench.{secrets.token_hex(4)}", time.monotonic_ns()
     for number, child in enumerate(children):
-        child.tell(Join(config, topic, number, amount - 1))
-    joined: list[Joined] = _answers(children)
-    pairs = amount * (amount - 1)
+        child.tell(Join(config, topic, number, len(children) - 1))
+    yield began_ns, _answers(children)
+    # Each stops its chart, and is there for the next mesh.
+    _tell(children, None)
+    _answers(children)
+
+
+def _all_speak(children: Sequence[Child]) -> Point:
+    pairs = len(children) * (len(children) - 1)
     burst = Burst(max(min(DELIVERIES // pairs, MOST_EVENTS), FEWEST_EVENTS))
     _tell(children, burst)
     _answers(children)
     _tell(children, "begin")
     spoken: list[Spoken] = _answers(children)
-    _tell(children, REST)
-    idle: list[float] = _answers(children)
-    # Stops its chart, and leaves the process for the next mesh.
-    _tell(children, None)
-    _answers(children)
     first_ns = min(each.first_ns for each in spoken)
     last_ns = max(each.heard.last_ns for each in spoken)
     deliveries = pairs * burst.events
     return {
-        "start_s": (max(each.started_ns for each in joined) - began_ns) / 1e9,
-        "complete_s": (max(each.complete_ns for each in joined) - began_ns) / 1e9,
         "per_s": deliveries / ((last_ns - first_ns) / 1e9),
         "cpu_s": sum(each.heard.cpu_s for each in spoken) / deliveries,
-        "idle": sum(idle),
     }
+
+
+def _rest(children: Sequence[Child]) -> float:
+    _tell(children, REST)
+    return sum(_answers(children))
 
 
 def _tell(children: Sequence[Child], task: object) -> None:
@@ -164,7 +188,8 @@ AXIS = Axis(
         Metric("complete_s", "all know all", units.SECONDS, plotted=True),
         Metric("per_s", "deliveries/s, all hear all", units.NUMBER, good=True, plotted=True),
         Metric("cpu_s", "CPU of a delivery", units.MICROSECONDS, plotted=True),
-        Metric("idle", "idle, of all, shares of a core", units.PERCENT),
+        Metric("idle", "idle, of all, share of a core", units.PERCENT, plotted=True),
+        Metric("idle_told", "  told of all, each second", units.PERCENT),
     ),
     limit_s=120.0,
     open=opened,
