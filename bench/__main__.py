@@ -12,6 +12,7 @@ from pathlib import Path
 
 import discovery
 import patterns
+import peers
 import report
 import signatures
 import snoop
@@ -30,6 +31,10 @@ NO_RABBITMQ = (
     "sudo apt-get install rabbitmq-server, or give --broker URL."
 )
 
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    each.COMMAND: each.main for each in (discovery, patterns, peers, scale)
+}
+
 Measure = Callable[[Sizes], Sample]
 
 
@@ -37,12 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when something could not be measured."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        if arguments[:1] == [discovery.COMMAND]:
-            return discovery.main(arguments[1:])
-        if arguments[:1] == [patterns.COMMAND]:
-            return patterns.main(arguments[1:])
-        if arguments[:1] == [scale.COMMAND]:
-            return scale.main(arguments[1:])
+        if arguments and arguments[0] in COMMANDS:
+            return COMMANDS[arguments[0]](arguments[1:])
         options = _parser().parse_args(arguments)
         with ExitStack() as stack:
             return _compare(stack, options, Sizes(options.events, options.samples))

@@ -53,6 +53,9 @@ def walk(axis: Axis, brokers: Sequence[Measured], counts: tuple[int, ...], round
     """
     chosen = [broker for broker in brokers if axis.suits(broker)]
     walked = Walked(axis, counts, {b.title: {count: [] for count in counts} for b in chosen})
+    if not chosen:
+        say(f"{axis.name}: left out, none of the brokers can be measured so")
+        return walked
     began = time.monotonic()
     with axis.open(counts) as take:
         while walked.rounds < rounds and _fits(walked, time.monotonic() - began):
@@ -86,7 +89,7 @@ def _brief(axis: Axis, point: Mapping[str, float]) -> str:
     return ", ".join(
         f"{metric.title} {metric.unit.show(point[metric.key])}"
         for metric in axis.metrics
-        if metric.plotted
+        if metric.plotted and metric.key in point
     )
 
 

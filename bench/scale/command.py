@@ -9,14 +9,17 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import plots
 import report
 from brokers import ROOT, Measured, embedded, rabbitmq
 from miros_mesh.cli.options import add_broker
-from scale import charts, payload, peers, processes, tables
+from pages import write_part
+from scale import charts, payload, peers, processes
 from scale.axes import Axis, Walked, say, walk
+from scale.growth import Metric
+from scale.tables import figures, series, table
 
 COMMAND = "scale"
-IMAGES = ROOT / "docs" / "images"
 AXES: dict[str, Axis] = {
     axis.name: axis for axis in (charts.AXIS, peers.AXIS, processes.AXIS, payload.AXIS)
 }
@@ -35,16 +38,16 @@ def main(arguments: Sequence[str]) -> int:
         say("looking for RabbitMQ ...")
         server = stack.enter_context(rabbitmq(options.broker))
         brokers += [server] if server else []
-        walks = [_walked(AXES[name], brokers, options) for name in options.axes]
+        walks = [_walked(AXES[name], brokers, options) for name in options.only]
     where = report.machine([broker.version for broker in brokers])
     for walked in walks:
-        print(f"\n{where}\nMedians of {walked.rounds} rounds.\n\n{tables.table(walked)}")
+        print(f"\n{where}\nMedians of {walked.rounds} rounds.\n\n{table(walked)}")
     print(f"\n{NOTES}")
     say(f"all of it took {time.monotonic() - began:.0f} s")
     if options.json:
         _write(options.json, where, walks)
-    if options.write:
-        _draw(walks)
+    if options.write_docs:
+        _write_docs(ROOT / "docs", where, walks)
     return _failed(walks)
 
 
@@ -54,23 +57,29 @@ def _walked(axis: Axis, brokers: Sequence[Measured], options: argparse.Namespace
 
 
 def _write(path: Path, where: str, walks: Sequence[Walked]) -> None:
-    axes = {walked.axis.name: tables.figures(walked) for walked in walks}
+    axes = {walked.axis.name: figures(walked) for walked in walks}
     path.write_text(json.dumps({"machine": where, "axes": axes}, indent=2) + "\n")
 
 
-def _draw(walks: Sequence[Walked]) -> None:
-    # Of all that `make bench` does, this alone needs what draws.
-    import plots  # noqa: PLC0415
-
+def _write_docs(docs: Path, where: str, walks: Sequence[Walked]) -> None:
+    """Put the tables and the plots of a run in the place of those of an earlier one."""
     for walked in walks:
-        axis = walked.axis
-        for metric in axis.metrics:
-            if metric.plotted and (lines := tables.series(walked, metric)):
-                path = IMAGES / f"scale-{axis.name}-{metric.key.replace('_', '-')}.svg"
-                upwards = ", ".join(filter(None, (metric.title, metric.unit.name)))
-                title = f"{axis.what}: {metric.title}"
-                plots.lines(path, title, lines, axis.what, upwards, logarithmic=True)
-                say(f"written: {path}")
+        parts = [f"{where}. Medians of {walked.rounds} rounds.", f"```text\n{table(walked)}\n```"]
+        parts += [
+            f"![{walked.axis.what}: {metric.title}](images/{_drawn(docs / 'images', walked, metric)})"
+            for metric in walked.axis.metrics
+            if metric.plotted and series(walked, metric)
+        ]
+        write_part(docs / "benchmarks.md", f"scale {walked.axis.name}", "\n\n".join(parts))
+
+
+def _drawn(images: Path, walked: Walked, metric: Metric) -> str:
+    """Draw a metric of all brokers; returns the name of the file."""
+    axis, name = walked.axis, f"scale-{walked.axis.name}-{metric.key.replace('_', '-')}.svg"
+    upwards = ", ".join(filter(None, (metric.title, metric.unit.name)))
+    title, lines = f"{axis.what}: {metric.title}", series(walked, metric)
+    plots.lines(images / name, title, lines, axis.what, upwards, logarithmic=True)
+    return name
 
 
 def _failed(walks: Sequence[Walked]) -> int:
@@ -84,12 +93,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=scale", description=__doc__)
     add = parser.add_argument
     add_broker(parser, "a RabbitMQ to take, default: a private one")
-    add("--axes", type=_names, default=tuple(AXES), help=f"default {','.join(AXES)}")
+    add("--only", type=_names, default=tuple(AXES), metavar="AXIS,...", help=", ".join(AXES))
     add("--counts", type=_numbers, default=(), help="along each axis, in place of its own")
     add("--runs", type=int, default=3, help="rounds, as far as time goes (default %(default)d)")
     add("--quick", action="store_true", help="one round of a few small points: does it work")
     add("--json", type=Path, metavar="FILE", help="write every figure there, too")
-    add("--write", action="store_true", help="draw the plots of docs/benchmarks.md anew")
+    add("--write-docs", action="store_true", help="write tables and plots into docs/, too")
     return parser
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from scale.units import Unit
 
 Point = Mapping[str, float]
-"""What one measurement has come to, by the keys of the metrics."""
+"""What one measurement has come to, by the keys of the metrics; some are not there everywhere."""
 # An exponent that differs by less is taken for the same: rounds differ by as much.
 NEAR = 0.15
 # So many points, the largest, say how it goes on; the small ones are ruled by what is constant.
@@ -52,11 +52,10 @@ def growth(values: Mapping[int, float], metric: Metric) -> Growth | None:
 
 def medians(points: Mapping[int, Sequence[Point]], key: str) -> dict[int, float]:
     """Return the median of the rounds for each count that has some."""
-    return {
-        count: statistics.median(each[key] for each in rounds)
-        for count, rounds in points.items()
-        if rounds
+    values = {
+        count: [each[key] for each in rounds if key in each] for count, rounds in points.items()
     }
+    return {count: statistics.median(each) for count, each in values.items() if each}
 
 
 def _slope(points: Sequence[tuple[int, float]]) -> float:

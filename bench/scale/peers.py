@@ -10,6 +10,7 @@ from brokers import Measured
 from measure import MeasureError
 from miros_mesh import MeshConfig
 from miros_mesh.link.ports import Broker
+from processes import cpu_s
 from scale import units
 from scale.actors import Burst, Rest
 from scale.axes import Axis, Take
@@ -37,7 +38,7 @@ def opened(counts: tuple[int, ...]) -> Iterator[Take]:
                 crowds.extend(Crowd(stack, place, topic, 1) for place in places)
                 for crowd in crowds:
                     crowd.started()
-            return _measured(places[:peers], crowds[:peers], topic)
+            return _measured(broker, places[:peers], crowds[:peers], topic)
 
         yield take
 
@@ -49,7 +50,7 @@ def _places(broker: Measured, peers: int) -> list[MeshConfig]:
     return [another() for _ in range(peers)]
 
 
-def _measured(places: list[MeshConfig], crowds: list[Crowd], topic: str) -> Point:
+def _measured(broker: Measured, places: list[MeshConfig], crowds: list[Crowd], topic: str) -> Point:
     home, *others = places
     brokers = [Broker(each.brokers[0].redacted, (each.brokers[0],)) for each in others]
     burst = Burst(min(DELIVERIES // len(places), MOST_EVENTS))
@@ -57,9 +58,9 @@ def _measured(places: list[MeshConfig], crowds: list[Crowd], topic: str) -> Poin
         speaker = Speaker(stack, home, topic, brokers)
         started = speaker.started()
         spoken(speaker, crowds, WARM_UP)
-        before_s = speaker.cpu_s()
+        before_s, broker_before_s = speaker.cpu_s(), cpu_s(broker.pid)
         sent, heard = spoken(speaker, crowds, burst)
-        spent_s = speaker.cpu_s() - before_s
+        spent_s, broker_s = speaker.cpu_s() - before_s, cpu_s(broker.pid) - broker_before_s
         idle = speaker.rest(REST)
     last_ns = max(each.last_ns for each in heard)
     per_s = burst.events / ((last_ns - sent.first_ns) / 1e9)
@@ -70,6 +71,7 @@ def _measured(places: list[MeshConfig], crowds: list[Crowd], topic: str) -> Poin
         "per_s": per_s,
         "deliveries_per_s": per_s * len(places),
         "cpu_s": spent_s / burst.events,
+        "broker_s": broker_s / burst.events,
         "idle": idle,
     }
 
@@ -86,6 +88,7 @@ AXIS = Axis(
         Metric("per_s", "events/s", units.NUMBER, good=True, plotted=True),
         Metric("deliveries_per_s", "deliveries/s", units.NUMBER, good=True, plotted=True),
         Metric("cpu_s", "CPU of the sender, an event", units.MICROSECONDS, plotted=True),
+        Metric("broker_s", "  of the broker", units.MICROSECONDS),
         Metric("idle", "idle, share of a core", units.PERCENT),
     ),
     limit_s=60.0,

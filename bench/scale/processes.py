@@ -16,6 +16,7 @@ from miros import Event, return_status, signals, spy_on
 from brokers import Measured
 from measure import Child, MeasureError
 from miros_mesh import CHART_UP, MeshConfig, NetworkedActiveObject
+from processes import cpu_s
 from scale import units
 from scale.actors import ANSWER_LIMIT_S, START_LIMIT_S, Book, Burst, Heard, Rest, hear
 from scale.axes import Axis, Take
@@ -125,7 +126,7 @@ def _measured(broker: Measured, children: Sequence[Child]) -> Point:
         idle_told = _rest(children)
     with _mesh(broker.config, children) as (began_ns, joined):
         start_s = (max(each.started_ns for each in joined) - began_ns) / 1e9
-        spoken = _all_speak(children)
+        spoken = _all_speak(broker, children)
         idle = _rest(children)
     return {
         "start_s": start_s,
@@ -148,17 +149,19 @@ def _mesh(config: MeshConfig, children: Sequence[Child]) -> Iterator[tuple[int, 
     _answers(children)
 
 
-def _all_speak(children: Sequence[Child]) -> Point:
+def _all_speak(broker: Measured, children: Sequence[Child]) -> Point:
     pairs = len(children) * (len(children) - 1)
     burst = Burst(max(min(DELIVERIES // pairs, MOST_EVENTS), FEWEST_EVENTS))
     _tell(children, burst)
     _answers(children)
+    before_s = cpu_s(broker.pid)
     _tell(children, "begin")
     spoken: list[Spoken] = _answers(children)
     first_ns = min(each.first_ns for each in spoken)
     last_ns = max(each.heard.last_ns for each in spoken)
     deliveries = pairs * burst.events
-    return {
+    of_broker = {"broker_s": (cpu_s(broker.pid) - before_s) / deliveries} if broker.pid else {}
+    return of_broker | {
         "per_s": deliveries / ((last_ns - first_ns) / 1e9),
         "cpu_s": sum(each.heard.cpu_s for each in spoken) / deliveries,
     }
@@ -166,7 +169,8 @@ def _all_speak(children: Sequence[Child]) -> Point:
 
 def _rest(children: Sequence[Child]) -> float:
     _tell(children, REST)
-    return sum(_answers(children))
+    shares: list[float] = _answers(children)
+    return sum(shares)
 
 
 def _tell(children: Sequence[Child], task: object) -> None:
@@ -188,6 +192,7 @@ AXIS = Axis(
         Metric("complete_s", "all know all", units.SECONDS, plotted=True),
         Metric("per_s", "deliveries/s, all hear all", units.NUMBER, good=True, plotted=True),
         Metric("cpu_s", "CPU of a delivery", units.MICROSECONDS, plotted=True),
+        Metric("broker_s", "  of the broker", units.MICROSECONDS),
         Metric("idle", "idle, of all, share of a core", units.PERCENT, plotted=True),
         Metric("idle_told", "  told of all, each second", units.PERCENT),
     ),

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from scale.axes import Walked
-from scale.growth import Growth, Metric, growth, medians
+from scale.growth import Growth, Metric, Point, growth, medians
 
 
 def table(walked: Walked) -> str:
@@ -16,7 +16,11 @@ def table(walked: Walked) -> str:
     rows[0].append("grows")
     for title, points in walked.points.items():
         rows.append([title, *([""] * (len(rows[0]) - 1))])
-        rows += [_row(walked.counts, points, metric) for metric in walked.axis.metrics]
+        rows += [
+            _row(walked.counts, points, metric)
+            for metric in walked.axis.metrics
+            if medians(points, metric.key)
+        ]
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
     return "\n".join(_line(row, widths) for row in rows)
 
@@ -47,7 +51,7 @@ def series(walked: Walked, metric: Metric) -> dict[str, list[tuple[float, float]
     return {title: line for title, line in lines.items() if line}
 
 
-def _figure(points: Mapping[int, Sequence[Mapping[str, float]]], metric: Metric) -> dict[str, Any]:
+def _figure(points: Mapping[int, Sequence[Point]], metric: Metric) -> dict[str, Any]:
     values = medians(points, metric.key)
     grown = growth(values, metric)
     return {
@@ -57,9 +61,7 @@ def _figure(points: Mapping[int, Sequence[Mapping[str, float]]], metric: Metric)
     }
 
 
-def _row(
-    counts: Sequence[int], points: Mapping[int, Sequence[Mapping[str, float]]], metric: Metric
-) -> list[str]:
+def _row(counts: Sequence[int], points: Mapping[int, Sequence[Point]], metric: Metric) -> list[str]:
     values = medians(points, metric.key)
     cells = [metric.unit.show(values[count]) if count in values else "-" for count in counts]
     return [f"  {metric.title}", *cells, *_grows(growth(values, metric))]

@@ -139,12 +139,16 @@ class Intake:
 
         Called on the chart's thread after each event, received or its own.
         """
-        self._notices.feed()
-        if session := self._session:
-            if arrival:
-                arrival.inbox.finished(arrival)
-            session.feed()
-        if self._deferred >= MANY_DEFERRED:
+        # Each event comes here, and most have nothing to move or to tell.
+        if self._notices.wait:
+            self._notices.feed()
+        session = self._session
+        if session is None:
+            return
+        if arrival is not None:
+            arrival.inbox.finished(arrival)
+        session.feed()
+        if self._chart.defer_queue and self._deferred >= MANY_DEFERRED:
             self._complain_of_deferred()
 
     def dropped(self, arrival: Arrival) -> None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from miros_mesh.errors import MeshError, PayloadError
 from miros_mesh.networks.network import UNNUMBERED, Network
+from miros_mesh.networks.order.runs import Readers
 from miros_mesh.networks.order.streams import MAX_HELD_BYTES
 from miros_mesh.observer import NO_SPAN, Observer, Tracer
 from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, RoutedEnvelope, TracedEnvelope
@@ -192,10 +193,29 @@ class Mesh:
         except PayloadError:
             raise
         except Exception as error:
-            raise PayloadError(
-                f"the payload of {envelope.signal} from {envelope.chart} cannot be read: "
-                f"{trouble_of(error)}; do all nodes use the same serializer?"
-            ) from error
+            raise _unreadable(envelope, error) from error
+
+    def payload_again(self, envelope: Envelope, readers: Readers) -> Any:
+        """Read a payload that several charts get, of which each may change its own.
+
+        `readers` has what was found out of the payloads of a frame. Raises as `payload_of`.
+        """
+        # By the object, which the frame has: who has the key may give two events one id.
+        place = id(envelope)
+        # The first chart may be the only one. The next one finds out what makes it easier for all
+        # that follow.
+        if place not in readers:
+            readers[place] = None
+            return self.payload_of(envelope)
+        try:
+            if (reader := readers[place]) is None:
+                reader = self._payloads.reader(envelope.signal, envelope.payload)
+                readers[place] = reader
+            return reader()
+        except PayloadError:
+            raise
+        except Exception as error:
+            raise _unreadable(envelope, error) from error
 
     def _hello(self, chart: str, routing_key: str) -> None:
         said = 0
@@ -280,3 +300,10 @@ class _Chart:
     """Its last number when `beat` looked at it last."""
     beats: int = 0
     """How many beats it has said since its last event."""
+
+
+def _unreadable(envelope: Envelope, error: Exception) -> PayloadError:
+    return PayloadError(
+        f"the payload of {envelope.signal} from {envelope.chart} cannot be read: "
+        f"{trouble_of(error)}; do all nodes use the same serializer?"
+    )

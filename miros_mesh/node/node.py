@@ -438,7 +438,7 @@ class Node(Host):
     def _build_networks(self) -> None:
         config, identity, observer = self.config, self.identity, self.observer
         keys = self.keys = KeyRings(config, self._keys_changed)
-        history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
+        history = History(max_events=config.repair_events, max_bytes=config.repair_bytes)
         events = specs.network_of(specs.MESH, config, keys, observer, history, Routes())
         events.unheard = self._unheard
         self._refused_events = self._build_refused_events()

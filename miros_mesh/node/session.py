@@ -180,8 +180,9 @@ class Session:
 
     def feed(self) -> None:
         """Move what waits into the FIFO while it has room."""
-        for inbox in self.inboxes:
-            inbox.feed()
+        # Each event of the chart comes here.
+        for source in self._sources:
+            source.inbox.feed()
 
     def finish(self, all_fed: Callable[[], None]) -> None:
         """Begin no further frame; feed what waits of those begun, and then call back, once."""

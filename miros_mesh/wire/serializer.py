@@ -8,9 +8,10 @@ something else: a naive datetime, an enum. One exception is stated: a datetime c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, runtime_checkable
 from uuid import UUID
 
@@ -91,6 +92,14 @@ class MsgpackSerializer:
         """
         # A sender with our key may still send what our `dumps` would refuse.
         return _Reading(self._known).of(_decoded(data))
+
+    def reader(self, data: bytes) -> Callable[[], Any] | None:
+        """Return what decodes bytes again that `loads` has read, for less; None for some.
+
+        Where msgpack says all of a payload, what was checked once is checked.
+        """
+        tree = _decoded(data)
+        return partial(_decode, data) if _Reading(self._known).of(tree) is tree else None
 
 
 class Trees:
