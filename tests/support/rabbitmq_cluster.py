@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -94,7 +95,7 @@ class Cluster:
         self._running.eval(f"[{move} || Q <- {queues}, {names}]")
         leaders = f"[element(2, amqqueue:get_pid(Q)) || Q <- {queues}, {names}]"
         wait_until(
-            lambda: set(self._running.eval(leaders).strip("[]").split(",")) == {f"'{server.name}'"},
+            lambda: set(re.findall("'(.*?)'", self._running.eval(leaders))) == {server.name},
             message=f"{server.name} leads",
         )
 
