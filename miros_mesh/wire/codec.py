@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from weakref import WeakSet
 
 import msgspec
 from msgspec import Meta
@@ -34,6 +35,7 @@ from miros_mesh.wire.envelope import EpochSeconds, Name, Origin
 from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.identity import Author
 from miros_mesh.wire.keyring import SEAL_OVERHEAD_BYTES, KeyRing
+from miros_mesh.wire.opened import Opened, RecentlyOpened
 from miros_mesh.wire.signing import SIGNATURE_BYTES, Signer
 
 OldFrames: TypeAlias = Literal["refuse", "read", "write"]
@@ -98,6 +100,7 @@ _signed_decoder = msgspec.msgpack.Decoder(
 )
 _old_frame_decoder = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _messages_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_NOTHING: Final = msgspec.Raw()
 _DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -147,8 +150,11 @@ class Arrived(NamedTuple, Generic[T]):
     """What came in a frame."""
 
     messages: list[T]
+    """Not to be changed: those who receive the same frame have the same list."""
     sure: bool
     """Whether it is surely new; False: only its sender can say so (see `Freshness`)."""
+    opened: Opened[T] | None = None
+    """What is shared with others who receive the frame; None where there are none."""
 
 
 class Codec(Generic[T]):
@@ -193,6 +199,9 @@ class Codec(Generic[T]):
         self._max_message_bytes = min(self._most_bytes, max_event_bytes or max_frame_bytes)
         # Each level has its own, since the smallest is read fastest.
         self._decoders = [msgspec.msgpack.Decoder(kind) for kind in kinds]
+        self.queues: WeakSet[Freshness] = WeakSet()
+        """By their `Freshness`, those of this process that may bring the same frames."""
+        self._recent: RecentlyOpened[T] = RecentlyOpened()
         # Named in the sealed part too, since the version byte stands outside of it.
         levels = [_Version(network, kind) for kind in kinds]
         self._network = network
@@ -222,7 +231,9 @@ class Codec(Generic[T]):
             raise PayloadError(f"cannot be sent: {self._named(error)}") from None
         if level or len(encoded) > self._max_message_bytes:
             self._check(level, len(encoded))
-        return encoded
+        # A copy: msgspec returns its buffer, of which up to a third may be unused, and what is sent
+        # is kept for long.
+        return bytes(memoryview(encoded))
 
     def decoded(self, encoded: Sequence[bytes]) -> list[T]:
         """Return the messages that `encode` has made these of."""
@@ -280,9 +291,13 @@ class Codec(Generic[T]):
     def receive(self, frame: bytes, topic: str, freshness: Freshness, *, again: bool) -> Arrived[T]:
         """Return the messages of a frame that came under a topic; `again` as in `Freshness`.
 
-        Raises the `FrameError` that says why it is refused.
+        Where there are several `queues` a frame that comes by them is opened once. Raises the
+        `FrameError` that says why it is refused.
         """
-        contents = self._contents(frame, self._members)
+        # Read first: of a change meanwhile the next queue hears.
+        keys, shared = self._keyring.current, len(self.queues) > 1
+        opened = self._recent.find(frame, keys) if shared else None
+        contents = opened.contents if opened else self._contents(frame, self._members)
         if frame[0] <= EXTENDED_FRAME_VERSION:
             if self._old_frames == "refuse":
                 raise FrameVersionError(
@@ -304,9 +319,14 @@ class Codec(Generic[T]):
                 f"a frame for the topic {topic!r} came to a queue that is not for it: somebody has "
                 "bound the queue to more than its node did"
             )
-        messages = self._messages(contents, topic)
-        sure = freshness.admit(contents.sealed_at, node=messages[0].node, again=again)
-        return Arrived(messages, sure=sure)
+        if opened is None:
+            messages = self._messages(contents, topic)
+            # Nothing is kept of what was read but the messages.
+            opened = Opened(frame, keys, contents._replace(messages=_NOTHING), messages)
+            if shared:
+                self._recent.keep(opened)
+        sure = freshness.admit(contents.sealed_at, node=opened.messages[0].node, again=again)
+        return Arrived(opened.messages, sure=sure, opened=opened if shared else None)
 
     def _messages(self, contents: _Contents[T], topic: str | None) -> list[T]:
         try:

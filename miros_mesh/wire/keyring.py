@@ -172,6 +172,11 @@ class KeyRing:
         return _opened(frame, (*self._ring.keys, *self._all_removed))
 
     @property
+    def current(self) -> object:
+        """The keys as they are now: the same object as long as nothing changes, and never again."""
+        return self._ring
+
+    @property
     def _ring(self) -> _Ring:
         # A ring without keys of its own has a default.
         return self._own or cast("KeyRing", self._default)._ring  # noqa: SLF001 - one of its own kind
