@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import crowd
+import against
 import discovery
 import patterns
+import peers
 import report
 import signatures
 import snoop
@@ -20,6 +21,7 @@ from brokers import BrokerError, Measured, embedded, rabbitmq
 from measure import MeasureError, Sample, Sizes, measure_local, measure_mesh
 from miros_mesh import MeshError
 from miros_mesh.cli.options import add_broker
+from scale import command as scale
 from scrape import measure_scrape
 
 # No run begins after this, so that all of it stays below three minutes.
@@ -30,6 +32,10 @@ NO_RABBITMQ = (
     "sudo apt-get install rabbitmq-server, or give --broker URL."
 )
 
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    each.COMMAND: each.main for each in (against, discovery, patterns, peers, scale)
+}
+
 Measure = Callable[[Sizes], Sample]
 
 
@@ -37,12 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when something could not be measured."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        if arguments[:1] == [discovery.COMMAND]:
-            return discovery.main(arguments[1:])
-        if arguments[:1] == [crowd.COMMAND]:
-            return crowd.main(arguments[1:])
-        if arguments[:1] == [patterns.COMMAND]:
-            return patterns.main(arguments[1:])
+        if arguments and arguments[0] in COMMANDS:
+            return COMMANDS[arguments[0]](arguments[1:])
         options = _parser().parse_args(arguments)
         with ExitStack() as stack:
             return _compare(stack, options, Sizes(options.events, options.samples))

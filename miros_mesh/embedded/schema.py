@@ -196,6 +196,9 @@ def _share(database: Database, durability: Durability) -> None:
     database.read(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
     database.copies_log(True)
     database.read(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
+    # Some builds of SQLite write zeros over each page of what is removed: as much as to store it.
+    # What was a large body is sealed, and the page is used again soon.
+    database.read("PRAGMA secure_delete = FAST")
 
 
 # One statement sees one moment, even while another process makes the tables.

@@ -25,10 +25,25 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from miros_mesh.errors import ConfirmTimeoutError
 from miros_mesh.link.ports import Parcel
+
+# Sealed bytes end with what makes them whole, and that differs with each sealing.
+_END_BYTES: Final = 32
+
+
+class _Pending(NamedTuple):
+    """A publication that waits for its answer. Its bytes are not kept: they may be many."""
+
+    parcel: Parcel
+    size_bytes: int
+    """Sealed."""
+    end: bytes
+    """Of the sealed bytes, by which a return is known."""
+    since: float
+    """When it was published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +69,8 @@ class Confirms:
     def __init__(self, confirmed: Callable[[Confirmed], None]) -> None:
         self._confirmed = confirmed
         # In the order of the tags, of which `_covered` makes use.
-        self._pending: OrderedDict[int, tuple[Parcel, bytes, float]] = OrderedDict()
-        """By delivery tag: the parcel, its sealed size in bytes, and when it was published."""
+        self._pending: OrderedDict[int, _Pending] = OrderedDict()
+        """By delivery tag."""
         self._tag = 0
         """The tag of the latest publication."""
         self._progress = 0.0
@@ -79,11 +94,11 @@ class Confirms:
         """The parcel on its way, if it is the only one and was written: an error is about it."""
         if len(self._pending) != 1 or self._written != self._tag:
             return None
-        return next(iter(self._pending.values()))[0]
+        return next(iter(self._pending.values())).parcel
 
     def exchanges(self, *, named_in: str) -> Sequence[str]:
         """Return the exchanges of what is on its way: those that a text names, or else all."""
-        every = sorted({parcel.exchange for parcel, _, _ in self._pending.values()})
+        every = sorted({each.parcel.exchange for each in self._pending.values()})
         return [each for each in every if f"'{each}'" in named_in] or every
 
     def watch(self, channel: Any) -> None:
@@ -100,7 +115,8 @@ class Confirms:
         """Wait for an answer to the next publication on the channel: this parcel, sealed."""
         # The client counts along: no frame says which number a publication got.
         self._tag += 1
-        self._pending[self._tag] = (parcel, body, time.monotonic())
+        end = body[-_END_BYTES:]
+        self._pending[self._tag] = _Pending(parcel, len(body), end, time.monotonic())
 
     def expect_not(self) -> None:
         """Wait for none: the latest publication was not made after all, and has no number."""
@@ -135,7 +151,7 @@ class Confirms:
         # The oldest alone: RabbitMQ may confirm in any order, but a broker that has answered
         # anything within the time is alive, however much it still owes.
         if self._pending:
-            _, _, since = next(iter(self._pending.values()))
+            since = next(iter(self._pending.values())).since
             if time.monotonic() - max(since, self._progress) > timeout_s:
                 raise ConfirmTimeoutError(f"{where} confirmed nothing for {timeout_s:g} s")
 
@@ -143,10 +159,10 @@ class Confirms:
         self.proven = True
         self._progress = time.monotonic()
         for done in self._covered(tag, multiple):
-            parcel, body, since = self._pending.pop(done)
+            parcel, size_bytes, _, since = self._pending.pop(done)
             routed = done not in self._unrouted
             self._unrouted.discard(done)
-            self._confirmed(Confirmed(parcel, len(body), time.monotonic() - since, routed))
+            self._confirmed(Confirmed(parcel, size_bytes, time.monotonic() - since, routed))
 
     def _nacked(self, tag: int, multiple: bool) -> None:
         self._progress = time.monotonic()
@@ -161,9 +177,10 @@ class Confirms:
             self._unrouted.add(self._tag)
             return
         # What the broker returns it confirms afterwards, so the parcel is still here. By its bytes,
-        # since a return carries no number; sealed bytes are random, so no two are equal.
-        for tag, (_parcel, body, _since) in self._pending.items():
-            if body == message.body:
+        # since a return carries no number.
+        end = message.body[-_END_BYTES:]
+        for tag, pending in self._pending.items():
+            if pending.size_bytes == len(message.body) and pending.end == end:
                 self._unrouted.add(tag)
                 return
 
