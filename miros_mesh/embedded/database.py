@@ -134,7 +134,8 @@ class Database:
     def _told(self, error: sqlite3.Error) -> Exception:
         if isinstance(error, sqlite3.ProgrammingError):
             return RecoverableConnectionError(f"{self.name} is closed ({error})")
-        return translated(error, self.name, self._file)
+        told: Exception = translated(error, self.name, self._file)
+        return told
 
 
 def _place(file: Path | None) -> tuple[int, int] | None:
