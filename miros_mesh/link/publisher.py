@@ -212,7 +212,7 @@ class BrokerPublisher(Worker):
     def _rests(self) -> bool:
         """Whether all is as usual, and the broker owes no answer."""
         confirms = self._confirms
-        return not (
+        return self._channel.at_once and not (
             confirms
             or confirms.nacked
             or not confirms.proven

@@ -56,6 +56,8 @@ class PublishingChannel:
         self._where = where
         self._sleep = sleep
         self._channel: Any = None
+        self.at_once = False
+        """Whether `publish_at_once` may publish anything."""
         self._pause_s = 0.0
         self._undeclared: dict[str, str] = {}
         """Exchanges that the broker does not let us declare, each with the reason."""
@@ -68,6 +70,7 @@ class PublishingChannel:
     def connect(self, connection: kombu.Connection) -> None:
         """Open it on a new connection."""
         self._channel = open_channel(connection)
+        self.at_once = isinstance(self._channel, OwnedChannel) or self._channel.stores_at_once
 
     def opened(self) -> Any:
         """Return the channel, which is opened again if it was closed.
