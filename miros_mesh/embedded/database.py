@@ -132,9 +132,9 @@ class Database:
             )
 
     def _told(self, error: sqlite3.Error) -> Exception:
+        told = translated(error, self.name, self._file)
         if isinstance(error, sqlite3.ProgrammingError):
-            return RecoverableConnectionError(f"{self.name} is closed ({error})")
-        told: Exception = translated(error, self.name, self._file)
+            told = RecoverableConnectionError(f"{self.name} is closed ({error})")
         return told
 
 

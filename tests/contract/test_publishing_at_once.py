@@ -120,7 +120,7 @@ def test_senders_that_put_at_the_same_time_keep_their_order(served: Served) -> N
             publisher.put(one)
             # So that some find nothing in their way.
             if number % 5 == name:
-                wait_until(lambda: one.stores)
+                wait_until(lambda one=one: one.stores)
 
     threads = [threading.Thread(target=send, args=(name,)) for name in range(SENDERS)]
     for thread in threads:
