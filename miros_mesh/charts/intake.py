@@ -126,7 +126,11 @@ class Intake:
 
     def follow(self, arrival: Arrival) -> Span:
         """Begin the span in which the calling thread handles the event."""
-        return self._session.handling(arrival.envelope, arrival.topic) if self._session else NO_SPAN
+        session = self._session
+        # Asked here as well, since few nodes have a tracer, and each event comes here.
+        if session is None or session.node.tracer is None:
+            return NO_SPAN
+        return session.handling(arrival.envelope, arrival.topic)
 
     def room(self) -> int:
         """Return how many events may be posted now; a callback takes one after the other."""

@@ -123,16 +123,16 @@ STEPS = (
         SUBSCRIBER,
         "networks.network:Network.open",
         "opens the frame",
-        "The frame is opened into envelopes, [once](decisions/opened-once.md) for all charts of the "
-        "node that get it; one that cannot be is rejected and counted.",
+        "The frame is opened into envelopes, [once](decisions/opened-once.md) for all charts of "
+        "the node that get it; one that cannot be is rejected and counted.",
     ),
     Step(
         SUBSCRIBER,
         "networks.inbox:Inbox.receive",
         "no copies, in order: arrivals",
-        "Echoes and duplicates are dropped. The rest becomes *arrivals*, each sender's in order, and "
-        "a whole frame at once where its turn has come: later ones wait for an earlier one that is missing, which is "
-        "[asked for](decisions/repair.md).",
+        "Echoes and duplicates are dropped. The rest becomes *arrivals*, each sender's in order, "
+        "and a whole frame at once where its turn has come: later ones wait for an earlier one "
+        "that is missing, which is [asked for](decisions/repair.md).",
     ),
     Step(
         SUBSCRIBER,
