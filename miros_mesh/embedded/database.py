@@ -16,6 +16,8 @@ from miros_mesh.embedded.forks import disown_in_children, inside_sqlite
 from miros_mesh.errors import DiskFullError, EmbeddedStoreError, StoreUnavailableError
 
 PATIENCE_S: Final = 10.0
+# Copied back after 16 MB of log: seldom in a burst, soon enough for readers, who search it.
+WAL_PAGES: Final = 4_000
 # SQLite's own waiting begins at a millisecond and grows; a transaction here takes far less.
 _FIRST_PAUSE_S: Final = 0.000_05
 _LAST_PAUSE_S: Final = 0.001
@@ -78,6 +80,10 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def copies_log(self, copies: bool) -> None:
+        """Say whether a transaction copies back a long log, which waits for the disk."""
+        self.read(f"PRAGMA wal_autocheckpoint = {WAL_PAGES if copies else 0}")
 
     def close(self) -> None:
         """Close the connection, but in a child leave it to the parent; no call may follow."""

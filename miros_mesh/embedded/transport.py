@@ -60,6 +60,11 @@ class StoreTransport(virtual.Transport):
         # Of the last look; see `News`.
         self._turns: int | None = None
 
+    @property
+    def stores_at_once(self) -> bool:
+        """Whether a message may be stored on a thread that is to wait for nothing."""
+        return False
+
     def open_store(self) -> Store:
         """Connect to the broker that the transport options name."""
         raise NotImplementedError
@@ -178,6 +183,8 @@ class StoreTransport(virtual.Transport):
         store = self.store
         self.acknowledgements.flush()
         store.keep_up()
+        if not self._subscriptions:
+            return
         news = store.news()
         for queue in news.queues:
             if subscription := self._subscriptions.get(queue):
@@ -239,6 +246,11 @@ class StoreTransport(virtual.Transport):
 
 class EmbeddedTransport(StoreTransport):
     """The transport to the broker in a folder; `dial` makes a connection of it."""
+
+    @property
+    def stores_at_once(self) -> bool:
+        """Whether no disk is waited for."""
+        return bool(self.client.transport_options["durability"] == "process")
 
     def open_store(self) -> Store:
         """Open the store in the folder, which every process of the user may share."""

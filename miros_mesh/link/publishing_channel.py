@@ -49,7 +49,7 @@ _IN_ONE_FRAME_BYTES: Final = 4_000
 class PublishingChannel:
     """Publishes and declares on one channel, so that a refusal costs nothing but that.
 
-    For the publisher's thread alone, which hands it each new connection.
+    For who has the publisher's connection; its thread hands it each new one.
     """
 
     def __init__(self, where: str, sleep: Callable[[float], object]) -> None:
@@ -101,30 +101,52 @@ class PublishingChannel:
         With `read_before` py-amqp reads first what has come, an alarm say: a broker with an alarm
         reads nothing from who publishes.
         """
-        # One without a body has no frame for it.
-        small = 0 < len(body) <= _IN_ONE_FRAME_BYTES
-        if small and not read_before and isinstance(self._channel, OwnedChannel):
-            address = _short(exchange) + _short(routing_key)
-            number, mode = self._channel.channel_id, b"\2" if persistent else b"\1"
-            self._channel.write(
-                _frame(_METHOD, number, _PUBLISH + address + _MANDATORY)
-                + _frame(_HEADER, number, _header(len(body), again) + mode)
-                + _frame(_BODY, number, body)
+        channel = self._channel
+        if not read_before and isinstance(channel, OwnedChannel) and _is_small(body):
+            channel.write(
+                _frames(channel.channel_id, body, exchange, routing_key, persistent, again)
             )
             return
         # As `kombu.Producer` does, which compresses, serializes, declares and tries again, too; of
         # all that nothing is wanted, and looking for it takes longer than to publish.
-        message = self._channel.prepare_message(
+        # Mandatory: RabbitMQ confirms what no queue takes, too; so it has to return it.
+        channel.basic_publish(
+            self._message(body, persistent, again),
+            exchange=exchange,
+            routing_key=routing_key,
+            mandatory=True,
+        )
+
+    def publish_at_once(
+        self, body: bytes, *, exchange: str, routing_key: str, persistent: bool, again: bool
+    ) -> bool:
+        """Publish as `publish` does, if nothing has to be waited for; return whether it did.
+
+        What the connection took no more of is kept for `write_rest`.
+        """
+        channel = self._channel
+        if not _is_small(body):
+            return False
+        if isinstance(channel, OwnedChannel):
+            return channel.write_at_once(
+                _frames(channel.channel_id, body, exchange, routing_key, persistent, again)
+            )
+        message = self._message(body, persistent, again)
+        return bool(channel.publish_at_once(message, exchange, routing_key))
+
+    def write_rest(self) -> None:
+        """Write what `publish_at_once` has left; before anything else is written."""
+        if isinstance(self._channel, OwnedChannel):
+            self._channel.write_rest()
+
+    def _message(self, body: bytes, persistent: bool, again: bool) -> Any:
+        return self._channel.prepare_message(
             body,
             content_type=_CONTENT_TYPE,
             content_encoding=_CONTENT_ENCODING,
             headers={AGAIN_HEADER: True} if again else {},
             # Persistent: a confirm of RabbitMQ then means that it is on disk, or on a majority.
             properties={"delivery_mode": 2 if persistent else 1},
-        )
-        # Mandatory: RabbitMQ confirms what no queue takes, too; so it has to return it.
-        self._channel.basic_publish(
-            message, exchange=exchange, routing_key=routing_key, mandatory=True
         )
 
     def declare(self, exchange: str) -> LinkError | None:
@@ -148,6 +170,24 @@ class PublishingChannel:
             return error
         self._undeclared.pop(exchange, None)
         return None
+
+
+def _is_small(body: bytes) -> bool:
+    # One without a body has no frame for it.
+    return 0 < len(body) <= _IN_ONE_FRAME_BYTES
+
+
+def _frames(
+    number: int, body: bytes, exchange: str, routing_key: str, persistent: bool, again: bool
+) -> bytes:
+    """Return the frames of a publication on the channel of that number."""
+    address = _short(exchange) + _short(routing_key)
+    mode = b"\2" if persistent else b"\1"
+    return (
+        _frame(_METHOD, number, _PUBLISH + address + _MANDATORY)
+        + _frame(_HEADER, number, _header(len(body), again) + mode)
+        + _frame(_BODY, number, body)
+    )
 
 
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:

@@ -420,7 +420,7 @@ class BrokerSubscriber(Worker):
             consumed.stop()
             # Who may not delete it leaves it to expire.
             with suppress(amqp.ChannelError):
-                self._declarer.delete(queue)
+                self._declarer.delete(consumed.generations.newest.name)
         # At the end of the connection the broker takes all back, in order.
         elif self._stopping.is_set():
             return

@@ -111,6 +111,10 @@ class Loopback:
 class RabbitServer:
     """One node; `start`, `stop` and `kill` it as often as a test needs, then `close` it."""
 
+    # How the servers of Erlang are named, and at which address they talk to each other.
+    _names = "-sname"
+    _spoken_at = HOST
+
     def __init__(
         self, folder: Path, programs: Path, settings: str = "", place: Place | None = None
     ) -> None:
@@ -209,7 +213,7 @@ class RabbitServer:
         if program is None or not cookie.exists():
             return None
         done = subprocess.run(
-            self._place.command(program, "-sname", self._node, "-c", cookie.read_text(), "-e"),
+            self._place.command(program, self._names, self._node, "-c", cookie.read_text(), "-e"),
             env=self._environment(),
             input=f"{expression}.\n",
             capture_output=True,
@@ -314,7 +318,7 @@ class RabbitServer:
         folder = self._folder
         own = {
             "HOME": folder / "home",
-            "ERL_EPMD_ADDRESS": HOST,
+            "ERL_EPMD_ADDRESS": self._spoken_at,
             "ERL_EPMD_PORT": self._epmd_port,
             "RABBITMQ_NODENAME": self._node,
             "RABBITMQ_DIST_PORT": self._dist_port,
@@ -324,7 +328,9 @@ class RabbitServer:
             "RABBITMQ_ADVANCED_CONFIG_FILE": folder / "advanced.config",
             "RABBITMQ_CONF_ENV_FILE": folder / "rabbitmq-env.conf",
             "RABBITMQ_ENABLED_PLUGINS_FILE": folder / "enabled_plugins",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                f"-kernel inet_dist_use_interface {{{self._spoken_at.replace('.', ',')}}}"
+            ),
             # With input allowed, the start script becomes the server (one process to signal),
             # and the server ends when its input does.
             "RABBITMQ_ALLOW_INPUT": "1",
@@ -337,7 +343,8 @@ class RabbitServer:
         program = shutil.which("epmd")
         if program is None:
             raise RabbitServerError("epmd, a part of Erlang, is not on the PATH")
-        command = self._place.command(program, "-port", str(self._epmd_port), "-address", HOST)
+        where = "-port", str(self._epmd_port), "-address", self._spoken_at
+        command = self._place.command(program, *where)
         self._epmd = subprocess.Popen(
             ["/bin/sh", "-c", UNTIL_INPUT_ENDS, "sh", *command],
             stdin=subprocess.PIPE,

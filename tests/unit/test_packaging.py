@@ -40,7 +40,7 @@ def audit(event, arguments):
 sys.dont_write_bytecode = True
 root = list(logging.getLogger().handlers)
 sys.addaudithook(audit)
-import miros_mesh
+from miros_mesh import *
 print(sorted(thread.name for thread in threading.enumerate()))
 print(opened)
 own = logging.getLogger("miros_mesh").handlers

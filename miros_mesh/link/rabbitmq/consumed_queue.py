@@ -50,6 +50,7 @@ class ConsumedQueue:
             lambda name: queue_of(spec, name),
             # What others consume too is not to be deleted by one for whom it is empty.
             lasting=spec.consumers == "one" and not spec.delete_on_stop,
+            private=spec.consumers == "one" and spec.delete_on_stop,
         )
         self._agreement = Agreement(spec.terms, LETTERS) if spec.terms else None
         self.consumers: list[Consumer] = []

@@ -8,20 +8,17 @@ which other threads take Python's lock. Here it costs one read.
 from __future__ import annotations
 
 import ssl
-import struct
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
 
 from amqp.exceptions import UnexpectedFrame
 
+from miros_mesh.link.rabbitmq.delivered import END, HEAD, Delivered, delivery_at
+
 AmqpFrame = tuple[int, int, bytes]
 """Kind, channel and payload."""
 
 _READ_BYTES: Final = 64 * 1024
-# Kind, channel and size before the payload; a byte behind it.
-_HEAD: Final = struct.Struct(">BHI")
-_END: Final = 0xCE
 
 
 class FrameReader:
@@ -43,35 +40,41 @@ class FrameReader:
 
         What has come of a frame is kept at a time-out.
         """
-        while (frame := self._next()) is None:
+        while (frame := self.frame()) is None:
             self._read()
         return frame
 
-    def frames(self) -> Iterator[AmqpFrame]:
-        """Read once what has come, and hand out the frames that are complete; waits for none.
+    def fill(self) -> None:
+        """Read once what has come, unless a frame is here; waits for none.
 
         Raises as `read_frame` does, but for a time-out.
         """
         if not self._frame_end():
             self._read_now()
-        # Who takes a frame may read the next ones by `read_frame`, for the answer to a call.
-        while frame := self._next():
-            yield frame
 
-    def _next(self) -> AmqpFrame | None:
+    def delivery(self) -> Delivered | None:
+        """Return the delivery that is here next, if it can be read in one step; `take` takes it."""
+        return delivery_at(self._data, self._at)
+
+    def take(self, delivery: Delivered) -> None:
+        """Go on behind a delivery."""
+        self._at = delivery.end
+
+    def frame(self) -> AmqpFrame | None:
+        """Take the next frame, if it is here."""
         end = self._frame_end()
         if not end:
             return None
         at = self._at
-        kind, channel, _ = _HEAD.unpack_from(self._data, at)
+        kind, channel, _ = HEAD.unpack_from(self._data, at)
         self._at = end
-        if self._data[end - 1] != _END:
-            raise UnexpectedFrame(f"a frame ends with {self._data[end - 1]:#04x}, not {_END:#04x}")
-        return kind, channel, self._data[at + _HEAD.size : end - 1]
+        if self._data[end - 1] != END:
+            raise UnexpectedFrame(f"a frame ends with {self._data[end - 1]:#04x}, not {END:#04x}")
+        return kind, channel, self._data[at + HEAD.size : end - 1]
 
     def _frame_end(self) -> int:
         """Return where the next frame ends; 0 while some of it is still to come."""
-        head_end = self._at + _HEAD.size
+        head_end = self._at + HEAD.size
         if len(self._data) <= head_end:
             return 0
         end = head_end + int.from_bytes(self._data[head_end - 4 : head_end], "big") + 1

@@ -13,6 +13,10 @@ until it is empty, and deleted. What both got meanwhile are copies, which receiv
 | two: a process ended between | none     | the older, the newer    | the same; then as with one  |
 
 In a circle of three, two places tell which of them is the older: the one before the other.
+
+A private queue has the same places for another reason. In a cluster it is on one server, and while
+that is down the others neither have it nor let it be made anew: it goes on in the next place, and
+what the old one held is asked for again. When the old one is back it expires.
 """
 
 from __future__ import annotations
@@ -36,12 +40,21 @@ logger = logger_of(__name__)
 class Generations:
     """Which queues of one name there are, and how they are made one. For one thread.
 
-    A queue that does not last has one generation, and other arguments refuse it.
+    A queue that does not last has one generation, and other arguments refuse it. One that is
+    `private` moves on where its server is down; one that others consume under its name may not.
     """
 
-    def __init__(self, name: str, queue_of: Callable[[str], kombu.Queue], *, lasting: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        queue_of: Callable[[str], kombu.Queue],
+        *,
+        lasting: bool,
+        private: bool = False,
+    ) -> None:
         self._name = name
         self._lasting = lasting
+        self._private = private
         self._places = places(name)
         self._queues = {place: queue_of(place) for place in self._places}
         self.names: list[str] = []
@@ -58,8 +71,7 @@ class Generations:
         Raises what refuses that, but for arguments that a lasting queue may change.
         """
         if not self._lasting:
-            declarer.declare(self._queues[self._name])
-            self.names = [self._name]
+            self._declare_one(declarer)
             return False
         # Three questions for the first time; from then on the one queue is known.
         if len(self.names) == 1 and not self._other_argument(declarer, self.names[0]):
@@ -90,6 +102,23 @@ class Generations:
             )
         else:
             logger.info("the queue %s is empty and deleted; %s took its place", oldest, *self.names)
+
+    def _declare_one(self, declarer: Declarer) -> None:
+        """Declare the one queue, or the next place of a private one whose server is down."""
+        present = self._places.index(self.names[0]) if self.names else 0
+        *following, last = (*self._places[present:], *self._places[:present])
+        for place in following if self._private else ():
+            try:
+                declarer.declare(self._queues[place])
+            # What it is to a declaration, by which a queue is made, that there is one elsewhere.
+            except amqp.NotFound as error:
+                logger.warning("the queue %s is left, another one is made: %s", place, error)
+            else:
+                self.names = [place]
+                return
+        last = last if self._private else self._name
+        declarer.declare(self._queues[last])
+        self.names = [last]
 
     def _found(self, declarer: Declarer) -> list[str]:
         found = [place for place in self._places if declarer.exists(place)]

@@ -21,7 +21,8 @@ _BEFORE_FLAGS: Final = 12
 _HAS_CONTENT_TYPE: Final = 0x8000
 _HAS_CONTENT_ENCODING: Final = 0x4000
 _HAS_HEADERS: Final = 0x2000
-_NO_PROPERTIES: Final = b"\0\0"
+NO_PROPERTIES: Final = b"\0\0"
+"""What `wanted_properties` returns of nearly all."""
 _WANTED: Final = frozenset(name.encode() for name in (AGAIN_HEADER, *COUNT_HEADERS))
 # Ours and RabbitMQ's are few; a sender may write tens of thousands.
 _FIELDS_AT_MOST: Final = 32
@@ -42,9 +43,9 @@ def wanted_properties(header: bytes) -> bytes:
     try:
         fields = b"".join(_wanted_fields(_table_of(header)))
     except (IndexError, struct.error):
-        return _NO_PROPERTIES
+        return NO_PROPERTIES
     if not fields:
-        return _NO_PROPERTIES
+        return NO_PROPERTIES
     return _HAS_HEADERS.to_bytes(2, "big") + _LENGTH.pack(len(fields)) + fields
 
 

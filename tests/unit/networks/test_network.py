@@ -21,11 +21,12 @@ from miros_mesh.errors import (
 )
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Binding, Broker, Parcel
+from miros_mesh.networks.frame import Frame
 from miros_mesh.networks.history import History
 from miros_mesh.networks.network import UNNUMBERED, Network, Refusal
 from miros_mesh.observer import Observers
 from miros_mesh.testing.memory import memory_link
-from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.codec import FRAME_VERSION, Codec
 from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.keyring import KeyRing, generate_key
@@ -72,7 +73,7 @@ class Ledger(Notebook):
 
 
 def test_what_a_broker_refuses_is_set_aside_and_forgotten() -> None:
-    ledger, history = Ledger(), History[Envelope](max_events=10, max_bytes=10_000)
+    ledger, history = Ledger(), History(max_events=10, max_bytes=10_000)
     network = Network(
         "mesh", mesh_codec, ledger, frame_events=3, frame_bytes=FRAME_LIMIT, history=history
     )
@@ -95,12 +96,12 @@ def test_what_a_broker_refuses_is_set_aside_and_forgotten() -> None:
     assert [mesh_codec.encode(each) for each in refusal.messages] == refusal.encoded
     assert (refusal.routing_key, refusal.broker, refusal.error) == ("key", "shelf", error)
     assert refusal.counted
-    assert [each.sequence for _, each in history.find("talker", [(1, 9)])] == [4]
+    assert [each.sequence for each in history.find("talker", [(1, 9)])] == [4]
     assert ledger.refused == [("shelf", "mesh", "permission", 3)]
 
 
 def test_what_one_of_several_brokers_refuses_is_kept_for_the_others() -> None:
-    history = History[Envelope](max_events=10, max_bytes=10_000)
+    history = History(max_events=10, max_bytes=10_000)
     network = Network(
         "mesh", mesh_codec, Ledger(), frame_events=3, frame_bytes=FRAME_LIMIT, history=history
     )
@@ -113,9 +114,9 @@ def test_what_one_of_several_brokers_refuses_is_kept_for_the_others() -> None:
 
     for part in whole.split():
         part.refused("near", error)
-    assert [each.sequence for _, each in history.find("talker", [(1, 9)])] == [1, 2]
+    assert [each.sequence for each in history.find("talker", [(1, 9)])] == [1, 2]
     whole.split()[1].refused("far", error)
-    assert [each.sequence for _, each in history.find("talker", [(1, 9)])] == [1]
+    assert [each.sequence for each in history.find("talker", [(1, 9)])] == [1]
     network.detach(far)
     whole.split()[0].refused("near", error)
 
@@ -297,7 +298,7 @@ def test_numbers_have_no_holes_and_are_in_the_order_of_frames_whoever_sends() ->
 
 
 def test_what_was_sent_is_in_the_history_with_its_number() -> None:
-    history = History[Envelope](max_events=10, max_bytes=10_000)
+    history = History(max_events=10, max_bytes=10_000)
     network = Network(
         "mesh", mesh_codec, Observers(), frame_events=3, frame_bytes=1_000, history=history
     )
@@ -308,7 +309,30 @@ def test_what_was_sent_is_in_the_history_with_its_number() -> None:
     send(network, "b")
 
     sent = history.find("talker", [(1, 9)])
-    assert [(each.sequence, each.signal) for _, each in sent] == [(1, "a"), (2, "b")]
+    messages = network.decoded([each.encoded for each in sent])
+    assert [(each.sequence, each.signal) for each in messages] == [(1, "a"), (2, "b")]
+    assert [each.sequence for each in sent] == [1, 2]
+
+
+@pytest.mark.parametrize("peers", [0, 1])
+def test_what_was_sent_and_what_waits_is_in_memory_once(peers: int) -> None:
+    history = History(max_events=10, max_bytes=10_000)
+    network = Network(
+        "mesh", mesh_codec, Observers(), frame_events=3, frame_bytes=1_000, history=history
+    )
+    shelves = [Shelf() for _ in range(peers)]
+    for shelf in shelves:
+        network.attach(shelf)
+
+    send(network, "a")
+    send(network, "b")
+
+    kept = [each.encoded for each in history.find("talker", [(1, 9)])]
+    for shelf in shelves:
+        (parcel,) = shelf.parcels
+        parcel.seal()
+        assert isinstance(parcel, Frame)
+        assert all(own is one for own, one in zip(parcel.messages(), kept, strict=True))
 
 
 class Counted(Shelf):
@@ -554,7 +578,7 @@ def sealed_by_a_stranger() -> bytes:
 
 
 def malformed() -> bytes:
-    return frame_of(envelope())[:1] + KeyRing([KEY]).seal(b"no msgpack")
+    return KeyRing([KEY]).seal(b"no msgpack", FRAME_VERSION)
 
 
 REFUSED = {
