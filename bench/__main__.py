@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import against
 import discovery
 import patterns
 import peers
@@ -32,7 +33,7 @@ NO_RABBITMQ = (
 )
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    each.COMMAND: each.main for each in (discovery, patterns, peers, scale)
+    each.COMMAND: each.main for each in (against, discovery, patterns, peers, scale)
 }
 
 Measure = Callable[[Sizes], Sample]
