@@ -20,9 +20,7 @@ from scale.growth import Metric
 from scale.tables import figures, series, table
 
 COMMAND = "scale"
-AXES: dict[str, Axis] = {
-    each.AXIS.name: each.AXIS for each in (charts, peers, processes, payload)
-}
+AXES: dict[str, Axis] = {each.AXIS.name: each.AXIS for each in (charts, peers, processes, payload)}
 NOTES = """\
 A figure grows about as the power of what stands in the heading: 0 is flat, 1 is linear. `power` is
 fitted to all points, `at the end` to the three largest, of which the word speaks.
