@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import backlog
 import crowd
 import discovery
 import patterns
@@ -32,7 +33,7 @@ NO_RABBITMQ = (
 )
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    each.COMMAND: each.main for each in (crowd, discovery, patterns, peers)
+    each.COMMAND: each.main for each in (backlog, crowd, discovery, patterns, peers)
 }
 
 Measure = Callable[[Sizes], Sample]
