@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import against
+import backlog
 import discovery
 import patterns
 import peers
@@ -34,7 +35,7 @@ NO_RABBITMQ = (
 )
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    each.COMMAND: each.main for each in (against, discovery, patterns, peers, scale)
+    each.COMMAND: each.main for each in (against, backlog, discovery, patterns, peers, scale)
 }
 
 Measure = Callable[[Sizes], Sample]

@@ -74,6 +74,20 @@ def test_it_tells_how_figures_grow(vhost_url: str, tmp_path: Path) -> None:
         assert list(figures["per_s"]["median"]) == ["100", "200", "400"]
 
 
+def test_it_measures_a_backlog_and_that_nothing_of_it_is_lost(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    small = ["backlog", "--events", "2000", "--json", str(figures)]
+    done = _run("-c", WITHOUT_RABBITMQ, str(BENCH), *small)
+    assert done.returncode == 0, done.stderr
+    assert "accumulate" in done.stdout
+    (backlog,) = json.loads(figures.read_text())
+    assert (backlog["broker"], backlog["away"], backlog["events"]) == ("embedded", "receiver", 2000)
+    assert backlog["lost"] == backlog["doubled"] == backlog["late"] == 0
+    assert backlog["accumulated_per_s"] > 0
+    assert backlog["drained_per_s"] > 0
+    assert backlog["stored_mib"] > 0
+
+
 @pytest.mark.proof
 def test_it_measures_along_every_axis(vhost_url: str, tmp_path: Path) -> None:
     for name, keys in {
