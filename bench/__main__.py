@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import cluster
 import crowd
 import discovery
 import patterns
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == [discovery.COMMAND]:
             return discovery.main(arguments[1:])
+        if arguments[:1] == [cluster.COMMAND]:
+            return cluster.main(arguments[1:])
         if arguments[:1] == [crowd.COMMAND]:
             return crowd.main(arguments[1:])
         if arguments[:1] == [patterns.COMMAND]:
