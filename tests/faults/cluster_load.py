@@ -90,16 +90,23 @@ class Load:
         """What became of all that was sent, from a number on."""
         return self._courses[name].account(range(first, len(self.sent_at)))
 
-    def slow_until(self, name: str, since: float, until: float = float("inf")) -> float:
-        """Seconds from then to the last event that came late, of those sent up to that time."""
+    def again(self, name: str, since: float, until: float = float("inf")) -> float:
+        """Seconds from a fault until events flowed as before, looking at those sent until then.
+
+        It is when the first one was handled in the usual time behind the one that took longest; 0
+        when none took longer than that.
+        """
         times = self._courses[name].handled
-        late = (
-            times[number] - since
+        took = {
+            number: times[number] - sent
             for number, sent in enumerate(self.sent_at)
-            if number >= self.joined
-            and since - USUAL_S < sent < until and times[number] - sent > USUAL_S
-        )
-        return max(late, default=0.0)
+            if number >= self.joined and since - USUAL_S < sent < until
+        }
+        slowest = max(took, key=took.__getitem__)
+        if took[slowest] <= USUAL_S:
+            return 0.0
+        usual = (n for n, seconds in took.items() if n > slowest and seconds <= USUAL_S)
+        return times[next(usual, max(took))] - since
 
     def worst(self, name: str, since: float) -> float:
         """The longest that an event took which was sent after that time."""

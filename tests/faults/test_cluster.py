@@ -85,7 +85,7 @@ def survived(fault: str, load: Load, began: float, until: float = float("inf")) 
     load.end()
     print(load.links(began))
     for name in (KEPT, FREE):
-        account, seconds = load.account(name), load.slow_until(name, began, until)
+        account, seconds = load.account(name), load.again(name, began, until)
         record(f"{fault}: {name}", account, seconds)
         assert account.perfect, account
         assert seconds < BACK_LIMIT_S

@@ -127,7 +127,7 @@ def survived(fault: str, load: Load, began: float) -> None:
     print(load.links(began))
     for name in (KEPT, FREE):
         account = load.account(name, load.joined)
-        record(f"sites, {fault}: {name}", account, load.slow_until(name, began))
+        record(f"sites, {fault}: {name}", account, load.again(name, began))
         assert account.perfect, account
 
 
