@@ -77,7 +77,8 @@ STEPS = (
         "link.outbox:Outbox.put",
         "frame waits, as a parcel",
         "The frame waits in the outbox of each broker, which is bounded and calls it a *parcel*. "
-        "`transmit` returns.",
+        "`transmit` returns. (While nothing waits, and the broker owes no answer, steps 5 to 7 are "
+        "done before that, by the calling thread.)",
     ),
     Step(
         PUBLISHER,
