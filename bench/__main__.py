@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import against
 import backlog
-import crowd
 import discovery
 import patterns
 import peers
@@ -22,6 +22,7 @@ from brokers import BrokerError, Measured, embedded, rabbitmq
 from measure import MeasureError, Sample, Sizes, measure_local, measure_mesh
 from miros_mesh import MeshError
 from miros_mesh.cli.options import add_broker
+from scale import command as scale
 from scrape import measure_scrape
 
 # No run begins after this, so that all of it stays below three minutes.
@@ -33,7 +34,7 @@ NO_RABBITMQ = (
 )
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    each.COMMAND: each.main for each in (backlog, crowd, discovery, patterns, peers)
+    each.COMMAND: each.main for each in (against, backlog, discovery, patterns, peers, scale)
 }
 
 Measure = Callable[[Sizes], Sample]

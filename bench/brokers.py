@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -40,6 +40,8 @@ class Measured:
     config: MeshConfig
     pid: int | None = None
     """Of its own process, where it has one that this run started."""
+    another: Callable[[], MeshConfig] | None = None
+    """Settings of a node at one more virtual host of a server of ours, which hear each other."""
 
 
 @contextmanager
@@ -71,9 +73,21 @@ def private_rabbitmq() -> Iterator[tuple[RabbitServer, Measured] | tuple[None, N
         server = RabbitServer(folder / "rabbitmq", programs)
         try:
             _start(server)
-            yield server, _at(server.url(), server.pid)
+            yield server, with_vhosts(_at(server.url(), server.pid), server)
         finally:
             server.close()
+
+
+def with_vhosts(broker: Measured, server: RabbitServer) -> Measured:
+    """Return it with a way to have further virtual hosts of its server, as peers of each other."""
+
+    def another() -> MeshConfig:
+        # In all of them the mesh has one name.
+        return broker.config.overridden(
+            broker_url=server.url(server.new_vhost()), mesh_label="bench"
+        )
+
+    return replace(broker, another=another)
 
 
 def plain_url(broker: Measured) -> str:

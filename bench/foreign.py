@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
-from brokers import ROOT
 from environment import bare
 from measure import MeasureError
 from miros_mesh.systems import readable
@@ -85,5 +85,6 @@ class Foreign:
 
 
 def _sources(python: Path) -> dict[str, str]:
-    """Have this Python take the library from this checkout; any other one has its own, or none."""
-    return {"PYTHONPATH": str(ROOT)} if python == Path(sys.executable) else {}
+    """Have this Python find the library where it does now; any other one has its own, or none."""
+    path = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": path} if path and python == Path(sys.executable) else {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import plots
+from pages import write_part
 from talks import Rounds
 
 STOCK, OWN = "stock miros", "networked post_fifo"
@@ -17,7 +18,6 @@ NATS, REDIS = "NATS JetStream", "Redis streams"
 OURS = frozenset({OWN, MESH, EMBEDDED})
 # What the others are compared with.
 RATIOS = (STOCK, NATS, KOMBU)
-BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
 IMAGES = Path("images")
 _MB = 1_000_000
 
@@ -143,13 +143,7 @@ def promises(columns: Mapping[str, Rounds]) -> str:
 
 def write_docs(docs: Path, columns: Mapping[str, Rounds], where: str) -> None:
     """Put the figures of a run in the place of those of an earlier one, as tables and charts."""
-    page = docs / "benchmarks.md"
-    text = page.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    if not after:
-        raise ValueError(f"{page} has no {BEGIN} with an {END} after it")
-    page.write_text(f"{before}{BEGIN}\n\n{markdown(columns, where)}\n\n{END}{after}")
+    write_part(docs / "benchmarks.md", "peers", markdown(columns, where))
     for name, title, value, show in (
         ("peers-rate", "Events of 100 B per second", _rate_of, lambda v: f"{v:,.0f}/s"),
         ("peers-latency", "Idle latency, median", Rounds.latency_s, milliseconds),

@@ -21,6 +21,7 @@ import talks
 from brokers import ROOT, Measured, embedded, plain_url, rabbitmq
 from environment import environment
 from measure import MeasureError
+from miros_mesh.cli.options import BrokerOption, add_broker
 from peer_report import (
     AIO_PIKA,
     BARE,
@@ -57,15 +58,16 @@ class MissingError(Exception):
 class Machine:
     """The servers and the environments, each begun when the first column needs it."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, broker: BrokerOption) -> None:
         self._stack = stack
+        self._broker = broker
         self._missing: dict[str, MissingError] = {}
         self.versions: list[str] = []
 
     @cached_property
     def rabbitmq(self) -> Measured:
-        """A private RabbitMQ."""
-        return self._there("rabbitmq-server", rabbitmq(None))
+        """A private RabbitMQ, or the one that was given, whose processor time is not known."""
+        return self._there("rabbitmq-server", rabbitmq(self._broker))
 
     @cached_property
     def embedded(self) -> Measured:
@@ -155,12 +157,12 @@ def _kombu(stack: ExitStack, machine: Machine, *, confirmed: bool) -> Talk:
     )
 
 
-def _amqp(stack: ExitStack, python: Path, program: str, broker: Measured, **settings: Any) -> Talk:
+def _amqp(stack: ExitStack, broker: Measured, python: Path, program: str, **settings: Any) -> Talk:
     url = plain_url(broker)
     return Talk(stack, python, program, broker=broker.pid, url=url, **settings)
 
 
-def _other(stack: ExitStack, python: Path, program: str, server: servers.Server) -> Talk:
+def _other(stack: ExitStack, server: servers.Server, python: Path, program: str) -> Talk:
     return Talk(stack, python, program, broker=server.pid, url=server.url)
 
 
@@ -169,15 +171,15 @@ WAYS: dict[str, Way] = {
     OWN: Way(lambda stack, machine: _mesh(stack, machine.embedded, ["own"]), 20_000),
     MESH: Way(lambda stack, machine: _mesh(stack, machine.rabbitmq), 20_000),
     EMBEDDED: Way(lambda stack, machine: _mesh(stack, machine.embedded), 20_000),
-    NATS: Way(lambda stack, m: _other(stack, m.peers, "nats_peer", m.nats), 20_000),
-    REDIS: Way(lambda stack, m: _other(stack, m.peers, "redis_peer", m.redis), 20_000),
+    NATS: Way(lambda stack, m: _other(stack, m.nats, m.peers, "nats_peer"), 20_000),
+    REDIS: Way(lambda stack, m: _other(stack, m.redis, m.peers, "redis_peer"), 20_000),
     BARE: Way(partial(_kombu, confirmed=False), 5_000),
     KOMBU: Way(partial(_kombu, confirmed=True), 3_000),
-    AIO_PIKA: Way(lambda stack, m: _amqp(stack, m.peers, "aio_pika_peer", m.rabbitmq), 3_000),
-    FASTSTREAM: Way(lambda stack, m: _amqp(stack, m.peers, "faststream_peer", m.rabbitmq), 2_000),
-    DRAMATIQ: Way(lambda stack, m: _amqp(stack, m.peers, "dramatiq_peer", m.rabbitmq), 2_000),
+    AIO_PIKA: Way(lambda stack, m: _amqp(stack, m.rabbitmq, m.peers, "aio_pika_peer"), 3_000),
+    FASTSTREAM: Way(lambda stack, m: _amqp(stack, m.rabbitmq, m.peers, "faststream_peer"), 2_000),
+    DRAMATIQ: Way(lambda stack, m: _amqp(stack, m.rabbitmq, m.peers, "dramatiq_peer"), 2_000),
     NAMEKO: Way(
-        lambda stack, m: _amqp(stack, m.nameko, "nameko_peer", m.rabbitmq, workers=WORKERS), 2_000
+        lambda stack, m: _amqp(stack, m.rabbitmq, m.nameko, "nameko_peer", workers=WORKERS), 2_000
     ),
 }
 
@@ -205,7 +207,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     _check(options)
     with ExitStack() as stack:
-        machine = Machine(stack)
+        machine = Machine(stack, options.broker)
         columns, missing, failed = _opened(stack, machine, options)
         _measure(columns, options.runs, failed)
         where = report.machine(machine.versions)
@@ -313,6 +315,7 @@ def _names(text: str) -> set[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=peers", description=__doc__)
     add = parser.add_argument
+    add_broker(parser, "a RabbitMQ to take, default: a private one")
     add("--runs", type=int, default=5, help="how many rounds (default %(default)d)")
     add("--idle", type=int, default=100, help="events sent idle, a round (default %(default)d)")
     add("--quick", action="store_true", help="two rounds and a twentieth of the events")

@@ -47,6 +47,12 @@ def redis() -> Iterator[Server | None]:
         yield server
 
 
+def find(name: str) -> str | None:
+    """Return the program of a server, also where only an administrator's PATH has it."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+    return shutil.which(name, path=path)
+
+
 def _nats(folder: Path, port: int) -> tuple[str, list[str]]:
     options = ["--jetstream", "--store_dir", str(folder), "--addr", HOST, "--port", str(port)]
     return f"nats://{HOST}:{port}", options
@@ -64,8 +70,7 @@ def _running(
     ask_version: Sequence[str],
     command: Callable[[Path, int], tuple[str, list[str]]],
 ) -> Iterator[Server | None]:
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
-    program = shutil.which(name, path=path)
+    program = find(name)
     if program is None:
         yield None
         return

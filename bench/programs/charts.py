@@ -88,7 +88,7 @@ def _networked(settings: dict[str, Any]) -> list[Any]:
             tx_routing_key=topic if role == "sender" else f"{topic}.unheard",
             rx_routing_key=topic if role == "receiver" else f"{topic}.unheard.{role}",
         )
-        for number in range(settings.get("charts", 1))
+        for number in range(settings.get("charts", 1) if role == "receiver" else 1)
     ]
 
 

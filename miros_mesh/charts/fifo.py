@@ -92,7 +92,7 @@ class ChartQueue(Mailbox):
         """How many received events fit in at this moment; below zero when they are too many."""
         # Without the lock, and so true for the moment only: an inbox asks while it holds its own
         # lock, and takes back what has found no place.
-        return HIGH_WATER - len(self)
+        return HIGH_WATER - len(self.deque)
 
     @property
     def handled(self) -> int:

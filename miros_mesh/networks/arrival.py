@@ -117,7 +117,7 @@ class Arrival(msgspec.Struct, eq=False):
     known_id: str = ""
     """The event's id, where that is known already."""
     batch: Batch | None = None
-    """What other charts of the node know of the same frame."""
+    """What other charts of the node know of the same frame; None where there are none."""
 
     @property
     def id(self) -> str:

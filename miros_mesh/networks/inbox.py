@@ -59,9 +59,10 @@ class _Taken(NamedTuple):
     """A delivery, and what of its events is for the chart."""
 
     delivery: Delivery
-    batch: Batch
     heard: Sequence[Run]
     events: int
+    batch: Batch | None
+    """What is shared with other charts that get the frame."""
 
     @property
     def first(self) -> Envelope:
@@ -152,6 +153,8 @@ class Inbox:
         # thread that moves takes these one by one, without the lock.
         self._waiting: deque[Arrival] = deque()
         self._leaving: deque[Arrival] = deque()
+        # Whether one was taken back, so that it has to be asked for room again.
+        self._crowded = False
         # By their ids: held back by `_streams`, waiting, or given to the chart.
         self._unfinished: dict[str, Arrival] = {}
         # How many events came after `finish` or `close`.
@@ -230,7 +233,7 @@ class Inbox:
         if not heard:
             delivery.ack()
             return
-        taken = _Taken(delivery, batch, heard, events)
+        taken = _Taken(delivery, heard, events, batch if arrived.opened else None)
         with self._lock:
             if not self._takes:
                 # Not acknowledged: it goes to the next inbox of the queue, or away with the queue.
@@ -370,7 +373,9 @@ class Inbox:
         """Put the event posted last in front again: the FIFO had no place for it after all."""
         with self._lock:
             if self._feeds:
-                # What is begun and not posted yet comes behind it.
+                # In this order, since the thread that moves looks without the lock. What is begun
+                # and not posted yet comes behind it.
+                self._crowded = True
                 self._leaving.appendleft(arrival)
 
     def finished(self, arrival: Arrival) -> None:
@@ -640,40 +645,48 @@ class Inbox:
         return self._all_fed is not None
 
     def _move(self) -> None:
-        while arrival := self._next():
+        leaving, read, post = self._leaving, self._read, self._post
+        while (leaving and not self._crowded) or self._begin():
+            try:
+                arrival = leaving.popleft()
+            except IndexError:
+                # Closed meanwhile.
+                break
             # What is called here may be the program's, and take its time and other locks.
             if arrival.may_expire and self.is_expired(arrival.envelope):
                 self.expired(arrival)
-            elif self._read(arrival):
-                self._post(arrival)
+            elif read(arrival):
+                post(arrival)
         with self._lock:
-            all_fed = None if self._waiting or self._leaving else self._all_fed
+            all_fed = None if self._waiting or leaving else self._all_fed
             if all_fed:
                 self._all_fed = None
         if all_fed:
             # Taken under the lock, so that it is called once; called without, since it posts.
             all_fed()
 
-    def _next(self) -> Arrival | None:
-        """Return the event that is to be posted now; for the one thread that moves."""
-        if not self._leaving:
-            self._begin()
-        try:
-            # Asked each time: the chart's own events take places, too.
-            return self._leaving.popleft() if self._may_feed() else None
-        except IndexError:
-            # Closed meanwhile.
-            return None
+    def _begin(self) -> bool:
+        """Begin as many events as there is room for; return whether one may be posted.
 
-    def _begin(self) -> None:
-        """Begin as many events as there is room for, at once."""
+        All of these may be, whatever the chart itself posts meanwhile, which has places of its own:
+        until one is taken back, because the chart has filled those, too.
+        """
         with self._lock:
-            if not (self._waiting and self._may_feed()):
-                return
-            for _ in range(min(self._room(), len(self._waiting))):
+            if not self._may_feed():
+                return False
+            self._crowded = False
+            room = self._room()
+            while len(self._leaving) > room:
+                self._waiting.appendleft(self._leaving.pop())
+            begun: Sequence[Ticket] = ()
+            for _ in range(min(room - len(self._leaving), len(self._waiting))):
                 arrival = self._waiting.popleft()
-                arrival.begin()
+                # Those of a frame have the same.
+                if arrival.tickets is not begun:
+                    arrival.begin()
+                    begun = arrival.tickets
                 self._leaving.append(arrival)
+            return bool(self._leaving)
 
     def _read(self, arrival: Arrival) -> bool:
         """Read the payload; refuse the event when the serializer cannot."""

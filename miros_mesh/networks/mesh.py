@@ -202,20 +202,16 @@ class Mesh:
         """
         # By the object, which the frame has: who has the key may give two events one id.
         place = id(envelope)
-        # The first chart may be the only one. The next one finds out what makes it easier for all
-        # that follow.
-        if place not in readers:
-            readers[place] = None
-            return self.payload_of(envelope)
         try:
-            if (reader := readers[place]) is None:
-                reader = self._payloads.reader(envelope.signal, envelope.payload)
-                readers[place] = reader
-            return reader()
+            if reader := readers.get(place):
+                return reader()
+            payload, readers[place] = self._payloads.loads_again(envelope.signal, envelope.payload)
         except PayloadError:
             raise
         except Exception as error:
             raise _unreadable(envelope, error) from error
+        else:
+            return payload
 
     def _hello(self, chart: str, routing_key: str) -> None:
         said = 0

@@ -31,6 +31,10 @@ class Mailbox(LockingDeque):
         self._changing = threading.Lock()
         self._closed = False
 
+    def wait(self, block: bool = True, timeout: float | None = None) -> str:
+        """Wait for the token of an event, and take it (miros calls it on the chart's thread)."""
+        return self.locking_queue.get(block, timeout)
+
     def append(self, item: Any) -> None:
         """Post an event at the end (miros' `post_fifo`); in a full mailbox it is lost."""
         self.put(item)

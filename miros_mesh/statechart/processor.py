@@ -69,7 +69,7 @@ class Processor(ActiveObject):
 
     def queue_reflection(self) -> str:
         """Return the line with which the spy of an event ends."""
-        return f"<- Queued:({len(self.queue)}) Deferred:({len(self.defer_queue)})"
+        return f"<- Queued:({len(self.queue.deque)}) Deferred:({len(self.defer_queue)})"
 
     def dispatch(self, e: Event) -> None:
         """Run an event to completion.

@@ -154,7 +154,7 @@ class Arrived(NamedTuple, Generic[T]):
     sure: bool
     """Whether it is surely new; False: only its sender can say so (see `Freshness`)."""
     opened: Opened[T] | None = None
-    """What is shared with others who receive the frame, if any may."""
+    """What is shared with others who receive the frame; None where there are none."""
 
 
 class Codec(Generic[T]):
@@ -326,7 +326,7 @@ class Codec(Generic[T]):
             if shared:
                 self._recent.keep(opened)
         sure = freshness.admit(contents.sealed_at, node=opened.messages[0].node, again=again)
-        return Arrived(opened.messages, sure=sure, opened=opened)
+        return Arrived(opened.messages, sure=sure, opened=opened if shared else None)
 
     def _messages(self, contents: _Contents[T], topic: str | None) -> list[T]:
         try:

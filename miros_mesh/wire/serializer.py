@@ -93,13 +93,14 @@ class MsgpackSerializer:
         # A sender with our key may still send what our `dumps` would refuse.
         return _Reading(self._known).of(_decoded(data))
 
-    def reader(self, data: bytes) -> Callable[[], Any] | None:
-        """Return what decodes bytes again that `loads` has read, for less; None for some.
+    def loads_again(self, data: bytes) -> tuple[Any, Callable[[], Any] | None]:
+        """Return what `loads` does, and what decodes the same bytes again for less; None for some.
 
         Where msgpack says all of a payload, what was checked once is checked.
         """
         tree = _decoded(data)
-        return partial(_decode, data) if _Reading(self._known).of(tree) is tree else None
+        value = _Reading(self._known).of(tree)
+        return value, partial(_decode, data) if value is tree else None
 
 
 class Trees:

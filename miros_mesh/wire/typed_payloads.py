@@ -84,19 +84,20 @@ class Payloads:
         has_floats = any(mark in data for mark in _FLOATS)
         return form.made_of(self._trees.loads(data), _NATIVE, has_floats=has_floats)
 
-    def reader(self, signal: str, data: bytes) -> Callable[[], Any]:
-        """Return what gives the payload of an event again that `loads` has read before.
+    def loads_again(self, signal: str, data: bytes) -> tuple[Any, Callable[[], Any]]:
+        """Return what `loads` does, and what gives the same payload again, perhaps for less.
 
-        Each call gives a value of its own, unless that is one which no program can change.
+        Each call of that gives a value of its own, unless it is one which no program can change.
         """
-        value = self.loads(signal, data)
+        again: Callable[[], Any] | None = None
+        # Exactly this one, here too.
+        if type(self.serializer) is MsgpackSerializer and self._form(signal) is None:
+            value, again = self.serializer.loads_again(data)
+        else:
+            value = self.loads(signal, data)
         if _is_constant(value):
-            return lambda: value
-        if self._trees is not None and self._form(signal) is None:
-            quick: Callable[[], Any] | None = self.serializer.reader(data)  # type: ignore[attr-defined]
-            if quick:
-                return quick
-        return partial(self.loads, signal, data)
+            return value, lambda: value
+        return value, again or partial(self.loads, signal, data)
 
     def _form(self, signal: str) -> _Form | None:
         return self._forms.get(signal) or _declared.get(signal)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -91,6 +90,12 @@ class Load:
         )
         return max(late, default=0.0)
 
+    def worst(self, name: str, since: float) -> float:
+        """The longest that an event took which was sent after that time."""
+        times = self._courses[name].handled
+        sent_at = enumerate(self.sent_at)
+        return max(times[number] - sent for number, sent in sent_at if sent > since)
+
     def links(self, since: float) -> str:
         """What happened to the links, in seconds since then."""
         lines = []
@@ -110,8 +115,3 @@ class Load:
         self._stack.enter_context(actor)
         assert actor.heard() == {"said": "ready"}
         return actor
-
-
-def elapsed(began: float) -> float:
-    """Seconds since then."""
-    return time.monotonic() - began

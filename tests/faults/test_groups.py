@@ -21,6 +21,7 @@ from miros_mesh.errors import GroupError
 from support.actor import Actor
 from support.charts_at_work import Ground, Heard, Launch
 from support.group_members import TOPIC, Member, join
+from support.rabbitmq_server import Place
 from support.waiting import wait_until
 
 SCRIPT = Path(__file__).with_name("group_member.py")
@@ -42,8 +43,8 @@ class Line(NamedTuple):
 class Members:
     """Processes of one group, and what they have written, in the order of time."""
 
-    def __init__(self, url: str, kind: str, folder: Path) -> None:
-        self._url, self._kind, self._folder = url, kind, folder
+    def __init__(self, url: str, kind: str, folder: Path, place: Place | None = None) -> None:
+        self._url, self._kind, self._folder, self._place = url, kind, folder, place
         self._stack = ExitStack()
         self._files: list[Path] = []
         self.actors: dict[int, Actor] = {}
@@ -56,7 +57,7 @@ class Members:
         file.touch()
         self._files.append(file)
         arguments = url or self._url, f"till{number}", self._kind, file, pause_s
-        actor = self._stack.enter_context(Actor(SCRIPT, *arguments))
+        actor = self._stack.enter_context(Actor(SCRIPT, *arguments, place=self._place))
         assert actor.heard() == {"said": "ready"}
         self.actors[number] = actor
         return number

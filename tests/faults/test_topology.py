@@ -6,6 +6,7 @@ import kombu
 import pytest
 
 from faults.conftest import Others, Told, settings
+from faults.relay import Relay
 from faults.traffic import (
     SIGNAL,
     WARM,
@@ -18,7 +19,7 @@ from miros_mesh import DEFAULT_ROUTING_KEY, MeshConfig, NetworkedActiveObject
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.node.queues import chart_queue
 from support.charts_at_work import Heard, Launch, event
-from support.rabbitmq_server import RabbitServer
+from support.rabbitmq_server import RabbitServer, erlang_string
 from support.waiting import wait_until
 
 QUEUE = chart_queue("receiver", "receiver", DEFAULT_ROUTING_KEY)
@@ -65,6 +66,26 @@ def test_queue_deleted_under_the_consumer(
         with events_through(fault, sender, handled):
             channel.queue_delete(QUEUE)
     assert told.subscriptions == 1
+    assert told.missing == 0
+
+
+def test_private_queues_that_their_server_does_not_give(
+    rabbitmq: RabbitServer,
+    vhost: str,
+    relayed_url: str,
+    relay: Relay,
+    launch: Launch,
+    handled: Handled,
+) -> None:
+    """As others of a cluster, while the server is down that they are on: it knows them by name."""
+    told = Told()
+    launch("receiver", settings(relayed_url, observers=(told,)), handled)
+    sender = launch("sender", settings(relayed_url), Heard())
+    every = f"rabbit_amqqueue:list_names({erlang_string(vhost)})"
+    with events_through("private queues on a server that is down", sender, handled):
+        rabbitmq.eval(f"[mnesia:dirty_delete(rabbit_queue, Q) || Q <- {every}]")
+        relay.cut()
+        wait_until(lambda: told.subscriptions == 2)
     assert told.missing == 0
 
 

@@ -22,6 +22,15 @@ brokers.find_programs = lambda: None
 runpy.run_path(bench, run_name="__main__")
 """
 
+WITHOUT_NATS = """
+import runpy, sys
+bench = sys.argv.pop(1)
+sys.path.insert(0, bench)
+import servers
+servers.find = lambda name: None
+runpy.run_path(bench, run_name="__main__")
+"""
+
 
 def test_it_compares_both_brokers_with_a_local_chart(vhost_url: str, tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
@@ -93,6 +102,32 @@ def test_it_compares_requests_with_those_of_raw_kombu(vhost_url: str, tmp_path: 
         assert len(column["rounds"]) == 2
         assert 0 < column["median"]["median_s"] <= column["median"]["p99_s"]
         assert column["median"]["per_s"] > 0
+
+
+def test_it_compares_events_with_the_messages_of_others(vhost_url: str, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    # What others need beside Kombu comes out of a network, and is no matter of a test.
+    names = ["stock miros", "networked post_fifo", "miros_mesh, RabbitMQ", "miros_mesh, embedded"]
+    names += ["Kombu, unconfirmed", "Kombu, confirmed"]
+    small = ["--quick", "--runs", "1", "--idle", "5", "--only", ";".join(names)]
+    done = _run(str(BENCH), "peers", *small, "--broker", vhost_url, "--json", str(figures))
+    assert done.returncode == 0, done.stderr
+    assert "round 1 of 1: miros_mesh, RabbitMQ" in done.stderr
+    assert "times the rate of" in done.stdout
+    written = json.loads(figures.read_text())
+    assert list(written["columns"]) == names
+    assert written["left_out"] == {}
+    for column in written["columns"].values():
+        assert column["median"]["events_per_s"] > 0
+        assert column["median"]["sender_peak_bytes"] > 0
+        assert 0 < column["median"]["latency_s"] <= column["median"]["latency_p99_s"]
+
+
+def test_a_library_whose_server_is_missing_is_left_out_and_told() -> None:
+    only = ["--quick", "--runs", "1", "--idle", "5", "--only", "stock miros;NATS JetStream"]
+    done = _run("-c", WITHOUT_NATS, str(BENCH), "peers", *only)
+    assert done.returncode == 0, done.stderr
+    assert "NATS JetStream is left out: there is no nats-server here" in done.stdout
 
 
 def test_a_broker_that_does_not_answer_is_told_without_its_password(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ STEPS = (
         "posts into the FIFO",
         f"Arrivals are posted while fewer than {HIGH_WATER} events wait in the chart's FIFO. That "
         "of miros holds 500 and overwrites without a word when it is full. (Behind a slow chart "
-        "its own thread posts, whenever it has handled one.)",
+        "its own thread posts, as soon as half of them are handled.)",
     ),
     Step(
         CHART,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from support.namespaces import Host
-from support.rabbitmq_server import RabbitServer
+from support.rabbitmq_server import RabbitServer, erlang_string
 from support.waiting import wait_until
 
 COOKIE = "OFTHETESTSALONE"
@@ -85,9 +86,22 @@ class Cluster:
         circle = [*self.servers[first:], *self.servers[:first]]
         return ",".join(server.url(vhost) for server in circle)
 
-    def places(self, vhost: str) -> Mapping[str, Sequence[ClusterServer]]:
-        """Where the queues of a virtual host are, by their names: that of its leader comes first."""
-        raise NotImplementedError
+    def lead(self, vhost: str, of: str, server: ClusterServer) -> None:
+        """Let a server lead the quorum queues whose names hold `of`."""
+        queues = f"rabbit_amqqueue:list({erlang_string(vhost)})"
+        wanted = f"amqqueue:get_type(Q) =:= rabbit_quorum_queue, re:run(N, {erlang_string(of)})"
+        move = f"rabbit_quorum_queue:transfer_leadership(Q, '{server.name}')"
+        names = f"{{resource, _, _, N}} <- [amqqueue:get_name(Q)], {wanted} =/= nomatch"
+        self._running.eval(f"[{move} || Q <- {queues}, {names}]")
+        leaders = f"[element(2, amqqueue:get_pid(Q)) || Q <- {queues}, {names}]"
+        wait_until(
+            lambda: set(re.findall("'(.*?)'", self._running.eval(leaders))) == {server.name},
+            message=f"{server.name} leads",
+        )
+
+    @property
+    def _running(self) -> ClusterServer:
+        return next(server for server in self.servers if server.running)
 
 
 def node_name(host: Host) -> str:

@@ -2,12 +2,16 @@
 
 Each declares and consumes a queue of the terms before the queue itself. A broker refuses it to who
 wants other terms, and deletes it with its last consumer: the next ones may agree on something else.
+
+In a cluster that queue is on one server. While that is down they agree in the next of three places;
+who comes when it is back looks in the first one, and then other terms are not noticed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import amqp
@@ -17,6 +21,7 @@ from miros_mesh.errors import TermsError
 from miros_mesh.link.ports import Terms
 from miros_mesh.link.rabbitmq.consumer import Consumer
 from miros_mesh.link.rabbitmq.declarer import Declarer
+from miros_mesh.link.rabbitmq.generations import places
 
 _TERMS_ARGUMENT: Final = "x-dead-letter-routing-key"
 _EXPIRE_MS: Final = 60_000
@@ -45,14 +50,25 @@ class Agreement:
         """
         if self.consumer and self.consumer.alive:
             return
-        terms, self.consumer = self._terms, None
-        try:
-            declarer.declare_unbound(_queue_of(terms, self._writable))
-        except amqp.PreconditionFailed as error:
-            raise _refused(terms, error) from error
-        made = consumer(terms.queue)
+        self.consumer = None
+        made = consumer(self._declared(declarer))
         made.start()
         self.consumer = made
+
+    def _declared(self, declarer: Declarer) -> str:
+        """Declare the terms; returns in which place. Raises `TermsError`."""
+        *before, last = places(self._terms.queue)
+        for place in before:
+            with suppress(amqp.NotFound):
+                return self._declared_in(place, declarer)
+        return self._declared_in(last, declarer)
+
+    def _declared_in(self, place: str, declarer: Declarer) -> str:
+        try:
+            declarer.declare_unbound(_queue_of(place, self._terms, self._writable))
+        except amqp.PreconditionFailed as error:
+            raise _refused(self._terms, error) from error
+        return place
 
     def leave(self) -> None:
         """Hold to the terms no longer."""
@@ -77,10 +93,10 @@ def _refused(terms: Terms, error: amqp.PreconditionFailed) -> TermsError:
     )
 
 
-def _queue_of(terms: Terms, writable: str) -> kombu.Queue:
+def _queue_of(place: str, terms: Terms, writable: str) -> kombu.Queue:
     """A queue that says by its arguments what those have agreed on who consume it."""
     return kombu.Queue(
-        terms.queue,
+        place,
         durable=True,
         auto_delete=True,
         queue_arguments={

@@ -7,8 +7,8 @@ from typing import Any
 
 from miros_mesh.wire.envelope import RESERVED_PREFIX, SENT_AGAIN, Envelope, RoutedEnvelope
 
-Readers = dict[int, Callable[[], Any] | None]
-"""By the identity of an event, what reads its payload again; None after the first time."""
+Readers = dict[int, Callable[[], Any]]
+"""By the identity of an event, what reads its payload again."""
 
 
 class Run:
