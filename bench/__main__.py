@@ -12,6 +12,7 @@ from pathlib import Path
 
 import against
 import backlog
+import cluster
 import discovery
 import patterns
 import peers
@@ -19,9 +20,10 @@ import report
 import signatures
 import snoop
 from brokers import BrokerError, Measured, embedded, rabbitmq
-from measure import MeasureError, Sample, Sizes, measure_local, measure_mesh
+from measure import MeasureError
 from miros_mesh import MeshError
 from miros_mesh.cli.options import add_broker
+from samples import Sample, Sizes, measure_local, measure_mesh
 from scale import command as scale
 from scrape import measure_scrape
 
@@ -34,7 +36,8 @@ NO_RABBITMQ = (
 )
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    each.COMMAND: each.main for each in (against, backlog, discovery, patterns, peers, scale)
+    each.COMMAND: each.main
+    for each in (against, backlog, cluster, discovery, patterns, peers, scale)
 }
 
 Measure = Callable[[Sizes], Sample]
@@ -87,7 +90,7 @@ def _compare(stack: ExitStack, options: argparse.Namespace, sizes: Sizes) -> int
 
 
 def _mesh(broker: Measured) -> Measure:
-    return lambda sizes: measure_mesh(broker.config, sizes)
+    return lambda sizes: measure_mesh(broker, sizes)
 
 
 def _measure(measures: dict[str, Measure], runs: int, sizes: Sizes) -> dict[str, list[Sample]]:

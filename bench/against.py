@@ -86,9 +86,16 @@ class Side:
         title = self._broker.title
         yield self._burst(title, sizes.burst)
         yield idle_values(title, self._one.idle(sizes.idle, SMALL))
-        fan_out = self._ten.burst(sizes.fan_out, SMALL).events_per_s * CHARTS
-        yield {f"{title}: deliveries/s to {CHARTS} charts": fan_out}
-        yield {f"{title}: events/s of 64 KiB": self._one.burst(sizes.large, LARGE).events_per_s}
+        fan_out = self._ten.burst(sizes.fan_out, SMALL)
+        yield {
+            f"{title}: deliveries/s to {CHARTS} charts": fan_out.events_per_s * CHARTS,
+            f"{title}: CPU of 10,000 to {CHARTS} charts": fan_out.cpu_s,
+        }
+        large = self._one.burst(sizes.large, LARGE)
+        yield {
+            f"{title}: events/s of 64 KiB": large.events_per_s,
+            f"{title}: CPU of 10,000 of 64 KiB": large.cpu_s,
+        }
         yield self._memory(title, sizes.memory)
 
     def _burst(self, title: str, events: int) -> Values:
@@ -255,7 +262,11 @@ class _Alone:
         self._own.burst(WARM_UP_EVENTS, SMALL)
 
     def measure(self, sizes: Sizes) -> Iterator[Values]:
-        yield {"own post_fifo: events/s": self._own.burst(sizes.burst, SMALL).events_per_s}
+        burst = self._own.burst(sizes.burst, SMALL)
+        yield {
+            "own post_fifo: events/s": burst.events_per_s,
+            "own post_fifo: CPU of 10,000 events": burst.cpu_s,
+        }
         command = [str(self._build.python), "-c", _IMPORT]
         spent = [float(environment.run(command, _IMPORT_LIMIT_S)) for _ in range(IMPORTS)]
         yield {"import miros_mesh: CPU": statistics.median(spent)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import statistics
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -82,14 +82,15 @@ class Talk:
         program: str,
         roles: Sequence[str] = BOTH,
         broker: int | None = None,
+        of_roles: Mapping[str, Mapping[str, Any]] | None = None,
         **settings: Any,
     ) -> None:
+        """`of_roles` has settings of the mesh that a role has besides those of all."""
         topic = f"bench_{secrets.token_hex(4)}"
         made = []
         for role in roles:
-            made.append(
-                stack.enter_context(Foreign(python, program, role=role, topic=topic, **settings))
-            )
+            own = {"role": role, "topic": topic, "own": (of_roles or {}).get(role, {})}
+            made.append(stack.enter_context(Foreign(python, program, **own, **settings)))
             made[-1].wait()
         self._receiver, self._sender = made[0], made[-1]
         self._broker = broker

@@ -74,22 +74,26 @@ def post(chart: Any) -> None:
 def _networked(settings: dict[str, Any]) -> list[Any]:
     from miros_mesh import MeshConfig, NetworkedActiveObject  # noqa: PLC0415 - stock has none of it
 
-    given = dict(settings["mesh"])
-    if "home" in given:
-        given["home"] = Path(given["home"])
-    else:
-        given["mesh_encryption_key"] = given["mesh_encryption_key"].encode()
+    given = {**settings["mesh"], **settings["own"]}
+    config = MeshConfig(**{name: _typed(name, value) for name, value in given.items()})
     topic, role = settings["topic"], settings["role"]
     make: Callable[..., Any] = NetworkedActiveObject
     return [
         make(
             f"{role}_{number}",
-            config=MeshConfig(**given),
+            config=config,
             tx_routing_key=topic if role == "sender" else f"{topic}.unheard",
             rx_routing_key=topic if role == "receiver" else f"{topic}.unheard.{role}",
         )
         for number in range(settings.get("charts", 1) if role == "receiver" else 1)
     ]
+
+
+def _typed(name: str, value: Any) -> Any:
+    """What JSON has no type for."""
+    if name == "home":
+        return Path(value)
+    return value.encode() if name in {"mesh_encryption_key", "node_identity"} else value
 
 
 def _event(number: int, filled: str) -> Event:

@@ -69,7 +69,7 @@ class Heard:
 class Book:
     """What one chart hears: of each sender the numbers from 1 on, each once and in order.
 
-    It takes the place of a `Tally` of the chart that counts.
+    It is the `tally` of a chart that counts.
     """
 
     def __init__(self, senders: int, events: int) -> None:

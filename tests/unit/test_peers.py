@@ -148,7 +148,7 @@ def test_ratios_are_told_to_those_that_were_measured() -> None:
 def test_the_docs_get_tables_and_charts_in_place_of_earlier_ones(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     page = tmp_path / "benchmarks.md"
-    page.write_text(f"before\n{peer_report.BEGIN}\nold\n{peer_report.END}\nafter\n")
+    page.write_text("before\n<!-- peers: begin -->\nold\n<!-- peers: end -->\nafter\n")
     peer_report.write_docs(tmp_path, COLUMNS, "2 cores")
     written = page.read_text()
     assert written.startswith("before\n")
