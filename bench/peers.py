@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ import report
 import servers
 import talks
 from brokers import ROOT, Measured, embedded, plain_url, rabbitmq
-from environment import environment
+from environment import environment, locked
 from measure import MeasureError
 from miros_mesh.cli.options import BrokerOption, add_broker
 from peer_report import (
@@ -62,7 +63,7 @@ class Machine:
         self._stack = stack
         self._broker = broker
         self._missing: dict[str, MissingError] = {}
-        self.versions: list[str] = []
+        self.versions = [f"{name} {metadata.version(name)}" for name in ("miros", "kombu")]
 
     @cached_property
     def rabbitmq(self) -> Measured:
@@ -87,12 +88,12 @@ class Machine:
     @cached_property
     def peers(self) -> Path:
         """The Python with the other libraries."""
-        return self._made("peers")
+        return self._made("peers", "aio-pika", "faststream", "dramatiq", "nats-py", "redis")
 
     @cached_property
     def nameko(self) -> Path:
         """The Python with nameko, which changes what the others rely on."""
-        return self._made("nameko")
+        return self._made("nameko", "nameko")
 
     def _there(self, name: str, server: AbstractContextManager[_S | None]) -> _S:
         def start() -> _S:
@@ -105,13 +106,15 @@ class Machine:
 
         return self._once(name, start)
 
-    def _made(self, group: str) -> Path:
+    def _made(self, group: str, *names: str) -> Path:
         def make() -> Path:
             _say(f"looking after the environment of {group} ...")
             try:
-                return environment(group)
+                found = environment(group)
             except MeasureError as error:
                 raise MissingError(str(error)) from error
+            self.versions += locked(group, *names)
+            return found
 
         return self._once(group, make)
 

@@ -12,6 +12,7 @@ sys.path.append(str(Path(__file__).parents[2] / "bench"))
 sys.path.append(str(Path(__file__).parents[2] / "bench" / "programs"))
 import against
 import builds
+import environment
 import peer_report
 import peers
 import processes
@@ -199,6 +200,12 @@ def test_a_share_too_small_for_a_tick_is_no_error() -> None:
 def test_a_commit_that_there_is_not_is_told() -> None:
     with pytest.raises(MeasureError, match=r"no commit no\.such in this checkout"):
         builds.of_commit("no.such")
+
+
+def test_versions_are_those_of_the_lock() -> None:
+    (redis,) = environment.locked("peers", "redis")
+    assert redis.startswith("redis ")
+    assert redis.split()[1][0].isdigit()
 
 
 def test_what_a_process_took_is_found() -> None:
