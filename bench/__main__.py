@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import against
+import backlog
+import cluster
 import discovery
 import patterns
 import peers
@@ -34,7 +36,8 @@ NO_RABBITMQ = (
 )
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    each.COMMAND: each.main for each in (against, discovery, patterns, peers, scale)
+    each.COMMAND: each.main
+    for each in (against, backlog, cluster, discovery, patterns, peers, scale)
 }
 
 Measure = Callable[[Sizes], Sample]

@@ -55,19 +55,27 @@ def embedded() -> Iterator[Measured]:
 @contextmanager
 def rabbitmq(url: BrokerOption) -> Iterator[Measured | None]:
     """The broker at `url`, else a private server on loopback ports, or None without RabbitMQ."""
-    programs = find_programs()
     if url is not None:
         yield _at(url)
-    elif programs is None:
-        yield None
-    else:
-        with scratch() as folder:
-            server = RabbitServer(folder / "rabbitmq", programs)
-            try:
-                _start(server)
-                yield with_vhosts(_at(server.url(), server.pid), server)
-            finally:
-                server.close()
+        return
+    with private_rabbitmq() as (_, broker):
+        yield broker
+
+
+@contextmanager
+def private_rabbitmq() -> Iterator[tuple[RabbitServer, Measured] | tuple[None, None]]:
+    """A server on loopback ports that may be stopped and started, or None without RabbitMQ."""
+    programs = find_programs()
+    if programs is None:
+        yield None, None
+        return
+    with scratch() as folder:
+        server = RabbitServer(folder / "rabbitmq", programs)
+        try:
+            _start(server)
+            yield server, with_vhosts(_at(server.url(), server.pid), server)
+        finally:
+            server.close()
 
 
 def with_vhosts(broker: Measured, server: RabbitServer) -> Measured:

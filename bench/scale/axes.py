@@ -56,8 +56,8 @@ def walk(axis: Axis, brokers: Sequence[Measured], counts: tuple[int, ...], round
     if not chosen:
         say(f"{axis.name}: left out, none of the brokers can be measured so")
         return walked
-    began = time.monotonic()
     with axis.open(counts) as take:
+        began = time.monotonic()
         while walked.rounds < rounds and _fits(walked, time.monotonic() - began):
             _round(walked, chosen, take, f"round {walked.rounds + 1} of {rounds}")
             walked.rounds += 1
@@ -65,7 +65,8 @@ def walk(axis: Axis, brokers: Sequence[Measured], counts: tuple[int, ...], round
 
 
 def _fits(walked: Walked, spent_s: float) -> bool:
-    return spent_s * (walked.rounds + 1) <= walked.axis.limit_s * max(walked.rounds, 1)
+    done = walked.rounds
+    return not done or spent_s * (done + 1) / done <= walked.axis.limit_s
 
 
 def _round(walked: Walked, brokers: Sequence[Measured], take: Take, which: str) -> None:

@@ -21,7 +21,7 @@ DELIVERIES = 20_000
 MOST_EVENTS, FEWEST_EVENTS = 4_000, 20
 WARM_UP = Burst(10)
 ALONE = Burst(30, every_s=0.01)
-REST = Rest(1.5)
+REST = Rest(1.0)
 # Each of them leaves a queue behind, of the kind that RabbitMQ takes most time for.
 MOST_NAMED = 100
 EXPIRES_S = 60
@@ -93,6 +93,6 @@ AXIS = Axis(
         Metric("one_way_s", "its way", units.MILLISECONDS),
         Metric("idle", "idle, share of a core", units.PERCENT, plotted=True),
     ),
-    limit_s=170.0,
+    limit_s=240.0,
     open=opened,
 )

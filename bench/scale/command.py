@@ -20,9 +20,7 @@ from scale.growth import Metric
 from scale.tables import figures, series, table
 
 COMMAND = "scale"
-AXES: dict[str, Axis] = {
-    axis.name: axis for axis in (charts.AXIS, peers.AXIS, processes.AXIS, payload.AXIS)
-}
+AXES: dict[str, Axis] = {each.AXIS.name: each.AXIS for each in (charts, peers, processes, payload)}
 NOTES = """\
 A figure grows about as the power of what stands in the heading: 0 is flat, 1 is linear. `power` is
 fitted to all points, `at the end` to the three largest, of which the word speaks.
@@ -47,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         _write(options.json, where, walks)
     if options.write_docs:
-        _write_docs(ROOT / "docs", where, walks)
+        write_docs(ROOT / "docs", where, walks)
     return _failed(walks)
 
 
@@ -61,12 +59,12 @@ def _write(path: Path, where: str, walks: Sequence[Walked]) -> None:
     path.write_text(json.dumps({"machine": where, "axes": axes}, indent=2) + "\n")
 
 
-def _write_docs(docs: Path, where: str, walks: Sequence[Walked]) -> None:
+def write_docs(docs: Path, where: str, walks: Sequence[Walked]) -> None:
     """Put the tables and the plots of a run in the place of those of an earlier one."""
     for walked in walks:
         parts = [f"{where}. Medians of {walked.rounds} rounds.", f"```text\n{table(walked)}\n```"]
         parts += [
-            f"![{walked.axis.what}: {metric.title}](images/{_drawn(docs / 'images', walked, metric)})"
+            f"![{metric.title}](images/{_drawn(docs / 'images', walked, metric)})"
             for metric in walked.axis.metrics
             if metric.plotted and series(walked, metric)
         ]

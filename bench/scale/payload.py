@@ -64,6 +64,6 @@ AXIS = Axis(
         Metric("bytes_per_s", "payload a second", units.MEBIBYTES, good=True, plotted=True),
         Metric("cpu_s", "CPU of the receiver, an event", units.MICROSECONDS),
     ),
-    limit_s=60.0,
+    limit_s=40.0,
     open=opened,
 )

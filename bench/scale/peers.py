@@ -21,7 +21,7 @@ from scale.growth import Metric, Point
 DELIVERIES = 20_000
 MOST_EVENTS = 5_000
 WARM_UP = Burst(200)
-REST = Rest(1.5)
+REST = Rest(1.0)
 
 
 @contextmanager
@@ -91,7 +91,7 @@ AXIS = Axis(
         Metric("broker_s", "  of the broker", units.MICROSECONDS),
         Metric("idle", "idle, share of a core", units.PERCENT),
     ),
-    limit_s=60.0,
+    limit_s=45.0,
     open=opened,
     suits=lambda broker: broker.another is not None,
 )

@@ -25,7 +25,7 @@ from scale.growth import Metric, Point
 # Together, of all charts.
 DELIVERIES = 16_000
 MOST_EVENTS, FEWEST_EVENTS = 4_000, 10
-REST = Rest(2.0)
+REST = Rest(1.0)
 # What a node says of its charts, it repeats so often: one that starts as the others do may miss
 # what they say first. The default is 5 s, which would hide what grows.
 HEARTBEAT_S = 1
@@ -196,6 +196,6 @@ AXIS = Axis(
         Metric("idle", "idle, of all, share of a core", units.PERCENT, plotted=True),
         Metric("idle_told", "  told of all, each second", units.PERCENT),
     ),
-    limit_s=120.0,
+    limit_s=110.0,
     open=opened,
 )

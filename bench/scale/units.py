@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MIB = 1024 * 1024
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -22,7 +24,7 @@ class Unit:
 SECONDS = Unit("s", 1, 2)
 MILLISECONDS = Unit("ms", 1_000, 2)
 MICROSECONDS = Unit("us", 1_000_000, 0)
-MEBIBYTES = Unit("MiB", 1 / (1024 * 1024), 1)
+MEBIBYTES = Unit("MiB", 1 / MIB, 1)
 PERCENT = Unit("%", 100, 2)
 """Of a core."""
 NUMBER = Unit("", 1, 0)

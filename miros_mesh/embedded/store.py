@@ -23,8 +23,11 @@ _FETCH: Final = """
     FROM entries e JOIN messages m ON m.id = e.message
     WHERE e.queue = ? AND e.message > ? ORDER BY e.message LIMIT ?"""
 
-# By the index of messages, not of queues: what is older was seen, and is not read again.
+# By the index of messages, not of queues: what is older was seen, and is not read again. One
+# statement, so that the file is locked once; no queue has the number 0.
 _NEWS: Final = """
+    SELECT 0, turns FROM topology
+    UNION ALL
     SELECT queue, max(message) FROM entries INDEXED BY entries_of_message
     WHERE message > ? GROUP BY queue"""
 
@@ -186,15 +189,11 @@ class Store:
 
         The first call only marks the beginning.
         """
-        turns, rows = self._database.ask(self._news)
-        self._seen = max([self._seen or 0, *(last for _, last in rows)])
-        return News(turns, [queue for queue, _ in rows])
-
-    def _news(self, run: sqlite3.Connection) -> tuple[int, list[tuple[int, int]]]:
-        ((turns,),) = run.execute("SELECT turns FROM topology")
         if self._seen is None:
-            return turns, [(0, run.execute(_NEWEST).fetchone()[0])]
-        return turns, run.execute(_NEWS, (self._seen,)).fetchall()
+            ((self._seen,),) = self._database.read(_NEWEST)
+        (_, turns), *rows = self._database.read(_NEWS, self._seen)
+        self._seen = max([self._seen, *(last for _, last in rows)])
+        return News(turns, [queue for queue, _ in rows])
 
     def fetch(self, queue: int, after: int, limit: int) -> list[Entry]:
         """Return the next messages of a queue; they stay there until they are settled."""

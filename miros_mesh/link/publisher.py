@@ -110,8 +110,10 @@ class BrokerPublisher(Worker):
         self._using = threading.Lock()
         self._using.acquire()
         self._torn = False
-        """Whether another thread was interrupted while it published, or found the connection broken:
-        what the broker has of it is not known."""
+        """Whether a thread is publishing at once, or has been broken off: what the broker has of it
+        is not known then."""
+        self._broke: Exception | None = None
+        """What has broken it off."""
 
     def put(self, parcel: Parcel) -> Sequence[Parcel]:
         """Queue a parcel; returns what the outbox dropped to make room. Never waits.
@@ -210,7 +212,7 @@ class BrokerPublisher(Worker):
     def _rests(self) -> bool:
         """Whether all is as usual, and the broker owes no answer."""
         confirms = self._confirms
-        return not (
+        return self._channel.at_once and not (
             confirms
             or confirms.nacked
             or not confirms.proven
@@ -229,12 +231,14 @@ class BrokerPublisher(Worker):
         finally:
             self._using.acquire()
         if self._torn:
-            raise ConnectionLostError(f"{self.broker.name}: it broke while an event was published")
+            raise ConnectionLostError(
+                f"{self.broker.name}: it broke while an event was published"
+            ) from self._broke
         # What another thread could not write without waiting, before anything else is written.
         self._channel.write_rest()
 
     def _opened(self, connection: kombu.Connection) -> None:
-        self._torn = False
+        self._torn, self._broke = False, None
         self._channel.connect(connection)
         # First: a publication to an exchange that is missing closes the channel, some time later.
         self._declare_all()

@@ -11,7 +11,13 @@ import kombu
 
 from miros_mesh.errors import ChannelLimitError, ConnectionLostError, LinkError
 from miros_mesh.link.rabbitmq.channels import OwnedChannel, open_channel, refusal_of
-from miros_mesh.link.rabbitmq.headers import AGAIN_HEADER
+from miros_mesh.link.rabbitmq.headers import (
+    AGAIN_HEADER,
+    CONTENT_ENCODING,
+    CONTENT_TYPE,
+    NO_HEADERS,
+    PROPERTIES,
+)
 from miros_mesh.link.translation import translated
 from miros_mesh.text import logger_of
 
@@ -28,16 +34,6 @@ _METHOD, _HEADER, _BODY = 1, 2, 3
 # Class 60, method 40; a short that is reserved. Behind exchange and routing key: mandatory.
 _PUBLISH: Final = b"\0\x3c\0\x28\0\0"
 _MANDATORY: Final = b"\1"
-_CONTENT_TYPE, _CONTENT_ENCODING = "application/octet-stream", "binary"
-# Type, encoding, headers and mode are there, and no other property.
-_PROPERTIES: Final = (
-    b"\xf0\0"
-    + bytes([len(_CONTENT_TYPE)])
-    + _CONTENT_TYPE.encode()
-    + bytes([len(_CONTENT_ENCODING)])
-    + _CONTENT_ENCODING.encode()
-)
-_NO_HEADERS: Final = bytes(4)
 # A table of one truth value.
 _AGAIN: Final = bytes([0, 0, 0, len(AGAIN_HEADER) + 3, len(AGAIN_HEADER)]) + (
     AGAIN_HEADER.encode() + b"t\1"
@@ -56,6 +52,8 @@ class PublishingChannel:
         self._where = where
         self._sleep = sleep
         self._channel: Any = None
+        self.at_once = False
+        """Whether `publish_at_once` may publish anything."""
         self._pause_s = 0.0
         self._undeclared: dict[str, str] = {}
         """Exchanges that the broker does not let us declare, each with the reason."""
@@ -68,6 +66,7 @@ class PublishingChannel:
     def connect(self, connection: kombu.Connection) -> None:
         """Open it on a new connection."""
         self._channel = open_channel(connection)
+        self.at_once = isinstance(self._channel, OwnedChannel) or self._channel.stores_at_once
 
     def opened(self) -> Any:
         """Return the channel, which is opened again if it was closed.
@@ -142,8 +141,8 @@ class PublishingChannel:
     def _message(self, body: bytes, persistent: bool, again: bool) -> Any:
         return self._channel.prepare_message(
             body,
-            content_type=_CONTENT_TYPE,
-            content_encoding=_CONTENT_ENCODING,
+            content_type=CONTENT_TYPE,
+            content_encoding=CONTENT_ENCODING,
             headers={AGAIN_HEADER: True} if again else {},
             # Persistent: a confirm of RabbitMQ then means that it is on disk, or on a majority.
             properties={"delivery_mode": 2 if persistent else 1},
@@ -196,7 +195,7 @@ def _frame(kind: int, channel: int, payload: bytes) -> bytes:
 
 def _header(size_bytes: int, again: bool) -> bytes:
     size = size_bytes.to_bytes(8, "big")
-    return b"\0\x3c\0\0" + size + _PROPERTIES + (_AGAIN if again else _NO_HEADERS)
+    return b"\0\x3c\0\0" + size + PROPERTIES + (_AGAIN if again else NO_HEADERS)
 
 
 def _short(text: str) -> bytes:

@@ -45,7 +45,8 @@ class Ticket:
 
     def done(self) -> None:
         """Count an event as done; acknowledge after the last one."""
-        if next(self._left):
+        # More than that are none of its own.
+        if next(self._left, True):
             return
         self.delivery.ack()
         if self.acknowledged:

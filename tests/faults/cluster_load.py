@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from faults.traffic import WARM, Account
 from support.actor import Actor
 from support.charts_at_work import KEY
 from support.namespaces import Host
-from support.rabbitmq_cluster import Cluster
 from support.secret_files import write_secret
 from support.waiting import wait_until
 
@@ -22,25 +22,36 @@ KEPT, FREE = "kept", "free"
 """The receivers: one with a node name, whose queue is a quorum queue, and one without."""
 # An event that takes longer from `transmit` to the handler shows that the flow is not as before.
 USUAL_S = 0.5
-ARRIVAL_LIMIT_S = 60.0
+JOIN_LIMIT_S = 60.0
+ARRIVAL_LIMIT_S = 120.0
 
 
 class Load:
-    """A sender and two receivers; the first server each asks is its own of three."""
+    """A sender and two receivers, on one host: at the URLs of the sender, and of each receiver."""
 
     def __init__(
-        self, stack: ExitStack, cluster: Cluster, vhost: str, host: Host, folder: Path
+        self,
+        stack: ExitStack,
+        urls: Sequence[str],
+        host: Host,
+        folder: Path,
+        *,
+        patient: bool = False,
     ) -> None:
+        of_sender, of_kept, of_free = urls
         self._host, self._folder, self._stack = host, folder, stack
         self._courses = {name: Course() for name in (KEPT, FREE)}
         self._handled = {name: Reader(folder / name) for name in (KEPT, FREE)}
         self._sent_at: list[float] = []
         self._sent = Reader(folder / "sender")
-        self._start("receive", cluster.urls(vhost, 1), KEPT, folder / KEPT)
-        self._start("receive", cluster.urls(vhost, 2), "-", folder / FREE)
-        sender = ("send", cluster.urls(vhost, 0), "-", "numbers", 0, PER_S, folder / "sender")
+        self._start("receive", of_kept, KEPT, folder / KEPT)
+        self._start("receive", of_free, "-", folder / FREE)
+        sender = ("send", of_sender, "-", "numbers", 0, PER_S, folder / "sender")
         self._sender = self._start(*sender)
-        wait_until(lambda: all(self.handled(name) >= WARM for name in self._courses), 30)
+        limit_s = JOIN_LIMIT_S if patient else 30
+        wait_until(lambda: all(self.handled(name) >= WARM for name in self._courses), limit_s)
+        self.joined = max(min(course.handled) for course in self._courses.values())
+        """The first number that both receivers have heard: before it they were not joined yet."""
 
     def handled(self, name: str) -> int:
         """How many events a receiver has handled."""
@@ -63,7 +74,7 @@ class Load:
         now = len(self.sent_at)
         course = self._courses[name]
         wait_until(
-            lambda: self.handled(name) and not course.missing(range(now)),
+            lambda: self.handled(name) and not course.missing(range(self.joined, now)),
             limit_s,
             message=f"{name} has handled {now} events",
         )
@@ -75,20 +86,27 @@ class Load:
         for name in self._courses:
             self.caught_up(name)
 
-    def account(self, name: str, since: float = 0.0) -> Account:
-        """What became of all that was sent, or of what was sent from that time on."""
-        first = sum(when < since for when in self.sent_at)
+    def account(self, name: str, first: int = 0) -> Account:
+        """What became of all that was sent, from a number on."""
         return self._courses[name].account(range(first, len(self.sent_at)))
 
-    def slow_until(self, name: str, since: float, until: float = float("inf")) -> float:
-        """Seconds from then to the last event that came late, of those sent up to that time."""
+    def again(self, name: str, since: float, until: float = float("inf")) -> float:
+        """Seconds from a fault until events flowed as before, looking at those sent until then.
+
+        It is when the first one was handled in the usual time behind the one that took longest; 0
+        when none took longer than that.
+        """
         times = self._courses[name].handled
-        late = (
-            times[number] - since
+        took = {
+            number: times[number] - sent
             for number, sent in enumerate(self.sent_at)
-            if since - USUAL_S < sent < until and times[number] - sent > USUAL_S
-        )
-        return max(late, default=0.0)
+            if number >= self.joined and since - USUAL_S < sent < until
+        }
+        slowest = max(took, key=took.__getitem__)
+        if took[slowest] <= USUAL_S:
+            return 0.0
+        usual = (n for n, seconds in took.items() if n > slowest and seconds <= USUAL_S)
+        return times[next(usual, max(took))] - since
 
     def worst(self, name: str, since: float) -> float:
         """The longest that an event took which was sent after that time."""

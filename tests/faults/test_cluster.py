@@ -75,8 +75,9 @@ def load(whole: Ground, tmp_path: Path) -> Iterator[tuple[str, Load]]:
     """The load, in a virtual host of its own."""
     vhost = whole.new_vhost()
     with ExitStack() as stack:
-        nodes = whole.network[NODES]
-        yield vhost, Load(stack, whole.cluster, vhost, nodes, tmp_path)
+        urls = [whole.cluster.urls(vhost, first) for first in range(len(SERVERS))]
+        # The sender's, that with a node name, that without.
+        yield vhost, Load(stack, urls, whole.network[NODES], tmp_path)
 
 
 def survived(fault: str, load: Load, began: float, until: float = float("inf")) -> None:
@@ -84,7 +85,7 @@ def survived(fault: str, load: Load, began: float, until: float = float("inf")) 
     load.end()
     print(load.links(began))
     for name in (KEPT, FREE):
-        account, seconds = load.account(name), load.slow_until(name, began, until)
+        account, seconds = load.account(name), load.again(name, began, until)
         record(f"{fault}: {name}", account, seconds)
         assert account.perfect, account
         assert seconds < BACK_LIMIT_S

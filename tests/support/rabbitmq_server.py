@@ -142,6 +142,15 @@ class RabbitServer:
     def pid(self) -> int | None:
         return self._server.pid if self._server else None
 
+    def enable(self, *plugins: str) -> None:
+        """Let it have these plugins when it starts."""
+        self._file("enabled_plugins", f"[{', '.join(plugins)}].\n")
+
+    def disk_bytes(self) -> int:
+        """How many bytes it has on the disk, without its logs."""
+        files = (self._folder / "mnesia").rglob("*")
+        return sum(file.stat().st_blocks * 512 for file in files if file.is_file())
+
     def url(self, vhost: str = "/", user: str = USER, password: str = PASSWORD) -> str:
         """Return the AMQP URL of a virtual host, for programs that run where the server is heard.
 

@@ -16,6 +16,20 @@ AGAIN_HEADER: Final = "x-miros-mesh-again"
 COUNT_HEADERS: Final = ("x-delivery-count", "x-acquired-count")
 """How often a quorum queue has delivered it before: failed, and since RabbitMQ 4.0 in any way."""
 
+CONTENT_TYPE, CONTENT_ENCODING = "application/octet-stream", "binary"
+"""Of what we publish."""
+# Type, encoding, headers and mode are there, and no other property.
+PROPERTIES: Final = (
+    b"\xf0\0"
+    + bytes([len(CONTENT_TYPE)])
+    + CONTENT_TYPE.encode()
+    + bytes([len(CONTENT_ENCODING)])
+    + CONTENT_ENCODING.encode()
+)
+"""How those of what we publish begin; the table of headers follows, and the mode."""
+NO_HEADERS: Final = bytes(4)
+_USUAL: Final = PROPERTIES + NO_HEADERS
+
 # Class, weight and body size.
 _BEFORE_FLAGS: Final = 12
 _HAS_CONTENT_TYPE: Final = 0x8000
@@ -40,6 +54,8 @@ def wanted_properties(header: bytes) -> bytes:
 
     What is laid out otherwise than AMQP says has none.
     """
+    if header.startswith(_USUAL, _BEFORE_FLAGS):
+        return NO_PROPERTIES
     try:
         fields = b"".join(_wanted_fields(_table_of(header)))
     except (IndexError, struct.error):

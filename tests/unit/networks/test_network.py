@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import tracemalloc
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -11,6 +12,7 @@ from itertools import chain
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.errors import (
@@ -333,6 +335,32 @@ def test_what_was_sent_and_what_waits_is_in_memory_once(peers: int) -> None:
         parcel.seal()
         assert isinstance(parcel, Frame)
         assert all(own is one for own, one in zip(parcel.messages(), kept, strict=True))
+
+
+def test_what_waits_takes_little_more_memory_than_its_bytes() -> None:
+    # Given a network with a history, whose peer is away
+    history = History(max_events=20_000, max_bytes=10**8)
+    network = Network(
+        "mesh", mesh_codec, Observers(), frame_events=100, frame_bytes=10**5, history=history
+    )
+    outbox = Outbox(max_events=10**6, max_bytes=10**9)
+    away = Shelf()
+    away.put, away.grown = outbox.put, outbox.grown  # type: ignore[method-assign]
+    network.attach(away)
+    message = replace(envelope(UNNUMBERED), payload=bytes(5_000))
+    network.send("key", message)
+    # When events wait in its outbox, and are kept for repair
+    tracemalloc.start()
+    try:
+        for _ in range(1_000):
+            network.send("key", message)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Then they are there once, and not once for each
+    waits = sum(parcel.size_bytes for parcel in outbox.waiting())
+    assert waits > 5_000_000
+    assert taken < 1.1 * waits
 
 
 class Counted(Shelf):

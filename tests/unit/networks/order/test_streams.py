@@ -94,7 +94,7 @@ def test_a_run_says_what_its_items_would_have_said_one_by_one(
         return one_by_one(stream, first, count, now)
 
     for at, (move, first, count) in enumerate([("come", 1, 3), *moves]):
-        told = []
+        told: list[tuple[list[int], list[int]]] = []
         for stream, admit in zip(both, (one_by_one, at_once), strict=True):
             if move == "come":
                 told.append((admit(stream, first, count, float(at)), []))
