@@ -306,6 +306,8 @@ def _check(options: argparse.Namespace) -> None:
     if unknown:
         known = ", ".join(f'"{name}"' for name in WAYS)
         raise MeasureError(f"no column is called {', '.join(sorted(unknown))}; there are {known}")
+    if options.write_docs and (options.quick or options.only or options.without):
+        raise MeasureError("--write-docs takes a whole run, without --quick, --only or --without")
     if options.quick:
         options.runs, options.idle = min(options.runs, 2), min(options.idle, 20)
 

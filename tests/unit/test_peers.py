@@ -109,6 +109,11 @@ def test_a_column_that_there_is_not_is_told_with_those_that_there_are() -> None:
         peers.main(["--only", "stock miros; NATS"])
 
 
+def test_a_part_of_a_run_is_not_written_into_the_docs() -> None:
+    with pytest.raises(MeasureError, match="--write-docs takes a whole run"):
+        peers.main(["--quick", "--write-docs"])
+
+
 def test_the_table_has_medians_and_the_range_of_the_rates() -> None:
     line = peer_report.table(COLUMNS).splitlines()[1]
     assert line.split() == (
