@@ -20,6 +20,7 @@ import talks
 from brokers import Measured, embedded, plain_url, rabbitmq
 from builds import Build
 from measure import MeasureError
+from options import from_to
 from peer_report import laid_out, rate
 from talks import Talk
 
@@ -309,7 +310,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=against", description=__doc__)
     add = parser.add_argument
     add("commit", nargs="?", help="a commit or a tag; default: the last tag before this commit")
-    add("--runs", type=int, default=5, help="how many rounds (default %(default)d)")
+    add("--runs", type=from_to(1, 100), default=5, help="how many rounds (default %(default)d)")
     add("--quick", action="store_true", help="a twentieth of the events")
     add("--json", type=Path, metavar="FILE", help="write every figure there, too")
     return parser

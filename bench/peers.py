@@ -23,6 +23,7 @@ from brokers import ROOT, Measured, embedded, plain_url, rabbitmq
 from environment import environment, locked
 from measure import MeasureError
 from miros_mesh.cli.options import BrokerOption, add_broker
+from options import from_to
 from peer_report import (
     AIO_PIKA,
     BARE,
@@ -321,8 +322,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=peers", description=__doc__)
     add = parser.add_argument
     add_broker(parser, "a RabbitMQ to take, default: a private one")
-    add("--runs", type=int, default=5, help="how many rounds (default %(default)d)")
-    add("--idle", type=int, default=100, help="events sent idle, a round (default %(default)d)")
+    add("--runs", type=from_to(1, 100), default=5, help="how many rounds (default %(default)d)")
+    add(
+        "--idle",
+        type=from_to(2, 2_000),
+        default=100,
+        help="events sent idle, a round (default %(default)d)",
+    )
     add("--quick", action="store_true", help="two rounds and a twentieth of the events")
     add("--only", type=_names, default=set[str](), metavar="NAME;...", help="these columns alone")
     add("--without", type=_names, default=set[str](), metavar="NAME;...", help="not these")

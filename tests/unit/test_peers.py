@@ -109,6 +109,15 @@ def test_a_column_that_there_is_not_is_told_with_those_that_there_are() -> None:
         peers.main(["--only", "stock miros; NATS"])
 
 
+@pytest.mark.parametrize("option", [["--runs", "0"], ["--idle", "1"], ["--idle", "many"]])
+def test_a_number_without_a_meaning_is_refused(
+    option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        peers.main(option)
+    assert f"argument {option[0]}" in capsys.readouterr().err
+
+
 def test_a_part_of_a_run_is_not_written_into_the_docs() -> None:
     with pytest.raises(MeasureError, match="--write-docs takes a whole run"):
         peers.main(["--quick", "--write-docs"])
