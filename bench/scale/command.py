@@ -14,13 +14,15 @@ import report
 from brokers import ROOT, Measured, embedded, rabbitmq
 from miros_mesh.cli.options import add_broker
 from pages import write_part
-from scale import charts, payload, peers, processes
+from scale import backlog, charts, payload, peers, processes
 from scale.axes import Axis, Walked, say, walk
 from scale.growth import Metric
 from scale.tables import figures, series, table
 
 COMMAND = "scale"
-AXES: dict[str, Axis] = {each.AXIS.name: each.AXIS for each in (charts, peers, processes, payload)}
+AXES: dict[str, Axis] = {
+    each.AXIS.name: each.AXIS for each in (charts, peers, processes, payload, backlog)
+}
 NOTES = """\
 A figure grows about as the power of what stands in the heading: 0 is flat, 1 is linear. `power` is
 fitted to all points, `at the end` to the three largest, of which the word speaks.
