@@ -657,6 +657,9 @@ class Inbox:
                 self.expired(arrival)
             elif read(arrival):
                 post(arrival)
+        if self._all_fed is None:
+            # Should it be set by now, the feed looks again.
+            return
         with self._lock:
             all_fed = None if self._waiting or leaving else self._all_fed
             if all_fed:
@@ -671,6 +674,9 @@ class Inbox:
         All of these may be, whatever the chart itself posts meanwhile, which has places of its own:
         until one is taken back, because the chart has filled those, too.
         """
+        # First without the lock: at the end of each move there are none.
+        if not self._may_feed():
+            return False
         with self._lock:
             if not self._may_feed():
                 return False
