@@ -32,20 +32,15 @@ NO_RABBITMQ = (
 )
 
 Measure = Callable[[Sizes], Sample]
+OTHERS = {each.COMMAND: each.main for each in (cluster, crowd, discovery, patterns)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when something could not be measured."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        if arguments[:1] == [discovery.COMMAND]:
-            return discovery.main(arguments[1:])
-        if arguments[:1] == [cluster.COMMAND]:
-            return cluster.main(arguments[1:])
-        if arguments[:1] == [crowd.COMMAND]:
-            return crowd.main(arguments[1:])
-        if arguments[:1] == [patterns.COMMAND]:
-            return patterns.main(arguments[1:])
+        if arguments and (other := OTHERS.get(arguments[0])):
+            return other(arguments[1:])
         options = _parser().parse_args(arguments)
         with ExitStack() as stack:
             return _compare(stack, options, Sizes(options.events, options.samples))

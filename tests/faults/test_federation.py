@@ -42,7 +42,8 @@ class Sites:
         urls = {name: self.servers[name].url(vhost) for name, vhost in vhosts.items()}
         for name, other in ((LEFT, RIGHT), (RIGHT, LEFT)):
             # One hop: what came from there does not go back.
-            upstream = {"uri": urls[other], "max-hops": 1, "reconnect-delay": 1}
+            uri = f"{urls[other]}?heartbeat=5"
+            upstream = {"uri": uri, "max-hops": 1, "reconnect-delay": 1}
             do, vhost = self.servers[name].rabbitmqctl, vhosts[name]
             do("set_parameter", "-p", vhost, "federation-upstream", other, json.dumps(upstream))
             policy = '{"federation-upstream-set":"all"}'
@@ -155,8 +156,10 @@ def test_what_a_queue_at_the_other_site_has_lost_is_asked_for(sites: Sites, load
     began = time.monotonic()
     server = sites.servers[RIGHT]
     names = "{resource, _, _, N} <- [amqqueue:get_name(Q)]"
-    receivers = f"[Q || Q <- rabbit_amqqueue:list(), {names}, re:run(N, <<\"[.]receiver[.]\">>) =/= nomatch]"
-    server.eval(f"[rabbit_amqqueue:delete(Q, false, false, <<\"test\">>) || Q <- {receivers}]")
+    receivers = (
+        f'[Q || Q <- rabbit_amqqueue:list(), {names}, re:run(N, <<"[.]receiver[.]">>) =/= nomatch]'
+    )
+    server.eval(f'[rabbit_amqqueue:delete(Q, false, false, <<"test">>) || Q <- {receivers}]')
     wait_until(lambda: load.handled(KEPT) and load.handled(FREE))
     load.for_(3)
     survived("queues deleted", load, began)

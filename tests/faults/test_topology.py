@@ -70,7 +70,12 @@ def test_queue_deleted_under_the_consumer(
 
 
 def test_private_queues_that_their_server_does_not_give(
-    rabbitmq: RabbitServer, vhost: str, relayed_url: str, relay: Relay, launch: Launch, handled: Handled
+    rabbitmq: RabbitServer,
+    vhost: str,
+    relayed_url: str,
+    relay: Relay,
+    launch: Launch,
+    handled: Handled,
 ) -> None:
     """As others of a cluster, while the server is down that they are on: it knows them by name."""
     told = Told()
