@@ -28,7 +28,7 @@ export SOURCE_DATE_EPOCH := 1580601600
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv demo shop test proof lint format types docs bench chaos fuzz coverage drawings wheel lock \
-  audit sbom programs rabbitmq iproute2 rsyslog prometheus python clean
+  audit sbom programs rabbitmq iproute2 rsyslog prometheus nats redis python clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##\(.*\)/  make \1#\2/p' Makefile | column -t -s '#' 2>/dev/null \
@@ -71,7 +71,7 @@ types: $(VENV)/.dev  ## check the types
 docs: $(VENV)/.dev  ## build the documentation into .build/site
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
-bench: $(VENV)/.dev rabbitmq iproute2  ## measure throughput and latency; ARGS=discovery, ARGS=charts: other figures
+bench: $(VENV)/.dev rabbitmq iproute2 $(if $(filter peers,$(ARGS)),nats redis)  ## measure; ARGS=peers: beside others; ARGS=against: an earlier build
 	$(VENV)/bin/python bench $(ARGS)
 
 chaos: $(VENV)/.dev rabbitmq iproute2  ## put random faults on two meshes; ARGS="--seconds 60 --seed 7"
@@ -93,6 +93,8 @@ lock: $(RELEASE_VENV)/.tools  ## lock what pyproject.toml asks for; ARGS=--upgra
 	$(COMPILE_GROUP) --constraint $(LOCK)/dev.txt --group build --output-file $(LOCK)/build.txt
 	$(COMPILE_GROUP) --constraint $(LOCK)/dev.txt --group fuzz $(ARGS) --output-file $(LOCK)/fuzz.txt
 	$(COMPILE_GROUP) --group release $(ARGS) --output-file $(LOCK)/release.txt
+	$(COMPILE_GROUP) --group peers $(ARGS) --output-file $(LOCK)/peers.txt
+	$(COMPILE_GROUP) --group nameko $(ARGS) --output-file $(LOCK)/nameko.txt
 
 # Strict: a package that the service does not know is an error, and no pass.
 audit: $(RELEASE_VENV)/.tools  ## ask for known vulnerabilities of what is locked; needs the internet
@@ -191,3 +193,10 @@ rsyslog:
 prometheus:
 	@{ command -v prometheus && command -v promtool; } >/dev/null \
 	  || .ci/get-apt prometheus || test "$$CI" != true
+
+# What `make bench ARGS=peers` measures besides; no test needs it.
+nats:
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v nats-server >/dev/null || .ci/get-apt nats-server || true
+
+redis:
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v redis-server >/dev/null || .ci/get-apt redis-server || true

@@ -10,17 +10,21 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import against
+import backlog
 import cluster
-import crowd
 import discovery
 import patterns
+import peers
 import report
 import signatures
 import snoop
 from brokers import BrokerError, Measured, embedded, rabbitmq
-from measure import MeasureError, Sample, Sizes, measure_local, measure_mesh
+from measure import MeasureError
 from miros_mesh import MeshError
 from miros_mesh.cli.options import add_broker
+from samples import Sample, Sizes, measure_local, measure_mesh
+from scale import command as scale
 from scrape import measure_scrape
 
 # No run begins after this, so that all of it stays below three minutes.
@@ -31,16 +35,20 @@ NO_RABBITMQ = (
     "sudo apt-get install rabbitmq-server, or give --broker URL."
 )
 
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    each.COMMAND: each.main
+    for each in (against, backlog, cluster, discovery, patterns, peers, scale)
+}
+
 Measure = Callable[[Sizes], Sample]
-OTHERS = {each.COMMAND: each.main for each in (cluster, crowd, discovery, patterns)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when something could not be measured."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        if arguments and (other := OTHERS.get(arguments[0])):
-            return other(arguments[1:])
+        if arguments and arguments[0] in COMMANDS:
+            return COMMANDS[arguments[0]](arguments[1:])
         options = _parser().parse_args(arguments)
         with ExitStack() as stack:
             return _compare(stack, options, Sizes(options.events, options.samples))
@@ -82,7 +90,7 @@ def _compare(stack: ExitStack, options: argparse.Namespace, sizes: Sizes) -> int
 
 
 def _mesh(broker: Measured) -> Measure:
-    return lambda sizes: measure_mesh(broker.config, sizes)
+    return lambda sizes: measure_mesh(broker, sizes)
 
 
 def _measure(measures: dict[str, Measure], runs: int, sizes: Sizes) -> dict[str, list[Sample]]:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import IO, Any, Protocol, Self, cast
+from typing import Protocol
 
-from measure import Child, MeasureError
-from miros_mesh.systems import readable
-
-ANSWER_LIMIT_S = 60.0
-_END_LIMIT_S = 10.0
+from foreign import Foreign
+from measure import Child
 
 
 @dataclass(frozen=True)
@@ -57,56 +50,16 @@ class Pair:
         return asked
 
 
-class Foreign:
-    """Another program under another Python: it gets and gives a line of JSON for each round."""
+class Program:
+    """A client that is another program, under a Python of its own."""
 
-    def __init__(self, python: Path, program: Path, **settings: Any) -> None:
-        # Nothing of ours is found there by accident, and no password is in a list of processes.
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-        self._process = subprocess.Popen(  # noqa: S603 - a Python that we made, a program of ours
-            [str(python), str(program)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            text=True,
-        )
-        self._what = f"{program.name}, as {settings['role']},"
-        self._output = cast("IO[str]", self._process.stdout)
-        self._say(settings)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # The end of its input is the end of its work.
-        try:
-            self._process.communicate(timeout=_END_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
-
-    def wait(self) -> dict[str, Any]:
-        """Return what it says next."""
-        # A line an answer, so nothing of the next one is in the buffer of this end.
-        if not readable((self._output.fileno(),), ANSWER_LIMIT_S):
-            raise MeasureError(f"{self._what} did not answer within {ANSWER_LIMIT_S:g} s")
-        line = self._output.readline()
-        if not line:
-            _, errors = self._process.communicate(timeout=_END_LIMIT_S)
-            last = errors.strip().splitlines()[-1:] or ["without a word"]
-            raise MeasureError(f"{self._what} ended: {last[0]}")
-        return dict(json.loads(line))
+    def __init__(self, client: Foreign) -> None:
+        self._client = client
 
     def ask(self, requests: Requests) -> Asked:
         """Have it send requests."""
-        self._say(asdict(requests))
-        return Asked(**self.wait())
-
-    def _say(self, words: dict[str, Any]) -> None:
-        inbox = cast("IO[str]", self._process.stdin)
-        inbox.write(json.dumps(words) + "\n")
-        inbox.flush()
+        self._client.tell(**asdict(requests))
+        return Asked(**self._client.wait())
 
 
 def summary(round_trips_s: list[float], sustained: int, took_s: float) -> Asked:

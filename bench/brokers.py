@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import quote
 
 import kombu
 
@@ -37,12 +38,16 @@ class Measured:
     title: str
     version: str
     config: MeshConfig
+    pid: int | None = None
+    """Of its own process, where it has one that this run started."""
+    another: Callable[[], MeshConfig] | None = None
+    """Settings of a node at one more virtual host of a server of ours, which hear each other."""
 
 
 @contextmanager
 def embedded() -> Iterator[Measured]:
     """The embedded broker in a folder of its own."""
-    with _scratch() as folder:
+    with scratch() as folder:
         config = MeshConfig(home=folder / "home")
         yield Measured("embedded", f"SQLite {sqlite3.sqlite_version}", config)
 
@@ -50,19 +55,47 @@ def embedded() -> Iterator[Measured]:
 @contextmanager
 def rabbitmq(url: BrokerOption) -> Iterator[Measured | None]:
     """The broker at `url`, else a private server on loopback ports, or None without RabbitMQ."""
-    programs = find_programs()
     if url is not None:
         yield _at(url)
-    elif programs is None:
-        yield None
-    else:
-        with _scratch() as folder:
-            server = RabbitServer(folder / "rabbitmq", programs)
-            try:
-                _start(server)
-                yield _at(server.url())
-            finally:
-                server.close()
+        return
+    with private_rabbitmq() as (_, broker):
+        yield broker
+
+
+@contextmanager
+def private_rabbitmq() -> Iterator[tuple[RabbitServer, Measured] | tuple[None, None]]:
+    """A server on loopback ports that may be stopped and started, or None without RabbitMQ."""
+    programs = find_programs()
+    if programs is None:
+        yield None, None
+        return
+    with scratch() as folder:
+        server = RabbitServer(folder / "rabbitmq", programs)
+        try:
+            _start(server)
+            yield server, with_vhosts(_at(server.url(), server.pid), server)
+        finally:
+            server.close()
+
+
+def with_vhosts(broker: Measured, server: RabbitServer) -> Measured:
+    """Return it with a way to have further virtual hosts of its server, as peers of each other."""
+
+    def another() -> MeshConfig:
+        # In all of them the mesh has one name.
+        return broker.config.overridden(
+            broker_url=server.url(server.new_vhost()), mesh_label="bench"
+        )
+
+    return replace(broker, another=another)
+
+
+def plain_url(broker: Measured) -> str:
+    """Return the URL of a RabbitMQ as others than this library write it."""
+    address = broker.config.brokers[0]
+    user, password = quote(address.user, safe=""), quote(address.password, safe="")
+    host = f"{user}:{password}@{address.host}:{address.port}"
+    return f"amqp://{host}/{quote(address.virtual_host, safe='')}"
 
 
 def _start(server: RabbitServer) -> None:
@@ -72,7 +105,7 @@ def _start(server: RabbitServer) -> None:
         raise BrokerError(str(error)) from error
 
 
-def _at(given: str | SecretFile) -> Measured:
+def _at(given: str | SecretFile, pid: int | None = None) -> Measured:
     config = MeshConfig(broker_url=given, mesh_encryption_key=generate_key())
     where = config.brokers[0].redacted
     url = given.read() if isinstance(given, SecretFile) else given
@@ -82,11 +115,12 @@ def _at(given: str | SecretFile) -> Measured:
             version = connection.connection.server_properties.get("version", "?")
     except kombu.exceptions.KombuError as error:
         raise BrokerError(f"{where} cannot be used: {error}") from error
-    return Measured("RabbitMQ", f"RabbitMQ {version}", config)
+    return Measured("RabbitMQ", f"RabbitMQ {version}", config, pid)
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
+    """A folder on the disk of the checkout, for a while."""
     SCRATCH.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=SCRATCH) as folder:
         yield Path(folder)

@@ -2,42 +2,65 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
-from brokers import SCRATCH
+from brokers import ROOT, SCRATCH
 from measure import MeasureError
 
-_INSTALL_LIMIT_S = 300.0
+LOCK = ROOT / ".ci" / "lock"
+INSTALL_LIMIT_S = 300.0
 
 
-def environment(requirements: Path) -> Path:
-    """Return the Python that has what a file of requirements pins; makes it when they changed."""
-    place = SCRATCH / f"bench-{requirements.stem}"
-    python = place / "bin" / "python"
+def environment(group: str) -> Path:
+    """Return the Python that has what a lock pins; makes it anew when that has changed."""
+    lock = LOCK / f"{group}.txt"
+    place = SCRATCH / f"bench-{group}"
     installed = place / "installed.txt"
-    wanted = f"{sys.version}\n{requirements.read_text()}"
-    if installed.is_file() and installed.read_text() == wanted:
-        return python
+    wanted = f"{sys.version}\n{lock.read_text()}"
+    if not installed.is_file() or installed.read_text() != wanted:
+        make(place)
+        install(place, "--only-binary", ":all:", "--require-hashes", "--requirement", str(lock))
+        installed.write_text(wanted)
+    return python(place)
+
+
+def python(place: Path) -> Path:
+    """Return the Python of an environment."""
+    return place / "bin" / "python"
+
+
+def make(place: Path) -> None:
+    """Make an environment with nothing but pip, in place of what was there."""
     SCRATCH.mkdir(exist_ok=True)
     shutil.rmtree(place, ignore_errors=True)
     venv.create(place, with_pip=True)
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+
+
+def install(place: Path, *arguments: str) -> None:
+    """Have its pip install something."""
+    pip = [str(python(place)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run([*pip, *arguments], INSTALL_LIMIT_S)
+
+
+def run(command: list[str], limit_s: float) -> str:
+    """Run a program to its end; what it printed, and an error with its last line if it failed."""
     try:
-        done = subprocess.run(  # noqa: S603 - a Python that we made
-            [*install, "--requirement", str(requirements)],
-            capture_output=True,
-            text=True,
-            timeout=_INSTALL_LIMIT_S,
-            check=False,
+        done = subprocess.run(  # noqa: S603 - programs of this checkout, and Pythons made here
+            command, capture_output=True, text=True, timeout=limit_s, check=False, env=bare()
         )
     except subprocess.TimeoutExpired:
-        raise MeasureError(f"{requirements.name}: pip took over {_INSTALL_LIMIT_S:g} s") from None
+        raise MeasureError(f"{' '.join(command)} took over {limit_s:g} s") from None
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["without a word"]
-        raise MeasureError(f"{requirements.name} cannot be installed: {last[0]}")
-    installed.write_text(wanted)
-    return python
+        raise MeasureError(f"{' '.join(command)} failed: {last[0]}")
+    return done.stdout
+
+
+def bare() -> dict[str, str]:
+    """Return the environment without what tells a Python where to find things of ours."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

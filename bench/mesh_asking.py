@@ -11,8 +11,9 @@ from typing import Any
 
 from miros import Event, return_status, signals, spy_on
 
-from asking import ANSWER_LIMIT_S, summary
+from asking import summary
 from chart import FILLER
+from foreign import ANSWER_LIMIT_S
 from miros_mesh import MeshClient, MeshConfig, Message, NetworkedActiveObject
 
 

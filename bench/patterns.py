@@ -13,17 +13,16 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote
 
 import mesh_asking
 import raw_kombu
 import report
-from asking import Asked, Contender, Foreign, Pair, Requests
-from brokers import BrokerError, Measured, rabbitmq
+from asking import Asked, Contender, Pair, Program, Requests
+from brokers import BrokerError, Measured, plain_url, rabbitmq
 from chart import FILLER
 from environment import environment
+from foreign import Foreign
 from measure import Child, MeasureError
-from miros_mesh.address import BrokerAddress
 from miros_mesh.cli.options import add_broker
 
 COMMAND = "patterns"
@@ -31,7 +30,6 @@ IN_FLIGHT = 64
 WARM_UP = Requests(200, 500, IN_FLIGHT)
 # No round begins that would end after this.
 LIMIT_S = 110.0
-HERE = Path(__file__).parent
 # More of nameko's workers do not answer more: measured with 10, its default, and with 64.
 NAMEKO_WORKERS = 10
 
@@ -129,18 +127,13 @@ def _raw(stack: ExitStack, broker: Measured) -> Contender:
 
 
 def _nameko(stack: ExitStack, broker: Measured) -> Contender:
-    python = environment(HERE / "nameko.txt")
-    settings = {
-        "url": _url(broker.config.brokers[0]),
-        "workers": NAMEKO_WORKERS,
-        "filler": FILLER,
-    }
-    program = HERE / "nameko_peer.py"
-    server = stack.enter_context(Foreign(python, program, role="server", **settings))
+    python = environment("nameko")
+    settings = {"url": plain_url(broker), "workers": NAMEKO_WORKERS, "filler": FILLER}
+    server = stack.enter_context(Foreign(python, "nameko_peer", role="server", **settings))
     server.wait()
-    client = stack.enter_context(Foreign(python, program, role="client", **settings))
+    client = stack.enter_context(Foreign(python, "nameko_peer", role="client", **settings))
     client.wait()
-    return client
+    return Program(client)
 
 
 def _mesh(asks: Callable[..., None], stack: ExitStack, broker: Measured) -> Contender:
@@ -186,12 +179,6 @@ def _figures(
 def _median(column: Sequence[Asked], field: str) -> float:
     values: list[float] = [getattr(asked, field) for asked in column]
     return statistics.median(values)
-
-
-def _url(address: BrokerAddress) -> str:
-    user, password = quote(address.user, safe=""), quote(address.password, safe="")
-    host = f"{user}:{password}@{address.host}:{address.port}"
-    return f"amqp://{host}/{quote(address.virtual_host, safe='')}"
 
 
 def _brief(name: str, asked: Asked) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from measure import Sample, Sizes
+from samples import Sample, Sizes
 from scrape import Scrape
 
 LOCAL = "local post_fifo"

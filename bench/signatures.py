@@ -6,18 +6,17 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Final
 
 from brokers import Measured
-from measure import Sample, Sizes, measure_mesh
-from miros_mesh import MeshConfig
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import Envelope, RoutedEnvelope, TracedEnvelope
 from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.keyring import KeyRing, generate_key
 from miros_mesh.wire.members import AllowedNode, Members
 from miros_mesh.wire.signing import Signer, generate_identity
+from samples import Sample, Sizes, measure_mesh
+from talks import BOTH
 
 EVENTS: Final = (1, 20, 100)
 ROUNDS: Final = 31
@@ -33,7 +32,7 @@ def figures(broker: Measured, sizes: Sizes, runs: int) -> Iterator[str]:
         medians = _frames(events)
         yield f"| {events} | {' | '.join(f'{medians[step] * 1e6:.0f} µs' for step in _STEPS)} |"
     yield f"\n| {broker.title} | events/s | one way, median |\n| --- | --- | --- |"
-    for name, samples in _ways(broker.config, sizes, runs).items():
+    for name, samples in _ways(broker, sizes, runs).items():
         rate = statistics.median(each.events_per_s for each in samples)
         way = statistics.median(each.latency_median_s for each in samples)
         yield f"| {name} | {rate:,.0f} | {way * 1e6:,.0f} µs |"
@@ -86,20 +85,21 @@ def _codec(
     )
 
 
-def _ways(config: MeshConfig, sizes: Sizes, runs: int) -> dict[str, list[Sample]]:
+def _ways(broker: Measured, sizes: Sizes, runs: int) -> dict[str, list[Sample]]:
     """Measure the whole way, by turns without and with signatures."""
-    sender, receiver = (replace(config, node_name=name) for name in ("sender", "receiver"))
-    identities = {name: generate_identity() for name in ("sender", "receiver")}
+    identities = {role: generate_identity() for role in BOTH}
     allowed = {
-        name: {"public_keys": [Signer(name, identity).public_key]}
-        for name, identity in identities.items()
+        role: {"public_keys": [Signer(role, identity).public_key]}
+        for role, identity in identities.items()
     }
-    signing, verifying = (
-        replace(each, node_identity=identities[each.node_name or ""], allowed_nodes=allowed)
-        for each in (sender, receiver)
-    )
+    plain = {role: {"node_name": role} for role in BOTH}
+    signed = {
+        role: {"node_name": role, "node_identity": identities[role].decode()}
+        | {"allowed_nodes": allowed}
+        for role in BOTH
+    }
     samples: dict[str, list[Sample]] = {"as ever": [], "signed": []}
     for _ in range(runs):
-        samples["as ever"].append(measure_mesh(sender, sizes, receiver))
-        samples["signed"].append(measure_mesh(signing, sizes, verifying))
+        samples["as ever"].append(measure_mesh(broker, sizes, plain))
+        samples["signed"].append(measure_mesh(broker, sizes, signed))
     return samples

@@ -187,6 +187,11 @@ class Observers(Observer):
                 setattr(self, hook, calls[0] if len(calls) == 1 else _all(calls))
 
 
+def hears(observer: Observer, hook: str) -> bool:
+    """Whether anything comes of calling this hook of an observer, now and later."""
+    return _overrides(observer, hook)
+
+
 # Taken from the class, so that a new hook needs no second list.
 _HOOKS = tuple(name for name in vars(Observer) if not name.startswith("_"))
 

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from miros import Event
-
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.observer import NO_SPAN, Span
+from miros_mesh.statechart.events import named, twin
 from miros_mesh.statechart.mailbox import Mailbox
 
 # Received events wait in the inbox once this many events wait in the FIFO: the rest of miros'
@@ -33,7 +32,7 @@ def event_of(arrival: Arrival) -> Any:
     # miros' `cancel_events` compares names with `is` (4.2.1), and one off the wire is a string of
     # its own. It may even become the name in the signal table, against which the literals of the
     # program's source are compared from then on.
-    return Event(signal=sys.intern(arrival.signal_name), payload=arrival.payload)
+    return named(sys.intern(arrival.envelope.signal), arrival.payload)
 
 
 class ChartQueue(Mailbox):
@@ -75,13 +74,16 @@ class ChartQueue(Mailbox):
         """Whether an event is being taken or handled. Set before it is out of the deque."""
         self.last_signal = ""
         """Of the event that is or was handled last."""
-        self._current: Mark | None = None
         self._event: Any = None
-        """What the handlers are given of `_current`."""
+        """What the handlers are given."""
+        self._arrival: Arrival | None = None
+        """What that is of."""
+        self._mark: Mark | None = None
+        """Once it was asked for."""
         self._recalled: tuple[Any, Arrival] | None = None
         self._deferred = False
         """Whether they have deferred it, so that it is not done when they are."""
-        # The thread that handles `_current`: first the one that starts the chart, for which the
+        # The thread that handles it: first the one that starts the chart, for which the
         # chart's own waits until `end_of_start`.
         self._thread = 0
 
@@ -90,7 +92,7 @@ class ChartQueue(Mailbox):
         """How many received events fit in at this moment; below zero when they are too many."""
         # Without the lock, and so true for the moment only: an inbox asks while it holds its own
         # lock, and takes back what has found no place.
-        return HIGH_WATER - len(self)
+        return HIGH_WATER - len(self.deque)
 
     @property
     def handled(self) -> int:
@@ -111,23 +113,30 @@ class ChartQueue(Mailbox):
     @property
     def current(self) -> Mark | None:
         """The event that the calling thread handles; None on any other thread than the chart's."""
-        return self._current if threading.get_ident() == self._thread else None
+        if threading.get_ident() != self._thread:
+            return None
+        if self._mark is None and self._event is not None:
+            # Not before it is asked for: of most events it never is.
+            self._mark = self._mark_of(self._event, self._arrival)
+        return self._mark
 
     def begin(self, prefix: str) -> None:
         """Begin the chart's start on the calling thread; `prefix` makes its event ids unique."""
         self._prefix = prefix
         self._thread = threading.get_ident()
-        self._current = Mark(f"{prefix}/start")
+        self._mark = Mark(f"{prefix}/start")
 
     def end_of_start(self) -> None:
         """End what `begin` has begun: events cause events from now on."""
-        self._current = None
+        self._mark = None
 
     def popleft(self) -> Any:
         """Take the next event to handle (miros calls it on the chart's thread)."""
         self._busy = True
         try:
-            item = super().popleft()
+            with self._changing:
+                # As the mailbox's own, without one more call for each event.
+                item: Any = self.deque.popleft()
         except IndexError:
             # The mailbox was closed meanwhile.
             self._busy = False
@@ -135,15 +144,15 @@ class ChartQueue(Mailbox):
         self._thread = threading.get_ident()
         self._handled += 1
         self.last_signal = item.signal_name
-        if isinstance(item, Arrival):
-            self._current = Mark(item.envelope.id, item.envelope.cause, item)
-            self._span = self._follow(item)
-        else:
-            self._current = self._mark_of(item)
-        # Handlers and the spy never see an Arrival.
-        self._event = event_of(item) if isinstance(item, Arrival) else item
+        self._mark = None
         self._deferred = False
-        return self._event
+        if isinstance(item, Arrival):
+            self._arrival = item
+            self._span = self._follow(item)
+            # Handlers and the spy never see an Arrival.
+            item = event_of(item)
+        self._event = item
+        return item
 
     def take_expired(self) -> Arrival | None:
         """Take the next event out if it is a received one that is too old; return it then."""
@@ -160,11 +169,10 @@ class ChartQueue(Mailbox):
 
     def deferring(self, event: Any) -> Arrival | None:
         """Return what the event came by that the chart handles, and defers: it is not done then."""
-        current = self.current
-        if current is None or current.arrival is None or event is not self._event or self._deferred:
+        if event is not self._event or self._deferred or threading.get_ident() != self._thread:
             return None
-        self._deferred = True
-        return current.arrival
+        self._deferred = self._arrival is not None
+        return self._arrival
 
     def recalled(self, event: Any, arrival: Arrival) -> None:
         """Take the next post of this event, by which the chart recalls it, as what it came by."""
@@ -172,11 +180,17 @@ class ChartQueue(Mailbox):
 
     def append(self, item: Any) -> None:
         """Post an event at the end (miros' post_fifo)."""
-        # miros overwrites the newest event too, and now and then the oldest.
-        recalled, self._recalled = self._recalled, None
-        if recalled and recalled[0] is item:
+        recalled = self._recalled
+        if recalled is not None and recalled[0] is item:
+            # Not by any other post: another thread may come between.
+            self._recalled = None
             item = recalled[1]
-        self._give_up(self.put(self._caused(item), displace=True))
+        elif self._thread == threading.get_ident():
+            item = self._caused(item)
+        # miros overwrites the newest event too, and now and then the oldest.
+        lost = self.put(item, displace=True)
+        if lost is not None:
+            self._give_up(lost)
 
     def appendleft(self, item: Any) -> None:
         """Post an event at the front (miros' post_lifo)."""
@@ -185,10 +199,10 @@ class ChartQueue(Mailbox):
     def task_done(self) -> None:
         """Settle the event that was run to completion (miros calls it on the chart's thread)."""
         # Before `_finished`: the node's signals that it posts were not caused by this event.
-        current, self._current = self._current, None
-        self._end_span()
-        super().task_done()
-        self._finished(current.arrival if current and not self._deferred else None)
+        arrival = self._end_event()
+        if self._span is not NO_SPAN:
+            self._end_span()
+        self._finished(None if self._deferred else arrival)
         self._end_work()
 
     def broken_off(self, error: BaseException) -> Arrival | None:
@@ -197,9 +211,14 @@ class ChartQueue(Mailbox):
         `task_done`, if it comes at all, does not settle it.
         """
         self._end_span(error)
-        current, self._current = self._current, None
+        arrival = self._end_event()
         self._end_work()
-        return current.arrival if current else None
+        return arrival
+
+    def _end_event(self) -> Arrival | None:
+        arrival, self._arrival = self._arrival, None
+        self._event = self._mark = None
+        return arrival
 
     def _end_work(self) -> None:
         # In this order: who sees that it rests sees what it has done.
@@ -218,7 +237,9 @@ class ChartQueue(Mailbox):
         span, self._span = self._span, NO_SPAN
         span.end(error=error)
 
-    def _mark_of(self, event: Any) -> Mark:
+    def _mark_of(self, event: Any, arrival: Arrival | None) -> Mark:
+        if arrival:
+            return Mark(arrival.id, arrival.envelope.cause, arrival)
         return Mark(f"{self._prefix}/local-{self._handled}", vars(event).get("mesh_cause"))
 
     def _caused(self, item: Any) -> Any:
@@ -227,11 +248,9 @@ class ChartQueue(Mailbox):
         current = self.current
         if current is None or isinstance(item, Arrival):
             return item
-        # Without `__init__`, which would look the signal up in miros' table once more.
-        twin = Event.__new__(Event)
-        vars(twin).update(vars(item))
-        vars(twin)["mesh_cause"] = current.id
-        return twin
+        copy = twin(item)
+        vars(copy)["mesh_cause"] = current.id
+        return copy
 
 
 def _is_expired(item: Any) -> bool:

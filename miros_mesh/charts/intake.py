@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, cast
 
-from miros import ActiveObject, Event
+from miros import ActiveObject, Event, signals
 
 from miros_mesh.charts.fifo import HIGH_WATER, event_of
 from miros_mesh.charts.notices import Notices
@@ -26,6 +26,8 @@ logger = logger_of(__name__)
 
 # As many frames as a chart under a node name is given ahead of their acknowledgement.
 MANY_DEFERRED = 30
+# While more events than that wait in the FIFO, it is filled after so many, and not after each.
+_FEED_EVERY = 16
 
 MeshCallback = Callable[[Event], None]
 
@@ -84,10 +86,11 @@ class Intake:
         if session is None:
             # Nothing is posted before `open`.
             return
-        if reason := _unwelcome(arrival.envelope):
+        event = arrival.envelope
+        if reason := _unwelcome(event):
             arrival.inbox.set_aside(arrival, Reason(reason))
             return
-        if not self._is_wanted(session, arrival):
+        if type(event) is RoutedEnvelope and not self._is_wanted(session, arrival):
             return
         session.handed_over(arrival.envelope)
         if self._callback is None:
@@ -123,28 +126,43 @@ class Intake:
 
     def follow(self, arrival: Arrival) -> Span:
         """Begin the span in which the calling thread handles the event."""
-        return self._session.handling(arrival.envelope, arrival.topic) if self._session else NO_SPAN
+        session = self._session
+        # Asked here as well, since few nodes have a tracer, and each event comes here.
+        if session is None or session.node.tracer is None:
+            return NO_SPAN
+        return session.handling(arrival.envelope, arrival.topic)
 
     def room(self) -> int:
-        """Return how many events may be posted now; a callback takes all that comes."""
-        # A callback runs on the thread that feeds, one event after the other: nothing piles up.
+        """Return how many events may be posted now; a callback takes one after the other."""
+        # It runs on the thread that feeds: nothing piles up, and what it was not called with when
+        # its chart stops is not begun.
         if self._callback:
-            return HIGH_WATER
+            return 1
         room = int(self._chart.queue.room)
-        # The rest of the frames that it has begun a chart that stops gets all the same.
-        return room if self._finishing else room - self._deferred
+        # The rest of the frames that it has begun a chart that stops gets all the same. First by
+        # the length, since this is asked for each event, and of most charts it is none.
+        if self._finishing or not self._chart.defer_queue:
+            return room
+        return room - self._deferred
 
     def finished(self, arrival: Arrival | None) -> None:
         """Settle a received event that was handled, and fill the place that has become free.
 
         Called on the chart's thread after each event, received or its own.
         """
-        self._notices.feed()
-        if session := self._session:
-            if arrival:
-                arrival.inbox.finished(arrival)
+        # Each event comes here, and most have nothing to move or to tell.
+        if self._notices.wait:
+            self._notices.feed()
+        session = self._session
+        if session is None:
+            return
+        if arrival is not None:
+            arrival.inbox.finished(arrival)
+        queue = self._chart.queue
+        # Many at once: one at a time, each would cost as much as all of them.
+        if len(queue.deque) < _FEED_EVERY or not queue.done % _FEED_EVERY:
             session.feed()
-        if self._deferred >= MANY_DEFERRED:
+        if self._chart.defer_queue and self._deferred >= MANY_DEFERRED:
             self._complain_of_deferred()
 
     def dropped(self, arrival: Arrival) -> None:
@@ -212,6 +230,6 @@ def _unwelcome(event: Envelope) -> str | None:
     if event.signal in RESERVED_SIGNALS:
         return "reserved_signal"
     # As `event_of` does: the name may be the one that stays in the table.
-    if not signal_table.bring(sys.intern(event.signal), event.node):
+    if event.signal not in signals and not signal_table.bring(sys.intern(event.signal), event.node):
         return "signal_table_full"
     return None

@@ -564,7 +564,7 @@ class _Networked(SafeChart):
                 self._deferred.forget(arrival)
             self._intake.failed(error, arrival)
             return True
-        self._snoop.record_steps(self.queue.current)
+        self._snoop.record_steps()
         return taken
 
     def _at_poison(self) -> bool:
@@ -634,7 +634,7 @@ class _Networked(SafeChart):
         self.queue.begin(session.prefix)
         try:
             super().start_at(initial_state)
-            self._snoop.record_steps(self.queue.current)
+            self._snoop.record_steps()
         finally:
             # Also when recording fails: the chart's thread is there, and waits for `_begin`.
             self.queue.end_of_start()

@@ -54,12 +54,17 @@ class Notices:
         self._outcomes.append((signal, payload, cause))
         self._feed.run()
 
+    @property
+    def wait(self) -> bool:
+        """Whether there is one for which the FIFO had no place."""
+        return bool(self._waiting or self._outcomes)
+
     def feed(self) -> None:
         """Move what waits into the FIFO while that has places to spare."""
         self._feed.run()
 
     def _ready(self) -> bool:
-        return bool(self._waiting or self._outcomes) and self._has_room()
+        return self.wait and self._has_room()
 
     def _move(self) -> None:
         while self._has_room():

@@ -94,10 +94,12 @@ class ChartSnoop:
             stream: Stream = "trace" if "trace" in self._colors else "spy"
             self._record(stream, 1, _scribble, text, time.time(), mark)
 
-    def record_steps(self, mark: Mark | None) -> None:
+    def record_steps(self) -> None:
         """Record what the last run to completion did; called on the chart's thread."""
         if not self._colors:
             return
+        # Made here, and not for each event of a chart that shows nothing.
+        mark = self._queue.current
         if not (self._chart.instrumented and self._chart.spied_on):
             self._warn()
             return

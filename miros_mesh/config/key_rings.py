@@ -38,7 +38,7 @@ class KeyRings:
         self._changed = changed
         self._files: dict[NetworkName, Read] = {}
         given = config.keys_for("mesh") or self._home_keys(config)
-        mesh = KeyRing(given)
+        mesh = KeyRing(given, cipher=config.cipher)
         self._rings: Final[Mapping[NetworkName, KeyRing]] = {
             "mesh": mesh,
             "snoop_trace": _own_or(mesh, config, "snoop_trace"),
@@ -103,5 +103,5 @@ class KeyRings:
 
 def _own_or(default: KeyRing, config: MeshConfig, network: NetworkName) -> KeyRing:
     if getattr(config, f"{network}_encryption_key") is None:
-        return KeyRing(default=default)
-    return KeyRing(config.keys_for(network) or ())
+        return KeyRing(default=default, cipher=config.cipher)
+    return KeyRing(config.keys_for(network) or (), cipher=config.cipher)

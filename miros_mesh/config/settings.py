@@ -17,6 +17,7 @@ from miros_mesh.config.validation import bounded
 from miros_mesh.errors import ConfigError, SecretFileError
 from miros_mesh.observer import Observer
 from miros_mesh.timing.clock import Clock
+from miros_mesh.wire.ciphers import Cipher
 from miros_mesh.wire.codec import OldFrames
 from miros_mesh.wire.members import Members
 from miros_mesh.wire.payload_forms import PayloadTypes
@@ -84,6 +85,8 @@ class MeshConfig:
     """By how much the clocks of two hosts may differ; frames of a host beyond that are refused."""
     old_frames: OldFrames = "refuse"
     """For an upgrade from 0.1: first `write` on all nodes, then `read`, then nothing."""
+    cipher: Cipher = "aes-gcm"
+    """What seals frames; `fernet` while a node is older than this setting. Both are opened."""
 
     node_name: str | None = None
     """A lasting name of this process on the mesh: letters, digits, `.`, `_`, `-`."""
@@ -549,6 +552,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "snoop_spy_encryption_key": _key_problems,
     "mesh_label": validation.label_problems,
     "old_frames": _one_of(OldFrames),
+    "cipher": _one_of(Cipher),
     "node_name": validation.node_name_problems,
     "home": validation.home_problems,
     "durability": _one_of(Durability),

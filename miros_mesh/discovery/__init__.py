@@ -12,18 +12,42 @@ of them is held, but by the last, which is held while a dead chart is started ag
 the gate's are held while a hook of the observer runs.
 """
 
-from miros_mesh.address import Endpoint
-from miros_mesh.discovery.addresses import own_networks
-from miros_mesh.discovery.discovery import Discovery
-from miros_mesh.discovery.ports import (
-    AddressScanner,
-    BrokerProbe,
-    NameService,
-    PeerSink,
-)
-from miros_mesh.discovery.refused_brokers import RefusedBrokers
-from miros_mesh.discovery.settings import DiscoverySettings
-from miros_mesh.discovery.verdict import Verdict
+from typing import TYPE_CHECKING
+
+from miros_mesh.doors import door
+
+if TYPE_CHECKING:
+    from miros_mesh.address import Endpoint
+    from miros_mesh.discovery.addresses import own_networks
+    from miros_mesh.discovery.discovery import Discovery
+    from miros_mesh.discovery.ports import (
+        AddressScanner,
+        BrokerProbe,
+        NameService,
+        PeerSink,
+    )
+    from miros_mesh.discovery.refused_brokers import RefusedBrokers
+    from miros_mesh.discovery.settings import DiscoverySettings
+    from miros_mesh.discovery.verdict import Verdict
+else:
+    # A type checker reads the imports above, since it takes a `__getattr__` for any name at all.
+    __getattr__, __dir__ = door(
+        __name__,
+        {
+            "miros_mesh.address": ("Endpoint",),
+            "miros_mesh.discovery.addresses": ("own_networks",),
+            "miros_mesh.discovery.discovery": ("Discovery",),
+            "miros_mesh.discovery.ports": (
+                "AddressScanner",
+                "BrokerProbe",
+                "NameService",
+                "PeerSink",
+            ),
+            "miros_mesh.discovery.refused_brokers": ("RefusedBrokers",),
+            "miros_mesh.discovery.settings": ("DiscoverySettings",),
+            "miros_mesh.discovery.verdict": ("Verdict",),
+        },
+    )
 
 __all__ = [
     "AddressScanner",

@@ -183,6 +183,19 @@ class Channel(virtual.Channel):
         if mandatory and not reached:
             self._return(message, exchange, routing_key)
 
+    @property
+    def stores_at_once(self) -> bool:
+        """Whether `publish_at_once` may be called: nothing is waited for that it cannot know."""
+        return bool(self.transport.stores_at_once)
+
+    def publish_at_once(self, message: dict[str, Any], exchange: str, routing_key: str) -> bool:
+        """Publish as mandatory, unless that has to wait; return whether it did."""
+        properties, body = stored_properties(message), stored_body(message)
+        reached = self.store.publish_at_once(exchange, routing_key, properties, body)
+        if reached == 0:
+            self._return(message, exchange, routing_key)
+        return reached is not None
+
     def basic_qos(
         self, prefetch_size: int = 0, prefetch_count: int = 0, apply_global: bool = False
     ) -> None:

@@ -16,6 +16,8 @@ from miros_mesh.embedded.forks import disown_in_children, inside_sqlite
 from miros_mesh.errors import DiskFullError, EmbeddedStoreError, StoreUnavailableError
 
 PATIENCE_S: Final = 10.0
+# Copied back after 16 MB of log: seldom in a burst, soon enough for readers, who search it.
+WAL_PAGES: Final = 4_000
 # SQLite's own waiting begins at a millisecond and grows; a transaction here takes far less.
 _FIRST_PAUSE_S: Final = 0.000_05
 _LAST_PAUSE_S: Final = 0.001
@@ -63,21 +65,33 @@ class Database:
 
     def ask(self, question: Callable[[sqlite3.Connection], Result]) -> Result:
         """Return the answer of a function that only reads; it may be called more than once."""
-        with self._translated(), inside_sqlite(), self._lock:
-            return self._patiently(lambda: question(self._connection))
+        self._require_own()
+        try:
+            with inside_sqlite(), self._lock:
+                return self._patiently(lambda: question(self._connection))
+        except sqlite3.Error as error:
+            raise self._told(error) from error
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction, alone among all processes; whatever is raised inside undoes it."""
-        with self._translated(), inside_sqlite(), self._lock:
-            self._patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        self._require_own()
+        try:
+            with inside_sqlite(), self._lock:
+                self._patiently(self._begin)
+                try:
+                    yield self._connection
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
+        except sqlite3.Error as error:
+            raise self._told(error) from error
+
+    def copies_log(self, copies: bool) -> None:
+        """Say whether a transaction copies back a long log, which waits for the disk."""
+        self.read(f"PRAGMA wal_autocheckpoint = {WAL_PAGES if copies else 0}")
 
     def close(self) -> None:
         """Close the connection, but in a child leave it to the parent; no call may follow."""
@@ -108,18 +122,20 @@ class Database:
             time.sleep(pause)  # noqa: TID251
             pause = min(2 * pause, _LAST_PAUSE_S)
 
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _begin(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def _require_own(self) -> None:
         if self.inherited:
             raise RecoverableConnectionError(
                 f"{self.name} was opened before this process forked; connect again"
             )
-        try:
-            yield
-        except sqlite3.ProgrammingError as error:
-            raise RecoverableConnectionError(f"{self.name} is closed ({error})") from error
-        except sqlite3.Error as error:
-            raise translated(error, self.name, self._file) from error
+
+    def _told(self, error: sqlite3.Error) -> Exception:
+        told = translated(error, self.name, self._file)
+        if isinstance(error, sqlite3.ProgrammingError):
+            told = RecoverableConnectionError(f"{self.name} is closed ({error})")
+        return told
 
 
 def _place(file: Path | None) -> tuple[int, int] | None:

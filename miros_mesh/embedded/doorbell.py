@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import secrets
 import socket
@@ -27,6 +28,7 @@ _RING: Final = b"!"
 _PREFIX: Final = "bell-"
 # The kernel's limit is 108 bytes on Linux and 104 on macOS, with the closing NUL.
 _LONGEST_PATH_BYTES: Final = 103
+_PATHS_KEPT: Final = 256
 _DESCRIPTORS: Final = Path("/proc/self/fd")
 # Between its bind and the kernel's entry of it a socket refuses: leave newborn ones alone.
 _STALE_AFTER_S: Final = 10.0
@@ -59,12 +61,16 @@ class Doorbell:
         """Return when it has been rung, or at the end of the timeout."""
         readable((self.fileno(),), timeout_s)
 
-    def silence(self) -> None:
-        """Forget all rings so far."""
-        with contextlib.suppress(BlockingIOError):
+    def silence(self) -> bool:
+        """Forget all rings so far; return whether there were any."""
+        rung = False
+        try:
             # Nothing at all is the end of a stream, whose doorbell was closed.
             while self._receiver.recv(1):
-                pass
+                rung = True
+        except BlockingIOError:
+            return rung
+        return True
 
     def close(self) -> None:
         """Remove the socket, which from now on refuses to be rung."""
@@ -120,13 +126,19 @@ class FolderDoorbells:
         dead = []
         for address in addresses:
             try:
-                with _reachable(self._folder, address) as path:
-                    self._caller = self._caller or _datagram_socket()
-                    self._caller.sendto(_RING, path)
+                if path := _short_path(self._folder, address):
+                    self._send(path)
+                else:
+                    with _reachable(self._folder, address) as path:
+                        self._send(path)
             except OSError as error:
                 if error.errno in _GONE:
                     dead.append(address)
         return dead
+
+    def _send(self, path: str) -> None:
+        self._caller = self._caller or _datagram_socket()
+        self._caller.sendto(_RING, path)
 
     def answers(self, address: str) -> bool:
         """Tell whether the kernel still knows the socket."""
@@ -189,11 +201,18 @@ class LocalDoorbells:
         return address in self._callers
 
 
+@functools.lru_cache(_PATHS_KEPT)
+def _short_path(folder: Path, name: str) -> str:
+    """Return the path of a socket if the kernel takes it; "" for one that is too long."""
+    # The same few are rung for each message.
+    path = str(folder / name)
+    return path if len(os.fsencode(path)) <= _LONGEST_PATH_BYTES else ""
+
+
 @contextlib.contextmanager
 def _reachable(folder: Path, name: str) -> Iterator[str]:
     """Give the path of a socket in a form that the kernel takes, however deep the folder is."""
-    path = str(folder / name)
-    if len(os.fsencode(path)) <= _LONGEST_PATH_BYTES:
+    if path := _short_path(folder, name):
         yield path
         return
     if not _DESCRIPTORS.is_dir():

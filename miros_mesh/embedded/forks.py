@@ -7,7 +7,6 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Iterator
 from typing import Final, Protocol
 
 _PATIENCE_S: Final = 5.0
@@ -41,15 +40,17 @@ class _ForkBarrier:
         self._closing = False
         self._depth = threading.local()
 
-    def enter(self) -> None:
+    def __enter__(self) -> None:
         depth = getattr(self._depth, "value", 0)
         self._depth.value = depth + 1
         if not depth:
             with self._changed:
-                self._changed.wait_for(lambda: not self._closing, _PATIENCE_S)
+                # Nearly always open: to ask first is cheaper than to wait for it.
+                if self._closing:
+                    self._changed.wait_for(lambda: not self._closing, _PATIENCE_S)
                 self._inside += 1
 
-    def leave(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._depth.value -= 1
         if not self._depth.value:
             with self._changed:
@@ -71,15 +72,9 @@ class _ForkBarrier:
 _barrier = _ForkBarrier()
 
 
-@contextlib.contextmanager
-def inside_sqlite() -> Iterator[None]:
+def inside_sqlite() -> contextlib.AbstractContextManager[None]:
     """Hold up every fork, for five seconds at most: longer than any transaction takes."""
-    gate = _barrier
-    gate.enter()
-    try:
-        yield
-    finally:
-        gate.leave()
+    return _barrier
 
 
 @functools.cache

@@ -22,8 +22,6 @@ DATABASE_FILE: Final = "broker.db"
 Durability: TypeAlias = Literal["process", "power"]
 _SYNCHRONOUS: Final[Mapping[Durability, str]] = {"process": "NORMAL", "power": "FULL"}
 
-# Copied back after 16 MB of log: seldom in a burst, soon enough for readers, who search it.
-_WAL_PAGES: Final = 4_000
 _WAL_KEPT_BYTES: Final = 32 * 1024 * 1024
 
 # Told apart from the databases of other programs by this mark: "miro" in ASCII.
@@ -196,8 +194,11 @@ def _share(database: Database, durability: Durability) -> None:
         folder = Path(database.name).parent
         raise UnfitFileSystemError(folder, type_of(folder), "SQLite can share no memory there")
     database.read(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
-    database.read(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+    database.copies_log(True)
     database.read(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
+    # Some builds of SQLite write zeros over each page of what is removed: as much as to store it.
+    # What was a large body is sealed, and the page is used again soon.
+    database.read("PRAGMA secure_delete = FAST")
 
 
 # One statement sees one moment, even while another process makes the tables.

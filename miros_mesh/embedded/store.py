@@ -16,14 +16,18 @@ from miros_mesh.embedded.doorbell import Doorbell, Doorbells
 from miros_mesh.embedded.message import Entry, Place, dead_letter
 from miros_mesh.embedded.routes import Route, Routes
 from miros_mesh.embedded.upkeep import Upkeep
+from miros_mesh.errors import StoreUnavailableError
 
 _FETCH: Final = """
     SELECT e.message, e.returns, m.exchange, m.routing_key, m.properties, m.body
     FROM entries e JOIN messages m ON m.id = e.message
     WHERE e.queue = ? AND e.message > ? ORDER BY e.message LIMIT ?"""
 
-# By the index of messages, not of queues: what is older was seen, and is not read again.
+# By the index of messages, not of queues: what is older was seen, and is not read again. One
+# statement, so that the file is locked once; no queue has the number 0.
 _NEWS: Final = """
+    SELECT 0, turns FROM topology
+    UNION ALL
     SELECT queue, max(message) FROM entries INDEXED BY entries_of_message
     WHERE message > ? GROUP BY queue"""
 
@@ -40,6 +44,9 @@ _OVERSIZE: Final = """
         WHERE bytes > ?2)"""
 
 _NEWEST: Final = "SELECT coalesce(max(message), 0) FROM entries"
+
+# Of so many messages that are stored at once one is left to who may wait: it copies back the log.
+_AT_ONCE_IN_A_ROW: Final = 64
 
 Asked = ParamSpec("Asked")
 Result = TypeVar("Result")
@@ -68,6 +75,8 @@ class Store:
         # higher number, and a message is never listed in a queue after it was stored.
         self._seen: int | None = None
         self._upkeep = Upkeep(database, doorbells)
+        self._at_once = 0
+        """How many messages were stored by `publish_at_once` since the last `publish`."""
 
     @property
     def inherited(self) -> bool:
@@ -114,13 +123,41 @@ class Store:
     def publish(self, exchange: str, routing_key: str, properties: bytes, body: bytes) -> int:
         """Store a message in all matching queues, or in none; returns in how many."""
         self.keep_up()
-        with self._database.write() as run:
-            route = self._routes.find(run, exchange, routing_key)
-            _file(run, route, (exchange, routing_key, time.time(), properties, body))
+        if self._at_once:
+            self._at_once = 0
+            self._database.copies_log(True)
+        route = self._stored(exchange, routing_key, properties, body)
         for dead in self._doorbells.ring(route.consumers):
             # Who waits behind it need not wait for the next upkeep.
             self._upkeep.bury(dead)
         return len(route.queues)
+
+    def publish_at_once(
+        self, exchange: str, routing_key: str, properties: bytes, body: bytes
+    ) -> int | None:
+        """As `publish`, but store nothing where that would have to wait; None says so."""
+        if self._at_once >= _AT_ONCE_IN_A_ROW:
+            return None
+        database = self._database
+        if not self._at_once:
+            database.copies_log(False)
+        self._at_once += 1
+        given_up, database.given_up = database.given_up, _at_once
+        try:
+            route = self._stored(exchange, routing_key, properties, body)
+        except StoreUnavailableError:
+            return None
+        finally:
+            database.given_up = given_up
+        # One that is dead is found by the next upkeep: to bury it is to wait for other processes.
+        self._doorbells.ring(route.consumers)
+        return len(route.queues)
+
+    def _stored(self, exchange: str, routing_key: str, properties: bytes, body: bytes) -> Route:
+        with self._database.write() as run:
+            route = self._routes.find(run, exchange, routing_key)
+            _file(run, route, (exchange, routing_key, time.time(), properties, body))
+        return route
 
     def matching(self, exchange: str, routing_key: str) -> int:
         """Return in how many queues a message would be stored; raises `NotFound`."""
@@ -152,15 +189,11 @@ class Store:
 
         The first call only marks the beginning.
         """
-        turns, rows = self._database.ask(self._news)
-        self._seen = max([self._seen or 0, *(last for _, last in rows)])
-        return News(turns, [queue for queue, _ in rows])
-
-    def _news(self, run: sqlite3.Connection) -> tuple[int, list[tuple[int, int]]]:
-        ((turns,),) = run.execute("SELECT turns FROM topology")
         if self._seen is None:
-            return turns, [(0, run.execute(_NEWEST).fetchone()[0])]
-        return turns, run.execute(_NEWS, (self._seen,)).fetchall()
+            ((self._seen,),) = self._database.read(_NEWEST)
+        (_, turns), *rows = self._database.read(_NEWS, self._seen)
+        self._seen = max([self._seen, *(last for _, last in rows)])
+        return News(turns, [queue for queue, _ in rows])
 
     def fetch(self, queue: int, after: int, limit: int) -> list[Entry]:
         """Return the next messages of a queue; they stay there until they are settled."""
@@ -224,6 +257,10 @@ class Store:
         if self._doorbell is not None:
             self._doorbell.disown() if self.inherited else self._doorbell.close()
         self._leave()
+
+
+def _at_once() -> bool:
+    return True
 
 
 def _file(

@@ -19,6 +19,7 @@ from miros_mesh.embedded.message import Place
 from miros_mesh.embedded.prefetch import Acknowledgements
 from miros_mesh.embedded.schema import Durability, open_file
 from miros_mesh.embedded.store import Store
+from miros_mesh.embedded.upkeep import PERIOD_S
 from miros_mesh.errors import EmbeddedStoreError, UnsupportedError
 from miros_mesh.private_files import prepare_home
 from miros_mesh.systems import HAS_UNIX_SOCKETS
@@ -59,6 +60,13 @@ class StoreTransport(virtual.Transport):
         self._rung = False
         # Of the last look; see `News`.
         self._turns: int | None = None
+        self._look_at = 0.0
+        """When (`time.monotonic`) to look even if the doorbell was not rung."""
+
+    @property
+    def stores_at_once(self) -> bool:
+        """Whether a message may be stored on a thread that is to wait for nothing."""
+        return False
 
     def open_store(self) -> Store:
         """Connect to the broker that the transport options name."""
@@ -165,8 +173,13 @@ class StoreTransport(virtual.Transport):
         if self._hand_out():
             return True
         # Silence first: a publisher that commits after our look rings again.
-        self.store.doorbell.silence()
+        rung = self.store.doorbell.silence()
         self._rung = False
+        now = time.monotonic()
+        # None who commits forgets to ring, but one that is killed in between.
+        if not (rung or self._hungry or self.acknowledgements) and now < self._look_at:
+            return False
+        self._look_at = now + PERIOD_S
         self._look()
         if self._ready:
             # More may be ready than this call delivers, and a caller may select before the next.
@@ -178,6 +191,8 @@ class StoreTransport(virtual.Transport):
         store = self.store
         self.acknowledgements.flush()
         store.keep_up()
+        if not self._subscriptions:
+            return
         news = store.news()
         for queue in news.queues:
             if subscription := self._subscriptions.get(queue):
@@ -227,7 +242,7 @@ class StoreTransport(virtual.Transport):
     def _collect(self, connection: object) -> None:
         """Let go without touching the store, which may be another process's, or broken."""
         store, self._store, self._acknowledgements = self._store, None, None
-        self._turns, self._rung = None, False
+        self._turns, self._rung, self._look_at = None, False, 0.0
         for known in (self._subscriptions, self._ready, self._hungry):
             known.clear()
         for channel in list(self.channels):
@@ -239,6 +254,11 @@ class StoreTransport(virtual.Transport):
 
 class EmbeddedTransport(StoreTransport):
     """The transport to the broker in a folder; `dial` makes a connection of it."""
+
+    @property
+    def stores_at_once(self) -> bool:
+        """Whether no disk is waited for."""
+        return bool(self.client.transport_options["durability"] == "process")
 
     def open_store(self) -> Store:
         """Open the store in the folder, which every process of the user may share."""

@@ -8,6 +8,8 @@ that wait for an answer are kept under the numbers of their publications.
 | ------------- | -------------------------------- | -------------------------------------------- |
 | `expect`      | before each publish call         | one parcel more                              |
 | `published`   | after each publish call          | the same; none if the transport stores it    |
+| `expect_not`  | instead, if it was not made      | the same as before `expect`                  |
+| `written`     | likewise, on another thread      | the same, until `stored` on the publisher's  |
 | basic_return  | while the connection is read     | the same; its confirm, which follows, says so |
 | basic_ack     | likewise                         | without what it covers; `confirmed` is called |
 | basic_nack    | likewise                         | without what it covers; `nacked` counts it   |
@@ -23,10 +25,25 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from miros_mesh.errors import ConfirmTimeoutError
 from miros_mesh.link.ports import Parcel
+
+# Sealed bytes end with what makes them whole, and that differs with each sealing.
+_END_BYTES: Final = 32
+
+
+class _Pending(NamedTuple):
+    """A publication that waits for its answer. Its bytes are not kept: they may be many."""
+
+    parcel: Parcel
+    size_bytes: int
+    """Sealed."""
+    end: bytes
+    """Of the sealed bytes, by which a return is known."""
+    since: float
+    """When it was published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +69,8 @@ class Confirms:
     def __init__(self, confirmed: Callable[[Confirmed], None]) -> None:
         self._confirmed = confirmed
         # In the order of the tags, of which `_covered` makes use.
-        self._pending: OrderedDict[int, tuple[Parcel, bytes, float]] = OrderedDict()
-        """By delivery tag: the parcel, its sealed size in bytes, and when it was published."""
+        self._pending: OrderedDict[int, _Pending] = OrderedDict()
+        """By delivery tag."""
         self._tag = 0
         """The tag of the latest publication."""
         self._progress = 0.0
@@ -66,7 +83,8 @@ class Confirms:
         """The tags of what no queue took, until they are confirmed."""
         self._written = 0
         """The tag of the latest publication whose call has returned."""
-        self._asynchronous = False
+        self.asynchronous = False
+        """Whether the broker confirms, and a publish call that returns says nothing yet."""
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -76,11 +94,11 @@ class Confirms:
         """The parcel on its way, if it is the only one and was written: an error is about it."""
         if len(self._pending) != 1 or self._written != self._tag:
             return None
-        return next(iter(self._pending.values()))[0]
+        return next(iter(self._pending.values())).parcel
 
     def exchanges(self, *, named_in: str) -> Sequence[str]:
         """Return the exchanges of what is on its way: those that a text names, or else all."""
-        every = sorted({parcel.exchange for parcel, _, _ in self._pending.values()})
+        every = sorted({each.parcel.exchange for each in self._pending.values()})
         return [each for each in every if f"'{each}'" in named_in] or every
 
     def watch(self, channel: Any) -> None:
@@ -88,7 +106,7 @@ class Confirms:
         channel.events["basic_return"] = {self._returned}
         # Our own transports have no confirms, and need none.
         if hasattr(channel, "confirm_select"):
-            self._asynchronous = True
+            self.asynchronous = True
             channel.confirm_select()
             channel.events["basic_ack"] = {self._acked}
             channel.events["basic_nack"] = {self._nacked}
@@ -97,13 +115,27 @@ class Confirms:
         """Wait for an answer to the next publication on the channel: this parcel, sealed."""
         # The client counts along: no frame says which number a publication got.
         self._tag += 1
-        self._pending[self._tag] = (parcel, body, time.monotonic())
+        end = body[-_END_BYTES:]
+        self._pending[self._tag] = _Pending(parcel, len(body), end, time.monotonic())
+
+    def expect_not(self) -> None:
+        """Wait for none: the latest publication was not made after all, and has no number."""
+        del self._pending[self._tag]
+        self._tag -= 1
 
     def published(self) -> None:
         """Note that the publish call has returned."""
+        self.written()
+        self.stored()
+
+    def written(self) -> None:
+        """Note that the publish call has returned, on a thread that is to hear no answer."""
         self._written = self._tag
-        if not self._asynchronous:
-            self._acked(self._tag, multiple=False)
+
+    def stored(self) -> None:
+        """Confirm what was published, if the transport stores it before the call returns."""
+        if self._pending and not self.asynchronous:
+            self._acked(self._written, multiple=True)
 
     def wait_anew(self) -> None:
         """Count the confirm time-out from now: until now the broker could not confirm."""
@@ -119,7 +151,7 @@ class Confirms:
         # The oldest alone: RabbitMQ may confirm in any order, but a broker that has answered
         # anything within the time is alive, however much it still owes.
         if self._pending:
-            _, _, since = next(iter(self._pending.values()))
+            since = next(iter(self._pending.values())).since
             if time.monotonic() - max(since, self._progress) > timeout_s:
                 raise ConfirmTimeoutError(f"{where} confirmed nothing for {timeout_s:g} s")
 
@@ -127,10 +159,10 @@ class Confirms:
         self.proven = True
         self._progress = time.monotonic()
         for done in self._covered(tag, multiple):
-            parcel, body, since = self._pending.pop(done)
+            parcel, size_bytes, _, since = self._pending.pop(done)
             routed = done not in self._unrouted
             self._unrouted.discard(done)
-            self._confirmed(Confirmed(parcel, len(body), time.monotonic() - since, routed))
+            self._confirmed(Confirmed(parcel, size_bytes, time.monotonic() - since, routed))
 
     def _nacked(self, tag: int, multiple: bool) -> None:
         self._progress = time.monotonic()
@@ -140,14 +172,15 @@ class Confirms:
             self.nacked += 1
 
     def _returned(self, _: Exception, _exchange: str, _routing_key: str, message: Any) -> None:
-        if not self._asynchronous:
+        if not self.asynchronous:
             # Our own transports return it before the publish call does.
             self._unrouted.add(self._tag)
             return
         # What the broker returns it confirms afterwards, so the parcel is still here. By its bytes,
-        # since a return carries no number; sealed bytes are random, so no two are equal.
-        for tag, (_parcel, body, _since) in self._pending.items():
-            if body == message.body:
+        # since a return carries no number.
+        end = message.body[-_END_BYTES:]
+        for tag, pending in self._pending.items():
+            if pending.size_bytes == len(message.body) and pending.end == end:
                 self._unrouted.add(tag)
                 return
 

@@ -6,13 +6,11 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import kombu
 
 from miros_mesh.address import BrokerAddress
-from miros_mesh.embedded import transport as embedded
-from miros_mesh.embedded.schema import Durability
 from miros_mesh.errors import AddressError
 from miros_mesh.link.connections import ConnectionPools, Dial
 from miros_mesh.link.letter_box import KombuLetterBox
@@ -21,10 +19,12 @@ from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, LinkSettings
 from miros_mesh.link.publisher import BrokerPublisher
 from miros_mesh.link.rabbitmq.tls_failures import TlsFiles
-from miros_mesh.link.rabbitmq.transport import RabbitTransport
 from miros_mesh.link.subscriber import BrokerSubscriber
 from miros_mesh.link.worker import Worker
 from miros_mesh.systems import tcp_user_timeout
+
+if TYPE_CHECKING:
+    from miros_mesh.embedded.schema import Durability
 
 # py-amqp's own, one second, is shorter than many an interruption that a network recovers from.
 TCP_USER_TIMEOUT_MS = 15_000
@@ -113,6 +113,7 @@ class KombuLink:
 
 def amqp_link(settings: LinkSettings) -> KombuLink:
     """Make a link to RabbitMQ brokers."""
+    from miros_mesh.link.rabbitmq.transport import RabbitTransport  # noqa: PLC0415 - one of two
 
     def dial(address: BrokerAddress | None) -> kombu.Connection:
         if address is None:
@@ -139,6 +140,8 @@ def embedded_link(
     settings: LinkSettings, folder: Path, durability: Durability = "process"
 ) -> KombuLink:
     """Make a link between processes of one machine, through a folder of their user's alone."""
+    from miros_mesh.embedded import transport as embedded  # noqa: PLC0415 - one of two
+
     # The address is None: an embedded broker has a folder, and `Broker.addresses` is empty.
     return KombuLink(settings, lambda _: embedded.dial(folder, durability))
 

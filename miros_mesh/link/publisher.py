@@ -1,5 +1,9 @@
 """One worker for each peer: takes parcels from the outbox and publishes them until confirmed.
 
+A parcel that is put while nothing waits and nothing is on its way is published by the thread that
+puts it, if that costs no wait: two threads need not be woken one after the other. All else is for
+the worker's thread, the answer of the broker too.
+
 A broker that refuses a publication closes the channel, and does not say which one it means:
 
 | state   | parcels on their way   | when a refusal comes                        | and then |
@@ -16,6 +20,7 @@ be, what was to go there is refused, and nothing else.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -23,7 +28,12 @@ import amqp
 import kombu
 from amqp.spec import Basic
 
-from miros_mesh.errors import LinkError, MessageTooLargeError, PermissionDeniedError
+from miros_mesh.errors import (
+    ConnectionLostError,
+    LinkError,
+    MessageTooLargeError,
+    PermissionDeniedError,
+)
 from miros_mesh.link.confirms import Confirmed, Confirms
 from miros_mesh.link.connections import ConnectionPools
 from miros_mesh.link.known_refusals import KnownRefusals
@@ -39,6 +49,8 @@ from miros_mesh.text import logger_of
 
 logger = logger_of(__name__)
 
+# What is larger takes too long to seal and to write for a thread that does something else.
+_AT_ONCE_BYTES = 4_000
 # Then the connection is read: confirms must not wait behind a backlog.
 _PUBLISHES_PER_TURN = 32
 # Of `amqp.RecoverableChannelError` and the like: the broker has no such exchange.
@@ -55,7 +67,7 @@ class BrokerPublisher(Worker):
     """Keeps each parcel until the broker has confirmed it; `window` parcels may be on their way.
 
     A new connection publishes again, in order, what the last one left unconfirmed. Any thread may
-    `put`; the outbox has a lock of its own, and everything else belongs to the worker's thread.
+    `put`; the outbox has a lock of its own, and everything else belongs to who has `_using`.
     """
 
     def __init__(
@@ -92,11 +104,26 @@ class BrokerPublisher(Worker):
         """How many answers have to come, one by one, since the broker refused one of several."""
         # Written while the connection is read, so on this thread as all the rest.
         self._blocked = False
+        # Guards the connection and all of the above but the outbox. The worker's thread has it, but
+        # for while it waits for input. Others only try to get it, under the lock of a network, and
+        # take none under it but those of outbox and frame; so it has no place in any order.
+        self._using = threading.Lock()
+        self._using.acquire()
+        self._torn = False
+        """Whether a thread is publishing at once, or has been broken off: what the broker has of it
+        is not known then."""
+        self._broke: Exception | None = None
+        """What has broken it off."""
 
     def put(self, parcel: Parcel) -> Sequence[Parcel]:
-        """Queue a parcel; returns what the outbox dropped to make room. Never waits."""
+        """Queue a parcel; returns what the outbox dropped to make room. Never waits.
+
+        Publishes it at once where nothing is in its way.
+        """
+        rests = self._outbox.idle
         dropped = self._outbox.put(parcel)
-        self.wake()
+        if not (rests and parcel.size_bytes <= _AT_ONCE_BYTES and self._publish_at_once()):
+            self.wake()
         return dropped
 
     def grown(self, parcel: Parcel, size_bytes: int, events: int = 1) -> Sequence[Parcel]:
@@ -127,7 +154,91 @@ class BrokerPublisher(Worker):
         """End the worker without draining; waits for it for `timeout_s` at most."""
         self._end(timeout_s)
 
+    def abandon(self) -> None:
+        """In a forked child: wake and publish no more, on what is the parent's."""
+        super().abandon()
+        # No thread of the child ever releases this one.
+        self._using = threading.Lock()
+        self._using.acquire()
+
+    def _publish_at_once(self) -> bool:
+        """Publish the next parcel on the calling thread; False leaves it to the worker's.
+
+        Calls no hook, and waits for nothing.
+        """
+        if not self._using.acquire(blocking=False):
+            return False
+        try:
+            if not self._rests:
+                return False
+            # Until it is known what has become of it: whatever breaks or interrupts this costs the
+            # connection, and the next one publishes it again.
+            self._torn = True
+            published = self._try_next()
+            self._torn = False
+        except Exception as error:
+            logger.debug("%s: cannot publish at once", self.broker.name, exc_info=error)
+            return False
+        finally:
+            self._using.release()
+        # Others may have put something meanwhile.
+        return published and self._outbox.idle
+
+    def _try_next(self) -> bool:
+        """Publish the next parcel if that takes no wait; whether its confirm comes by itself."""
+        if (parcel := self._outbox.take()) is None:
+            return False
+        body = parcel.seal()
+        self._confirms.expect(parcel, body)
+        if (
+            # Of these hooks are told, on the worker's thread.
+            not (self._refusals.refusal(parcel) or self._refusals.too_large(parcel))
+            and self._channel.publish_at_once(
+                body,
+                exchange=parcel.exchange,
+                routing_key=parcel.routing_key,
+                persistent=parcel.persistent,
+                again=self._outbox.is_again(parcel),
+            )
+        ):
+            self._confirms.written()
+            return self._confirms.asynchronous
+        self._confirms.expect_not()
+        # To where it was: in front of what waits.
+        self._outbox.split(parcel, (parcel,))
+        return False
+
+    @property
+    def _rests(self) -> bool:
+        """Whether all is as usual, and the broker owes no answer."""
+        confirms = self._confirms
+        return self._channel.at_once and not (
+            confirms
+            or confirms.nacked
+            or not confirms.proven
+            or self._blocked
+            or self._torn
+            or self._probes
+            or self._nacks.pausing
+            or self._stopping.is_set()
+            or self._more_exchanges() != self._declared
+        )
+
+    def _wait_for_input(self, incoming: Incoming, timeout_s: float) -> None:
+        self._using.release()
+        try:
+            super()._wait_for_input(incoming, timeout_s)
+        finally:
+            self._using.acquire()
+        if self._torn:
+            raise ConnectionLostError(
+                f"{self.broker.name}: it broke while an event was published"
+            ) from self._broke
+        # What another thread could not write without waiting, before anything else is written.
+        self._channel.write_rest()
+
     def _opened(self, connection: kombu.Connection) -> None:
+        self._torn, self._broke = False, None
         self._channel.connect(connection)
         # First: a publication to an exchange that is missing closes the channel, some time later.
         self._declare_all()
@@ -196,6 +307,7 @@ class BrokerPublisher(Worker):
         # The confirm time-out stands still, too: `_unblock` begins it anew.
         if self._blocked:
             return False
+        self._confirms.stored()
         self._confirms.check(self._confirm_timeout_s, self.broker.name)
         if self._confirms.nacked:
             self._retreat()

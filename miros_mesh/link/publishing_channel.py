@@ -11,7 +11,13 @@ import kombu
 
 from miros_mesh.errors import ChannelLimitError, ConnectionLostError, LinkError
 from miros_mesh.link.rabbitmq.channels import OwnedChannel, open_channel, refusal_of
-from miros_mesh.link.rabbitmq.headers import AGAIN_HEADER
+from miros_mesh.link.rabbitmq.headers import (
+    AGAIN_HEADER,
+    CONTENT_ENCODING,
+    CONTENT_TYPE,
+    NO_HEADERS,
+    PROPERTIES,
+)
 from miros_mesh.link.translation import translated
 from miros_mesh.text import logger_of
 
@@ -28,16 +34,6 @@ _METHOD, _HEADER, _BODY = 1, 2, 3
 # Class 60, method 40; a short that is reserved. Behind exchange and routing key: mandatory.
 _PUBLISH: Final = b"\0\x3c\0\x28\0\0"
 _MANDATORY: Final = b"\1"
-_CONTENT_TYPE, _CONTENT_ENCODING = "application/octet-stream", "binary"
-# Type, encoding, headers and mode are there, and no other property.
-_PROPERTIES: Final = (
-    b"\xf0\0"
-    + bytes([len(_CONTENT_TYPE)])
-    + _CONTENT_TYPE.encode()
-    + bytes([len(_CONTENT_ENCODING)])
-    + _CONTENT_ENCODING.encode()
-)
-_NO_HEADERS: Final = bytes(4)
 # A table of one truth value.
 _AGAIN: Final = bytes([0, 0, 0, len(AGAIN_HEADER) + 3, len(AGAIN_HEADER)]) + (
     AGAIN_HEADER.encode() + b"t\1"
@@ -49,13 +45,15 @@ _IN_ONE_FRAME_BYTES: Final = 4_000
 class PublishingChannel:
     """Publishes and declares on one channel, so that a refusal costs nothing but that.
 
-    For the publisher's thread alone, which hands it each new connection.
+    For who has the publisher's connection; its thread hands it each new one.
     """
 
     def __init__(self, where: str, sleep: Callable[[float], object]) -> None:
         self._where = where
         self._sleep = sleep
         self._channel: Any = None
+        self.at_once = False
+        """Whether `publish_at_once` may publish anything."""
         self._pause_s = 0.0
         self._undeclared: dict[str, str] = {}
         """Exchanges that the broker does not let us declare, each with the reason."""
@@ -68,6 +66,7 @@ class PublishingChannel:
     def connect(self, connection: kombu.Connection) -> None:
         """Open it on a new connection."""
         self._channel = open_channel(connection)
+        self.at_once = isinstance(self._channel, OwnedChannel) or self._channel.stores_at_once
 
     def opened(self) -> Any:
         """Return the channel, which is opened again if it was closed.
@@ -101,30 +100,52 @@ class PublishingChannel:
         With `read_before` py-amqp reads first what has come, an alarm say: a broker with an alarm
         reads nothing from who publishes.
         """
-        # One without a body has no frame for it.
-        small = 0 < len(body) <= _IN_ONE_FRAME_BYTES
-        if small and not read_before and isinstance(self._channel, OwnedChannel):
-            address = _short(exchange) + _short(routing_key)
-            number, mode = self._channel.channel_id, b"\2" if persistent else b"\1"
-            self._channel.write(
-                _frame(_METHOD, number, _PUBLISH + address + _MANDATORY)
-                + _frame(_HEADER, number, _header(len(body), again) + mode)
-                + _frame(_BODY, number, body)
+        channel = self._channel
+        if not read_before and isinstance(channel, OwnedChannel) and _is_small(body):
+            channel.write(
+                _frames(channel.channel_id, body, exchange, routing_key, persistent, again)
             )
             return
         # As `kombu.Producer` does, which compresses, serializes, declares and tries again, too; of
         # all that nothing is wanted, and looking for it takes longer than to publish.
-        message = self._channel.prepare_message(
+        # Mandatory: RabbitMQ confirms what no queue takes, too; so it has to return it.
+        channel.basic_publish(
+            self._message(body, persistent, again),
+            exchange=exchange,
+            routing_key=routing_key,
+            mandatory=True,
+        )
+
+    def publish_at_once(
+        self, body: bytes, *, exchange: str, routing_key: str, persistent: bool, again: bool
+    ) -> bool:
+        """Publish as `publish` does, if nothing has to be waited for; return whether it did.
+
+        What the connection took no more of is kept for `write_rest`.
+        """
+        channel = self._channel
+        if not _is_small(body):
+            return False
+        if isinstance(channel, OwnedChannel):
+            return channel.write_at_once(
+                _frames(channel.channel_id, body, exchange, routing_key, persistent, again)
+            )
+        message = self._message(body, persistent, again)
+        return bool(channel.publish_at_once(message, exchange, routing_key))
+
+    def write_rest(self) -> None:
+        """Write what `publish_at_once` has left; before anything else is written."""
+        if isinstance(self._channel, OwnedChannel):
+            self._channel.write_rest()
+
+    def _message(self, body: bytes, persistent: bool, again: bool) -> Any:
+        return self._channel.prepare_message(
             body,
-            content_type=_CONTENT_TYPE,
-            content_encoding=_CONTENT_ENCODING,
+            content_type=CONTENT_TYPE,
+            content_encoding=CONTENT_ENCODING,
             headers={AGAIN_HEADER: True} if again else {},
             # Persistent: a confirm of RabbitMQ then means that it is on disk, or on a majority.
             properties={"delivery_mode": 2 if persistent else 1},
-        )
-        # Mandatory: RabbitMQ confirms what no queue takes, too; so it has to return it.
-        self._channel.basic_publish(
-            message, exchange=exchange, routing_key=routing_key, mandatory=True
         )
 
     def declare(self, exchange: str) -> LinkError | None:
@@ -150,13 +171,31 @@ class PublishingChannel:
         return None
 
 
+def _is_small(body: bytes) -> bool:
+    # One without a body has no frame for it.
+    return 0 < len(body) <= _IN_ONE_FRAME_BYTES
+
+
+def _frames(
+    number: int, body: bytes, exchange: str, routing_key: str, persistent: bool, again: bool
+) -> bytes:
+    """Return the frames of a publication on the channel of that number."""
+    address = _short(exchange) + _short(routing_key)
+    mode = b"\2" if persistent else b"\1"
+    return (
+        _frame(_METHOD, number, _PUBLISH + address + _MANDATORY)
+        + _frame(_HEADER, number, _header(len(body), again) + mode)
+        + _frame(_BODY, number, body)
+    )
+
+
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:
     return _HEAD.pack(kind, channel, len(payload)) + payload + _END
 
 
 def _header(size_bytes: int, again: bool) -> bytes:
     size = size_bytes.to_bytes(8, "big")
-    return b"\0\x3c\0\0" + size + _PROPERTIES + (_AGAIN if again else _NO_HEADERS)
+    return b"\0\x3c\0\0" + size + PROPERTIES + (_AGAIN if again else NO_HEADERS)
 
 
 def _short(text: str) -> bytes:

@@ -392,10 +392,9 @@ class Incoming:
             except TimeoutError:
                 self.there = False
             return
-        for frame in self._reader.frames():
-            self._transport.on_inbound_frame(frame)
-            if time.monotonic() >= until:
-                break
+        self._reader.fill()
+        while self._transport.handle_next() and time.monotonic() < until:
+            pass
         # Whether there is more the next wait tells, after a turn.
         self.there = self._reader.pending
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from operator import length_hint
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+import msgspec
+
 from miros_mesh.link.ports import Delivery
+from miros_mesh.networks.order.runs import Batch
 from miros_mesh.wire.envelope import Envelope, RoutedEnvelope
 
 
@@ -18,7 +20,7 @@ class Ticket:
     way of each one: an inbox that needs to know opens the delivery again.
     """
 
-    __slots__ = ("_events", "_left", "_lock", "acknowledged", "begun", "delivery")
+    __slots__ = ("_events", "_left", "acknowledged", "begun", "delivery")
 
     def __init__(
         self,
@@ -27,26 +29,25 @@ class Ticket:
         acknowledged: Callable[[], object] | None = None,
     ) -> None:
         self.delivery = delivery
-        self._events = self._left = events
+        self._events = events
+        # Counts down, each number once: events of a frame are done on the chart's thread and on
+        # others, and one step of an iterator needs no lock.
+        self._left = iter(range(events - 1, -1, -1))
         self.acknowledged = acknowledged
         """Called once it is."""
-        # Guards `_left`: events of a frame are done on the chart's thread and on others.
-        self._lock = threading.Lock()
         self.begun = False
         """Whether the chart was given one of the events; guarded by the inbox's lock."""
 
     @property
     def partly_done(self) -> bool:
         """Whether some of its events are done, and others are not."""
-        return 0 < self._left < self._events
+        return 0 < length_hint(self._left) < self._events
 
     def done(self) -> None:
         """Count an event as done; acknowledge after the last one."""
-        with self._lock:
-            self._left -= 1
-            if self._left:
-                return
-        # Needs no lock: only the call that has counted the last event comes here.
+        # More than that are none of its own.
+        if next(self._left, True):
+            return
         self.delivery.ack()
         if self.acknowledged:
             self.acknowledged()
@@ -89,13 +90,14 @@ class Reason(NamedTuple):
         return ", ".join(filter(None, (self.word, times, self.detail)))
 
 
-@dataclass(eq=False)
-class Arrival:
+class Arrival(msgspec.Struct, eq=False):
     """A received event, with a ticket for each delivery that has brought it.
 
     One that came by repair has none: it belongs to no delivery. It stands in the chart's FIFO as it
     is, and the chart's own thread makes the miros event of it, which costs more than all before.
     """
+
+    # A struct, since each event of each chart makes one: a class takes three times as long for it.
 
     signal: ClassVar[int] = 0
     """What miros' FIFO may look at before that: the number of no signal."""
@@ -110,9 +112,18 @@ class Arrival:
     """What the serializer has read, from just before the event enters the FIFO."""
     answers: bool = False
     """Whether it has ended the request that it answers: it is handled now, whatever happens."""
-    # The inbox adds those of copies, under its lock, until the event is finished. After that the
-    # list does not change, and is read without the lock.
-    tickets: list[Ticket] = field(default_factory=list)
+    # The inbox adds those of copies, under its lock, until the event is finished. After that they
+    # do not change, and are read without the lock. All events of a frame have one tuple.
+    tickets: Sequence[Ticket] = ()
+    known_id: str = ""
+    """The event's id, where that is known already."""
+    batch: Batch | None = None
+    """What other charts of the node know of the same frame; None where there are none."""
+
+    @property
+    def id(self) -> str:
+        """The event's id."""
+        return self.known_id or self.envelope.id
 
     @property
     def signal_name(self) -> str:

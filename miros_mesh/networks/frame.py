@@ -1,4 +1,4 @@
-"""A frame while it fills: shared by all peers' outboxes and sealed once."""
+"""A frame while it fills: shared by all peers' outboxes, and sealed once for all of them."""
 
 from __future__ import annotations
 
@@ -61,9 +61,11 @@ class Frame:
         counted: bool = True,
         persistent: bool = True,
         settled: Callable[[Settled], object] | None = None,
+        shared: bool = False,
         max_events: int,
         max_bytes: int,
     ) -> None:
+        """Begin a frame; one that is `shared` may be sent to several peers."""
         self.network = sealer.name
         self.exchange = exchange
         self.expendable = sealer.expendable
@@ -76,8 +78,11 @@ class Frame:
         self._awaited: set[str] = set()
         self._sealer = sealer
         self._settled = settled
+        self._shared = shared
         self._max_events = max_events
         self._max_bytes = max_bytes
+        # The very bytes that the history has, so that what waits for its confirm is in memory once.
+        # Of a frame for several peers until it is sealed: then there is what they all send.
         self._messages: list[bytes] = []
         self._size_bytes = 0
         self._events = 0
@@ -153,24 +158,19 @@ class Frame:
     def seal(self) -> bytes:
         """Close the frame, and return the bytes to send now.
 
-        They are the same for all peers at once, and others after `RESEAL_AFTER_S`: receivers refuse
-        what was sealed before they listened. With another key they are others, too: once a node
-        uses that, it publishes nothing under an older one, however long it has waited.
+        They are the same for all peers that it is shared by at once, and others after
+        `RESEAL_AFTER_S`: receivers refuse what was sealed before they listened. With another key
+        they are others, too: once a node uses that, it publishes nothing under an older one,
+        however long it has waited. With one peer they are others at each call.
         """
         with self._lock:
             self._open = False
-            # Read first: of a change meanwhile the next call hears.
-            now, key = time.monotonic(), self._sealer.key
-            if self._sealed is None:
-                self._sealed = self._sealer.seal(self._messages, self.routing_key)
-                self._sealed_at, self._sealed_with = now, key
-                self._messages = []
-            elif key != self._sealed_with or now > self._sealed_at + RESEAL_AFTER_S:
-                messages = self._sealer.unseal(self._sealed)
-                self._sealed = self._sealer.seal(messages, self.routing_key)
-                self._sealed_at, self._sealed_with = now, key
-            self._sealer.publishing(self._sealed)
-            return self._sealed
+            if self._shared:
+                sealed = self._sealed_for_all()
+            else:
+                sealed = self._sealer.seal(self._messages, self.routing_key)
+            self._sealer.publishing(sealed)
+            return sealed
 
     def messages(self) -> list[bytes]:
         """Close the frame, and return the messages in it."""
@@ -216,6 +216,20 @@ class Frame:
         else:
             self._sealer.refused(self, broker, error)
         self.answered(broker, routed=False)
+
+    def _sealed_for_all(self) -> bytes:
+        # Read first: of a change meanwhile the next call hears.
+        now, key = time.monotonic(), self._sealer.key
+        if (
+            self._sealed is None
+            or key != self._sealed_with
+            or now > self._sealed_at + RESEAL_AFTER_S
+        ):
+            messages = self._messages if self._sealed is None else self._sealer.unseal(self._sealed)
+            self._sealed = self._sealer.seal(messages, self.routing_key)
+            self._sealed_at, self._sealed_with = now, key
+            self._messages = []
+        return self._sealed
 
     def _part(self, messages: Sequence[bytes]) -> Frame:
         part = Frame(

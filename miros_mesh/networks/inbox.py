@@ -21,10 +21,12 @@ from miros_mesh.networks.notes.deaths import ChartDeaths
 from miros_mesh.networks.order.doubts import Doubts
 from miros_mesh.networks.order.ranges import Range
 from miros_mesh.networks.order.routes import others_before
+from miros_mesh.networks.order.runs import Batch, Run, is_word
 from miros_mesh.networks.order.streams import Admission, Passed, Streams
 from miros_mesh.networks.order.unordered import Unordered
 from miros_mesh.text import printable
-from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, Origin, RoutedEnvelope
+from miros_mesh.wire.codec import Arrived
+from miros_mesh.wire.envelope import Envelope, Origin, RoutedEnvelope
 
 _UNSURE: Final = (
     "a frame was sealed shortly before its receiver listened, and its sender does not answer: it "
@@ -57,7 +59,15 @@ class _Taken(NamedTuple):
     """A delivery, and what of its events is for the chart."""
 
     delivery: Delivery
-    heard: list[Envelope]
+    heard: Sequence[Run]
+    events: int
+    batch: Batch | None
+    """What is shared with other charts that get the frame."""
+
+    @property
+    def first(self) -> Envelope:
+        """The first of the events."""
+        return self.heard[0].events[0]
 
 
 class Sharing(NamedTuple):
@@ -109,6 +119,8 @@ class Inbox:
     ) -> None:
         self.chart = place.chart
         self._mesh = mesh
+        # The stream of the chart itself.
+        self._own = mesh.identity.incarnation, place.chart
         # Before its queue is declared, so that nothing comes which is older.
         self._since = time.monotonic()
         self._freshness = mesh.network.freshness(kept_s, *hears, place.put_back_topics)
@@ -137,12 +149,16 @@ class Inbox:
             if sharing is None or sharing.ordered
             else Unordered(mesh.dedup_window)
         )
+        # In their order, until the FIFO has room; and those before that, which are begun: the
+        # thread that moves takes these one by one, without the lock.
         self._waiting: deque[Arrival] = deque()
-        """In their order, until the FIFO has room."""
+        self._leaving: deque[Arrival] = deque()
+        # Whether one was taken back, so that it has to be asked for room again.
+        self._crowded = False
+        # By their ids: held back by `_streams`, waiting, or given to the chart.
         self._unfinished: dict[str, Arrival] = {}
-        """By their ids: held back by `_streams`, waiting, or given to the chart."""
+        # How many events came after `finish` or `close`.
         self._refused = 0
-        """How many events came after `finish` or `close`."""
         # How many forgotten senders were told of.
         self._forgotten = 0
         self._doubts: Doubts[_Taken] = Doubts()
@@ -175,7 +191,8 @@ class Inbox:
         with self._lock:
             self._takes = self._feeds = False
             self._waiting.clear()
-            doubted = sum(len(each.heard) for each in self._doubts.items())
+            self._leaving.clear()
+            doubted = sum(each.events for each in self._doubts.items())
             self._doubts.clear()
             # `_unfinished` is kept: the event that the chart is handling may still be acknowledged.
             return len(self._unfinished) + self._refused + doubted
@@ -204,20 +221,25 @@ class Inbox:
         arrived = self._mesh.network.open(
             delivery, self._freshness, partial(self._refuse, delivery)
         )
-        envelopes = arrived.messages
-        # A chart that listens to its own topic gets its own events back.
-        heard = [each for each in envelopes if not self._is_echo(each)]
-        if not heard:
-            if envelopes:
-                delivery.ack()
+        if not arrived.messages:
             return
+        batch = _batch_of(arrived)
+        heard, events = batch.runs, len(arrived.messages)
+        if not self._sharing and self._own in batch.senders:
+            # A chart that listens to its own topic gets its own events back. Not of its group: they
+            # are the group's, and another one may have got them.
+            heard = [run for run in heard if run.stream != self._own]
+            events = sum(len(run.events) for run in heard)
+        if not heard:
+            delivery.ack()
+            return
+        taken = _Taken(delivery, heard, events, batch if arrived.opened else None)
         with self._lock:
             if not self._takes:
                 # Not acknowledged: it goes to the next inbox of the queue, or away with the queue.
-                self._refused += sum(not _is_word(each) for each in heard)
+                self._refused += sum(len(run.events) for run in heard if not run.word)
                 return
-            taken = _Taken(delivery, heard)
-            if arrived.sure and not self._doubts.holds(heard[0].incarnation):
+            if arrived.sure and not self._doubts.holds(taken.first.incarnation):
                 self._take(taken)
             else:
                 self._doubt(taken, sure=arrived.sure)
@@ -351,14 +373,19 @@ class Inbox:
         """Put the event posted last in front again: the FIFO had no place for it after all."""
         with self._lock:
             if self._feeds:
-                self._waiting.appendleft(arrival)
+                # In this order, since the thread that moves looks without the lock. What is begun
+                # and not posted yet comes behind it.
+                self._crowded = True
+                self._leaving.appendleft(arrival)
 
     def finished(self, arrival: Arrival) -> None:
         """Note that the chart has run the event to completion, or set it aside; once for each."""
+        # With the lock: until then its tickets may become more.
         with self._lock:
-            if self._unfinished.pop(arrival.envelope.id, None) is None:
+            if self._unfinished.pop(arrival.id, None) is None:
                 return
-        arrival.done()
+        for ticket in arrival.tickets:
+            ticket.done()
 
     def set_aside(self, arrival: Arrival, reason: Reason) -> None:
         """Make a dead letter of an event; it is finished once the broker has the letter."""
@@ -421,20 +448,58 @@ class Inbox:
         opened = (self._mesh.network.open_again(ticket.delivery.body) for ticket in tickets)
         return [each for frame in opened for each in frame if each.id not in unfinished]
 
-    def _forgetting(self, heard: Sequence[Envelope]) -> Callable[[], object] | None:
-        """Return what forgets those that are noted, once their frame was acknowledged."""
+    @property
+    def _dead(self) -> ChartDeaths | None:
+        """What earlier processes have noted of events, if that is anything."""
         deaths = self._deaths
-        noted = deaths.among(heard) if deaths else None
-        return partial(deaths.acknowledged, noted) if deaths is not None and noted else None
+        return deaths if deaths is not None and (deaths.handled or deaths.fatal) else None
+
+    def _forgetting(self, heard: Sequence[Run]) -> Callable[[], object] | None:
+        """Return what forgets those that are noted, once their frame was acknowledged."""
+        if (deaths := self._dead) is None:
+            return None
+        noted = deaths.among(each for run in heard for each in run.events)
+        return partial(deaths.acknowledged, noted) if noted else None
 
     def _take(self, taken: _Taken) -> None:
-        ticket = Ticket(taken.delivery, len(taken.heard), self._forgetting(taken.heard))
-        for envelope in taken.heard:
-            self._admit(envelope, taken.delivery.topic, ticket)
+        topic = taken.delivery.topic
+        tickets = (Ticket(taken.delivery, taken.events, self._forgetting(taken.heard)),)
+        for run in taken.heard:
+            if not (run.plain and self._is_in_turn(run)):
+                for envelope in run.events:
+                    self._admit(envelope, topic, tickets, taken.batch)
+                continue
+            # Nearly always: what there is to ask is asked of all at once.
+            arrivals = [
+                Arrival(each, self, topic, False, None, False, tickets, known_id, taken.batch)
+                for each, known_id in zip(run.events, run.ids, strict=True)
+            ]
+            self._unfinished.update(zip(run.ids, arrivals, strict=True))
+            self._waiting.extend(arrivals)
+
+    def _is_in_turn(self, run: Run) -> bool:
+        """Whether the turn of all events of a run has come, and nothing else is to be said of them.
+
+        Then they are admitted, each of them as by `_admit`.
+        """
+        if not self._takes or self._dead:
+            return False
+        before = self._handled_before()
+        if before and run.first <= before.get(run.stream, 0):
+            return False
+        possible = self._freshness.possible
+        return self._streams.run(
+            run.stream,
+            run.first,
+            len(run.events),
+            time.monotonic(),
+            possible(run.last_sent_at),
+            possible(run.latest),
+        )
 
     def _doubt(self, taken: _Taken, *, sure: bool) -> None:
         """Let a frame wait until its sender has said whether it is new, or others before it are."""
-        sender, mark = taken.heard[0].incarnation, 0 if sure else mark_of(taken.delivery.body)
+        sender, mark = taken.first.incarnation, 0 if sure else mark_of(taken.delivery.body)
         if mark and (former := self._doubts.exchanged(sender, taken, mark)):
             # The broker keeps the last copy, whose connection there surely is.
             self._calls += partial(self._drop, Admission.DUPLICATE.value), former.delivery.ack
@@ -447,22 +512,28 @@ class Inbox:
 
     def _refuse_doubtful(self, taken: _Taken, error: OldFrameError) -> None:
         self._drop(error.reason)
-        self._mesh.network.complain(error.reason, f"node {taken.heard[0].node}: {error}")
+        self._mesh.network.complain(error.reason, f"node {taken.first.node}: {error}")
         self._refuse(taken.delivery, error)
 
     def _drop_old(self, taken: _Taken) -> None:
         self._drop(OldFrameError.reason)
         self._mesh.network.complain(
             OldFrameError.reason,
-            f"node {taken.heard[0].node} had sent a frame before chart {self.chart} listened: it "
+            f"node {taken.first.node} had sent a frame before chart {self.chart} listened: it "
             "was on its way, or somebody sends an old one again",
         )
         taken.delivery.ack()
 
     def _admit(
-        self, envelope: Envelope, destination: str, *tickets: Ticket, again: bool = False
+        self,
+        envelope: Envelope,
+        destination: str,
+        tickets: Sequence[Ticket] = (),
+        batch: Batch | None = None,
+        *,
+        again: bool = False,
     ) -> None:
-        arrival = Arrival(envelope, self, destination, again=again, tickets=list(tickets))
+        arrival = Arrival(envelope, self, destination, again=again, tickets=tickets, batch=batch)
         stream = _stream_of(envelope)
         if (first := envelope.first_sent) and self._streams.has(*first):
             self._settle_copy(arrival, envelope.cause)
@@ -505,7 +576,7 @@ class Inbox:
         """Settle what comes again, or what is refused since it cannot be known whether it does."""
         first = self._unfinished.get(of) if of else None
         if first is None and refusal:
-            if _is_word(copy.envelope):
+            if is_word(copy.envelope):
                 self._calls += partial(self._tell_of_word, copy.envelope, refusal), copy.done
             else:
                 self._unfinished[copy.envelope.id] = copy
@@ -517,11 +588,11 @@ class Inbox:
         else:
             # The broker may forget this copy only when the first one has been handled. The first
             # delivery's channel may be gone, and its acknowledgement then counts for nothing.
-            first.tickets += copy.tickets
+            first.tickets = (*first.tickets, *copy.tickets)
 
     def _enter(self, arrival: Arrival) -> None:
         """Let an event wait for room; a word of the library needs none."""
-        if _is_word(arrival.envelope):
+        if is_word(arrival.envelope):
             del self._unfinished[arrival.envelope.id]
             self._calls += partial(self._hear, arrival.envelope), arrival.done
         elif not (self._takes or arrival.begun):
@@ -530,12 +601,7 @@ class Inbox:
             # Here and not before it has its place in its stream, which may begin with it.
             drop = partial(self._drop, Admission.DUPLICATE.value)
             self._calls += drop, partial(self.finished, arrival)
-        elif (
-            (deaths := self._deaths) is not None
-            # Not by the truth of it, which is a call for each event.
-            and (deaths.handled or deaths.fatal)
-            and (settle := self._noted(arrival, deaths))
-        ):
+        elif (deaths := self._dead) is not None and (settle := self._noted(arrival, deaths)):
             self._calls.append(settle)
         else:
             self._waiting.append(arrival)
@@ -573,50 +639,74 @@ class Inbox:
         self.feed()
 
     def _may_feed(self) -> bool:
-        if self._waiting:
-            # Also asked without the lock, by the feed; `_next` asks again with it.
+        if self._waiting or self._leaving:
+            # Also asked without the lock, by the feed.
             return self._feeds and self._room() > 0
         return self._all_fed is not None
 
     def _move(self) -> None:
-        while arrival := self._next():
+        leaving, read, post = self._leaving, self._read, self._post
+        while (leaving and not self._crowded) or self._begin():
+            try:
+                arrival = leaving.popleft()
+            except IndexError:
+                # Closed meanwhile.
+                break
             # What is called here may be the program's, and take its time and other locks.
             if arrival.may_expire and self.is_expired(arrival.envelope):
                 self.expired(arrival)
-            elif self._read(arrival):
-                self._post(arrival)
+            elif read(arrival):
+                post(arrival)
+        if self._all_fed is None:
+            # Should it be set by now, the feed looks again.
+            return
         with self._lock:
-            all_fed = None if self._waiting else self._all_fed
+            all_fed = None if self._waiting or leaving else self._all_fed
             if all_fed:
                 self._all_fed = None
         if all_fed:
             # Taken under the lock, so that it is called once; called without, since it posts.
             all_fed()
 
-    def _next(self) -> Arrival | None:
+    def _begin(self) -> bool:
+        """Begin as many events as there is room for; return whether one may be posted.
+
+        All of these may be, whatever the chart itself posts meanwhile, which has places of its own:
+        until one is taken back, because the chart has filled those, too.
+        """
+        # First without the lock: at the end of each move there are none.
+        if not self._may_feed():
+            return False
         with self._lock:
-            if not (self._waiting and self._may_feed()):
-                return None
-            arrival = self._waiting.popleft()
-            arrival.begin()
-            return arrival
+            if not self._may_feed():
+                return False
+            self._crowded = False
+            room = self._room()
+            while len(self._leaving) > room:
+                self._waiting.appendleft(self._leaving.pop())
+            begun: Sequence[Ticket] = ()
+            for _ in range(min(room - len(self._leaving), len(self._waiting))):
+                arrival = self._waiting.popleft()
+                # Those of a frame have the same.
+                if arrival.tickets is not begun:
+                    arrival.begin()
+                    begun = arrival.tickets
+                self._leaving.append(arrival)
+            return bool(self._leaving)
 
     def _read(self, arrival: Arrival) -> bool:
         """Read the payload; refuse the event when the serializer cannot."""
+        mesh, batch = self._mesh, arrival.batch
         try:
             # No earlier, so that only what the FIFO has room for is decoded.
-            arrival.payload = self._mesh.payload_of(arrival.envelope)
+            if batch is None:
+                arrival.payload = mesh.payload_of(arrival.envelope)
+            else:
+                arrival.payload = mesh.payload_again(arrival.envelope, batch.readers)
         except PayloadError as error:
             self.set_aside(arrival, Reason("payload", str(error)))
             return False
         return True
-
-    def _is_echo(self, envelope: Envelope) -> bool:
-        if self._sharing:
-            # What a chart sends to its own group is the group's: another one may have got it.
-            return False
-        own = self._mesh.identity.incarnation
-        return envelope.incarnation == own and envelope.chart == self.chart
 
     def _refuse(self, delivery: Delivery, error: FrameError) -> None:
         # The network has counted and logged it.
@@ -659,8 +749,14 @@ class Source(NamedTuple):
     """Ends what takes of the inbox instead of the chart, after so many seconds at most."""
 
 
-def _is_word(envelope: Envelope) -> bool:
-    return envelope.signal.startswith(RESERVED_PREFIX)
+def _batch_of(arrived: Arrived[Envelope]) -> Batch:
+    """Return what is known of a frame's messages, by whoever received it first."""
+    if (opened := arrived.opened) is None:
+        return Batch(arrived.messages)
+    if opened.found is None:
+        opened.found = Batch(arrived.messages)
+    batch: Batch = opened.found
+    return batch
 
 
 def origin_of(event: Envelope) -> str:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from miros_mesh.errors import MeshError, PayloadError
 from miros_mesh.networks.network import UNNUMBERED, Network
+from miros_mesh.networks.order.runs import Readers
 from miros_mesh.networks.order.streams import MAX_HELD_BYTES
 from miros_mesh.observer import NO_SPAN, Observer, Tracer
 from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, RoutedEnvelope, TracedEnvelope
@@ -192,10 +193,25 @@ class Mesh:
         except PayloadError:
             raise
         except Exception as error:
-            raise PayloadError(
-                f"the payload of {envelope.signal} from {envelope.chart} cannot be read: "
-                f"{trouble_of(error)}; do all nodes use the same serializer?"
-            ) from error
+            raise _unreadable(envelope, error) from error
+
+    def payload_again(self, envelope: Envelope, readers: Readers) -> Any:
+        """Read a payload that several charts get, of which each may change its own.
+
+        `readers` has what was found out of the payloads of a frame. Raises as `payload_of`.
+        """
+        # By the object, which the frame has: who has the key may give two events one id.
+        place = id(envelope)
+        try:
+            if reader := readers.get(place):
+                return reader()
+            payload, readers[place] = self._payloads.loads_again(envelope.signal, envelope.payload)
+        except PayloadError:
+            raise
+        except Exception as error:
+            raise _unreadable(envelope, error) from error
+        else:
+            return payload
 
     def _hello(self, chart: str, routing_key: str) -> None:
         said = 0
@@ -280,3 +296,10 @@ class _Chart:
     """Its last number when `beat` looked at it last."""
     beats: int = 0
     """How many beats it has said since its last event."""
+
+
+def _unreadable(envelope: Envelope, error: Exception) -> PayloadError:
+    return PayloadError(
+        f"the payload of {envelope.signal} from {envelope.chart} cannot be read: "
+        f"{trouble_of(error)}; do all nodes use the same serializer?"
+    )

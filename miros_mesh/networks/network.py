@@ -132,7 +132,7 @@ class Network(Generic[T]):
         frame_events: int,
         frame_bytes: int,
         expendable: bool = False,
-        history: History[T] | None = None,
+        history: History | None = None,
         limits: Limits | None = None,
         routes: Routed[T] | None = None,
     ) -> None:
@@ -258,7 +258,7 @@ class Network(Generic[T]):
             if self._history:
                 # Before the outboxes: a receiver may ask for it as soon as one of them has sent it.
                 # And before its number counts: what has a number and is not kept is told as gone.
-                self._history.add(message, len(encoded), routing_key)
+                self._history.add(chart, last + 1, encoded, routing_key)
             self._sequences[chart] = last + 1
             if routes:
                 routes.sent(message, routing_key)
@@ -305,6 +305,10 @@ class Network(Generic[T]):
     def encode(self, message: T) -> bytes:
         """Encode a message that brings its number, for `file`; raises what `send` does."""
         return self._codec.encode(message)
+
+    def decoded(self, encoded: Sequence[bytes]) -> list[T]:
+        """Return the messages that were sent here as these."""
+        return self._codec.decoded(encoded)
 
     def file(
         self, routing_key: str, encoded: Sequence[bytes], settled: Callable[[Settled], object]
@@ -355,7 +359,9 @@ class Network(Generic[T]):
         """Return what says, for one queue of these topics or of all, which frames it can hold."""
         # A queue gets frames of the same few topics again and again.
         is_for = lru_cache(_TOPICS)(Hearing(topics or ("#",)))
-        return Freshness(self._limits, kept_s=kept_s, is_for=is_for)
+        freshness = Freshness(self._limits, kept_s=kept_s, is_for=is_for)
+        self._codec.queues.add(freshness)
+        return freshness
 
     def open(
         self,
@@ -427,12 +433,12 @@ class Network(Generic[T]):
         with self._lock:
             self._asking.pop(frame, None)
         if not heard:
-            self.unheard(self._codec.decoded(frame.messages()))
+            self.unheard(self.decoded(frame.messages()))
 
     def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
         """Hear that a broker refused a frame: count its messages, log it, and set them aside."""
         encoded = frame.messages()
-        messages = self._codec.decoded(encoded)
+        messages = self.decoded(encoded)
         self.forget(broker, messages)
         counted = frame.counted and not self.expendable
         refusal = Refusal(frame.routing_key, broker, error, messages, encoded, counted=counted)
@@ -569,6 +575,8 @@ class Network(Generic[T]):
             counted=counted,
             persistent=persistent,
             settled=settled,
+            # What is held back goes to each peer that comes.
+            shared=self._hold is not None or len(self._outlets) > 1,
             max_events=self._frame_events,
             max_bytes=self._frame_bytes,
         )

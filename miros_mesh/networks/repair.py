@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 from miros_mesh.address import Hearing, is_direct
 from miros_mesh.link.ports import Delivery
-from miros_mesh.networks.history import History
+from miros_mesh.networks.history import History, Sent
 from miros_mesh.networks.inbox import Inbox
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.network import UNNUMBERED, Network
@@ -115,8 +115,8 @@ class _Listener(NamedTuple):
 class _Sought(NamedTuple):
     """What is known of numbers that are asked for."""
 
-    found: Sequence[tuple[str, Envelope]]
-    """Events for who asks, each with its destination."""
+    found: Sequence[Sent]
+    """Events for who asks."""
     others: Sequence[Range]
     """Numbers of those, and of later ones, that were for others."""
     cost: int
@@ -184,7 +184,7 @@ class Repair:
         self,
         network: Network[RepairMessage],
         mesh: Mesh,
-        history: History[Envelope],
+        history: History,
         inboxes: Callable[[], Iterable[Inbox]],
         *,
         interval_s: float,
@@ -419,7 +419,7 @@ class Repair:
         if len(found) > len(again):
             # Older nodes take what is below the last number that is gone as gone, too.
             last = again[-1][1].sequence
-        has = [(event.sequence, event.sequence) for _, event in found]
+        has = [(each.sequence, each.sequence) for each in found]
         if listener:
             has.append((0, listener.before))
         absent = shared(message.numbers, outside(has, last))
@@ -434,12 +434,12 @@ class Repair:
         destinations = self._mesh.network.destinations(chart)
         sent = self._history.find(chart, question.numbers, since)
         # Each once: there may be many, and many patterns to compare them with.
-        places = {where for where, _ in chain(destinations.known, sent)}
+        places = {each for each, _ in destinations.known} | {each.destination for each in sent}
         own = set(filter(heard, places))
-        elsewhere = [(event.sequence, event.sequence) for where, event in sent if where not in own]
+        elsewhere = [(each.sequence, each.sequence) for each in sent if each.destination not in own]
         # What is behind the last that may have been for them, and what went elsewhere.
         others = [(destinations.last_for(own.__contains__) + 1, MAX_SEQUENCE), *elsewhere]
-        found = [each for each in sent if each[0] in own]
+        found = [each for each in sent if each.destination in own]
         return _Sought(found, others, len(places) * heard.size * _COMPARISON_BYTES)
 
     def _send_gone(
@@ -494,16 +494,17 @@ class Repair:
 
     def _affordable(
         self,
-        events: Sequence[tuple[str, Envelope]],
+        events: Sequence[Sent],
         question: RepairMessage,
         bytes_left: float,
         cost: int,
     ) -> list[tuple[str, Envelope]]:
         """Return the first of these events, one at least, and take what they have cost."""
         again, cost = list[tuple[str, Envelope]](), _QUESTION_BYTES + cost
-        for destination, event in events:
+        for destination, _, encoded in events:
             if cost >= bytes_left and again:
                 break
+            (event,) = self._mesh.network.decoded((encoded,))
             cost += len(event.payload) + _EVENT_BYTES
             again.append((destination, kept(event)))
         self._for_one[question.incarnation].take(cost)

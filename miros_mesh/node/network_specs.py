@@ -142,7 +142,7 @@ def network_of(
     config: MeshConfig,
     rings: KeyRings,
     observer: Observer,
-    history: History[T] | None = None,
+    history: History | None = None,
     routes: Routed[T] | None = None,
 ) -> Network[T]:
     """Make a network by its specification; `history` keeps what is sent for repairs.

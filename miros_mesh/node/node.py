@@ -9,14 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from miros_mesh.address import direct_topic
 from miros_mesh.config.key_rings import KeyRings
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.discovery.discovery import Discovery
 from miros_mesh.discovery.settings import FIRST_SEARCH_S
-from miros_mesh.embedded.transport import require_supported
 from miros_mesh.errors import (
     ChartNameTakenError,
     LinkError,
@@ -24,7 +22,6 @@ from miros_mesh.errors import (
     MessageTooLargeError,
 )
 from miros_mesh.health import Health, Vitals
-from miros_mesh.link.kombu_link import amqp_link, embedded_link
 from miros_mesh.link.ports import Broker, Delivery, Link, LinkSettings
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.group.filed import FiledInbox
@@ -58,7 +55,6 @@ from miros_mesh.node.peer_signals import PeerSignals
 from miros_mesh.node.queues import NodeQueues, topics_of
 from miros_mesh.node.registry import Ending, Registry
 from miros_mesh.node.roster import Roster
-from miros_mesh.node.search.bridge import DiscoveryBridge
 from miros_mesh.node.search.link_probe import LinkProbe, marks_of
 from miros_mesh.node.search.settings import refusals_of, settings_of
 from miros_mesh.node.session import Host, Session
@@ -83,6 +79,12 @@ from miros_mesh.wire.envelope import (
 )
 from miros_mesh.wire.identity import Identity
 from miros_mesh.wire.serializer import MsgpackSerializer
+
+# What only some settings need is imported where they choose it, all of it in this module: a fifth
+# of the package is for the search, and a broker's client is for nodes without a link of their own.
+if TYPE_CHECKING:
+    from miros_mesh.discovery.discovery import Discovery
+    from miros_mesh.node.search.bridge import DiscoveryBridge
 
 logger = logger_of(__name__)
 
@@ -427,7 +429,7 @@ class Node(Host):
             tell_no_listener=config.tell_no_listener,
         )
         self._vitals = Vitals(self.home.name)
-        self._bridge = DiscoveryBridge(config) if config.discovery_sources else None
+        self._bridge = self._build_bridge()
         self.letters = Letters(self.identity)
         searching = (self._bridge,) if self._bridge else ()
         # Called in this order: a program's hook that asks for the node's health finds the change.
@@ -438,7 +440,7 @@ class Node(Host):
     def _build_networks(self) -> None:
         config, identity, observer = self.config, self.identity, self.observer
         keys = self.keys = KeyRings(config, self._keys_changed)
-        history = History[Envelope](max_events=config.repair_events, max_bytes=config.repair_bytes)
+        history = History(max_events=config.repair_events, max_bytes=config.repair_bytes)
         events = specs.network_of(specs.MESH, config, keys, observer, history, Routes())
         events.unheard = self._unheard
         self._refused_events = self._build_refused_events()
@@ -592,9 +594,18 @@ class Node(Host):
         if self._refusals:
             self._refusals.forget()
 
+    def _build_bridge(self) -> DiscoveryBridge | None:
+        if not self.config.discovery_sources:
+            return None
+        from miros_mesh.node.search.bridge import DiscoveryBridge  # noqa: PLC0415 - few search
+
+        return DiscoveryBridge(self.config)
+
     def _build_discovery(self) -> Discovery | None:
         if self._bridge is None:
             return None
+        from miros_mesh.discovery.discovery import Discovery  # noqa: PLC0415 - few search
+
         discovery = Discovery(
             settings_of(self.config, self.name),
             probe=LinkProbe(self.config, self._link, self.keys["mesh"]),
@@ -757,6 +768,8 @@ def home_broker(config: MeshConfig) -> Broker:
     if config.link_factory:
         return Broker(type(config.link_factory).__name__, config.brokers)
     if not config.brokers:
+        from miros_mesh.embedded.transport import require_supported  # noqa: PLC0415 - see above
+
         require_supported()
         return Broker(f"embedded:{config.home_folder}")
     return Broker(config.brokers[0].redacted, config.brokers)
@@ -767,6 +780,8 @@ def home_link(config: MeshConfig, settings: LinkSettings) -> Link:
     if config.link_factory:
         link: Link = config.link_factory(settings)
         return link
+    from miros_mesh.link.kombu_link import amqp_link, embedded_link  # noqa: PLC0415 - see above
+
     if config.brokers:
         return amqp_link(settings)
     return embedded_link(settings, prepare_home(config.home_folder), config.durability)

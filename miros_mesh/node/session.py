@@ -26,7 +26,7 @@ from miros_mesh.networks.snoop.records import SnoopNetwork, Step
 from miros_mesh.node.peer_signals import PeerSignals, Post
 from miros_mesh.node.roster import Roster
 from miros_mesh.node.watched_networks import WatchedNetworks
-from miros_mesh.observer import NO_SPAN, Observer, Span, Tracer
+from miros_mesh.observer import NO_SPAN, Observer, Span, Tracer, hears
 from miros_mesh.report import StopReport
 from miros_mesh.text import logger_of
 from miros_mesh.timing.clock import Clock
@@ -128,6 +128,8 @@ class Session:
         """Where its events wait."""
         self.work: Callable[[], Work] = Work
         """Says what the chart has done and has to do; from any thread."""
+        self._feeds = tuple(each.inbox.feed for each in self._sources)
+        self._tells = hears(node.observer, "handed_over")
         self.requests = Requests(chart, node.clock, node.observer)
         """What it has asked, and waits to be answered."""
         self._complaints = Throttle(COMPLAIN_EVERY_S)
@@ -180,8 +182,9 @@ class Session:
 
     def feed(self) -> None:
         """Move what waits into the FIFO while it has room."""
-        for inbox in self.inboxes:
-            inbox.feed()
+        # Each event of the chart comes here.
+        for feed in self._feeds:
+            feed()
 
     def finish(self, all_fed: Callable[[], None]) -> None:
         """Begin no further frame; feed what waits of those begun, and then call back, once."""
@@ -271,6 +274,8 @@ class Session:
 
     def handed_over(self, event: Envelope) -> None:
         """Tell the observers that the chart gets an event, and how long that was on its way."""
+        if not self._tells:
+            return
         # The sender's clock may be ahead of this one.
         latency_s = max(self.node.clock.wall() - event.sent_at, 0)
         self.observer.handed_over(chart=self.chart, seconds=latency_s)

@@ -26,9 +26,14 @@ class Mailbox(LockingDeque):
         # Written in C: a wake of Python's `Queue` took a tenth of the time of an event. Its places
         # are those of `deque`.
         self.locking_queue = SimpleQueue()
+        self._places = self.deque.maxlen
         # Guards `deque`, the tokens of `locking_queue`, which must match it, and `_closed`.
         self._changing = threading.Lock()
         self._closed = False
+
+    def wait(self, block: bool = True, timeout: float | None = None) -> str:
+        """Wait for the token of an event, and take it (miros calls it on the chart's thread)."""
+        return self.locking_queue.get(block, timeout)
 
     def append(self, item: Any) -> None:
         """Post an event at the end (miros' `post_fifo`); in a full mailbox it is lost."""
@@ -41,10 +46,11 @@ class Mailbox(LockingDeque):
         `item` takes. In a closed one it is `item`.
         """
         with self._changing:
-            if self._has_place():
+            # As `_has_place`, which each event would have to call.
+            if len(self.deque) != self._places and not self._closed:
                 # The event first: a thread that has the token looks at `deque` without the lock.
                 self.deque.append(item)
-                self.locking_queue.put_nowait("ready")
+                self.locking_queue.put("ready")
                 return None
             if self._closed or not displace or self.deque[-1].signal == _STOP:
                 # Not the word that ends the chart, either.
@@ -63,7 +69,7 @@ class Mailbox(LockingDeque):
             if not self._has_place():
                 return item
             self.deque.appendleft(item)
-            self.locking_queue.put_nowait("ready")
+            self.locking_queue.put("ready")
             return None
 
     def popleft(self) -> Any:
@@ -99,4 +105,4 @@ class Mailbox(LockingDeque):
 
     def _has_place(self) -> bool:
         # Asked first, because a full deque would drop an event at its other end without a word.
-        return not self._closed and len(self.deque) != self.deque.maxlen
+        return not self._closed and len(self.deque) != self._places

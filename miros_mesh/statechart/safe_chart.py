@@ -6,17 +6,18 @@ import logging
 import threading
 from typing import Any
 
-from miros import ActiveObject, Event, signals
+from miros import Event, signals
 
 from miros_mesh.errors import TimerLimitError
 from miros_mesh.statechart import fabric, signal_table
+from miros_mesh.statechart.processor import Processor
 from miros_mesh.statechart.timers import Timers
 from miros_mesh.text import logger_of
 
 logger = logger_of(__name__)
 
 
-class SafeChart(ActiveObject):
+class SafeChart(Processor):
     """A miros chart; override `_died` for what has to happen when a handler raises."""
 
     def __init__(self, name: str | None = None) -> None:
@@ -39,7 +40,11 @@ class SafeChart(ActiveObject):
         Returns the timer's id, for `cancel_event`. Raises `TimerLimitError` when 500 are running.
         """
         if period is None:
-            return super().post_fifo(e)
+            # What miros does, in one call of its three.
+            self.queue.append(e)
+            if self.instrumented:
+                self.rtc.spy.append(f"POST_FIFO:{e.signal_name}")
+            return None
         how = {"period": period, "times": times, "deferred": deferred}
         return self._timers.start(super().post_fifo, e, **how)
 
@@ -52,7 +57,11 @@ class SafeChart(ActiveObject):
     ) -> Any:
         """Post an event at the front, or start a timer that does, as `post_fifo`."""
         if period is None:
-            return super().post_lifo(e)
+            # What miros does, in one call of its three.
+            self.queue.appendleft(e)
+            if self.instrumented:
+                self.rtc.spy.append(f"POST_LIFO:{e.signal_name}")
+            return None
         how = {"period": period, "times": times, "deferred": deferred}
         return self._timers.start(super().post_lifo, e, **how)
 

@@ -128,8 +128,15 @@ class _Numbers(ValuesView[int]):
         super().__init__(signals)
 
     def __contains__(self, number: object) -> bool:
-        # By name it is asked for, too, and by anything that a program may give.
-        return isinstance(number, (int, float)) and number in _snapshot().numbers
+        # miros asks for each event that it makes, by number or by name.
+        last = _last
+        if len(last.items) != len(signals):
+            last = _snapshot()
+        try:
+            return number in last.numbers
+        except TypeError:
+            # A program may ask for anything; what has no hash equals no number.
+            return False
 
     def __iter__(self) -> Iterator[int]:
         return iter(_snapshot().in_order)

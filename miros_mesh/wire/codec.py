@@ -11,8 +11,9 @@ from __future__ import annotations
 import copy
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from weakref import WeakSet
 
 import msgspec
 from msgspec import Meta
@@ -29,20 +30,31 @@ from miros_mesh.errors import (
     WrongNetworkError,
     WrongTopicError,
 )
+from miros_mesh.wire.ciphers import Cipher
 from miros_mesh.wire.envelope import EpochSeconds, Name, Origin
 from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.identity import Author
 from miros_mesh.wire.keyring import SEAL_OVERHEAD_BYTES, KeyRing
+from miros_mesh.wire.opened import Opened, RecentlyOpened
 from miros_mesh.wire.signing import SIGNATURE_BYTES, Signer
 
 OldFrames: TypeAlias = Literal["refuse", "read", "write"]
 """What is done with frames of releases before 0.2, which do not say where and when they belong."""
 
-# The first two are those of releases before 0.2.
+# The first two are those of releases before 0.2. The next two are sealed with Fernet, as they are,
+# and the last two with AES-256-GCM.
 FIRST_FRAME_VERSION: Final = 1
 EXTENDED_FRAME_VERSION: Final = 2
-FRAME_VERSION: Final = 3
-SIGNED_FRAME_VERSION: Final = 4
+FERNET_FRAME_VERSION: Final = 3
+SIGNED_FERNET_FRAME_VERSION: Final = 4
+FRAME_VERSION: Final = 5
+SIGNED_FRAME_VERSION: Final = 6
+_SIGNED_VERSIONS: Final = frozenset({SIGNED_FERNET_FRAME_VERSION, SIGNED_FRAME_VERSION})
+# Without a signature, and with one.
+_WRITTEN: Final[Mapping[Cipher, tuple[int, int]]] = {
+    "aes-gcm": (FRAME_VERSION, SIGNED_FRAME_VERSION),
+    "fernet": (FERNET_FRAME_VERSION, SIGNED_FERNET_FRAME_VERSION),
+}
 # As many as `frame_events` allows; a decoder stops there. Of a hundred thousand tiny ones a frame
 # would take a chart's inbox for a second, and fifteen times its size.
 MAX_FRAME_MESSAGES = 10_000
@@ -88,6 +100,7 @@ _signed_decoder = msgspec.msgpack.Decoder(
 )
 _old_frame_decoder = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _messages_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_NOTHING: Final = msgspec.Raw()
 _DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -137,8 +150,11 @@ class Arrived(NamedTuple, Generic[T]):
     """What came in a frame."""
 
     messages: list[T]
+    """Not to be changed: those who receive the same frame have the same list."""
     sure: bool
     """Whether it is surely new; False: only its sender can say so (see `Freshness`)."""
+    opened: Opened[T] | None = None
+    """What is shared with others who receive the frame; None where there are none."""
 
 
 class Codec(Generic[T]):
@@ -183,6 +199,9 @@ class Codec(Generic[T]):
         self._max_message_bytes = min(self._most_bytes, max_event_bytes or max_frame_bytes)
         # Each level has its own, since the smallest is read fastest.
         self._decoders = [msgspec.msgpack.Decoder(kind) for kind in kinds]
+        self.queues: WeakSet[Freshness] = WeakSet()
+        """By their `Freshness`, those of this process that may bring the same frames."""
+        self._recent: RecentlyOpened[T] = RecentlyOpened()
         # Named in the sealed part too, since the version byte stands outside of it.
         levels = [_Version(network, kind) for kind in kinds]
         self._network = network
@@ -190,7 +209,7 @@ class Codec(Generic[T]):
             number: tuple(
                 each.named(f"{network}.{number}{'+' * level}") for level, each in enumerate(levels)
             )
-            for number in (FRAME_VERSION, SIGNED_FRAME_VERSION)
+            for number in range(FERNET_FRAME_VERSION, SIGNED_FRAME_VERSION + 1)
         }
         self._versions[FIRST_FRAME_VERSION] = (levels[0],)
         if extended:
@@ -212,7 +231,9 @@ class Codec(Generic[T]):
             raise PayloadError(f"cannot be sent: {self._named(error)}") from None
         if level or len(encoded) > self._max_message_bytes:
             self._check(level, len(encoded))
-        return encoded
+        # A copy: msgspec returns its buffer, of which up to a third may be unused, and what is sent
+        # is kept for long.
+        return bytes(memoryview(encoded))
 
     def decoded(self, encoded: Sequence[bytes]) -> list[T]:
         """Return the messages that `encode` has made these of."""
@@ -232,13 +253,13 @@ class Codec(Generic[T]):
             number = EXTENDED_FRAME_VERSION if level else FIRST_FRAME_VERSION
             content = _encoder.encode((self._versions[number][-1].network, messages))
         else:
-            number = SIGNED_FRAME_VERSION if self._signer else FRAME_VERSION
+            number = _WRITTEN[self._keyring.cipher][self._signer is not None]
             network = self._versions[number][level].network
             content = _encoder.encode((network, self._label, topic, self._wall(), messages))
             if self._signer:
                 signature = self._signer.sign(content)
                 content = _encoder.encode((content, self._signer.node, signature))
-        frame = bytes([number]) + self._keyring.seal(content)
+        frame = self._keyring.seal(content, number)
         # As at the receiver: every node with our settings would reject one that is too large.
         self._check_size(frame)
         return frame
@@ -270,10 +291,14 @@ class Codec(Generic[T]):
     def receive(self, frame: bytes, topic: str, freshness: Freshness, *, again: bool) -> Arrived[T]:
         """Return the messages of a frame that came under a topic; `again` as in `Freshness`.
 
-        Raises the `FrameError` that says why it is refused.
+        Where there are several `queues` a frame that comes by them is opened once. Raises the
+        `FrameError` that says why it is refused.
         """
-        contents = self._contents(frame, self._members)
-        if frame[0] not in (FRAME_VERSION, SIGNED_FRAME_VERSION):
+        # Read first: of a change meanwhile the next queue hears.
+        keys, shared = self._keyring.current, len(self.queues) > 1
+        opened = self._recent.find(frame, keys) if shared else None
+        contents = opened.contents if opened else self._contents(frame, self._members)
+        if frame[0] <= EXTENDED_FRAME_VERSION:
             if self._old_frames == "refuse":
                 raise FrameVersionError(
                     f"a frame of version {frame[0]}, which does not say where and when it belongs: "
@@ -294,9 +319,14 @@ class Codec(Generic[T]):
                 f"a frame for the topic {topic!r} came to a queue that is not for it: somebody has "
                 "bound the queue to more than its node did"
             )
-        messages = self._messages(contents, topic)
-        sure = freshness.admit(contents.sealed_at, node=messages[0].node, again=again)
-        return Arrived(messages, sure=sure)
+        if opened is None:
+            messages = self._messages(contents, topic)
+            # Nothing is kept of what was read but the messages.
+            opened = Opened(frame, keys, contents._replace(messages=_NOTHING), messages)
+            if shared:
+                self._recent.keep(opened)
+        sure = freshness.admit(contents.sealed_at, node=opened.messages[0].node, again=again)
+        return Arrived(opened.messages, sure=sure, opened=opened if shared else None)
 
     def _messages(self, contents: _Contents[T], topic: str | None) -> list[T]:
         try:
@@ -316,10 +346,10 @@ class Codec(Generic[T]):
         self._check_size(frame)
         # Cheap, and before the seal is opened: until then any program may have made these bytes.
         versions = self._versions_of(frame)
-        opened = (unlock or self._keyring.open)(frame[1:])
+        opened = (unlock or self._keyring.open)(frame)
         plain, author = self._signed(frame[0], opened, members)
         try:
-            if frame[0] in (FRAME_VERSION, SIGNED_FRAME_VERSION):
+            if frame[0] > EXTENDED_FRAME_VERSION:
                 network, label, topic, sealed_at, messages = _frame_decoder.decode(plain)
             else:
                 network, messages = _old_frame_decoder.decode(plain)
@@ -336,7 +366,7 @@ class Codec(Generic[T]):
         self, version: int, plain: bytes, members: Allowed | None
     ) -> tuple[bytes, Author | None]:
         """Return what is signed, or all where nothing is; and by which of the members."""
-        if version != SIGNED_FRAME_VERSION:
+        if version not in _SIGNED_VERSIONS:
             if members is not None:
                 raise UnsignedError(
                     "a frame without a signature: its sender has no node_identity, or somebody "

@@ -14,12 +14,16 @@ from typing import Final, NamedTuple, cast
 from cryptography.fernet import Fernet, InvalidToken
 
 from miros_mesh.errors import EncryptionKeyError, UndecryptableFrameError
+from miros_mesh.wire.ciphers import GCM_OVERHEAD_BYTES, Cipher, GcmKey
 
 KEY_BYTES = 32
 # 32 bytes in base64: 43 characters and one of padding.
 _FORM = re.compile(rb"[A-Za-z0-9_-]{43}=")
-# Beyond the plain text: version, time, initialisation vector, padding (1 to 16) and HMAC.
-SEAL_OVERHEAD_BYTES = 1 + 8 + 16 + 16 + 32
+# Of Fernet: version, time, initialisation vector, padding (1 to 16) and HMAC.
+SEAL_OVERHEAD_BYTES: Final = max(GCM_OVERHEAD_BYTES, 1 + 8 + 16 + 16 + 32)
+"""Beyond the version byte and the plain text, at most."""
+LAST_OF_FERNET: Final = 4
+"""Frames of this version and of those before it are sealed with Fernet, later ones with GCM."""
 # What the ring sealed itself is opened with keys that were removed since, so many of them.
 _MOST_REMOVED: Final = 16
 
@@ -53,10 +57,17 @@ class KeyRing:
     To rotate: `add` the new key on every node, then `use` it on every node, then `remove` the old.
 
     Without keys of its own it has those of `default`, whatever they become, until it is changed
-    itself.
+    itself. `cipher` is what those who seal with it write, where they have the choice.
     """
 
-    def __init__(self, keys: Sequence[bytes] = (), *, default: KeyRing | None = None) -> None:
+    def __init__(
+        self,
+        keys: Sequence[bytes] = (),
+        *,
+        default: KeyRing | None = None,
+        cipher: Cipher = "aes-gcm",
+    ) -> None:
+        self.cipher: Final = cipher
         # Held while `_own` is replaced. Readers need no lock: they take the ring as a whole.
         self._changing = threading.Lock()
         self._default = default
@@ -135,30 +146,35 @@ class KeyRing:
             self._become(tuple(kept for kept in self._ring.raw if kept != old))
         self.changed()
 
-    def seal(self, plain: bytes) -> bytes:
-        """Encrypt and sign with the primary key; return a Fernet token without its base64."""
+    def seal(self, plain: bytes, version: int) -> bytes:
+        """Return a frame of that version, sealed with the primary key."""
         # One read of `_ring`: a change in another thread counts for all of this call, or for none.
         primary = self._ring.keys[0]
         primary.needed = time.monotonic()
-        return base64.urlsafe_b64decode(primary.fernet.encrypt(plain))
+        if version > LAST_OF_FERNET:
+            return primary.gcm.seal(plain, version)
+        # Raw, since base64 can be changed in places without changing what it decodes to.
+        return bytes([version]) + base64.urlsafe_b64decode(primary.fernet.encrypt(plain))
 
-    def open(self, sealed: bytes) -> bytes:
-        """Return the plain bytes if a key of the ring sealed exactly these.
+    def open(self, frame: bytes) -> bytes:
+        """Return the plain bytes if a key of the ring sealed exactly this frame.
 
         Raises `UndecryptableFrameError` for any other bytes.
         """
-        # Sealed bytes travel raw and not as a Fernet token, because base64 can be changed in
-        # places without changing what it decodes to. It saves a quarter of the size, too.
-        return _opened(base64.urlsafe_b64encode(sealed), self._ring.keys)
+        return _opened(frame, self._ring.keys)
 
-    def open_again(self, sealed: bytes) -> bytes:
-        """Return the plain bytes of what this ring has sealed or opened before.
+    def open_again(self, frame: bytes) -> bytes:
+        """Return the plain bytes of a frame that this ring has sealed or opened before.
 
         The key may have been removed since: what waits at this node must not be lost by that.
         Raises `UndecryptableFrameError`.
         """
-        keys = (*self._ring.keys, *self._all_removed)
-        return _opened(base64.urlsafe_b64encode(sealed), keys)
+        return _opened(frame, (*self._ring.keys, *self._all_removed))
+
+    @property
+    def current(self) -> object:
+        """The keys as they are now: the same object as long as nothing changes, and never again."""
+        return self._ring
 
     @property
     def _ring(self) -> _Ring:
@@ -189,6 +205,7 @@ class _Key:
         self.raw = raw
         self.id = fingerprint(raw)
         self.fernet = Fernet(raw)
+        self.gcm = GcmKey(base64.urlsafe_b64decode(raw))
         self.needed: float | None = None
 
 
@@ -206,17 +223,27 @@ class _Ring:
         self.used_since: float = before.used_since if before and goes_on else time.time()
 
 
-def _opened(token: bytes, keys: Iterable[_Key]) -> bytes:
+def _opened(frame: bytes, keys: Sequence[_Key]) -> bytes:
+    with_gcm = frame[:1] > bytes([LAST_OF_FERNET])
+    if with_gcm and len(keys) > 1:
+        # First who has opened frames of this salt: then no other key derives one for it.
+        keys = sorted(keys, key=lambda key: not key.gcm.knows(frame))
+    token = b"" if with_gcm else base64.urlsafe_b64encode(frame[1:])
     for key in keys:
-        try:
-            plain = key.fernet.decrypt(token)
-        except InvalidToken:
-            continue
-        key.needed = time.monotonic()
-        return plain
+        plain = key.gcm.open(frame) if with_gcm else _fernet_opened(token, key.fernet)
+        if plain is not None:
+            key.needed = time.monotonic()
+            return plain
     raise UndecryptableFrameError(
         "no key of the ring opens this frame; does every node have the same key?"
-    ) from None
+    )
+
+
+def _fernet_opened(token: bytes, fernet: Fernet) -> bytes | None:
+    try:
+        return fernet.decrypt(token)
+    except InvalidToken:
+        return None
 
 
 def _canonical(key: bytes | str) -> bytes:

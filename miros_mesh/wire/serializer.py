@@ -8,9 +8,10 @@ something else: a naive datetime, an enum. One exception is stated: a datetime c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, runtime_checkable
 from uuid import UUID
 
@@ -91,6 +92,15 @@ class MsgpackSerializer:
         """
         # A sender with our key may still send what our `dumps` would refuse.
         return _Reading(self._known).of(_decoded(data))
+
+    def loads_again(self, data: bytes) -> tuple[Any, Callable[[], Any] | None]:
+        """Return what `loads` does, and what decodes the same bytes again for less; None for some.
+
+        Where msgpack says all of a payload, what was checked once is checked.
+        """
+        tree = _decoded(data)
+        value = _Reading(self._known).of(tree)
+        return value, partial(_decode, data) if value is tree else None
 
 
 class Trees:

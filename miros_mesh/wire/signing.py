@@ -9,7 +9,6 @@ from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from miros_mesh.errors import IdentityError
 
@@ -83,6 +82,11 @@ def _signed(node: str, content: bytes) -> bytes:
 
 def _private(identity: bytes) -> Ed25519PrivateKey:
     if identity.lstrip().startswith(_PEM):
+        # It reads keys of every kind and imports what for; hardly a node has a PEM.
+        from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - only here
+            load_pem_private_key,
+        )
+
         try:
             key = load_pem_private_key(identity, password=None)
         except TypeError:

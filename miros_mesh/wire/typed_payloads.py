@@ -6,9 +6,10 @@ What travels is a tree of built-in types, the same whether a sender has the type
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, get_origin
 from uuid import UUID
@@ -36,6 +37,8 @@ _CONFLICT: Final = (
     "give nodes of different meshes their own in MeshConfig(payloads=...)"
 )
 _FLOATS: Final = (b"\xca", b"\xcb")
+# By their exact types, since a subclass may have attributes of its own.
+_CONSTANTS: Final = frozenset({type(None), bool, int, float, str, bytes})
 
 
 class Payloads:
@@ -80,6 +83,21 @@ class Payloads:
             return form.made_of(self.serializer.loads(data), (), has_floats=True)
         has_floats = any(mark in data for mark in _FLOATS)
         return form.made_of(self._trees.loads(data), _NATIVE, has_floats=has_floats)
+
+    def loads_again(self, signal: str, data: bytes) -> tuple[Any, Callable[[], Any]]:
+        """Return what `loads` does, and what gives the same payload again, perhaps for less.
+
+        Each call of that gives a value of its own, unless it is one which no program can change.
+        """
+        again: Callable[[], Any] | None = None
+        # Exactly this one, here too.
+        if type(self.serializer) is MsgpackSerializer and self._form(signal) is None:
+            value, again = self.serializer.loads_again(data)
+        else:
+            value = self.loads(signal, data)
+        if _is_constant(value):
+            return value, lambda: value
+        return value, again or partial(self.loads, signal, data)
 
     def _form(self, signal: str) -> _Form | None:
         return self._forms.get(signal) or _declared.get(signal)
@@ -168,6 +186,12 @@ class _Form:
 
 # By signal, for all nodes of the process.
 _declared: dict[str, _Form] = {}
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether no program can change a value, so that several charts may have the same one."""
+    kind = type(value)
+    return kind in _CONSTANTS or (kind is tuple and all(map(_is_constant, value)))
 
 
 def _classes_of(info: inspect.Type) -> Iterator[type]:

@@ -98,7 +98,9 @@ def test_dead_letters_put_back_to_a_restarted_chart_bring_themselves_alone(
     for number in range(1, MANY + 1):
         sender.transmit(event(SIGNAL, -number))
     node = node_of(sender)
-    letters = {each.sequence: each for _, each in node.repair._history.find("sender", [(1, MANY)])}
+    kept = node.repair._history.find("sender", [(1, MANY)])
+    events = node.mesh.network.decoded([each.encoded for each in kept])
+    letters = {each.sequence: each for each in events}
     # Its queue is there from now on; the events are not for it.
     launch(
         "receiver", settings(vhost_url, mesh_label=LABEL, node_name="receiver"), Handled()

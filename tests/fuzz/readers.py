@@ -107,7 +107,7 @@ class Form(NamedTuple):
 
 FORMS_OF_CONTENT: Final = (
     *(Form(1, ""), Form(2, ".2")),
-    *(Form(3, f".3{plus}") for plus in ("", "+", "++")),
+    *(Form(number, f".{number}{plus}") for number in (3, 5) for plus in ("", "+", "++")),
 )
 """By the lowest three bits of the second byte."""
 WHOLE: Final = 16
@@ -116,11 +116,11 @@ RECEIVED: Final = 8
 """The bit that says that they come from a broker."""
 
 
-def codec_of(spec: network_specs.NetworkSpec[Any]) -> Codec[Any]:
+def codec_of(spec: network_specs.NetworkSpec[Any], ring: KeyRing = RING) -> Codec[Any]:
     """Return the codec of a network which takes frames of every version."""
     return Codec(
         spec.name,
-        RING,
+        ring,
         spec.carries,
         max_frame_bytes=(spec.max_message_bytes or 1_000_000) + FRAME_OVERHEAD_BYTES,
         extended=spec.extended,
@@ -191,9 +191,9 @@ class Readers:
         if len(data) < 2:
             return False
         place, how = data[0] % len(SPECS), data[1]
-        form = FORMS_OF_CONTENT[how % 8 % len(FORMS_OF_CONTENT)]
+        form = FORMS_OF_CONTENT[how % 8]
         content = data[2:] if how & WHOLE else content_of(SPECS[place].name, form, data[2:])
-        frame = bytes([form.version]) + RING.seal(content)
+        frame = RING.seal(content, form.version)
         return self._opened(self._codecs[place], frame, receive=bool(how & RECEIVED))
 
     def payloads(self, data: bytes) -> bool:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import astuple, replace
 
-from fuzz.readers import FORMS_OF_CONTENT, KEY, NOW, RECEIVED, SPECS, TOPIC, WHOLE, codec_of
+from fuzz.readers import (
+    FORMS_OF_CONTENT,
+    KEY,
+    NOW,
+    RECEIVED,
+    RING,
+    SPECS,
+    TOPIC,
+    WHOLE,
+    codec_of,
+)
 from miros_mesh.address import direct_topic
 from miros_mesh.observe.logs.ecs import to_ecs
 from miros_mesh.wire.envelope import (
@@ -31,6 +42,7 @@ from miros_mesh.wire.envelope import (
     SnoopRecord,
     TracedEnvelope,
 )
+from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
 
 # More digits than Python turns into a number.
@@ -214,8 +226,9 @@ def nested(depth: int) -> list[Any]:
 
 def _frames() -> list[bytes]:
     frames = []
-    for place, spec in enumerate(SPECS):
-        codec = codec_of(spec)
+    ciphers = RING, KeyRing([KEY], cipher="fernet")
+    for (place, spec), ring in product(enumerate(SPECS), ciphers):
+        codec = codec_of(spec, ring)
         for level in LEVELS:
             if messages := level.get(spec.name):
                 frame = codec.seal([codec.encode(message) for message in messages], TOPIC)
@@ -233,7 +246,7 @@ def _contents() -> list[bytes]:
                 raw = msgspec.msgpack.encode([messages])
                 whole = (f"{spec.name}{form.suffix}", "", TOPIC, NOW, [messages])
                 made += [bytes([place, how]) + raw, bytes([place, how | RECEIVED]) + raw]
-                if form.version == 3:
+                if form.version > 2:
                     made.append(
                         bytes([place, how | RECEIVED | WHOLE]) + msgspec.msgpack.encode(whole)
                     )

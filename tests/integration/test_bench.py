@@ -6,8 +6,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from miros_mesh import MeshConfig
+from miros_mesh.wire.keyring import generate_key
+from support.rabbitmq_server import RabbitServer
+
+sys.path.append(str(Path(__file__).parents[2] / "bench"))
+from brokers import Measured, with_vhosts
+from scale import peers
 
 BENCH = Path(__file__).parents[2] / "bench"
 LIMIT_S = 100.0
@@ -19,6 +28,15 @@ bench = sys.argv.pop(1)
 sys.path.insert(0, bench)
 import brokers
 brokers.find_programs = lambda: None
+runpy.run_path(bench, run_name="__main__")
+"""
+
+WITHOUT_NATS = """
+import runpy, sys
+bench = sys.argv.pop(1)
+sys.path.insert(0, bench)
+import servers
+servers.find = lambda name: None
 runpy.run_path(bench, run_name="__main__")
 """
 
@@ -48,21 +66,63 @@ def test_a_missing_rabbitmq_leaves_its_column_out_and_is_told() -> None:
     assert "There is no rabbitmq-server on this machine" in done.stdout
 
 
-@pytest.mark.proof
-def test_it_compares_one_chart_with_many(vhost_url: str, tmp_path: Path) -> None:
+def test_it_tells_how_figures_grow(vhost_url: str, tmp_path: Path) -> None:
+    scaled = _scaled(vhost_url, tmp_path, "--only", "payload", "--counts", "100,200,400")
+    assert list(scaled) == ["payload"]
+    for figures in scaled["payload"]["brokers"].values():
+        assert figures["per_s"]["growth"]["word"]
+        assert list(figures["per_s"]["median"]) == ["100", "200", "400"]
+
+
+def test_it_measures_a_backlog_and_that_nothing_of_it_is_lost(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    small = ["--runs", "1", "--events", "10", "--counts", "1,5", "--started", "3", "--rest", "0.1"]
-    done = _run(str(BENCH), "charts", *small, "--broker", vhost_url, "--json", str(figures))
+    small = ["backlog", "--events", "2000", "--json", str(figures)]
+    done = _run("-c", WITHOUT_RABBITMQ, str(BENCH), *small)
     assert done.returncode == 0, done.stderr
-    assert "CPU of an event" in done.stdout
-    crowds = json.loads(figures.read_text())
-    assert [(each["broker"], each["charts"]) for each in crowds] == [
-        (broker, charts) for charts in (1, 3, 5) for broker in ("embedded", "RabbitMQ")
-    ]
-    for each in crowds:
-        assert each["start_s"] > 0
-        assert len(each["cpu_s"]) == len(each["wall_s"]) == (each["charts"] != 3)
-        assert all(seconds > 0 for seconds in each["cpu_s"] + each["wall_s"])
+    assert "accumulate" in done.stdout
+    (backlog,) = json.loads(figures.read_text())
+    assert (backlog["broker"], backlog["away"], backlog["events"]) == ("embedded", "receiver", 2000)
+    assert backlog["lost"] == backlog["doubled"] == backlog["late"] == 0
+    assert backlog["accumulated_per_s"] > 0
+    assert backlog["drained_per_s"] > 0
+    assert backlog["stored_mib"] > 0
+
+
+@pytest.mark.proof
+def test_it_measures_along_every_axis(vhost_url: str, tmp_path: Path) -> None:
+    for name, keys in {
+        "charts": {"start_s", "named_s", "threads", "memory", "per_s", "idle"},
+        "processes": {"complete_s", "per_s", "cpu_s"},
+    }.items():
+        axis = _scaled(vhost_url, tmp_path, "--only", name, "--quick")[name]
+        assert axis["failures"] == []
+        assert list(axis["brokers"]) == ["embedded", "RabbitMQ"]
+        for figures in axis["brokers"].values():
+            assert keys <= set(figures)
+            for key in keys:
+                assert all(value > 0 for value in figures[key]["median"].values())
+
+
+def test_peers_are_virtual_hosts_of_a_server_of_its_own(
+    rabbitmq: RabbitServer, vhost_url: str
+) -> None:
+    config = MeshConfig(broker_url=vhost_url, mesh_encryption_key=generate_key())
+    broker = with_vhosts(Measured("RabbitMQ", "", config), rabbitmq)
+    with peers.AXIS.open((1, 2)) as take:
+        one, two = take(broker, 1), take(broker, 2)
+    assert two["threads"] > one["threads"]
+    assert 0 < two["per_s"] < two["deliveries_per_s"]
+    assert not peers.AXIS.suits(Measured("embedded", "", MeshConfig()))
+
+
+def _scaled(url: str, folder: Path, *arguments: str) -> dict[str, Any]:
+    figures = folder / "figures.json"
+    given = [*arguments, "--runs", "1", "--broker", url, "--json", str(figures)]
+    done = _run(str(BENCH), "scale", *given)
+    assert done.returncode == 0, done.stderr
+    assert "at the end" in done.stdout
+    axes: dict[str, Any] = json.loads(figures.read_text())["axes"]
+    return axes
 
 
 def test_it_compares_requests_with_those_of_raw_kombu(vhost_url: str, tmp_path: Path) -> None:
@@ -79,6 +139,32 @@ def test_it_compares_requests_with_those_of_raw_kombu(vhost_url: str, tmp_path: 
         assert len(column["rounds"]) == 2
         assert 0 < column["median"]["median_s"] <= column["median"]["p99_s"]
         assert column["median"]["per_s"] > 0
+
+
+def test_it_compares_events_with_the_messages_of_others(vhost_url: str, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    # What others need beside Kombu comes out of a network, and is no matter of a test.
+    names = ["stock miros", "networked post_fifo", "miros_mesh, RabbitMQ", "miros_mesh, embedded"]
+    names += ["Kombu, unconfirmed", "Kombu, confirmed"]
+    small = ["--quick", "--runs", "1", "--idle", "5", "--only", ";".join(names)]
+    done = _run(str(BENCH), "peers", *small, "--broker", vhost_url, "--json", str(figures))
+    assert done.returncode == 0, done.stderr
+    assert "round 1 of 1: miros_mesh, RabbitMQ" in done.stderr
+    assert "times the rate of" in done.stdout
+    written = json.loads(figures.read_text())
+    assert list(written["columns"]) == names
+    assert written["left_out"] == {}
+    for column in written["columns"].values():
+        assert column["median"]["events_per_s"] > 0
+        assert column["median"]["sender_peak_bytes"] > 0
+        assert 0 < column["median"]["latency_s"] <= column["median"]["latency_p99_s"]
+
+
+def test_a_library_whose_server_is_missing_is_left_out_and_told() -> None:
+    only = ["--quick", "--runs", "1", "--idle", "5", "--only", "stock miros;NATS JetStream"]
+    done = _run("-c", WITHOUT_NATS, str(BENCH), "peers", *only)
+    assert done.returncode == 0, done.stderr
+    assert "NATS JetStream is left out: there is no nats-server here" in done.stdout
 
 
 def test_a_broker_that_does_not_answer_is_told_without_its_password(tmp_path: Path) -> None:

@@ -105,6 +105,26 @@ def test_a_transmitted_event_arrives_as_if_the_receiver_had_posted_it(
     assert str(receiver.trace()).endswith("e->move_on() waiting->arrived\n")
 
 
+def test_what_a_chart_makes_of_its_payload_no_other_chart_of_its_node_sees(
+    ground: Ground, launch: Launch
+) -> None:
+    heard: dict[str, list[Any]] = {name: [] for name in ("one", "other", "third")}
+
+    def change(chart: NetworkedActiveObject, e: Event) -> None:
+        heard[chart.name].append((list(e.payload), len(e.payload["numbers"])))
+        e.payload["numbers"].append(chart.name)
+        e.payload[chart.name] = True
+
+    for name in heard:
+        launch(name, ground.node("two"), change)
+    talker = launch("talker", ground.node("one"))
+    for number in range(300):
+        talker.transmit(event("changed", {"numbers": [number]}))
+
+    wait_until(lambda: all(len(each) == 300 for each in heard.values()))
+    assert all(each == [(["numbers"], 1)] * 300 for each in heard.values())
+
+
 def test_a_chart_does_not_hear_itself(ground: Ground, launch: Launch) -> None:
     own, other = Heard(), Heard()
     launch("other", ground.node("two"), other)

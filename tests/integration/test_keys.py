@@ -99,12 +99,15 @@ def test_what_a_node_misses_that_lacks_the_key_comes_once_it_has_it(
     assert heard.payloads == list(range(21))
 
 
-def test_what_waits_in_an_outbox_leaves_under_the_key_of_then() -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_waits_in_an_outbox_leaves_under_the_key_of_then(*, shared: bool) -> None:
     # Given a frame that a node has sealed, and that waits again since its broker is away
     config = MeshConfig(broker_url="amqp://127.0.0.1:1", mesh_encryption_key=KEY)
     node = Node(config)
     ring, encoded = node.keys["mesh"], b"an encoded message"
-    frame = Frame(node.mesh.network, "topic", exchange="mesh", max_events=1, max_bytes=100)
+    frame = Frame(
+        node.mesh.network, "topic", exchange="mesh", shared=shared, max_events=1, max_bytes=100
+    )
     frame.add_all([msgspec.msgpack.encode(encoded)])
     before = frame.seal()
     # When the key changes, and the old one goes
@@ -113,9 +116,9 @@ def test_what_waits_in_an_outbox_leaves_under_the_key_of_then() -> None:
     ring.remove(KEY)
     # Then it leaves under the new one, with the same content
     after = frame.seal()
-    assert KeyRing([OTHER_KEY]).open(after[1:]) != KeyRing([KEY]).open(before[1:])
+    assert KeyRing([OTHER_KEY]).open(after) != KeyRing([KEY]).open(before)
     assert frame.messages() == [msgspec.msgpack.encode(encoded)]
-    assert frame.seal() == after
+    assert (frame.seal() == after) == shared
     node.stop()
 
 

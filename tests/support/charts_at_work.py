@@ -111,7 +111,7 @@ def seal(
         kinds = (specs.MESH.carries, *specs.MESH.extended)
     codec = Codec(
         network,
-        KeyRing((key,) if key else keys_of(config)),
+        KeyRing((key,) if key else keys_of(config), cipher=config.cipher),
         kinds[0],
         extended=kinds[1:],
         max_frame_bytes=64 * 1024 * 1024,

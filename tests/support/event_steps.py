@@ -77,7 +77,8 @@ STEPS = (
         "link.outbox:Outbox.put",
         "frame waits, as a parcel",
         "The frame waits in the outbox of each broker, which is bounded and calls it a *parcel*. "
-        "`transmit` returns.",
+        "`transmit` returns. (While nothing waits, and the broker owes no answer, steps 5 to 7 are "
+        "done before that, by the calling thread.)",
     ),
     Step(
         PUBLISHER,
@@ -123,15 +124,16 @@ STEPS = (
         SUBSCRIBER,
         "networks.network:Network.open",
         "opens the frame",
-        "The frame is opened into envelopes; one that cannot be is rejected and counted.",
+        "The frame is opened into envelopes, [once](decisions/opened-once.md) for all charts of "
+        "the node that get it; one that cannot be is rejected and counted.",
     ),
     Step(
         SUBSCRIBER,
         "networks.inbox:Inbox.receive",
         "no copies, in order: arrivals",
-        "Echoes and duplicates are dropped. The rest becomes *arrivals*, each sender's in order: "
-        "later ones wait for an earlier one that is missing, which is "
-        "[asked for](decisions/repair.md).",
+        "Echoes and duplicates are dropped. The rest becomes *arrivals*, each sender's in order, "
+        "and a whole frame at once where its turn has come: later ones wait for an earlier one "
+        "that is missing, which is [asked for](decisions/repair.md).",
     ),
     Step(
         SUBSCRIBER,
@@ -139,7 +141,7 @@ STEPS = (
         "posts into the FIFO",
         f"Arrivals are posted while fewer than {HIGH_WATER} events wait in the chart's FIFO. That "
         "of miros holds 500 and overwrites without a word when it is full. (Behind a slow chart "
-        "its own thread posts, whenever it has handled one.)",
+        "its own thread posts, whenever it has handled sixteen.)",
     ),
     Step(
         CHART,

@@ -23,6 +23,9 @@ from support.doc_pages import ROOT
 PACKAGE = Path(miros_mesh.__file__).parent
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ROOT / ".ci" / "lock"
+EVERY_LOCK = ["build", "dev", "fuzz", "nameko", "peers", "release", "run", "test"]
+# Of environments that the library is not installed into from the lock.
+WITHOUT_LIBRARY = {"build", "fuzz", "nameko", "peers", "release"}
 
 IMPORT_AND_REPORT = """
 import logging, sys, threading
@@ -37,7 +40,7 @@ def audit(event, arguments):
 sys.dont_write_bytecode = True
 root = list(logging.getLogger().handlers)
 sys.addaudithook(audit)
-import miros_mesh
+from miros_mesh import *
 print(sorted(thread.name for thread in threading.enumerate()))
 print(opened)
 own = logging.getLogger("miros_mesh").handlers
@@ -108,7 +111,7 @@ def test_the_test_of_two_builds_sees_one_changed_byte(tmp_path: Path) -> None:
     assert ours.read_bytes() != theirs.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["build", "dev", "fuzz", "release", "run", "test"])
+@pytest.mark.parametrize("name", EVERY_LOCK)
 def test_a_lock_has_what_pyproject_asks_for(name: str) -> None:
     locked = _locked(name)
     wanted = _wanted(name)
@@ -131,9 +134,7 @@ def test_a_version_is_the_same_in_every_lock(name: str) -> None:
 
 
 def test_there_is_no_other_lock() -> None:
-    assert {file.stem for file in LOCKS.iterdir()} == {
-        *("build", "dev", "fuzz", "release", "run", "test")
-    }
+    assert sorted(file.stem for file in LOCKS.iterdir()) == EVERY_LOCK
 
 
 @pytest.mark.parametrize("file", sorted(LOCKS.iterdir()), ids=lambda file: file.stem)
@@ -187,7 +188,7 @@ def _locked(name: str) -> dict[str, set[str]]:
 def _wanted(name: str) -> list[Requirement]:
     """Return what pyproject.toml asks for in the environment that a lock is for."""
     project = PYPROJECT["project"]
-    of_the_library = [] if name in {"build", "fuzz", "release"} else project["dependencies"]
+    of_the_library = [] if name in WITHOUT_LIBRARY else project["dependencies"]
     extras = project["optional-dependencies"].values() if name == "dev" else []
     group = [] if name == "run" else _group(name)
     texts = [*of_the_library, *(text for extra in extras for text in extra), *group]

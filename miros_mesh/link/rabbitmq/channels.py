@@ -6,8 +6,10 @@ channel, say, that had done nothing. And it opens the channel again, as if nothi
 
 from __future__ import annotations
 
+import ssl
+import struct
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import amqp
 import kombu
@@ -15,6 +17,11 @@ from amqp.exceptions import RecoverableConnectionError, error_for_code
 from amqp.spec import Basic
 from amqp.spec import Channel as Methods
 from kombu.transport import pyamqp
+
+from miros_mesh.link.rabbitmq.frame_reader import END, METHOD, Delivered
+
+# A frame of the method basic.ack: kind, channel and size; class and number, tag, multiple; the end.
+_ACK: Final = struct.Struct(">BHIHHQBB")
 
 
 class OwnedChannel(pyamqp.Channel):
@@ -26,6 +33,8 @@ class OwnedChannel(pyamqp.Channel):
 
     refusal: amqp.ChannelError | None = None
     """What the broker closed it with."""
+    _rest = b""
+    """Of frames that were written in part; nothing else may be written before."""
 
     def __init__(self, connection: amqp.Connection, number: int | None = None) -> None:
         super().__init__(connection, number)
@@ -55,6 +64,41 @@ class OwnedChannel(pyamqp.Channel):
         # By which py-amqp knows that no heartbeat is needed.
         self.connection.bytes_sent += 1
 
+    def write_at_once(self, frames: bytes) -> bool:
+        """Send complete frames if the socket takes some without a wait; whether it did.
+
+        The rest is for `write_rest`. Raises as `write` does.
+        """
+        if self._rest or self.refusal or self.connection is None:
+            return False
+        sock = self.connection.transport.sock
+        limit_s = sock.gettimeout()
+        sock.settimeout(0)
+        try:
+            written = sock.send(frames)
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            # Of TLS these bytes may have become a record already, and are to be sent again.
+            written = 0
+            if not isinstance(sock, ssl.SSLSocket):
+                return False
+        finally:
+            sock.settimeout(limit_s)
+        self._rest = frames[written:]
+        self.connection.bytes_sent += 1
+        return True
+
+    def write_rest(self) -> None:
+        """Send what `write_at_once` has left, if anything."""
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            if self.connection is None:
+                raise RecoverableConnectionError("the connection is closed")
+            self.connection.transport.write(rest)
+
+    def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None:
+        """Acknowledge as py-amqp does, written in one piece."""
+        self.write(_ACK.pack(METHOD, self.channel_id, 13, 60, 80, delivery_tag, multiple, END))
+
     def wait(self, *arguments: Any, **options: Any) -> Any:
         """Wait as py-amqp does; raises the refusal that comes in place of the answer."""
         try:
@@ -63,6 +107,12 @@ class OwnedChannel(pyamqp.Channel):
             # All that py-amqp knows is that the channel has no connection any more.
             self._raise_refusal()
             raise
+
+    def message_to_python(self, raw_message: Any) -> Any:
+        """Make Kombu's message of py-amqp's; a `Delivered` is ready to use."""
+        if isinstance(raw_message, Delivered):
+            return raw_message
+        return super().message_to_python(raw_message)
 
     def dispatch_method(self, method: tuple[int, int], *content: Any) -> None:
         """Handle a method of the broker, unless it was for the last channel of this number."""

@@ -16,12 +16,27 @@ AGAIN_HEADER: Final = "x-miros-mesh-again"
 COUNT_HEADERS: Final = ("x-delivery-count", "x-acquired-count")
 """How often a quorum queue has delivered it before: failed, and since RabbitMQ 4.0 in any way."""
 
+CONTENT_TYPE, CONTENT_ENCODING = "application/octet-stream", "binary"
+"""Of what we publish."""
+# Type, encoding, headers and mode are there, and no other property.
+PROPERTIES: Final = (
+    b"\xf0\0"
+    + bytes([len(CONTENT_TYPE)])
+    + CONTENT_TYPE.encode()
+    + bytes([len(CONTENT_ENCODING)])
+    + CONTENT_ENCODING.encode()
+)
+"""How those of what we publish begin; the table of headers follows, and the mode."""
+NO_HEADERS: Final = bytes(4)
+_USUAL: Final = PROPERTIES + NO_HEADERS
+
 # Class, weight and body size.
 _BEFORE_FLAGS: Final = 12
 _HAS_CONTENT_TYPE: Final = 0x8000
 _HAS_CONTENT_ENCODING: Final = 0x4000
 _HAS_HEADERS: Final = 0x2000
-_NO_PROPERTIES: Final = b"\0\0"
+NO_PROPERTIES: Final = b"\0\0"
+"""What `wanted_properties` returns of nearly all."""
 _WANTED: Final = frozenset(name.encode() for name in (AGAIN_HEADER, *COUNT_HEADERS))
 # Ours and RabbitMQ's are few; a sender may write tens of thousands.
 _FIELDS_AT_MOST: Final = 32
@@ -39,12 +54,14 @@ def wanted_properties(header: bytes) -> bytes:
 
     What is laid out otherwise than AMQP says has none.
     """
+    if header.startswith(_USUAL, _BEFORE_FLAGS):
+        return NO_PROPERTIES
     try:
         fields = b"".join(_wanted_fields(_table_of(header)))
     except (IndexError, struct.error):
-        return _NO_PROPERTIES
+        return NO_PROPERTIES
     if not fields:
-        return _NO_PROPERTIES
+        return NO_PROPERTIES
     return _HAS_HEADERS.to_bytes(2, "big") + _LENGTH.pack(len(fields)) + fields
 
 

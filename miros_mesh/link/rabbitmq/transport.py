@@ -19,25 +19,29 @@ from amqp.method_framing import frame_handler
 from amqp.spec import Basic
 from kombu.transport import pyamqp
 
+from miros_mesh.link.rabbitmq.channels import OwnedChannel
 from miros_mesh.link.rabbitmq.deadline import Cutter
-from miros_mesh.link.rabbitmq.frame_reader import AmqpFrame, FrameReader
+from miros_mesh.link.rabbitmq.frame_reader import (
+    DELIVER,
+    HEADER,
+    METHOD,
+    AmqpFrame,
+    Delivered,
+    FrameReader,
+)
 from miros_mesh.link.rabbitmq.headers import wanted_properties
 from miros_mesh.link.rabbitmq.refusals import TlsSpokenError
 from miros_mesh.link.rabbitmq.tls_context import context_of
 from miros_mesh.link.rabbitmq.tls_failures import TlsFailedError, TlsFiles
 from miros_mesh.timing.lookups import Lookups
 
-# Kinds of AMQP frames.
-_METHOD: Final = 1
-_HEADER: Final = 2
+# A kind of AMQP frames.
 _HEARTBEAT: Final = 8
 # A server's greeting tells its properties, and has less than a thousand bytes.
 _LARGEST_GREETING_BYTES: Final = 64 * 1024
 # The first byte of a TLS record that is an alert, and the second, of every version (RFC 8446, 5.1).
 _TLS_ALERT: Final = 21
 _TLS_VERSION: Final = 3
-# The payload of a method begins with its class and its number, each of two bytes.
-_DELIVER: Final = bytes((0, Basic.Deliver[0], 0, Basic.Deliver[1]))
 # The payload of a header is class, weight and body size; then the properties follow.
 _HEADER_BYTES: Final = 12
 # The answer to basic.get is laid out likewise, with the number of messages left (a long) behind it.
@@ -79,6 +83,33 @@ class CautiousConnection(pyamqp.Connection):
                 raise TlsFailedError(error, self._tls) from error
             raise
 
+    def handle_next(self) -> bool:
+        """Handle what has come next, a delivery or a frame; whether anything was here.
+
+        Who is called for it may read the next frames, for the answer to a call.
+        """
+        reader = self.reader
+        if reader is None:
+            return False
+        if (delivery := reader.delivery()) and (callback := self._callback_of(delivery)):
+            reader.take(delivery)
+            # By which py-amqp knows that the broker lives.
+            self.bytes_recv += 1
+            callback(delivery)
+            return True
+        if frame := reader.frame():
+            self.on_inbound_frame(frame)
+        return frame is not None
+
+    def _callback_of(self, delivery: Delivered) -> Callable[[Delivered], object] | None:
+        """Return who takes a delivery; None where py-amqp knows what becomes of it."""
+        channel = self.channels.get(delivery.channel) if self.channels else None
+        if not isinstance(channel, OwnedChannel) or channel.is_closing or not channel.is_open:
+            return None
+        callback: Callable[[Delivered], object] | None
+        callback = channel.callbacks.get(delivery.consumer_tag)
+        return callback
+
     def Transport(self, *arguments: Any, **options: Any) -> Any:  # noqa: N802 - py-amqp's name
         """Make the socket; its first read is checked to be a greeting of AMQP."""
         transport = super().Transport(*arguments, **options)
@@ -103,7 +134,7 @@ class CautiousConnection(pyamqp.Connection):
             if data[0] == _TLS_ALERT and data[1] == _TLS_VERSION:
                 raise TlsSpokenError("the first words are an alert of TLS")
             # py-amqp would wait for as many bytes as the first words of another program say.
-            if (kind, channel) != (_METHOD, 0) or greeting_bytes > _LARGEST_GREETING_BYTES:
+            if (kind, channel) != (METHOD, 0) or greeting_bytes > _LARGEST_GREETING_BYTES:
                 raise ValueError("the first words are no greeting of AMQP")
             return data
 
@@ -178,11 +209,11 @@ def cautious_frame_handler(
 
     def on_frame(frame: AmqpFrame) -> bool:
         kind, channel, payload = frame
-        if kind == _HEADER:
+        if kind == HEADER:
             payload = payload[:_HEADER_BYTES] + wanted_properties(payload)
-        elif kind == _METHOD and payload[:4] == _DELIVER:
+        elif kind == METHOD and payload[:4] == DELIVER:
             payload = _with_readable_routing_key(payload)
-        elif kind == _METHOD and payload[:4] == _GET_OK:
+        elif kind == METHOD and payload[:4] == _GET_OK:
             left = payload[-_MESSAGES_LEFT_BYTES:]
             payload = payload[: _exchange_end(payload, len(_GET_OK))] + _NO_ROUTING_KEY + left
         return handle((kind, channel, payload)) or kind == _HEARTBEAT
@@ -203,7 +234,7 @@ def _with_readable_routing_key(deliver: bytes) -> bytes:
 
 def _routing_key_at(deliver: bytes) -> int:
     # Consumer tag, exchange and routing key are each a byte of length and so many bytes.
-    consumer_tag_at = len(_DELIVER)
+    consumer_tag_at = len(DELIVER)
     return _exchange_end(deliver, consumer_tag_at + 1 + deliver[consumer_tag_at])
 
 

@@ -76,7 +76,7 @@ class FiledInbox(Inbox):
             ticket.acknowledged = partial(self._acknowledged, delivery.topic, ticket)
             self._tickets[delivery.topic].add(ticket)
             for each in messages:
-                self._admit(each.event, each.topic, ticket, again=each.again)
+                self._admit(each.event, each.topic, (ticket,), again=each.again)
         self._call_and_feed()
 
     def lost(self, topic: str) -> None:

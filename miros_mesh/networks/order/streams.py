@@ -235,6 +235,20 @@ class Stream(Generic[T]):
         late = self._late(sequence, sent_at)
         return late, (item,) if late is Admission.NEW else ()
 
+    def run(self, first: int, count: int, now: float, sent_at: float) -> bool:
+        """Admit so many items from a number on, if that is all that is to be said of them.
+
+        So it is when their turn has come, and nothing waits: then all are `NEW`, and `sent_at` is
+        the time of the last one. Returns False otherwise, and then nothing has changed.
+        """
+        if first != self._next or self._held or self._others or self._goes_on:
+            return False
+        self._next += count
+        if self._left_out:
+            self._shift(count)
+        self._last_sent_at, self._turned_at = sent_at, now
+        return True
+
     def begin_anew(self, given_up: int | None) -> None:
         """Let go of what is held back, and of items from this number on: others may get them.
 
@@ -520,14 +534,23 @@ class Streams(Generic[T]):
             self._streams[sender] = stream
             self._nodes.setdefault(node, OrderedDict())[sender] = None
             self._forget_one(node)
-        else:
-            self._nodes[stream.node].move_to_end(sender)
-        self._nodes.move_to_end(stream.node)
-        clock, began = stream.clock, sent_at - (now - self._since)
-        clock.began = max(clock.began, began)
+        self._heard(sender, stream, now, sent_at)
         verdict = stream.admit(sequence, item, now, sent_at, size_bytes, others)
         self._note(sender, stream)
         return verdict
+
+    def run(
+        self, sender: Sender, first: int, count: int, now: float, sent_at: float, latest: float
+    ) -> bool:
+        """Admit items of a known sender if their turn has come, as `Stream.run`.
+
+        The last was sent at `sent_at`, and none after `latest`, by the clock of the sender's node.
+        """
+        stream = self._streams.get(sender)
+        if stream is None or not stream.run(first, count, now, sent_at):
+            return False
+        self._heard(sender, stream, now, latest)
+        return True
 
     def relieve(self, sender: Sender) -> Iterator[tuple[Sender, Passed[T]]]:
         """Give up what is missing where too much is: of this sender, or of who has most held back.
@@ -613,6 +636,13 @@ class Streams(Generic[T]):
         passed = change(stream)
         self._note(sender, stream)
         return passed
+
+    def _heard(self, sender: Sender, stream: Stream[T], now: float, sent_at: float) -> None:
+        """Note that a sender is heard now, by what was sent at a time."""
+        node, clock = stream.node, stream.clock
+        self._nodes[node].move_to_end(sender)
+        self._nodes.move_to_end(node)
+        clock.began = max(clock.began, sent_at - (now - self._since))
 
     def _note(self, sender: Sender, stream: Stream[T]) -> None:
         """Keep `_waiting` true after a stream has changed."""

@@ -45,6 +45,12 @@ class Unordered(Generic[T]):
             self._known.popitem(last=False)
         return Admission.NEW, (item,)
 
+    def run(
+        self, sender: Sender, first: int, count: int, now: float, sent_at: float, latest: float
+    ) -> bool:
+        """Take nothing by its first number: each item is known, or not, by its own."""
+        return False
+
     def has(self, sender: Sender, sequence: int) -> bool:
         """Whether an item is known."""
         return (sender, sequence) in self._known

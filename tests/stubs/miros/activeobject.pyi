@@ -3,10 +3,14 @@ from collections.abc import Callable
 from queue import PriorityQueue, Queue, SimpleQueue
 from threading import Event as ThreadEvent
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 from miros.event import Event
 from miros.hsm import HsmWithQueues, StateHandler
+
+class PublishEvent(NamedTuple):
+    event: Event
+    priority: int
 
 class ActiveObjectOutOfPostedEventResources(Exception): ...
 

@@ -74,6 +74,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_FIRST_SEARCH_WAIT": "block",
         "MIROS_MESH_MESH_LABEL": "shop",
         "MIROS_MESH_OLD_FRAMES": "read",
+        "MIROS_MESH_CIPHER": "fernet",
         "MIROS_MESH_NODE_IDENTITY": IDENTITY,
         "MIROS_MESH_ALLOWED_NODES": json.dumps({"n": {"public_keys": [PUBLIC_KEY]}}),
         "MIROS_MESH_DURABILITY": "power",
@@ -100,7 +101,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert config.first_search_wait == "block"
     assert config.durability == "power"
     assert (config.discovery_live_trace, config.discovery_live_spy) == (True, True)
-    assert (config.label, config.old_frames) == ("shop", "read")
+    assert (config.label, config.old_frames, config.cipher) == ("shop", "read", "fernet")
     assert config.keys_for("snoop_spy") == (OLD_KEY.encode(),)
     signer, members = config.signer(), config.members()
     assert signer is not None

@@ -221,6 +221,30 @@ def test_a_channel_that_stores_at_once_confirms_at_once() -> None:
     desk.confirms.check(0, WHERE)
 
 
+def test_what_another_thread_has_stored_is_confirmed_when_that_is_asked() -> None:
+    desk = Desk(Storing())
+    desk.confirms.expect(letter("one"), letter("one").seal())
+    desk.confirms.written()
+    assert desk.confirmed == []
+
+    desk.confirms.stored()
+    desk.confirms.stored()
+
+    assert desk.confirmed == ["one"]
+
+
+def test_what_was_not_published_after_all_has_no_number(channel: Channel, desk: Desk) -> None:
+    desk.publish("one")
+    desk.confirms.expect(letter("two"), letter("two").seal())
+    desk.confirms.expect_not()
+    desk.confirms.expect(letter("three"), letter("three").seal())
+    desk.confirms.written()
+
+    channel.answer("basic_ack", 2, multiple=True)
+
+    assert desk.confirmed == ["one", "three"]
+
+
 def test_what_no_queue_takes_comes_back_before_the_call_returns() -> None:
     channel = Storing()
     desk = Desk(channel)

@@ -24,6 +24,17 @@ def test_a_delivery_is_acknowledged_with_its_last_event() -> None:
     assert settled(delivery) == (1, 0)
 
 
+def test_a_frame_is_acknowledged_once_however_often_it_is_done() -> None:
+    delivery = Handed(b"")
+    ticket = Ticket(delivery, 2)
+
+    for _ in range(5):
+        ticket.done()
+
+    assert delivery.acks == 1
+    assert not ticket.partly_done
+
+
 def test_an_event_that_came_twice_settles_both_deliveries() -> None:
     deliveries = Handed(b""), Handed(b"")
     arrival = Arrival(envelope(), inbox(), tickets=[Ticket(each, 1) for each in deliveries])

@@ -28,7 +28,6 @@ from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import Codec
 from miros_mesh.wire.envelope import (
     MAX_HEARD,
-    Envelope,
     ListenerRepair,
     RepairMessage,
     RoutedRepair,
@@ -77,7 +76,7 @@ class Site:
     ) -> None:
         self.identity = Identity(name, f"0f {name}")
         self.told, self.events, self.repairs = Told(), Shelf(), Shelf()
-        history = History[Envelope](max_events=max_events, max_bytes=10**7)
+        history = History(max_events=max_events, max_bytes=10**7)
         network = Network(
             "mesh",
             mesh_codec,

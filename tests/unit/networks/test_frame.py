@@ -19,12 +19,14 @@ def frame(
     max_events: int = 3,
     max_bytes: int = 10,
     persistent: bool = True,
+    shared: bool = False,
 ) -> Frame:
     return Frame(
         sealer or Joiner(),
         "key",
         exchange="miros_mesh.v1.mesh",
         persistent=persistent,
+        shared=shared,
         max_events=max_events,
         max_bytes=max_bytes,
     )
@@ -74,7 +76,7 @@ def test_a_closed_frame_takes_no_more() -> None:
 
 def test_a_frame_is_sealed_once_however_many_peers_ask() -> None:
     sealer = Joiner()
-    shared = frame(sealer)
+    shared = frame(sealer, shared=True)
     shared.add_all([b"a"])
     shared.add_all([b"b"])
 
@@ -84,6 +86,19 @@ def test_a_frame_is_sealed_once_however_many_peers_ask() -> None:
     assert first is second
     assert sealer.sealed == [[b"a", b"b"]]
     assert not shared.add_all([b"c"])
+    assert shared.messages() == [b"a", b"b"]
+
+
+def test_a_frame_for_one_peer_keeps_its_messages_themselves_and_no_sealed_bytes() -> None:
+    sealer, message = Joiner(), b"message"
+    alone = frame(sealer)
+    alone.add_all([message])
+
+    assert alone.seal() == alone.seal() == b"message"
+
+    # Sealed anew for each publication: what waits for its confirm is there once, as it was sent.
+    assert sealer.sealed == [[message], [message]]
+    assert alone.messages()[0] is message
 
 
 def test_a_sealed_frame_still_knows_what_it_held() -> None:

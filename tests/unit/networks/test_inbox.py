@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.inbox import Inbox, Sharing
-from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO
+from miros_mesh.networks.mesh import BEAT, GOODBYE, HELLO, Mesh
 from miros_mesh.networks.order.doubts import MAX_OF_SILENT
 from miros_mesh.observer import Observer
 from miros_mesh.wire.envelope import RESERVED_PREFIX, SENT_AGAIN, kept
@@ -33,19 +33,24 @@ class Chart:
         observer: Observer | None = None,
         *,
         sharing: Sharing | None = None,
+        ours: Mesh | None = None,
+        kind: type[Inbox] = Inbox,
     ) -> None:
         self.places = places
         self.fifo: list[Arrival] = []
         self.handled: list[str] = []
         self.home = LetterShelf(observer)
-        self.inbox = Inbox(
-            mesh(observer),
+        self.inbox = kind(
+            ours or mesh(observer),
             PLACE,
             self.home.letters,
             room=lambda: self.places - len(self.fifo),
-            post=self.fifo.append,
+            post=self.post,
             sharing=sharing,
         )
+
+    def post(self, arrival: Arrival) -> None:
+        self.fifo.append(arrival)
 
     def receive(self, *sequences: int, **facts: Any) -> Handed:
         """One frame with these numbers."""
@@ -608,6 +613,173 @@ def test_whatever_comes_twice_each_event_is_handled_once_before_any_of_its_frame
     chart.handle(len(chart.fifo))
     check()
     assert all(delivery.acks == 1 and not delivery.rejects for _, delivery in frames)
+
+
+class OneByOne(Inbox):
+    """An inbox that asks for each event what there is to ask."""
+
+    def _is_in_turn(self, run: object) -> bool:
+        return False
+
+
+frames = st.lists(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["talker", "other", "listener"]),
+            st.integers(1, 8),
+            st.sampled_from(["ping", "ping", "ping", BEAT]),
+            st.sampled_from([OURS, THEIRS, THEIRS]),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    max_size=8,
+)
+
+
+@given(frames, st.integers(1, 4))
+def test_frames_that_are_taken_as_a_whole_are_taken_as_event_by_event(
+    given_frames: list[list[tuple[str, int, str, Identity]]], places: int
+) -> None:
+    charts = [Chart(places), Chart(places, kind=OneByOne)]
+    told: list[tuple[list[str], list[int], int]] = []
+
+    for chart in charts:
+        chart.inbox.open()
+        deliveries = []
+        for each in given_frames:
+            facts = [
+                envelope(number, signal, number, chart=sender, sender=node)
+                for sender, number, signal, node in each
+            ]
+            deliveries.append(Handed(frame_of(*facts)))
+            chart.inbox.receive(deliveries[-1])
+            if len(chart.fifo) > 1:
+                chart.handle()
+        chart.inbox.expire(math.inf)
+        while chart.fifo:
+            chart.handle()
+        told.append((chart.handled, [each.acks for each in deliveries], chart.inbox.close()))
+
+    assert told[0] == told[1]
+
+
+class Crowded(Chart):
+    """A chart whose own events take the place of what was posted last, once."""
+
+    crowd_out = True
+
+    def post(self, arrival: Arrival) -> None:
+        super().post(arrival)
+        if self.crowd_out and len(self.fifo) == 3:
+            self.crowd_out = False
+            self.places = 2
+            self.inbox.take_back(self.fifo.pop())
+
+
+def test_what_is_taken_back_while_more_are_posted_stays_in_front_of_those() -> None:
+    chart = Crowded()
+    chart.inbox.open()
+
+    chart.receive(*range(1, 8))
+
+    assert chart.waiting == [1, 2]
+    chart.places = 4
+    chart.inbox.feed()
+    assert chart.waiting == [1, 2, 3, 4]
+    chart.handle(7)
+    assert chart.handled == [envelope(number).id for number in range(1, 8)]
+
+
+def test_nothing_that_was_taken_back_or_begun_is_posted_after_the_end() -> None:
+    chart = Crowded()
+    chart.inbox.open()
+    chart.receive(*range(1, 8))
+
+    assert chart.inbox.close() == 7
+    chart.places = 100
+    chart.inbox.feed()
+
+    assert chart.waiting == [1, 2]
+
+
+# Several charts of a node
+
+
+def three_charts() -> list[Chart]:
+    ours = mesh()
+    charts = [Chart(ours=ours) for _ in range(3)]
+    for each in charts:
+        each.inbox.open()
+    return charts
+
+
+@pytest.mark.parametrize(
+    "payload", [[1, [2]], {"a": {"b": [1]}}, {1, 2}, ([1], "x"), {"when": (b"x", [1.5])}]
+)
+def test_what_one_chart_makes_of_its_payload_no_other_sees(payload: Any) -> None:
+    charts, frame = three_charts(), frame_of(envelope(1, payload=payload))
+
+    got = []
+    for chart in charts:
+        chart.inbox.receive(Handed(frame))
+        got.append(chart.fifo[0].payload)
+
+    assert got == [payload] * 3
+    assert not set(map(id, mutables(got[0]))) & set(map(id, mutables(got[1])))
+    assert not set(map(id, mutables(got[1]))) & set(map(id, mutables(got[2])))
+    assert not set(map(id, mutables(got[0]))) & set(map(id, mutables(got[2])))
+    for each in mutables(got[0]):
+        each.clear()
+    assert got[1:] == [payload] * 2
+
+
+def mutables(value: Any) -> list[Any]:
+    """All that can be changed in a value, from the outside."""
+    inner = list(value.values()) if isinstance(value, dict) else value
+    parts = inner if isinstance(value, (list, dict, set, tuple)) else ()
+    own = [value] if isinstance(value, (list, dict, set)) else []
+    return [*own, *(found for part in parts for found in mutables(part))]
+
+
+@pytest.mark.parametrize("payload", [None, True, 7, 1.5, "text", b"bytes", (1, ("x", None))])
+def test_what_nothing_can_change_is_read_once(payload: Any) -> None:
+    charts, frame = three_charts(), frame_of(envelope(1, payload=payload))
+
+    for chart in charts:
+        chart.inbox.receive(Handed(frame))
+
+    first, *others = [chart.fifo[0].payload for chart in charts]
+    assert first == payload
+    assert all(each is first for each in others)
+
+
+def test_a_payload_that_cannot_be_read_is_set_aside_by_each_chart() -> None:
+    charts = three_charts()
+    frame = frame_of(replace(envelope(1), payload=b"\xc1"), envelope(2))
+
+    for chart in charts:
+        chart.inbox.receive(Handed(frame))
+
+    assert [chart.waiting for chart in charts] == [[2]] * 3
+    assert [len(chart.home.kept) for chart in charts] == [1] * 3
+
+
+def test_two_events_of_one_number_in_a_frame_are_never_read_for_one_another() -> None:
+    """As who has the key may send them."""
+    first, second = three_charts()[:2]
+    second.receive(1, payload="before")
+    frame = frame_of(
+        envelope(2, payload="one"),
+        envelope(2, payload="other", chart="third"),
+        envelope(2, payload="copy"),
+    )
+
+    for chart in (first, second):
+        chart.inbox.receive(Handed(frame))
+
+    payloads = [[each.payload for each in chart.fifo] for chart in (first, second)]
+    assert payloads == [["one", "other"], ["before", "one", "other"]]
 
 
 @pytest.mark.parametrize("signal", [HELLO, BEAT])

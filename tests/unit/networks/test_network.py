@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import tracemalloc
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -11,6 +12,7 @@ from itertools import chain
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.errors import (
@@ -21,11 +23,12 @@ from miros_mesh.errors import (
 )
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Binding, Broker, Parcel
+from miros_mesh.networks.frame import Frame
 from miros_mesh.networks.history import History
 from miros_mesh.networks.network import UNNUMBERED, Network, Refusal
 from miros_mesh.observer import Observers
 from miros_mesh.testing.memory import memory_link
-from miros_mesh.wire.codec import Codec
+from miros_mesh.wire.codec import FRAME_VERSION, Codec
 from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.keyring import KeyRing, generate_key
@@ -72,7 +75,7 @@ class Ledger(Notebook):
 
 
 def test_what_a_broker_refuses_is_set_aside_and_forgotten() -> None:
-    ledger, history = Ledger(), History[Envelope](max_events=10, max_bytes=10_000)
+    ledger, history = Ledger(), History(max_events=10, max_bytes=10_000)
     network = Network(
         "mesh", mesh_codec, ledger, frame_events=3, frame_bytes=FRAME_LIMIT, history=history
     )
@@ -95,12 +98,12 @@ def test_what_a_broker_refuses_is_set_aside_and_forgotten() -> None:
     assert [mesh_codec.encode(each) for each in refusal.messages] == refusal.encoded
     assert (refusal.routing_key, refusal.broker, refusal.error) == ("key", "shelf", error)
     assert refusal.counted
-    assert [each.sequence for _, each in history.find("talker", [(1, 9)])] == [4]
+    assert [each.sequence for each in history.find("talker", [(1, 9)])] == [4]
     assert ledger.refused == [("shelf", "mesh", "permission", 3)]
 
 
 def test_what_one_of_several_brokers_refuses_is_kept_for_the_others() -> None:
-    history = History[Envelope](max_events=10, max_bytes=10_000)
+    history = History(max_events=10, max_bytes=10_000)
     network = Network(
         "mesh", mesh_codec, Ledger(), frame_events=3, frame_bytes=FRAME_LIMIT, history=history
     )
@@ -113,9 +116,9 @@ def test_what_one_of_several_brokers_refuses_is_kept_for_the_others() -> None:
 
     for part in whole.split():
         part.refused("near", error)
-    assert [each.sequence for _, each in history.find("talker", [(1, 9)])] == [1, 2]
+    assert [each.sequence for each in history.find("talker", [(1, 9)])] == [1, 2]
     whole.split()[1].refused("far", error)
-    assert [each.sequence for _, each in history.find("talker", [(1, 9)])] == [1]
+    assert [each.sequence for each in history.find("talker", [(1, 9)])] == [1]
     network.detach(far)
     whole.split()[0].refused("near", error)
 
@@ -297,7 +300,7 @@ def test_numbers_have_no_holes_and_are_in_the_order_of_frames_whoever_sends() ->
 
 
 def test_what_was_sent_is_in_the_history_with_its_number() -> None:
-    history = History[Envelope](max_events=10, max_bytes=10_000)
+    history = History(max_events=10, max_bytes=10_000)
     network = Network(
         "mesh", mesh_codec, Observers(), frame_events=3, frame_bytes=1_000, history=history
     )
@@ -308,7 +311,56 @@ def test_what_was_sent_is_in_the_history_with_its_number() -> None:
     send(network, "b")
 
     sent = history.find("talker", [(1, 9)])
-    assert [(each.sequence, each.signal) for _, each in sent] == [(1, "a"), (2, "b")]
+    messages = network.decoded([each.encoded for each in sent])
+    assert [(each.sequence, each.signal) for each in messages] == [(1, "a"), (2, "b")]
+    assert [each.sequence for each in sent] == [1, 2]
+
+
+@pytest.mark.parametrize("peers", [0, 1])
+def test_what_was_sent_and_what_waits_is_in_memory_once(peers: int) -> None:
+    history = History(max_events=10, max_bytes=10_000)
+    network = Network(
+        "mesh", mesh_codec, Observers(), frame_events=3, frame_bytes=1_000, history=history
+    )
+    shelves = [Shelf() for _ in range(peers)]
+    for shelf in shelves:
+        network.attach(shelf)
+
+    send(network, "a")
+    send(network, "b")
+
+    kept = [each.encoded for each in history.find("talker", [(1, 9)])]
+    for shelf in shelves:
+        (parcel,) = shelf.parcels
+        parcel.seal()
+        assert isinstance(parcel, Frame)
+        assert all(own is one for own, one in zip(parcel.messages(), kept, strict=True))
+
+
+def test_what_waits_takes_little_more_memory_than_its_bytes() -> None:
+    # Given a network with a history, whose peer is away
+    history = History(max_events=20_000, max_bytes=10**8)
+    network = Network(
+        "mesh", mesh_codec, Observers(), frame_events=100, frame_bytes=10**5, history=history
+    )
+    outbox = Outbox(max_events=10**6, max_bytes=10**9)
+    away = Shelf()
+    away.put, away.grown = outbox.put, outbox.grown  # type: ignore[method-assign]
+    network.attach(away)
+    message = replace(envelope(UNNUMBERED), payload=bytes(5_000))
+    network.send("key", message)
+    # When events wait in its outbox, and are kept for repair
+    tracemalloc.start()
+    try:
+        for _ in range(1_000):
+            network.send("key", message)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Then they are there once, and not once for each
+    waits = sum(parcel.size_bytes for parcel in outbox.waiting())
+    assert waits > 5_000_000
+    assert taken < 1.1 * waits
 
 
 class Counted(Shelf):
@@ -554,7 +606,7 @@ def sealed_by_a_stranger() -> bytes:
 
 
 def malformed() -> bytes:
-    return frame_of(envelope())[:1] + KeyRing([KEY]).seal(b"no msgpack")
+    return KeyRing([KEY]).seal(b"no msgpack", FRAME_VERSION)
 
 
 REFUSED = {

@@ -81,7 +81,7 @@ class Node:
 
     def __init__(self, *, max_events: int = 1_000, interval_s: float = 60.0) -> None:
         self.told, self.events, self.repairs = Told(), Shelf(), Shelf()
-        self.history = history = History[Envelope](max_events=max_events, max_bytes=10**6)
+        self.history = history = History(max_events=max_events, max_bytes=10**6)
         mesh = Network(
             "mesh",
             mesh_codec,
@@ -515,8 +515,8 @@ def test_a_chart_is_given_what_was_sent_since_it_listens_and_told_what_was_befor
     node: Node,
 ) -> None:
     node.transmit("a", "b", "c")
-    for place, (chart, number, at, size, to, sent) in enumerate(list(node.history._sent)):
-        node.history._sent[place] = chart, number, at - 100.0, size, to, sent
+    for place, (chart, number, at, to, sent) in enumerate(list(node.history._sent)):
+        node.history._sent[place] = chart, number, at - 100.0, to, sent
     node.transmit("d", "e", "f")
     node.history.forget("listener", 5)
 

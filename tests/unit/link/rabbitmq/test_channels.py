@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import Any
 
 import amqp
@@ -11,11 +13,13 @@ import pytest
 from amqp.serialization import dumps
 from amqp.spec import Basic
 from amqp.spec import Channel as Methods
+from amqp.transport import TCPTransport
 
 from miros_mesh.link.rabbitmq.channels import OwnedChannel
 
 QUEUE = "QUEUE"
 ACCESS_REFUSED = 403
+LIMIT_S = 10.0
 
 
 class Wire:
@@ -45,6 +49,23 @@ class Wire:
         # A method's number stands before its arguments.
         content = amqp.Message("body") if method == Basic.Deliver else None
         self.channels[1].dispatch_method(method, b"\0" * 4 + arguments, content)
+
+
+class Socketed(Wire):
+    """The same with a socket, at whose other end nothing is read until it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(OPENED)
+        self.broker, ours = socket.socketpair()
+        self.transport = TCPTransport("localhost:1")
+        self.transport.sock, self.transport.connected = ours, True
+        self.transport._setup_transport()
+        ours.settimeout(LIMIT_S)
+        self.bytes_sent = 0
+
+    def close(self) -> None:
+        self.broker.close()
+        self.transport.sock.close()
 
 
 OPENED = (Methods.OpenOk, dumps("L", [0]))
@@ -85,3 +106,38 @@ def test_a_delivery_that_was_under_way_to_a_closed_channel_is_nobodys() -> None:
     assert wire.channels == {1: after}
     assert wire._used_channel_ids == [1]
     assert Basic.Reject not in wire.sent
+
+
+def test_what_a_full_socket_takes_no_more_of_is_written_later() -> None:
+    with closing(Socketed()) as wire:
+        channel = OwnedChannel(wire)  # type: ignore[arg-type]
+        frames = [bytes([number % 256]) * 3_000 for number in range(1_000)]
+        taken = []
+        for each in frames:
+            # Without a wait, for which nothing would end here.
+            if not channel.write_at_once(each):
+                break
+            taken.append(each)
+
+        assert 0 < len(taken) < len(frames)
+        assert wire.transport.sock.gettimeout() == LIMIT_S
+        reader = ThreadPoolExecutor(1)
+        came = reader.submit(_read, wire.broker, sum(map(len, taken)))
+        channel.write_rest()
+        assert came.result(LIMIT_S) == b"".join(taken)
+        assert channel.write_at_once(b"next")
+        assert wire.broker.recv(100) == b"next"
+        reader.shutdown()
+
+
+def test_a_closed_channel_writes_nothing_at_once() -> None:
+    with closed(Wire(OPENED, REFUSED)) as channel:
+        assert not channel.write_at_once(b"frame")
+        channel.write_rest()
+
+
+def _read(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        data += sock.recv(65_536)
+    return data

@@ -68,6 +68,57 @@ def test_what_comes_in_turn_is_in_order(numbers: list[int]) -> None:
     assert given == sorted(given)
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["come", "left out", "anew"]), st.integers(1, 30), st.integers(1, 5)
+        ),
+        max_size=30,
+    ),
+    st.integers(1, 20),
+)
+def test_a_run_says_what_its_items_would_have_said_one_by_one(
+    moves: list[tuple[str, int, int]], window: int
+) -> None:
+    both = [Streams[int](window, since=-5.0) for _ in range(2)]
+
+    def one_by_one(stream: Streams[int], first: int, count: int, now: float) -> list[int]:
+        numbers = range(first, first + count)
+        given = [stream.admit(ONE, each, each, now, sent_at=float(each))[1] for each in numbers]
+        return list(chain(*given))
+
+    def at_once(stream: Streams[int], first: int, count: int, now: float) -> list[int]:
+        last = float(first + count - 1)
+        if stream.run(ONE, first, count, now, last, last):
+            return list(range(first, first + count))
+        return one_by_one(stream, first, count, now)
+
+    for at, (move, first, count) in enumerate([("come", 1, 3), *moves]):
+        told: list[tuple[list[int], list[int]]] = []
+        for stream, admit in zip(both, (one_by_one, at_once), strict=True):
+            if move == "come":
+                told.append((admit(stream, first, count, float(at)), []))
+            elif move == "left out":
+                told.append(([], list(stream.others(ONE, [(first, first + count)]).items)))
+            else:
+                stream.begin_anew([(ONE, first)])
+                told.append(([], []))
+        assert told[0] == told[1]
+        facts = [
+            (each.holes(), each.firsts([ONE]), each.passed(), each.unsure(ONE)) for each in both
+        ]
+        assert facts[0] == facts[1]
+        known = [[each.has(ONE, number) for number in range(1, 40)] for each in both]
+        assert known[0] == known[1]
+
+
+def test_a_run_of_a_sender_that_was_not_heard_yet_is_not_taken() -> None:
+    streams = Streams[int](16)
+
+    assert not streams.run(ONE, 1, 3, 0.0, 0.0, 0.0)
+    assert streams.passed() == {}
+
+
 def test_the_holes_are_what_is_missing_before_what_is_held() -> None:
     stream: Stream[int] = Stream(1, 16)
 

@@ -246,10 +246,11 @@ def test_a_frame_of_our_own_that_comes_back_is_not_opened() -> None:
     network.attach(shelf)
     snoop.send(snoop.records("talker", 1, [Step("trace", 1.5, "a"), Step("trace", 1.5, "b")]))
     body = shelf.parcels[0].seal()
+    receive = snoop.receiver()
     network._codec = None  # type: ignore[assignment]
     delivery = Handed(body)
 
-    snoop.receiver()(delivery)
+    receive(delivery)
 
     assert (delivery.acks, observer.events) == (1, 2)
     assert not network.is_echo(delivery), "a frame comes back once"
