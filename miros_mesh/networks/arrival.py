@@ -122,7 +122,7 @@ class Arrival(msgspec.Struct, eq=False):
 
     @property
     def id(self) -> str:
-        """The event's id."""
+        """What names the event: the same at every receiver."""
         return self.known_id or self.envelope.id
 
     @property

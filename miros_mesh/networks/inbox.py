@@ -750,7 +750,7 @@ class Source(NamedTuple):
 
 
 def _batch_of(arrived: Arrived[Envelope]) -> Batch:
-    """Return what is known of a frame's messages, by whoever received it first."""
+    """Return what is known of a frame's messages, by the chart that received it first."""
     if (opened := arrived.opened) is None:
         return Batch(arrived.messages)
     if opened.found is None:

@@ -6,17 +6,7 @@ from typing import Any
 
 from miros import Event, signals
 
-_new = Event.__new__
-
-
-def made(signal: int, name: str, payload: Any = None) -> Event:
-    """Return what `Event(signal, payload)` returns for a signal of this number and this name."""
-    # Without `__init__`, which looks for both in the table; its attributes, in its order.
-    event = _new(Event)
-    event.payload = payload
-    event.signal = signal
-    event.signal_name = name
-    return event
+from miros_mesh.statechart.states import made
 
 
 def named(name: str, payload: Any) -> Event:
@@ -27,6 +17,6 @@ def named(name: str, payload: Any) -> Event:
 
 def twin(event: Any) -> Any:
     """Return another event with all that is known of this one."""
-    copy = _new(Event)
+    copy = Event.__new__(Event)
     vars(copy).update(vars(event))
     return copy

@@ -17,11 +17,12 @@ from miros_mesh.statechart.states import (
     TRAN,
     UNHANDLED,
     call,
+    go,
     no_status,
     own,
+    path_to,
     reflected,
 )
-from miros_mesh.statechart.topology import go, path_to
 
 _STOP: Final = signals.STOP_ACTIVE_OBJECT_SIGNAL
 _META: Final = frozenset({signals.SUBSCRIBE_META_SIGNAL, signals.PUBLISH_META_SIGNAL})
