@@ -19,53 +19,29 @@ from typing import Any, Final
 from amqp.exceptions import UnexpectedFrame
 from amqp.spec import Basic
 
-from miros_mesh.link.rabbitmq.headers import NO_PROPERTIES, wanted_properties
+from miros_mesh.link.rabbitmq.headers import (
+    END,
+    METHOD,
+    NO_PROPERTIES,
+    Delivered,
+    wanted_properties,
+)
 
 AmqpFrame = tuple[int, int, bytes]
 """Kind, channel and payload."""
 
 _READ_BYTES: Final = 64 * 1024
 
-METHOD: Final = 1
 HEADER: Final = 2
 BODY: Final = 3
 # Kind, channel and size before the payload of a frame; a byte behind it.
 HEAD: Final = struct.Struct(">BHI")
-END: Final = 0xCE
 # The payload of a method begins with its class and its number, each of two bytes.
 DELIVER: Final = bytes((0, Basic.Deliver[0], 0, Basic.Deliver[1]))
 # The tag of the delivery, and whether there was one before.
 _TAG: Final = struct.Struct(">QB")
 # Class, weight and size of the body, before the properties.
 _CONTENT: Final = struct.Struct(">HHQ")
-
-
-class Delivered:
-    """A delivered message, with as much of Kombu's `Message` as is used."""
-
-    __slots__ = ("body", "channel", "consumer_tag", "delivery_info", "delivery_tag", "end")
-
-    headers: Final[dict[str, Any]] = {}
-
-    def __init__(
-        self,
-        *,
-        channel: int,
-        consumer_tag: str,
-        delivery_tag: int,
-        redelivered: bool,
-        routing_key: str,
-        body: bytes,
-        end: int,
-    ) -> None:
-        self.channel = channel
-        """Its number."""
-        self.consumer_tag = consumer_tag
-        self.delivery_tag = delivery_tag
-        self.delivery_info = {"redelivered": redelivered, "routing_key": routing_key}
-        self.body = body
-        self.end = end
-        """Where the next frame begins."""
 
 
 class FrameReader:

@@ -29,6 +29,7 @@ import amqp
 import kombu
 
 from miros_mesh.link.rabbitmq.declarer import Declarer
+from miros_mesh.link.rabbitmq.queues import places
 from miros_mesh.text import logger_of
 
 # RabbitMQ's words, and those of the embedded broker.
@@ -164,11 +165,6 @@ class Generations:
             "takes its place",
             *(old, argument, following),
         )
-
-
-def places(name: str) -> tuple[str, str, str]:
-    """Return the names that the generations of a lasting queue have in turn."""
-    return name, f"{name}.2", f"{name}.3"
 
 
 def newest_of(name: str, exists: Callable[[str], bool]) -> str | None:

@@ -1,4 +1,4 @@
-"""What a delivered message says of how often it came, read so that no sender can break it.
+"""A delivered message, and what it says of how often it came, so that no sender can break it.
 
 The payload of a header frame is class, weight and body size, then a word of flags and the
 properties that it says are there: content type, content encoding, then the table of headers (AMQP
@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
+
+METHOD: Final = 1
+"""The kind of a frame with a method in it."""
+END: Final = 0xCE
+"""The last byte of each frame."""
 
 AGAIN_HEADER: Final = "x-miros-mesh-again"
 """Of a publication that may be the second one of its parcel at that broker."""
@@ -47,6 +52,34 @@ _SIZES: Final = _NUMBERS | dict(zip(b"sufdDTV", (2, 2, 4, 8, 5, 8, 0), strict=Tr
 # Those that begin with a length of four bytes.
 _SIZED: Final = frozenset(b"SxAF")
 _LENGTH: Final = struct.Struct(">I")
+
+
+class Delivered:
+    """A delivered message, with as much of Kombu's `Message` as is used."""
+
+    __slots__ = ("body", "channel", "consumer_tag", "delivery_info", "delivery_tag", "end")
+
+    headers: Final[dict[str, Any]] = {}
+
+    def __init__(
+        self,
+        *,
+        channel: int,
+        consumer_tag: str,
+        delivery_tag: int,
+        redelivered: bool,
+        routing_key: str,
+        body: bytes,
+        end: int,
+    ) -> None:
+        self.channel = channel
+        """Its number."""
+        self.consumer_tag = consumer_tag
+        self.delivery_tag = delivery_tag
+        self.delivery_info = {"redelivered": redelivered, "routing_key": routing_key}
+        self.body = body
+        self.end = end
+        """Where the next frame begins."""
 
 
 def wanted_properties(header: bytes) -> bytes:
