@@ -6,7 +6,7 @@ from typing import Any
 
 from miros import Event, signals
 
-from miros_mesh.statechart.states import made
+from miros_mesh.statechart.processor import made
 
 
 def named(name: str, payload: Any) -> Event:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from miros_mesh.link.rabbitmq.queues import places, queue_of
+from miros_mesh.link.rabbitmq.declarer import places
+from miros_mesh.link.rabbitmq.queues import queue_of
 from support.post_office import LIMIT_S, Mailbox, PostOffice, keeping, letter, queue
 from support.waiting import wait_until
 

@@ -20,8 +20,7 @@ import kombu
 from miros_mesh.errors import TermsError
 from miros_mesh.link.ports import Terms
 from miros_mesh.link.rabbitmq.consumer import Consumer
-from miros_mesh.link.rabbitmq.declarer import Declarer
-from miros_mesh.link.rabbitmq.queues import places
+from miros_mesh.link.rabbitmq.declarer import Declarer, places
 
 _TERMS_ARGUMENT: Final = "x-dead-letter-routing-key"
 _EXPIRE_MS: Final = 60_000

@@ -177,3 +177,8 @@ def _bind(channel: Any, queue: kombu.Queue, bindings: Sequence[kombu.binding]) -
     for each in before:
         each.bind(queue, nowait=True, channel=channel)
     last.bind(queue, nowait=False, channel=channel)
+
+
+def places(name: str) -> tuple[str, str, str]:
+    """Return the names that the generations of a lasting queue have in turn."""
+    return name, f"{name}.2", f"{name}.3"

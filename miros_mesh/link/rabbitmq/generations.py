@@ -28,8 +28,7 @@ from typing import Final
 import amqp
 import kombu
 
-from miros_mesh.link.rabbitmq.declarer import Declarer
-from miros_mesh.link.rabbitmq.queues import places
+from miros_mesh.link.rabbitmq.declarer import Declarer, places
 from miros_mesh.text import logger_of
 
 # RabbitMQ's words, and those of the embedded broker.

@@ -80,8 +80,3 @@ def _arguments(spec: QueueSpec) -> dict[str, Any]:
         arguments["x-queue-type"] = "quorum"
         arguments["x-delivery-limit"] = _DELIVERY_LIMIT
     return arguments
-
-
-def places(name: str) -> tuple[str, str, str]:
-    """Return the names that the generations of a lasting queue have in turn."""
-    return name, f"{name}.2", f"{name}.3"
