@@ -14,13 +14,15 @@ import report
 from brokers import ROOT, Measured, embedded, rabbitmq
 from miros_mesh.cli.options import add_broker
 from pages import write_part
-from scale import charts, payload, peers, processes
+from scale import backlog, charts, payload, peers, processes
 from scale.axes import Axis, Walked, say, walk
 from scale.growth import Metric
-from scale.tables import figures, series, table
+from scale.tables import figures, rounds_of, series, table
 
 COMMAND = "scale"
-AXES: dict[str, Axis] = {each.AXIS.name: each.AXIS for each in (charts, peers, processes, payload)}
+AXES: dict[str, Axis] = {
+    each.AXIS.name: each.AXIS for each in (charts, peers, processes, payload, backlog)
+}
 NOTES = """\
 A figure grows about as the power of what stands in the heading: 0 is flat, 1 is linear. `power` is
 fitted to all points, `at the end` to the three largest, of which the word speaks.
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         walks = [_walked(AXES[name], brokers, options) for name in options.only]
     where = report.machine([broker.version for broker in brokers])
     for walked in walks:
-        print(f"\n{where}\nMedians of {walked.rounds} rounds.\n\n{table(walked)}")
+        print(f"\n{where}\n{rounds_of(walked)}\n\n{table(walked)}")
     print(f"\n{NOTES}")
     say(f"all of it took {time.monotonic() - began:.0f} s")
     if options.json:
@@ -62,7 +64,7 @@ def _write(path: Path, where: str, walks: Sequence[Walked]) -> None:
 def write_docs(docs: Path, where: str, walks: Sequence[Walked]) -> None:
     """Put the tables and the plots of a run in the place of those of an earlier one."""
     for walked in walks:
-        parts = [f"{where}. Medians of {walked.rounds} rounds.", f"```text\n{table(walked)}\n```"]
+        parts = [f"{where}. {rounds_of(walked)}", f"```text\n{table(walked)}\n```"]
         parts += [
             f"![{metric.title}](images/{_drawn(docs / 'images', walked, metric)})"
             for metric in walked.axis.metrics

@@ -21,7 +21,7 @@ from scale.growth import Metric, Point
 DELIVERIES = 20_000
 MOST_EVENTS = 5_000
 WARM_UP = Burst(200)
-REST = Rest(1.0)
+REST = Rest(2.0)
 
 
 @contextmanager

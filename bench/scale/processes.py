@@ -25,7 +25,7 @@ from scale.growth import Metric, Point
 # Together, of all charts.
 DELIVERIES = 16_000
 MOST_EVENTS, FEWEST_EVENTS = 4_000, 10
-REST = Rest(1.0)
+REST, REST_TOLD = Rest(3.0), Rest(1.0)
 # What a node says of its charts, it repeats so often: one that starts as the others do may miss
 # what they say first. The default is 5 s, which would hide what grows.
 HEARTBEAT_S = 1
@@ -123,11 +123,11 @@ def _measured(broker: Measured, children: Sequence[Child]) -> Point:
     told = broker.config.overridden(tell_charts=True, heartbeat_interval_s=HEARTBEAT_S)
     with _mesh(told, children) as (began_ns, joined):
         complete_s = (max(each.complete_ns for each in joined) - began_ns) / 1e9
-        idle_told = _rest(children)
+        idle_told = _rest(children, REST_TOLD)
     with _mesh(broker.config, children) as (began_ns, joined):
         start_s = (max(each.started_ns for each in joined) - began_ns) / 1e9
         spoken = _all_speak(broker, children)
-        idle = _rest(children)
+        idle = _rest(children, REST)
     return {
         "start_s": start_s,
         "complete_s": complete_s,
@@ -167,8 +167,8 @@ def _all_speak(broker: Measured, children: Sequence[Child]) -> Point:
     }
 
 
-def _rest(children: Sequence[Child]) -> float:
-    _tell(children, REST)
+def _rest(children: Sequence[Child], rest: Rest) -> float:
+    _tell(children, rest)
     shares: list[float] = _answers(children)
     return sum(shares)
 

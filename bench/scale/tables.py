@@ -10,6 +10,11 @@ from scale.axes import Walked
 from scale.growth import Growth, Metric, Point, growth, medians
 
 
+def rounds_of(walked: Walked) -> str:
+    """How often all was measured."""
+    return f"Medians of {walked.rounds} rounds." if walked.rounds > 1 else "One round."
+
+
 def table(walked: Walked) -> str:
     """A row for each metric and broker: the medians, and how they grow."""
     rows = [[walked.axis.what, *(f"{count:,}" for count in walked.counts), "power", "at the end"]]
@@ -55,7 +60,9 @@ def _figure(points: Mapping[int, Sequence[Point]], metric: Metric) -> dict[str, 
     values = medians(points, metric.key)
     grown = growth(values, metric)
     return {
-        "rounds": {count: [each[metric.key] for each in points[count]] for count in values},
+        "rounds": {
+            count: [p[metric.key] for p in points[count] if metric.key in p] for count in values
+        },
         "median": values,
         "growth": asdict(grown) if grown else None,
     }

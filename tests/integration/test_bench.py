@@ -20,6 +20,8 @@ from scale import peers
 
 BENCH = Path(__file__).parents[2] / "bench"
 LIMIT_S = 100.0
+# Of many processes, on a machine that others use as well.
+LONG_LIMIT_S = 500.0
 SMALL = ["--runs", "1", "--events", "500", "--samples", "20", "--charts", "5"]
 
 WITHOUT_RABBITMQ = """
@@ -89,18 +91,24 @@ def test_it_measures_a_backlog_and_that_nothing_of_it_is_lost(tmp_path: Path) ->
 
 
 @pytest.mark.proof
-def test_it_measures_along_every_axis(vhost_url: str, tmp_path: Path) -> None:
-    for name, keys in {
-        "charts": {"start_s", "named_s", "threads", "memory", "per_s", "idle"},
-        "processes": {"complete_s", "per_s", "cpu_s"},
-    }.items():
-        axis = _scaled(vhost_url, tmp_path, "--only", name, "--quick")[name]
-        assert axis["failures"] == []
-        assert list(axis["brokers"]) == ["embedded", "RabbitMQ"]
-        for figures in axis["brokers"].values():
-            assert keys <= set(figures)
-            for key in keys:
-                assert all(value > 0 for value in figures[key]["median"].values())
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("charts", {"start_s", "named_s", "threads", "memory", "per_s"}),
+        ("processes", {"complete_s", "per_s", "cpu_s"}),
+        ("backlog", {"sent_per_s", "drained_per_s"}),
+    ],
+)
+def test_it_measures_along_every_axis(
+    name: str, keys: set[str], vhost_url: str, tmp_path: Path
+) -> None:
+    axis = _scaled(vhost_url, tmp_path, "--only", name, "--quick")[name]
+    assert axis["failures"] == []
+    assert list(axis["brokers"]) == ["embedded", "RabbitMQ"]
+    for figures in axis["brokers"].values():
+        for key in keys:
+            assert len(figures[key]["median"]) == 3
+            assert all(value > 0 for value in figures[key]["median"].values())
 
 
 def test_peers_are_virtual_hosts_of_a_server_of_its_own(
@@ -118,7 +126,7 @@ def test_peers_are_virtual_hosts_of_a_server_of_its_own(
 def _scaled(url: str, folder: Path, *arguments: str) -> dict[str, Any]:
     figures = folder / "figures.json"
     given = [*arguments, "--runs", "1", "--broker", url, "--json", str(figures)]
-    done = _run(str(BENCH), "scale", *given)
+    done = _run(str(BENCH), "scale", *given, limit_s=LONG_LIMIT_S)
     assert done.returncode == 0, done.stderr
     assert "at the end" in done.stdout
     axes: dict[str, Any] = json.loads(figures.read_text())["axes"]
@@ -177,9 +185,9 @@ def test_a_broker_that_does_not_answer_is_told_without_its_password(tmp_path: Pa
     assert "sesame" not in done.stdout + done.stderr
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(*arguments: str, limit_s: float = LIMIT_S) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
 
 
 @pytest.mark.proof

@@ -126,7 +126,7 @@ def test_the_documentation_gets_the_table_and_the_plots(tmp_path: Path) -> None:
     assert text.endswith(f"{mark.format('end')}\nafter\n")
     assert "old" not in text
     assert text.count("things  ") == 1
-    assert "2 cores. Medians of 1 rounds." in text
+    assert "2 cores. One round." in text
     assert "![cost](images/scale-example-cost.svg)" in text
     assert (tmp_path / "images" / "scale-example-cost.svg").read_text().startswith("<svg")
 

@@ -18,7 +18,7 @@ from amqp.spec import Basic
 from amqp.spec import Channel as Methods
 from kombu.transport import pyamqp
 
-from miros_mesh.link.rabbitmq.delivered import END, METHOD, Delivered
+from miros_mesh.link.rabbitmq.frame_reader import END, METHOD, Delivered
 
 # A frame of the method basic.ack: kind, channel and size; class and number, tag, multiple; the end.
 _ACK: Final = struct.Struct(">BHIHHQBB")

@@ -21,8 +21,14 @@ from kombu.transport import pyamqp
 
 from miros_mesh.link.rabbitmq.channels import OwnedChannel
 from miros_mesh.link.rabbitmq.deadline import Cutter
-from miros_mesh.link.rabbitmq.delivered import DELIVER, HEADER, METHOD, Delivered
-from miros_mesh.link.rabbitmq.frame_reader import AmqpFrame, FrameReader
+from miros_mesh.link.rabbitmq.frame_reader import (
+    DELIVER,
+    HEADER,
+    METHOD,
+    AmqpFrame,
+    Delivered,
+    FrameReader,
+)
 from miros_mesh.link.rabbitmq.headers import wanted_properties
 from miros_mesh.link.rabbitmq.refusals import TlsSpokenError
 from miros_mesh.link.rabbitmq.tls_context import context_of

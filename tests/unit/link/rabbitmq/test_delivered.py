@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miros_mesh.link.rabbitmq.delivered import delivery_at
+from miros_mesh.link.rabbitmq.frame_reader import delivery_at
 from miros_mesh.link.rabbitmq.headers import AGAIN_HEADER
 
 AGAIN = (
