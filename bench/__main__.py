@@ -23,6 +23,7 @@ from brokers import BrokerError, Measured, embedded, rabbitmq
 from measure import MeasureError
 from miros_mesh import MeshError
 from miros_mesh.cli.options import add_broker
+from options import from_to
 from samples import Sample, Sizes, measure_local, measure_mesh
 from scale import command as scale
 from scrape import measure_scrape
@@ -115,24 +116,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     add = parser.add_argument
     add_broker(parser, "a RabbitMQ to take, default: a private one")
-    add("--runs", type=_from_to(1, 100), default=5, help="how often (default %(default)d)")
-    add("--events", type=_from_to(1, 100_000), default=20_000, help="of a burst (%(default)d)")
-    add("--samples", type=_from_to(10, 2_000), default=300, help="events sent idle (%(default)d)")
-    add("--charts", type=_from_to(1, 1_000), default=100, help="of a scrape (default %(default)d)")
+    add("--runs", type=from_to(1, 100), default=5, help="how often (default %(default)d)")
+    add("--events", type=from_to(1, 100_000), default=20_000, help="of a burst (%(default)d)")
+    add("--samples", type=from_to(10, 2_000), default=300, help="events sent idle (%(default)d)")
+    add("--charts", type=from_to(1, 1_000), default=100, help="of a scrape (default %(default)d)")
     add("--snoop", action="store_true", help="measure what watching costs instead")
     add("--signatures", action="store_true", help="measure what signatures cost instead")
     add("--json", type=Path, metavar="FILE", help="write every figure there, too")
     return parser
-
-
-def _from_to(low: int, high: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        value = int(text)
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"from {low} to {high}")
-        return value
-
-    return number
 
 
 def _say(text: str) -> None:

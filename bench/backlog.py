@@ -43,7 +43,8 @@ _LOOK_AGAIN_S = 0.02
 _CHECK_EVERY = 1_000
 NOTES = """\
 Accumulate: the calls of `transmit`, and the confirms where there is a broker. Memory: the peak of
-the process above what it had when idle. Drain: from the first to the last handler.
+the process above what it had when idle. Drain: from the first to the last handler. CPU: of the
+sender's process, and of the receiver's, for an event.
 docs/benchmarks.md says what is measured."""
 
 
@@ -56,11 +57,15 @@ class Backlog:
     """Who was: `receiver` or `broker`."""
     events: int
     accumulated_per_s: float = 0.0
+    sender_us: float = 0.0
+    """CPU of the sender's process for an event."""
     sender_mib: float = 0.0
     """The sender's peak above idle."""
     stored_mib: float | None = None
     """The embedded broker's files at the end of it."""
     drained_per_s: float = 0.0
+    receiver_us: float = 0.0
+    """CPU of the receiver's process for an event."""
     receiver_mib: float = 0.0
     """The receiver's peak above idle."""
     lost: int = 0
@@ -180,7 +185,8 @@ def speak(connection: Connection, config: MeshConfig, topic: str, events: int) -
     chart.start_at(counting)
     connection.send("ready")
     while away := connection.recv():
-        idle_mib, began, pause = _memory_mib("VmRSS"), time.monotonic(), threading.Event()
+        idle_mib, pause = _memory_mib("VmRSS"), threading.Event()
+        began, spent_s = time.monotonic(), time.process_time()
         for number in range(1, events + 1):
             chart.transmit(Event(signal=signals.bench, payload=[number, FILLER]))
             while (
@@ -192,7 +198,8 @@ def speak(connection: Connection, config: MeshConfig, topic: str, events: int) -
         if away == "receiver":
             _wait(lambda: chart.health().outbox_events == 0)
         seconds = time.monotonic() - began
-        connection.send((events / seconds, _memory_mib("VmHWM") - idle_mib))
+        each_us = (time.process_time() - spent_s) / events * 1e6
+        connection.send((events / seconds, each_us, _memory_mib("VmHWM") - idle_mib))
     chart.stop()
 
 
@@ -205,12 +212,16 @@ def hear(connection: Connection, config: MeshConfig, topic: str, events: int) ->
     idle_mib = _memory_mib("VmRSS")
     chart.start_at(counting)
     connection.send("ready")
+    spent_s = time.process_time()
     if connection.recv():
         ledger.wait()
+        each_us = (time.process_time() - spent_s) / events * 1e6
         peak_mib = _memory_mib("VmHWM") - idle_mib
         # A second copy would come at once.
         chart.stop()
-        connection.send({**ledger.figures, "receiver_mib": peak_mib})
+        connection.send(
+            {**ledger.figures, "receiver_us": each_us, "receiver_mib": peak_mib},
+        )
         connection.recv()
     else:
         chart.stop()
@@ -246,7 +257,8 @@ def _pair(config: MeshConfig, events: int) -> Iterator[tuple[Child, Callable[[],
 
 def _accumulate(backlog: Backlog, sender: Child) -> None:
     sender.tell(backlog.away)
-    backlog.accumulated_per_s, backlog.sender_mib = sender.answer(LIMIT_S)
+    took = sender.answer(LIMIT_S)
+    backlog.accumulated_per_s, backlog.sender_us, backlog.sender_mib = took
 
 
 def _drain(backlog: Backlog, receiver: Child) -> None:
@@ -270,9 +282,11 @@ def _shown(backlog: Backlog) -> dict[str, str]:
         "away": backlog.away,
         "events": f"{backlog.events:,}",
         "accumulate": f"{backlog.accumulated_per_s:,.0f}/s",
+        "CPU": f"{backlog.sender_us:.0f} us",
         "sender": f"{backlog.sender_mib:.0f} MiB",
         "stored": stored,
         "drain": f"{backlog.drained_per_s:,.0f}/s",
+        "its CPU": f"{backlog.receiver_us:.0f} us",
         "receiver": f"{backlog.receiver_mib:.0f} MiB",
         "lost": str(backlog.lost),
         "doubled": str(backlog.doubled),

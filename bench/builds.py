@@ -12,6 +12,8 @@ from environment import install, make, python, run
 from measure import MeasureError
 
 GIT_LIMIT_S = 60.0
+FIND_LIMIT_S = 60.0
+_WHERE = "import miros_mesh; print(miros_mesh.__file__)"
 _HASHED = ("--require-hashes", "--only-binary", ":all:")
 _NO_TAG = (
     "this checkout has no tag to compare with: give a tag or a commit, as in "
@@ -88,6 +90,9 @@ def _install_dependencies(place: Path, source: Path) -> None:
 
 def _install_library(place: Path, source: Path) -> None:
     install(place, "--no-deps", "--no-build-isolation", "--force-reinstall", str(source))
+    found = Path(run([str(python(place)), "-I", "-c", _WHERE], FIND_LIMIT_S).strip())
+    if place not in found.parents:
+        raise MeasureError(f"{place} does not have the library that is found there: {found}")
 
 
 def _git(*arguments: str) -> str:

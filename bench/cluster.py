@@ -13,19 +13,21 @@ import statistics
 import sys
 import tempfile
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import report
-from brokers import SCRATCH, BrokerError, find_programs
+from brokers import SCRATCH, BrokerError
 from miros_mesh.wire.keyring import generate_key
 from support.actor import Actor
 from support.namespaces import Host, Network, why_not
 from support.rabbitmq_cluster import Cluster
-from support.rabbitmq_server import RabbitServer
+from support.rabbitmq_server import RabbitServer, find_programs
 
 COMMAND = "cluster"
 ROLES = Path(__file__).with_name("cluster_roles.py")
@@ -34,11 +36,16 @@ ALONE, NODES = "eve", "dan"
 PLAN = {name: [f"10.7.0.{n}/24"] for n, name in enumerate((*SERVERS, ALONE, NODES), 1)}
 # Events of a burst, by their size in bytes.
 BURSTS = {100: 10_000, 1024: 5_000, 65_536: 300}
-KINDS = tuple(itertools.product(("one server", "three servers"), ("classic", "quorum")))
-HEAD = f"{'servers':<14}{'queue':<9}{'bytes':>7}{'events/s':>10}{'sender':>9}{'receiver':>9}{'broker':>9}"
+WHERE = ("one server", "three servers")
+KINDS = tuple(itertools.product(WHERE, ("classic", "quorum")))
+HEAD = (
+    f"{'servers':<14}{'queue':<9}{'bytes':>7}"
+    f"{'events/s':>10}{'sender':>9}{'receiver':>9}{'broker':>9}"
+)
 WAITING = 20_000
 # A server keeps what waits in memory for a moment, and tells of it every five seconds.
 _SETTLE_S = 6.0
+_IDLE_S = 8.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -77,20 +84,24 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="how often (default %(default)d)")
     parser.add_argument("--frame-events", type=int, default=100, help="most events of a frame")
     parser.add_argument("--waiting", action="store_true", help="measure what waits, instead")
+    parser.add_argument("--nodes", action="store_true", help="measure idle nodes, instead")
     options = parser.parse_args(arguments)
     os.environ["CLUSTER_BENCH_KEY"] = generate_key().decode()
     with ExitStack() as stack:
-        places = stack.enter_context(_places())
+        alone = options.waiting or options.nodes
+        places = stack.enter_context(_places(("one server",) if alone else WHERE))
         if options.waiting:
-            _show_waiting(places)
+            _show_waiting(places["one server"])
+        elif options.nodes:
+            _show_nodes(places["one server"])
         else:
             _show_bursts(places, options.rounds, options.frame_events)
     return 0
 
 
 @contextmanager
-def _places() -> Iterator[dict[str, Place]]:
-    """One server, and a cluster of three."""
+def _places(wanted: Sequence[str]) -> Iterator[dict[str, Place]]:
+    """One server, and a cluster of three, where that is wanted."""
     programs, reason = find_programs(), why_not()
     if programs is None or reason:
         raise BrokerError(reason or "there is no rabbitmq-server on this machine")
@@ -103,13 +114,14 @@ def _places() -> Iterator[dict[str, Place]]:
         alone = network[ALONE].rabbitmq(folder / ALONE, programs)
         stack.callback(alone.close)
         alone.start()
+        places = {"one server": Place([alone], None, network[NODES])}
+        if "three servers" not in wanted:
+            yield places
+            return
         cluster = Cluster(folder, programs, [network[name] for name in SERVERS])
         stack.callback(cluster.close)
         cluster.start()
-        yield {
-            "one server": Place([alone], None, network[NODES]),
-            "three servers": Place(cluster.servers, cluster, network[NODES]),
-        }
+        yield {**places, "three servers": Place(cluster.servers, cluster, network[NODES])}
 
 
 def _show_bursts(places: dict[str, Place], rounds: int, frame_events: int) -> None:
@@ -119,9 +131,10 @@ def _show_bursts(places: dict[str, Place], rounds: int, frame_events: int) -> No
             (where, queue): stack.enter_context(_Pair(places[where], queue, frame_events))
             for where, queue in KINDS
         }
+        idle = _idle(places)
         for number, size in itertools.product(range(rounds), BURSTS):
             for (where, queue), pair in pairs.items():
-                sample = pair.burst(BURSTS[size], size)
+                sample = pair.burst(BURSTS[size], size, idle[where])
                 samples[where, queue, size].append(sample)
                 print(number, where, queue, size, f"{sample.per_s:.0f}/s", file=sys.stderr)
     print(f"{report.machine([])}\nMedians of {rounds} runs; microseconds of processor an event.")
@@ -135,9 +148,38 @@ def _show_bursts(places: dict[str, Place], rounds: int, frame_events: int) -> No
         print("".join(f"{figure:>9.0f}" for figure in figures[1:]))
 
 
-def _show_waiting(places: dict[str, Place]) -> None:
+def _show_nodes(place: Place) -> None:
+    """What it costs one server that nodes are there and do nothing."""
+    server, count = place.servers[0], 20
+    print(f"{'a node':<24}{'connections':>12}{'channels':>10}{'queues':>8}{'memory, KiB':>13}")
+    for title, named, charts in (
+        ("of one chart", 0, 1),
+        ("of ten charts", 0, 10),
+        ("named, one chart", 1, 1),
+    ):
+        url = place.new_url()
+        vhost = f'<<"{url.rpartition("/")[2]}">>'
+        before, _ = _held(server)
+        with Actor(ROLES, "idle", url, named, count, charts, place=place.nodes) as idle:
+            idle.heard()
+            after, _ = _held(server)
+            figures = [
+                int(server.eval(f"length({what})")) / count
+                for what in (
+                    "rabbit_networking:connections()",
+                    "rabbit_channel:list()",
+                    f"rabbit_amqqueue:list_names({vhost})",
+                )
+            ]
+            cpu = place.cpu_s
+            threading.Event().wait(10)
+            share = (place.cpu_s - cpu) / 10 / count
+        print(f"{title:<24}{figures[0]:>12.1f}{figures[1]:>10.1f}{figures[2]:>8.1f}", end="")
+        print(f"{(after - before) / count / 1024:>13,.0f}   {share:.2%} of a core")
+
+
+def _show_waiting(place: Place) -> None:
     """What it costs one server that events wait for a chart."""
-    place = places["one server"]
     server = place.servers[0]
     print(
         f"{'queue':<9}{'bytes':>7}{'frames':>8}{'memory, bytes':>15}{'disk, bytes':>13}  an event"
@@ -161,6 +203,16 @@ def _held(server: RabbitServer) -> tuple[int, int]:
     return int(server.eval("erlang:memory(total)")), server.disk_bytes()
 
 
+def _idle(places: dict[str, Place]) -> dict[str, float]:
+    """How many cores the servers of each place take while nothing happens."""
+    threading.Event().wait(_SETTLE_S)
+    before = {where: place.cpu_s for where, place in places.items()}
+    threading.Event().wait(_IDLE_S)
+    idle = {where: (place.cpu_s - before[where]) / _IDLE_S for where, place in places.items()}
+    print("idle:", *(f"{where} {share:.2%}" for where, share in idle.items()), file=sys.stderr)
+    return idle
+
+
 class _Pair:
     """A sender and a receiver at one place."""
 
@@ -174,10 +226,14 @@ class _Pair:
         self._sender.heard()
         self._sent = 0
 
-    def burst(self, number: int, size: int) -> Sample:
-        """Send a burst, and wait until it is handled."""
+    def burst(self, number: int, size: int, idle: float = 0.0) -> Sample:
+        """Send a burst, and wait until it is handled; of `idle` cores the servers would be anyway.
+
+        On a machine that has much to do a burst takes long, and that share would be its own.
+        """
         self._sent += number
         self._receiver.tell(str(self._sent))
+        start = time.monotonic()
         broker, receiver = self._place.cpu_s, _cpu_s(self._receiver.pid)
         sender = _cpu_s(self._sender.pid)
         self._sender.tell(f"{number} {size}")
@@ -188,7 +244,7 @@ class _Pair:
         spent = (
             _cpu_s(self._sender.pid) - sender,
             _cpu_s(self._receiver.pid) - receiver,
-            self._place.cpu_s - broker,
+            self._place.cpu_s - broker - idle * (time.monotonic() - start),
         )
         return Sample(number / (ended["at"] - began["at"]), *(s / number * 1e6 for s in spent))
 
@@ -204,7 +260,7 @@ class _Pair:
         self._sender.tell("0")
         self._sender.heard()
 
-    def __enter__(self) -> _Pair:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -2,6 +2,7 @@
 
 cluster_roles.py count URL NODE                    NODE is the node's name, or - for none
 cluster_roles.py send URL NODE FRAME_EVENTS
+cluster_roles.py idle URL NAMED NODES CHARTS       does nothing, with so many nodes
 
 Each line that comes in is a number: of events to await in all, or of events to send, and for a
 sender their size. The answer is when, by the monotonic clock, and the processor time so far.
@@ -21,6 +22,7 @@ from miros import Event, return_status, signals
 from miros_mesh import MeshConfig, NetworkedActiveObject
 
 SIGNAL = "cluster_bench"
+TOPIC = "count"
 
 
 class Count:
@@ -55,10 +57,12 @@ def main(role: str, url: str, node: str, frame_events: str = "100") -> None:
         mesh_encryption_key=os.environ["CLUSTER_BENCH_KEY"],
         node_name=None if node == "-" else node,
         frame_events=int(frame_events),
+        # What is sent to be kept at the broker has to get there.
+        drain_timeout_s=300.0,
     )
-    topics = {"rx_routing_key": "count"} if role == "count" else {"tx_routing_key": "count"}
-    silent = {"rx_routing_key": "none"} if role == "send" else {"tx_routing_key": "none"}
-    chart, count = NetworkedActiveObject(role, config=config, **topics, **silent), Count()
+    hears, says = (TOPIC, "none") if role == "count" else ("none", TOPIC)
+    chart = NetworkedActiveObject(role, config=config, rx_routing_key=hears, tx_routing_key=says)
+    count = Count()
     chart.start_at(count.state)
     _say()
     for line in sys.stdin:
@@ -77,9 +81,29 @@ def main(role: str, url: str, node: str, frame_events: str = "100") -> None:
     _say()
 
 
+def idle(url: str, named: str, nodes: str, charts: str) -> None:
+    """Have so many nodes with so many charts each, which are silent, until the input ends."""
+    key, running = os.environ["CLUSTER_BENCH_KEY"], []
+    for number in range(int(nodes)):
+        config = MeshConfig(
+            broker_url=url,
+            mesh_encryption_key=key,
+            node_name=f"idle{number}" if named == "1" else None,
+            # No two of equal settings share a node.
+            outbox_events=100_000 - number,
+        )
+        for chart in range(int(charts)):
+            running.append(NetworkedActiveObject(f"chart{chart}", config=config))
+            running[-1].start_at(Count().state)
+    _say()
+    sys.stdin.readline()
+    for each in running:
+        each.stop()
+
+
 def _say() -> None:
     print(json.dumps({"at": time.monotonic(), "cpu": time.process_time()}), flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    (idle if sys.argv[1] == "idle" else main)(*sys.argv[1 + (sys.argv[1] == "idle") :])

@@ -29,6 +29,13 @@ def environment(group: str) -> Path:
     return python(place)
 
 
+def locked(group: str, *names: str) -> list[str]:
+    """Return the versions of some packages of a lock, as `name version`."""
+    lines = (LOCK / f"{group}.txt").read_text().splitlines()
+    pinned = dict(line.split()[0].split("==") for line in lines if line[:1].isalpha())
+    return [f"{name} {pinned[name]}" for name in names]
+
+
 def python(place: Path) -> Path:
     """Return the Python of an environment."""
     return place / "bin" / "python"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,9 +20,10 @@ import report
 import servers
 import talks
 from brokers import ROOT, Measured, embedded, plain_url, rabbitmq
-from environment import environment
+from environment import environment, locked
 from measure import MeasureError
 from miros_mesh.cli.options import BrokerOption, add_broker
+from options import from_to
 from peer_report import (
     AIO_PIKA,
     BARE,
@@ -62,7 +64,7 @@ class Machine:
         self._stack = stack
         self._broker = broker
         self._missing: dict[str, MissingError] = {}
-        self.versions: list[str] = []
+        self.versions = [f"{name} {metadata.version(name)}" for name in ("miros", "kombu")]
 
     @cached_property
     def rabbitmq(self) -> Measured:
@@ -87,12 +89,12 @@ class Machine:
     @cached_property
     def peers(self) -> Path:
         """The Python with the other libraries."""
-        return self._made("peers")
+        return self._made("peers", "aio-pika", "faststream", "dramatiq", "nats-py", "redis")
 
     @cached_property
     def nameko(self) -> Path:
         """The Python with nameko, which changes what the others rely on."""
-        return self._made("nameko")
+        return self._made("nameko", "nameko")
 
     def _there(self, name: str, server: AbstractContextManager[_S | None]) -> _S:
         def start() -> _S:
@@ -105,13 +107,15 @@ class Machine:
 
         return self._once(name, start)
 
-    def _made(self, group: str) -> Path:
+    def _made(self, group: str, *names: str) -> Path:
         def make() -> Path:
             _say(f"looking after the environment of {group} ...")
             try:
-                return environment(group)
+                found = environment(group)
             except MeasureError as error:
                 raise MissingError(str(error)) from error
+            self.versions += locked(group, *names)
+            return found
 
         return self._once(group, make)
 
@@ -303,6 +307,8 @@ def _check(options: argparse.Namespace) -> None:
     if unknown:
         known = ", ".join(f'"{name}"' for name in WAYS)
         raise MeasureError(f"no column is called {', '.join(sorted(unknown))}; there are {known}")
+    if options.write_docs and (options.quick or options.only or options.without):
+        raise MeasureError("--write-docs takes a whole run, without --quick, --only or --without")
     if options.quick:
         options.runs, options.idle = min(options.runs, 2), min(options.idle, 20)
 
@@ -316,8 +322,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=peers", description=__doc__)
     add = parser.add_argument
     add_broker(parser, "a RabbitMQ to take, default: a private one")
-    add("--runs", type=int, default=5, help="how many rounds (default %(default)d)")
-    add("--idle", type=int, default=100, help="events sent idle, a round (default %(default)d)")
+    add("--runs", type=from_to(1, 100), default=5, help="how many rounds (default %(default)d)")
+    add(
+        "--idle",
+        type=from_to(2, 2_000),
+        default=100,
+        help="events sent idle, a round (default %(default)d)",
+    )
     add("--quick", action="store_true", help="two rounds and a twentieth of the events")
     add("--only", type=_names, default=set[str](), metavar="NAME;...", help="these columns alone")
     add("--without", type=_names, default=set[str](), metavar="NAME;...", help="not these")

@@ -7,6 +7,7 @@ has is used.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +38,8 @@ def main() -> None:
     """Play a role until the input ends."""
     settings = talk.settings()
     if settings["role"] == "stock":
+        if "miros_mesh" in sys.modules:
+            raise RuntimeError("this was to be miros alone")
         post(ActiveObject("stock"))
         return
     charts = _networked(settings)

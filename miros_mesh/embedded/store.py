@@ -139,11 +139,11 @@ class Store:
         if self._at_once >= _AT_ONCE_IN_A_ROW:
             return None
         database = self._database
-        if not self._at_once:
-            database.copies_log(False)
-        self._at_once += 1
         given_up, database.given_up = database.given_up, _at_once
         try:
+            if not self._at_once:
+                database.copies_log(False)
+            self._at_once += 1
             route = self._stored(exchange, routing_key, properties, body)
         except StoreUnavailableError:
             return None

@@ -27,7 +27,7 @@ class _Believed(NamedTuple):
 
 
 class KnownRefusals:
-    """The refusals of one connection, for its publisher's thread alone.
+    """The refusals of one connection, for who has that alone.
 
     A missing exchange holds for all its topics, a permission for an exchange and a topic, a size
     for all that is as large. Any other reason holds for an exchange and a topic as well, once

@@ -21,7 +21,7 @@ logger = logger_of(__name__)
 class NackBackoff:
     """The pauses of one publisher: twice as long after each nack, short again after a confirm.
 
-    For the publisher's thread alone.
+    For who has the publisher's connection alone.
     """
 
     def __init__(self, where: str) -> None:

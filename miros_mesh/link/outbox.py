@@ -29,8 +29,9 @@ class Outbox:
         """Guards everything below."""
         self._changed = threading.Condition(self._lock)
         """Notified when no event or no parcel is left."""
-        # Any thread that transmits puts and grows, under the lock of its network; the publisher's
-        # alone takes, confirms and rewinds. No lock but a parcel's is taken under this one.
+        # Any thread that transmits puts and grows, under the lock of its network; who has the
+        # publisher's connection takes, confirms and rewinds. No lock but a parcel's is taken under
+        # this one.
         self._waiting: deque[Parcel] = deque()
         self._messages: deque[Parcel] = deque()
         """Those of `_waiting` without an event, in the same order: the library's own messages."""
@@ -109,7 +110,7 @@ class Outbox:
 
     def is_again(self, parcel: Parcel) -> bool:
         """Whether the broker may have a parcel already, which `take` gave out before."""
-        # One step of a set, and only the publisher's thread asks and marks: no lock.
+        # One step of a set, and only who has the connection asks and marks: no lock.
         return parcel in self._again
 
     def confirm(self, parcel: Parcel, *, routed: bool = True) -> None:

@@ -67,8 +67,9 @@ class Worker:
     Without a number of `attempts` it tries to connect until it is stopped.
 
     Only the worker's own thread touches the connection, since neither kombu nor py-amqp is
-    thread-safe; all hooks run on it. Other threads leave tasks in a deque or parcels in the outbox,
-    and `wake` it. It holds no lock while it waits.
+    thread-safe, unless a subclass lends it while that thread waits; all hooks run on it. Other
+    threads leave tasks in a deque or parcels in the outbox, and `wake` it. It holds no lock while
+    it waits.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from support.secret_files import write_secret
 from support.waiting import wait_until
 
 STEADY = Path(__file__).with_name("steady.py")
-PER_S = 500
+PER_S = 200
 KEPT, FREE = "kept", "free"
 """The receivers: one with a node name, whose queue is a quorum queue, and one without."""
 # An event that takes longer from `transmit` to the handler shows that the flow is not as before.

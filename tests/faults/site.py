@@ -29,11 +29,11 @@ def handle(chart: NetworkedActiveObject, received: Event) -> None:
             chart.reply(event(ANSWER, chart.name))
         return
     payload = received.payload
-    about = {
-        "CHART_UP": lambda: f"{payload.node}/{payload.chart}",
-        "NO_LISTENER": lambda: payload.topic,
-    }.get(received.signal_name, lambda: str(payload))
-    say(f"{received.signal_name} {about()}")
+    if received.signal_name == "CHART_UP":
+        payload = f"{payload.node}/{payload.chart}"
+    elif received.signal_name == "NO_LISTENER":
+        payload = payload.topic
+    say(f"{received.signal_name} {payload}")
 
 
 def main(url: str, name: str, topic: str, hears: str) -> None:

@@ -29,6 +29,8 @@ PLAN = {name: [f"10.7.0.{n}/24"] for n, name in enumerate((*SERVERS, NODES), 1)}
 # The aim is 10 s; on a machine that does more than it can, servers need a while to agree.
 BACK_LIMIT_S = 60.0
 AWAY_S = 10.0
+# Before the server starts again, for which others wait on a small machine.
+LOOK_S = 6.0
 CUT_S = 30.0
 
 
@@ -102,12 +104,11 @@ def test_server_killed_that_a_node_is_connected_to(
     began = time.monotonic()
     server.kill()
     flow.for_(AWAY_S)
-    started = time.monotonic()
     server.start()
     whole.cluster.await_whole()
     flow.for_(1)
 
-    survived(f"server of {of} killed", flow, began, started)
+    survived(f"server of {of} killed", flow, began, began + LOOK_S)
 
 
 def test_server_killed_that_leads_a_queue(whole: Ground, load: tuple[str, Load]) -> None:
@@ -120,11 +121,10 @@ def test_server_killed_that_leads_a_queue(whole: Ground, load: tuple[str, Load])
     began = time.monotonic()
     leader.kill()
     flow.for_(AWAY_S)
-    started = time.monotonic()
     leader.start()
     whole.cluster.await_whole()
 
-    survived("leader killed", flow, began, started)
+    survived("leader killed", flow, began, began + LOOK_S)
 
 
 def test_servers_stopped_and_started_one_after_another(

@@ -42,7 +42,8 @@ class Sites:
         urls = {name: self.servers[name].url(vhost) for name, vhost in vhosts.items()}
         for name, other in ((LEFT, RIGHT), (RIGHT, LEFT)):
             # One hop: what came from there does not go back.
-            upstream = {"uri": urls[other], "max-hops": 1, "reconnect-delay": 1}
+            uri = f"{urls[other]}?heartbeat=5"
+            upstream = {"uri": uri, "max-hops": 1, "reconnect-delay": 1}
             do, vhost = self.servers[name].rabbitmqctl, vhosts[name]
             do("set_parameter", "-p", vhost, "federation-upstream", other, json.dumps(upstream))
             policy = '{"federation-upstream-set":"all"}'

@@ -81,7 +81,8 @@ class Sender:
 
     def _kept(self) -> list[Envelope]:
         node = node_of(self.chart)
-        return [event for _, event in node.repair._history.find("sender", [(1, MANY)])]
+        kept = node.repair._history.find("sender", [(1, MANY)])
+        return node.mesh.network.decoded([each.encoded for each in kept])
 
 
 def sealed(config: MeshConfig, envelope: Envelope) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from support.namespaces import Host
@@ -66,14 +67,13 @@ class Cluster:
         """Return when every server knows that all of them run."""
         for server in self.servers:
             wait_until(
-                lambda server=server: self.running_at(server) == len(self.servers),
+                partial(self._knows_all, server),
                 JOIN_LIMIT_S,
                 message=f"{server.name} knows that all of the cluster run",
             )
 
-    def running_at(self, server: ClusterServer) -> int:
-        """How many servers run, as far as one of them knows."""
-        return int(server.eval("length(rabbit_nodes:all_running())"))
+    def _knows_all(self, server: ClusterServer) -> bool:
+        return int(server.eval("length(rabbit_nodes:all_running())")) == len(self.servers)
 
     def close(self) -> None:
         """End all of them."""

@@ -12,6 +12,7 @@ sys.path.append(str(Path(__file__).parents[2] / "bench"))
 sys.path.append(str(Path(__file__).parents[2] / "bench" / "programs"))
 import against
 import builds
+import environment
 import peer_report
 import peers
 import processes
@@ -108,6 +109,20 @@ def test_a_column_that_there_is_not_is_told_with_those_that_there_are() -> None:
         peers.main(["--only", "stock miros; NATS"])
 
 
+@pytest.mark.parametrize("option", [["--runs", "0"], ["--idle", "1"], ["--idle", "many"]])
+def test_a_number_without_a_meaning_is_refused(
+    option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        peers.main(option)
+    assert f"argument {option[0]}" in capsys.readouterr().err
+
+
+def test_a_part_of_a_run_is_not_written_into_the_docs() -> None:
+    with pytest.raises(MeasureError, match="--write-docs takes a whole run"):
+        peers.main(["--quick", "--write-docs"])
+
+
 def test_the_table_has_medians_and_the_range_of_the_rates() -> None:
     line = peer_report.table(COLUMNS).splitlines()[1]
     assert line.split() == (
@@ -199,6 +214,12 @@ def test_a_share_too_small_for_a_tick_is_no_error() -> None:
 def test_a_commit_that_there_is_not_is_told() -> None:
     with pytest.raises(MeasureError, match=r"no commit no\.such in this checkout"):
         builds.of_commit("no.such")
+
+
+def test_versions_are_those_of_the_lock() -> None:
+    (redis,) = environment.locked("peers", "redis")
+    assert redis.startswith("redis ")
+    assert redis.split()[1][0].isdigit()
 
 
 def test_what_a_process_took_is_found() -> None:

@@ -170,6 +170,22 @@ def test_what_waits_or_is_handled_is_to_do_until_it_is_done() -> None:
     assert (chart.queue.to_do, chart.queue.done) == (0, 2)
 
 
+def test_a_recalled_event_is_what_it_came_by_though_another_thread_posts_at_that_moment() -> None:
+    chart, received = Chart(), arrival(7)
+    chart.queue.append(received)
+    event = chart.queue.popleft()
+    assert chart.queue.deferring(event) is received
+    chart.queue.task_done()
+    # Between the two steps of a recall
+    chart.queue.recalled(event, received)
+    other = threading.Thread(target=lambda: chart.queue.append(Event(signal="own")))
+    other.start()
+    other.join()
+    chart.queue.append(event)
+
+    assert [type(each) for each in chart.queue.deque] == [Event, Arrival]
+
+
 def test_a_queue_that_was_emptied_behind_its_chart_has_nothing_to_do() -> None:
     chart = Chart()
     with pytest.raises(IndexError):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from miros import ActiveObject, Factory
+from miros import ActiveObject, Event, Factory
 
+from miros_mesh import NetworkedActiveObject, NetworkedFactory
 from miros_mesh.charts.deferred import DeferredEvents
 from miros_mesh.charts.fifo import ChartQueue
 from miros_mesh.statechart.safe_chart import SafeChart
-from support.random_hierarchies import Actor, Spec, played, specs
+from miros_mesh.testing.memory import MemoryMesh
+from support.random_hierarchies import Actor, Spec, outcome, played, seen_of, specs, stripped
 
 
 class Unthreaded(Actor):
@@ -80,6 +83,78 @@ _quick = settings(
 @given(spec=specs())
 def test_any_chart_is_seen_to_do_what_it_does_with_miros_own(queued: bool, spec: Spec) -> None:
     assert_alike(spec, queued=queued)
+
+
+class Threaded(Actor):
+    """Its own thread runs its steps, once all is posted."""
+
+    identity = False
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.posted, self.idle = threading.Event(), threading.Event()
+        self.steps: list[dict[str, Any]] = []
+
+    def next_rtc(self: Any) -> bool:
+        """Note what is seen after each step; no handler ends the chart."""
+        self.posted.wait()
+        self.calls = 0
+        self.steps.append({"step": outcome(super().next_rtc), **seen_of(self)})
+        if len(self.queue) == 0:
+            self.idle.set()
+        return True
+
+
+class StockThreaded(Threaded, ActiveObject):
+    """miros' own."""
+
+
+class StockThreadedFactory(Threaded, Factory):
+    """miros' own."""
+
+
+class Networked(Threaded, NetworkedActiveObject):
+    """A chart on the mesh."""
+
+
+class NetworkedFactoryChart(Threaded, NetworkedFactory):
+    """A chart on the mesh."""
+
+
+def run_to_rest(chart: Any, spec: Spec) -> tuple[Any, list[dict[str, Any]], list[str]]:
+    """Start a chart, post all events, and wait until it rests; what was seen and shown."""
+    shown: list[str] = []
+    chart.prepare(spec)
+    chart.register_live_spy_callback(lambda line: shown.append(stripped(line)))
+    chart.register_live_trace_callback(lambda line: shown.append(stripped(line)))
+    try:
+        started = outcome(lambda: chart.start_at(chart.place(spec.start)))
+        if started is None:
+            for signal, how in spec.events:
+                post = chart.post_lifo if how == "lifo" else chart.post_fifo
+                post(Event(signal=signal, payload=how))
+            chart.posted.set()
+            assert chart.idle.wait(60)
+            # The writer of miros, which all charts of a process have together.
+            chart.writer._queue.join()
+        return started, list(chart.steps), shown
+    finally:
+        chart.posted.set()
+        if chart.thread:
+            chart.stop()
+
+
+@settings(_quick, max_examples=15)
+@given(spec=specs())
+def test_so_it_is_with_charts_on_the_mesh_and_their_threads(spec: Spec) -> None:
+    config = MemoryMesh().config(node_name="one")
+    if spec.style == "factory":
+        ours = run_to_rest(NetworkedFactoryChart("chart", config=config), spec)
+        theirs = run_to_rest(StockThreadedFactory("chart"), spec)
+    else:
+        ours = run_to_rest(Networked("chart", config=config), spec)
+        theirs = run_to_rest(StockThreaded("chart"), spec)
+    assert ours == theirs
 
 
 @pytest.mark.proof
