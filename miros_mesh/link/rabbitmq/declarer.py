@@ -5,6 +5,7 @@ Bindings are made again and again: an administrator who deletes an exchange dele
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -92,11 +93,11 @@ class Declarer:
         A quorum queue takes back what that has not settled a moment after its connection was
         closed (RabbitMQ 3.10 and 4.0). Who consumes before gets what stands behind it first.
         """
-        until = time.monotonic() + _FORMER_GONE_S
+        until, pause = time.monotonic() + _FORMER_GONE_S, threading.Event()
         while self.channel.queue_declare(queue, passive=True).consumer_count:
             if time.monotonic() >= until:
                 return
-            time.sleep(_LOOK_EVERY_S)
+            pause.wait(_LOOK_EVERY_S)
 
     def bind(self, queue: kombu.Queue) -> None:
         """Bind a queue that exists, to exchanges that may not."""
