@@ -1,5 +1,6 @@
 """Networked miros statecharts: encrypted, confirmed events between processes and hosts."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from miros_mesh.doors import door
@@ -141,3 +142,6 @@ __all__ = [
     "LinkError",
     "MeshError",
 ]
+
+# Silent until the application configures logging; without this Python prints warnings.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

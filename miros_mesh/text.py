@@ -5,10 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import PurePath
 
-# Silent until the application configures logging; without this Python prints warnings. Here, since
-# every logger of the library is made by `logger_of`.
-logging.getLogger("miros_mesh").addHandler(logging.NullHandler())
-
 
 def printable(text: str) -> str:
     """The text with every control character escaped."""

@@ -225,6 +225,7 @@ class BrokerPublisher(Worker):
         confirms = self._confirms
         return self._channel.at_once and not (
             confirms
+            or self._allowed < 1
             or confirms.nacked
             or not confirms.proven
             or self._blocked

@@ -46,8 +46,8 @@ class Mailbox(LockingDeque):
         `item` takes. In a closed one it is `item`.
         """
         with self._changing:
-            # As `_has_place`, which each event would have to call.
-            if len(self.deque) != self._places and not self._closed:
+            # As `_has_place`, which is not called for each event.
+            if (len(self.deque) != self._places and not self._closed) or self._has_place():
                 # The event first: a thread that has the token looks at `deque` without the lock.
                 self.deque.append(item)
                 self.locking_queue.put("ready")

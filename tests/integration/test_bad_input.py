@@ -464,7 +464,7 @@ def empty(_: MeshConfig) -> bytes:
         (truncated, "undecryptable", "does every node have the same key?"),
         (empty, "malformed", "an empty frame"),
         (newer, "version", "a frame of version 9, and this library reads 1, 2, 3"),
-        (of_another_network, "wrong_network", "a frame of network 'snoop_trace.3'"),
+        (of_another_network, "wrong_network", "a frame of network 'snoop_trace.5'"),
     ],
 )
 def test_a_strange_frame_is_refused_once_counted_logged_and_good_events_still_arrive(
