@@ -46,13 +46,12 @@ from miros_mesh.link.worker import PATIENCE_S, Incoming, Worker
 from miros_mesh.observer import STOPPED, Observer
 from miros_mesh.report import StopReport
 from miros_mesh.text import logger_of
+from miros_mesh.timing.locks import tried
 
 logger = logger_of(__name__)
 
 # What is larger takes too long to seal and to write for a thread that does something else.
 _AT_ONCE_BYTES = 4_000
-# What a lock is tried with.
-_NO_WAIT = (False,)
 # Then the connection is read: confirms must not wait behind a backlog.
 _PUBLISHES_PER_TURN = 32
 # Of `amqp.RecoverableChannelError` and the like: the broker has no such exchange.
@@ -176,9 +175,7 @@ class BrokerPublisher(Worker):
         """
         got: list[bool] = []
         try:
-            # In one step: wherever the handler of a signal raises, `got` says who has the lock.
-            got.extend(map(self._using.acquire, _NO_WAIT))
-            if not (got[0] and self._rests):
+            if not (tried(self._using, got) and self._rests):
                 return False
             # Until it is known what has become of it: whatever breaks or interrupts this costs the
             # connection, and the next one publishes it again.
