@@ -50,8 +50,9 @@ from miros_mesh.timing.locks import tried
 
 logger = logger_of(__name__)
 
-# What is larger takes too long to seal and to write for a thread that does something else.
-_AT_ONCE_BYTES = 4_000
+# What is larger takes too long to seal and to write for a thread that does something else. Sealed
+# it fits into one frame of AMQP: what does not is left to the worker, which seals it once more.
+_AT_ONCE_BYTES = 3_200
 # Then the connection is read: confirms must not wait behind a backlog.
 _PUBLISHES_PER_TURN = 32
 # Of `amqp.RecoverableChannelError` and the like: the broker has no such exchange.

@@ -99,6 +99,23 @@ def test_what_is_put_while_nothing_waits_is_published_by_who_puts_it(served: Ser
     assert served.mailbox.expect(len(sent)) == sent
 
 
+def test_what_is_too_large_once_it_is_sealed_is_sealed_by_the_worker_alone(served: Served) -> None:
+    class Sealed(Watched):
+        seals = 0
+
+        def seal(self) -> bytes:
+            self.seals += 1
+            return super().seal() + bytes(300)
+
+    publisher = served.publisher()
+    put_at_once(publisher, "letter")
+    for _ in range(5):
+        large = Sealed(b"large".ljust(3_900))
+        publisher.put(large)
+        wait_until(lambda large=large: large.stores)
+        assert large.seals == 1
+
+
 def test_what_waits_for_a_disk_or_other_threads_is_left_to_the_worker(tmp_path: Path) -> None:
     store = MemoryStore()
     for make_link in (
