@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import kombu
 import pytest
+from miros import Event
 
 from faults.conftest import PATIENT, Others, settings
 from faults.traffic import EVERY_S, Account, Handled, Stream, accounted
@@ -55,6 +57,34 @@ def listening(url: str, written: Written) -> Iterator[Actor]:
     with Actor(ROLES, "receive", url, "receiver", written.file) as receiver:
         assert receiver.heard() == {"said": "ready"}
         yield receiver
+
+
+def test_what_a_former_consumer_gives_back_late_comes_first(vhost_url: str, launch: Launch) -> None:
+    # Given a connection that has taken the first frames of a named chart, and is still there
+    config = settings(vhost_url, node_name="receiver")
+    launch("receiver", config, Heard()).stop()
+    sending = settings(vhost_url, node_name="sender", frame_events=1)
+    sender = launch("sender", sending, Heard(), rx_routing_key="nothing")
+    numbers = range(20)
+    for number in numbers[:10]:
+        sender.transmit(Event("number", number))
+    heard = Heard()
+    with kombu.Connection(vhost_url) as former:
+        channel = former.channel()
+        wait_until(lambda: channel.queue_declare(QUEUE, passive=True).message_count >= 10)
+        channel.basic_consume(QUEUE, callback=lambda _: None)
+        wait_until(lambda: channel.queue_declare(QUEUE, passive=True).message_count == 0)
+        for number in numbers[10:]:
+            sender.transmit(Event("number", number))
+        assert sender.stop().all_confirmed
+        # When the next process starts before that is gone
+        starting = threading.Thread(target=launch, args=("receiver", config, heard))
+        starting.start()
+        starting.join(0.2)
+    # Then it hears all, in order
+    starting.join(20)
+    wait_until(lambda: len(heard) >= len(numbers))
+    assert heard.payloads == list(numbers)
 
 
 def test_sender_restarted(vhost_url: str, launch: Launch) -> None:

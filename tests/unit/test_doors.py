@@ -29,7 +29,7 @@ FOR_SOME = {
     "miros_mesh.link.rabbitmq.transport",
 }
 FOR_CHARTS = {
-    *("cryptography", "logging", "miros", "msgspec", "sqlite3"),
+    *("cryptography", "miros", "msgspec", "sqlite3"),
     *("miros_mesh.address", "miros_mesh.charts", "miros_mesh.config", "miros_mesh.errors"),
     *("miros_mesh.link", "miros_mesh.networks", "miros_mesh.node", "miros_mesh.wire"),
 }
