@@ -32,31 +32,28 @@ class _ForkBarrier:
     """Lets a fork wait until no thread is inside of SQLite.
 
     A thread that is takes SQLite's own locks with it into the child, where no thread releases them.
+    Nothing enters twice.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._inside = 0
+        # By their numbers, and not how many: wherever the handler of a signal breaks a visit off,
+        # the thread's next one puts right what was left.
+        self._inside: set[int] = set()
         self._closing = False
-        self._depth = threading.local()
 
     def __enter__(self) -> None:
-        depth = getattr(self._depth, "value", 0)
-        self._depth.value = depth + 1
-        if not depth:
-            with self._changed:
-                # Nearly always open: to ask first is cheaper than to wait for it.
-                if self._closing:
-                    self._changed.wait_for(lambda: not self._closing, _PATIENCE_S)
-                self._inside += 1
+        with self._changed:
+            # Nearly always open: to ask first is cheaper than to wait for it.
+            if self._closing:
+                self._changed.wait_for(lambda: not self._closing, _PATIENCE_S)
+            self._inside.add(threading.get_ident())
 
     def __exit__(self, *_: object) -> None:
-        self._depth.value -= 1
-        if not self._depth.value:
-            with self._changed:
-                self._inside -= 1
-                if self._closing:
-                    self._changed.notify_all()
+        with self._changed:
+            self._inside.discard(threading.get_ident())
+            if self._closing:
+                self._changed.notify_all()
 
     def close(self) -> None:
         with self._changed:

@@ -17,10 +17,12 @@ import pytest
 
 from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.embedded.schema import DATABASE_FILE
+from miros_mesh.link import worker
 from miros_mesh.link.kombu_link import embedded_link
 from miros_mesh.link.ports import Broker
 from miros_mesh.link.publisher import BrokerPublisher
 from miros_mesh.testing.memory import memory_link
+from support.interrupts import broken_off
 from support.post_office import LIMIT_S, Letter, Notebook, PostOffice, letter, queue
 from support.waiting import wait_until
 
@@ -95,6 +97,23 @@ def served(office: PostOffice) -> Served:
 def test_what_is_put_while_nothing_waits_is_published_by_who_puts_it(served: Served) -> None:
     sent = put_at_once(served.publisher(), "letter")
     assert served.mailbox.expect(len(sent)) == sent
+
+
+def test_what_is_too_large_once_it_is_sealed_is_sealed_by_the_worker_alone(served: Served) -> None:
+    class Sealed(Watched):
+        seals = 0
+
+        def seal(self) -> bytes:
+            self.seals += 1
+            return super().seal() + bytes(300)
+
+    publisher = served.publisher()
+    put_at_once(publisher, "letter")
+    for _ in range(5):
+        large = Sealed(b"large".ljust(3_900))
+        publisher.put(large)
+        wait_until(lambda large=large: large.stores)
+        assert large.seals == 1
 
 
 def test_what_waits_for_a_disk_or_other_threads_is_left_to_the_worker(tmp_path: Path) -> None:
@@ -178,6 +197,54 @@ def test_what_interrupts_a_publication_loses_nothing_and_changes_no_order(served
     assert publisher.stop(LIMIT_S).left_over == 0
 
 
+def test_a_signal_that_interrupts_a_publication_anywhere_leaves_its_connection_to_the_worker(
+    served: Served,
+) -> None:
+    publisher, sent, number = served.publisher(), list[str](), 1
+    code = BrokerPublisher._publish_at_once.__code__
+    while True:
+        one = Watched(f"letter {len(sent)}".encode())
+        sent.append(one.body.decode())
+        interrupted = broken_off(lambda one=one: publisher.put(one), code, number)
+        wait_until(lambda one=one: one.stores)
+        if interrupted:
+            number += 1
+        elif one.at_once:
+            # It has no more moments than that.
+            break
+
+    assert number > 3
+    publisher.put(letter("last"))
+    # What was published before the interrupt may come again.
+    came = served.mailbox.expect_until("last")
+    assert list(dict.fromkeys(came)) == sent
+
+
+def test_what_the_socket_did_not_take_is_written_at_once_by_the_worker(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing but a wake gives it a turn, nor does a heartbeat of the server.
+    monkeypatch.setattr(worker, "TICK_S", 3600.0)
+    publisher = served.publisher(heartbeat_interval_s=60.0)
+    transport = getattr(_transport(publisher), "transport", None)
+    if transport is None:
+        pytest.skip("an embedded broker takes all or nothing")
+    sent = put_at_once(publisher, "letter", lambda: setattr(transport, "sock", Full(transport)))
+    assert served.mailbox.expect(len(sent)) == sent
+
+
+def test_the_connection_is_looked_at_by_none_but_who_has_it(served: Served) -> None:
+    publisher = served.publisher()
+    transport = getattr(_transport(publisher), "transport", None)
+    if transport is None:
+        pytest.skip("an embedded broker is not looked at")
+    transport.sock = looked_at = Full(transport)
+    looked_at.publisher = publisher
+    put_at_once(publisher, "letter")
+    wait_until(lambda: len(looked_at.looks) > 10 or publisher.put(letter("more")))
+    assert all(looked_at.looks)
+
+
 def test_a_connection_that_breaks_is_told_to_no_sender(served: Served) -> None:
     notes = Notebook()
     publisher = served.publisher(observer=notes)
@@ -238,6 +305,27 @@ def test_what_is_put_after_a_stop_is_left_over(served: Served) -> None:
     assert not late.sealed_by
     assert publisher.report().left_over == 1
     assert served.mailbox.expect(len(sent)) == sent
+
+
+class Full:
+    """A socket that takes ten bytes of what is sent without a wait, and says who looks at it."""
+
+    def __init__(self, transport: Any) -> None:
+        self._sock = transport.sock
+        self.publisher: BrokerPublisher | None = None
+        self.looks: list[bool] = []
+        """Whether the connection was somebody's, each time."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def send(self, data: bytes) -> int:
+        return int(self._sock.send(data[:10]))
+
+    def pending(self) -> int:
+        if self.publisher:
+            self.looks.append(self.publisher._using.locked())
+        return 0
 
 
 def _transport(publisher: BrokerPublisher) -> Any:

@@ -197,5 +197,5 @@ def _bind(channel: Any, queue: kombu.Queue, bindings: Sequence[kombu.binding]) -
 
 
 def places(name: str) -> tuple[str, str, str]:
-    """Return the names that the generations of a lasting queue have in turn."""
+    """Return the names that a queue has in turn: its generations, or what is left of a cluster."""
     return name, f"{name}.2", f"{name}.3"
