@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import threading
 import weakref
@@ -24,7 +23,6 @@ _opened: weakref.WeakSet[Disownable] = weakref.WeakSet()
 
 def disown_in_children(opened: Disownable) -> None:
     """Have `opened.disown()` called in every process that this one forks."""
-    _watch()
     _opened.add(opened)
 
 
@@ -74,15 +72,6 @@ def inside_sqlite() -> contextlib.AbstractContextManager[None]:
     return _barrier
 
 
-@functools.cache
-def _watch() -> None:
-    # Windows has no forks.
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=_close_barrier, after_in_parent=_open_barrier, after_in_child=_disown_all
-        )
-
-
 def _close_barrier() -> None:
     _barrier.close()
 
@@ -97,3 +86,11 @@ def _disown_all() -> None:
     for opened in list(_opened):
         opened.disown()
     _opened.clear()
+
+
+# Before a thread can be inside: a fork amid the first connect would not wait for it. Windows has no
+# forks.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_close_barrier, after_in_parent=_open_barrier, after_in_child=_disown_all
+    )
