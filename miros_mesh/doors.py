@@ -37,7 +37,8 @@ def door(
 
 def _module(package: str, name: str) -> Any:
     whole = f"{package}.{name}"
-    if not name.startswith("_"):
+    # Another name would be that of a module further down, or of none that can be asked for.
+    if name.isidentifier() and not name.startswith("_"):
         try:
             return import_module(whole)
         except ModuleNotFoundError as error:

@@ -51,6 +51,9 @@ logger = logger_of(__name__)
 
 # What is larger takes too long to seal and to write for a thread that does something else.
 _AT_ONCE_BYTES = 4_000
+# Of `Lock.acquire`, as arguments of `map`, and what it then returns.
+_WITHOUT_WAIT = (False,)
+_HELD, _NOT_HELD = [True], [False]
 # Then the connection is read: confirms must not wait behind a backlog.
 _PUBLISHES_PER_TURN = 32
 # Of `amqp.RecoverableChannelError` and the like: the broker has no such exchange.
@@ -166,10 +169,12 @@ class BrokerPublisher(Worker):
 
         Calls no hook, and waits for nothing.
         """
-        if not self._using.acquire(blocking=False):
-            return False
+        # In one step of C: a signal whose handler raises may come between any two calls of Python,
+        # and what this thread then holds unnoticed is released by no other.
+        held: list[bool] = []
         try:
-            if not self._rests:
+            held.extend(map(self._using.acquire, _WITHOUT_WAIT))
+            if held == _NOT_HELD or not self._rests:
                 return False
             # Until it is known what has become of it: whatever breaks or interrupts this costs the
             # connection, and the next one publishes it again.
@@ -177,10 +182,12 @@ class BrokerPublisher(Worker):
             published = self._try_next()
             self._torn = False
         except Exception as error:
+            self._broke = error
             logger.debug("%s: cannot publish at once", self.broker.name, exc_info=error)
             return False
         finally:
-            self._using.release()
+            if held == _HELD:
+                self._using.release()
         # Others may have put something meanwhile.
         return published and self._outbox.idle
 
@@ -232,8 +239,9 @@ class BrokerPublisher(Worker):
         finally:
             self._using.acquire()
         if self._torn:
+            why = self._broke or "it was interrupted"
             raise ConnectionLostError(
-                f"{self.broker.name}: it broke while an event was published"
+                f"{self.broker.name}: it broke while an event was published: {why}"
             ) from self._broke
         # What another thread could not write without waiting, before anything else is written.
         self._channel.write_rest()

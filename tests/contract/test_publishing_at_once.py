@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dis
 import os
 import signal
 import socket
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
@@ -176,6 +179,76 @@ def test_what_interrupts_a_publication_loses_nothing_and_changes_no_order(served
     came = served.mailbox.expect_until("last")
     assert came == [f"letter {n}" for n in range(len(came))]
     assert publisher.stop(LIMIT_S).left_over == 0
+
+
+def interrupted_after_call(number: int, code: CodeType, call: Callable[[], object]) -> bool:
+    """Call something, and raise where a signal's handler may: after a call that `code` makes.
+
+    Whether it has made so many calls.
+    """
+    calls = {each.offset for each in dis.get_instructions(code) if each.opname.startswith("CALL")}
+    left, after_call = number, False
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left, after_call
+        if frame.f_code is not code:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            if after_call and not left:
+                left = -1
+                raise KeyboardInterrupt
+            after_call = frame.f_lasti in calls
+            left -= after_call
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return left < 0
+
+
+def test_a_sender_that_is_interrupted_anywhere_holds_up_no_other(served: Served) -> None:
+    publisher = served.publisher()
+    code = BrokerPublisher._publish_at_once.__code__
+    sent: list[str] = []
+    number, whole = 0, False
+    # Until there is no such call any more.
+    while not whole:
+        sent += put_at_once(publisher, f"before {len(sent)}")
+        one = Watched(f"interrupted {len(sent)}".encode())
+        sent.append(one.body.decode())
+        if interrupted_after_call(number, code, lambda one=one: publisher.put(one)):
+            number += 1
+        else:
+            # Left to the worker it was not published here.
+            whole = one.at_once
+    publisher.put(letter("last"))
+
+    came = served.mailbox.expect_until("last")
+    assert number > 3
+    # What was published may come again, and is known as that by its number.
+    assert list(dict.fromkeys(came)) == sent
+
+
+def test_what_has_broken_a_publication_is_told(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = iter([OSError("the line is cut")])
+
+    def break_it() -> None:
+        for each in errors:
+            raise each
+
+    sent = put_at_once(served.publisher(), "letter", break_it)
+
+    assert served.mailbox.expect(len(sent)) == sent
+    assert "it broke while an event was published: the line is cut" in caplog.text
 
 
 def test_a_connection_that_breaks_is_told_to_no_sender(served: Served) -> None:

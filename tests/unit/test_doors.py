@@ -139,9 +139,10 @@ def test_a_package_offers_the_names_that_type_checkers_see(package: str) -> None
 
 
 def test_names_that_are_not_there_are_missed_as_ever() -> None:
-    for name in ("Nothing", "_private", "__wrapped__"):
+    for name in ("Nothing", "_private", "__wrapped__", "charts.networked", "nothing.at_all", ""):
         with pytest.raises(AttributeError, match=f"'miros_mesh' has no attribute '{name}'"):
             getattr(miros_mesh, name)
+        assert not hasattr(miros_mesh, name)
     with pytest.raises(ImportError, match="cannot import name 'Nothing'"):
         exec("from miros_mesh import Nothing")
 
