@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import pickle
 import pydoc
 import subprocess
@@ -29,7 +30,7 @@ FOR_SOME = {
     "miros_mesh.link.rabbitmq.transport",
 }
 FOR_CHARTS = {
-    *("cryptography", "logging", "miros", "msgspec", "sqlite3"),
+    *("cryptography", "miros", "msgspec", "sqlite3"),
     *("miros_mesh.address", "miros_mesh.charts", "miros_mesh.config", "miros_mesh.errors"),
     *("miros_mesh.link", "miros_mesh.networks", "miros_mesh.node", "miros_mesh.wire"),
 }
@@ -77,6 +78,34 @@ for each in threads:
 for each in threads:
     each.join()
 print(faults)
+"""
+SLOW = """
+import threading
+import slow_package
+
+slow_package.begun.set()
+slow_package.forking.wait()
+# Longer than a fork takes.
+threading.Event().wait(0.5)
+name = "found"
+"""
+FORKED = """
+import os, signal, sys, threading
+sys.path.insert(0, {folder!r})
+from miros_mesh import doors
+import slow_package
+
+asked_for, _ = doors.door("slow_package", {{"slow_package.module": ("name",)}})
+first = threading.Thread(target=asked_for, args=("name",))
+first.start()
+slow_package.begun.wait()
+os.register_at_fork(before=slow_package.forking.set)
+child = os.fork()
+if not child:
+    signal.alarm(30)
+    os._exit(asked_for("name") != "found")
+first.join()
+print(os.waitpid(child, 0)[1])
 """
 PACKAGES = [
     name
@@ -172,6 +201,18 @@ def test_a_module_that_lacks_one_of_its_own_imports_says_which(
 
 def test_many_threads_may_ask_for_names_for_the_first_time() -> None:
     assert fresh(AT_ONCE).strip() == "[]"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on this system")
+def test_a_fork_waits_for_what_another_thread_imports(tmp_path: Path) -> None:
+    package = tmp_path / "slow_package"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "import threading\nbegun, forking = threading.Event(), threading.Event()\n"
+    )
+    (package / "module.py").write_text(SLOW)
+
+    assert fresh(FORKED.format(folder=str(tmp_path))).strip() == "0"
 
 
 def test_public_classes_can_be_pickled_and_have_help() -> None:

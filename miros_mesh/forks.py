@@ -1,4 +1,4 @@
-"""What a parent process opened is not its child's to use, nor to close."""
+"""What a parent process opened is not its child's; nor can a child go on from the middle of it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def disown_in_children(opened: Disownable) -> None:
     _opened.add(opened)
 
 
-class _ForkBarrier:
-    """Lets a fork wait until no thread is inside of SQLite.
+class ForkBarrier:
+    """Lets a fork wait, for five seconds at most, until no other thread is inside.
 
-    A thread that is takes SQLite's own locks with it into the child, where no thread releases them.
+    A thread that is takes locks which are not ours with it into the child, where no thread releases
+    them. A thread may be inside several times.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,11 @@ class _ForkBarrier:
         self._inside = 0
         self._closing = False
         self._depth = threading.local()
+        # Windows has no forks.
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._close, after_in_parent=self._open, after_in_child=self._renew
+            )
 
     def __enter__(self) -> None:
         depth = getattr(self._depth, "value", 0)
@@ -58,18 +64,30 @@ class _ForkBarrier:
                 if self._closing:
                     self._changed.notify_all()
 
-    def close(self) -> None:
+    @property
+    def _own(self) -> int:
+        """How many of those inside are the thread that forks."""
+        return min(getattr(self._depth, "value", 0), 1)
+
+    def _close(self) -> None:
         with self._changed:
             self._closing = True
-            self._changed.wait_for(lambda: not self._inside, _PATIENCE_S)
+            self._changed.wait_for(lambda: self._inside <= self._own, _PATIENCE_S)
 
-    def open(self) -> None:
+    def _open(self) -> None:
         with self._changed:
             self._closing = False
             self._changed.notify_all()
 
+    def _renew(self) -> None:
+        # All others that are counted are the parent's threads.
+        self._changed, self._closing, self._inside = threading.Condition(), False, self._own
 
-_barrier = _ForkBarrier()
+
+IMPORTS: Final = ForkBarrier()
+"""Entered for each import that is made late: a child has no thread that would end it."""
+
+_barrier: Final = ForkBarrier()
 
 
 def inside_sqlite() -> contextlib.AbstractContextManager[None]:
@@ -81,22 +99,10 @@ def inside_sqlite() -> contextlib.AbstractContextManager[None]:
 def _watch() -> None:
     # Windows has no forks.
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=_close_barrier, after_in_parent=_open_barrier, after_in_child=_disown_all
-        )
-
-
-def _close_barrier() -> None:
-    _barrier.close()
-
-
-def _open_barrier() -> None:
-    _barrier.open()
+        os.register_at_fork(after_in_child=_disown_all)
 
 
 def _disown_all() -> None:
-    global _barrier  # noqa: PLW0603 - the threads that are counted here are the parent's
-    _barrier = _ForkBarrier()
     for opened in list(_opened):
         opened.disown()
     _opened.clear()
