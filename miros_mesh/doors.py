@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+from miros_mesh.forks import importing
+
 
 def door(
     package: str, homes: Mapping[str, Sequence[str]]
@@ -21,10 +23,11 @@ def door(
     home_of = {name: home for home, names in homes.items() for name in names}
 
     def asked_for(name: str) -> Any:
-        if home := home_of.get(name):
-            found = getattr(import_module(home), name)
-        else:
-            found = _module(package, name)
+        with importing():
+            if home := home_of.get(name):
+                found = getattr(import_module(home), name)
+            else:
+                found = _module(package, name)
         # It is asked for once: two threads at the same time find the same.
         namespace[name] = found
         return found
@@ -37,7 +40,8 @@ def door(
 
 def _module(package: str, name: str) -> Any:
     whole = f"{package}.{name}"
-    if not name.startswith("_"):
+    # Another name would be that of a module further down, or of none that can be asked for.
+    if name.isidentifier() and not name.startswith("_"):
         try:
             return import_module(whole)
         except ModuleNotFoundError as error:

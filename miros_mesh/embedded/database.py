@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar
 
 from amqp.exceptions import RecoverableConnectionError
 
-from miros_mesh.embedded.forks import disown_in_children, inside_sqlite
 from miros_mesh.errors import DiskFullError, EmbeddedStoreError, StoreUnavailableError
+from miros_mesh.forks import disown_in_children, inside_sqlite
 
 PATIENCE_S: Final = 10.0
 # Copied back after 16 MB of log: seldom in a burst, soon enough for readers, who search it.

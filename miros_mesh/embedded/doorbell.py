@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from miros_mesh.embedded.forks import disown_in_children
 from miros_mesh.errors import EmbeddedStoreError
+from miros_mesh.forks import disown_in_children
 from miros_mesh.private_files import FILE_MODE
 from miros_mesh.systems import readable
 

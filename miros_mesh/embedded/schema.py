@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from miros_mesh.embedded.database import Database, translated
 from miros_mesh.embedded.file_system import make_lasting, require_fit, type_of
-from miros_mesh.embedded.forks import inside_sqlite
 from miros_mesh.errors import EmbeddedStoreError, UnfitFileSystemError
+from miros_mesh.forks import inside_sqlite
 from miros_mesh.private_files import explained, make_once, require_private
 
 DATABASE_FILE: Final = "broker.db"

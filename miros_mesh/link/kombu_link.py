@@ -12,6 +12,7 @@ import kombu
 
 from miros_mesh.address import BrokerAddress
 from miros_mesh.errors import AddressError
+from miros_mesh.forks import importing
 from miros_mesh.link.connections import ConnectionPools, Dial
 from miros_mesh.link.letter_box import KombuLetterBox
 from miros_mesh.link.looks import Looks
@@ -113,7 +114,8 @@ class KombuLink:
 
 def amqp_link(settings: LinkSettings) -> KombuLink:
     """Make a link to RabbitMQ brokers."""
-    from miros_mesh.link.rabbitmq.transport import RabbitTransport  # noqa: PLC0415 - one of two
+    with importing():
+        from miros_mesh.link.rabbitmq.transport import RabbitTransport  # noqa: PLC0415 - one of two
 
     def dial(address: BrokerAddress | None) -> kombu.Connection:
         if address is None:
@@ -140,7 +142,8 @@ def embedded_link(
     settings: LinkSettings, folder: Path, durability: Durability = "process"
 ) -> KombuLink:
     """Make a link between processes of one machine, through a folder of their user's alone."""
-    from miros_mesh.embedded import transport as embedded  # noqa: PLC0415 - one of two
+    with importing():
+        from miros_mesh.embedded import transport as embedded  # noqa: PLC0415 - one of two
 
     # The address is None: an embedded broker has a folder, and `Broker.addresses` is empty.
     return KombuLink(settings, lambda _: embedded.dial(folder, durability))

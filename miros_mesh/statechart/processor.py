@@ -67,7 +67,8 @@ class Processor(ActiveObject):
             self.full.spy.append(line)
             if self.live_trace:
                 _show_trace(self)
-            if self.live_spy:
+            # Asked again, as miros does: the callback above is the program's.
+            if self.live_spy and self.instrumented:
                 for each in list(self.rtc.spy):
                     self.live_spy_callback(each)
         return taken

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 
-from miros_mesh.embedded.forks import inside_sqlite
+from miros_mesh.forks import inside_sqlite
 
 # Far less than a fork waits.
 INSIDE_S = 0.1

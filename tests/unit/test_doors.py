@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import pickle
 import pydoc
 import subprocess
@@ -78,6 +79,34 @@ for each in threads:
     each.join()
 print(faults)
 """
+SLOW = """
+import threading
+import slow_package
+
+slow_package.begun.set()
+slow_package.forking.wait()
+# Longer than a fork takes.
+threading.Event().wait(0.5)
+name = "found"
+"""
+FORKED = """
+import os, signal, sys, threading
+sys.path.insert(0, {folder!r})
+from miros_mesh import doors
+import slow_package
+
+asked_for, _ = doors.door("slow_package", {{"slow_package.module": ("name",)}})
+first = threading.Thread(target=asked_for, args=("name",))
+first.start()
+slow_package.begun.wait()
+os.register_at_fork(before=slow_package.forking.set)
+child = os.fork()
+if not child:
+    signal.alarm(30)
+    os._exit(asked_for("name") != "found")
+first.join()
+print(os.waitpid(child, 0)[1])
+"""
 PACKAGES = [
     name
     for name, path in imports.modules().items()
@@ -139,9 +168,10 @@ def test_a_package_offers_the_names_that_type_checkers_see(package: str) -> None
 
 
 def test_names_that_are_not_there_are_missed_as_ever() -> None:
-    for name in ("Nothing", "_private", "__wrapped__"):
+    for name in ("Nothing", "_private", "__wrapped__", "charts.networked", "nothing.at_all", ""):
         with pytest.raises(AttributeError, match=f"'miros_mesh' has no attribute '{name}'"):
             getattr(miros_mesh, name)
+        assert not hasattr(miros_mesh, name)
     with pytest.raises(ImportError, match="cannot import name 'Nothing'"):
         exec("from miros_mesh import Nothing")
 
@@ -171,6 +201,18 @@ def test_a_module_that_lacks_one_of_its_own_imports_says_which(
 
 def test_many_threads_may_ask_for_names_for_the_first_time() -> None:
     assert fresh(AT_ONCE).strip() == "[]"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on this system")
+def test_a_fork_waits_for_what_another_thread_imports(tmp_path: Path) -> None:
+    package = tmp_path / "slow_package"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "import threading\nbegun, forking = threading.Event(), threading.Event()\n"
+    )
+    (package / "module.py").write_text(SLOW)
+
+    assert fresh(FORKED.format(folder=str(tmp_path))).strip() == "0"
 
 
 def test_public_classes_can_be_pickled_and_have_help() -> None:

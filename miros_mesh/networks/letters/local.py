@@ -8,8 +8,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from miros_mesh.embedded.forks import inside_sqlite
 from miros_mesh.errors import EmbeddedStoreError
+from miros_mesh.forks import inside_sqlite
 from miros_mesh.private_files import explained, make_once, prepare_home, require_private
 
 FILE: Final = "dead_letters.db"

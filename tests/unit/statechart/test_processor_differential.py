@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from miros import ActiveObject, Event, Factory
+from miros import ActiveObject, Event, Factory, return_status, spy_on
 
 from miros_mesh import NetworkedActiveObject, NetworkedFactory
 from miros_mesh.charts.deferred import DeferredEvents
@@ -83,6 +83,32 @@ _quick = settings(
 @given(spec=specs())
 def test_any_chart_is_seen_to_do_what_it_does_with_miros_own(queued: bool, spec: Spec) -> None:
     assert_alike(spec, queued=queued)
+
+
+@pytest.mark.parametrize("kind", [Stock, Ours])
+def test_what_a_callback_of_the_trace_turns_off_is_not_shown(kind: Any) -> None:
+    @spy_on
+    def alone(chart: Any, event: Event) -> Any:
+        if event.signal_name == "GO":
+            return chart.trans(alone)
+        chart.temp.fun = chart.top
+        return return_status.SUPER
+
+    def trace(_: str) -> None:
+        shown.append("trace")
+        chart.instrumented = False
+
+    shown: list[str] = []
+    chart = kind("chart")
+    # Of the spec nothing is used.
+    chart.calls, chart.spec = 0, None
+    chart.start_at(alone)
+    chart.live_spy = chart.live_trace = True
+    chart.live_trace_callback, chart.live_spy_callback = trace, shown.append
+    chart.post_fifo(Event(signal="GO"))
+    chart.next_rtc()
+
+    assert shown == ["trace"]
 
 
 class Threaded(Actor):

@@ -1,4 +1,4 @@
-"""What a parent process opened is not its child's to use, nor to close."""
+"""What a parent process opened is not its child's; nor can a child go on from the middle of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Final, Protocol
 
 _PATIENCE_S: Final = 5.0
@@ -27,10 +28,10 @@ def disown_in_children(opened: Disownable) -> None:
 
 
 class _ForkBarrier:
-    """Lets a fork wait until no thread is inside of SQLite.
+    """Lets a fork wait, for five seconds at most, until no other thread is inside.
 
-    A thread that is takes SQLite's own locks with it into the child, where no thread releases them.
-    Nothing enters twice.
+    A thread that is takes locks which are not ours with it into the child, where no thread releases
+    them. Nothing enters twice.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,12 @@ class _ForkBarrier:
         # the thread's next one puts right what was left.
         self._inside: set[int] = set()
         self._closing = False
+        # Before a thread can be inside: a fork amid the first connect would not wait for it.
+        # Windows has no forks.
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._close, after_in_parent=self._open, after_in_child=self._renew
+            )
 
     def __enter__(self) -> None:
         with self._changed:
@@ -53,44 +60,53 @@ class _ForkBarrier:
             if self._closing:
                 self._changed.notify_all()
 
-    def close(self) -> None:
+    @property
+    def own(self) -> set[int]:
+        """The calling thread, if it is inside."""
+        return self._inside & {threading.get_ident()}
+
+    def _close(self) -> None:
         with self._changed:
             self._closing = True
-            self._changed.wait_for(lambda: not self._inside, _PATIENCE_S)
+            self._changed.wait_for(lambda: self._inside == self.own, _PATIENCE_S)
 
-    def open(self) -> None:
+    def _open(self) -> None:
         with self._changed:
             self._closing = False
             self._changed.notify_all()
 
+    def _renew(self) -> None:
+        # All others that are counted are the parent's threads.
+        self._changed, self._closing, self._inside = threading.Condition(), False, self.own
 
-_barrier = _ForkBarrier()
+
+_sqlite: Final = _ForkBarrier()
+_imports: Final = _ForkBarrier()
 
 
 def inside_sqlite() -> contextlib.AbstractContextManager[None]:
     """Hold up every fork, for five seconds at most: longer than any transaction takes."""
-    return _barrier
+    return _sqlite
 
 
-def _close_barrier() -> None:
-    _barrier.close()
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Hold up every fork, likewise, for an import that is made late.
 
-
-def _open_barrier() -> None:
-    _barrier.open()
+    A child has no thread that would end it. One import may lead to another one.
+    """
+    if _imports.own:
+        yield
+        return
+    with _imports:
+        yield
 
 
 def _disown_all() -> None:
-    global _barrier  # noqa: PLW0603 - the threads that are counted here are the parent's
-    _barrier = _ForkBarrier()
     for opened in list(_opened):
         opened.disown()
     _opened.clear()
 
 
-# Before a thread can be inside: a fork amid the first connect would not wait for it. Windows has no
-# forks.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_close_barrier, after_in_parent=_open_barrier, after_in_child=_disown_all
-    )
+    os.register_at_fork(after_in_child=_disown_all)

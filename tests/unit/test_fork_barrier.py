@@ -1,4 +1,4 @@
-"""A fork waits for those who are inside of SQLite, and for no others."""
+"""A fork waits for those who are inside of SQLite or of an import, and for no others."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from itertools import count
 
 import pytest
 
-from miros_mesh.embedded import forks
+from miros_mesh import forks
 from support.interrupts import broken_off
 from support.waiting import wait_until
 
 
 def test_a_fork_waits_for_who_is_inside() -> None:
     barrier = forks._ForkBarrier()
-    fork = threading.Thread(target=barrier.close)
+    fork = threading.Thread(target=barrier._close)
     with barrier:
         fork.start()
         wait_until(lambda: barrier._closing)
