@@ -71,7 +71,7 @@ types: $(VENV)/.dev  ## check the types
 docs: $(VENV)/.dev  ## build the documentation into .build/site
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
-bench: $(VENV)/.dev rabbitmq iproute2 $(if $(filter peers,$(ARGS)),nats redis)  ## measure; ARGS=peers: beside others; ARGS=against: an earlier build; ARGS=scale: growth
+bench: $(VENV)/.dev rabbitmq iproute2 $(if $(filter peers,$(firstword $(ARGS))),nats redis)  ## measure; ARGS=peers: beside others; ARGS=scale: growth; ARGS=--help: all there is
 	$(VENV)/bin/python bench $(ARGS)
 
 chaos: $(VENV)/.dev rabbitmq iproute2  ## put random faults on two meshes; ARGS="--seconds 60 --seed 7"

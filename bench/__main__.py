@@ -36,10 +36,8 @@ NO_RABBITMQ = (
     "sudo apt-get install rabbitmq-server, or give --broker URL."
 )
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    each.COMMAND: each.main
-    for each in (against, backlog, cluster, discovery, patterns, peers, scale)
-}
+_MODULES = (peers, against, scale, backlog, cluster, discovery, patterns)
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {each.COMMAND: each.main for each in _MODULES}
 
 Measure = Callable[[Sizes], Sample]
 
@@ -50,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments and arguments[0] in COMMANDS:
             return COMMANDS[arguments[0]](arguments[1:])
-        options = _parser().parse_args(arguments)
+        options = _options(arguments)
         with ExitStack() as stack:
             return _compare(stack, options, Sizes(options.events, options.samples))
     except (BrokerError, MeasureError, MeshError) as error:
@@ -112,8 +110,20 @@ def _measure(measures: dict[str, Measure], runs: int, sizes: Sizes) -> dict[str,
     return columns
 
 
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    if arguments and not arguments[0].startswith("-"):
+        parser.error(f"no measurement is called {arguments[0]}; there are {', '.join(COMMANDS)}")
+    return parser.parse_args(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="make bench",
+        description=__doc__,
+        epilog=_listed(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add_broker(parser, "a RabbitMQ to take, default: a private one")
     add("--runs", type=from_to(1, 100), default=5, help="how often (default %(default)d)")
@@ -124,6 +134,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--signatures", action="store_true", help="measure what signatures cost instead")
     add("--json", type=Path, metavar="FILE", help="write every figure there, too")
     return parser
+
+
+def _listed() -> str:
+    """A line for each other measurement, as its module has it."""
+    lines = [
+        f"  {each.COMMAND.ljust(9)}  {str(each.__doc__).splitlines()[0].partition('`: ')[2]}"
+        for each in _MODULES
+    ]
+    return "\n".join(
+        ['other measurements; make bench ARGS="NAME --help" has the options of each:', *lines]
+    )
 
 
 def _say(text: str) -> None:

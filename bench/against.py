@@ -37,7 +37,7 @@ _IMPORT_LIMIT_S = 60.0
 # Isolated: the folder that this is run in has a library as well.
 _TIMED = ("-I", "-c", "import time; b = time.process_time(); {}; print(time.process_time() - b)")
 _IMPORTED = ("import miros_mesh", "from miros_mesh import NetworkedActiveObject")
-_MB = 1_000_000
+_MIB = 1024 * 1024
 
 Values = Mapping[str, float]
 
@@ -300,7 +300,7 @@ def _shown(row: str, value: float) -> str:
     if "/s" in row:
         return f"{rate(value)} /s"
     if "peak" in row:
-        return f"{value / _MB:,.1f} MB"
+        return f"{value / _MIB:,.1f} MiB"
     if "CPU of" in row:
         return f"{value:.2f} s"
     return f"{value * 1000:.2f} ms"
@@ -311,7 +311,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("commit", nargs="?", help="a commit or a tag; default: the last tag before this commit")
     add("--runs", type=from_to(1, 100), default=5, help="how many rounds (default %(default)d)")
-    add("--quick", action="store_true", help="a twentieth of the events")
+    add("--quick", action="store_true", help="a twentieth of the events: does it work")
     add("--json", type=Path, metavar="FILE", help="write every figure there, too")
     return parser
 

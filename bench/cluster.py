@@ -24,6 +24,7 @@ from typing import Self
 import report
 from brokers import SCRATCH, BrokerError
 from miros_mesh.wire.keyring import generate_key
+from options import from_to
 from support.actor import Actor
 from support.namespaces import Host, Network, why_not
 from support.rabbitmq_cluster import Cluster
@@ -80,9 +81,16 @@ class Place:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="how often (default %(default)d)")
-    parser.add_argument("--frame-events", type=int, default=100, help="most events of a frame")
+    parser = argparse.ArgumentParser(prog="make bench ARGS=cluster", description=__doc__)
+    parser.add_argument(
+        "--runs", type=from_to(1, 100), default=3, help="how many rounds (default %(default)d)"
+    )
+    parser.add_argument(
+        "--frame-events",
+        type=from_to(1, 10_000),
+        default=100,
+        help="most events of a frame (default %(default)d)",
+    )
     parser.add_argument("--waiting", action="store_true", help="measure what waits, instead")
     parser.add_argument("--nodes", action="store_true", help="measure idle nodes, instead")
     options = parser.parse_args(arguments)
@@ -95,7 +103,7 @@ def main(arguments: Sequence[str]) -> int:
         elif options.nodes:
             _show_nodes(places["one server"])
         else:
-            _show_bursts(places, options.rounds, options.frame_events)
+            _show_bursts(places, options.runs, options.frame_events)
     return 0
 
 

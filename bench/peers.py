@@ -220,8 +220,8 @@ def main(arguments: Sequence[str]) -> int:
         raise MeasureError("no column came to its figures: " + "; ".join(failed.values()))
     rounds = max(len(each.bursts) for each in figures.values())
     print(f"{where}\nMedians of {rounds} rounds, events of {SIZE} B; CPU is for 10,000 events.\n")
-    parts = (peer_report.table(figures), peer_report.ratios(figures), peer_report.promises(figures))
-    print("\n\n".join(parts))
+    parts = (peer_report.table, peer_report.ratios, peer_report.promises)
+    print("\n\n".join([part(figures) for part in parts] + [peer_report.FRAMES]))
     for name, why in (missing | failed).items():
         print(f"\n{name} is left out: {why}")
     if options.json:

@@ -102,10 +102,11 @@ def lines(
     logarithmic: bool = False,
 ) -> None:
     """Write a chart with a line of points (x, y) for each name; logarithmic ones have no zero."""
+    says = " (logarithmic)" if logarithmic else ""
     chart = pygal.XY(
         height=_LINES_HEIGHT,
-        x_title=x_title,
-        y_title=y_title,
+        x_title=x_title + says,
+        y_title=y_title + says,
         x_value_formatter=_number,
         value_formatter=_number,
         logarithmic=logarithmic,

@@ -114,4 +114,5 @@ def _version(program: str, ask: Sequence[str]) -> str:
     )
     words = done.stdout.replace("v=", "v").split()
     number = next((word for word in words if word.lstrip("v")[:1].isdigit()), "?")
-    return f"{Path(program).name.partition('-')[0].capitalize()} {number.lstrip('v').rstrip(':')}"
+    name = {"nats-server": "NATS", "redis-server": "Redis"}[Path(program).name]
+    return f"{name} {number.lstrip('v').rstrip(':')}"

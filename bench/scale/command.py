@@ -12,14 +12,17 @@ from pathlib import Path
 import plots
 import report
 from brokers import ROOT, Measured, embedded, rabbitmq
+from measure import MeasureError
 from miros_mesh.cli.options import add_broker
+from options import from_to
 from pages import write_part
 from scale import backlog, charts, payload, peers, processes
 from scale.axes import Axis, Walked, say, walk
-from scale.growth import Metric
+from scale.growth import Metric, growing_linearly
 from scale.tables import figures, rounds_of, series, table
 
 COMMAND = "scale"
+_count = from_to(1, 1_000_000)
 AXES: dict[str, Axis] = {
     each.AXIS.name: each.AXIS for each in (charts, peers, processes, payload, backlog)
 }
@@ -32,6 +35,8 @@ docs/benchmarks.md says what is measured."""
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; 1 when a point came to nothing."""
     options = _parser().parse_args(arguments)
+    if options.write_docs and options.quick:
+        raise MeasureError("--write-docs takes a whole run, without --quick")
     began = time.monotonic()
     with ExitStack() as stack:
         brokers = [stack.enter_context(embedded())]
@@ -78,6 +83,8 @@ def _drawn(images: Path, walked: Walked, metric: Metric) -> str:
     axis, name = walked.axis, f"scale-{walked.axis.name}-{metric.key.replace('_', '-')}.svg"
     upwards = ", ".join(filter(None, (metric.title, metric.unit.name)))
     title, lines = f"{axis.what}: {metric.title}", series(walked, metric)
+    if not metric.good and (linear := growing_linearly(lines.values())):
+        lines["linear"] = linear
     plots.lines(images / name, title, lines, axis.what, upwards, logarithmic=True)
     return name
 
@@ -95,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     add_broker(parser, "a RabbitMQ to take, default: a private one")
     add("--only", type=_names, default=tuple(AXES), metavar="AXIS,...", help=", ".join(AXES))
     add("--counts", type=_numbers, default=(), help="along each axis, in place of its own")
-    add("--runs", type=int, default=3, help="rounds, as far as time goes (default %(default)d)")
+    add("--runs", type=from_to(1, 100), default=3, help="how many rounds (default %(default)d)")
     add("--quick", action="store_true", help="one round of a few small points: does it work")
     add("--json", type=Path, metavar="FILE", help="write every figure there, too")
     add("--write-docs", action="store_true", help="write tables and plots into docs/, too")
@@ -103,7 +110,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(sorted({int(each) for each in text.split(",")}))
+    try:
+        return tuple(sorted({_count(each) for each in text.split(",")}))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list like 1,100,1000") from None
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from scale.units import Unit
@@ -56,6 +56,16 @@ def medians(points: Mapping[int, Sequence[Point]], key: str) -> dict[int, float]
         count: [each[key] for each in rounds if key in each] for count, rounds in points.items()
     }
     return {count: statistics.median(each) for count, each in values.items() if each}
+
+
+def growing_linearly(
+    lines: Collection[Sequence[tuple[float, float]]],
+) -> list[tuple[float, float]]:
+    """The line of what grows linearly from the lowest first point on, as far as the others go."""
+    points = [point for line in lines for point in line]
+    x, y = min(line[0] for line in lines)
+    times = min(max(x for x, _ in points) / x, max(y for _, y in points) / y)
+    return [(x, y), (x * times, y * times)] if times > 1 else []
 
 
 def _slope(points: Sequence[tuple[int, float]]) -> float:

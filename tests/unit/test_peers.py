@@ -136,18 +136,28 @@ def test_the_table_has_medians_and_the_range_of_the_rates() -> None:
             "ms",
             "0.20",
             "s",
-            "0.70",
-            "s",
-            "0.10",
-            "s",
-            "50",
-            "MB",
+            "-",
+            "-",
+            "48",
+            "MiB",
             "8,400",
             "to",
             "33,600",
             "/s",
         ]
     )
+
+
+def test_what_has_two_processes_and_a_server_has_the_figures_of_all() -> None:
+    assert peer_report.cells(peer_report.MESH, COLUMNS[peer_report.MESH])[3:6] == [
+        "0.20 s",
+        "0.70 s",
+        "0.10 s",
+    ]
+    assert peer_report.cells(peer_report.EMBEDDED, COLUMNS[peer_report.MESH])[4:6] == [
+        "0.70 s",
+        "-",
+    ]
 
 
 def test_ratios_are_told_to_those_that_were_measured() -> None:
@@ -170,6 +180,7 @@ def test_the_docs_get_tables_and_charts_in_place_of_earlier_ones(tmp_path: Path)
     assert written.endswith("\nafter\n")
     assert "old" not in written
     assert "| stock miros | 16,800 |" in written
+    assert peer_report.FRAMES in written
     images = {image.name: image.read_bytes() for image in (tmp_path / "images").iterdir()}
     assert {f"](images/{name})" in written for name in images} == {True}
     peer_report.write_docs(tmp_path, COLUMNS, "2 cores")

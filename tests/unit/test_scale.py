@@ -15,11 +15,11 @@ from miros_mesh import MeshConfig
 sys.path.append(str(Path(__file__).parents[2] / "bench"))
 from brokers import Measured
 from measure import MeasureError
-from scale import units
+from scale import command, units
 from scale.actors import Book
 from scale.axes import Axis, Take, walk
 from scale.command import write_docs
-from scale.growth import Metric, Point, growth
+from scale.growth import Metric, Point, growing_linearly, growth
 from scale.tables import figures, series, table
 
 COST = Metric("cost", "cost", units.SECONDS, plotted=True)
@@ -64,6 +64,36 @@ def test_what_is_constant_hides_no_growth_of_the_largest() -> None:
 @pytest.mark.parametrize("values", [{1: 1.0, 2: 2.0}, {1: 0.0, 2: 1.0, 3: 2.0}])
 def test_too_few_points_or_a_zero_say_nothing_of_growth(values: dict[int, float]) -> None:
     assert growth(values, COST) is None
+
+
+def test_a_line_that_grows_linearly_goes_no_further_than_the_others() -> None:
+    assert growing_linearly([[(1, 2.0), (100, 20.0)], [(1, 3.0), (100, 10.0)]]) == [
+        (1, 2.0),
+        (10, 20.0),
+    ]
+    assert growing_linearly([[(1, 2.0), (100, 1.0)]]) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--counts", "0"], "from 1 to 1000000"),
+        (["--counts", "1,x"], "'1,x' is no list like 1,100,1000"),
+        (["--runs", "0"], "from 1 to 100"),
+        (["--only", "planets"], "planets is none of charts"),
+    ],
+)
+def test_a_number_without_a_meaning_is_refused(
+    option: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command.main(option)
+    assert f"argument {option[0]}: {said}" in capsys.readouterr().err
+
+
+def test_a_quick_run_is_not_written_into_the_docs() -> None:
+    with pytest.raises(MeasureError, match="--write-docs takes a whole run"):
+        command.main(["--quick", "--write-docs"])
 
 
 def test_points_take_turns_and_a_failed_one_leaves_the_others_their_rounds() -> None:
