@@ -80,6 +80,7 @@ def _findings(environ: Mapping[str, str], broker_url: BrokerOption) -> Iterator[
         return
     yield True, f"settings: {_where(config)}"
     yield from _keys(config)
+    yield True, f"cipher: {_cipher(config)}"
     yield True, f"this host: {_own_addresses()}"
     refusals = _Refusals()
     observers = (*config.observers, refusals)
@@ -120,6 +121,12 @@ def _keys(config: MeshConfig) -> Iterator[Finding]:
             continue
         older = f", and {len(keys) - 1} older to decrypt with" if len(keys) > 1 else ""
         yield True, f"{network} key: fingerprint {fingerprint(keys[0])}{older}"
+
+
+def _cipher(config: MeshConfig) -> str:
+    if config.old_frames == "write":
+        return "fernet, as old_frames=write has it"
+    return config.cipher
 
 
 def _round_trip(node: Node, refusals: _Refusals) -> Finding:

@@ -20,7 +20,8 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "keygen",
         help="print a new encryption key",
-        description="Print a new Fernet key. Every node of a mesh needs the same one.",
+        description="Print a new Fernet key: 32 random bytes in base64, which either cipher uses. "
+        "Every node of a mesh needs the same one.",
     )
     parser.add_argument(
         "--identity",

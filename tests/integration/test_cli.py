@@ -248,6 +248,22 @@ def test_check_names_the_keys_of_all_networks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "aes-gcm"),
+        ({"MIROS_MESH_CIPHER": "fernet"}, "fernet"),
+        ({"MIROS_MESH_OLD_FRAMES": "write"}, "fernet, as old_frames=write has it"),
+    ],
+)
+def test_check_names_the_cipher_that_is_written(
+    settings: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    found = run("check", MIROS_MESH_HOME=str(tmp_path / "home"), **settings)
+    assert (found.code, found.bad) == (0, [])
+    assert f"ok    cipher: {said}" in found.lines
+
+
+@pytest.mark.parametrize(
     ("limits", "signs", "said"),
     [
         ({"signals": ["check"], "topics": ["check.*"], "networks": ["mesh"]}, True, ""),
