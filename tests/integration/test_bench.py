@@ -68,6 +68,15 @@ def test_a_missing_rabbitmq_leaves_its_column_out_and_is_told() -> None:
     assert "There is no rabbitmq-server on this machine" in done.stdout
 
 
+def test_its_help_lists_all_measurements_and_an_unknown_one_is_refused_with_them() -> None:
+    names = ["peers", "against", "scale", "backlog", "cluster", "discovery", "patterns"]
+    helped, refused = _run(str(BENCH), "--help"), _run(str(BENCH), "planets")
+    assert (helped.returncode, refused.returncode) == (0, 2)
+    lines = [line.split()[0] for line in helped.stdout.splitlines() if line.strip()]
+    assert lines[-len(names) :] == names
+    assert f"no measurement is called planets; there are {', '.join(names)}" in refused.stderr
+
+
 def test_it_tells_how_figures_grow(vhost_url: str, tmp_path: Path) -> None:
     scaled = _scaled(vhost_url, tmp_path, "--only", "payload", "--counts", "100,200,400")
     assert list(scaled) == ["payload"]
