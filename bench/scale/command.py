@@ -13,6 +13,7 @@ import plots
 import report
 from brokers import ROOT, Measured, embedded, rabbitmq
 from miros_mesh.cli.options import add_broker
+from options import from_to
 from pages import write_part
 from scale import backlog, charts, payload, peers, processes
 from scale.axes import Axis, Walked, say, walk
@@ -95,15 +96,23 @@ def _parser() -> argparse.ArgumentParser:
     add_broker(parser, "a RabbitMQ to take, default: a private one")
     add("--only", type=_names, default=tuple(AXES), metavar="AXIS,...", help=", ".join(AXES))
     add("--counts", type=_numbers, default=(), help="along each axis, in place of its own")
-    add("--runs", type=int, default=3, help="rounds, as far as time goes (default %(default)d)")
+    add(
+        "--runs",
+        type=from_to(1, 100),
+        default=3,
+        help="rounds, as far as time goes (default %(default)d)",
+    )
     add("--quick", action="store_true", help="one round of a few small points: does it work")
     add("--json", type=Path, metavar="FILE", help="write every figure there, too")
     add("--write-docs", action="store_true", help="write tables and plots into docs/, too")
     return parser
 
 
+_number = from_to(1, 10_000_000)
+
+
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(sorted({int(each) for each in text.split(",")}))
+    return tuple(sorted({_number(each) for each in text.split(",")}))
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from measure import MeasureError
 from scale import units
 from scale.actors import Book
 from scale.axes import Axis, Take, walk
-from scale.command import write_docs
+from scale.command import main, write_docs
 from scale.growth import Metric, Point, growth
 from scale.tables import figures, series, table
 
@@ -163,3 +163,12 @@ def _axis(take: Take, limit_s: float = 60.0) -> Axis:
         yield take
 
     return Axis("example", "things", COUNTS, (), (COST, RATE), limit_s, opened)
+
+
+@pytest.mark.parametrize("option", ["--runs=0", "--runs=-1", "--counts=0", "--counts=1,-3"])
+def test_numbers_that_measure_nothing_are_refused(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([option])
+    assert "from 1 to" in capsys.readouterr().err
