@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from miros_mesh.forks import IMPORTS
+from miros_mesh.forks import importing
 
 
 def door(
@@ -23,7 +23,7 @@ def door(
     home_of = {name: home for home, names in homes.items() for name in names}
 
     def asked_for(name: str) -> Any:
-        with IMPORTS:
+        with importing():
             if home := home_of.get(name):
                 found = getattr(import_module(home), name)
             else:

@@ -180,6 +180,8 @@ class ChartQueue(Mailbox):
 
     def append(self, item: Any) -> None:
         """Post an event at the end (miros' post_fifo)."""
+        # One that was received takes no place: it is taken back, and stays behind those before it.
+        displace = not isinstance(item, Arrival)
         recalled = self._recalled
         if recalled is not None and recalled[0] is item:
             # Not by any other post: another thread may come between.
@@ -188,7 +190,7 @@ class ChartQueue(Mailbox):
         elif self._thread == threading.get_ident():
             item = self._caused(item)
         # miros overwrites the newest event too, and now and then the oldest.
-        lost = self.put(item, displace=True)
+        lost = self.put(item, displace=displace)
         if lost is not None:
             self._give_up(lost)
 

@@ -96,7 +96,8 @@ class Database:
     def close(self) -> None:
         """Close the connection, but in a child leave it to the parent; no call may follow."""
         if not self.inherited:
-            self._connection.close()
+            with inside_sqlite():
+                self._connection.close()
 
     def disown(self) -> None:
         """Keep a child process from closing it, even by forgetting it."""

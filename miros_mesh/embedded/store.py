@@ -191,9 +191,10 @@ class Store:
         """
         if self._seen is None:
             ((self._seen,),) = self._database.read(_NEWEST)
-        (_, turns), *rows = self._database.read(_NEWS, self._seen)
-        self._seen = max([self._seen, *(last for _, last in rows)])
-        return News(turns, [queue for queue, _ in rows])
+        newest = dict(self._database.read(_NEWS, self._seen))
+        turns = newest.pop(0)
+        self._seen = max([self._seen, *newest.values()])
+        return News(turns, [*newest])
 
     def fetch(self, queue: int, after: int, limit: int) -> list[Entry]:
         """Return the next messages of a queue; they stay there until they are settled."""

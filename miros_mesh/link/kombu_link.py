@@ -12,7 +12,7 @@ import kombu
 
 from miros_mesh.address import BrokerAddress
 from miros_mesh.errors import AddressError
-from miros_mesh.forks import IMPORTS
+from miros_mesh.forks import importing
 from miros_mesh.link.connections import ConnectionPools, Dial
 from miros_mesh.link.letter_box import KombuLetterBox
 from miros_mesh.link.looks import Looks
@@ -114,7 +114,7 @@ class KombuLink:
 
 def amqp_link(settings: LinkSettings) -> KombuLink:
     """Make a link to RabbitMQ brokers."""
-    with IMPORTS:
+    with importing():
         from miros_mesh.link.rabbitmq.transport import RabbitTransport  # noqa: PLC0415 - one of two
 
     def dial(address: BrokerAddress | None) -> kombu.Connection:
@@ -142,7 +142,7 @@ def embedded_link(
     settings: LinkSettings, folder: Path, durability: Durability = "process"
 ) -> KombuLink:
     """Make a link between processes of one machine, through a folder of their user's alone."""
-    with IMPORTS:
+    with importing():
         from miros_mesh.embedded import transport as embedded  # noqa: PLC0415 - one of two
 
     # The address is None: an embedded broker has a folder, and `Broker.addresses` is empty.

@@ -46,14 +46,13 @@ from miros_mesh.link.worker import PATIENCE_S, Incoming, Worker
 from miros_mesh.observer import STOPPED, Observer
 from miros_mesh.report import StopReport
 from miros_mesh.text import logger_of
+from miros_mesh.timing.locks import tried
 
 logger = logger_of(__name__)
 
-# What is larger takes too long to seal and to write for a thread that does something else.
-_AT_ONCE_BYTES = 4_000
-# Of `Lock.acquire`, as arguments of `map`, and what it then returns.
-_WITHOUT_WAIT = (False,)
-_HELD, _NOT_HELD = [True], [False]
+# What is larger takes too long to seal and to write for a thread that does something else. Sealed
+# it fits into one frame of AMQP: what does not is left to the worker, which seals it once more.
+_AT_ONCE_BYTES = 3_200
 # Then the connection is read: confirms must not wait behind a backlog.
 _PUBLISHES_PER_TURN = 32
 # Of `amqp.RecoverableChannelError` and the like: the broker has no such exchange.
@@ -123,10 +122,16 @@ class BrokerPublisher(Worker):
 
         Publishes it at once where nothing is in its way.
         """
-        rests = self._outbox.idle
-        dropped = self._outbox.put(parcel)
-        if not (rests and parcel.size_bytes <= _AT_ONCE_BYTES and self._publish_at_once()):
-            self.wake()
+        rests, published = self._outbox.idle, False
+        try:
+            dropped = self._outbox.put(parcel)
+            if rests and parcel.size_bytes <= _AT_ONCE_BYTES:
+                published = self._publish_at_once()
+        finally:
+            # Also if the handler of a signal raises here: until the thread has seen that, an
+            # embedded broker may stay locked.
+            if not published:
+                self.wake()
         return dropped
 
     def grown(self, parcel: Parcel, size_bytes: int, events: int = 1) -> Sequence[Parcel]:
@@ -169,30 +174,27 @@ class BrokerPublisher(Worker):
 
         Calls no hook, and waits for nothing.
         """
-        # In one step of C: a signal whose handler raises may come between any two calls of Python,
-        # and what this thread then holds unnoticed is released by no other.
-        held: list[bool] = []
+        got: list[bool] = []
         try:
-            held.extend(map(self._using.acquire, _WITHOUT_WAIT))
-            if held == _NOT_HELD or not self._rests:
+            if not (tried(self._using, got) and self._rests):
                 return False
             # Until it is known what has become of it: whatever breaks or interrupts this costs the
             # connection, and the next one publishes it again.
             self._torn = True
             published = self._try_next()
             self._torn = False
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised on the worker's thread
+            # Not told here, where the lock of a network is held: who logs may transmit.
             self._broke = error
-            logger.debug("%s: cannot publish at once", self.broker.name, exc_info=error)
             return False
         finally:
-            if held == _HELD:
+            if True in got:
                 self._using.release()
         # Others may have put something meanwhile.
         return published and self._outbox.idle
 
     def _try_next(self) -> bool:
-        """Publish the next parcel if that takes no wait; whether its confirm comes by itself."""
+        """Publish the next parcel if that takes no wait; whether nothing is left to do for it."""
         if (parcel := self._outbox.take()) is None:
             return False
         body = parcel.seal()
@@ -209,7 +211,7 @@ class BrokerPublisher(Worker):
             )
         ):
             self._confirms.written()
-            return self._confirms.asynchronous
+            return self._confirms.asynchronous and not self._channel.has_rest
         self._confirms.expect_not()
         # To where it was: in front of what waits.
         self._outbox.split(parcel, (parcel,))
@@ -239,10 +241,9 @@ class BrokerPublisher(Worker):
         finally:
             self._using.acquire()
         if self._torn:
-            why = self._broke or "it was interrupted"
-            raise ConnectionLostError(
-                f"{self.broker.name}: it broke while an event was published: {why}"
-            ) from self._broke
+            raise self._broke or ConnectionLostError(
+                f"{self.broker.name}: who published an event was interrupted"
+            )
         # What another thread could not write without waiting, before anything else is written.
         self._channel.write_rest()
 

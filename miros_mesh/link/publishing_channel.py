@@ -133,6 +133,11 @@ class PublishingChannel:
         message = self._message(body, persistent, again)
         return bool(channel.publish_at_once(message, exchange, routing_key))
 
+    @property
+    def has_rest(self) -> bool:
+        """Whether `publish_at_once` has left something to write."""
+        return isinstance(self._channel, OwnedChannel) and self._channel.has_rest
+
     def write_rest(self) -> None:
         """Write what `publish_at_once` has left; before anything else is written."""
         if isinstance(self._channel, OwnedChannel):

@@ -337,6 +337,7 @@ class Worker:
                 # ends. `_end` limits how long its caller waits for that.
                 hurry = self._turn(connection) or self._stopping.is_set()
                 until = 0.0 if hurry else min(next_tick, self._due())
+                incoming.look()
                 self._wait_for_input(incoming, until - time.monotonic())
                 self._read(connection, incoming)
                 if time.monotonic() >= next_tick:
@@ -347,10 +348,11 @@ class Worker:
 
     def _wait_for_input(self, incoming: Incoming, timeout_s: float) -> None:
         if incoming.wait(timeout_s):
-            # The next turn looks for work after this, so a wake that finds it still set is not
-            # lost, and one that finds it reset costs one more turn.
             self._wake_reader.recv(64)
-            self._woken = False
+        # The next turn looks for work after this, so a wake that finds it still set is not lost,
+        # and one that finds it reset costs one more turn. After each wait: the handler of a signal
+        # may have broken off a wake that had set it, and sends nothing.
+        self._woken = False
 
     def _read(self, _: kombu.Connection, incoming: Incoming) -> None:
         """Read what has come; handlers and confirms run inside of it."""
@@ -376,9 +378,13 @@ class Incoming:
         self.there = False
         """Whether there may be something to read."""
 
+    def look(self) -> None:
+        """See what is here already; others may use the connection from then until `wait` ends."""
+        self.there = self._reader is not None and self._reader.pending
+
     def wait(self, timeout_s: float) -> bool:
-        """Wait for input or a wake; return whether it was woken."""
-        pending = self._reader is not None and self._reader.pending
+        """Wait for input or a wake, unless `look` has found some; return whether it was woken."""
+        pending = self.there
         ready = self._inputs.readable(0 if pending else timeout_s)
         woken = self._wake in ready
         # A doorbell that rings for a turn has been answered by then.

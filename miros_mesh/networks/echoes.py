@@ -1,4 +1,4 @@
-"""Which frames a node has sealed itself, known by the ends of their signatures.
+"""Which frames a node has sealed itself, known by their ends.
 
 One that comes back need not be opened; and another node that doubts a frame is told whether it was
 published just now.
@@ -13,7 +13,7 @@ from typing import Final
 
 from miros_mesh.wire.envelope import MAX_SEQUENCE
 
-# The end of a sealed frame is its signature (HMAC-SHA256), which no two frames share.
+# A sealed frame ends with what makes it whole (a tag or an HMAC), which no two frames share.
 _MARK_BYTES = 32
 # Minutes of snooping. An echo that was forgotten is opened like a frame of another node.
 _REMEMBERED_FRAMES = 10_000

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from miros_mesh.timing.locks import tried
+
 
 class Feed:
     """Calls `move` while `ready` says that something can be moved.
@@ -26,9 +28,11 @@ class Feed:
     def run(self) -> None:
         """Move what is ready, or leave it to the thread that moves already."""
         while self._ready():
-            if not self._moving.acquire(blocking=False):
-                return
+            got: list[bool] = []
             try:
+                if not tried(self._moving, got):
+                    return
                 self._move()
             finally:
-                self._moving.release()
+                if True in got:
+                    self._moving.release()

@@ -555,9 +555,11 @@ class Network(Generic[T]):
         if awaited:
             self._asking[frame] = None
         # A word of the library's own closes the tail as well: an event that follows it must not get
-        # into a frame in front of it.
-        self._tail = frame if frame.counted else None
+        # into a frame in front of it. Nor into one that not every outlet has, should the handler of
+        # a signal break this off.
+        self._tail = None
         overflow += _put((frame,), self._outlets)
+        self._tail = frame if frame.counted else None
         return taken
 
     def _frame(

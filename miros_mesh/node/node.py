@@ -21,7 +21,7 @@ from miros_mesh.errors import (
     MeshError,
     MessageTooLargeError,
 )
-from miros_mesh.forks import IMPORTS
+from miros_mesh.forks import importing
 from miros_mesh.health import Health, Vitals
 from miros_mesh.link.ports import Broker, Delivery, Link, LinkSettings
 from miros_mesh.networks.arrival import Arrival
@@ -598,7 +598,7 @@ class Node(Host):
     def _build_bridge(self) -> DiscoveryBridge | None:
         if not self.config.discovery_sources:
             return None
-        with IMPORTS:
+        with importing():
             from miros_mesh.node.search.bridge import DiscoveryBridge  # noqa: PLC0415 - few search
 
         return DiscoveryBridge(self.config)
@@ -606,7 +606,7 @@ class Node(Host):
     def _build_discovery(self) -> Discovery | None:
         if self._bridge is None:
             return None
-        with IMPORTS:
+        with importing():
             from miros_mesh.discovery.discovery import Discovery  # noqa: PLC0415 - few search
 
         discovery = Discovery(
@@ -771,7 +771,7 @@ def home_broker(config: MeshConfig) -> Broker:
     if config.link_factory:
         return Broker(type(config.link_factory).__name__, config.brokers)
     if not config.brokers:
-        with IMPORTS:
+        with importing():
             from miros_mesh.embedded.transport import require_supported  # noqa: PLC0415 - see above
 
         require_supported()
@@ -784,7 +784,7 @@ def home_link(config: MeshConfig, settings: LinkSettings) -> Link:
     if config.link_factory:
         link: Link = config.link_factory(settings)
         return link
-    with IMPORTS:
+    with importing():
         from miros_mesh.link.kombu_link import amqp_link, embedded_link  # noqa: PLC0415 - see above
 
     if config.brokers:

@@ -15,7 +15,7 @@ T = TypeVar("T")
 # one of them is slow. What it gets late is opened once more.
 _MOST_FRAMES: Final = 256
 _MOST_BYTES: Final = 4 * 1024 * 1024
-# The end of a sealed frame is that of its signature.
+# A sealed frame ends with what makes it whole (a tag or an HMAC), which no two frames share.
 _MARK_BYTES: Final = 16
 
 

@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from miros_mesh.errors import IdentityError
-from miros_mesh.forks import IMPORTS
+from miros_mesh.forks import importing
 
 SIGNATURE_BYTES: Final = 64
 _KEY_BYTES: Final = 32
@@ -84,7 +84,7 @@ def _signed(node: str, content: bytes) -> bytes:
 def _private(identity: bytes) -> Ed25519PrivateKey:
     if identity.lstrip().startswith(_PEM):
         # It reads keys of every kind and imports what for; hardly a node has a PEM.
-        with IMPORTS:
+        with importing():
             from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - only here
                 load_pem_private_key,
             )

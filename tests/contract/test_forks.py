@@ -61,3 +61,9 @@ def test_a_process_that_forks_while_its_threads_are_at_work_leaves_every_child_f
         check=True,
     )
     assert int(done.stdout) == FORKS
+
+
+def test_a_fork_waits_for_the_first_thread_that_is_inside_of_sqlite() -> None:
+    """What it waits with is there before a broker was opened."""
+    program = Path(__file__).with_name("forking_first.py")
+    subprocess.run([sys.executable, program], timeout=60, check=True)

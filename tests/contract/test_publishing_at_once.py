@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import dis
 import os
 import signal
 import socket
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType, FrameType
 from typing import Any
 
 import pytest
 
 from miros_mesh.embedded.memory import MemoryStore
 from miros_mesh.embedded.schema import DATABASE_FILE
+from miros_mesh.link import worker
 from miros_mesh.link.kombu_link import embedded_link
 from miros_mesh.link.ports import Broker
 from miros_mesh.link.publisher import BrokerPublisher
 from miros_mesh.testing.memory import memory_link
+from support.interrupts import broken_off
 from support.post_office import LIMIT_S, Letter, Notebook, PostOffice, letter, queue
 from support.waiting import wait_until
 
@@ -98,6 +97,23 @@ def served(office: PostOffice) -> Served:
 def test_what_is_put_while_nothing_waits_is_published_by_who_puts_it(served: Served) -> None:
     sent = put_at_once(served.publisher(), "letter")
     assert served.mailbox.expect(len(sent)) == sent
+
+
+def test_what_is_too_large_once_it_is_sealed_is_sealed_by_the_worker_alone(served: Served) -> None:
+    class Sealed(Watched):
+        seals = 0
+
+        def seal(self) -> bytes:
+            self.seals += 1
+            return super().seal() + bytes(300)
+
+    publisher = served.publisher()
+    put_at_once(publisher, "letter")
+    for _ in range(5):
+        large = Sealed(b"large".ljust(3_900))
+        publisher.put(large)
+        wait_until(lambda large=large: large.stores)
+        assert large.seals == 1
 
 
 def test_what_waits_for_a_disk_or_other_threads_is_left_to_the_worker(tmp_path: Path) -> None:
@@ -181,74 +197,52 @@ def test_what_interrupts_a_publication_loses_nothing_and_changes_no_order(served
     assert publisher.stop(LIMIT_S).left_over == 0
 
 
-def interrupted_after_call(number: int, code: CodeType, call: Callable[[], object]) -> bool:
-    """Call something, and raise where a signal's handler may: after a call that `code` makes.
-
-    Whether it has made so many calls.
-    """
-    calls = {each.offset for each in dis.get_instructions(code) if each.opname.startswith("CALL")}
-    left, after_call = number, False
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal left, after_call
-        if frame.f_code is not code:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            if after_call and not left:
-                left = -1
-                raise KeyboardInterrupt
-            after_call = frame.f_lasti in calls
-            left -= after_call
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.settrace(before)
-    return left < 0
-
-
-def test_a_sender_that_is_interrupted_anywhere_holds_up_no_other(served: Served) -> None:
-    publisher = served.publisher()
+def test_a_signal_that_interrupts_a_publication_anywhere_leaves_its_connection_to_the_worker(
+    served: Served,
+) -> None:
+    publisher, sent, number = served.publisher(), list[str](), 1
     code = BrokerPublisher._publish_at_once.__code__
-    sent: list[str] = []
-    number, whole = 0, False
-    # Until there is no such call any more.
-    while not whole:
-        sent += put_at_once(publisher, f"before {len(sent)}")
-        one = Watched(f"interrupted {len(sent)}".encode())
+    while True:
+        one = Watched(f"letter {len(sent)}".encode())
         sent.append(one.body.decode())
-        if interrupted_after_call(number, code, lambda one=one: publisher.put(one)):
+        interrupted = broken_off(lambda one=one: publisher.put(one), code, number)
+        wait_until(lambda one=one: one.stores)
+        if interrupted:
             number += 1
-        else:
-            # Left to the worker it was not published here.
-            whole = one.at_once
-    publisher.put(letter("last"))
+        elif one.at_once:
+            # It has no more moments than that.
+            break
 
-    came = served.mailbox.expect_until("last")
     assert number > 3
-    # What was published may come again, and is known as that by its number.
+    publisher.put(letter("last"))
+    # What was published before the interrupt may come again.
+    came = served.mailbox.expect_until("last")
     assert list(dict.fromkeys(came)) == sent
 
 
-def test_what_has_broken_a_publication_is_told(
-    served: Served, caplog: pytest.LogCaptureFixture
+def test_what_the_socket_did_not_take_is_written_at_once_by_the_worker(
+    served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    errors = iter([OSError("the line is cut")])
-
-    def break_it() -> None:
-        for each in errors:
-            raise each
-
-    sent = put_at_once(served.publisher(), "letter", break_it)
-
+    # Nothing but a wake gives it a turn, nor does a heartbeat of the server.
+    monkeypatch.setattr(worker, "TICK_S", 3600.0)
+    publisher = served.publisher(heartbeat_interval_s=60.0)
+    transport = getattr(_transport(publisher), "transport", None)
+    if transport is None:
+        pytest.skip("an embedded broker takes all or nothing")
+    sent = put_at_once(publisher, "letter", lambda: setattr(transport, "sock", Full(transport)))
     assert served.mailbox.expect(len(sent)) == sent
-    assert "it broke while an event was published: the line is cut" in caplog.text
+
+
+def test_the_connection_is_looked_at_by_none_but_who_has_it(served: Served) -> None:
+    publisher = served.publisher()
+    transport = getattr(_transport(publisher), "transport", None)
+    if transport is None:
+        pytest.skip("an embedded broker is not looked at")
+    transport.sock = looked_at = Full(transport)
+    looked_at.publisher = publisher
+    put_at_once(publisher, "letter")
+    wait_until(lambda: len(looked_at.looks) > 10 or publisher.put(letter("more")))
+    assert all(looked_at.looks)
 
 
 def test_a_connection_that_breaks_is_told_to_no_sender(served: Served) -> None:
@@ -311,6 +305,27 @@ def test_what_is_put_after_a_stop_is_left_over(served: Served) -> None:
     assert not late.sealed_by
     assert publisher.report().left_over == 1
     assert served.mailbox.expect(len(sent)) == sent
+
+
+class Full:
+    """A socket that takes ten bytes of what is sent without a wait, and says who looks at it."""
+
+    def __init__(self, transport: Any) -> None:
+        self._sock = transport.sock
+        self.publisher: BrokerPublisher | None = None
+        self.looks: list[bool] = []
+        """Whether the connection was somebody's, each time."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def send(self, data: bytes) -> int:
+        return int(self._sock.send(data[:10]))
+
+    def pending(self) -> int:
+        if self.publisher:
+            self.looks.append(self.publisher._using.locked())
+        return 0
 
 
 def _transport(publisher: BrokerPublisher) -> Any:

@@ -51,8 +51,9 @@ def test_seven_hundred_deferred_events_are_all_handled_in_order(
     sender = launch("sender", ground.node("sender", frame_events=frame_events))
     for number in range(MANY):
         sender.transmit(event(WORK, number))
-    # Given as many deferred as there is room for, at the chart or ahead of the acknowledgement
-    wait_until(lambda: worker.deferred >= FRAMES_AHEAD)
+    # Given as many deferred as there is room for, at the chart or ahead of the acknowledgement,
+    # and nothing on its way: what comes behind the word that frees it is before what is recalled
+    wait_until(lambda: worker.deferred >= FRAMES_AHEAD and _stays(lambda: worker.deferred))
     # When it is free
     worker.free()
     # Then

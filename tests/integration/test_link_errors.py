@@ -226,6 +226,39 @@ def test_hung_up(link: KombuLink) -> None:
     assert "is the port right, or does it want TLS (amqps://)?" in message
 
 
+@pytest.mark.parametrize(
+    ("words", "error", "told"),
+    [
+        pytest.param(b"", BrokerUnreachableError, "or does it want TLS (amqps://)?", id="hung up"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", NotAmqpError, "does not speak AMQP", id="ssh"),
+    ],
+)
+def test_the_other_side_is_faster_than_we_set_up_the_socket(
+    link: KombuLink,
+    monkeypatch: pytest.MonkeyPatch,
+    words: bytes,
+    error: type[LinkError],
+    told: str,
+) -> None:
+    """It hangs up, or speaks first: no option of the socket is refused for that."""
+    connect = socket.socket.connect
+
+    def connect_and_hear(made: socket.socket, address: tuple[str, int]) -> None:
+        connect(made, address)
+        assert made.recv(len(words) or 1, socket.MSG_PEEK | socket.MSG_WAITALL) == words
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(words)
+        if not words:
+            connection.shutdown(socket.SHUT_RDWR)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_and_hear)
+    with server(answer) as port:
+        message = refused(error, probe, link, at_port(port))
+
+    assert told in message
+
+
 def test_no_such_host() -> None:
     """The resolver does not know the name. Asking a real one would leave this machine."""
     unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")

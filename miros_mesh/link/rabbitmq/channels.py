@@ -87,6 +87,11 @@ class OwnedChannel(pyamqp.Channel):
         self.connection.bytes_sent += 1
         return True
 
+    @property
+    def has_rest(self) -> bool:
+        """Whether `write_at_once` has left something."""
+        return bool(self._rest)
+
     def write_rest(self) -> None:
         """Send what `write_at_once` has left, if anything."""
         if self._rest:

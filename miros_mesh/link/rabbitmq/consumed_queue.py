@@ -82,6 +82,9 @@ class ConsumedQueue:
         existed = self.generations.declare(declarer)
         if not self.settled.is_set():
             self.existed = existed
+            # Later the chart knows which number is next, and waits for that.
+            for name in self.generations.names if existed else ():
+                declarer.await_former(name)
         if consuming.wary or self.deaf:
             for name in self.generations.names:
                 declarer.require_readable(name)

@@ -5,6 +5,8 @@ Bindings are made again and again: an administrator who deletes an exchange dele
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -17,6 +19,9 @@ from miros_mesh.link.rabbitmq.channels import OwnedChannel, open_channel, refusa
 # A call takes the client about 0.05 ms and RabbitMQ about 0.2 ms: with a thousand queues, to bind
 # all at once would hold up the subscriber's thread for 50 ms every time.
 BINDINGS_AT_ONCE: Final = 100
+# A program that reads a queue beside us holds up the start of its chart for no longer.
+_FORMER_GONE_S: Final = 1.0
+_LOOK_EVERY_S: Final = 0.01
 
 
 class Declarer:
@@ -81,6 +86,18 @@ class Declarer:
     def waiting(self, queue: str) -> int:
         """Count the messages of a queue that were not delivered; `NotFound` if there is none."""
         return int(self.channel.queue_declare(queue, passive=True).message_count)
+
+    def await_former(self, queue: str) -> None:
+        """Wait until the former consumer of a queue is gone, a second at most.
+
+        A quorum queue takes back what that has not settled a moment after its connection was
+        closed (RabbitMQ 3.10 and 4.0). Who consumes before gets what stands behind it first.
+        """
+        until, pause = time.monotonic() + _FORMER_GONE_S, threading.Event()
+        while self.channel.queue_declare(queue, passive=True).consumer_count:
+            if time.monotonic() >= until:
+                return
+            pause.wait(_LOOK_EVERY_S)
 
     def bind(self, queue: kombu.Queue) -> None:
         """Bind a queue that exists, to exchanges that may not."""
@@ -180,5 +197,5 @@ def _bind(channel: Any, queue: kombu.Queue, bindings: Sequence[kombu.binding]) -
 
 
 def places(name: str) -> tuple[str, str, str]:
-    """Return the names that the generations of a lasting queue have in turn."""
+    """Return the names that a queue has in turn: its generations, or what is left of a cluster."""
     return name, f"{name}.2", f"{name}.3"

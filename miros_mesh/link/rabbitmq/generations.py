@@ -105,9 +105,8 @@ class Generations:
 
     def _declare_one(self, declarer: Declarer) -> None:
         """Declare the one queue, or the next place of a private one whose server is down."""
-        present = self._places.index(self.names[0]) if self.names else 0
-        *following, last = (*self._places[present:], *self._places[:present])
-        for place in following if self._private else ():
+        *before, last = self._in_turn
+        for place in before:
             try:
                 declarer.declare(self._queues[place])
             # What it is to a declaration, by which a queue is made, that there is one elsewhere.
@@ -116,9 +115,16 @@ class Generations:
             else:
                 self.names = [place]
                 return
-        last = last if self._private else self._name
         declarer.declare(self._queues[last])
         self.names = [last]
+
+    @property
+    def _in_turn(self) -> tuple[str, ...]:
+        """The places in which to look for the one queue, first where it was last."""
+        if not self._private:
+            return (self._name,)
+        present = self._places.index(self.names[0]) if self.names else 0
+        return (*self._places[present:], *self._places[:present])
 
     def _found(self, declarer: Declarer) -> list[str]:
         found = [place for place in self._places if declarer.exists(place)]

@@ -16,7 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from amqp.method_framing import frame_handler
+from amqp.platform import KNOWN_TCP_OPTS
 from amqp.spec import Basic
+from amqp.transport import DEFAULT_SOCKET_SETTINGS
 from kombu.transport import pyamqp
 
 from miros_mesh.link.rabbitmq.channels import OwnedChannel
@@ -133,6 +135,7 @@ class CautiousConnection(pyamqp.Connection):
 
         transport._read = read_first  # noqa: SLF001
         transport._connect = self._dialler(transport)  # noqa: SLF001
+        transport._get_tcp_socket_defaults = _wanted_options  # noqa: SLF001
         return transport
 
     def _dialler(self, transport: Any) -> Any:
@@ -157,6 +160,20 @@ class CautiousConnection(pyamqp.Connection):
             raise error
 
         return connect
+
+
+def _wanted_options(_: socket.socket) -> dict[int, int]:
+    """Return what py-amqp sets of a socket, without what it merely sets to what it reads.
+
+    Such is the size of segments, of which Linux refuses what it tells itself on the loopback once
+    the other side has spoken or hung up: EINVAL in place of what that side said.
+    """
+    names = KNOWN_TCP_OPTS & DEFAULT_SOCKET_SETTINGS.keys()
+    return {
+        getattr(socket, name): DEFAULT_SOCKET_SETTINGS[name]
+        for name in names
+        if hasattr(socket, name)
+    }
 
 
 def _hearing_alerts(transport: Any) -> Callable[[bytes], None]:

@@ -135,6 +135,20 @@ def test_a_received_event_gives_its_place_in_a_full_queue_to_one_of_the_chart_an
     assert len(chart.queue) == HsmWithQueues.QUEUE_SIZE
 
 
+def test_a_received_event_takes_no_place_and_none_behind_it_gets_before_it() -> None:
+    chart, first, second = Chart(), arrival(1), arrival(2)
+    for _ in range(HsmWithQueues.QUEUE_SIZE - 1):
+        chart.queue.append(Event(signal="own"))
+
+    chart.queue.append(first)
+    chart.queue.append(second)
+
+    held: list[object] = [*chart.queue.deque]
+    assert chart.crowded_out == [second]
+    assert held[-1] is first
+    assert len(chart.queue) == HsmWithQueues.QUEUE_SIZE
+
+
 def test_the_room_for_received_events_ends_far_before_that_for_the_charts_own() -> None:
     chart = Chart()
     assert chart.queue.room == HIGH_WATER < HsmWithQueues.QUEUE_SIZE

@@ -131,6 +131,13 @@ def test_a_wake_gives_it_a_turn(clerk: Clerk) -> None:
         assert turned.wait(0.7)
 
 
+def test_a_wake_that_was_broken_off_takes_no_other_its_effect(clerk: Clerk) -> None:
+    # A handler of a signal that raises may leave it like this: marked as sent, and never sent.
+    clerk._woken = True
+
+    wait_until(lambda: not clerk._woken)
+
+
 def test_a_worker_with_work_left_is_served_until_it_is_done(clerk: Clerk) -> None:
     clerk.done.clear()
     clerk.stop(timeout_s=0)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from functools import partial
+from itertools import count
 
 import pytest
 
 from miros_mesh.networks.feed import Feed
+from support.interrupts import broken_off
 from support.post_office import LIMIT_S
 from support.waiting import wait_until
 
@@ -50,6 +53,19 @@ def test_what_waits_is_moved_in_order_once_it_can_be() -> None:
     line.put(3)
 
     assert line.moved == [1, 2, 3]
+
+
+def test_a_signal_that_interrupts_it_anywhere_holds_up_nothing_that_comes_later() -> None:
+    # As the one of a program that takes its events on the main thread.
+    line, item = Line(), 0
+    for number in count(1):
+        interrupted = broken_off(partial(line.put, item), Feed.run.__code__, number)
+        line.put(item + 1)
+        item += 2
+        assert line.moved == list(range(item))
+        if not interrupted:
+            break
+    assert number > 4
 
 
 def test_who_comes_while_another_thread_moves_does_not_wait_and_leaves_its_item_to_it() -> None:

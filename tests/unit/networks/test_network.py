@@ -125,6 +125,29 @@ def test_what_one_of_several_brokers_refuses_is_kept_for_the_others() -> None:
     assert history.find("talker", [(1, 9)]) == []
 
 
+def test_an_interrupt_amid_the_peers_leaves_no_frame_to_grow_that_some_do_not_have() -> None:
+    interrupts = iter([KeyboardInterrupt])
+
+    class Interrupted(Shelf):
+        def put(self, parcel: Parcel) -> Sequence[Parcel]:
+            dropped = super().put(parcel)
+            for each in interrupts:
+                raise each
+            return dropped
+
+    network, near, far = mesh_network(), Interrupted(broker=Broker("near")), Shelf()
+    for shelf in (near, far):
+        network.attach(shelf)
+
+    with pytest.raises(KeyboardInterrupt):
+        send(network, "a")
+    send(network, "b")
+
+    assert opened(near.parcels) == [[(1, "a")], [(2, "b")]]
+    # What it has no more of is asked for again by who receives there.
+    assert opened(far.parcels) == [[(2, "b")]]
+
+
 def test_halves_of_a_frame_are_frames_of_the_same_events() -> None:
     network, shelf = mesh_network(), Shelf()
     network.attach(shelf)
