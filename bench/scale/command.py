@@ -22,7 +22,6 @@ from scale.growth import Metric, growing_linearly
 from scale.tables import figures, rounds_of, series, table
 
 COMMAND = "scale"
-_count = from_to(1, 1_000_000)
 AXES: dict[str, Axis] = {
     each.AXIS.name: each.AXIS for each in (charts, peers, processes, payload, backlog)
 }
@@ -102,16 +101,24 @@ def _parser() -> argparse.ArgumentParser:
     add_broker(parser, "a RabbitMQ to take, default: a private one")
     add("--only", type=_names, default=tuple(AXES), metavar="AXIS,...", help=", ".join(AXES))
     add("--counts", type=_numbers, default=(), help="along each axis, in place of its own")
-    add("--runs", type=from_to(1, 100), default=3, help="how many rounds (default %(default)d)")
+    add(
+        "--runs",
+        type=from_to(1, 100),
+        default=3,
+        help="rounds, as far as time goes (default %(default)d)",
+    )
     add("--quick", action="store_true", help="one round of a few small points: does it work")
     add("--json", type=Path, metavar="FILE", help="write every figure there, too")
     add("--write-docs", action="store_true", help="write tables and plots into docs/, too")
     return parser
 
 
+_number = from_to(1, 10_000_000)
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     try:
-        return tuple(sorted({_count(each) for each in text.split(",")}))
+        return tuple(sorted({_number(each) for each in text.split(",")}))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list like 1,100,1000") from None
 
