@@ -77,6 +77,7 @@ def test_its_help_lists_all_measurements_and_an_unknown_one_is_refused_with_them
     assert f"no measurement is called planets; there are {', '.join(names)}" in refused.stderr
 
 
+@pytest.mark.proof
 def test_it_tells_how_figures_grow(vhost_url: str, tmp_path: Path) -> None:
     scaled = _scaled(vhost_url, tmp_path, "--only", "payload", "--counts", "100,200,400")
     assert list(scaled) == ["payload"]
@@ -120,6 +121,7 @@ def test_it_measures_along_every_axis(
             assert all(value > 0 for value in figures[key]["median"].values())
 
 
+@pytest.mark.proof
 def test_peers_are_virtual_hosts_of_a_server_of_its_own(
     rabbitmq: RabbitServer, vhost_url: str
 ) -> None:
