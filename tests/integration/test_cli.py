@@ -258,7 +258,7 @@ def test_check_names_the_keys_of_all_networks(tmp_path: Path) -> None:
 def test_check_names_the_cipher_that_is_written(
     settings: dict[str, str], said: str, tmp_path: Path
 ) -> None:
-    found = run("check", MIROS_MESH_HOME=str(tmp_path / "home"), **settings)
+    found = run("check", MIROS_MESH_HOME=str(tmp_path / "own"), **settings)
     assert (found.code, found.bad) == (0, [])
     assert f"ok    cipher: {said}" in found.lines
 
