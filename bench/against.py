@@ -21,7 +21,7 @@ from brokers import Measured, embedded, plain_url, rabbitmq
 from builds import Build
 from measure import MeasureError
 from options import from_to
-from peer_report import laid_out, rate
+from peer_report import rate
 from talks import Talk
 
 COMMAND = "against"
@@ -168,7 +168,7 @@ def table(rows: Rows, old: str, new: str) -> str:
             ratios = [_ratio(after, before) for before, after in pairs]
             shown = [_shown(row, before), _shown(row, after), f"{_ratio(after, before):.2f}"]
             lines.append([row, *shown, f"{min(ratios):.2f} to {max(ratios):.2f}"])
-    return laid_out(lines)
+    return report.laid_out(lines)
 
 
 def beside_kombu(rows: Rows) -> str:

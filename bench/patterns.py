@@ -74,14 +74,7 @@ def table(columns: Mapping[str, Sequence[Asked]]) -> str:
         values = [[getattr(asked, field) for asked in column] for column in columns.values()]
         rows.append([title, *(show(statistics.median(each)) for each in values)])
         rows.append(["  lowest to highest", *(f"{show(min(v))} to {show(max(v))}" for v in values)])
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return report.laid_out(rows)
 
 
 def notes(columns: Mapping[str, Sequence[Asked]]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import plots
 from pages import write_part
+from report import laid_out
 from talks import Rounds
 
 STOCK, OWN = "stock miros", "networked post_fifo"
@@ -178,18 +179,6 @@ def markdown(columns: Mapping[str, Rounds], where: str) -> str:
         f"![Idle latency](images/peers-latency.svg)\n\n"
         f"![CPU for 10,000 events](images/peers-cpu.svg)\n\n{_piped(meant)}\n\n"
         f"```text\n{ratios(columns)}\n```"
-    )
-
-
-def laid_out(rows: list[list[str]]) -> str:
-    """Rows in columns that stand under each other."""
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
     )
 
 

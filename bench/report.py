@@ -110,3 +110,15 @@ def _rate(events_per_s: float) -> str:
 
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.3f} ms"
+
+
+def laid_out(rows: list[list[str]]) -> str:
+    """Rows in columns that stand under each other."""
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

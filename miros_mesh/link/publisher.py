@@ -224,7 +224,6 @@ class BrokerPublisher(Worker):
         return self._channel.at_once and not (
             confirms
             or self._allowed < 1
-            or confirms.nacked
             or not confirms.proven
             or self._blocked
             or self._torn
