@@ -14,7 +14,9 @@ A broker that refuses a publication closes the channel, and does not say which o
 |         | were are answered      | has one event or none of it is permitted    |          |
 
 An exchange that is not there is declared again, and nothing is refused for it; where that may not
-be, what was to go there is refused, and nothing else.
+be, what was to go there is refused, and nothing else. But one that this connection has declared is
+asked for on a new connection first: a broker that deletes a virtual host takes the rights there,
+then the exchanges, and only then closes the connections to it.
 """
 
 from __future__ import annotations
@@ -377,7 +379,13 @@ class BrokerPublisher(Worker):
 
     def _declare_missing(self, exchanges: Collection[str]) -> None:
         for exchange in exchanges:
+            was_there = exchange in self._channel.declared
             if refusal := self._channel.declare(exchange):
+                if was_there and isinstance(refusal, PermissionDeniedError):
+                    raise ConnectionLostError(
+                        f"{self.broker.name}: the exchange {exchange} has gone, and so has the "
+                        "right to declare it"
+                    )
                 self._refusals.learn_missing(exchange, refusal)
 
     def _hear_refusal(self, error: amqp.AMQPError) -> None:

@@ -57,6 +57,8 @@ class PublishingChannel:
         self._pause_s = 0.0
         self._undeclared: dict[str, str] = {}
         """Exchanges that the broker does not let us declare, each with the reason."""
+        self.declared: set[str] = set()
+        """Exchanges that were declared on this connection, and not refused since."""
 
     @property
     def refusal(self) -> amqp.ChannelError | None:
@@ -65,6 +67,7 @@ class PublishingChannel:
 
     def connect(self, connection: kombu.Connection) -> None:
         """Open it on a new connection."""
+        self.declared.clear()
         self._channel = open_channel(connection)
         self.at_once = isinstance(self._channel, OwnedChannel) or self._channel.stores_at_once
 
@@ -164,6 +167,7 @@ class PublishingChannel:
         except LinkError as error:
             if not isinstance(error.__cause__, amqp.ChannelError):
                 raise
+            self.declared.discard(exchange)
             if self._undeclared.get(exchange) != error.reason:
                 self._undeclared[exchange] = error.reason
                 logger.error(  # noqa: TRY400 - the error says no more than this
@@ -173,6 +177,7 @@ class PublishingChannel:
                 )
             return error
         self._undeclared.pop(exchange, None)
+        self.declared.add(exchange)
         return None
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import kombu
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -16,6 +17,7 @@ from faults.relay import HOST, Relay
 from faults.traffic import Handled, events_through
 from miros_mesh import MeshConfig, NetworkedActiveObject
 from miros_mesh.config.secret_file import SecretFile
+from miros_mesh.networks.network import exchange_of
 from miros_mesh.observe.metrics.observer import MetricsObserver
 from support.charts_at_work import KEY, Heard, Launch, event
 from support.rabbitmq_server import RabbitServer, erlang_string
@@ -54,6 +56,11 @@ class Account:
     def allow(self) -> None:
         """Let the user do everything in the virtual host."""
         self.server.set_permissions(self.user, self.vhost)
+
+    def forbid(self) -> None:
+        """Let the user do nothing in the virtual host any more."""
+        words = ", ".join(map(erlang_string, (self.user, self.vhost)))
+        self.server.eval(f"rabbit_auth_backend_internal:clear_permissions({words}, <<>>)")
 
 
 @pytest.fixture
@@ -191,6 +198,20 @@ def test_virtual_host_deleted_and_made_again(
         account.server.eval(f"rabbit_vhost:add({erlang_string(account.vhost)}, <<>>)")
         account.allow()
     wait_until(lambda: sender.health().ready)
+
+
+def test_rights_and_exchange_gone_before_the_virtual_host(
+    account: Account, sender: NetworkedActiveObject, handled: Handled
+) -> None:
+    """RabbitMQ takes them in this order when it deletes a virtual host; then it closes connections."""
+    with events_through("rights taken, and the exchange deleted", sender, handled):
+        account.forbid()
+        with kombu.Connection(account.server.url(account.vhost)) as administrator:
+            administrator.channel().exchange_delete(exchange_of("mesh"))
+        wait_until(lambda: outage(sender) == "virtual_host", LIMIT_S)
+        account.allow()
+    wait_until(lambda: sender.health().ready)
+    assert sender.stop().refused == 0
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["good_first", "refused_first"])

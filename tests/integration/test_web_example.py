@@ -108,6 +108,8 @@ def test_what_a_chart_answers_goes_out_over_http_and_each_failure_has_its_status
 
     # There, and too slow
     chart.send_signal(signal.SIGSTOP)
+    # Until its main thread has had its turn, the others go on.
+    wait_until(lambda: os.waitid(os.P_PID, chart.pid, os.WSTOPPED | os.WNOHANG), LIMIT_S)
     assert get("/prices/apples") == (504, {"error": "the prices take too long"})
     chart.send_signal(signal.SIGCONT)
     assert get("/prices/apples")[0] == 200
