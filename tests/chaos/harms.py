@@ -171,7 +171,7 @@ def take_place_of_queue(mesh: Mesh) -> Harmed:
         _last(mesh)
     finally:
         gone = _done(mesh, _deleted(mesh, STRANGER))
-        mesh.server.rabbitmqctl("clear_vhost_limits", "-p", mesh.vhost)
+        mesh.server.limit_vhost(mesh.vhost)
     return gone
 
 

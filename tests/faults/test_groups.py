@@ -243,7 +243,7 @@ def test_member_cut_off(
 
 
 @of_rabbitmq
-@pytest.mark.parametrize("kind", ["share", "partition_by"])
+@pytest.mark.parametrize("kind", ["share", pytest.param("partition_by", marks=pytest.mark.proof)])
 def test_scaled_out_and_in_while_members_are_killed(
     kind: str, group: Callable[[str], Members], shop: Callable[[], Stream]
 ) -> None:

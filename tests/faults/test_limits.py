@@ -61,16 +61,13 @@ class Guest:
         self.server.set_permissions(self.name, self.vhost, read=read)
 
     def limit_channels(self, number: int) -> None:
-        self._limit("max-channels", number)
+        self.server.limit_user(self.name, max_channels=number)
 
     def limit_connections(self, number: int) -> None:
-        self._limit("max-connections", number)
-
-    def _limit(self, name: str, number: int) -> None:
-        self.server.rabbitmqctl("set_user_limits", self.name, f'{{"{name}": {number}}}')
+        self.server.limit_user(self.name, max_connections=number)
 
     def disconnect(self) -> None:
-        self.server.rabbitmqctl("close_all_user_connections", self.name, "by a test")
+        self.server.close_user_connections(self.name)
 
 
 @pytest.fixture
@@ -152,14 +149,14 @@ def test_chart_for_which_there_is_no_queue(
     sender = launch("sender", settings(vhost_url), Heard())
     config = settings(vhost_url, observers=(told,), **PATIENT)
     launch("receiver", config, handled)
-    rabbitmq.rabbitmqctl("set_vhost_limits", "-p", vhost, '{"max-queues": 1}')
+    rabbitmq.limit_vhost(vhost, max_queues=1)
 
     with events_through("one chart too many, max-queues", sender, handled):
         with pytest.raises(QueueLimitError, match="max-queues"):
             launch("other", config, Heard())
         assert told.said == [("receiver", "hears")]
 
-    rabbitmq.rabbitmqctl("clear_vhost_limits", "-p", vhost)
+    rabbitmq.limit_vhost(vhost)
     launch("other", config, Heard())
     assert told.subscriptions == 1
     assert told.said == [("receiver", "hears"), ("other", "hears")]
@@ -180,7 +177,7 @@ def test_queue_that_cannot_be_replaced_stays(
     queue = chart_queue("receiver", "receiver", DEFAULT_ROUTING_KEY)
     with kombu.Connection(vhost_url) as connection:
         connection.channel().queue_declare(queue, durable=True, auto_delete=False)
-    rabbitmq.rabbitmqctl("set_vhost_limits", "-p", vhost, '{"max-queues": 1}')
+    rabbitmq.limit_vhost(vhost, max_queues=1)
 
     launch("receiver", config, handled)
 

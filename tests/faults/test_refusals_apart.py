@@ -181,7 +181,7 @@ def test_a_user_with_no_channel_to_spare(
     # So that the broker is asked each time.
     monkeypatch.setattr(known_refusals, "_BELIEVED_S", 0.0)
     writer.forbid_topic(TOPIC)
-    rabbitmq.rabbitmqctl("set_user_limits", writer.name, f'{{"max-channels": {CHANNELS}}}')
+    rabbitmq.limit_user(writer.name, max_channels=CHANNELS)
     handled, refused = Handled(), Refused()
     launch("receiver", patient(vhost_url), handled, rx_routing_key=OTHER_TOPIC)
     config = patient(writer.url, observers=(refused,), frame_events=1)

@@ -114,7 +114,7 @@ def test_receiver_killed_and_started_under_its_name(
     assert kept_letters(settings(vhost_url)) == []
 
 
-@pytest.mark.parametrize("every_s", [EVERY_S, 0.0005])
+@pytest.mark.parametrize("every_s", [EVERY_S, pytest.param(0.0005, marks=pytest.mark.proof)])
 def test_poison_event_under_a_node_name(
     every_s: float, vhost_url: str, launch: Launch, written: Written, others: Others
 ) -> None:

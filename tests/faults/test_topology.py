@@ -119,8 +119,7 @@ def test_queue_that_is_full_and_refuses(
     rabbitmq: RabbitServer, vhost: str, vhost_url: str, launch: Launch
 ) -> None:
     handled = Handled(pause_s=0.002)
-    limit = f'{{"max-length":{SHORT},"overflow":"reject-publish"}}'
-    rabbitmq.rabbitmqctl("set_policy", "-p", vhost, "short", "receiver[.]receiver$", limit)
+    rabbitmq.limit_queues(vhost, "receiver[.]receiver$", SHORT)
     launch("receiver", settings(vhost_url, node_name="receiver", prefetch_frames=10), handled)
     sender = launch("sender", settings(vhost_url, frame_events=1), Heard())
     for number in range(FEW):

@@ -59,6 +59,7 @@ def test_it_compares_both_brokers_with_a_local_chart(vhost_url: str, tmp_path: P
         assert 0 < column["median"]["latency_median_s"] <= column["median"]["latency_p99_s"]
 
 
+@pytest.mark.proof
 def test_a_missing_rabbitmq_leaves_its_column_out_and_is_told() -> None:
     done = _run("-c", WITHOUT_RABBITMQ, str(BENCH), *SMALL)
     assert done.returncode == 0, done.stderr
@@ -86,6 +87,7 @@ def test_it_tells_how_figures_grow(vhost_url: str, tmp_path: Path) -> None:
         assert list(figures["per_s"]["median"]) == ["100", "200", "400"]
 
 
+@pytest.mark.proof
 def test_it_measures_a_backlog_and_that_nothing_of_it_is_lost(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     small = ["backlog", "--events", "2000", "--json", str(figures)]
@@ -144,6 +146,7 @@ def _scaled(url: str, folder: Path, *arguments: str) -> dict[str, Any]:
     return axes
 
 
+@pytest.mark.proof
 def test_it_compares_requests_with_those_of_raw_kombu(vhost_url: str, tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     # nameko's environment comes out of a network, and is no matter of a test.
@@ -179,6 +182,7 @@ def test_it_compares_events_with_the_messages_of_others(vhost_url: str, tmp_path
         assert 0 < column["median"]["latency_s"] <= column["median"]["latency_p99_s"]
 
 
+@pytest.mark.proof
 def test_a_library_whose_server_is_missing_is_left_out_and_told() -> None:
     only = ["--quick", "--runs", "1", "--idle", "5", "--only", "stock miros;NATS JetStream"]
     done = _run("-c", WITHOUT_NATS, str(BENCH), "peers", *only)

@@ -162,8 +162,7 @@ def test_what_the_broker_of_one_host_refused_goes_back_to_that_host_alone(
     here, there = hosts
     here.lists(there.where)
     there.lists()
-    forbidden = ("-p", "/", USER, "miros_mesh.v1.mesh", "^nothing$", ".*")
-    there.server.rabbitmqctl("set_topic_permissions", *forbidden)
+    there.server.set_topic_permissions(USER, "/", "miros_mesh.v1.mesh", "^nothing$")
     heard_here, heard_there = Heard(), Heard()
     launch("carol", here.config, heard_here)
     launch("bob", there.config, heard_there)
@@ -177,7 +176,7 @@ def test_what_the_broker_of_one_host_refused_goes_back_to_that_host_alone(
         wait_until(letters.list)
         (letter,) = letters.list()
         assert there.where in letter.peer
-        there.server.rabbitmqctl("clear_topic_permissions", "-p", "/", USER)
+        there.server.clear_topic_permissions(USER, "/")
         wait_until(lambda: put_back(letters, letter))
         assert letters.list() == ()
 

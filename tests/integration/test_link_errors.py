@@ -581,7 +581,7 @@ def test_a_node_for_which_there_are_too_few_channels_is_told_so_at_once(
     rabbitmq: RabbitServer, guest: Broker, vhost: str, link: KombuLink
 ) -> None:
     allow(rabbitmq, vhost, configure=".*", write=".*", read=".*")
-    rabbitmq.rabbitmqctl("set_user_limits", GUEST, '{"max-channels": 1}')
+    rabbitmq.limit_user(GUEST, max_channels=1)
 
     message = refused(ChannelLimitError, subscribe, link, guest)
 
@@ -589,15 +589,6 @@ def test_a_node_for_which_there_are_too_few_channels_is_told_so_at_once(
 
 
 # A queue that is full and refuses
-
-
-def _short(rabbitmq: RabbitServer, vhost: str, length: int) -> None:
-    limit = f'{{"max-length":{length},"overflow":"reject-publish"}}'
-    rabbitmq.rabbitmqctl("set_policy", "-p", vhost, "short", "^miros_mesh", limit)
-
-
-def _lift(rabbitmq: RabbitServer, vhost: str) -> None:
-    rabbitmq.rabbitmqctl("clear_policy", "-p", vhost, "short")
 
 
 @pytest.mark.parametrize("replicated", [False, True], ids=["classic", "quorum"])
@@ -610,7 +601,7 @@ def test_a_queue_that_is_full_slows_its_publisher_and_loses_nothing(
     replicated: bool,
 ) -> None:
     # Given a queue of twenty, whose consumer takes two milliseconds for each message
-    _short(rabbitmq, vhost, 20)
+    rabbitmq.limit_queues(vhost, "^miros_mesh", 20)
     office, notes, nap = PostOffice(amqp_link, at(vhost_url)), Notebook(), threading.Event()
 
     def slowly(delivery: Delivery) -> None:
@@ -638,7 +629,7 @@ def test_what_follows_a_refusal_keeps_its_order(
     rabbitmq: RabbitServer, vhost: str, vhost_url: str
 ) -> None:
     # Given a publisher that was refused
-    _short(rabbitmq, vhost, 1)
+    rabbitmq.limit_queues(vhost, "^miros_mesh", 1)
     office, notes = PostOffice(amqp_link, at(vhost_url)), Notebook()
     spec = queue(delete_on_stop=False, prefetch=1)
     office.listen(spec)[0].stop(LIMIT_S)
@@ -662,7 +653,7 @@ def test_a_publisher_that_is_refused_stops_in_time_and_says_what_is_left(
     rabbitmq: RabbitServer, vhost: str, vhost_url: str
 ) -> None:
     # Given a full queue, and a publisher that is refused for longer than two heartbeats
-    _short(rabbitmq, vhost, 2)
+    rabbitmq.limit_queues(vhost, "^miros_mesh", 2)
     office, notes = PostOffice(amqp_link, at(vhost_url)), Notebook()
     office.listen(queue(delete_on_stop=False))[0].stop(LIMIT_S)
     publisher = office.publisher(observer=notes, heartbeat_interval_s=1.0)
@@ -683,7 +674,7 @@ def test_a_publisher_that_is_refused_stops_in_time_and_says_what_is_left(
 def test_a_publisher_goes_on_soon_after_a_full_queue_has_room(
     rabbitmq: RabbitServer, vhost: str, vhost_url: str
 ) -> None:
-    _short(rabbitmq, vhost, 2)
+    rabbitmq.limit_queues(vhost, "^miros_mesh", 2)
     office, notes = PostOffice(amqp_link, at(vhost_url)), Notebook()
     office.listen(queue(delete_on_stop=False))[0].stop(LIMIT_S)
     publisher = office.publisher(observer=notes)
@@ -691,7 +682,7 @@ def test_a_publisher_goes_on_soon_after_a_full_queue_has_room(
         publisher.put(letter(str(number)))
     wait_until(lambda: notes.published_events == 2)
 
-    _lift(rabbitmq, vhost)
+    rabbitmq.lift_queues(vhost)
 
     wait_until(lambda: notes.published_events == 500)
     office.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -80,16 +79,6 @@ def publish(connection: kombu.Connection, exchange: str, routing_key: str, body:
     connection.drain_events(timeout=LIMIT_S)
 
 
-def limit_vhost(rabbitmq: RabbitServer, vhost: str, **limits: int) -> None:
-    named = {name.replace("_", "-"): value for name, value in limits.items()}
-    rabbitmq.rabbitmqctl("set_vhost_limits", "-p", vhost, json.dumps(named))
-
-
-def limit_user(rabbitmq: RabbitServer, **limits: int) -> None:
-    named = {name.replace("_", "-"): value for name, value in limits.items()}
-    rabbitmq.rabbitmqctl("set_user_limits", USER, json.dumps(named))
-
-
 # Limits
 
 
@@ -106,7 +95,7 @@ def connect(url: str) -> str:
 def test_a_virtual_host_that_allows_no_more_connections(
     rabbitmq: RabbitServer, vhost: str, url: str
 ) -> None:
-    limit_vhost(rabbitmq, vhost, max_connections=0)
+    rabbitmq.limit_vhost(vhost, max_connections=0)
 
     message = connect(url)
 
@@ -115,7 +104,7 @@ def test_a_virtual_host_that_allows_no_more_connections(
 
 
 def test_a_user_that_is_allowed_no_more_connections(rabbitmq: RabbitServer, url: str) -> None:
-    limit_user(rabbitmq, max_connections=0)
+    rabbitmq.limit_user(USER, max_connections=0)
 
     message = connect(url)
 
@@ -124,7 +113,7 @@ def test_a_user_that_is_allowed_no_more_connections(rabbitmq: RabbitServer, url:
 
 
 def test_a_user_that_is_allowed_no_more_channels(rabbitmq: RabbitServer, url: str) -> None:
-    limit_user(rabbitmq, max_channels=1)
+    rabbitmq.limit_user(USER, max_channels=1)
 
     def open_two(connection: kombu.Connection) -> None:
         connection.channel()
@@ -138,7 +127,7 @@ def test_a_user_that_is_allowed_no_more_channels(rabbitmq: RabbitServer, url: st
 def test_a_virtual_host_that_allows_no_more_queues(
     rabbitmq: RabbitServer, vhost: str, url: str
 ) -> None:
-    limit_vhost(rabbitmq, vhost, max_queues=0)
+    rabbitmq.limit_vhost(vhost, max_queues=0)
 
     message = refused(QueueLimitError, url, declare, "(0) is reached")
 
@@ -148,7 +137,7 @@ def test_a_virtual_host_that_allows_no_more_queues(
 def test_a_chart_too_many_is_told_the_limit_of_queues(
     rabbitmq: RabbitServer, vhost: str, url: str
 ) -> None:
-    limit_vhost(rabbitmq, vhost, max_queues=1)
+    rabbitmq.limit_vhost(vhost, max_queues=1)
     office = PostOffice(amqp_link, at(url))
     subscriber, _ = office.listen(queue("first"))
 

@@ -157,7 +157,7 @@ def test_a_chart_hears_again_once_the_permission_that_it_lost_is_given_back(
     rabbitmq.add_user(USER, PASSWORD)
 
     def permit(configure: str, read: str) -> None:
-        rabbitmq.rabbitmqctl("set_permissions", "-p", vhost, USER, configure, ALL, read)
+        rabbitmq.set_permissions(USER, vhost, configure, ALL, read)
 
     try:
         permit(ALL, ALL)

@@ -6,13 +6,14 @@ even when the test run is killed: the server reads from a pipe that the run hold
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import secrets
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -35,6 +36,7 @@ PORTS = range(20_000, 30_000)
 UNTIL_INPUT_ENDS = '"$@" & read -r _; kill $!'
 # A stopped server would not notice the end of its own input.
 UNTIL_INPUT_ENDS_STOPPED = 'kill -STOP "$0"; read -r _; kill -CONT "$0"'
+_POLICY = "short"
 AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 
 
@@ -69,6 +71,10 @@ def free_ports(count: int) -> list[int]:
 def erlang_string(text: str) -> str:
     """Return `text` as an Erlang binary literal."""
     return "<<" + ",".join(str(byte) for byte in text.encode()) + ">>"
+
+
+def _definition(of: Mapping[str, object]) -> str:
+    return json.dumps({name.replace("_", "-"): value for name, value in of.items()})
 
 
 class Place(Protocol):
@@ -256,6 +262,48 @@ class RabbitServer:
         """Let a user into a virtual host, with patterns of what the user may do there."""
         words = ", ".join(erlang_string(word) for word in (user, vhost, configure, write, read))
         self.eval(f"ok = rabbit_auth_backend_internal:set_permissions({words}, <<>>)")
+
+    def set_topic_permissions(self, user: str, vhost: str, exchange: str, write: str) -> None:
+        """Let a user write to an exchange under the topics of a pattern only, and read all."""
+        words = ", ".join(erlang_string(word) for word in (user, vhost, exchange, write, ".*"))
+        self.eval(f"ok = rabbit_auth_backend_internal:set_topic_permissions({words}, <<>>)")
+
+    def clear_topic_permissions(self, user: str, vhost: str) -> None:
+        """Let a user write under any topic."""
+        words = ", ".join(erlang_string(word) for word in (user, vhost))
+        self.eval(f"ok = rabbit_auth_backend_internal:clear_topic_permissions({words}, <<>>)")
+
+    def limit_user(self, user: str, **limits: int) -> None:
+        """Set the limits of a user, `max_channels` say."""
+        words = f"{erlang_string(user)}, {erlang_string(_definition(limits))}"
+        self.eval(f"ok = rabbit_auth_backend_internal:set_user_limits({words}, <<>>)")
+
+    def limit_vhost(self, vhost: str, **limits: int) -> None:
+        """Set the limits of a virtual host, `max_queues` say; none takes all of them away."""
+        name = erlang_string(vhost)
+        if limits:
+            words = f"{name}, {erlang_string(_definition(limits))}"
+            self.eval(f"ok = rabbit_vhost_limit:parse_set({words}, <<>>)")
+        else:
+            self.eval(f"ok = rabbit_vhost_limit:clear({name}, <<>>)")
+
+    def limit_queues(self, vhost: str, pattern: str, messages: int) -> None:
+        """Let the queues of a pattern refuse what is published beyond so many messages."""
+        definition = _definition({"max-length": messages, "overflow": "reject-publish"})
+        words = ", ".join(map(erlang_string, (vhost, _POLICY, pattern, definition)))
+        self.eval(f'ok = rabbit_policy:parse_set({words}, "0", <<"queues">>, <<>>)')
+
+    def lift_queues(self, vhost: str) -> None:
+        """Take away what `limit_queues` has set."""
+        self.eval(
+            f"ok = rabbit_policy:delete({erlang_string(vhost)}, {erlang_string(_POLICY)}, <<>>)"
+        )
+
+    def close_user_connections(self, user: str) -> None:
+        """Close every connection of a user from the server's side."""
+        self.eval(
+            f'rabbit_networking:close_all_user_connections({erlang_string(user)}, "by a test")'
+        )
 
     def delete_vhost(self, vhost: str) -> None:
         """Delete a virtual host and everything in it."""
