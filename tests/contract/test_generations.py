@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
+from miros_mesh.link.rabbitmq import declarer
 from miros_mesh.link.rabbitmq.declarer import places
 from miros_mesh.link.rabbitmq.queues import queue_of
 from support.post_office import LIMIT_S, Mailbox, PostOffice, keeping, letter, queue
@@ -220,3 +222,44 @@ def test_an_old_queue_that_is_deleted_meanwhile_is_not_waited_for(office: PostOf
 
     wait_until(lambda: firsts(mailbox) == numbers(6))
     assert present(office) == [SECOND]
+
+
+def test_what_a_cancelled_consumer_holds_comes_before_what_is_behind_it(
+    office: PostOffice, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given one that holds the first messages of a queue, and consumes no more
+    declared(office, FIRST, WANTED)
+    sent(office, 0, 20)
+    held: list[object] = []
+    leaving = ExitStack()
+    former = leaving.enter_context(office.connection())
+    channel = former.channel()
+    channel.basic_qos(0, 10, False)
+    tag = channel.basic_consume(FIRST, callback=held.append, no_ack=False)
+    while len(held) < 10:
+        former.drain_events(timeout=LIMIT_S)
+    channel.basic_cancel(tag)
+
+    # When another one starts, and the first one goes after that
+    mailbox = Mailbox()
+    going = threading.Timer(0.3, leaving.close)
+    going.start()
+    office.subscriber().add(SPEC, mailbox, LIMIT_S)
+    going.join()
+
+    # Then that gets all of them, in order
+    assert mailbox.expect(20) == numbers(20)
+    assert "another program consumes" not in caplog.text
+
+
+def test_a_program_that_goes_on_consuming_is_told_and_holds_up_no_start(
+    office: PostOffice, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(declarer, "_FORMER_GONE_S", 0.1)
+    declared(office, FIRST, WANTED)
+    with office.connection() as connection:
+        connection.channel().basic_consume(FIRST, callback=print, no_ack=False)
+
+        assert office.subscriber().add(SPEC, Mailbox(), LIMIT_S)
+
+    assert f"another program consumes the queue {FIRST}" in caplog.text

@@ -15,12 +15,16 @@ import amqp
 import kombu
 
 from miros_mesh.link.rabbitmq.channels import OwnedChannel, open_channel, refusal_of
+from miros_mesh.text import logger_of
+
+logger = logger_of(__name__)
 
 # A call takes the client about 0.05 ms and RabbitMQ about 0.2 ms: with a thousand queues, to bind
 # all at once would hold up the subscriber's thread for 50 ms every time.
 BINDINGS_AT_ONCE: Final = 100
-# A program that reads a queue beside us holds up the start of its chart for no longer.
-_FORMER_GONE_S: Final = 1.0
+# A busy broker takes seconds to notice that a process has gone. A program that reads a queue beside
+# us holds up the start of its chart for no longer.
+_FORMER_GONE_S: Final = 5.0
 _LOOK_EVERY_S: Final = 0.01
 
 
@@ -88,7 +92,7 @@ class Declarer:
         return int(self.channel.queue_declare(queue, passive=True).message_count)
 
     def await_former(self, queue: str) -> None:
-        """Wait until the former consumer of a queue is gone, a second at most.
+        """Wait until the former consumer of a queue is gone, `_FORMER_GONE_S` at most.
 
         A quorum queue takes back what that has not settled a moment after its connection was
         closed (RabbitMQ 3.10 and 4.0). Who consumes before gets what stands behind it first.
@@ -96,6 +100,10 @@ class Declarer:
         until, pause = time.monotonic() + _FORMER_GONE_S, threading.Event()
         while self.channel.queue_declare(queue, passive=True).consumer_count:
             if time.monotonic() >= until:
+                logger.warning(
+                    "another program consumes the queue %s: events that it gives back come late",
+                    queue,
+                )
                 return
             pause.wait(_LOOK_EVERY_S)
 
