@@ -28,7 +28,7 @@ export SOURCE_DATE_EPOCH := 1580601600
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv demo shop test proof lint format types docs bench chaos fuzz coverage drawings wheel lock \
-  audit sbom programs rabbitmq iproute2 rsyslog prometheus nats redis python clean
+  audit sbom programs rabbitmq iproute2 rsyslog prometheus systemd nats redis python clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##\(.*\)/  make \1#\2/p' Makefile | column -t -s '#' 2>/dev/null \
@@ -176,7 +176,7 @@ COMPILE_GROUP := $(RELEASE_VENV)/bin/uv pip compile --quiet --no-config --univer
 COMPILE := $(COMPILE_GROUP) pyproject.toml
 
 # In CI a missing program is an error; elsewhere the tests that need it are skipped, and say so.
-programs: rabbitmq iproute2 rsyslog prometheus
+programs: rabbitmq iproute2 rsyslog prometheus systemd
 
 rabbitmq:
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v rabbitmq-server >/dev/null \
@@ -193,6 +193,10 @@ rsyslog:
 prometheus:
 	@{ command -v prometheus && command -v promtool; } >/dev/null \
 	  || .ci/get-apt prometheus || test "$$CI" != true
+
+systemd:
+	@{ command -v systemd-analyze && test -x /lib/systemd/systemd; } >/dev/null \
+	  || .ci/get-apt systemd || test "$$CI" != true
 
 # What `make bench ARGS=peers` measures besides; no test needs it.
 nats:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from miros_mesh.observe.snoop.watch import SnoopGap
     from miros_mesh.observer import Observer
     from miros_mesh.report import StopReport
-    from miros_mesh.sighup import reload_on_sighup
+    from miros_mesh.service.sighup import reload_on_sighup
+    from miros_mesh.service.sigterm import stop_on_sigterm
+    from miros_mesh.service.systemd import notify_systemd
     from miros_mesh.signals import (
         CHART_DOWN,
         CHART_UP,
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
         RequestTimedOut,
         RequestUnroutable,
     )
-    from miros_mesh.sigterm import stop_on_sigterm
     from miros_mesh.wire.envelope import SnoopRecord
     from miros_mesh.wire.payload_types import UnknownValue
     from miros_mesh.wire.serializer import PayloadSerializer
@@ -65,7 +66,9 @@ else:
             "miros_mesh.observe.snoop.watch": ("SnoopGap",),
             "miros_mesh.observer": ("Observer",),
             "miros_mesh.report": ("StopReport",),
-            "miros_mesh.sighup": ("reload_on_sighup",),
+            "miros_mesh.service.sighup": ("reload_on_sighup",),
+            "miros_mesh.service.sigterm": ("stop_on_sigterm",),
+            "miros_mesh.service.systemd": ("notify_systemd",),
             "miros_mesh.signals": (
                 "CHART_DOWN",
                 "CHART_UP",
@@ -84,7 +87,6 @@ else:
                 "RequestTimedOut",
                 "RequestUnroutable",
             ),
-            "miros_mesh.sigterm": ("stop_on_sigterm",),
             "miros_mesh.wire.envelope": ("SnoopRecord",),
             "miros_mesh.wire.payload_types": ("UnknownValue",),
             "miros_mesh.wire.serializer": ("PayloadSerializer",),
@@ -98,6 +100,7 @@ __all__ = [
     "NetworkedActiveObject",
     "NetworkedFactory",
     "StopReport",
+    "notify_systemd",
     "reload_on_sighup",
     "stop_on_sigterm",
     # code that is no chart

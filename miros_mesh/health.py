@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from miros_mesh.observer import STOPPED, Observer
+
+NO_NODE: Final = "no chart has joined the mesh yet, or all have left it"
 
 PeerState: TypeAlias = Literal["up", "down", "blocked"]
 
@@ -58,6 +60,8 @@ class Health:
     """The fingerprints of its keys, the one that seals first: of `mesh` and the snoop networks."""
     key_problems: Mapping[str, str] = field(default_factory=dict)
     """Why the file of a network's keys cannot be used now; the keys of before stay in use."""
+    dead_threads: tuple[str, ...] = ()
+    """The threads of connections that an error of the library has ended."""
 
     @property
     def connected(self) -> bool:
@@ -94,14 +98,33 @@ class Health:
     @property
     def unfit(self) -> tuple[str, ...]:
         """Why only a restart would help, a sentence each; no broker's state is a reason."""
-        return tuple(
-            f"chart {chart} of node {self.node} is dead: a handler raised, as the log says"
-            for chart in self.dead_charts
+        return (
+            *(
+                f"chart {chart} of node {self.node} is dead: a handler raised, as the log says"
+                for chart in self.dead_charts
+            ),
+            *(
+                f"thread {thread} has ended: an error of the library, as the log says"
+                for thread in self.dead_threads
+            ),
         )
 
 
 def _deaf(kind: str, node: str, deaf: Mapping[str, str]) -> Iterator[str]:
     return (f"{kind} {name} of node {node} hears nothing: {why}" for name, why in deaf.items())
+
+
+def why_dead(nodes: Iterable[Health]) -> list[str]:
+    """Say why a process of these nodes is to be restarted, a sentence each; one without any lives.
+
+    It would be restarted before its first chart starts.
+    """
+    return [why for node in nodes for why in node.unfit]
+
+
+def why_unready(nodes: Sequence[Health]) -> list[str]:
+    """Say why such a process does not do its work, a sentence each; one without nodes has none."""
+    return [why for node in nodes for why in node.unready] if nodes else [NO_NODE]
 
 
 class Vitals(Observer):
@@ -128,6 +151,8 @@ class Vitals(Observer):
         self._outages: dict[str, Outage] = {}
         # A dictionary for its order; the values say nothing.
         self._dead: dict[str, None] = {}
+        # By their names the peers that they were for; each is set by the thread itself.
+        self._dead_threads: dict[str, str] = {}
 
     @property
     def outages(self) -> Mapping[str, Outage]:
@@ -138,6 +163,11 @@ class Vitals(Observer):
     def dead_charts(self) -> tuple[str, ...]:
         """The charts whose handler raised, in that order, without those stopped since."""
         return tuple(self._dead)
+
+    @property
+    def dead_threads(self) -> Mapping[str, str]:
+        """The threads that an error has ended, each with the peer of its connection."""
+        return dict(self._dead_threads)
 
     def state_of(self, peer: str) -> PeerState:
         """What the last hooks said of a peer; `down` for one that is unknown."""
@@ -216,3 +246,6 @@ class Vitals(Observer):
 
     def chart_revived(self, *, chart: str) -> None:
         self._dead.pop(chart, None)
+
+    def thread_died(self, *, thread: str, peer: str, error: BaseException) -> None:
+        self._dead_threads[thread] = peer

@@ -128,6 +128,9 @@ class Observer:
     def chart_revived(self, *, chart: str) -> None:
         """A chart of discovery that died is dead no more: it runs again, or was stopped."""
 
+    def thread_died(self, *, thread: str, peer: str, error: BaseException) -> None:
+        """An error of the library ended the thread of a peer's connection; only a restart helps."""
+
 
 class Span:
     """One event on its way out of a chart or through one. This base follows nothing."""

@@ -12,7 +12,14 @@ from typing import NoReturn
 import pytest
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
-from support import fuse_disk, lan_guard, namespaces, rsyslog_shipper, small_disk
+from support import (
+    fuse_disk,
+    lan_guard,
+    namespaces,
+    rsyslog_shipper,
+    service_manager,
+    small_disk,
+)
 from support.rabbitmq_server import RabbitServer, find_programs
 from support.waiting import wait_until
 
@@ -138,6 +145,21 @@ def rsyslog() -> None:
     """This machine can have a `rsyslog_shipper.Rsyslog`; where not, as with RabbitMQ."""
     if reason := rsyslog_shipper.why_not():
         _missing(reason)
+
+
+@pytest.fixture(scope="session")
+def systemd_analyze() -> str:
+    """The program that judges units; where it is missing, as with RabbitMQ."""
+    if (program := service_manager.find_program("systemd-analyze")) is None:
+        _missing(service_manager.NO_SYSTEMD)
+    return program
+
+
+@pytest.fixture(scope="session")
+def systemd_services(systemd_analyze: str) -> None:
+    """This machine can have a `service_manager.Systemd`, which asks for root: skips elsewhere."""
+    if reason := service_manager.why_not():
+        pytest.skip(reason)
 
 
 def _missing(reason: str) -> NoReturn:

@@ -8,7 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from miros_mesh import MeshConfig, NetworkedActiveObject, stop_on_sigterm
+from miros_mesh import (
+    MeshConfig,
+    NetworkedActiveObject,
+    notify_systemd,
+    reload_on_sighup,
+    stop_on_sigterm,
+)
 from miros_mesh.observe.logs import configure_json
 from miros_mesh.observe.metrics import MetricsObserver
 from miros_mesh.observe.server import start_metrics_server
@@ -48,8 +54,10 @@ def run(service: str, folder: Path) -> None:
 
 
 def begin(service: str, folder: Path) -> MetricsObserver:
-    """End in good order at SIGTERM, and write the log as JSON; return what counts."""
+    """Do as a service manager asks, and write the log as JSON; return what counts."""
     stop_on_sigterm()
+    reload_on_sighup()
+    notify_systemd()
     configure_json(folder / f"{_node()}.log", service=service)
     return MetricsObserver()
 

@@ -15,7 +15,7 @@ from miros_mesh.config.settings import MeshConfig
 from miros_mesh.dead_letters.dead_letters import DeadLetters, Outcome
 from miros_mesh.dead_letters.letter import Letter, Place
 from miros_mesh.errors import EmptyLetterError, LinkError, MeshError
-from miros_mesh.sigterm import stop_on_sigterm
+from miros_mesh.service.sigterm import stop_on_sigterm
 from miros_mesh.text import printable
 
 _HELP = """\

@@ -20,7 +20,7 @@ from miros_mesh.observe.snoop.overview import Overview
 from miros_mesh.observe.snoop.selection import Selection
 from miros_mesh.observe.snoop.views import NO_NODES, NodeView
 from miros_mesh.observe.snoop.watch import SnoopGap, Watch
-from miros_mesh.sigterm import stop_on_sigterm
+from miros_mesh.service.sigterm import stop_on_sigterm
 from miros_mesh.text import printable
 
 # Longer than the second after which each node sends its status again, and shorter than a reader at

@@ -16,7 +16,7 @@ from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import MissingExtraError
 from miros_mesh.observe.snoop.overview import Overview
 from miros_mesh.observe.snoop.views import NO_NODES, NodeView
-from miros_mesh.sigterm import stop_on_sigterm
+from miros_mesh.service.sigterm import stop_on_sigterm
 
 # A node sends its status once a second; a rate needs two.
 LISTEN_S = 2.5

@@ -224,9 +224,12 @@ class Worker:
                     self._serve(connection)
         except LinkError as error:
             self._failure = error
-        except Exception:
-            logger.exception("%s ended: unexpected error; please report it", self._thread.name)
-            self._failure = LinkError(f"{self._thread.name} ended: unexpected error; see the log")
+        except Exception as error:
+            thread = self._thread.name
+            logger.exception("%s ended: unexpected error; please report it", thread)
+            self._failure = LinkError(f"{thread} ended: unexpected error; see the log")
+            if not self._stopping.is_set():
+                self._observer.thread_died(thread=thread, peer=self.broker.name, error=error)
         finally:
             self._over()
             # Again, for a thread that never connected: `wait_ready` then raises `_failure` at once.

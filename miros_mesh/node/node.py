@@ -257,6 +257,11 @@ class Node(Host):
             keys={network: ring.fingerprints for network, ring in self.keys.items()},
             key_problems=self.keys.problems,
             deaf_networks={self.queues.network(spec): w for spec, w in refused if not spec.chart},
+            dead_threads=tuple(
+                thread
+                for thread, peer in vitals.dead_threads.items()
+                if peer in peers or peer == self.home.name
+            ),
         )
 
     def outboxes(self) -> Mapping[str, int]:
@@ -750,12 +755,15 @@ def join(
 
     Raises what `Registry.enter` and `Node.join` raise, and then the chart has not joined.
     """
-    node = NODES.enter(config, chart, ending)
-    try:
-        return node.join(chart, tx_routing_key, rx_routing_keys, room=room, post=post, group=group)
-    except BaseException:
-        NODES.leave(node, chart)
-        raise
+    with NODES.entrance():
+        node = NODES.enter(config, chart, ending)
+        try:
+            return node.join(
+                chart, tx_routing_key, rx_routing_keys, room=room, post=post, group=group
+            )
+        except BaseException:
+            NODES.leave(node, chart)
+            raise
 
 
 def break_off(config: MeshConfig, chart: str, ending: Ending) -> None:

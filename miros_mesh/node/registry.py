@@ -5,7 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -94,6 +95,8 @@ class Registry(Generic[N]):
         # The parent's, kept so that a forked child does not close what it has inherited.
         self._inherited: list[N] = []
         self._watching = False
+        # Of charts on their way in; each thread adds and removes its own, so no lock.
+        self._entering: set[object] = set()
         # Guards the fields above. Never held while a node starts, stops or talks to a broker.
         self._lock = threading.RLock()
 
@@ -102,6 +105,21 @@ class Registry(Generic[N]):
         """Those that run or start at this moment; never waits for one that starts."""
         # Without the lock: metrics and health ask at any moment, on threads of their own.
         return tuple(place.node for place in list(self._places.values()) if place.node)
+
+    @property
+    def joining(self) -> bool:
+        """Whether a chart is on its way in, and does not hear yet; never waits."""
+        return bool(self._entering)
+
+    @contextmanager
+    def entrance(self) -> Iterator[None]:
+        """Say by `joining` that a chart is on its way in."""
+        mark = object()
+        self._entering.add(mark)
+        try:
+            yield
+        finally:
+            self._entering.discard(mark)
 
     def enter(self, config: MeshConfig, chart: str, ending: Ending) -> N:
         """Give a chart the running node of these settings; the first chart starts it.
@@ -232,7 +250,7 @@ class Registry(Generic[N]):
         # A thread of the parent may hold the lock, and is not here to release it.
         self._lock = threading.RLock()
         self._inherited += {*self.live, *self._stopping}
-        self._places, self._stopping = {}, set()
+        self._places, self._stopping, self._entering = {}, set(), set()
         for node in self._inherited:
             node.abandon()
 

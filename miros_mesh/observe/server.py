@@ -12,7 +12,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 
-from miros_mesh.health import Health
+from miros_mesh.health import Health, why_dead, why_unready
 from miros_mesh.node.node import NODES
 from miros_mesh.observe.http_server import listen
 from miros_mesh.text import logger_of
@@ -23,7 +23,6 @@ logger = logger_of(__name__)
 # How long `stop` may wait until the thread sees that it is asked to end.
 POLL_S: Final = 0.1
 STOP_LIMIT_S: Final = 5.0
-NO_NODE: Final = "no chart has joined the mesh yet, or all have left it"
 
 Answer = tuple[str, dict[str, Any]]
 """A status line of HTTP, and the body before it is JSON."""
@@ -130,15 +129,11 @@ def _all_nodes() -> Sequence[Health]:
 
 
 def _live(nodes: Sequence[Health]) -> Answer:
-    # A process without a node is alive: Kubernetes would restart it before its first chart starts.
-    problems = [problem for node in nodes for problem in node.unfit]
-    return _answer("alive", "dead", problems, nodes)
+    return _answer("alive", "dead", why_dead(nodes), nodes)
 
 
 def _ready(nodes: Sequence[Health]) -> Answer:
-    # But it is not ready, since it handles nothing.
-    problems = [problem for node in nodes for problem in node.unready] if nodes else [NO_NODE]
-    return _answer("ready", "not ready", problems, nodes)
+    return _answer("ready", "not ready", why_unready(nodes), nodes)
 
 
 def _answer(good: str, bad: str, problems: Sequence[str], nodes: Sequence[Health]) -> Answer:

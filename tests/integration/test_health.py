@@ -16,7 +16,8 @@ from prometheus_client import CollectorRegistry
 
 from miros_mesh import Health, MeshConfig, NetworkedActiveObject
 from miros_mesh.errors import NotStartedError, StoppedError
-from miros_mesh.observe.server import NO_NODE, start_metrics_server
+from miros_mesh.health import NO_NODE
+from miros_mesh.observe.server import start_metrics_server
 from miros_mesh.testing.memory import MemoryMesh
 from support.charts_at_work import KEY, Ground, Heard, Launch, event, node_of
 from support.rabbitmq_server import RabbitServer

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
-from miros_mesh.health import Health, Outage, PeerState, Vitals
+from miros_mesh.health import (
+    NO_NODE,
+    Health,
+    Outage,
+    PeerState,
+    Vitals,
+    why_dead,
+    why_unready,
+)
 from miros_mesh.observer import STOPPED
 from support.waiting import wait_until
 
@@ -96,12 +105,26 @@ def test_a_node_with_deaf_charts_is_not_ready_and_names_each() -> None:
     assert node.unfit == ()
 
 
-def test_only_a_dead_chart_makes_it_unfit() -> None:
+def test_a_dead_chart_makes_it_unfit_and_no_broker_does() -> None:
     assert health(consuming=False, home="down").unfit == ()
     assert health(dead=("talker",)).unfit == (
         "chart talker of node node is dead: a handler raised, as the log says",
     )
     assert health(dead=("talker",)).ready
+
+
+def test_a_thread_that_has_ended_makes_it_unfit() -> None:
+    node = replace(health(), dead_threads=("mesh-node-subscriber",))
+    assert node.unfit == (
+        "thread mesh-node-subscriber has ended: an error of the library, as the log says",
+    )
+
+
+def test_a_process_is_dead_or_unready_for_any_of_its_nodes_and_unready_without_one() -> None:
+    dead, unready = health(dead=("talker",)), health(consuming=False)
+    assert why_dead([unready, dead]) == [*dead.unfit]
+    assert why_unready([dead, unready]) == [*unready.unready]
+    assert (why_dead([]), why_unready([])) == ([], [NO_NODE])
 
 
 # The hooks
@@ -241,6 +264,12 @@ def test_brokers_that_come_and_never_answer_take_no_memory_without_end(vitals: V
 
     assert len(vitals.outages) < 2_000
     assert HOME in vitals.outages
+
+
+def test_a_dead_thread_is_known_with_its_peer(vitals: Vitals) -> None:
+    vitals.thread_died(thread="mesh-node-subscriber", peer=HOME, error=ValueError("a bug"))
+
+    assert vitals.dead_threads == {"mesh-node-subscriber": HOME}
 
 
 def test_charts_are_named_in_the_order_of_their_deaths(vitals: Vitals) -> None:

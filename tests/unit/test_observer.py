@@ -40,6 +40,7 @@ HOOKS: dict[str, dict[str, Any]] = {
     "chart_left": {"node": "n", "chart": "c"},
     "chart_died": {"chart": "c", "error": ValueError("x")},
     "chart_revived": {"chart": "c"},
+    "thread_died": {"thread": "t", "peer": "p", "error": ValueError("x")},
 }
 
 

@@ -29,14 +29,19 @@ from support.waiting import wait_until
 
 
 class Unreached(Observer):
-    """Notes the reasons of attempts that failed."""
+    """Notes the reasons of attempts that failed, and the death of its thread."""
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
+        self.died: list[str] = []
 
     def unreached(self, *, peer: str, reason: str) -> None:
         assert peer == "memory"
         self.reasons.append(reason)
+
+    def thread_died(self, *, thread: str, peer: str, error: BaseException) -> None:
+        assert peer == "memory"
+        self.died.append(thread)
 
 
 class Clerk(Worker):
@@ -178,6 +183,18 @@ def test_a_broker_that_has_dropped_thousands_of_connections_is_left_alone_for_tw
 
     assert pauses[:7] == [0, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
     assert set(pauses[7:]) == {2.0}
+
+
+def test_an_error_that_ends_its_thread_is_told(
+    clerk: Clerk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(clerk, "_lost", lambda _: fail(ZeroDivisionError("by a bug")))
+    clerk.do(lambda: fail(ConnectionResetError(104, "reset")))
+
+    wait_until(lambda: not clerk.alive)
+
+    assert clerk.notes.died == ["mesh-clerk"]
+    assert "mesh-clerk ended: unexpected error" in caplog.text
 
 
 def test_what_it_does_itself_may_stop_it(clerk: Clerk) -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import ClassVar
 
 import pytest
@@ -65,6 +66,15 @@ def test_charts_of_equal_settings_share_a_node_and_others_do_not(
     assert registry.enter(HERE, "two", NO_ENDING) is one
     assert registry.enter(THERE, "one", NO_ENDING) is not one
     assert len(registry.live) == 2
+
+
+def test_it_tells_while_a_chart_is_on_its_way_in(registry: Registry[Machine]) -> None:
+    assert not registry.joining
+    with registry.entrance():
+        with suppress(ZeroDivisionError), registry.entrance():
+            raise ZeroDivisionError
+        assert registry.joining
+    assert not registry.joining
 
 
 def test_a_name_is_taken_until_its_chart_has_left(registry: Registry[Machine]) -> None:

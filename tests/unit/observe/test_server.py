@@ -16,10 +16,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from miros_mesh import Health
-from miros_mesh.health import Outage
+from miros_mesh.health import NO_NODE, Outage
 from miros_mesh.observe.http_server import MAX_CONNECTIONS
 from miros_mesh.observe.server import (
-    NO_NODE,
     MetricsServer,
     start_metrics_server,
     wsgi_app,
@@ -129,6 +128,7 @@ def test_a_lost_or_blocked_broker_kills_nobody(server: MetricsServer, nodes: lis
                     "deaf_networks": {},
                     "keys": {},
                     "key_problems": {},
+                    "dead_threads": [],
                 }
             ],
         },

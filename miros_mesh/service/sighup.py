@@ -9,6 +9,7 @@ from typing import Final
 
 from miros_mesh.errors import LifecycleError, UnsupportedError
 from miros_mesh.node.node import NODES
+from miros_mesh.service.notifier import NOTIFIER
 from miros_mesh.timing.threads import OwnedThread
 
 # Its `put` may be interrupted by a handler that puts as well; no lock of `threading` may.
@@ -43,8 +44,9 @@ def _ask(_signal: int, _frame: object) -> None:
 def _read() -> None:
     while True:
         _asked.get()
-        for node in NODES.live:
-            node.keys.look()
+        with NOTIFIER.reloading():
+            for node in NODES.live:
+                node.keys.look()
 
 
 # Made, and not started: a program that never asks for it has no such thread.

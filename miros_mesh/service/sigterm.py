@@ -6,6 +6,7 @@ import signal
 import threading
 
 from miros_mesh.errors import LifecycleError
+from miros_mesh.service.notifier import NOTIFIER
 
 
 def stop_on_sigterm() -> None:
@@ -27,6 +28,7 @@ def stop_on_sigterm() -> None:
 def _end(_signal: int, _frame: object) -> None:
     # A second SystemExit would break off what the first one has set going.
     signal.signal(signal.SIGTERM, _ignore)
+    NOTIFIER.stopping()
     # No chart is stopped from here: the main thread may hold any of the locks that this takes.
     raise SystemExit(0)
 
