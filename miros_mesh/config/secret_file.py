@@ -33,7 +33,11 @@ class SecretFile:
     @property
     def once(self) -> bool:
         """Whether it can be read only once: the end of a pipe, as of a shell's `<(command)`."""
-        return self.path.is_fifo() or self.path.is_char_device()
+        try:
+            return self.path.is_fifo() or self.path.is_char_device()
+        except OSError:
+            # In a folder that this user may not enter: `read` says so.
+            return False
 
     def read(self) -> str:
         """Return what the file holds now, without the end of its last line.

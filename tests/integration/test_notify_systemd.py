@@ -68,6 +68,15 @@ def test_it_is_ready_once_it_is_on_the_mesh_and_ends_in_good_order(
     assert set(systemd.read()) <= {"STATUS=stopping", "WATCHDOG=1"}
 
 
+def test_a_program_may_be_ready_later_than_its_first_chart(run: Run, systemd: Notices) -> None:
+    program = run("late")
+    program.tell()
+    systemd.wait_for("STATUS=starting", LIMIT_S)
+    assert systemd.silent_about("READY", 2 * WATCHDOG_S)
+    program.tell("start")
+    systemd.wait_for("READY=1", LIMIT_S)
+
+
 def test_a_dead_chart_ends_the_signs_of_life(run: Run, systemd: Notices, tmp_path: Path) -> None:
     program = run("chart")
     ready(systemd, program)

@@ -31,7 +31,7 @@ _PROGRAM: Final = "/lib/systemd/systemd"
 _TARGETS: Final = ("sysinit", "basic", "shutdown", "network-online", "multi-user")
 _ACCOUNTS: Final = ("passwd", "group", "nsswitch.conf", "ld.so.cache", "hosts", "resolv.conf")
 # Unlike SIGTERM, SIGKILL reaches a program that waits for its child.
-_UNTIL_INPUT_ENDS: Final = '"$@" & echo $!; read -r _; kill -KILL $!; wait $!'
+_UNTIL_INPUT_ENDS: Final = '"$@" & echo $!; read -r _; kill -KILL $!; wait $! 2>/dev/null'
 _NAMESPACES: Final = (
     *("unshare", "--pid", "--fork", "--kill-child", "--mount", "--propagation", "private"),
     *("--cgroup", "--ipc", "--uts"),
@@ -52,6 +52,8 @@ mount --bind "$1/opt" /opt
 mount --bind "$1/lib" /var/lib
 mount --bind "$1/etc" /etc
 hostname machine
+# Among its own services alone: what it mounts for one, as credentials, has to reach it.
+mount --make-rshared /
 export container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin
 exec env SYSTEMD_UNIT_PATH=/etc/systemd/system \
     "$2" --system --unit=multi-user.target --log-target=null --show-status=no

@@ -1,6 +1,6 @@
 """A program that tells systemd how it is; each line of its input is something to do.
 
-notifying.py KIND        "chart", "client" or "async"; the settings come from the environment
+notifying.py KIND        "chart", "late", "client" or "async"; the settings come from the environment
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from typing import Any
 
 from miros import Event, return_status, signals, spy_on
@@ -55,6 +56,9 @@ def fork() -> None:
 
 def be_chart() -> None:
     """Start a chart at the first line, and do what the others say."""
+    started = threading.Event()
+    if sys.argv[1] == "late":
+        notify_systemd(started.is_set)
     chart = NetworkedActiveObject("door")
     sys.stdin.readline()
     chart.start_at(mortal)
@@ -66,6 +70,8 @@ def be_chart() -> None:
                 end_worker(chart)
             case "fork":
                 fork()
+            case "start":
+                started.set()
             case "leave":
                 chart.stop()
 
@@ -87,10 +93,11 @@ if __name__ == "__main__":
     logging.basicConfig()
     stop_on_sigterm()
     reload_on_sighup()
-    notify_systemd()
-    notify_systemd()
+    if sys.argv[1] != "late":
+        notify_systemd()
+        notify_systemd()
     match sys.argv[1]:
-        case "chart":
+        case "chart" | "late":
             be_chart()
         case "client":
             be_client()

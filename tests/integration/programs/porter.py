@@ -50,7 +50,9 @@ def suffering(chart: NetworkedActiveObject, event: Event) -> Any:
 if __name__ == "__main__":
     stop_on_sigterm()
     reload_on_sighup()
+    started = threading.Event()
+    notify_systemd(started.is_set)
     for name, state in {"porter": noting, "mortal": suffering}.items():
         NetworkedActiveObject(name).start_at(state)
-    notify_systemd()
+    started.set()
     signal.pause()

@@ -241,6 +241,28 @@ def test_a_user_reads_what_is_closed_to_others_and_what_root_gives_a_group(
 
 
 @needs_root
+def test_one_in_a_folder_that_is_closed_to_this_user_is_a_problem_of_its_setting(
+    shared_file: Path,
+) -> None:
+    shared_file.parent.chmod(0o700)
+    code = (
+        "import os, sys\n"
+        "from miros_mesh import ConfigError, MeshConfig\n"
+        "os.setgroups([]); os.setuid(int(sys.argv[1]))\n"
+        "try: MeshConfig.from_env({'MIROS_MESH_ENCRYPTION_KEY_FILE': sys.argv[2]})\n"
+        "except ConfigError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(NOBODY), str(shared_file)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "names a file that cannot be read: Permission denied" in done.stdout
+
+
+@needs_root
 @pytest.mark.parametrize(
     ("owner", "group", "mode", "remedy"),
     [
