@@ -47,7 +47,9 @@ def run(service: str, folder: Path) -> None:
     try:
         chart.start_at(state)
         tell(folder, server.url)
-        signal.pause()
+        # SIGHUP ends a pause, and not the service.
+        while True:
+            signal.pause()
     finally:
         chart.stop()
         server.stop()

@@ -249,7 +249,6 @@ def test_a_service_that_holds_up_all_of_its_threads_is_killed_and_goes_on(
     heard = Heard()
     sender = launch("sender", MeshConfig(broker_url=vhost_url, mesh_encryption_key=KEY), heard)
     porter.drop_in("20-hasty.conf", HASTY)
-    (porter.settings / "environment").write_text("MIROS_MESH_MAX_DELIVERIES=1\n")
     porter.call("start")
     sender.transmit(event("hang"))
     wait_until(lambda: porter.show("NRestarts") == "1", LIMIT_S)
@@ -263,7 +262,7 @@ def test_a_reload_has_the_keys_of_a_file_read_at_once(
     systemd: Systemd, porter: Service, vhost_url: str, launch: Launch
 ) -> None:
     # Given a service that reads its keys where they are kept, by a group
-    group = "miros-mesh:x:4711:"
+    group = "mesh-keys:x:4711:"
     (systemd.etc / "group").write_text(f"{(systemd.etc / 'group').read_text()}{group}\n")
     keys = systemd.etc / "miros-mesh" / "mesh_key"
     shutil.chown(keys, "root", 4711)
@@ -289,9 +288,22 @@ def test_a_reload_has_the_keys_of_a_file_read_at_once(
 
 
 @pytest.mark.proof
+def test_a_credential_stays_what_it_was_at_the_start(systemd: Systemd, porter: Service) -> None:
+    keys = systemd.etc / "miros-mesh" / "mesh_key"
+    read = "cat", f"/run/credentials/{PORTER}/mesh_key"
+    porter.call("start")
+    keys.write_bytes(OTHER_KEY)
+    porter.call("reload")
+    assert _run(*systemd.command(*read)) == KEY.decode()
+    porter.call("restart")
+    assert _run(*systemd.command(*read)) == OTHER_KEY.decode()
+
+
+@pytest.mark.proof
 def test_the_shop_runs_as_four_services(systemd: Systemd, vhost_url: str) -> None:
     with ExitStack() as stack:
         # Given its services, and the web front that has a client and no chart
+        users = set()
         for name in ("shipping", "payment", "order", "web"):
             service = Service(systemd, name, vhost_url)
             stack.callback(service.remove)
@@ -299,6 +311,9 @@ def test_the_shop_runs_as_four_services(systemd: Systemd, vhost_url: str) -> Non
             service.call("start")
             assert service.show("ActiveState") == "active"
             wait_until(lambda: service.show("StatusText") == "ready", LIMIT_S)  # noqa: B023
+            users.add(service.show("UID"))
+        # Each a user of its own, so that none can read the files of another
+        assert len(users) == 4
         wait_until((service.state / "web.url").exists, LIMIT_S)
         address = (service.state / "web.url").read_text()
         # When an order is placed

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -132,7 +132,7 @@ class Systemd:
         inner = sorted((path for path in self._cgroup.rglob("*") if path.is_dir()), reverse=True)
         for folder in (*inner, self._cgroup):
             # The last process may be on its way out.
-            wait_until(lambda folder=folder: _removed(folder), LIMIT_S)
+            wait_until(partial(_removed, folder), LIMIT_S, message=f"no process is in {folder}")
 
     def systemctl(self, *arguments: str) -> str:
         """Run a command to its end, and return what it prints. Raises `SystemdError`."""

@@ -1,6 +1,6 @@
 """A program that tells systemd how it is; each line of its input is something to do.
 
-notifying.py KIND        "chart", "late", "client" or "async"; the settings come from the environment
+notifying.py KIND        "chart", "late", "client" or "async"; settings are of the environment
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 import threading
@@ -11,13 +12,15 @@ from typing import Any
 from miros import Event, return_status, signals, spy_on
 
 from miros_mesh import (
+    MeshConfig,
     NetworkedActiveObject,
     notify_systemd,
     reload_on_sighup,
     stop_on_sigterm,
 )
+from miros_mesh.private_files import prepare_home
 
-DIARY = Path("diary")
+DIARY, HUNG = Path("diary"), Path("hung")
 EFFORT_S = 0.005
 # Matches at no end that anybody lives to see, and lets no other thread run meanwhile.
 HARD = re.compile(r"(a+)+$"), "a" * 60 + "b"
@@ -38,16 +41,18 @@ def noting(chart: NetworkedActiveObject, event: Event) -> Any:
 
 @spy_on
 def suffering(chart: NetworkedActiveObject, event: Event) -> Any:
-    """Die, or hold up the whole process."""
+    """Die, or hold up the whole process, which the next one does not any more."""
     if event.signal == signals.die:
         raise ValueError("by a bug")
-    if event.signal == signals.hang:
+    if event.signal == signals.hang and not HUNG.exists():
+        HUNG.touch()
         HARD[0].match(HARD[1])
     chart.temp.fun = chart.top
     return return_status.SUPER
 
 
 if __name__ == "__main__":
+    logging.basicConfig()
     stop_on_sigterm()
     reload_on_sighup()
     started = threading.Event()
@@ -55,4 +60,7 @@ if __name__ == "__main__":
     for name, state in {"porter": noting, "mortal": suffering}.items():
         NetworkedActiveObject(name).start_at(state)
     started.set()
-    signal.pause()
+    # Where the library keeps what it has in files can be used.
+    prepare_home(MeshConfig.from_env().home_folder)
+    while True:
+        signal.pause()
