@@ -197,6 +197,9 @@ class MetricsObserver(Observer):
     def chart_revived(self, *, chart: str) -> None:
         self._count("chart_revivals", 1, self._chart(chart))
 
+    def thread_died(self, *, thread: str, peer: str, error: BaseException) -> None:
+        self._count("thread_deaths", 1, self._broker(peer))
+
     def _count(self, name: str, amount: int, *labels: str) -> None:
         counter = self._counters[name]
         (counter.labels(*labels) if labels else counter).inc(amount)

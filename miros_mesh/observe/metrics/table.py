@@ -70,6 +70,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "charts_left": ("Charts elsewhere on the mesh that said goodbye.", ()),
     "chart_deaths": ("Charts whose thread was ended by an exception.", ("chart",)),
     "chart_revivals": ("Charts of discovery that died and are dead no more.", ("chart",)),
+    "thread_deaths": ("Threads of connections that an error of the library ended.", ("peer",)),
 }
 
 
