@@ -9,8 +9,8 @@
 # What is there already stays as it is. BROKER_OWNER and NODES_OWNER (user:group) get their folders.
 set -eu
 umask 077
-folder=$1
-host=$2
+folder=${1:?which folder? secrets.sh FOLDER HOST...}
+host=${2:?which host? secrets.sh FOLDER HOST...}
 shift
 
 mkdir -p "$folder/authority" "$folder/broker" "$folder/nodes"
