@@ -7,6 +7,7 @@ one of them knocks. It answers /metrics, /live and /ready, and ends in good orde
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import threading
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from miros_mesh.observe.metrics import MetricsObserver
 from miros_mesh.observe.server import start_metrics_server
 
 OPEN_S = 2
+
+logger = logging.getLogger("doors")
 
 
 @spy_on
@@ -72,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         door.enable_snoop_trace_no_color()
         try:
             door.start_at(closed)
+            logger.info("%s knocks every %g s", door.name, options.every)
             knock(door, options.every)
         finally:
             door.stop()

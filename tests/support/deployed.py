@@ -1,4 +1,4 @@
-"""What `deploy/` makes and runs, as its pages say, for a broker on the loopback interface."""
+"""What `deploy/` makes and runs, as its pages say, on the loopback interface."""
 
 from __future__ import annotations
 
@@ -28,28 +28,35 @@ def make_secrets(folder: Path, **environment: str) -> None:
     )
 
 
-class ContainerBroker:
-    """A RabbitMQ with the files that a container of it has, below a folder in place of /etc.
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write each file under its path in a container, below a folder, for its owner alone."""
+    for path, text in files.items():
+        file = folder / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(0o600)
+        file.write_text(text)
 
-    Its port is another one, and it has a listener more, for the tests' own questions.
+
+class BrokerOfContainer:
+    """A RabbitMQ with the files of a container, below a folder.
+
+    Its port for TLS is another one, and it listens without TLS as well, for the tests' own
+    questions.
     """
 
     def __init__(self, folder: Path, programs: Path, files: Mapping[str, str]) -> None:
-        """Take `files` by their path in the container; those in `conf.d` are read in order."""
         (self.port,) = free_ports(1)
-        for path, text in files.items():
-            file = folder / path.lstrip("/")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch(0o600)
-            file.write_text(text)
-        settings = "".join(
-            f"{files[path]}\n" for path in sorted(files) if re.fullmatch(r".*/conf\.d/.*\.conf", path)
+        write_files(folder, files)
+        conf = "\n".join(
+            files[path] for path in sorted(files) if re.search(r"/conf\.d/[^/]+\.conf$", path)
         )
-        settings = settings.replace("/etc/rabbitmq/", f"{folder}/etc/rabbitmq/")
-        # The tests' disk is smaller than that of a server.
-        settings = re.sub(r"disk_free_limit.*", "", settings)
-        settings = settings.replace("listeners.tcp = none\n", "")
-        settings = settings.replace("listeners.ssl.default = ", f"listeners.ssl.default = {HOST}:")
-        self.server = RabbitServer(
-            folder / "node", programs, settings.replace(f"{HOST}:5671", f"{HOST}:{self.port}")
-        )
+        for old, new in (
+            ("listeners.tcp = none\n", ""),
+            ("listeners.ssl.default = 5671\n", f"listeners.ssl.default = {HOST}:{self.port}\n"),
+            # The disk of a test may be smaller than that of a server.
+            ("disk_free_limit.absolute = 2GB\n", "disk_free_limit.absolute = 1MB\n"),
+            ("/etc/rabbitmq/", f"{folder}/etc/rabbitmq/"),
+        ):
+            assert old in conf
+            conf = conf.replace(old, new)
+        self.server = RabbitServer(folder / "node", programs, f"{conf}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -93,6 +94,7 @@ class Door:
         return self._process.communicate(timeout=LIMIT_S)[0]
 
     def _here(self, text: str) -> str:
-        for path, folder in self._mounts.items():
-            text = text.replace(path, str(folder))
-        return text
+        paths = sorted(map(re.escape, self._mounts), reverse=True)
+        return re.sub(
+            rf"(?<![\w/])({'|'.join(paths)})\b", lambda at: str(self._mounts[at[1]]), text
+        )
