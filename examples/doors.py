@@ -74,8 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         door.enable_snoop_trace_no_color()
         try:
+            logger.info("%s begins, and knocks every %g s", door.name, options.every)
             door.start_at(closed)
-            logger.info("%s knocks every %g s", door.name, options.every)
             knock(door, options.every)
         finally:
             door.stop()

@@ -111,7 +111,7 @@ def test_a_pod_is_ready_where_its_probes_look_and_ends_in_its_time(
         wait_until(lambda: door.ask("/metrics")[0] == 200)
         # Then it logs to the output, and ends before it is killed
         lines = door.terminate(spec["terminationGracePeriodSeconds"])
-    assert "doors-1 knocks every 0.2 s" in [json.loads(line)["message"] for line in lines]
+    assert "doors-1 begins, and knocks every 0.2 s" in [json.loads(line)["message"] for line in lines]
 
 
 def test_a_door_whose_broker_is_not_there_yet_is_alive_and_not_ready(
