@@ -71,9 +71,7 @@ def test_the_server_knows_the_memory_of_its_container(broker: BrokerOfContainer)
     assert broker.server.eval("vm_memory_monitor:get_total_memory()") == str(10**9)
 
 
-def test_the_doors_of_compose_hear_each_other_over_tls(
-    nodes_secrets: Path, tmp_path: Path
-) -> None:
+def test_the_doors_of_compose_hear_each_other_over_tls(nodes_secrets: Path, tmp_path: Path) -> None:
     with ExitStack() as stack:
         doors = {
             name: stack.enter_context(_of_compose(name, nodes_secrets, tmp_path))
@@ -87,10 +85,14 @@ def test_the_doors_of_compose_hear_each_other_over_tls(
         wait_until(
             lambda: all("opened" in _states(logs / f"{name}.json", name) for name in doors), GRACE_S
         )
+        # And both are well, also by the health check of the image, until they are asked to end.
         for door in doors.values():
             assert door.wait_for("/live")["status"] == "alive"
             assert "miros_mesh_ready 1.0" in door.ask("/metrics")[1]
+        assert _healthy(doors["front"]) is True
+        for door in doors.values():
             assert door.terminate(GRACE_S) == []
+        assert _healthy(doors["front"]) is False
 
 
 def test_a_pod_is_ready_where_its_probes_look_and_ends_in_its_time(
@@ -100,7 +102,8 @@ def test_a_pod_is_ready_where_its_probes_look_and_ends_in_its_time(
     [container] = spec["containers"]
     # Given a folder for each volume, as a kubelet fills them
     write_files(tmp_path, shared.files(spec, container))
-    mounts = {each["mountPath"]: tmp_path / each["mountPath"][1:] for each in container["volumeMounts"]}
+    paths = [each["mountPath"] for each in container["volumeMounts"]]
+    mounts = {path: tmp_path / path[1:] for path in paths}
     _rewrite_port(tmp_path / "run/secrets/mesh/broker_url", broker.port)
     environment = shared.environment(container)
     arguments = [each.replace("$(POD_NAME)", "doors-1") for each in container["args"]]
@@ -111,7 +114,8 @@ def test_a_pod_is_ready_where_its_probes_look_and_ends_in_its_time(
         wait_until(lambda: door.ask("/metrics")[0] == 200)
         # Then it logs to the output, and ends before it is killed
         lines = door.terminate(spec["terminationGracePeriodSeconds"])
-    assert "doors-1 begins, and knocks every 0.2 s" in [json.loads(line)["message"] for line in lines]
+    said = [json.loads(line)["message"] for line in lines]
+    assert "doors-1 begins, and knocks every 0.2 s" in said
 
 
 def test_a_door_whose_broker_is_not_there_yet_is_alive_and_not_ready(
@@ -128,16 +132,6 @@ def test_a_door_whose_broker_is_not_there_yet_is_alive_and_not_ready(
         door.terminate(GRACE_S)
 
 
-def test_the_health_check_of_the_image_is_that_of_readiness(
-    nodes_secrets: Path, tmp_path: Path
-) -> None:
-    with _of_compose("front", nodes_secrets, tmp_path) as door:
-        door.wait_for("/ready")
-        assert _healthy(door) is True
-        door.terminate(GRACE_S)
-        assert _healthy(door) is False
-
-
 def _names(broker: BrokerOfContainer, field: str, found: str) -> set[str]:
     names = broker.server.eval(f"[binary_to_list(proplists:get_value({field}, E)) || E <- {found}]")
     return set(json.loads(names))
@@ -146,7 +140,7 @@ def _names(broker: BrokerOfContainer, field: str, found: str) -> set[str]:
 def _of_compose(
     name: str, nodes_secrets: Path, tmp_path: Path, more: dict[str, str] | None = None
 ) -> Door:
-    service = compose.service(name)
+    service = compose.services()[name]
     volumes = {"nodes-secrets": nodes_secrets, "nodes-home": tmp_path / "home-of-nodes"}
     volumes["logs"] = tmp_path / "logs"
     mounts = {}

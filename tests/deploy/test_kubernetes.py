@@ -163,10 +163,10 @@ def test_every_port_that_is_named_is_one_of_the_pod(rendered: Rendered) -> None:
     for pod in rendered.pods():
         for container in containers(pod["spec"]):
             ports = {each["name"] for each in container.get("ports", [])}
-            probes = [container.get(f"{kind}Probe", {}) for kind in ("startup", "liveness", "readiness")]
-            asked = {
-                (probe.get("httpGet") or probe.get("tcpSocket"))["port"] for probe in probes if probe
-            }
+            probes = [
+                container.get(f"{kind}Probe") for kind in ("startup", "liveness", "readiness")
+            ]
+            asked = {_asked(probe)["port"] for probe in probes if probe}
             assert asked <= ports
     [monitor] = rendered.kind("PodMonitor")
     [container] = rendered.one("Deployment", "doors")["spec"]["template"]["spec"]["containers"]
@@ -223,15 +223,15 @@ def test_the_servers_of_the_operator_get_the_same_files_as_a_server_of_our_own(
     [cluster] = rendered.kind("RabbitmqCluster")
     spec = overridden(cluster)["spec"]["template"]["spec"]
     files = rendered.files(spec, spec["containers"][0])
-    assert files["/etc/rabbitmq/definitions.json"] == (
-        DEPLOY / "rabbitmq" / "definitions.json"
-    ).read_text()
-    assert files["/etc/rabbitmq/secrets/users.json"] == (
-        made / "broker" / "users.json"
-    ).read_text()
-    assert files["/etc/rabbitmq/conf.d/20-mesh.conf"] == (
-        DEPLOY / "rabbitmq" / "rabbitmq.conf"
-    ).read_text()
+    assert (
+        files["/etc/rabbitmq/definitions.json"]
+        == (DEPLOY / "rabbitmq" / "definitions.json").read_text()
+    )
+    assert files["/etc/rabbitmq/secrets/users.json"] == (made / "broker" / "users.json").read_text()
+    assert (
+        files["/etc/rabbitmq/conf.d/20-mesh.conf"]
+        == (DEPLOY / "rabbitmq" / "rabbitmq.conf").read_text()
+    )
     # And the Secret has what the operator looks for.
     assert {"tls.crt", "tls.key"} <= rendered.one("Secret", "mesh-broker")["data"].keys()
     assert cluster["spec"]["tls"]["secretName"] == "mesh-broker"
@@ -280,6 +280,10 @@ def test_no_secret_can_be_committed() -> None:
     )
     if "not a git repository" not in done.stderr:
         assert len(done.stdout.splitlines()) == 3
+
+
+def _asked(probe: Document) -> Document:
+    return dict(probe.get("httpGet") or probe["tcpSocket"])
 
 
 def _selector(document: Document) -> dict[str, str]:

@@ -8,6 +8,8 @@ import os
 import subprocess
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
+
 from support.deployed import DEPLOY, LIMIT_S
 from support.lan_guard import OFF, VARIABLE
 from support.manifests import program
@@ -15,15 +17,13 @@ from support.manifests import program
 FILE = DEPLOY / "compose.yaml"
 
 
+NAMES = list(yaml.safe_load(FILE.read_text())["services"])
+
+
 @functools.cache
-def project() -> dict[str, Any]:
-    """The whole project, with everything that the file leaves to its defaults."""
-    return dict(json.loads(_compose("config", "--format", "json")))
-
-
-def service(name: str) -> dict[str, Any]:
-    """One of its services."""
-    return dict(project()["services"][name])
+def services() -> dict[str, Any]:
+    """Its services by name, with everything that the file leaves to its defaults."""
+    return dict(json.loads(_compose("config", "--format", "json"))["services"])
 
 
 def complaints() -> str:

@@ -18,11 +18,14 @@ def steps() -> list[dict[str, Any]]:
     return list(_parser().structure)
 
 
-def last_stage() -> list[dict[str, Any]]:
-    """The instructions of the stage that becomes the image."""
-    found: list[dict[str, Any]] = []
+def values(instruction: str) -> list[str]:
+    """What the image, and no stage before it, says behind an instruction."""
+    found: list[str] = []
     for step in steps():
-        found = [step] if step["instruction"] == "FROM" else [*found, step]
+        if step["instruction"] == "FROM":
+            found = []
+        elif step["instruction"] == instruction:
+            found.append(step["value"])
     return found
 
 
@@ -34,7 +37,7 @@ def environment() -> dict[str, str]:
 
 def arguments(instruction: str) -> list[str]:
     """The words of ENTRYPOINT, CMD or HEALTHCHECK."""
-    [value] = [each["value"] for each in last_stage() if each["instruction"] == instruction]
+    [value] = values(instruction)
     return list(json.loads(value[value.index("[") :]))
 
 

@@ -10,7 +10,7 @@ import copy
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
-import kubernetes_validate  # type: ignore[import-untyped]
+import kubernetes_validate
 
 Schema = dict[str, Any]
 
