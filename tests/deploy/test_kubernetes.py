@@ -259,7 +259,7 @@ def test_the_rules_of_prometheus_are_those_of_a_prometheusrule_by_the_command_of
     page = (KUBERNETES / "README.md").read_text()
     [command] = re.findall(r"^```sh\n(\{.*?)^```", page, re.MULTILINE | re.DOTALL)
     made, _, applied = command.rpartition(" | ")
-    assert applied.strip() == "kubectl apply --filename -"
+    assert applied == "kubectl apply --filename -\n"
     done = subprocess.run(
         ["sh", "-c", made], cwd=KUBERNETES, capture_output=True, timeout=60, check=True
     )
@@ -267,6 +267,16 @@ def test_the_rules_of_prometheus_are_those_of_a_prometheusrule_by_the_command_of
     check(document, VERSIONS[-1])
     rules = yaml.safe_load((DEPLOY / "prometheus" / "miros_mesh.rules.yml").read_text())
     assert document["spec"] == rules
+
+
+def test_the_commands_of_the_page_can_be_parsed_and_name_what_is_there() -> None:
+    page = (KUBERNETES / "README.md").read_text()
+    for script in re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        subprocess.run(["sh", "-n", "-c", script], timeout=60, check=True)
+    named = re.findall(r"(?:--kustomize |--filename |--from-file=|\bsh )([\w./-]+/?[\w.-]+)", page)
+    files = [name for name in named if "/" in name or name == "secrets"]
+    assert len(files) > 8
+    assert not [name for name in files if not (KUBERNETES / name).exists()]
 
 
 def test_no_secret_can_be_committed() -> None:
