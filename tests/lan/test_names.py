@@ -28,3 +28,15 @@ def test_the_services_of_a_name_server_are_looked_up(street: Street) -> None:
         hear(ada, [bob, cyd], "word")
     finally:
         street.lan.residents[A].do("serve_no_names")
+
+
+def test_of_a_name_that_stands_for_every_host_the_own_broker_is_no_other(street: Street) -> None:
+    # As the headless service of deploy/kubernetes, which has the address of each pod
+    hosts = (A, B, C)
+
+    nodes = street.start(*hosts, discovery="dns", discovery_dns_names=hosts)
+
+    for node in nodes:
+        node.wait_up(street.addresses(*(host for host in hosts if host != node.host)))
+    ada, *others = nodes
+    hear(ada, others, "word")

@@ -141,7 +141,7 @@ def test_there_is_no_other_lock() -> None:
 def test_a_lock_has_hashes_and_names_no_index(file: Path) -> None:
     text = file.read_text()
     entries = re.sub(r"\\\n\s+", "", re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE))
-    entry = re.compile(r"[a-z0-9-]+==[\w.+]+( ; [^-]+)?( ?--hash=sha256:[0-9a-f]{64})+")
+    entry = re.compile(r"[a-z0-9-]+==[\w.+!]+( ; [^-]+)?( ?--hash=sha256:[0-9a-f]{64})+")
     assert not [line[:80] for line in entries.splitlines() if not entry.fullmatch(line)]
     assert "://" not in text
 
