@@ -107,6 +107,7 @@ def test_a_forked_child_says_nothing(run: Run, systemd: Notices) -> None:
     systemd.wait_for(f"STATUS={NO_NODE}")
 
 
+@pytest.mark.proof
 def test_a_broker_that_is_away_is_told_in_words_and_is_no_death(
     run: Run, systemd: Notices, monkeypatch: pytest.MonkeyPatch
 ) -> None:

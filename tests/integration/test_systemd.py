@@ -170,6 +170,7 @@ def test_it_is_active_once_it_is_ready_and_says_what_it_waits_for(
         assert porter.show("Result") == "success"
 
 
+@pytest.mark.proof
 def test_a_stop_under_load_loses_nothing_and_takes_no_more_than_its_time(
     porter: Service, vhost_url: str, launch: Launch
 ) -> None:
