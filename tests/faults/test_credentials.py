@@ -203,7 +203,7 @@ def test_virtual_host_deleted_and_made_again(
 def test_rights_and_exchange_gone_before_the_virtual_host(
     account: Account, sender: NetworkedActiveObject, handled: Handled
 ) -> None:
-    """RabbitMQ takes them in this order when it deletes a virtual host; then it closes connections."""
+    """RabbitMQ takes them in this order when it deletes a virtual host, and the connections last."""
     with events_through("rights taken, and the exchange deleted", sender, handled):
         account.forbid()
         with kombu.Connection(account.server.url(account.vhost)) as administrator:
