@@ -59,11 +59,12 @@ coverage: $(TESTED) programs  ## run the tests and tell which lines they miss
 	$(TEST_VENV)/bin/coverage combine --quiet
 	$(TEST_VENV)/bin/coverage report
 
-lint: $(VENV)/.dev  ## check style, layers, fences, and calls that are a risk
+lint: $(VENV)/.dev $(ANSIBLE_VENV)/.tools  ## check style, layers, fences, and calls that are a risk
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive miros_mesh
+	cd deploy/ansible && PATH="$(CURDIR)/$(ANSIBLE_VENV)/bin:$$PATH" ansible-lint --strict --quiet
 
 format: $(VENV)/.dev  ## lay out the code
 	$(VENV)/bin/ruff check --fix .

@@ -12,7 +12,15 @@ from typing import NoReturn
 import pytest
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
-from support import fuse_disk, lan_guard, namespaces, rsyslog_shipper, small_disk
+from support import (
+    fuse_disk,
+    lan_guard,
+    machine,
+    namespaces,
+    playbooks,
+    rsyslog_shipper,
+    small_disk,
+)
 from support.rabbitmq_server import RabbitServer, find_programs
 from support.waiting import wait_until
 
@@ -137,6 +145,21 @@ def fuse_disks() -> None:
 def rsyslog() -> None:
     """This machine can have a `rsyslog_shipper.Rsyslog`; where not, as with RabbitMQ."""
     if reason := rsyslog_shipper.why_not():
+        _missing(reason)
+
+
+@pytest.fixture(scope="session")
+def ansible(private_networks: None) -> None:
+    """This machine can run `playbooks`, and have a `Machine`; where not, as with RabbitMQ."""
+    for reason in (playbooks.why_not(), machine.why_not()):
+        if reason:
+            _missing(reason)
+
+
+@pytest.fixture(scope="session")
+def ssh() -> None:
+    """This machine has a client and a server of ssh; where not, as with RabbitMQ."""
+    if reason := machine.why_no_ssh():
         _missing(reason)
 
 

@@ -26,14 +26,9 @@ def read(path: str) -> Any:
     return yaml.safe_load((ROLE / path).read_text())
 
 
-def test_ansible_lint_has_nothing_to_say(tmp_path: Path, ansible: None) -> None:
-    said = Controller(tmp_path).shell("ansible-lint --strict --nocolor")
-    assert said.code == 0, said.said
-
-
 def test_every_variable_has_a_description_and_no_other_has() -> None:
     described = read("meta/argument_specs.yml")["argument_specs"]
-    names = {name for each in described.values() for name in each["options"]}
+    names = {name for each in described.values() for name in each.get("options", ())}
     assert names == set(read("defaults/main.yml"))
 
 
@@ -47,14 +42,15 @@ def test_a_node_may_do_what_the_page_on_hardening_says() -> None:
     page = re.findall(r'miros_mesh\.v1\.(\w+)\s+\S(.*?)\S\s+[\'"](.*)[\'"]$', script, re.MULTILINE)
     template = (ROLE / "templates" / "definitions.json.j2").read_text()
     role = re.findall(r"^ +\('(\w+)', '(.*)', '(.*)'\),$", template, re.MULTILINE)
-    # The role has several topics to send under, where the page has the name of the user.
-    role = [
-        tuple(
-            each.replace("(' ~ sends ~ ')", "{username}").replace("' ~ hears ~ '", "$hears")
-            for each in line
-        )
-        for line in role
-    ]
+    # The role has words of the inventory where the page has the name of the user, and beside a name
+    # that of the commands of the host.
+    ours = {
+        "(' ~ sends ~ ')": "{username}",
+        "' ~ hears ~ '": "$hears",
+        "({username}|' ~ there ~ ')": "{username}",
+    }
+    for word, theirs in ours.items():
+        role = [tuple(each.replace(word, theirs) for each in line) for line in role]
     assert role == [tuple(each.replace(r"\$", "$") for each in line) for line in page]
 
 
@@ -84,15 +80,15 @@ def test_a_machine_sets_itself_up_and_has_nothing_to_change_the_second_time(
             "mesh_run_by": "process",
             "mesh_user": "root",
             "mesh_program": str(DEPLOY / "example" / "bell.py"),
-            "mesh_environment": {"BELL_ROOMS": "alone"},
+            "mesh_settings": {"BELL_ROOMS": "alone"},
         }
     )
     # When it is set up twice
     first, second = (controller.play("site.yml", f"-e mesh_venv={environment}") for _ in range(2))
     # Then the first time does it all, and the second nothing
     assert first.code == 0, first.said
-    assert first.changed["alone"] > 10
+    assert first.changed["alone"] > 5
     assert second.code == 0, second.said
     assert second.changed == {"alone": 0}
     # And the bell rings
-    assert "rang 1\n" in alone.run("cat", "/var/lib/miros_mesh/output.log")
+    assert "rang 1\n" in alone.run("cat", "/var/lib/miros-mesh/bell/output.log")

@@ -6,6 +6,8 @@ memory, and gone with it, as is every process. So a test may install services on
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +19,10 @@ from typing import Self
 
 from support.namespaces import Host, Network, NetworkError
 
+NO_SSH = (
+    "needs the programs ssh and dropbear: `make proof` as root installs the latter with apt; "
+    "otherwise: sudo apt-get install openssh-client dropbear-bin"
+)
 NO_MACHINES = (
     "needs a file system of layers (overlayfs) in a Linux namespace ({}): run the tests as root"
 )
@@ -42,6 +48,13 @@ echo "$pid"
 # bash takes note of, and dash does not. With it all others end.
 exec chroot . bash -c 'read -r _'
 """
+
+
+def why_no_ssh() -> str | None:
+    """Why this machine has no client or server of ssh; None when it has."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
+    found = (shutil.which(each, path=path) for each in ("ssh", "dropbear", "dropbearkey"))
+    return None if all(found) else NO_SSH
 
 
 @cache
@@ -107,7 +120,9 @@ class Machine:
     @contextmanager
     def serving(self, *argv: str) -> Iterator[None]:
         """Run a program as long as the block does."""
-        with subprocess.Popen(self.command(*argv), stdin=subprocess.DEVNULL) as server:
+        with subprocess.Popen(
+            self.command(*argv), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as server:
             try:
                 yield
             finally:

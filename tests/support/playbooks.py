@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import re
 import secrets
 import shutil
@@ -20,10 +20,13 @@ from support.doc_pages import ROOT
 NO_ANSIBLE = "needs Ansible in .venv-ansible, and the packages in .build/packages: `make test`"
 PACKAGES = ROOT / ".build" / "packages"
 # For a machine without a way out, with the Python that the packages are for.
+PYTHON = Path(sys.executable).resolve()
 OFFLINE: dict[str, object] = {
-    "mesh_python": os.path.realpath(sys.executable),
+    "mesh_python": str(PYTHON),
     "mesh_pip_environment": {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(PACKAGES)},
 }
+# As a login has it.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMIT_S = 900.0
 
 _PROGRAMS = ROOT / ".venv-ansible" / "bin"
@@ -69,6 +72,7 @@ class Controller:
         self._home = folder / "home"
         self._home.mkdir(parents=True)
         self._inside = inside
+        self._numbers = itertools.count(1)
         self.folder = folder / "repository" / "deploy" / "ansible"
         self.inventory = self.folder / "inventory"
         shutil.copytree(ROOT / "deploy", self.folder.parent)
@@ -78,7 +82,7 @@ class Controller:
         password.write_text(secrets.token_hex(16))
         self._environment = {
             "HOME": str(self._home),
-            "PATH": os.pathsep.join([str(_PROGRAMS), "/usr/sbin", "/usr/bin", "/sbin", "/bin"]),
+            "PATH": f"{_PROGRAMS}:{PATH}",
             "LANG": "C.UTF-8",
             "ANSIBLE_VAULT_PASSWORD_FILE": str(password),
             lan_guard.VARIABLE: lan_guard.OFF,
@@ -91,17 +95,19 @@ class Controller:
 
     def shell(self, script: str, limit_s: float = LIMIT_S) -> Run:
         """Run commands of a page in the folder of the playbooks."""
-        done = subprocess.run(
-            [*self._inside, "sh", "-eu", "-c", f'cd "$0"\n{script}', str(self.folder)],
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=limit_s,
-            check=False,
-        )
-        return Run(done.returncode, done.stdout)
+        # A file, which is there to be read when the limit is reached.
+        said = self._home / f"said-{next(self._numbers)}.txt"
+        with said.open("w") as output:
+            done = subprocess.run(
+                [*self._inside, "sh", "-eu", "-c", f'cd "$0"\n{script}', str(self.folder)],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=limit_s,
+                check=False,
+            )
+        return Run(done.returncode, said.read_text())
 
     def play(self, *arguments: str) -> Run:
         """Run a playbook."""
