@@ -7,13 +7,17 @@ ARGS ?=
 JOBS ?= 3
 
 # .venv has the source folder, for work; .venv-test has the built wheel, for tests; .venv-release
-# has what looks at dependencies, which depends on much itself; .venv-fuzz has Atheris.
+# has what looks at dependencies, which depends on much itself; .venv-fuzz has Atheris;
+# .venv-ansible has Ansible, for the playbooks of deploy/.
 VENV := .venv
 TEST_VENV := .venv-test
 RELEASE_VENV := .venv-release
 FUZZ_VENV := .venv-fuzz
+ANSIBLE_VENV := .venv-ansible
 WHEELS := .build/wheel
+PACKAGES := .build/packages
 SBOM := .build/sbom
+TESTED := $(TEST_VENV)/.wheel $(ANSIBLE_VENV)/.tools $(PACKAGES)/.got
 LOCK := .ci/lock
 SOURCES := $(shell find miros_mesh -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
 
@@ -28,7 +32,7 @@ export SOURCE_DATE_EPOCH := 1580601600
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv demo shop test proof lint format types docs bench chaos fuzz coverage drawings wheel lock \
-  audit sbom programs rabbitmq iproute2 rsyslog prometheus systemd nats redis python clean
+  audit sbom programs rabbitmq iproute2 rsyslog prometheus systemd dropbear nats redis python clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##\(.*\)/  make \1#\2/p' Makefile | column -t -s '#' 2>/dev/null \
@@ -43,23 +47,24 @@ demo: $(VENV)/.package  ## run the demo; BROKER=amqp://user:password@host// take
 shop: $(VENV)/.dev  ## run a shop of three services and a web front; BROKER as for the demo
 	@PYTHONPATH=examples $(VENV)/bin/python -m shop $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
 
-test: $(TEST_VENV)/.wheel programs  ## run the tests against the built wheel; ARGS go to pytest
+test: $(TESTED) programs  ## run the tests against the built wheel; ARGS go to pytest
 	$(TEST_VENV)/bin/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
 
-proof: $(TEST_VENV)/.wheel programs  ## run the tests that take long, which `make test` leaves out
+proof: $(TESTED) programs dropbear  ## run the tests that take long, which `make test` leaves out
 	$(TEST_VENV)/bin/pytest -m proof $(ARGS)
 
-coverage: $(TEST_VENV)/.wheel programs  ## run the tests and tell which lines they miss
+coverage: $(TESTED) programs  ## run the tests and tell which lines they miss
 	$(TEST_VENV)/bin/coverage erase
 	$(TEST_VENV)/bin/coverage run -m pytest $(ARGS)
 	$(TEST_VENV)/bin/coverage combine --quiet
 	$(TEST_VENV)/bin/coverage report
 
-lint: $(VENV)/.dev  ## check style, layers, fences, and calls that are a risk
+lint: $(VENV)/.dev $(ANSIBLE_VENV)/.tools  ## check style, layers, fences, and calls that are a risk
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive miros_mesh
+	cd deploy/ansible && PATH="$(CURDIR)/$(ANSIBLE_VENV)/bin:$$PATH" ansible-lint --strict --quiet
 
 format: $(VENV)/.dev  ## lay out the code
 	$(VENV)/bin/ruff check --fix .
@@ -92,13 +97,14 @@ lock: $(RELEASE_VENV)/.tools  ## lock what pyproject.toml asks for; ARGS=--upgra
 	$(COMPILE) --constraint $(LOCK)/dev.txt --group test --output-file $(LOCK)/test.txt
 	$(COMPILE_GROUP) --constraint $(LOCK)/dev.txt --group build --output-file $(LOCK)/build.txt
 	$(COMPILE_GROUP) --constraint $(LOCK)/dev.txt --group fuzz $(ARGS) --output-file $(LOCK)/fuzz.txt
+	$(COMPILE_GROUP) --group ansible $(ARGS) --output-file $(LOCK)/ansible.txt
 	$(COMPILE_GROUP) --group release $(ARGS) --output-file $(LOCK)/release.txt
 	$(COMPILE_GROUP) --group peers $(ARGS) --output-file $(LOCK)/peers.txt
 	$(COMPILE_GROUP) --group nameko $(ARGS) --output-file $(LOCK)/nameko.txt
 
 # Strict: a package that the service does not know is an error, and no pass.
 audit: $(RELEASE_VENV)/.tools  ## ask for known vulnerabilities of what is locked; needs the internet
-	for each in dev release; do \
+	for each in dev release ansible; do \
 	  $(RELEASE_VENV)/bin/pip-audit --strict --disable-pip --require-hashes \
 	    --requirement $(LOCK)/$$each.txt || exit 1; done
 
@@ -112,7 +118,7 @@ sbom: $(RELEASE_VENV)/.tools $(WHEELS)/.built  ## list what the wheel brings wit
 	  --mc-type library --output-reproducible --validate --output-file $(SBOM)/miros-mesh.cdx.json
 
 clean:  ## remove everything that make made
-	rm -rf $(VENV) $(TEST_VENV) $(RELEASE_VENV) $(FUZZ_VENV) .build .coverage .coverage.* .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(TEST_VENV) $(RELEASE_VENV) $(FUZZ_VENV) $(ANSIBLE_VENV) .build .coverage .coverage.* .mypy_cache .ruff_cache \
 	  .import_linter_cache .pytest_cache .hypothesis
 	find miros_mesh tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -139,6 +145,18 @@ $(FUZZ_VENV)/.tools: $(LOCK)/build.txt $(LOCK)/run.txt $(LOCK)/fuzz.txt | python
 	$(FUZZ_VENV)/bin/pip install --quiet $(HASHED) --requirement $(LOCK)/run.txt
 	$(FUZZ_VENV)/bin/pip install --quiet $(HASHED) --requirement $(LOCK)/fuzz.txt
 	$(FUZZ_VENV)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(ANSIBLE_VENV)/.tools: $(LOCK)/build.txt $(LOCK)/ansible.txt | python
+	$(call make_venv,$(ANSIBLE_VENV))
+	$(ANSIBLE_VENV)/bin/pip install --quiet $(HASHED) --requirement $(LOCK)/ansible.txt
+	@touch $@
+
+# What pip fetches on a host, for those of the tests, which have no way out.
+$(PACKAGES)/.got: $(TEST_VENV)/.tools $(LOCK)/build.txt $(LOCK)/run.txt
+	rm -rf $(PACKAGES)
+	$(TEST_VENV)/bin/pip download --quiet $(HASHED) --requirement $(LOCK)/build.txt --dest $(PACKAGES)
+	$(TEST_VENV)/bin/pip download --quiet $(HASHED) --requirement $(LOCK)/run.txt --dest $(PACKAGES)
 	@touch $@
 
 $(TEST_VENV)/.tools: $(LOCK)/build.txt $(LOCK)/test.txt | python
@@ -197,6 +215,9 @@ prometheus:
 systemd:
 	@{ command -v systemd-analyze && test -x /lib/systemd/systemd; } >/dev/null \
 	  || .ci/get-apt systemd || test "$$CI" != true
+# An ssh server that is no service of the machine, for hosts of the tests.
+dropbear:
+	@command -v dropbear >/dev/null || .ci/get-apt dropbear-bin || test "$$CI" != true
 
 # What `make bench ARGS=peers` measures besides; no test needs it.
 nats:

@@ -15,7 +15,9 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 from support import (
     fuse_disk,
     lan_guard,
+    machine,
     namespaces,
+    playbooks,
     rsyslog_shipper,
     service_manager,
     small_disk,
@@ -160,6 +162,21 @@ def systemd_services(systemd_analyze: str) -> None:
     """This machine can have a `service_manager.Systemd`, which asks for root: skips elsewhere."""
     if reason := service_manager.why_not():
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def ansible(private_networks: None) -> None:
+    """This machine can run `playbooks`, and have a `Machine`; where not, as with RabbitMQ."""
+    for reason in (playbooks.why_not(), machine.why_not()):
+        if reason:
+            _missing(reason)
+
+
+@pytest.fixture(scope="session")
+def ssh() -> None:
+    """This machine has a client and a server of ssh; where not, as with RabbitMQ."""
+    if reason := machine.why_no_ssh():
+        _missing(reason)
 
 
 def _missing(reason: str) -> NoReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import shutil
 import subprocess
@@ -11,23 +10,19 @@ from pathlib import Path
 import pytest
 
 from miros_mesh import MeshConfig
+from support import doc_pages
 from support.charts_at_work import KEY, Heard, Launch, event
 from support.doc_pages import ROOT
 from support.rabbitmq_server import HOST, RabbitServer, free_ports
 from support.waiting import wait_until
 
-PAGE = (ROOT / "docs" / "all-hosts.md").read_text()
+PAGE = ROOT / "docs" / "all-hosts.md"
 DEFINITIONS = str(ROOT / "deploy" / "rabbitmq" / "definitions.json")
 LIMIT_S = 60.0
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-
-
 def block(language: str, word: str) -> str:
-    (found,) = [each for each in blocks(language) if word in each]
-    return found
+    return doc_pages.block(PAGE, language, word)
 
 
 @pytest.fixture
@@ -102,5 +97,5 @@ def test_a_certificate_of_the_page_names_what_the_page_says(hosts_files: Path) -
 
 
 def test_every_shell_command_of_the_page_can_be_parsed() -> None:
-    for script in blocks("sh"):
+    for script in doc_pages.blocks(PAGE, "sh"):
         subprocess.run(["sh", "-n", "-c", script], timeout=LIMIT_S, check=True)

@@ -34,6 +34,7 @@ from miros_mesh.networks.network import exchange_of
 from miros_mesh.node import network_specs
 from miros_mesh.node.queues import chart_queue
 from miros_mesh.wire.keyring import fingerprint
+from support import doc_pages
 from support.charts_at_work import KEY, Heard, Launch, event, node_of
 from support.doc_pages import ROOT
 from support.rabbitmq_server import HOST, RabbitServer, erlang_string, free_ports
@@ -43,7 +44,7 @@ from support.waiting import wait_until
 pytestmark = pytest.mark.proof
 
 
-PAGE = (ROOT / "docs" / "hardening.md").read_text()
+PAGE = ROOT / "docs" / "hardening.md"
 COMMAND = str(Path(sys.executable).with_name("miros-mesh"))
 PASSWORD = "hush"
 LIMIT_S = 60.0
@@ -57,9 +58,7 @@ _SUDO = r"""sudo() { printf '%s\037' "$@"; printf '\036'; }"""
 
 
 def block(language: str, word: str) -> str:
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    (found,) = [each for each in blocks if word in each]
-    return str(found)
+    return doc_pages.block(PAGE, language, word)
 
 
 def commands(script: str) -> list[list[str]]:
@@ -329,7 +328,7 @@ def test_nodes_that_send_hear_repair_and_come_back_need_no_more(
     # Then it has the queues that the page counts, and those alone
     press.enable_snoop_trace()
     press.enable_snoop_spy()
-    section = PAGE.partition("## 4. Limits")[2].partition("## 5.")[0]
+    section = PAGE.read_text().partition("## 4. Limits")[2].partition("## 5.")[0]
     listed = set(re.findall(r"`(\w+)\.NODE`", section))
     wait_until(lambda: kinds_of_queues(plant.site, "press") == listed, LIMIT_S)
     # And nothing was refused
@@ -700,7 +699,7 @@ def test_a_certificate_of_the_page_is_one_of_a_client(tmp_path: Path) -> None:
 
 
 def test_the_page_names_every_exchange_and_each_of_its_commands_can_be_parsed() -> None:
-    (listed,) = re.findall(r"^exchanges='(.*)'$", PAGE, re.MULTILINE)
+    (listed,) = re.findall(r"^exchanges='(.*)'$", PAGE.read_text(), re.MULTILINE)
     assert [exchange_of(each) for each in listed.split("|")] == list(network_specs.EXCHANGES)
-    for script in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+    for script in doc_pages.blocks(PAGE, "sh"):
         subprocess.run(["sh", "-n", "-c", script], timeout=LIMIT_S, check=True)

@@ -17,6 +17,18 @@ _BLOCK = re.compile(
 )
 
 
+def blocks(page: Path, language: str) -> list[str]:
+    """Every block of a page in this language."""
+    found = re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return list(map(str, found))
+
+
+def block(page: Path, language: str, word: str) -> str:
+    """The one block of a page in this language that has this word."""
+    (found,) = [each for each in blocks(page, language) if word in each]
+    return found
+
+
 def fragments(page: Path) -> list[str]:
     """The Python of a page that shows a part of a program."""
     return [block["code"] for block in _BLOCK.finditer(page.read_text()) if not block["title"]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,14 +17,15 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import miros_mesh
+from support import wheels
 from support.doc_pages import ROOT
 
 PACKAGE = Path(miros_mesh.__file__).parent
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ROOT / ".ci" / "lock"
-EVERY_LOCK = ["build", "dev", "fuzz", "nameko", "peers", "release", "run", "test"]
+EVERY_LOCK = ["ansible", "build", "dev", "fuzz", "nameko", "peers", "release", "run", "test"]
 # Of environments that the library is not installed into from the lock.
-WITHOUT_LIBRARY = {"build", "fuzz", "nameko", "peers", "release"}
+WITHOUT_LIBRARY = {"ansible", "build", "fuzz", "nameko", "peers", "release"}
 
 IMPORT_AND_REPORT = """
 import logging, sys, threading
@@ -154,26 +154,14 @@ def test_what_builds_the_wheel_is_locked() -> None:
 
 def _build(folder: Path, checkout: Checkout, added: str = "") -> Path:
     """Build a wheel from a copy of the source in this folder."""
-    folder.mkdir(parents=True)
-    shutil.copytree(ROOT / "miros_mesh", folder / "miros_mesh")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, folder)
+    wheels.copy_source(folder)
     with (folder / "miros_mesh" / "__init__.py").open("a") as file:
         file.write(added)
     for path in [*folder.rglob("*"), folder]:
         path.chmod(checkout.folder_mode if path.is_dir() else checkout.file_mode)
         os.utime(path, (checkout.changed_at, checkout.changed_at))
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", "built"],
-        cwd=folder,
-        env={**os.environ, "TZ": checkout.time_zone},
-        umask=0o777 & ~checkout.folder_mode,
-        capture_output=True,
-        timeout=300,
-        check=True,
-    )
-    (wheel,) = (folder / "built").iterdir()
-    return wheel
+    umask = 0o777 & ~checkout.folder_mode
+    return wheels.build(folder, time_zone=checkout.time_zone, umask=umask)
 
 
 def _locked(name: str) -> dict[str, set[str]]:
