@@ -215,6 +215,7 @@ prometheus:
 systemd:
 	@{ command -v systemd-analyze && test -x /lib/systemd/systemd; } >/dev/null \
 	  || .ci/get-apt systemd || test "$$CI" != true
+
 # An ssh server that is no service of the machine, for hosts of the tests.
 dropbear:
 	@command -v dropbear >/dev/null || .ci/get-apt dropbear-bin || test "$$CI" != true
