@@ -64,7 +64,7 @@ lint: $(VENV)/.dev $(ANSIBLE_VENV)/.tools  ## check style, layers, fences, and c
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive miros_mesh
-	cd deploy/ansible && PATH="$(CURDIR)/$(ANSIBLE_VENV)/bin:$$PATH" ansible-lint --strict --quiet
+	cd deploy/ansible && PATH="$(CURDIR)/$(ANSIBLE_VENV)/bin:$$PATH" ansible-lint --strict -q
 
 format: $(VENV)/.dev  ## lay out the code
 	$(VENV)/bin/ruff check --fix .
