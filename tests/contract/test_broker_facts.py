@@ -1,4 +1,4 @@
-"""What the RabbitMQ at hand does otherwise than one of another version; `docs/brokers.md` has it."""
+"""What the RabbitMQ at hand does otherwise than others; `docs/brokers.md` has the table."""
 
 from __future__ import annotations
 
