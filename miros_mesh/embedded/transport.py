@@ -91,7 +91,12 @@ class StoreTransport(virtual.Transport):
         self._collect(self)
         self._store = self.open_store()
         self._acknowledgements = Acknowledgements(self._store.settle)
-        self._store.keep_up()
+        try:
+            self._store.keep_up()
+        except BaseException:
+            # Kombu knows of no connection, and would close none.
+            self.close_connection(self)
+            raise
         return self
 
     def verify_connection(self, connection: object) -> bool:

@@ -561,9 +561,12 @@ def test_a_database_that_is_damaged_later_is_named(folder: Path) -> None:
 
     with (
         embedded(folder) as connection,
-        pytest.raises(EmbeddedStoreError, match=r"broker\.db.*remove it"),
+        pytest.raises(EmbeddedStoreError, match=r"broker\.db.*remove it") as caught,
     ):
         Peer(connection).publish("lost")
+    # While the error is held, and with it what would else be closed when it is forgotten.
+    assert caught.value.__traceback__
+    assert file not in {each.resolve() for each in Path("/proc/self/fd").iterdir()}
 
 
 def test_the_database_of_another_program_is_refused_and_left_alone(folder: Path) -> None:

@@ -21,7 +21,7 @@ from miros_mesh.config import settings as config
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.networks.order.streams import Admission
 from miros_mesh.observe.metrics.observer import MetricsObserver
-from support import ancestor_names, architecture, event_steps
+from support import ancestor_names, architecture, broker_facts, event_steps
 
 DOCS = Path(__file__).parents[2] / "docs"
 IMAGES = DOCS / "images"
@@ -78,6 +78,7 @@ def reasons() -> set[str]:
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "architecture.md": {"tree": architecture.tree, "steps": event_steps.table},
+    "brokers.md": {"facts": broker_facts.table},
     "modules.md": {"modules": architecture.every_module},
     "configuration.md": {"settings": settings},
     "observability.md": {"metrics": metrics, "reasons": broker_reasons},

@@ -34,6 +34,8 @@ def broken_off(act: Callable[[], object], code: CodeType, number: int) -> bool:
     def begin(frame: FrameType, _event: str, _: object) -> Any:
         if frame.f_code is not code:
             return None
+        # First the function: from Python 3.13 on, a frame without one keeps no wish for steps.
+        frame.f_trace = step
         frame.f_trace_opcodes = True
         return step
 

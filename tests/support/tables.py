@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from typing import Any
 
 import pytest
 
 FAULT = "fault"
 """The property of a report that holds a row of the table of faults."""
+BROKER = "broker"
+"""Likewise a version, a question, and the answer of the RabbitMQ at hand."""
 HEAD = f"{'fault':<44} {'sent':>7} {'lost':>5} {'twice':>5} {'order':>5} {'seconds':>8}"
 BROKERS = ("embedded", "memory", "rabbitmq")
 _TEST = re.compile(r"tests/contract/test_(?:link|transport_contract)\.py::test_(\w+)\[(.+)\]")
@@ -19,17 +22,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what was counted."""
     _faults(terminalreporter)
     _contract(terminalreporter)
+    _broker(terminalreporter)
 
 
-def _faults(terminalreporter: pytest.TerminalReporter) -> None:
-    rows = [
+def _recorded(terminalreporter: pytest.TerminalReporter, wanted: str) -> list[Any]:
+    return [
         row
         for outcome in ("passed", "failed")
         for report in terminalreporter.stats.get(outcome, ())
         for name, row in report.user_properties
-        if name == FAULT
+        if name == wanted
     ]
-    if rows:
+
+
+def _broker(terminalreporter: pytest.TerminalReporter) -> None:
+    """A question a row, and what the server of this version did."""
+    if rows := _recorded(terminalreporter, BROKER):
+        terminalreporter.section(f"RabbitMQ {rows[0][0]}")
+        width = max(len(what) for _, what, _ in rows)
+        for _, what, seen in rows:
+            terminalreporter.write_line(f"{what:{width}}  {seen}")
+
+
+def _faults(terminalreporter: pytest.TerminalReporter) -> None:
+    if rows := _recorded(terminalreporter, FAULT):
         terminalreporter.section("faults")
         terminalreporter.write_line(HEAD)
         for row in rows:
