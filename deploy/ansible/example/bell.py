@@ -4,6 +4,7 @@ Variables: BELL_ROOMS, the names of all nodes; BELL_EVERY_S, how often it rings.
 """
 
 import os
+import sys
 import threading
 
 from miros import Event, return_status, signals, spy_on
@@ -11,11 +12,17 @@ from miros import Event, return_status, signals, spy_on
 from miros_mesh import MeshConfig, NetworkedActiveObject, reload_on_sighup, stop_on_sigterm
 
 
+def say(*words):
+    """Write a line whole, whichever thread it comes from."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
 @spy_on
 def listening(chart, event):
     """Write down what rings elsewhere."""
     if event.signal == signals.ring:
-        print("heard", event.payload["room"], event.payload["number"], flush=True)
+        say("heard", event.payload["room"], event.payload["number"])
         return return_status.HANDLED
     chart.temp.fun = chart.top
     return return_status.SUPER
@@ -37,7 +44,7 @@ def main():
     while not threading.Event().wait(every_s):
         number += 1
         chart.transmit(Event(signal=signals.ring, payload={"room": room, "number": number}))
-        print("rang", number, flush=True)
+        say("rang", number)
 
 
 if __name__ == "__main__":
