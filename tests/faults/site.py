@@ -37,6 +37,12 @@ def handle(chart: NetworkedActiveObject, received: Event) -> None:
     say(f"{received.signal_name} {payload}")
 
 
+def count(chart: NetworkedActiveObject, first: int, end: int) -> None:
+    """Transmit numbers."""
+    for number in range(first, end):
+        chart.transmit(event("site_told", number))
+
+
 def main(url: str, name: str, topic: str, hears: str) -> None:
     """Do what each line says."""
     chart = NetworkedActiveObject(
@@ -52,9 +58,7 @@ def main(url: str, name: str, topic: str, hears: str) -> None:
     do: dict[str, Any] = {
         "ask": lambda to="": chart.request(event(ASKED), 30.0, **({"to": to} if to else {})),
         "tell": lambda topic: chart.transmit(event("site_told"), routing_key=topic),
-        "count": lambda first, end: [
-            chart.transmit(event("site_told", number)) for number in range(int(first), int(end))
-        ],
+        "count": lambda first, end: count(chart, int(first), int(end)),
         "scribble": chart.snoop_scribble,
     }
     for line in sys.stdin:

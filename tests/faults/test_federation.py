@@ -23,7 +23,7 @@ from support.actor import Actor
 from support.broker_files import FOLDER, configuration, definitions, placed
 from support.doc_pages import ROOT
 from support.namespaces import Host, Network
-from support.rabbitmq_server import USER, RabbitServer
+from support.rabbitmq_server import RabbitServer
 from support.tls import Authority
 from support.waiting import wait_until
 
@@ -155,13 +155,13 @@ def page_urls(sites: Sites, tmp_path: Path) -> Iterator[dict[str, str]]:
         file.write_text(sites.placed(file.read_text(), host))
         commands = script("federation.json")
         if host == EAST:
-            west, east = "site=west other=east host=east.example", "site=east other=west host=west.example"
-            assert west in commands
-            assert east in PAGE
-            commands = commands.replace(west, east)
+            # As the page says of the other site.
+            (east,) = re.findall(r"`(site=east .*)`", PAGE)
+            commands = re.sub("^site=west .*$", east, commands, flags=re.MULTILINE)
         server.run(commands, folder)
         server.add_user(user, "hush")
-        server.import_definitions(definitions("permissions/node.json", node=user, hears=f"{user}|{hears}"))
+        rights = definitions("permissions/node.json", node=user, hears=f"{user}|{hears}")
+        server.import_definitions(rights)
         urls[host] = server.url("mesh", user, "hush")
     yield urls
     for server in sites.servers.values():
@@ -201,7 +201,8 @@ def test_charts_of_two_sites_meet(
         assert f"{other}\tEXTERNAL\ttrue" in listed.splitlines()
         # And what waits for the other site has a policy
         listed = server.rabbitmqctl("list_queues", "-p", "mesh", "name", "policy")
-        policies = dict(re.findall(rf"^federation: \S+\.(\w+) -> {other}\t(\S+)$", listed, re.M))
+        line = re.compile(rf"^federation: \S+\.(\w+) -> {other}\t(\S+)$", re.MULTILINE)
+        policies = dict(line.findall(listed))
         assert policies["mesh"] == "miros-mesh-sites-events"
         assert policies["snoop_trace"] == "miros-mesh-sites-watch"
 

@@ -1,4 +1,4 @@
-"""RabbitMQ with the files of `deploy/rabbitmq` that let in who shows a certificate, and no other."""
+"""RabbitMQ with the files of `deploy/rabbitmq` for TLS: in comes who shows a certificate."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ class Door:
     scope="module", params=[("tlsv1.3", False), ("tlsv1.2", True)], ids=["1.3-CN", "1.2-SAN"]
 )
 def door(
-    request: pytest.FixtureRequest, rabbitmq_programs: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    rabbitmq_programs: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Door]:
     """One for each version of TLS, and for each part of a certificate that may be the user."""
     version, by_host = request.param

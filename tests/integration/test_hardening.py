@@ -440,7 +440,7 @@ ALLOWED: dict[str, tuple[str, Attempt]] = {
     "a node that only sends hears its own": ("gauge", bind("mesh", "GAUGE.#", queue=GAUGE_CHART)),
     "an operator reads letters": ("clerk", read(LETTERS)),
     "an operator sends to a topic": ("clerk", publish("mesh", "PRESS.state")),
-    "a site holds what waits for it": ("east", make(EAST_LINE)),
+    "a site holds what waits for it": ("east", make("federation: miros_mesh.v1.direct -> EAST")),
     "a site reads what waits for it": ("east", read(EAST_LINE)),
     "a site hears the mesh": ("east", bind("mesh", "#", queue=EAST_LINE)),
 }
@@ -479,7 +479,7 @@ FORBIDDEN: dict[str, tuple[str, Attempt]] = {
     "an operator deletes letters": ("clerk", delete(LETTERS)),
     "an operator plays a node": ("clerk", publish("pulse", "pulse")),
     "a site sends": ("east", publish("mesh", "PRESS.state")),
-    "a site makes an exchange of the mesh": ("east", declare("miros_mesh.v1.mesh")),
+    "a site declares an exchange of the mesh": ("east", declare("miros_mesh.v1.retry")),
     "a site reads a chart's queue": ("east", read(PRESS_CHART)),
     "a site deletes a chart's queue": ("east", delete(PRESS_CHART)),
     "a site holds what waits for another": ("east", make(f"{EAST_LINE}ER")),
@@ -617,14 +617,14 @@ def test_the_commands_of_the_page_admit_its_users(
 ) -> None:
     # Each has what its files say, where the later one counts
     said = [json.loads(definitions(f"permissions/{file}.json", **what)) for file, what in FILLED]
-    for kind, keys in (("permissions", ["user"]), ("topic_permissions", ["user", "exchange"])):
+    for kind, named in (("permissions", ["user"]), ("topic_permissions", ["user", "exchange"])):
         wanted = {}
         for each in itertools.chain(*(file.get(kind, ()) for file in said)):
             vhost = each.pop("vhost")
-            wanted[tuple(each[key] for key in keys)] = each
+            wanted[tuple(each[key] for key in named)] = each
             assert vhost == "mesh"
         listed = page_server.rabbitmqctl(f"list_{kind}", "-p", "mesh", "--formatter", "json")
-        assert {tuple(each[key] for key in keys): each for each in json.loads(listed)} == wanted
+        assert {tuple(each[key] for key in named): each for each in json.loads(listed)} == wanted
 
     # Who has no password cannot log in with none, and guest not at all
     for user, password in (("belt", ""), ("guest", "guest")):
