@@ -54,7 +54,6 @@ def main(url: str, name: str, topic: str, hears: str) -> None:
     )
     chart.start_at(alone(handle, spied=True))
     chart.enable_snoop_trace()
-    say("ready")
     do: dict[str, Any] = {
         "ask": lambda to="": chart.request(event(ASKED), 30.0, **({"to": to} if to else {})),
         "tell": lambda topic: chart.transmit(event("site_told"), routing_key=topic),

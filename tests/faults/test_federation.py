@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,15 +35,38 @@ WEST, EAST, NODES = "west.example", "east.example", "nodes"
 PLAN = {name: [f"10.7.0.{number}/24"] for number, name in enumerate((WEST, EAST, NODES), 1)}
 ACROSS = {WEST: EAST, EAST: WEST}
 CUT_S = 15.0
+# What may wait for the other site, as the file says.
+WAITING_BYTES = 1073741824
 LIMIT_S = 60.0
-# A node at each site: its name, its topic, and what it hears.
-ASKER = ("asker", "asker.questions", "answerer.answers")
-ANSWERER = ("answerer", "answerer.answers", "asker.questions")
+# A node at each site, with a user of its name: its topic, and what it hears.
+CHARTS = {
+    WEST: ("asker", "asker.questions", "answerer.answers"),
+    EAST: ("answerer", "answerer.answers", "asker.questions"),
+}
+NODES_OF = [node for node, *_ in CHARTS.values()]
+PASSWORD = "hush"
+HOLD_S = 2.0
+# How many exchanges have a link.
+JOINED = 7
 
 
 def site_of(host: str) -> str:
     """The name of the site at a host."""
     return host.partition(".")[0]
+
+
+class Line:
+    """The queue in the west of what waits for the east."""
+
+    def __init__(self, server: RabbitServer, vhost: str) -> None:
+        self._list = partial(server.rabbitmqctl, "list_queues", "-p", vhost, "name")
+
+    def has(self, what: str) -> int:
+        """How much it has of something."""
+        (found,) = re.findall(
+            r"^federation: miros_mesh.v1.mesh -> east\t(\d+)$", self._list(what), re.MULTILINE
+        )
+        return int(found)
 
 
 def script(word: str) -> str:
@@ -73,16 +98,28 @@ class Sites:
         return placed(text, shown, "site")
 
     @contextmanager
-    def joined(self, across: Mapping[str, str] = ACROSS) -> Iterator[dict[str, str]]:
-        """Join a virtual host of each with that at the other one's address; gives their URLs."""
+    def joined(
+        self, across: Mapping[str, str] = ACROSS, waiting_bytes: int = WAITING_BYTES
+    ) -> Iterator[str]:
+        """Join a virtual host of each with that at the other one's address; gives their name."""
         (vhost,) = {server.new_vhost() for server in self.servers.values()}
         for name, server in self.servers.items():
             blanks = {"site": site_of(name), "other": site_of(ACROSS[name]), "host": across[name]}
             text = definitions("federation.json", vhost, **blanks)
+            text = text.replace(str(WAITING_BYTES), str(waiting_bytes))
             server.import_definitions(self.placed(text, name))
-        yield {name: server.url(vhost) for name, server in self.servers.items()}
+        yield vhost
         for server in self.servers.values():
             server.delete_vhost(vhost)
+
+    @contextmanager
+    def cut_line(self) -> Iterator[None]:
+        """Pull the cable of the host in the east, out of which its server and its node speak."""
+        self.network.cut(EAST)
+        try:
+            yield
+        finally:
+            self.network.mend(EAST)
 
     def states(self, host: str) -> list[str]:
         """How the links are by which a site takes from the other one."""
@@ -103,28 +140,55 @@ def sites(
         with ThreadPoolExecutor() as starters:
             for server in sites.servers.values():
                 stack.callback(server.close)
-                starters.submit(server.start)
+            for started in [starters.submit(each.start) for each in sites.servers.values()]:
+                started.result()
+        for host, (node, *_) in CHARTS.items():
+            sites.servers[host].add_user(node, PASSWORD)
         yield sites
 
 
 @pytest.fixture
-def urls(sites: Sites) -> Iterator[dict[str, str]]:
-    """The URLs of a virtual host of each, which are joined."""
-    with sites.joined() as urls:
-        yield urls
+def vhost(sites: Sites) -> Iterator[str]:
+    """A virtual host of this name at each site, which are joined."""
+    with sites.joined() as vhost:
+        yield vhost
+
+
+Start = Callable[[str, str], Actor]
+
+
+@contextmanager
+def charts(sites: Sites) -> Iterator[Start]:
+    """Start the chart of a site in a virtual host, beside its server, with the rights of a node."""
+    with ExitStack() as ending:
+
+        def starting(host: str, vhost: str) -> Actor:
+            node, topic, hears = CHARTS[host]
+            server = sites.servers[host]
+            who = {"node": node, "hears": f"{node}|{hears.partition('.')[0]}"}
+            server.import_definitions(definitions("permissions/node.json", vhost, **who))
+            told = server.url(vhost, node, PASSWORD), node, topic, hears
+            return ending.enter_context(Actor(SITE, *told, place=sites.network[host]))
+
+        yield starting
 
 
 @pytest.fixture
-def start(sites: Sites) -> Iterator[Callable[..., Actor]]:
-    """Start a chart on the host of a site's server."""
-    with ExitStack() as ending:
-
-        def starting(host: str, *arguments: str) -> Actor:
-            actor = ending.enter_context(Actor(SITE, *arguments, place=sites.network[host]))
-            until(actor, "ready")
-            return actor
-
+def start(sites: Sites) -> Iterator[Start]:
+    """Start charts that end with the test."""
+    with charts(sites) as starting:
         yield starting
+
+
+def met(sites: Sites, vhost: str, start: Start) -> tuple[Actor, Actor]:
+    """The charts of both sites, which hear each other."""
+    west, east = start(WEST, vhost), start(EAST, vhost)
+    until(west, "CHART_UP")
+    until(east, "CHART_UP")
+    # That was on one exchange.
+    for host in ACROSS:
+        wait_until(lambda host=host: sites.states(host) == ["running"] * JOINED, LIMIT_S)
+    return west, east
 
 
 def until(actor: Actor, begins: str) -> str:
@@ -144,35 +208,11 @@ def told(actor: Actor, begins: str) -> list[int]:
     return numbers
 
 
-@pytest.fixture
-def page_urls(sites: Sites, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The URLs of a node's user at each site, with servers to which was said what the page says."""
-    urls = {}
-    for host, (user, *_), hears in ((WEST, ASKER, "answerer"), (EAST, ANSWERER, "asker")):
-        folder, server = tmp_path / host, sites.servers[host]
-        shutil.copytree(FOLDER, folder)
-        file = folder / "federation.json"
-        file.write_text(sites.placed(file.read_text(), host))
-        commands = script("federation.json")
-        if host == EAST:
-            # As the page says of the other site.
-            (east,) = re.findall(r"`(site=east .*)`", PAGE)
-            commands = re.sub("^site=west .*$", east, commands, flags=re.MULTILINE)
-        server.run(commands, folder)
-        server.add_user(user, "hush")
-        rights = definitions("permissions/node.json", node=user, hears=f"{user}|{hears}")
-        server.import_definitions(rights)
-        urls[host] = server.url("mesh", user, "hush")
-    yield urls
-    for server in sites.servers.values():
-        server.delete_vhost("mesh")
-
-
-def test_charts_of_two_sites_meet(
-    sites: Sites, page_urls: dict[str, str], start: Callable[..., Actor]
-) -> None:
-    west = start(WEST, page_urls[WEST], *ASKER)
-    east = start(EAST, page_urls[EAST], *ANSWERER)
+def test_charts_of_two_sites_meet(sites: Sites, vhost: str, start: Start) -> None:
+    west = start(WEST, vhost)
+    # A site makes no exchange at the other one: it comes as soon as a node has run there.
+    wait_until(lambda: sites.servers[EAST].refusals("west"), LIMIT_S)
+    east = start(EAST, vhost)
 
     # Each hears of the other one (the network `roll`)
     assert until(west, "CHART_UP") == "CHART_UP answerer/answerer"
@@ -189,33 +229,50 @@ def test_charts_of_two_sites_meet(
     assert until(west, "NO_LISTENER") == "NO_LISTENER asker.elsewhere"
     west.tell("ask nowhere/nobody")
     assert until(west, "REQUEST_").startswith("REQUEST_UNROUTABLE")
+    # And no node was refused anything
+    assert [each for server in sites.servers.values() for each in server.refusals(*NODES_OF)] == []
 
+
+@pytest.mark.proof
+def test_the_commands_of_the_page_join_two_sites(sites: Sites, tmp_path: Path) -> None:
     for host, server in sites.servers.items():
-        # No node was refused anything, and the page's command tells of links that all run
-        assert server.refusals("asker", "answerer") == []
-        said = server.run(script("federation_status"), FOLDER)
-        assert said.count("running") == len(sites.states(host)) >= 7
-        # The servers come in by certificate, as the other site's user
-        listed = server.rabbitmqctl("list_connections", "user", "auth_mechanism", "ssl")
-        other = site_of(ACROSS[host])
-        assert f"{other}\tEXTERNAL\ttrue" in listed.splitlines()
-        # And what waits for the other site has a policy
-        listed = server.rabbitmqctl("list_queues", "-p", "mesh", "name", "policy")
-        line = re.compile(rf"^federation: \S+\.(\w+) -> {other}\t(\S+)$", re.MULTILINE)
-        policies = dict(line.findall(listed))
-        assert policies["mesh"] == "miros-mesh-sites-events"
-        assert policies["snoop_trace"] == "miros-mesh-sites-watch"
+        shutil.copytree(FOLDER, folder := tmp_path / host)
+        file = folder / "federation.json"
+        file.write_text(sites.placed(file.read_text(), host))
+        commands = script("federation.json")
+        if host == EAST:
+            # As the page says of the other site.
+            (east,) = re.findall(r"`(site=east .*)`", PAGE)
+            commands = re.sub("^site=west .*$", east, commands, flags=re.MULTILINE)
+        server.run(commands, folder)
+    with charts(sites) as start:
+        west, _ = met(sites, "mesh", start)
+        west.tell("ask")
+        assert until(west, "site_answer") == "site_answer answerer"
+
+        for host, server in sites.servers.items():
+            other = site_of(ACROSS[host])
+            # The page's command says of each link that it runs
+            assert server.run(script("federation_status"), FOLDER).count("running") == JOINED
+            # The other server comes in by certificate
+            listed = server.rabbitmqctl("list_connections", "user", "auth_mechanism", "ssl")
+            assert listed.splitlines().count(f"{other}\tEXTERNAL\ttrue") >= JOINED
+            # And what waits for it has a policy
+            listed = server.rabbitmqctl("list_queues", "-p", "mesh", "name", "policy")
+            line = re.compile(rf"^federation: \S+\.(\w+) -> {other}\t(\S+)$", re.MULTILINE)
+            policies = dict(line.findall(listed))
+            assert policies["mesh"] == "miros-mesh-sites-events"
+            assert policies["snoop_trace"] == "miros-mesh-sites-watch"
+    for server in sites.servers.values():
+        server.delete_vhost("mesh")
 
 
+@pytest.mark.proof
 def test_events_of_both_sites_cross_once_when_the_line_is_cut_and_mended(
-    sites: Sites, urls: dict[str, str], start: Callable[..., Actor]
+    sites: Sites, vhost: str, start: Start
 ) -> None:
-    # Given a node on the host of each server, so that the line between these is all that is cut
-    west = start(WEST, urls[WEST], *ASKER)
-    east = start(EAST, urls[EAST], *ANSWERER)
-    both = west, east
-    for actor in both:
-        until(actor, "CHART_UP")
+    # Given a node beside each server, so that the line between these is all that is cut
+    both = met(sites, vhost, start)
 
     def send(first: int, end: int) -> None:
         for actor in both:
@@ -223,12 +280,11 @@ def test_events_of_both_sites_cross_once_when_the_line_is_cut_and_mended(
 
     # When both send before, while and after it is cut
     send(0, 100)
-    sites.network.cut(EAST)
-    began = time.monotonic()
-    send(100, 200)
-    wait_until(lambda: time.monotonic() - began > CUT_S, LIMIT_S)
-    send(200, 300)
-    sites.network.mend(EAST)
+    with sites.cut_line():
+        send(100, 200)
+        for host in ACROSS:
+            wait_until(lambda host=host: "running" not in sites.states(host), LIMIT_S)
+        send(200, 300)
     send(300, 400)
 
     # Then all is told in order, and nothing twice, also not behind the last one
@@ -239,21 +295,41 @@ def test_events_of_both_sites_cross_once_when_the_line_is_cut_and_mended(
         assert told(asks, "site_answer") == []
 
 
-def test_a_server_that_shows_another_name_is_not_joined(
-    sites: Sites, start: Callable[..., Actor]
+@pytest.mark.proof
+def test_what_may_wait_for_the_other_site_has_a_limit_and_the_rest_waits_at_its_sender(
+    sites: Sites,
 ) -> None:
+    # Given a limit below that of the file and above that of a frame
+    with sites.joined(waiting_bytes=20_000) as vhost, charts(sites) as start:
+        west, east = met(sites, vhost, start)
+        line = Line(sites.servers[WEST], vhost)
+        with sites.cut_line():
+            # What was on its way when the line was cut is not counted.
+            wait_until(lambda: line.has("consumers") == 0, LIMIT_S)
+            # When there is more, then no more than that waits at the server
+            west.tell("count 0 2000")
+            wait_until(lambda: line.has("message_bytes") > 10_000, LIMIT_S)
+            threading.Event().wait(HOLD_S)
+            assert line.has("message_bytes") <= 20_000
+        # And all arrives once and in order
+        assert [*told(east, "site_told 1999"), 1999] == list(range(2000))
+
+
+@pytest.mark.proof
+def test_a_server_that_shows_another_name_is_not_joined(sites: Sites) -> None:
     # Given the address of the other server, which its certificate does not name
     address = str(sites.network[EAST].host)
-    with sites.joined({WEST: address, EAST: WEST}) as urls:
-        start(WEST, urls[WEST], *ASKER)
-        start(EAST, urls[EAST], *ANSWERER)
+    with sites.joined({WEST: address, EAST: WEST}) as vhost, charts(sites) as start:
+        start(WEST, vhost)
+        start(EAST, vhost)
         wait_until(lambda: "running" in sites.states(EAST), LIMIT_S)
         wait_until(lambda: {"error"} == set(sites.states(WEST)), LIMIT_S)
 
 
 @pytest.fixture
-def load(sites: Sites, urls: dict[str, str], tmp_path: Path) -> Iterator[Load]:
+def load(sites: Sites, vhost: str, tmp_path: Path) -> Iterator[Load]:
     """A sender in the west, its receivers in the east."""
+    urls = {name: server.url(vhost) for name, server in sites.servers.items()}
     with ExitStack() as stack:
         each = urls[WEST], urls[EAST], urls[EAST]
         yield Load(stack, each, sites.network[NODES], tmp_path, patient=True)
@@ -269,15 +345,16 @@ def survived(fault: str, load: Load, began: float) -> None:
         assert account.perfect, account
 
 
+@pytest.mark.proof
 def test_cable_between_the_sites_cut(sites: Sites, load: Load) -> None:
     """Both servers lose each other, and the nodes in the east their server."""
     began = time.monotonic()
-    sites.network.cut(EAST)
-    load.for_(CUT_S)
-    sites.network.mend(EAST)
+    with sites.cut_line():
+        load.for_(CUT_S)
     survived("cable cut", load, began)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", [WEST, EAST])
 def test_server_of_a_site_killed(name: str, sites: Sites, load: Load) -> None:
     server = sites.servers[name]
@@ -288,6 +365,7 @@ def test_server_of_a_site_killed(name: str, sites: Sites, load: Load) -> None:
     survived(f"server in the {site_of(name)} killed", load, began)
 
 
+@pytest.mark.proof
 def test_what_a_queue_at_the_other_site_has_lost_is_asked_for(sites: Sites, load: Load) -> None:
     """By the network `repair`, across the sites and back."""
     began = time.monotonic()

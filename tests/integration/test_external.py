@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from miros_mesh import MeshConfig
+from miros_mesh.cli.check import check
 from miros_mesh.errors import (
     CertificateUserError,
     ClientCertificateError,
@@ -20,7 +21,9 @@ from miros_mesh.errors import (
 )
 from support.broker_files import configuration, definitions
 from support.charts_at_work import KEY, Heard, Launch, event
+from support.doc_pages import ROOT
 from support.rabbitmq_server import HOST, RabbitServer, free_ports
+from support.secret_files import write_secret
 from support.tls import Authority, Files
 from support.waiting import wait_until
 
@@ -121,6 +124,26 @@ def test_the_limits_of_the_server_are_enough_for_a_group_in_parts(
         partition_by=lambda event: event.payload,
     ).transmit(event("number", 1))
     wait_until(lambda: heard == [("number", 1)], LIMIT_S)
+
+
+def test_the_settings_of_the_page_pass_the_check(
+    door: Door, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shown, key = door.vouch(PRESS), tmp_path / "mesh.key"
+    write_secret(key, KEY.decode())
+    settings = {
+        "MIROS_MESH_BROKER_URL": f"amqps://{HOST}:{door.port}/mesh",
+        "MIROS_MESH_BROKER_CA_FILE": str(shown.authority),
+        "MIROS_MESH_BROKER_CERT_FILE": str(shown.certificate),
+        "MIROS_MESH_BROKER_KEY_FILE": str(shown.key),
+        "MIROS_MESH_ENCRYPTION_KEY_FILE": str(key),
+        "MIROS_MESH_NODE_NAME": PRESS,
+    }
+    page = (ROOT / "deploy" / "README.md").read_text()
+    (block,) = [each for each in page.split("```") if "BROKER_CERT_FILE" in each]
+    assert re.findall(r"^export (\w+)=", block, re.MULTILINE) == list(settings)
+    assert check(settings, broker_url=None) == 0
+    assert "FAIL" not in capfd.readouterr().out
 
 
 def refused(launch: Launch, kind: type[LinkError], config: MeshConfig) -> str:

@@ -331,9 +331,9 @@ class RabbitServer:
         self.eval(f"rabbit_vhost:delete({erlang_string(vhost)}, <<>>)")
 
     def refusals(self, *users: str) -> list[str]:
-        """What it says in its log that it has refused to these users."""
+        """What it says in its log, or prints, that it has refused to these users."""
         refused = re.compile(rf"refused for user '({'|'.join(map(re.escape, users))})'")
-        logs = (self._folder / "log").glob("*.log")
+        logs = [*(self._folder / "log").glob("*.log"), self._folder / "output.txt"]
         lines = (line for log in logs for line in log.read_text(errors="replace").splitlines())
         return [line for line in lines if refused.search(line)]
 
