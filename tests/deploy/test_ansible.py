@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from support import doc_pages, playbooks
+from support import playbooks
 from support.doc_pages import ROOT
 from support.machine import Machine
 from support.namespaces import Network
@@ -19,7 +20,8 @@ from support.playbooks import Controller
 
 DEPLOY = ROOT / "deploy" / "ansible"
 ROLE = DEPLOY / "roles" / "mesh"
-HARDENING = ROOT / "docs" / "hardening.md"
+NODE = ROOT / "deploy" / "rabbitmq" / "permissions" / "node.json"
+BACK_DOT = r"\."
 
 
 def read(path: str) -> Any:
@@ -32,26 +34,32 @@ def test_every_variable_has_a_description_and_no_other_has() -> None:
     assert names == set(read("defaults/main.yml"))
 
 
-def test_a_node_may_do_what_the_page_on_hardening_says() -> None:
-    known = read("vars/main.yml")
-    words = dict(re.findall(r"^(exchanges|mark)='(.*)'$", HARDENING.read_text(), re.MULTILINE))
-    assert known["mesh_exchanges"] == words["exchanges"]
-    assert known["mesh_mark"] == words["mark"]
+def test_a_node_may_do_what_the_file_for_a_node_says() -> None:
+    known, node = read("vars/main.yml"), json.loads(NODE.read_text().replace("[.]", "."))
+    everywhere = node["permissions"][0]
+    for right, words in {
+        "configure": f"{known['mesh_exchanges']}|{known['mesh_mark']}",
+        "write": known["mesh_exchanges"],
+        "read": known["mesh_exchanges"],
+    }.items():
+        assert everywhere[right].startswith(f"^miros_mesh.v1.({words.replace(BACK_DOT, '.')}|")
     # And of topics
-    script = doc_pages.block(HARDENING, "sh", "node=press hears=").replace("\\\n", "")
-    page = re.findall(r'miros_mesh\.v1\.(\w+)\s+\S(.*?)\S\s+[\'"](.*)[\'"]$', script, re.MULTILINE)
-    template = (ROLE / "templates" / "definitions.json.j2").read_text()
+    page = [
+        (each["exchange"].removeprefix("miros_mesh.v1."), each["write"], each["read"])
+        for each in node["topic_permissions"]
+    ]
+    template = (ROLE / "templates" / "definitions.json.j2").read_text().replace(BACK_DOT, ".")
     role = re.findall(r"^ +\('(\w+)', '(.*)', '(.*)'\),$", template, re.MULTILINE)
-    # The role has words of the inventory where the page has the name of the user, and beside a name
-    # that of the commands of the host.
+    # The role has words of the inventory where the file has blanks and the name of the user, and
+    # beside a name that of the commands of the host.
     ours = {
         "(' ~ sends ~ ')": "{username}",
-        "' ~ hears ~ '": "$hears",
+        "' ~ hears ~ '": "HEARS",
         "({username}|' ~ there ~ ')": "{username}",
     }
     for word, theirs in ours.items():
         role = [tuple(each.replace(word, theirs) for each in line) for line in role]
-    assert role == [tuple(each.replace(r"\$", "$") for each in line) for line in page]
+    assert role == page
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ site.py URL NAME TOPIC HEARS         a chart NAME on a node NAME sends under TOP
 
 Each line that comes in is done, and each thing that the chart is told is a line: the signal, and
 what it says. Lines: `ask CHART` (a chart by its address), `ask` (whoever hears the topic), `tell
-TOPIC` (an event that may have no listener), `scribble TEXT` (to those who watch).
+TOPIC` (an event that may have no listener), `count FIRST END` (numbers), `scribble TEXT` (to those
+who watch).
 """
 
 from __future__ import annotations
@@ -36,6 +37,12 @@ def handle(chart: NetworkedActiveObject, received: Event) -> None:
     say(f"{received.signal_name} {payload}")
 
 
+def count(chart: NetworkedActiveObject, first: int, end: int) -> None:
+    """Transmit numbers."""
+    for number in range(first, end):
+        chart.transmit(event("site_told", number))
+
+
 def main(url: str, name: str, topic: str, hears: str) -> None:
     """Do what each line says."""
     chart = NetworkedActiveObject(
@@ -47,10 +54,10 @@ def main(url: str, name: str, topic: str, hears: str) -> None:
     )
     chart.start_at(alone(handle, spied=True))
     chart.enable_snoop_trace()
-    say("ready")
     do: dict[str, Any] = {
-        "ask": lambda to="": chart.request(event(ASKED), 5.0, **({"to": to} if to else {})),
+        "ask": lambda to="": chart.request(event(ASKED), 30.0, **({"to": to} if to else {})),
         "tell": lambda topic: chart.transmit(event("site_told"), routing_key=topic),
+        "count": lambda first, end: count(chart, int(first), int(end)),
         "scribble": chart.snoop_scribble,
     }
     for line in sys.stdin:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,19 +10,24 @@ from pathlib import Path
 import pytest
 
 from miros_mesh import MeshConfig
-from support import doc_pages
+from support.broker_files import FOLDER, configuration
 from support.charts_at_work import KEY, Heard, Launch, event
 from support.doc_pages import ROOT
 from support.rabbitmq_server import HOST, RabbitServer, free_ports
+from support.tls import Files
 from support.waiting import wait_until
 
-PAGE = ROOT / "docs" / "all-hosts.md"
-DEFINITIONS = str(ROOT / "deploy" / "rabbitmq" / "definitions.json")
+PAGE = (ROOT / "docs" / "all-hosts.md").read_text()
 LIMIT_S = 60.0
 
 
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
 def block(language: str, word: str) -> str:
-    return doc_pages.block(PAGE, language, word)
+    (found,) = [each for each in blocks(language) if word in each]
+    return found
 
 
 @pytest.fixture
@@ -52,27 +57,21 @@ def settings_of(folder: Path, port: int) -> dict[str, str]:
 def test_a_host_that_was_set_up_as_the_page_says_is_at_the_mesh(
     hosts_files: Path, rabbitmq: RabbitServer, launch: Launch
 ) -> None:
-    # Given a RabbitMQ with the configuration of the page; the tests' own listener stays
+    # Given a RabbitMQ with the configuration of the page
     (port,) = free_ports(1)
-    conf = block("ini", "listeners.ssl")
-    assert "listeners.tcp = none\n" in conf
-    conf = conf.replace("listeners.tcp = none\n", "").replace("= 5671", f"= {HOST}:{port}")
-    conf = conf.replace("/etc/rabbitmq/tls/host", str(hosts_files / "red"))
-    conf = conf.replace("/etc/rabbitmq/tls", str(hosts_files))
+    red = Files(*(hosts_files / file for file in ("ca.pem", "red.pem", "red.key")))
+    conf = configuration("rabbitmq.conf", "tls.conf", tls=red, door=f"{HOST}:{port}")
     server = RabbitServer(hosts_files.parent / "node", rabbitmq.programs, conf)
+    settings = settings_of(hosts_files, port)
+    shutil.copy(FOLDER / "definitions.json", hosts_files)
     try:
         server.start()
-        # And the user of the page
-        for line in block("sh", "add_vhost").splitlines():
-            command, _, file = line.partition("#")[0].partition("<")
-            words = shlex.split(command)
-            assert words[:2] == ["sudo", "rabbitmqctl"]
-            if "guest" not in words:
-                given = {"password": ["hush"], "definitions.json": [DEFINITIONS], "": []}
-                server.rabbitmqctl(*words[2:], *given[file.strip()])
+        # And the user of the page, and guest as a new server has it
+        server.add_user("guest", "guest")
+        server.run(block("sh", "add_user"), hosts_files)
         # When a program starts with the settings of the page, then its event goes out and comes
         heard = Heard()
-        config = MeshConfig.from_env({}, **settings_of(hosts_files, port), discovery=())
+        config = MeshConfig.from_env({}, **settings, discovery=())
         assert str(config.brokers[0]) == f"amqps://mesh@127.0.0.1:{port}/mesh"
         alice = launch("alice", config, heard)
         launch("bob", config.overridden(node_name="bob"), heard)
@@ -97,5 +96,5 @@ def test_a_certificate_of_the_page_names_what_the_page_says(hosts_files: Path) -
 
 
 def test_every_shell_command_of_the_page_can_be_parsed() -> None:
-    for script in doc_pages.blocks(PAGE, "sh"):
+    for script in blocks("sh"):
         subprocess.run(["sh", "-n", "-c", script], timeout=LIMIT_S, check=True)

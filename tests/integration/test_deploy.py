@@ -8,28 +8,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.fernet import Fernet
 from miros import Event, return_status, signals, spy_on
 
 from miros_mesh import MeshConfig, NetworkedActiveObject
+from miros_mesh.errors import PermissionDeniedError
 from miros_mesh.node.network_specs import largest_message
 from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES
 from miros_mesh.wire.envelope import ENVELOPE_BYTES
+from support.broker_files import FOLDER, definitions
+from support.charts_at_work import KEY, Heard, Launch, event
 from support.rabbitmq_server import RabbitServer
 from support.waiting import wait_until
 
-DEPLOY = Path(__file__).parents[2] / "deploy" / "rabbitmq"
 VHOST = "mesh"
 # The default of RabbitMQ 4, below that of all versions before.
 RABBITMQ_4_LIMIT_BYTES = 16 * 1024 * 1024
 OWN_NAMES = r"^miros_mesh\."
+OF_MESH = 'rabbit_auth_backend_internal:list_user_permissions(<<"mesh">>)'
 
 
 @pytest.fixture
 def deployed(rabbitmq: RabbitServer) -> Iterator[RabbitServer]:
     """The server with the definitions and a user who may do only what `deploy/README.md` says."""
     rabbitmq.start()
-    rabbitmq.rabbitmqctl("import_definitions", str(DEPLOY / "definitions.json"))
+    rabbitmq.import_definitions(definitions("definitions.json"))
     rabbitmq.add_user("mesh", "secret")
     rabbitmq.set_permissions("mesh", VHOST, OWN_NAMES, OWN_NAMES, OWN_NAMES)
     yield rabbitmq
@@ -53,7 +55,7 @@ def test_a_chart_works_with_the_documented_permissions_and_gets_the_documented_p
 
     config = MeshConfig(
         broker_url=deployed.url(VHOST, "mesh", "secret"),
-        mesh_encryption_key=Fernet.generate_key(),
+        mesh_encryption_key=KEY,
     )
     listener = NetworkedActiveObject("listener", config=config)
     listener.enable_snoop_trace_no_color()
@@ -74,9 +76,41 @@ def test_a_chart_works_with_the_documented_permissions_and_gets_the_documented_p
     assert {policies[name] for name in policies if ".snoop_" in name} == {"miros-mesh-snoop"}
 
 
+def test_a_node_with_a_certificate_gets_the_fewest_rights_that_let_it_work(
+    deployed: RabbitServer, launch: Launch
+) -> None:
+    # Given the user of a certificate, which a test cannot be without TLS, and a password for it
+    deployed.import_definitions(definitions("certified_user.json", user="press"))
+    deployed.rabbitmqctl("change_password", "press", "secret")
+    deployed.import_definitions(definitions("permissions/node.json", node="press", hears="press"))
+    url = deployed.url(VHOST, "press", "secret")
+    config = MeshConfig(broker_url=url, mesh_encryption_key=KEY, node_name="press")
+    heard = Heard()
+    # When its charts talk, then nothing is refused
+    launch("stamp", config, heard, tx_routing_key="press.state")
+    die = launch("die", config, tx_routing_key="press.state")
+    die.transmit(event("pressed"))
+    wait_until(lambda: heard == [("pressed", None)])
+    assert deployed.refusals("press") == []
+    # And what is not its own is
+    with pytest.raises(PermissionDeniedError):
+        launch("ear", config, tx_routing_key="press.ear", rx_routing_key="belt.#")
+    deployed.delete_user("press")
+
+
+def test_a_server_takes_the_permissions_of_each_role(deployed: RabbitServer) -> None:
+    blanks = dict.fromkeys(("node", "user", "hears", "group", "host"), "mesh")
+    listed = [deployed.eval(OF_MESH)]
+    for file in (FOLDER / "permissions").iterdir():
+        deployed.import_definitions(definitions(f"permissions/{file.name}", **blanks))
+        listed.append(deployed.eval(OF_MESH))
+    # Each in place of the one before
+    assert len(set(listed)) == len(listed) == 6
+
+
 def test_the_server_takes_the_configuration(tmp_path: Path, rabbitmq: RabbitServer) -> None:
     configured = RabbitServer(
-        tmp_path / "node", rabbitmq.programs, (DEPLOY / "rabbitmq.conf").read_text()
+        tmp_path / "node", rabbitmq.programs, (FOLDER / "rabbitmq.conf").read_text()
     )
     try:
         configured.start()
@@ -93,7 +127,7 @@ def _policies(server: RabbitServer) -> dict[str, str]:
 
 
 def test_a_broker_takes_the_largest_frame_that_default_settings_may_seal() -> None:
-    conf = (DEPLOY / "rabbitmq.conf").read_text()
+    conf = (FOLDER / "rabbitmq.conf").read_text()
     [limit] = re.findall(r"^max_message_size = (\d+)$", conf, re.MULTILINE)
     config = MeshConfig()
     # A message of repair holds an event beside its own words.

@@ -25,6 +25,7 @@ from miros_mesh.errors import (
     UnknownAuthorityError,
     WrongHostError,
 )
+from support.broker_files import configuration
 from support.charts_at_work import KEY, Heard, Launch, alone, event
 from support.rabbitmq_server import HOST, RabbitServer, free_ports
 from support.tls import HOUR, Authority, Files, pem_of
@@ -47,18 +48,10 @@ class Broker:
         self.server = RabbitServer(
             folder / "node",
             programs,
-            f"listeners.ssl.default = {HOST}:{self.port}\n"
-            f"ssl_options.cacertfile = {self._files.authority}\n"
-            f"ssl_options.certfile = {self._files.certificate}\n"
-            f"ssl_options.keyfile = {self._files.key}\n"
-            "ssl_options.verify = verify_peer\n"
-            "ssl_options.fail_if_no_peer_cert = true\n"
-            "ssl_cert_login_from = common_name\n"
-            "auth_mechanisms.1 = PLAIN\n"
-            "auth_mechanisms.2 = EXTERNAL\n",
+            configuration("tls.conf", "external.conf", tls=self._files, door=f"{HOST}:{self.port}")
+            + "auth_mechanisms.2 = PLAIN\n",
         )
-        plugins = folder / "node" / "enabled_plugins"
-        plugins.write_text("[rabbitmq_auth_mechanism_ssl].\n")
+        self.server.enable("rabbitmq_auth_mechanism_ssl")
 
     def start(self) -> None:
         self.server.start()

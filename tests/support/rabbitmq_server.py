@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -202,18 +204,37 @@ class RabbitServer:
 
     def rabbitmqctl(self, *arguments: str) -> str:
         """Run an administrator's command and return what it prints."""
-        program = str(self.programs / "rabbitmqctl")
+        return self._printed(self._place.command(*self._ctl, *arguments)).strip()
+
+    def run(self, script: str, folder: Path) -> str:
+        """Run an administrator's script in a folder, with `rabbitmqctl` of this server."""
+        ctl = shlex.join(self._place.command(*self._ctl))
+        commands = f'sudo() {{ "$@"; }}\nrabbitmqctl() {{ {ctl} "$@"; }}\n'
+        return self._printed(["sh", "-eu", "-c", f"{commands}{script}"], folder)
+
+    @property
+    def _ctl(self) -> list[str]:
+        return [str(self.programs / "rabbitmqctl"), "--silent", "-n", self._node]
+
+    def _printed(self, command: list[str], folder: Path | None = None) -> str:
         done = subprocess.run(
-            self._place.command(program, "--silent", "-n", self._node, *arguments),
+            command,
             env=self._environment(),
+            cwd=folder,
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,
             check=False,
         )
         if done.returncode:
-            raise RabbitServerError(f"{arguments}: {done.stderr.strip()[-2000:]}")
-        return done.stdout.strip()
+            raise RabbitServerError(f"{command}: {done.stderr.strip()[-2000:]}")
+        return done.stdout
+
+    def import_definitions(self, text: str) -> None:
+        """Import definitions, as `rabbitmqctl import_definitions` does that starts an Erlang."""
+        answer = self.eval(f"rabbit_definitions:import_raw({erlang_string(text)})")
+        if answer != "ok":
+            raise RabbitServerError(f"the definitions are refused: {answer}")
 
     def eval(self, expression: str) -> str:
         """Run an Erlang expression in the node and return its value as Erlang prints it."""
@@ -308,6 +329,13 @@ class RabbitServer:
     def delete_vhost(self, vhost: str) -> None:
         """Delete a virtual host and everything in it."""
         self.eval(f"rabbit_vhost:delete({erlang_string(vhost)}, <<>>)")
+
+    def refusals(self, *users: str) -> list[str]:
+        """What it says in its log, or prints, that it has refused to these users."""
+        refused = re.compile(rf"refused for user '({'|'.join(map(re.escape, users))})'")
+        logs = [*(self._folder / "log").glob("*.log"), self._folder / "output.txt"]
+        lines = (line for log in logs for line in log.read_text(errors="replace").splitlines())
+        return [line for line in lines if refused.search(line)]
 
     def close_all_connections(self, reason: str = "closed by a test") -> int:
         """Close every client's connection from the server's side; return how many there were."""

@@ -46,11 +46,11 @@ class Authority:
         begins: timedelta = -HOUR,
         ends: timedelta = HOUR,
     ) -> Files:
-        """Write a certificate for these addresses, and its key, in place of earlier ones."""
+        """Write a certificate for these hosts, and its key, in place of earlier ones."""
         key = ec.generate_private_key(ec.SECP256R1())
         about = _about(name, self._name, key, begins, ends)
         if addresses:
-            names = [x509.IPAddress(ip_address(each)) for each in addresses]
+            names = [_of_host(each) for each in addresses]
             about = about.add_extension(x509.SubjectAlternativeName(names), critical=False)
         signed = about.sign(self._key, hashes.SHA256())
         files = Files(self.file, self._folder / f"{file}.pem", self._folder / f"{file}.key")
@@ -89,6 +89,13 @@ def _about(
         .not_valid_before(now + begins)
         .not_valid_after(now + ends)
     )
+
+
+def _of_host(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _named(name: str) -> x509.Name:
