@@ -186,8 +186,8 @@ def met(sites: Sites, vhost: str, start: Start) -> tuple[Actor, Actor]:
     until(west, "CHART_UP")
     until(east, "CHART_UP")
     # That was on one exchange.
-    for host in ACROSS:
-        wait_until(lambda host=host: sites.states(host) == ["running"] * JOINED, LIMIT_S)
+    joined = ["running"] * JOINED
+    wait_until(lambda: all(sites.states(host) == joined for host in ACROSS), LIMIT_S)
     return west, east
 
 
@@ -282,8 +282,7 @@ def test_events_of_both_sites_cross_once_when_the_line_is_cut_and_mended(
     send(0, 100)
     with sites.cut_line():
         send(100, 200)
-        for host in ACROSS:
-            wait_until(lambda host=host: "running" not in sites.states(host), LIMIT_S)
+        wait_until(lambda: all("running" not in sites.states(host) for host in ACROSS), LIMIT_S)
         send(200, 300)
     send(300, 400)
 

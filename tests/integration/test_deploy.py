@@ -24,7 +24,10 @@ VHOST = "mesh"
 # The default of RabbitMQ 4, below that of all versions before.
 RABBITMQ_4_LIMIT_BYTES = 16 * 1024 * 1024
 OWN_NAMES = r"^miros_mesh\."
-OF_MESH = 'rabbit_auth_backend_internal:list_user_permissions(<<"mesh">>)'
+# As a number, since what is long is not printed whole.
+_LISTS = ("list_user_permissions", "list_user_topic_permissions")
+_LISTED = ", ".join(f'rabbit_auth_backend_internal:{each}(<<"mesh">>)' for each in _LISTS)
+OF_MESH = f"erlang:phash2([{_LISTED}])"
 
 
 @pytest.fixture
