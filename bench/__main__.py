@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 import against
 import backlog
@@ -23,7 +22,7 @@ from brokers import BrokerError, Measured, embedded, rabbitmq
 from measure import MeasureError
 from miros_mesh import MeshError
 from miros_mesh.cli.options import add_broker
-from options import from_to
+from options import file_to_write, from_to
 from samples import Sample, Sizes, measure_local, measure_mesh
 from scale import command as scale
 from scrape import measure_scrape
@@ -132,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--charts", type=from_to(1, 1_000), default=100, help="of a scrape (default %(default)d)")
     add("--snoop", action="store_true", help="measure what watching costs instead")
     add("--signatures", action="store_true", help="measure what signatures cost instead")
-    add("--json", type=Path, metavar="FILE", help="write every figure there, too")
+    add("--json", type=file_to_write, metavar="FILE", help="write every figure there, too")
     return parser
 
 

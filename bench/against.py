@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import builds
@@ -20,7 +19,7 @@ import talks
 from brokers import Measured, embedded, plain_url, rabbitmq
 from builds import Build
 from measure import MeasureError
-from options import from_to
+from options import file_to_write, from_to
 from peer_report import rate
 from talks import Talk
 
@@ -312,7 +311,7 @@ def _parser() -> argparse.ArgumentParser:
     add("commit", nargs="?", help="a commit or a tag; default: the last tag before this commit")
     add("--runs", type=from_to(1, 100), default=5, help="how many rounds (default %(default)d)")
     add("--quick", action="store_true", help="a twentieth of the events: does it work")
-    add("--json", type=Path, metavar="FILE", help="write every figure there, too")
+    add("--json", type=file_to_write, metavar="FILE", help="write every figure there, too")
     return parser
 
 

@@ -22,6 +22,7 @@ from brokers import Measured, embedded, private_rabbitmq
 from chart import counting
 from measure import Child, MeasureError
 from miros_mesh import MeshConfig, NetworkedActiveObject
+from options import file_to_write
 
 # The folder of the tests is on the path since `brokers` is imported.
 # isort: split
@@ -309,7 +310,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=backlog", description=__doc__)
     add = parser.add_argument
     add("--events", type=_amount, default=EVENTS, help="how many wait (default %(default)d)")
-    add("--json", type=Path, metavar="FILE", help="write every figure there, too")
+    add("--json", type=file_to_write, metavar="FILE", help="write every figure there, too")
     return parser
 
 

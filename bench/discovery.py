@@ -17,6 +17,7 @@ from typing import Any
 import report
 from brokers import SCRATCH, BrokerError
 from measure import MeasureError
+from options import file_to_write
 
 # The folder of the tests is on the path since `brokers` is imported.
 # isort: split
@@ -191,7 +192,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=discovery", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="how often (default %(default)d)")
     parser.add_argument("--rest", type=float, default=20.0, help="seconds (default %(default)g)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
+    parser.add_argument(
+        "--json", type=file_to_write, metavar="FILE", help="write every figure there, too"
+    )
     return parser
 
 

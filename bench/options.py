@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 
 def from_to(low: int, high: int) -> Callable[[str], int]:
@@ -16,3 +17,13 @@ def from_to(low: int, high: int) -> Callable[[str], int]:
         return value
 
     return number
+
+
+def file_to_write(text: str) -> Path:
+    """Read the name of a file that a run writes at its end, while it costs nothing to be told."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder: give the name of a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}: make it first")
+    return path

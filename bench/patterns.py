@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 import mesh_asking
 import raw_kombu
@@ -24,6 +23,7 @@ from environment import environment
 from foreign import Foreign
 from measure import Child, MeasureError
 from miros_mesh.cli.options import add_broker
+from options import file_to_write
 
 COMMAND = "patterns"
 IN_FLIGHT = 64
@@ -194,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--alone", type=int, default=1_000, help="one at a time, a round (default %(default)d)")
     add("--sustained", type=int, default=2_000, help="by 64, a round (default %(default)d)")
     add("--without", default="", metavar="NAME,...", help="columns to leave out")
-    add("--json", type=Path, metavar="FILE", help="write every figure there, too")
+    add("--json", type=file_to_write, metavar="FILE", help="write every figure there, too")
     return parser
 
 

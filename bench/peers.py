@@ -23,7 +23,7 @@ from brokers import ROOT, Measured, embedded, plain_url, rabbitmq
 from environment import environment, locked
 from measure import MeasureError
 from miros_mesh.cli.options import BrokerOption, add_broker
-from options import from_to
+from options import file_to_write, from_to
 from peer_report import (
     AIO_PIKA,
     BARE,
@@ -332,7 +332,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="two rounds and a twentieth of the events")
     add("--only", type=_names, default=set[str](), metavar="NAME;...", help="these columns alone")
     add("--without", type=_names, default=set[str](), metavar="NAME;...", help="not these")
-    add("--json", type=Path, metavar="FILE", help="write every figure there, too")
+    add("--json", type=file_to_write, metavar="FILE", help="write every figure there, too")
     add("--write-docs", action="store_true", help="write tables and charts into docs/, too")
     return parser
 

@@ -14,7 +14,7 @@ import report
 from brokers import ROOT, Measured, embedded, rabbitmq
 from measure import MeasureError
 from miros_mesh.cli.options import add_broker
-from options import from_to
+from options import file_to_write, from_to
 from pages import write_part
 from scale import backlog, charts, payload, peers, processes
 from scale.axes import Axis, Walked, say, walk
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         help="rounds, as far as time goes (default %(default)d)",
     )
     add("--quick", action="store_true", help="one round of a few small points: does it work")
-    add("--json", type=Path, metavar="FILE", help="write every figure there, too")
+    add("--json", type=file_to_write, metavar="FILE", help="write every figure there, too")
     add("--write-docs", action="store_true", help="write tables and plots into docs/, too")
     return parser
 

@@ -241,11 +241,17 @@ def _machine(server: RabbitServer) -> str:
     return f"{cores} cores, Linux {platform.machine()}, {python}, RabbitMQ {version}"
 
 
+def _page(name: str) -> Path:
+    file = Path(name)
+    _, found, rest = (file.read_text() if file.is_file() else "").partition(BEGIN)
+    if not (found and END in rest):
+        raise argparse.ArgumentTypeError(f"{file} has no place for the table: {BEGIN} ... {END}")
+    return file
+
+
 def _write(file: Path, text: str) -> None:
-    before, found, rest = file.read_text().partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not (found and ended):
-        raise SystemExit(f"{file} has no place for the table: {BEGIN} ... {END}")
+    before, _, rest = file.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
     file.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
@@ -279,7 +285,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"of the last phase, after {WARM_CUTS} to warm up; 0 leaves it out (1000)",
     )
     parser.add_argument(
-        "--write", type=Path, metavar="FILE", help=f"put the table there, after {BEGIN}"
+        "--write", type=_page, metavar="FILE", help=f"put the table there, after {BEGIN}"
     )
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ sys.path.append(str(Path(__file__).parents[2] / "bench" / "programs"))
 import against
 import builds
 import environment
+import options
 import peer_report
 import peers
 import processes
@@ -240,3 +242,11 @@ def test_what_a_process_took_is_found() -> None:
     assert processes.cpu_s(None) == 0
     processes.forget_peak(os.getpid())
     assert processes.peak_bytes(os.getpid()) > 1_000_000
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_run(tmp_path: Path) -> None:
+    assert options.file_to_write(str(tmp_path / "new.json")) == tmp_path / "new.json"
+    with pytest.raises(argparse.ArgumentTypeError, match="there is no folder .*: make it first"):
+        options.file_to_write(str(tmp_path / "missing" / "new.json"))
+    with pytest.raises(argparse.ArgumentTypeError, match="is a folder"):
+        options.file_to_write(str(tmp_path))
