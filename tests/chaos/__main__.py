@@ -159,16 +159,15 @@ class Run:
         self._tell(f"sent {sent:,}, delivered {delivered:,}; {doing}")
 
     def _reconnect(self, mesh: Mesh) -> None:
-        cuts = WARM_CUTS + self._options.reconnects
         times, states = [time.monotonic()], []
         url = mesh.server.url(mesh.server.new_vhost())
         with (self._folder / "reconnects.log").open("wb") as complaints:
-            for state in Flapping(url, cuts, mesh.senders[0].host, complaints):
+            for state in Flapping(url, self._options.reconnects, mesh.senders[0].host, complaints):
                 times.append(time.monotonic())
                 states.append(state)
                 if state.cuts % TELL_CUTS == 0:
                     self._tell(f"all connections cut {state.cuts} times: {_held(state)}")
-        warm, last = states[WARM_CUTS], states[-1]
+        warm, last = next(state for state in states if state.warm), states[-1]
         account = last.account
         self._laps.append(
             Lap(
@@ -282,7 +281,7 @@ def _parser() -> argparse.ArgumentParser:
         "--reconnects",
         type=int,
         default=1000,
-        help=f"of the last phase, after {WARM_CUTS} to warm up; 0 leaves it out (1000)",
+        help=f"of the last phase, after {WARM_CUTS} or more to warm up; 0 leaves it out (1000)",
     )
     parser.add_argument(
         "--write", type=_page, metavar="FILE", help=f"put the table there, after {BEGIN}"

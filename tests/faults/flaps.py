@@ -1,11 +1,13 @@
 """Cuts every connection of a sender's and of a receiver's node again and again.
 
-flaps.py cut URL CUTS    cuts and says after each how the nodes are
+flaps.py cut URL CUTS    warms up, cuts so often, and says after each how the nodes are
 flaps.py nodes URL       the process of both nodes, which `cut` starts
 """
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import os
 import sys
@@ -30,12 +32,15 @@ from support.waiting import wait_until
 
 CONNECTIONS = 4
 PER_S = 200
-# Allocator and garbage collector take that long until they ask for no more.
+# It takes that long until nothing asks for more: the allocator, and the last 10,000 frames by which
+# a node knows its own.
 WARM_CUTS = 200
+WARM_EVENTS = 15_000
 GROWTH_LIMIT_BYTES = 5 * 1024 * 1024
 UP_LIMIT_S = 30.0
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 THIS = Path(__file__)
+_LIBC = ctypes.CDLL("libc.so.6")
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class State:
 
     cuts: int
     memory_bytes: int
+    """Without what the allocator keeps for later, which is more on a busy machine."""
     descriptors: int
     threads: int
     sent: int
@@ -57,6 +63,11 @@ class State:
         """What became of the events."""
         return Account(self.sent, self.lost, self.duplicated, self.out_of_order)
 
+    @property
+    def warm(self) -> bool:
+        """Whether it is to hold no more from now on."""
+        return self.cuts >= WARM_CUTS and self.handled >= WARM_EVENTS
+
     def growth(self, warm: State) -> str:
         """What is held now and was held then, in words."""
         memory = (self.memory_bytes - warm.memory_bytes) / 1024 / 1024
@@ -68,7 +79,10 @@ class State:
 
 
 class Flapping:
-    """The process that cuts, started at a place; iterate over the states after each cut."""
+    """The process that cuts, started at a place; iterate over the states after each cut.
+
+    It warms up first, and cuts so often afterwards.
+    """
 
     def __init__(
         self, url: str, cuts: int, place: Place | None = None, complaints: IO[bytes] | None = None
@@ -77,9 +91,12 @@ class Flapping:
         self._cuts = cuts
 
     def __iter__(self) -> Iterator[State]:
+        left = self._cuts
         with self._actor as actor:
-            for _ in range(self._cuts + 1):
-                yield State(**actor.heard())
+            while left >= 0:
+                state = State(**actor.heard())
+                left -= state.warm
+                yield state
 
 
 class Ups(Observer):
@@ -185,6 +202,8 @@ class Nodes:
         print(json.dumps(asdict(self._state())), flush=True)
 
     def _state(self) -> State:
+        gc.collect()
+        _LIBC.malloc_trim(0)
         resident = int(Path("/proc/self/statm").read_text().split()[1])
         return State(
             cuts=self._cuts,
@@ -213,18 +232,22 @@ def nodes(url: str) -> None:
 
 
 def cut(url: str, cuts: str) -> None:
-    """Cut, and pass on what the nodes say."""
+    """Cut until they are warm and so often again, and pass on what the nodes say."""
     broker = urlsplit(url)
     assert broker.hostname
     assert broker.port
     with Relay(broker.port, broker.hostname) as relay:
         relayed = url.replace(f"@{broker.netloc.rpartition('@')[2]}", f"@{HOST}:{relay.port}")
         with Actor(THIS, "nodes", relayed) as actor:
-            print(json.dumps(actor.heard()), flush=True)
-            for _ in range(int(cuts)):
+            left = int(cuts)
+            while True:
+                said = actor.heard()
+                print(json.dumps(said), flush=True)
+                left -= State(**said).warm
+                if left < 0:
+                    return
                 relay.cut()
                 actor.tell()
-                print(json.dumps(actor.heard()), flush=True)
 
 
 if __name__ == "__main__":
