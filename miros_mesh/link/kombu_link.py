@@ -1,4 +1,4 @@
-"""The link over any transport of Kombu: to RabbitMQ, and to the embedded broker."""
+"""The link over Kombu: to RabbitMQ, and to the embedded broker."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TCP_USER_TIMEOUT_MS = 15_000
 
 
 class KombuLink:
-    """The `Link` port over any Kombu transport; `dial` makes an unconnected connection."""
+    """The `Link` port over Kombu; `dial` makes an unconnected connection."""
 
     def __init__(self, settings: LinkSettings, dial: Dial) -> None:
         self._settings = settings
