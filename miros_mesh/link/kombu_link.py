@@ -19,6 +19,7 @@ from miros_mesh.link.looks import Looks
 from miros_mesh.link.outbox import Outbox
 from miros_mesh.link.ports import Broker, LinkSettings
 from miros_mesh.link.publisher import BrokerPublisher
+from miros_mesh.link.rabbitmq.deadline import StepLimit
 from miros_mesh.link.rabbitmq.tls_failures import TlsFiles
 from miros_mesh.link.subscriber import BrokerSubscriber
 from miros_mesh.link.worker import Worker
@@ -88,9 +89,11 @@ class KombuLink:
     def letter_box(self, broker: Broker) -> Iterator[KombuLetterBox]:
         """Connect for one visit to what queues keep for people; any thread, any number at once."""
         connection = self._pools.open(broker)
-        box = KombuLetterBox(connection, broker.name, self._settings.confirm_timeout_s)
+        limit = StepLimit(self._settings.confirm_timeout_s, f"mesh-deadline-{broker.name}")
+        box = KombuLetterBox(connection, broker.name, limit)
         try:
-            yield box
+            with limit:
+                yield box
         finally:
             # An orderly close has the broker read what was acknowledged before.
             self._pools.give_back(connection, broken=box.broken)

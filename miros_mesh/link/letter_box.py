@@ -22,7 +22,7 @@ from miros_mesh.errors import (
     UnroutableError,
 )
 from miros_mesh.link.looks import in_time
-from miros_mesh.link.rabbitmq.deadline import Deadline
+from miros_mesh.link.rabbitmq.deadline import StepLimit
 from miros_mesh.link.rabbitmq.generations import newest_of
 from miros_mesh.link.translation import translated
 
@@ -37,12 +37,13 @@ class KombuLetterBox:
     Declares no queue: where nothing was ever refused, a look leaves nothing behind.
     """
 
-    def __init__(self, connection: kombu.Connection, where: str, limit_s: float) -> None:
+    def __init__(self, connection: kombu.Connection, where: str, limit: StepLimit) -> None:
         self._transport = connection.transport
         # The property would connect anew, and what was handed out belongs to this connection.
         self._established = connection.connection
         self._where = where
-        self._limit_s = limit_s
+        self._limit = limit
+        limit.watch(self._socket)
         self.broken = False
         """Whether the latest step ended amid a talk with the broker, so that none can follow."""
 
@@ -107,7 +108,7 @@ class KombuLetterBox:
             channel.basic_ack(message.delivery_tag)
 
     def _get(self, channel: Any, queue: str) -> Any:
-        deadline = time.monotonic() + self._limit_s
+        deadline = time.monotonic() + self._limit.seconds
         pause = threading.Event()
         while True:
             try:
@@ -168,16 +169,11 @@ class KombuLetterBox:
 
     @contextmanager
     def _step(self) -> Iterator[None]:
-        """Limit what is asked of the broker to `limit_s`, and translate what it raises."""
+        """Limit the time for what is asked of the broker, and translate what it raises."""
         self.broken = True
         try:
-            with (
-                Deadline(self._limit_s, f"mesh-deadline-{self._where}") as deadline,
-                in_time(self._where, deadline),
-            ):
-                deadline.watch(self._socket)
-                with translated(self._where):
-                    yield
+            with self._limit.step(), in_time(self._where, self._limit), translated(self._where):
+                yield
         except MeshError as error:
             self.broken = error.retryable
             raise

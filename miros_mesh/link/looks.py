@@ -13,7 +13,7 @@ import kombu
 from miros_mesh.errors import BrokerUnreachableError, LinkError, NoMeshError, OtherKeyError
 from miros_mesh.link.connections import Dial, close_here, drop, establish, limit_close
 from miros_mesh.link.ports import Broker, Credentials, as_given
-from miros_mesh.link.rabbitmq.deadline import Deadline
+from miros_mesh.link.rabbitmq.deadline import Cutter, Deadline
 from miros_mesh.link.translation import translated
 from miros_mesh.timing.lookups import Lookups
 
@@ -107,7 +107,7 @@ class Looks:
 
 
 @contextmanager
-def in_time(where: str, deadline: Deadline) -> Iterator[None]:
+def in_time(where: str, deadline: Cutter) -> Iterator[None]:
     """Blame the deadline, and not the broker, for what breaks once the connection was cut."""
     try:
         yield

@@ -92,6 +92,8 @@ class Run:
         )
         with self._meshes() as meshes:
             self._harm(meshes)
+            for mesh in meshes:
+                mesh.close()
             if options.reconnects:
                 self._reconnect(meshes[0])
             for mesh in meshes:

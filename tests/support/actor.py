@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import IO, Any, Self
 from support.rabbitmq_server import Place
 
 END_LIMIT_S = 20.0
+# For an answer on a machine that is very busy; one that never comes is found out all the same.
+HEARD_LIMIT_S = 300.0
 
 
 class Actor:
@@ -32,7 +35,8 @@ class Actor:
             stdout=subprocess.PIPE,
             stderr=complaints,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            text=True,
+            # Nothing that was said waits in a buffer, where `select` would not see it.
+            bufsize=0,
         )
 
     @property
@@ -43,6 +47,8 @@ class Actor:
     def heard(self) -> dict[str, Any]:
         """The next line that it says."""
         assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], HEARD_LIMIT_S)
+        assert ready, f"the process said nothing for {HEARD_LIMIT_S:g} s"
         line = self._process.stdout.readline()
         assert line, f"the process ended with {self._process.wait(END_LIMIT_S)} and said nothing"
         said: dict[str, Any] = json.loads(line)
@@ -51,13 +57,12 @@ class Actor:
     def lines_until_end(self) -> list[dict[str, Any]]:
         """All complete lines that it said before it ended."""
         assert self._process.stdout is not None
-        return [json.loads(line) for line in self._process.stdout if line.endswith("\n")]
+        return [json.loads(line) for line in self._process.stdout if line.endswith(b"\n")]
 
     def tell(self, what: str = "") -> None:
         """Give it a line; an empty one lets it go on."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{what}\n")
-        self._process.stdin.flush()
+        self._process.stdin.write(f"{what}\n".encode())
 
     def signal(self, number: int) -> None:
         """Send it a signal."""

@@ -7,9 +7,11 @@ with many dead addresses, could hold a thread for as long as it likes.
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -86,3 +88,51 @@ class Deadline(Cutter):
         while not self._thread.stopping.wait(pause):
             pause = _AGAIN_S
             self._shut()
+
+
+class StepLimit(Cutter):
+    """`with StepLimit(2.0, name) as limit:` cuts what it watches in a step of over two seconds.
+
+    A visit of thousands of steps has one thread for all of them, which a step need not wake. The
+    steps are those of one thread: `with limit.step():` around each.
+    """
+
+    def __init__(self, seconds: float, name: str) -> None:
+        super().__init__()
+        self.seconds = seconds
+        # When the step under way has to end; infinite between two. Written by the thread that
+        # takes the steps, read by the one that cuts.
+        self._until = math.inf
+        self._ended = threading.Event()
+        self._thread = OwnedThread(name, self._run, wake=self._ended.set)
+
+    @contextlib.contextmanager
+    def step(self) -> Iterator[None]:
+        """Cut unless the block ends within `seconds`."""
+        self._until = time.monotonic() + self.seconds
+        try:
+            yield
+        finally:
+            self._until = math.inf
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._thread.stop(threading.TIMEOUT_MAX)
+
+    def _run(self) -> None:
+        # No step that begins during a wait is due before its end.
+        pause = self.seconds
+        while not self._ended.wait(pause):
+            left = self._until - time.monotonic()
+            pause = min(left, self.seconds)
+            if left <= 0:
+                self._shut()
+                pause = _AGAIN_S

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from miros_mesh.link.rabbitmq.deadline import Cutter, Deadline
+from miros_mesh.link.rabbitmq.deadline import Cutter, Deadline, StepLimit
 from support.post_office import LIMIT_S
 
 NAME = "mesh-deadline-test"
@@ -108,3 +108,38 @@ def test_a_cut_leaves_tls_its_state_for_the_thread_that_uses_it() -> None:
         # An AttributeError would be taken for a fault of the library.
         with pytest.raises(OSError, match="Broken pipe|EOF"):
             wrapped.do_handshake()
+
+
+def test_a_step_that_takes_too_long_is_cut() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, StepLimit(0.05, NAME) as limit:
+        limit.watch(lambda: ours)
+        ours.settimeout(LIMIT_S)
+        with limit.step():
+            assert ours.recv(1) == b""
+        assert limit.passed
+
+
+def test_the_time_between_two_steps_counts_for_none() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, StepLimit(0.5, NAME) as limit:
+        limit.watch(lambda: ours)
+        for _ in range(2):
+            with limit.step():
+                theirs.send(b"x")
+                assert ours.recv(1) == b"x"
+            threading.Event().wait(0.7)
+        assert not limit.passed
+
+
+def test_one_thread_limits_all_steps_of_a_visit_and_ends_with_it() -> None:
+    def named() -> list[int | None]:
+        return [thread.ident for thread in threading.enumerate() if thread.name == NAME]
+
+    with StepLimit(LIMIT_S, NAME) as limit:
+        before = named()
+        for _ in range(3):
+            with limit.step():
+                assert named() == before
+    assert len(before) == 1
+    assert not named()
