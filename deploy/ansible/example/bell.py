@@ -9,7 +9,13 @@ import threading
 
 from miros import Event, return_status, signals, spy_on
 
-from miros_mesh import MeshConfig, NetworkedActiveObject, reload_on_sighup, stop_on_sigterm
+from miros_mesh import (
+    MeshConfig,
+    NetworkedActiveObject,
+    notify_systemd,
+    reload_on_sighup,
+    stop_on_sigterm,
+)
 
 
 def say(*words):
@@ -50,4 +56,5 @@ def main():
 if __name__ == "__main__":
     stop_on_sigterm()
     reload_on_sighup()
+    notify_systemd()
     main()
