@@ -16,6 +16,7 @@ FUZZ_VENV := .venv-fuzz
 ANSIBLE_VENV := .venv-ansible
 WHEELS := .build/wheel
 PACKAGES := .build/packages
+DEBS := .build/debs
 # What has to do with a broker.
 BROKER_TESTS := tests/contract tests/integration tests/faults
 SBOM := .build/sbom
@@ -34,7 +35,7 @@ export SOURCE_DATE_EPOCH := 1580601600
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv demo shop test test-rabbitmq4 proof lint format types docs bench chaos fuzz coverage drawings wheel \
-  lock audit sbom programs rabbitmq iproute2 rsyslog prometheus systemd dropbear nats redis python clean
+  lock audit sbom programs rabbitmq iproute2 rsyslog prometheus systemd dropbear debs nats redis python clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*##\(.*\)/  make \1#\2/p' Makefile | column -t -s '#' 2>/dev/null \
@@ -58,7 +59,7 @@ test-rabbitmq4:  ## run contract, integration and faults against RabbitMQ 4, as 
 	  .ci/in-debian "$$tree" $(MAKE) test PYTHON=python3 JOBS=$(JOBS) TEST_VENV=.build/rabbitmq4/venv TESTED=.build/rabbitmq4/venv/.wheel \
 	  WHEELS=.build/rabbitmq4/wheel ARGS='$(if $(filter tests/%,$(ARGS)),,$(BROKER_TESTS)) $(ARGS)'
 
-proof: $(TESTED) programs dropbear  ## run the tests that take long, which `make test` leaves out
+proof: $(TESTED) programs dropbear debs  ## run the tests that take long, which `make test` leaves out
 	$(TEST_VENV)/bin/pytest -m proof $(ARGS)
 
 coverage: $(TESTED) programs  ## run the tests and tell which lines they miss
@@ -227,6 +228,11 @@ systemd:
 # An ssh server that is no service of the machine, for hosts of the tests.
 dropbear:
 	@command -v dropbear >/dev/null || .ci/get-apt dropbear-bin || test "$$CI" != true
+
+# What apt fetches on a host of the tests, which has no way out.
+debs:
+	@ls $(DEBS)/rabbitmq-server_*.deb >/dev/null 2>&1 \
+	  || { mkdir -p $(DEBS) && cd $(DEBS) && apt-get download --quiet rabbitmq-server; } || test "$$CI" != true
 
 # What `make bench ARGS=peers` measures besides; no test needs it.
 nats:

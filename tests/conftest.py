@@ -13,6 +13,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from support import (
+    apt_source,
     fuse_disk,
     lan_guard,
     machine,
@@ -176,6 +177,13 @@ def ansible(private_networks: None) -> None:
 def ssh() -> None:
     """This machine has a client and a server of ssh; where not, as with RabbitMQ."""
     if reason := machine.why_no_ssh():
+        _missing(reason)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_package() -> None:
+    """There is what `apt_source` offers a machine; where not, as with RabbitMQ."""
+    if reason := apt_source.why_not():
         _missing(reason)
 
 

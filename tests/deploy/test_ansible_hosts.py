@@ -14,7 +14,7 @@ import pytest
 
 from faults.traffic import Account
 from miros_mesh.wire.keyring import generate_key
-from support import doc_pages, playbooks, wheels
+from support import apt_source, doc_pages, playbooks, service_manager, wheels
 from support.doc_pages import ROOT
 from support.machine import Machine
 from support.namespaces import Network
@@ -36,9 +36,21 @@ NO_OLD_KEY = (
     "EDITOR='sed -i /vault_old_key/d' ansible-vault edit inventory/group_vars/all/vault.yml"
 )
 OUTPUT = "/var/lib/miros-mesh/bell/output.log"
+UNIT = "miros-mesh@bell.service"
+# What the unit has on a machine of the tests, and on no other.
+DROP_IN = "\n".join(
+    [
+        "[Service]",
+        f"StandardOutput=append:{OUTPUT}",
+        "StandardError=inherit",
+        *service_manager.seeing_python(),
+        "",
+    ]
+)
 CURRENT = "/opt/miros-mesh"
-SETTINGS = "/etc/miros-mesh/bell/environment"
-SECRETS = ("/etc/miros-mesh/bell/broker_url", "/etc/miros-mesh/mesh_key")
+BELL = "/etc/miros-mesh/bell"
+SETTINGS = f"{BELL}/environment"
+SECRETS = (f"{BELL}/broker_url", "/etc/miros-mesh/mesh_key")
 
 
 class House:
@@ -46,17 +58,22 @@ class House:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.network = stack.enter_context(Network(PLAN))
+        shared = (folder, *playbooks.SHARED, apt_source.DEBS)
         self.machines = {
             name: stack.enter_context(
-                Machine(self.network[name], folder / name, (folder, *playbooks.SHARED))
+                Machine(self.network[name], folder / name, shared, systemd=True)
             )
             for name in HOSTS
         }
+        apt_source.offer(self.machines["kitchen"])
         self.desk = Controller(folder, self.network["desk"].command())
+        self.settings: dict[str, object] = {}
+        """Those of the inventory, over those of the example."""
         self._keys = folder / "ssh"
         self._keys.mkdir()
         for machine in self.machines.values():
             self._open(machine, stack)
+            machine.write(f"/etc/systemd/system/{UNIT}.d/20-machine.conf", DROP_IN)
 
     def _open(self, machine: Machine, stack: ExitStack) -> None:
         """Let the desk in by ssh."""
@@ -111,17 +128,31 @@ class House:
 
     def processes(self) -> dict[str, str]:
         """The number of each bell's process."""
-        return {name: self.read(name, "/run/mesh-miros-mesh@bell.pid") for name in HOSTS}
+        return {name: self.show(name, "MainPID") for name in HOSTS}
+
+    def show(self, name: str, setting: str) -> str:
+        """What systemd says of a host's bell."""
+        said = self.machines[name].run("systemctl", "show", f"--property={setting}", UNIT)
+        return said.strip().removeprefix(f"{setting}=")
 
     def wait_ringing(self) -> None:
-        """Wait until each hears the others."""
+        """Wait until each hears the others, from now on."""
         for name, other in permutations(HOSTS, 2):
-            self.account(name, other)
+            so_far = len(self.heard(name, other))
+            wait_until(
+                lambda: len(self.heard(name, other)) > so_far,  # noqa: B023
+                LIMIT_S,
+                message=f"{name} hears {other}",
+            )
 
 
 @pytest.fixture(scope="module")
 def house(
-    ansible: None, ssh: None, rabbitmq_programs: Path, tmp_path_factory: pytest.TempPathFactory
+    ansible: None,
+    ssh: None,
+    systemd_services: None,
+    rabbitmq_package: None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[House]:
     with ExitStack() as stack:
         yield House(tmp_path_factory.mktemp("house"), stack)
@@ -136,26 +167,25 @@ def first(house: House, tmp_path_factory: pytest.TempPathFactory) -> Run:
     authority = desk.inventory / "tls"
     authority.mkdir()
     script = doc_pages.block(ALL_HOSTS, "sh", "req -x509")
-    script += doc_pages.block(ALL_HOSTS, "sh", "host=red").replace(
-        "host=red address=192.168.1.75", "host=kitchen address=10.7.0.1"
-    )
+    for name in HOSTS:
+        script += doc_pages.block(ALL_HOSTS, "sh", "host=red").replace(
+            "host=red address=192.168.1.75", f"host={name} address={house.network[name].host}"
+        )
     made = desk.shell(f"cd inventory/tls\n{script}")
     assert made.code == 0, made.said
     made = desk.shell(doc_pages.block(README, "sh", "ansible-vault encrypt"))
     assert made.code == 0, made.said
-    desk.prepare(
-        house.connection
-        | {
-            "mesh_run_by": "process",
-            "mesh_wheel": str(wheel),
-            **playbooks.OFFLINE,
-            "mesh_settings": {
-                "MIROS_MESH_HEARTBEAT_INTERVAL_S": "1",
-                "BELL_ROOMS": " ".join(HOSTS),
-                "BELL_EVERY_S": str(1 / RINGS_PER_S),
-            },
-        }
-    )
+    house.settings = {
+        **house.connection,
+        **playbooks.OFFLINE,
+        "mesh_wheel": str(wheel),
+        "mesh_settings": {
+            "MIROS_MESH_HEARTBEAT_INTERVAL_S": "1",
+            "BELL_ROOMS": " ".join(HOSTS),
+            "BELL_EVERY_S": str(1 / RINGS_PER_S),
+        },
+    }
+    desk.prepare(house.settings)
     run = desk.play("site.yml", "-vv", "--diff")
     assert run.code == 0, run.said
     return run
@@ -176,6 +206,27 @@ def test_no_secret_is_told_and_each_is_for_one_user_alone(house: House, first: R
         assert password not in first.said
         assert key not in first.said
     assert "PRIVATE KEY" not in first.said
+
+
+def test_systemd_knows_when_a_bell_is_ready_and_runs_it_hardened(house: House, first: Run) -> None:
+    for name, machine in house.machines.items():
+        said = {each: house.show(name, each) for each in ("StatusText", "User", "DynamicUser")}
+        assert said == {"StatusText": "ready", "User": "mesh", "DynamicUser": "no"}
+        assert house.show(name, "ProtectSystem") == "strict"
+        # No copy of a secret was made, which would stay what it was at the start.
+        assert house.show(name, "LoadCredential") == ""
+        assert machine.run("systemctl", "is-enabled", UNIT) == "enabled\n"
+        assert house.show(name, "NRestarts") == "0"
+
+
+def test_the_broker_came_by_apt_and_has_tls_as_its_only_door(house: House, first: Run) -> None:
+    kitchen = house.machines["kitchen"]
+    assert "install ok installed" in kitchen.run("dpkg-query", "--status", apt_source.PACKAGE)
+    assert kitchen.run("systemctl", "is-active", "rabbitmq-server") == "active\n"
+    listening = kitchen.run(
+        "rabbitmqctl", "--silent", "eval", "rabbit_networking:active_listeners()."
+    )
+    assert set(re.findall(r"\b567\d\b", listening)) == {"5671"}
 
 
 def test_a_node_has_no_more_rights_than_it_needs(house: House, first: Run) -> None:
@@ -292,3 +343,28 @@ def test_what_is_wrong_is_seen_on_one_host_and_left_alone_on_all_others(
     assert right.code == 0, right.said
     assert right.changed == {"kitchen": 1, "cellar": 0, "attic": 0}
     assert house.processes() == before
+
+
+def test_each_host_may_have_a_broker(house: House, first: Run) -> None:
+    # Given a certificate for each
+    hosts = doc_pages.block(README, "yaml", "mesh_brokers:")
+    nodes = hosts.split("mesh_nodes:")[1]
+    (house.desk.inventory / "hosts.yml").write_text(f"mesh_brokers:{nodes}mesh_nodes:{nodes}")
+    # When each is to have one
+    house.desk.prepare(house.settings | {"mesh_broker_on_each_host": True})
+    each = house.desk.play("site.yml")
+    # Then it has, which knows all nodes, and each bell hears those of the others
+    assert each.code == 0, each.said
+    for machine in house.machines.values():
+        listed = machine.run("rabbitmqctl", "--silent", "list_users")
+        assert {line.split()[0] for line in listed.splitlines()} == set(HOSTS)
+    house.wait_ringing()
+    # And a node is at its own broker, and speaks to all of them
+    for machine in house.machines.values():
+        said = machine.run("rabbitmqctl", "--silent", "list_connections", "user")
+        assert set(said.split()) == set(HOSTS)
+        assert machine.run("ls", BELL).split() == ["environment", "password"]
+    # And a second run changes nothing
+    again = house.desk.play("site.yml")
+    assert again.code == 0, again.said
+    assert again.changed == dict.fromkeys(HOSTS, 0)

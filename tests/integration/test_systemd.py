@@ -21,7 +21,7 @@ from miros_mesh import MeshConfig
 from support.charts_at_work import KEY, OTHER_KEY, Heard, Launch, event
 from support.doc_pages import ROOT
 from support.rabbitmq_server import RabbitServer
-from support.service_manager import LIMIT_S, Systemd, needed_folders
+from support.service_manager import LIMIT_S, Systemd, seeing_python
 from support.waiting import wait_until
 
 DEPLOY = ROOT / "deploy" / "systemd"
@@ -335,9 +335,8 @@ def _machine(log: Path) -> str:
         f"Environment=PYTHONPATH={path}",
         f"StandardOutput=append:{log}",
         "StandardError=inherit",
+        *seeing_python(),
     ]
-    if places := needed_folders():
-        lines += ["ProtectHome=tmpfs", *(f"BindReadOnlyPaths={each}" for each in places)]
     return "\n".join([*lines, ""])
 
 

@@ -17,7 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from support import service_manager
 from support.namespaces import Host, Network, NetworkError
+from support.waiting import wait_until
 
 NO_SSH = (
     "needs the programs ssh and dropbear: `make proof` as root installs the latter with apt; "
@@ -44,9 +46,22 @@ mount --rbind /sys sys
 mount -t tmpfs -o mode=755 none run
 for each in "$@"; do mkdir -p ".$each"; mount --bind "$each" ".$each"; done
 echo "$pid"
+"""
+_BASH = """
 # As the first process of its namespace it is told of the end of those that nobody waits for, which
 # bash takes note of, and dash does not. With it all others end.
 exec chroot . bash -c 'read -r _'
+"""
+# None of the machine's services, but all of its units.
+_SYSTEMD = f"""
+exec chroot . sh -ec '
+{service_manager.OWN_PLACES}
+rm -rf /etc/systemd/system/* /lib/systemd/system/*.wants
+for each in {" ".join(service_manager.TARGETS)}; do
+    printf "{service_manager.TARGET}" > /etc/systemd/system/$each.target
+done
+{service_manager.START}
+'
 """
 
 
@@ -72,16 +87,24 @@ def why_not() -> str | None:
 
 
 class Machine:
-    """One that runs while its `with` block does."""
+    """One that runs while its `with` block does, by a systemd of its own if it is to."""
 
-    def __init__(self, host: Host, folder: Path, shared: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, host: Host, folder: Path, shared: Sequence[Path] = (), *, systemd: bool = False
+    ) -> None:
         self.name = host.name
         self._host = host
         folder.mkdir()
-        apart = ("unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child")
-        given = (host.name, str(folder), *map(str, shared))
+        apart = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
+        given = ("sh", host.name, str(folder), *map(str, shared))
+        command = host.command(*apart, "sh", "-c", _HOLD + _BASH, *given)
+        self._cgroup = service_manager.Cgroup() if systemd else None
+        if self._cgroup:
+            apart += ["--cgroup", "--ipc"]
+            command = host.command(*apart, "sh", "-c", _HOLD + _SYSTEMD, *given)
+            command = self._cgroup.command(*command)
         self._holder = subprocess.Popen(
-            host.command(*apart, "sh", "-c", _HOLD, "sh", *given),
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -91,7 +114,10 @@ class Machine:
         self._pid = self._holder.stdout.readline().strip()
         if not self._pid:
             _, why = self._holder.communicate(timeout=END_LIMIT_S)
+            self._forget_cgroup()
             raise NetworkError(f"no machine {host.name}: {why.strip()[-1000:]}")
+        if systemd:
+            wait_until(self._runs_services, END_LIMIT_S, message=f"systemd of {host.name} runs")
 
     def command(self, *argv: str) -> list[str]:
         """What runs a program here, in the folder /."""
@@ -131,6 +157,16 @@ class Machine:
     def close(self) -> None:
         """End every process, and forget every file."""
         self._holder.communicate(timeout=END_LIMIT_S)
+        self._forget_cgroup()
+
+    def _forget_cgroup(self) -> None:
+        if self._cgroup:
+            self._cgroup.remove()
+
+    def _runs_services(self) -> bool:
+        command = self.command("systemctl", "is-system-running")
+        done = subprocess.run(command, capture_output=True, timeout=END_LIMIT_S, check=False)
+        return done.stdout == b"running\n"
 
     def __enter__(self) -> Self:
         return self

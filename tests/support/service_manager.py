@@ -28,17 +28,17 @@ NO_SERVICES: Final = "needs root, and a cgroup2 file system that it may write to
 LIMIT_S: Final = 60.0
 _PROGRAM: Final = "/lib/systemd/systemd"
 # Of a machine's units only what every service depends on, and nothing that they would start.
-_TARGETS: Final = ("sysinit", "basic", "shutdown", "network-online", "multi-user")
+TARGETS: Final = ("sysinit", "basic", "shutdown", "network-online", "multi-user")
+TARGET: Final = "[Unit]\nDefaultDependencies=no\n"
 _ACCOUNTS: Final = ("passwd", "group", "nsswitch.conf", "ld.so.cache", "hosts", "resolv.conf")
 # Unlike SIGTERM, SIGKILL reaches a program that waits for its child.
-_UNTIL_INPUT_ENDS: Final = '"$@" & echo $!; read -r _; kill -KILL $!; wait $! 2>/dev/null'
+_UNTIL_INPUT_ENDS: Final = '"$@" & read -r _; kill -KILL $!; wait $! 2>/dev/null'
 _NAMESPACES: Final = (
     *("unshare", "--pid", "--fork", "--kill-child", "--mount", "--propagation", "private"),
     *("--cgroup", "--ipc", "--uts"),
 )
 # /proc/sys is the machine's, or would be.
-_SET_UP: Final = """
-set -e
+OWN_PLACES: Final = """
 mount -t proc proc /proc
 mount --bind /proc/sys /proc/sys
 mount -o remount,bind,ro /proc/sys
@@ -48,15 +48,25 @@ mount -t tmpfs -o mode=755 tmpfs /run
 for generators in /lib/systemd/system-generators /usr/lib/systemd/system-generators; do
     if [ -d "$generators" ]; then mount -t tmpfs tmpfs "$generators"; fi
 done
+# Among its own services alone: what it mounts for one, as credentials, has to reach it.
+mount --make-rshared /
+"""
+START: Final = f"""
+exec env container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin {_PROGRAM} \\
+    --system --unit=multi-user.target --log-target=null --show-status=no
+"""
+_SET_UP: Final = f"""
+set -e
+# Outside of the namespace that begins here.
+read -r pid _ < /proc/self/stat
+{OWN_PLACES}
 mount --bind "$1/opt" /opt
 mount --bind "$1/lib" /var/lib
 mount --bind "$1/etc" /etc
 hostname machine
-# Among its own services alone: what it mounts for one, as credentials, has to reach it.
-mount --make-rshared /
-export container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin
-exec env SYSTEMD_UNIT_PATH=/etc/systemd/system \
-    "$2" --system --unit=multi-user.target --log-target=null --show-status=no
+export SYSTEMD_UNIT_PATH=/etc/systemd/system
+echo "$pid"
+{START}
 """
 
 
@@ -77,10 +87,34 @@ def why_not() -> str | None:
     if os.geteuid():
         return NO_SERVICES.format("this is another user")
     try:
-        _own_cgroup().rmdir()
+        Cgroup().remove()
     except (OSError, StopIteration) as error:
         return NO_SERVICES.format(repr(error))
     return None
+
+
+class Cgroup:
+    """A control group below that of this process, which systemd has for its services."""
+
+    def __init__(self) -> None:
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+        mounted = next(words[1] for words in mounts if words[2] == "cgroup2")
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        own = next(line.removeprefix("0::/") for line in lines if line.startswith("0::/"))
+        self._folder = Path(mounted) / own / f"mesh-test-{secrets.token_hex(4)}"
+        self._folder.mkdir()
+
+    def command(self, *argv: str) -> list[str]:
+        """What runs a program in it until its input ends, and kills it then."""
+        script = f'echo $$ > "$0" && {{ {_UNTIL_INPUT_ENDS}; }}'
+        return ["/bin/sh", "-c", script, str(self._folder / "cgroup.procs"), *argv]
+
+    def remove(self) -> None:
+        """Remove it when the last of its processes has ended."""
+        inner = sorted((path for path in self._folder.rglob("*") if path.is_dir()), reverse=True)
+        for folder in (*inner, self._folder):
+            # The last process may be on its way out.
+            wait_until(partial(_removed, folder), LIMIT_S, message=f"no process is in {folder}")
 
 
 class Systemd:
@@ -98,20 +132,18 @@ class Systemd:
 
     def __enter__(self) -> Self:
         self._write_files()
-        self._cgroup = _own_cgroup()
+        self._cgroup = Cgroup()
         self._holder = subprocess.Popen(
-            [
-                *("/bin/sh", "-c", f'echo $$ > "$0" && {_UNTIL_INPUT_ENDS}'),
-                str(self._cgroup / "cgroup.procs"),
-                *(*_NAMESPACES, "/bin/sh", "-c", _SET_UP, "sh", str(self.folder), _PROGRAM),
-            ],
+            self._cgroup.command(*_NAMESPACES, "/bin/sh", "-c", _SET_UP, "sh", str(self.folder)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
         try:
-            self._pid = self._first_process()
+            assert self._holder.stdout
+            # The number of the new process 1, as this machine counts.
+            self._pid = int(self._holder.stdout.readline())
             wait_until(self._answers, LIMIT_S, message="systemd answers")
         except BaseException:
             self.close()
@@ -129,10 +161,7 @@ class Systemd:
     def close(self) -> None:
         """End it with all of its services, as a power cut would."""
         self._holder.communicate(timeout=LIMIT_S)
-        inner = sorted((path for path in self._cgroup.rglob("*") if path.is_dir()), reverse=True)
-        for folder in (*inner, self._cgroup):
-            # The last process may be on its way out.
-            wait_until(partial(_removed, folder), LIMIT_S, message=f"no process is in {folder}")
+        self._cgroup.remove()
 
     def systemctl(self, *arguments: str) -> str:
         """Run a command to its end, and return what it prints. Raises `SystemdError`."""
@@ -162,15 +191,8 @@ class Systemd:
         for name in _ACCOUNTS:
             with suppress(FileNotFoundError):
                 shutil.copy(f"/etc/{name}", self.etc)
-        for target in _TARGETS:
-            (self.units / f"{target}.target").write_text("[Unit]\nDefaultDependencies=no\n")
-
-    def _first_process(self) -> int:
-        """The number of the new process 1, as this machine counts."""
-        assert self._holder.stdout
-        outer = int(self._holder.stdout.readline())
-        children = Path(f"/proc/{outer}/task/{outer}/children")
-        return int(wait_until(lambda: children.read_text().split(), LIMIT_S)[0])
+        for target in TARGETS:
+            (self.units / f"{target}.target").write_text(TARGET)
 
     def _answers(self) -> bool:
         if self._holder.poll() is not None:
@@ -180,22 +202,13 @@ class Systemd:
         return False
 
 
-def needed_folders() -> list[str]:
-    """Where Python and the tests are, if a unit hides that place from its service."""
+def seeing_python() -> list[str]:
+    """What a unit has to say besides, if it hides Python and the tests from its service."""
     hidden = ("/home/", "/root/", "/tmp/", "/var/tmp/", "/run/user/")
     places = {sys.prefix, sys.base_prefix, str(ROOT), *filter(os.path.isdir, sys.path)}
-    return sorted(each for each in places if f"{each}/".startswith(hidden))
-
-
-def _own_cgroup() -> Path:
-    """Make one below that of this process."""
-    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-    mounted = next(words[1] for words in mounts if words[2] == "cgroup2")
-    lines = Path("/proc/self/cgroup").read_text().splitlines()
-    own = next(line.removeprefix("0::/") for line in lines if line.startswith("0::/"))
-    made = Path(mounted) / own / f"mesh-test-{secrets.token_hex(4)}"
-    made.mkdir()
-    return made
+    needed = sorted(each for each in places if f"{each}/".startswith(hidden))
+    binds = [f"BindReadOnlyPaths=-{each}" for each in needed]
+    return ["ProtectHome=tmpfs", *binds] if binds else []
 
 
 def _removed(folder: Path) -> bool:
