@@ -14,7 +14,7 @@ _SET_UP = """
 exec 2>&1
 rm -f /usr/sbin/policy-rc.d
 dpkg --purge "$1"
-rm -rf /etc/apt/sources.list /etc/apt/sources.list.d /var/lib/apt/lists /var/cache/apt/archives
+rm -rf /etc/apt/sources.list /etc/apt/sources.list.d /var/lib/apt/lists/*
 mkdir -p /var/packages
 cp "$2"/*.deb /var/packages
 cd /var/packages

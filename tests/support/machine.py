@@ -45,16 +45,21 @@ mount --rbind /dev dev
 mount --rbind /sys sys
 mount -t tmpfs -o mode=755 none run
 for each in "$@"; do mkdir -p ".$each"; mount --bind "$each" ".$each"; done
+# Not by chroot, within which a service cannot have a namespace of users.
+mkdir -p mnt/old
+PATH=$PATH:/usr/sbin:/sbin pivot_root . mnt/old
+cd /
+umount -l /mnt/old
 echo "$pid"
 """
 _BASH = """
 # As the first process of its namespace it is told of the end of those that nobody waits for, which
 # bash takes note of, and dash does not. With it all others end.
-exec chroot . bash -c 'read -r _'
+exec bash -c 'read -r _'
 """
 # None of the machine's services, but all of its units.
 _SYSTEMD = f"""
-exec chroot . sh -ec '
+exec sh -ec '
 {service_manager.OWN_PLACES}
 rm -rf /etc/systemd/system/* /lib/systemd/system/*.wants
 for each in {" ".join(service_manager.TARGETS)}; do
