@@ -197,6 +197,12 @@ def test_the_second_run_changes_nothing(house: House, first: Run) -> None:
     assert second.changed == dict.fromkeys(HOSTS, 0)
 
 
+def test_a_single_host_may_be_brought_up_to_date(house: House, first: Run) -> None:
+    run = house.desk.play("site.yml", "--limit", "kitchen")
+    assert run.code == 0, run.said
+    assert run.changed == {"kitchen": 0}
+
+
 def test_no_secret_is_told_and_each_is_for_one_user_alone(house: House, first: Run) -> None:
     for name, machine in house.machines.items():
         for path in SECRETS:
