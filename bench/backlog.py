@@ -22,7 +22,7 @@ from brokers import Measured, embedded, private_rabbitmq
 from chart import counting
 from measure import Child, MeasureError
 from miros_mesh import MeshConfig, NetworkedActiveObject
-from options import file_to_write
+from options import file_to_write, from_to
 
 # The folder of the tests is on the path since `brokers` is imported.
 # isort: split
@@ -309,15 +309,9 @@ def _size(folder: Path) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=backlog", description=__doc__)
     add = parser.add_argument
-    add("--events", type=_amount, default=EVENTS, help="how many wait (default %(default)d)")
+    add("--events", type=from_to(1, LARGEST), default=EVENTS, help="how many wait (default %(default)d)")
     add("--json", type=file_to_write, metavar="FILE", help="write every figure there, too")
     return parser
-
-
-def _amount(text: str) -> int:
-    if not 1 <= int(text) <= LARGEST:
-        raise argparse.ArgumentTypeError(f"from 1 to {LARGEST:,}")
-    return int(text)
 
 
 def _say(text: str) -> None:

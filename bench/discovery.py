@@ -17,7 +17,7 @@ from typing import Any
 import report
 from brokers import SCRATCH, BrokerError
 from measure import MeasureError
-from options import file_to_write
+from options import file_to_write, from_to
 
 # The folder of the tests is on the path since `brokers` is imported.
 # isort: split
@@ -190,11 +190,10 @@ def _fact(facts: Sequence[Mapping[str, Any]], what: str, **wanted: Any) -> dict[
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=discovery", description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="how often (default %(default)d)")
-    parser.add_argument("--rest", type=float, default=20.0, help="seconds (default %(default)g)")
-    parser.add_argument(
-        "--json", type=file_to_write, metavar="FILE", help="write every figure there, too"
-    )
+    add = parser.add_argument
+    add("--runs", type=from_to(1, 100), default=5, help="how often (default %(default)d)")
+    add("--rest", type=from_to(1, 600), default=20, help="seconds (default %(default)d)")
+    add("--json", type=file_to_write, metavar="FILE", help="write every figure there, too")
     return parser
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -17,6 +17,23 @@ def from_to(low: int, high: int) -> Callable[[str], int]:
         return value
 
     return number
+
+
+def names_of(known: Iterable[str], by: str = ",") -> Callable[[str], tuple[str, ...]]:
+    """Return what reads a list of some of the names that are known, and of no others."""
+    all_names = tuple(known)
+
+    def names(text: str) -> tuple[str, ...]:
+        given = tuple(each.strip() for each in text.split(by) if each.strip())
+        unknown = [each for each in given if each not in all_names]
+        if unknown or not given:
+            raise argparse.ArgumentTypeError(
+                f"{unknown[0] if unknown else repr(text)} is none of "
+                + f"{by} ".join(all_names)
+            )
+        return given
+
+    return names
 
 
 def file_to_write(text: str) -> Path:

@@ -21,9 +21,9 @@ from brokers import BrokerError, Measured, plain_url, rabbitmq
 from chart import FILLER
 from environment import environment
 from foreign import Foreign
-from measure import Child, MeasureError
+from measure import Child
 from miros_mesh.cli.options import add_broker
-from options import file_to_write
+from options import file_to_write, from_to, names_of
 
 COMMAND = "patterns"
 IN_FLIGHT = 64
@@ -46,7 +46,10 @@ Opens = Callable[[ExitStack, Measured], Contender]
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; 1 when something could not be measured."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if set(GUARANTEES) <= set(options.without):
+        parser.error("--without leaves no column to measure")
     requests = Requests(options.alone, options.sustained, IN_FLIGHT)
     with ExitStack() as stack:
         _say("looking for RabbitMQ ...")
@@ -92,22 +95,21 @@ def notes(columns: Mapping[str, Sequence[Asked]]) -> str:
     return "\n".join(lines)
 
 
-def _opened(stack: ExitStack, broker: Measured, without: str) -> dict[str, Contender]:
+def _opened(
+    stack: ExitStack, broker: Measured, without: Sequence[str]
+) -> dict[str, Contender]:
     ways: dict[str, Opens] = {
         RAW: _raw,
         NAMEKO: _nameko,
         CHART: partial(_mesh, mesh_asking.ask),
         CLIENT: partial(_mesh, mesh_asking.ask_as_client),
     }
-    left_out = {each.strip() for each in without.split(",")}
     contenders = {}
     for name, opens in ways.items():
-        if name not in left_out:
+        if name not in without:
             _say(f"starting {name} ...")
             contenders[name] = opens(stack, broker)
             contenders[name].ask(WARM_UP)
-    if not contenders:
-        raise MeasureError("nothing is left to measure")
     return contenders
 
 
@@ -190,10 +192,26 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=patterns", description=__doc__)
     add = parser.add_argument
     add_broker(parser, "a RabbitMQ to take, default: a private one")
-    add("--runs", type=int, default=7, help="how many rounds (default %(default)d)")
-    add("--alone", type=int, default=1_000, help="one at a time, a round (default %(default)d)")
-    add("--sustained", type=int, default=2_000, help="by 64, a round (default %(default)d)")
-    add("--without", default="", metavar="NAME,...", help="columns to leave out")
+    add("--runs", type=from_to(1, 100), default=7, help="how many rounds (default %(default)d)")
+    add(
+        "--alone",
+        type=from_to(2, 100_000),
+        default=1_000,
+        help="one at a time, a round (default %(default)d)",
+    )
+    add(
+        "--sustained",
+        type=from_to(IN_FLIGHT, 100_000),
+        default=2_000,
+        help=f"by {IN_FLIGHT}, a round (default %(default)d)",
+    )
+    add(
+        "--without",
+        type=names_of(GUARANTEES),
+        default=(),
+        metavar="NAME,...",
+        help="columns to leave out",
+    )
     add("--json", type=file_to_write, metavar="FILE", help="write every figure there, too")
     return parser
 

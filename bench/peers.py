@@ -23,7 +23,7 @@ from brokers import ROOT, Measured, embedded, plain_url, rabbitmq
 from environment import environment, locked
 from measure import MeasureError
 from miros_mesh.cli.options import BrokerOption, add_broker
-from options import file_to_write, from_to
+from options import file_to_write, from_to, names_of
 from peer_report import (
     AIO_PIKA,
     BARE,
@@ -208,8 +208,7 @@ class Column:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; 1 when a column that could be opened did not come to its figures."""
-    options = _parser().parse_args(arguments)
-    _check(options)
+    options = _options(arguments)
     with ExitStack() as stack:
         machine = Machine(stack, options.broker)
         columns, missing, failed = _opened(stack, machine, options)
@@ -302,26 +301,24 @@ def _brief(column: Column) -> str:
     return f"{column.name.ljust(20)}  {figures}, {peer_report.milliseconds(way_s)}"
 
 
-def _check(options: argparse.Namespace) -> None:
-    unknown = (options.only | options.without) - set(WAYS)
-    if unknown:
-        known = ", ".join(f'"{name}"' for name in WAYS)
-        raise MeasureError(f"no column is called {', '.join(sorted(unknown))}; there are {known}")
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if set(options.only or WAYS) <= set(options.without):
+        parser.error("--without leaves no column to measure")
     if options.write_docs and (options.quick or options.only or options.without):
-        raise MeasureError("--write-docs takes a whole run, without --quick, --only or --without")
+        parser.error("--write-docs takes a whole run, without --quick, --only or --without")
     if options.quick:
         options.runs, options.idle = min(options.runs, 2), min(options.idle, 20)
-
-
-def _names(text: str) -> set[str]:
-    # A name may have a comma in it.
-    return {each.strip() for each in text.split(";") if each.strip()}
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=peers", description=__doc__)
     add = parser.add_argument
     add_broker(parser, "a RabbitMQ to take, default: a private one")
+    # A name may have a comma in it.
+    names = names_of(WAYS, ";")
     add("--runs", type=from_to(1, 100), default=5, help="how many rounds (default %(default)d)")
     add(
         "--idle",
@@ -330,8 +327,8 @@ def _parser() -> argparse.ArgumentParser:
         help="events sent idle, a round (default %(default)d)",
     )
     add("--quick", action="store_true", help="two rounds and a twentieth of the events")
-    add("--only", type=_names, default=set[str](), metavar="NAME;...", help="these columns alone")
-    add("--without", type=_names, default=set[str](), metavar="NAME;...", help="not these")
+    add("--only", type=names, default=(), metavar="NAME;...", help="these columns alone")
+    add("--without", type=names, default=(), metavar="NAME;...", help="not these")
     add("--json", type=file_to_write, metavar="FILE", help="write every figure there, too")
     add("--write-docs", action="store_true", help="write tables and charts into docs/, too")
     return parser

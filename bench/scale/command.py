@@ -12,9 +12,8 @@ from pathlib import Path
 import plots
 import report
 from brokers import ROOT, Measured, embedded, rabbitmq
-from measure import MeasureError
 from miros_mesh.cli.options import add_broker
-from options import file_to_write, from_to
+from options import file_to_write, from_to, names_of
 from pages import write_part
 from scale import backlog, charts, payload, peers, processes
 from scale.axes import Axis, Walked, say, walk
@@ -33,9 +32,10 @@ docs/benchmarks.md says what is measured."""
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; 1 when a point came to nothing."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     if options.write_docs and options.quick:
-        raise MeasureError("--write-docs takes a whole run, without --quick")
+        parser.error("--write-docs takes a whole run, without --quick")
     began = time.monotonic()
     with ExitStack() as stack:
         brokers = [stack.enter_context(embedded())]
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=scale", description=__doc__)
     add = parser.add_argument
     add_broker(parser, "a RabbitMQ to take, default: a private one")
-    add("--only", type=_names, default=tuple(AXES), metavar="AXIS,...", help=", ".join(AXES))
+    add("--only", type=names_of(AXES), default=tuple(AXES), metavar="AXIS,...", help=", ".join(AXES))
     add("--counts", type=_numbers, default=(), help="along each axis, in place of its own")
     add(
         "--runs",
@@ -121,10 +121,3 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(sorted({_number(each) for each in text.split(",")}))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list like 1,100,1000") from None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(each.strip() for each in text.split(","))
-    if unknown := [each for each in names if each not in AXES]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]} is none of {', '.join(AXES)}")
-    return names

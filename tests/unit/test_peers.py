@@ -6,15 +6,19 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "bench"))
 sys.path.append(str(Path(__file__).parents[2] / "bench" / "programs"))
 import against
+import backlog
 import builds
+import discovery
 import environment
 import options
+import patterns
 import peer_report
 import peers
 import processes
@@ -106,23 +110,38 @@ def test_every_column_says_what_it_promises_and_how_it_was_set_up() -> None:
         assert promise.brief().startswith(promise.delivery)
 
 
-def test_a_column_that_there_is_not_is_told_with_those_that_there_are() -> None:
-    with pytest.raises(MeasureError, match='no column is called NATS; there are "stock miros"'):
-        peers.main(["--only", "stock miros; NATS"])
-
-
-@pytest.mark.parametrize("option", [["--runs", "0"], ["--idle", "1"], ["--idle", "many"]])
-def test_a_number_without_a_meaning_is_refused(
-    option: list[str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("command", "given", "said"),
+    [
+        (peers, "--only=stock miros; NATS", "argument --only: NATS is none of stock miros; "),
+        (peers, "--only=", "argument --only: '' is none of stock miros; "),
+        (peers, "--without=NATS", "argument --without: NATS is none of stock miros; "),
+        (peers, f"--without={';'.join(peers.WAYS)}", "--without leaves no column"),
+        (peers, "--only=nameko --without=nameko", "--without leaves no column"),
+        (peers, "--quick --write-docs", "--write-docs takes a whole run"),
+        (peers, "--runs=0", "argument --runs: from 1 to 100"),
+        (peers, "--idle=1", "argument --idle: from 2 to 2000"),
+        (peers, "--idle=many", "argument --idle: invalid number value: 'many'"),
+        (patterns, "--runs=0", "argument --runs: from 1 to 100"),
+        (patterns, "--alone=-5", "argument --alone: from 2 to 100000"),
+        (patterns, "--sustained=1", "argument --sustained: from 64 to 100000"),
+        (patterns, "--without=NATS", "argument --without: NATS is none of raw Kombu, "),
+        (patterns, f"--without={','.join(patterns.GUARANTEES)}", "--without leaves no column"),
+        (discovery, "--runs=0", "argument --runs: from 1 to 100"),
+        (discovery, "--rest=-1", "argument --rest: from 1 to 600"),
+        (backlog, "--events=0", "argument --events: from 1 to 1000000"),
+    ],
+)
+def test_options_without_a_meaning_are_refused_before_anything_starts(
+    command: Any, given: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit):
-        peers.main(option)
-    assert f"argument {option[0]}" in capsys.readouterr().err
-
-
-def test_a_part_of_a_run_is_not_written_into_the_docs() -> None:
-    with pytest.raises(MeasureError, match="--write-docs takes a whole run"):
-        peers.main(["--quick", "--write-docs"])
+    arguments = [f"--{each.rstrip()}" for each in given.split("--")[1:]]
+    with pytest.raises(SystemExit) as ended:
+        command.main(arguments)
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "starting" not in told
 
 
 def test_the_table_has_medians_and_the_range_of_the_rates() -> None:
