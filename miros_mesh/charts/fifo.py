@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from miros import Event
+
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.observer import NO_SPAN, Span
 from miros_mesh.statechart.events import named, twin
@@ -242,13 +244,15 @@ class ChartQueue(Mailbox):
     def _mark_of(self, event: Any, arrival: Arrival | None) -> Mark:
         if arrival:
             return Mark(arrival.id, arrival.envelope.cause, arrival)
-        return Mark(f"{self._prefix}/local-{self._handled}", vars(event).get("mesh_cause"))
+        return Mark(f"{self._prefix}/local-{self._handled}", getattr(event, "__dict__", {}).get("mesh_cause"))
 
     def _caused(self, item: Any) -> Any:
         """Return the event with the id of the one that is being handled, which has caused it."""
         # A copy, since a program may post one event object as often as it likes.
         current = self.current
-        if current is None or isinstance(item, Arrival):
+        if current is None or not isinstance(item, Event):
+            # An arrival says for itself what has caused it, and what only looks like an event
+            # to miros has no place for it.
             return item
         copy = twin(item)
         vars(copy)["mesh_cause"] = current.id

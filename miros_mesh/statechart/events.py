@@ -15,8 +15,12 @@ def named(name: str, payload: Any) -> Event:
     return Event(name, payload) if number is None else made(number, name, payload)
 
 
-def twin(event: Any) -> Any:
-    """Return another event with all that is known of this one."""
-    copy = Event.__new__(Event)
+def twin(event: Event) -> Event:
+    """Return another event of the same class, with all that is known of this one."""
+    # Not by its class, which a program may have derived: that may want arguments.
+    copy = Event.__new__(type(event))
     vars(copy).update(vars(event))
+    if event:
+        # An event of miros is a dictionary as well, in which few programs keep anything.
+        copy.update(event)
     return copy

@@ -7,11 +7,10 @@ alone: charts that are not of the library's classes run as they ever did.
 
 from __future__ import annotations
 
-from datetime import datetime
 from types import FunctionType
 from typing import Any, Final
 
-from miros import ActiveObject, Event, return_status, signals, spy_on
+from miros import ActiveObject, Event, hsm, return_status, signals, spy_on
 from miros.hsm import HsmTopologyException, SpyTuple
 
 # miros' tables answer by a search. These numbers are the same in every process.
@@ -195,16 +194,16 @@ def _call(chart: Any, state: Any, e: Event) -> Any:
     hook = inner or status is _HANDLED
     if hook and not inner:
         rtc.spy.append(f"{signal}:{name}:HOOK")
+    # By miros' name of the clock, which a program's tests may have stopped.
+    now = hsm.stdlib_datetime.now()
     rtc.tuples.append(
         # In a step of C: signal, state, hook, start, internal, three posts, recall, datetime.
-        _tuple(SpyTuple, (signal, name, hook, False, inner, False, False, False, False, _now()))
+        _tuple(SpyTuple, (signal, name, hook, False, inner, False, False, False, False, now))
     )
     return status
 
 
 _tuple: Final = tuple.__new__
-# As miros, which notes it without a zone.
-_now: Final = datetime.now
 
 
 def _reflected(chart: Any, state: Any) -> Any:

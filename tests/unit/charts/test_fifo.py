@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import NamedTuple
 
 import pytest
 from miros import Event, signals
@@ -106,6 +107,54 @@ def test_what_a_handler_posts_is_caused_by_the_event_that_it_handles() -> None:
     assert chart.queue.current.cause == "2ncarn/sender/7"
     # The program's own object is left alone: it may post it again from elsewhere.
     assert "mesh_cause" not in vars(posted)
+
+
+class _Knock(Event):
+    """An event of a program's own class, which says more."""
+
+    def __init__(self, door: str) -> None:
+        super().__init__(signal="knock", payload=door)
+        self["door"] = door
+
+    def told(self) -> str:
+        return f"{self.payload}, {self['door']}"
+
+
+class _Looks(NamedTuple):
+    """What miros takes for an event."""
+
+    signal: int
+    signal_name: str
+    payload: object = None
+
+
+def test_what_a_handler_posts_is_handled_as_what_it_is() -> None:
+    chart = Chart()
+    posted = _Knock("front"), _Looks(signals.own, "own")
+    chart.queue.append(Event(signal="first"))
+    chart.queue.popleft()
+    chart.queue.append(posted[0])
+    chart.queue.appendleft(posted[1])
+    chart.queue.task_done()
+
+    looks = chart.handle()
+    knock = chart.queue.popleft()
+
+    assert looks == posted[1]
+    assert type(knock) is _Knock
+    assert knock.told() == "front, front"
+    assert chart.queue.current
+    assert chart.queue.current.cause == f"{PREFIX}/local-1"
+
+
+def test_what_only_looks_like_an_event_is_told_apart_too() -> None:
+    chart = Chart()
+    chart.queue.append(_Looks(signals.own, "own"))
+    chart.queue.popleft()
+
+    assert chart.queue.current
+    assert chart.queue.current.id == f"{PREFIX}/local-1"
+    assert chart.queue.current.cause is None
 
 
 def test_the_events_of_a_chart_are_told_apart_by_their_ids() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime, tzinfo
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from miros import ActiveObject, Event, Factory, return_status, spy_on
+from miros import ActiveObject, Event, Factory, hsm, return_status, spy_on
 
 from miros_mesh import NetworkedActiveObject, NetworkedFactory
 from miros_mesh.charts.deferred import DeferredEvents
@@ -109,6 +110,37 @@ def test_what_a_callback_of_the_trace_turns_off_is_not_shown(kind: Any) -> None:
     chart.next_rtc()
 
     assert shown == ["trace"]
+
+
+@pytest.mark.parametrize("kind", [Stock, Ours])
+def test_a_clock_that_a_test_has_stopped_stands_still_in_the_trace(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Stopped:
+            return cls(2000, 1, 1, tzinfo=tz)
+
+    @spy_on
+    def alone(chart: Any, event: Event) -> Any:
+        if event.signal_name == "GO":
+            return chart.trans(alone)
+        chart.temp.fun = chart.top
+        return return_status.SUPER
+
+    # As programs do that replace the class in every module that has it.
+    monkeypatch.setattr(hsm, "stdlib_datetime", Stopped)
+    chart = kind("chart")
+    chart.calls, chart.spec = 0, None
+    chart.start_at(alone)
+    chart.post_fifo(Event(signal="GO"))
+    chart.next_rtc()
+
+    when = "[2000-01-01 00:00:00.000000]"
+    assert chart.trace().splitlines()[1:] == [
+        f"{when} [chart] e->start_at() top->alone",
+        f"{when} [chart] e->GO() alone->alone",
+    ]
 
 
 class Threaded(Actor):
