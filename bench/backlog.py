@@ -309,7 +309,12 @@ def _size(folder: Path) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=backlog", description=__doc__)
     add = parser.add_argument
-    add("--events", type=from_to(1, LARGEST), default=EVENTS, help="how many wait (default %(default)d)")
+    add(
+        "--events",
+        type=from_to(1, LARGEST),
+        default=EVENTS,
+        help="how many wait (default %(default)d)",
+    )
     add("--json", type=file_to_write, metavar="FILE", help="write every figure there, too")
     return parser
 

@@ -28,8 +28,7 @@ def names_of(known: Iterable[str], by: str = ",") -> Callable[[str], tuple[str, 
         unknown = [each for each in given if each not in all_names]
         if unknown or not given:
             raise argparse.ArgumentTypeError(
-                f"{unknown[0] if unknown else repr(text)} is none of "
-                + f"{by} ".join(all_names)
+                f"{unknown[0] if unknown else repr(text)} is none of " + f"{by} ".join(all_names)
             )
         return given
 

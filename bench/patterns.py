@@ -95,9 +95,7 @@ def notes(columns: Mapping[str, Sequence[Asked]]) -> str:
     return "\n".join(lines)
 
 
-def _opened(
-    stack: ExitStack, broker: Measured, without: Sequence[str]
-) -> dict[str, Contender]:
+def _opened(stack: ExitStack, broker: Measured, without: Sequence[str]) -> dict[str, Contender]:
     ways: dict[str, Opens] = {
         RAW: _raw,
         NAMEKO: _nameko,

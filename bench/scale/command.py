@@ -99,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=scale", description=__doc__)
     add = parser.add_argument
     add_broker(parser, "a RabbitMQ to take, default: a private one")
-    add("--only", type=names_of(AXES), default=tuple(AXES), metavar="AXIS,...", help=", ".join(AXES))
+    add(
+        "--only", type=names_of(AXES), default=tuple(AXES), metavar="AXIS,...", help=", ".join(AXES)
+    )
     add("--counts", type=_numbers, default=(), help="along each axis, in place of its own")
     add(
         "--runs",

@@ -244,7 +244,9 @@ class ChartQueue(Mailbox):
     def _mark_of(self, event: Any, arrival: Arrival | None) -> Mark:
         if arrival:
             return Mark(arrival.id, arrival.envelope.cause, arrival)
-        return Mark(f"{self._prefix}/local-{self._handled}", getattr(event, "__dict__", {}).get("mesh_cause"))
+        # What only looks like an event may have no attributes.
+        cause = getattr(event, "__dict__", {}).get("mesh_cause")
+        return Mark(f"{self._prefix}/local-{self._handled}", cause)
 
     def _caused(self, item: Any) -> Any:
         """Return the event with the id of the one that is being handled, which has caused it."""

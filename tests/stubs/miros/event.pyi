@@ -12,8 +12,8 @@ class SignalSource(_Numbers):
     def is_inner_signal(self, other: str | int) -> bool: ...
     def name_for_signal(self, signal: int) -> str: ...
 
-# It is a dictionary by inheritance only: nothing is ever stored in it.
-class Event:
+# A dictionary too, in which miros stores nothing; a class of a program may.
+class Event(OrderedDict[str, Any]):
     signal: int
     signal_name: str
     payload: Any

@@ -7,6 +7,7 @@ from miros.event import Event
 
 # What takes the chart and an event and returns a status; the chart is of the program's own class.
 StateHandler: TypeAlias = Callable[[Any, Event], Any]
+stdlib_datetime: type[datetime]
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
 class TraceTuple(NamedTuple):

@@ -137,7 +137,7 @@ def test_what_a_handler_posts_is_handled_as_what_it_is() -> None:
     chart.queue.appendleft(posted[1])
     chart.queue.task_done()
 
-    looks = chart.handle()
+    looks: object = chart.handle()
     knock = chart.queue.popleft()
 
     assert looks == posted[1]
