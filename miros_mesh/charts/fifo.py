@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +123,28 @@ class ChartQueue(Mailbox):
             self._mark = self._mark_of(self._event, self._arrival)
         return self._mark
 
+    @property
+    def handling(self) -> bool:
+        """Whether the calling thread handles an event, or starts the chart."""
+        # Nearly always neither, when it is asked.
+        within = self._event is not None or self._mark is not None
+        return within and threading.get_ident() == self._thread
+
+    @contextmanager
+    def interrupted(self) -> Iterator[None]:
+        """Let a handler run the next event before its own is done, and settle that one."""
+        outer = self._event, self._arrival, self._mark, self._deferred, self._span
+        busy, running = self._busy, self._handled - self._done
+        self._end_event()
+        self._deferred, self._span = False, NO_SPAN
+        yield
+        # Not after an error: it is the inner event that is told of then.
+        self._settle()
+        # Whatever it has run is done, each once.
+        self._done = self._handled - running
+        self._event, self._arrival, self._mark, self._deferred, self._span = outer
+        self._busy = busy
+
     def begin(self, prefix: str) -> None:
         """Begin the chart's start on the calling thread; `prefix` makes its event ids unique."""
         self._prefix = prefix
@@ -202,11 +225,7 @@ class ChartQueue(Mailbox):
 
     def task_done(self) -> None:
         """Settle the event that was run to completion (miros calls it on the chart's thread)."""
-        # Before `_finished`: the node's signals that it posts were not caused by this event.
-        arrival = self._end_event()
-        if self._span is not NO_SPAN:
-            self._end_span()
-        self._finished(None if self._deferred else arrival)
+        self._settle()
         self._end_work()
 
     def broken_off(self, error: BaseException) -> Arrival | None:
@@ -218,6 +237,13 @@ class ChartQueue(Mailbox):
         arrival = self._end_event()
         self._end_work()
         return arrival
+
+    def _settle(self) -> None:
+        # Before `_finished`: the node's signals that it posts were not caused by this event.
+        arrival = self._end_event()
+        if self._span is not NO_SPAN:
+            self._end_span()
+        self._finished(None if self._deferred else arrival)
 
     def _end_event(self) -> Arrival | None:
         arrival, self._arrival = self._arrival, None

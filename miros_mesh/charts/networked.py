@@ -545,6 +545,13 @@ class _Networked(SafeChart):
         chart is in the state in which it was. So it is in any case with an event of a group that
         has ended as many charts as it may.
         """
+        if self.queue.handling:
+            # A handler runs what waits (`complete_circuit`).
+            with self.queue.interrupted():
+                return self._run_next()
+        return self._run_next()
+
+    def _run_next(self) -> bool:
         if expired := self.queue.take_expired():
             # It has waited too long in the FIFO. The next event has a turn of its own.
             expired.inbox.expired(expired)
