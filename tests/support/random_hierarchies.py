@@ -21,6 +21,8 @@ MOST_CALLS: Final = 300
 """Of states, in one step: some charts go round for ever."""
 MOST_POSTS: Final = 30
 MOST_STEPS: Final = 60
+MOST_WITHIN: Final = 2
+"""So many events are run, each by a handler of the one before."""
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+")
 
 
@@ -63,6 +65,7 @@ _RARE = ["null", "none", "raise"]
 _DEEDS = [
     *["fifo", "lifo", "defer", "recall", "recall", "scribble", "publish", "touch", "again"],
     *["is_in", "current_state", "off", "on", "live", "clear", "trace", "child_state"],
+    *["next_rtc", "dispatch"],
 ]
 _LOOKS: Final = ["spied"] * 4 + ["plain", "wrapped"]
 _WAYS: Final = ["later"] * 3 + ["fifo", "lifo"]
@@ -126,7 +129,7 @@ class Actor:
 
     def prepare(self: Any, spec: Spec) -> None:
         """Make the states."""
-        self.spec, self.calls, self.posts = spec, 0, 0
+        self.spec, self.calls, self.posts, self.within = spec, 0, 0, 0
         self.log: list[tuple[Any, ...]] = []
         self.seen: dict[int, tuple[int, Event]] = {}
         self.shown: list[str] = []
@@ -211,6 +214,8 @@ class Actor:
             "is_in": lambda: self.is_in(self.place(argument % len(self.made))),
             "child_state": lambda: self.child_state(self.place(argument % len(self.made))),
             "current_state": self.current_state,
+            "next_rtc": lambda: self.nested(self.next_rtc),
+            "dispatch": lambda: self.nested(lambda: self.dispatch(Event(signal=name))),
             "off": lambda: setattr(self, "instrumented", argument > 2),
             "on": lambda: setattr(self, "instrumented", True),
             "live": lambda: vars(self).update(live_spy=True, live_trace=argument > 5),
@@ -219,6 +224,16 @@ class Actor:
         }
         done = deeds[deed]()
         self.log.append((deed, self._known(done) if isinstance(done, Event) else describe(done)))
+
+    def nested(self: Any, run: Callable[[], Any]) -> Any:
+        """Run another event before the handler is done, unless it is within others already."""
+        if self.within == MOST_WITHIN:
+            return None
+        self.within += 1
+        try:
+            return run()
+        finally:
+            self.within -= 1
 
     def _known(self: Any, e: Event) -> Any:
         facts = [e.signal_name, repr(e.payload)]
