@@ -9,6 +9,7 @@ imported anew, and so makes its socket pairs of TCP connections, as it does on W
 
 from __future__ import annotations
 
+import importlib
 import os
 import posix
 import runpy
@@ -43,6 +44,7 @@ SOCKET = """
     TCP_CONGESTION TCP_CORK TCP_DEFER_ACCEPT TCP_INFO TCP_LINGER2 TCP_QUICKACK TCP_SYNCNT
     TCP_USER_TIMEOUT TCP_WINDOW_CLAMP sethostname socketpair
 """
+OF_SOCKETS = ("sendmsg", "sendmsg_afalg", "recvmsg", "recvmsg_into")
 SELECT = """
     epoll poll EPOLLIN EPOLLOUT POLLIN POLLOUT POLLERR POLLHUP PIPE_BUF
 """
@@ -71,7 +73,16 @@ def hide() -> None:
     # Made of what is left, where they are imported next.
     for module in ("socket", "selectors", "signal", "subprocess", "ssl", "socketserver", "asyncio"):
         sys.modules.pop(module, None)
+    for name in OF_SOCKETS:
+        setattr(importlib.import_module("socket").socket, name, Hidden())
     sys.addaudithook(without_proc)
+
+
+class Hidden:
+    """In the place of a method that a class inherits, from which nothing can be deleted."""
+
+    def __get__(self, _: object, kind: type[object]) -> object:
+        raise AttributeError(f"{kind.__name__} has none here")
 
 
 def forget(modules: Iterable[ModuleType | str], names: Iterable[str]) -> None:
