@@ -32,7 +32,7 @@ def settings_of(config: MeshConfig, node: str) -> DiscoverySettings:
         port=first.port,
         # Every broker of a cluster: the node may be connected to any of them next.
         home=tuple(Endpoint(each.host, each.port) for each in config.brokers),
-        scope=f"{exchange} {first.virtual_host} {first.port} {fingerprint(key)}",
+        scope=_scope(config, f"{exchange} {first.virtual_host} {first.port} {fingerprint(key)}"),
         hosts_files=_hosts_files(config),
         cache_path=_cache_path(config),
         cache_max_age_s=config.discovery_cache_max_age_s,
@@ -43,6 +43,11 @@ def settings_of(config: MeshConfig, node: str) -> DiscoverySettings:
         peer_forget_after_s=config.peer_forget_after_s,
         aliens=config.alien_policy,
     )
+
+
+def _scope(config: MeshConfig, scope: str) -> str:
+    # With ancestors there are brokers in it that a node without them has no use for.
+    return scope if config.ancestors == "off" else f"{scope} ancestors"
 
 
 def refusals_of(config: MeshConfig) -> RefusedBrokers:
