@@ -113,9 +113,7 @@ class NodeQueues:
 
     def of_ancestors_lines(self, network: str, exchange: str) -> QueueSpec:
         """Return the queue of what a snoop network of miros-rabbitmq brings for the watchers."""
-        return replace(
-            self.of_watchers(network), bindings=(Binding(exchange, "#", durable=False),)
-        )
+        return replace(self.of_watchers(network), bindings=(Binding(exchange, "#", durable=False),))
 
     def of_partitions(self, group: QueueSpec) -> list[QueueSpec]:
         """Return the queues in which the events of a group wait that are filed by their keys."""

@@ -1,0 +1,42 @@
+"""Hosts for the tests of a mesh of miros-rabbitmq and of this library."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from ancestor import hosts as ancestor_hosts
+from ancestor.hosts import ADDRESSES, Hosts, Keys, Kind, Program
+
+Start = Callable[..., Program]
+
+
+@pytest.fixture(scope="package")
+def hosts(
+    private_networks: None, rabbitmq_programs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Hosts]:
+    """Four hosts with a RabbitMQ each; where there is no ancestor, as with RabbitMQ."""
+    if reason := ancestor_hosts.why_not():
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    with Hosts(tmp_path_factory.mktemp("ancestor"), rabbitmq_programs) as hosts:
+        yield hosts
+
+
+@pytest.fixture
+def start(hosts: Hosts, tmp_path: Path) -> Iterator[Start]:
+    """Start a program of either library on a host; its hosts file lists all four, unless told."""
+    keys = Keys()
+    with ExitStack() as stack:
+
+        def begin(host: str, kind: Kind, listed: tuple[str, ...] = tuple(ADDRESSES)) -> Program:
+            program = Program(hosts.network[host], kind, keys, tmp_path, listed)
+            stack.callback(program.kill)
+            return program
+
+        yield begin
