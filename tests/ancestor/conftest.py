@@ -34,8 +34,10 @@ def start(hosts: Hosts, tmp_path: Path) -> Iterator[Start]:
     keys = Keys()
     with ExitStack() as stack:
 
-        def begin(host: str, kind: Kind, listed: tuple[str, ...] = tuple(ADDRESSES)) -> Program:
-            program = Program(hosts.network[host], kind, keys, tmp_path, listed)
+        def begin(
+            host: str, kind: Kind, listed: tuple[str, ...] = tuple(ADDRESSES), **variables: str
+        ) -> Program:
+            program = Program(hosts.network[host], kind, keys, tmp_path, listed, variables)
             stack.callback(program.kill)
             return program
 

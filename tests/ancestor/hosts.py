@@ -123,7 +123,15 @@ class Keys:
 class Program:
     """A program on a host, and what it has told and printed so far."""
 
-    def __init__(self, host: Host, kind: Kind, keys: Keys, folder: Path, listed: Sequence[str]):
+    def __init__(
+        self,
+        host: Host,
+        kind: Kind,
+        keys: Keys,
+        folder: Path,
+        listed: Sequence[str],
+        variables: Mapping[str, str],
+    ) -> None:
         self.host, self.kind = host, kind
         self.name = f"{host.name}_{kind}{next(_numbers)}"
         self.facts: list[dict[str, Any]] = []
@@ -147,7 +155,7 @@ class Program:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=complaints,
-                env=_environment(kind, home) | keys.environment(),
+                env=_environment(kind, home) | keys.environment() | dict(variables),
                 text=True,
             )
         self._reader = threading.Thread(target=self._read)

@@ -33,6 +33,7 @@ else:
 heard: dict = {}
 received: dict = {}
 changed = threading.Condition()
+never = threading.Event()
 
 
 def say(**facts):
@@ -97,7 +98,7 @@ def transmit(chart, first, amount, per_s):
             Event(signal=signals.number, payload={"sender": chart.name, "number": number})
         )
         due = began + (number - first + 1) / per_s
-        time.sleep(max(due - time.monotonic(), 0))
+        never.wait(max(due - time.monotonic(), 0))
     say(sent=amount)
 
 
