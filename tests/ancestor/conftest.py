@@ -35,9 +35,15 @@ def start(hosts: Hosts, tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def begin(
-            host: str, kind: Kind, listed: tuple[str, ...] = tuple(ADDRESSES), **variables: str
+            host: str,
+            kind: Kind,
+            listed: tuple[str, ...] = tuple(ADDRESSES),
+            *,
+            scouts: bool = False,
+            **variables: str,
         ) -> Program:
-            program = Program(hosts.network[host], kind, keys, tmp_path, listed, variables)
+            place = hosts.network[host]
+            program = Program(place, kind, keys, tmp_path, listed, variables, scouts=scouts)
             stack.callback(program.kill)
             return program
 

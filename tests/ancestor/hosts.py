@@ -131,6 +131,8 @@ class Program:
         folder: Path,
         listed: Sequence[str],
         variables: Mapping[str, str],
+        *,
+        scouts: bool,
     ) -> None:
         self.host, self.kind = host, kind
         self.name = f"{host.name}_{kind}{next(_numbers)}"
@@ -139,12 +141,14 @@ class Program:
         self.complaints = folder / f"{self.name}.txt"
         home = folder / self.name
         home.mkdir()
-        # The ancestor reads both in its working folder, and we the first. With what it has found
-        # before, it finds all at once: what it finds later stops all of its threads at the next
-        # event that it transmits, as it has done since its first release.
+        # Either reads both in its working folder. With what it has found before, an ancestor sends
+        # no scouts, whose word others take for the address of an alien, `4`, say, which for its
+        # resolver is 0.0.0.4. What it finds after its start ends all of its threads at the next
+        # event that it transmits.
         hosts = [ADDRESSES[each] for each in listed]
-        (home / ".miros_rabbitmq_hosts.json").write_text(json.dumps({"hosts": hosts}))
-        (home / ".miros_rabbitmq_lan_cache.json").write_text(json.dumps(_cache(hosts)))
+        scouted, known = (hosts, []) if kind == "new" or scouts else ([], hosts)
+        (home / ".miros_rabbitmq_hosts.json").write_text(json.dumps({"hosts": scouted}))
+        (home / ".miros_rabbitmq_lan_cache.json").write_text(json.dumps(_cache(known)))
         for tool in TOOLS:
             (home / tool).write_text("#!/bin/sh\n")
             (home / tool).chmod(0o755)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_brokers_are_found_by_what_is_there(start: Start) -> None:
 
     # An old one that has found a new one's broker, by its own means: who is there hears where the
     # old one is, and adopts its broker.
-    other = start(B, "old", (B, D))
+    other = start(B, "old", (B, D), scouts=True)
     alien = start(D, "new", (), MIROS_MESH_DISCOVERY="manual")
     other.wait_for("started")
     until(lambda: other.name in alien.heard(), other)
@@ -95,31 +96,34 @@ def test_hosts_are_migrated_one_by_one_while_events_flow(
         new[host] = start(host, "new")
         met([*old.values(), *new.values()])
 
-    first, second = new[C], new[D]
-    for each in (first, second):
+    stayed = new[C], new[D]
+    for each in stayed:
         each.wait_for("sent", ENDS_S)
-    for listener, sender in ((first, second), (second, first)):
+    for listener, sender in (stayed, stayed[::-1]):
         wait_until(
             lambda: len(counted(listener, sender)) == amount,  # noqa: B023
             ENDS_S,
             message=f"{sender.name} to {listener.name}",
         )
         assert counted(listener, sender) == list(range(amount))
-    # Of the old side all came that both had heard, once, but for what an ancestor still had in hand
-    # when it ended; what is lost is told.
     for gone in ended:
-        got = [counted(each, gone) for each in (first, second)]
-        for numbers in got:
-            assert numbers == sorted(set(numbers))
-        sent = max(max(numbers) for numbers in got) + 1
-        lost = sum(sent - len(numbers) for numbers in got)
-        record_property(f"lost of {sent} events of {gone.name}, at two", lost)
-        print(f"{gone.name}: {sent} events, lost at the two that stayed: {lost}")
-    # Those that came instead of them hear what the others send from then on, once and in order.
-    for host in (A, B):
-        for sender in (first, second):
-            numbers = counted(new[host], sender)
-            assert numbers == list(range(numbers[0], amount))
+        record_property(f"lost of {gone.name}", lost_of(gone, stayed))
+    # Those that came instead hear what the others send from then on, once and in order.
+    for came, sender in product((new[A], new[B]), stayed):
+        numbers = counted(came, sender)
+        assert numbers == list(range(numbers[0], amount))
+
+
+def lost_of(gone: Program, listeners: Sequence[Program]) -> int:
+    """How many events of an ancestor that has ended were not heard by all; none came twice."""
+    got = [counted(each, gone) for each in listeners]
+    for numbers in got:
+        assert numbers == sorted(set(numbers))
+    # What it still had in hand when it ended is known to it alone.
+    sent = max(map(max, got)) + 1
+    lost = sum(sent - len(numbers) for numbers in got)
+    print(f"{gone.name}: {sent} events to {len(listeners)} listeners, {lost} lost")
+    return lost
 
 
 def met(programs: Sequence[Program]) -> None:

@@ -1,4 +1,4 @@
-"""What each protocol of Python's pickle writes of the ancestor's values, and bodies that are wrong."""
+"""What Python's pickle writes of the ancestor's values, and bodies that are wrong."""
 
 from __future__ import annotations
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import secrets
+from collections import OrderedDict
 from datetime import datetime
-from itertools import count
 from typing import Any, Final, Literal
+
+from msgspec.structs import replace
 
 from miros_mesh.text import encodable, printable
 from miros_mesh.wire.ancestor import pickles
@@ -25,6 +28,7 @@ _SCRIBBLE: Final = re.compile(_HEAD + r"# ?(?P<text>.*)", re.DOTALL)
 _SPY: Final = re.compile(r"(?P<chart>\S+) (?P<text>.*)", re.DOTALL)
 # Time zones differ by so much, or by some of it.
 _QUARTER_S: Final = 900
+_MOST_CHARTS: Final = 1_000
 
 
 class LineCodec(TokenCodec[SnoopRecord]):
@@ -38,8 +42,10 @@ class LineCodec(TokenCodec[SnoopRecord]):
     ) -> None:
         super().__init__(keyring, max_bytes=max_bytes, **more)
         self._stream = stream
-        # Its lines have no numbers; these are for those who look for gaps.
-        self._numbers = count(1)
+        # Its lines have no numbers; these are for those who look for gaps, and for copies: so they
+        # are of an incarnation that no other receiver has.
+        self._incarnation = f"{INCARNATION}-{secrets.token_hex(6)}"
+        self._numbers: OrderedDict[str, int] = OrderedDict()
 
     def _value(self, message: SnoopRecord) -> pickles.Value:
         return line_of(message)
@@ -47,7 +53,18 @@ class LineCodec(TokenCodec[SnoopRecord]):
     def _message(self, value: pickles.Value, opened: OpenedToken) -> SnoopRecord:
         if not isinstance(value, str):
             raise malformed("on a snoop network that is no text")
-        return record_of(value, self._stream, opened.sealed_at, next(self._numbers))
+        record = record_of(value, self._stream, opened.sealed_at)
+        return replace(
+            record, incarnation=self._incarnation, sequence=self._next_number(record.chart)
+        )
+
+    def _next_number(self, chart: str) -> int:
+        number = self._numbers.pop(chart, 0) + 1
+        self._numbers[chart] = number
+        if len(self._numbers) > _MOST_CHARTS:
+            # Who has the key may name as many as it likes; one that is forgotten begins anew.
+            self._numbers.popitem(last=False)
+        return number
 
 
 def line_of(record: SnoopRecord) -> str:
@@ -62,10 +79,8 @@ def line_of(record: SnoopRecord) -> str:
     return f"[{datetime.fromtimestamp(record.time).strftime(_STAMP)}] [{chart}] {mark}{text}"  # noqa: DTZ006
 
 
-def record_of(
-    line: str, stream: Literal["trace", "spy"], sealed_at: float, number: int
-) -> SnoopRecord:
-    """Return the record of a line that came in a stream, sealed at that time.
+def record_of(line: str, stream: Literal["trace", "spy"], sealed_at: float) -> SnoopRecord:
+    """Return the record of a line that came in a stream, sealed at that time; it has no number.
 
     One that cannot be read in parts is kept as it is, under the name `ANCESTOR`.
     """
@@ -77,8 +92,8 @@ def record_of(
         found = form.fullmatch(plain if form is _SPY else bare)
         parts = found.groupdict() if found else {}
         if parts and all(len(each) <= MAX_NAME for name, each in parts.items() if name != "text"):
-            return _record(form, stream, parts, sealed_at, number)
-    return _record(None, stream, {"text": plain}, sealed_at, number)
+            return _record(form, stream, parts, sealed_at)
+    return _record(None, stream, {"text": plain}, sealed_at)
 
 
 def _record(
@@ -86,13 +101,12 @@ def _record(
     stream: Literal["trace", "spy"],
     parts: dict[str, str],
     sealed_at: float,
-    number: int,
 ) -> SnoopRecord:
     return SnoopRecord(
         node=ANCESTOR,
         chart=parts.get("chart", ANCESTOR),
         incarnation=INCARNATION,
-        sequence=number,
+        sequence=1,
         kind="scribble" if form is _SCRIBBLE else stream,
         time=_time_of(parts.get("stamp"), sealed_at),
         text=parts["text"],
