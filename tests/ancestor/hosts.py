@@ -180,6 +180,10 @@ class Program:
         self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
         self._process.stdin.flush()
 
+    def has_sent(self, amount: int) -> bool:
+        """Whether it has transmitted so many at once."""
+        return any(each.get("sent") == amount for each in list(self.facts))
+
     def heard(self) -> Mapping[str, list[int]]:
         """By sender, the numbers that its chart has handled, in their order."""
         told = self._told("heard")

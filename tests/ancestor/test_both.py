@@ -13,6 +13,7 @@ from ancestor.hosts import ADDRESSES, LIMIT_S, A, B, C, D, Program
 from support.waiting import wait_until
 
 EVENTS = 1_000
+SOME = 300
 PER_S = 100.0
 ENDS_S = 240.0
 # Below these are the numbers that are counted.
@@ -30,7 +31,7 @@ def test_two_old_and_two_new_hear_each_event_of_each_other_once(start: Start) ->
     for each in programs:
         each.do("transmit", first=0, amount=EVENTS, per_s=PER_S)
     for each in programs:
-        each.wait_for("sent", ENDS_S)
+        wait_until(lambda: each.has_sent(EVENTS), ENDS_S, message=each.name)  # noqa: B023
 
     # The old ones promise nothing; here none of them has more than it can take.
     pairs = [(x, y) for x in programs for y in programs if x is not y]
@@ -91,6 +92,11 @@ def test_hosts_are_migrated_one_by_one_while_events_flow(
     # One host after the other, while all others send.
     ended: list[Program] = []
     for host in (A, B):
+        wait_until(
+            lambda: len(counted(new[C], old[host])) >= SOME,  # noqa: B023
+            ENDS_S,
+            message=f"events of {old[host].name}",
+        )
         old[host].stop()
         ended.append(old.pop(host))
         new[host] = start(host, "new")
@@ -98,7 +104,7 @@ def test_hosts_are_migrated_one_by_one_while_events_flow(
 
     stayed = new[C], new[D]
     for each in stayed:
-        each.wait_for("sent", ENDS_S)
+        wait_until(lambda: each.has_sent(amount), ENDS_S, message=each.name)  # noqa: B023
     for listener, sender in (stayed, stayed[::-1]):
         wait_until(
             lambda: len(counted(listener, sender)) == amount,  # noqa: B023

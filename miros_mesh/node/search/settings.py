@@ -9,7 +9,12 @@ from typing import Final
 from miros_mesh.address import Endpoint
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery.refused_brokers import RefusedBrokers
-from miros_mesh.discovery.settings import HOSTS_FILES, LAN_CACHE_FILE, DiscoverySettings
+from miros_mesh.discovery.settings import (
+    ANCESTORS_CACHE_FILE,
+    HOSTS_FILES,
+    LAN_CACHE_FILE,
+    DiscoverySettings,
+)
 from miros_mesh.errors import ConfigError
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.wire.keyring import fingerprint
@@ -69,7 +74,8 @@ def _hosts_files(config: MeshConfig) -> tuple[Path, ...]:
     if config.discovery_hosts_file:
         return (config.discovery_hosts_file.expanduser().absolute(),)
     # In the working folder, where the ancestor's programs have theirs.
-    return tuple(Path(name).absolute() for name in HOSTS_FILES)
+    found_by_ancestors = () if config.ancestors == "off" else (ANCESTORS_CACHE_FILE,)
+    return tuple(Path(name).absolute() for name in (*HOSTS_FILES, *found_by_ancestors))
 
 
 def _cache_path(config: MeshConfig) -> Path:
