@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from typing import Any
 
 OLD = sys.argv[1] == "old"
 # Both read the hosts file of the working folder, which is another one once a host is entered.
@@ -30,18 +31,18 @@ if OLD:
 else:
     from miros_mesh import MeshConfig, NetworkedActiveObject
 
-heard: dict = {}
-received: dict = {}
+heard: dict[str, list[int]] = {}
+received: dict[str, list[str]] = {}
 changed = threading.Condition()
 never = threading.Event()
 
 
-def say(**facts):
+def say(**facts: Any) -> None:
     os.write(1, f"\n{json.dumps(facts)}\n".encode())
 
 
 @spy_on
-def idle(chart, event):
+def idle(chart: Any, event: Event) -> Any:
     if event.signal == signals.number:
         count(chart, event)
         return return_status.HANDLED
@@ -52,14 +53,14 @@ def idle(chart, event):
 
 
 @spy_on
-def busy(chart, event):
+def busy(chart: Any, event: Event) -> Any:
     if event.signal == signals.move:
         return chart.trans(idle)
     chart.temp.fun = idle
     return return_status.SUPER
 
 
-def count(chart, event):
+def count(chart: Any, event: Event) -> None:
     """Note which numbers of whom were handled, in their order."""
     sender = event.payload["sender"]
     with changed:
@@ -68,9 +69,9 @@ def count(chart, event):
             received[sender] = [chart.received.node, chart.received.chart]
 
 
-def made(name):
+def made(name: str) -> Any:
     if OLD:
-        chart = NetworkedActiveObject(
+        return NetworkedActiveObject(
             name,
             rabbit_user=os.environ["RABBIT_USER"],
             rabbit_password=os.environ["RABBIT_PASSWORD"],
@@ -80,17 +81,15 @@ def made(name):
             snoop_trace_encryption_key=os.environ["SNOOP_TRACE_ENCRYPTION_KEY"].encode(),
             snoop_spy_encryption_key=os.environ["SNOOP_SPY_ENCRYPTION_KEY"].encode(),
         )
-    else:
-        chart = NetworkedActiveObject(
-            name,
-            config=MeshConfig.from_env(ancestors="both"),
-            tx_routing_key=f"heya.{name}.man",
-            rx_routing_key="#.man",
-        )
-    return chart
+    return NetworkedActiveObject(
+        name,
+        config=MeshConfig.from_env(ancestors="both"),
+        tx_routing_key=f"heya.{name}.man",
+        rx_routing_key="#.man",
+    )
 
 
-def transmit(chart, first, amount, per_s):
+def transmit(chart: Any, first: int, amount: int, per_s: float) -> None:
     """Transmit numbers, so many a second."""
     began = time.monotonic()
     for number in range(first, first + amount):
@@ -102,7 +101,7 @@ def transmit(chart, first, amount, per_s):
     say(sent=amount)
 
 
-def main():
+def main() -> None:
     chart = made(sys.argv[2])
     chart.enable_snoop_trace()
     chart.start_at(idle)

@@ -69,7 +69,7 @@ def test_events_cross_both_ways_and_each_once_with_several_of_both(
 
 
 def test_received_says_where_it_comes_from(vhost_url: str, launch: Launch, peer: OldPeer) -> None:
-    told = []
+    told: list[tuple[str, Any, Any]] = []
 
     def handle(chart: NetworkedActiveObject, e: Event) -> None:
         told.append((e.signal_name, e.payload, chart.received))

@@ -46,13 +46,24 @@ def is_read(protocol: int) -> bool:
     return read[0]
 
 
+def table() -> str:
+    """What each protocol writes, by which Python, and whether that is read."""
+    rows = [
+        f"| {protocol} | {who} | `{opcodes(TEXT, protocol)}` | {'yes' if is_read(protocol) else 'no'} |"
+        for protocol, who in WRITTEN_BY.items()
+    ]
+    head = ["| protocol of pickle | unless told otherwise, of Python | a text, as opcodes | read |"]
+    return "\n".join([*head, "| --- | --- | --- | --- |", *rows])
+
+
 def mutants(seed: int, amount: int) -> Iterator[bytes]:
     """Bodies with bytes changed, added, taken away, doubled, or put together of two."""
     random = Random(seed)
     bodies = [pickle.dumps(value, protocol) for value in VALUES for protocol in range(6)]
     bodies += [pickles.written(value) for value in VALUES]
-    bodies += [pickle.dumps(each) for each in (None, 1, 2**70, 0.5, b"x", [], {}, {1}, {"a": [1]})]
-    bodies += [pickle.dumps(each) for each in (Exception("x"), print, object(), slice(1, 2))]
+    others: tuple[object, ...] = (None, 1, 2**70, 0.5, b"x", [], {}, {1}, {"a": [1]})
+    others += (Exception("x"), print, object(), slice(1, 2))
+    bodies += [pickle.dumps(each) for each in others]
     bodies = [each for each in bodies if len(each) < 2_000]
     # Any opcode, where it makes the most of it.
     codes = [each.code.encode("latin-1") for each in pickletools.opcodes]
