@@ -111,7 +111,7 @@ lock: $(RELEASE_VENV)/.tools  ## lock what pyproject.toml asks for; ARGS=--upgra
 	$(COMPILE_GROUP) --group release $(ARGS) --output-file $(LOCK)/release.txt
 	$(COMPILE_GROUP) --group peers $(ARGS) --output-file $(LOCK)/peers.txt
 	$(COMPILE_GROUP) --group nameko $(ARGS) --output-file $(LOCK)/nameko.txt
-	$(COMPILE_GROUP) --group ancestor --override $(LOCK)/ancestor-without.in $(ARGS) --output-file $(LOCK)/ancestor.txt
+	$(COMPILE_GROUP) --group ancestor --override .ci/ancestor-without.in $(ARGS) --output-file $(LOCK)/ancestor.txt
 
 # Strict: a package that the service does not know is an error, and no pass.
 audit: $(RELEASE_VENV)/.tools  ## ask for known vulnerabilities of what is locked; needs the internet

@@ -14,10 +14,9 @@ from miros_mesh.discovery import addresses
 from miros_mesh.errors import MeshError
 from miros_mesh.link.ports import QueueSpec, Subscriber
 from miros_mesh.networks.ancestor import network as specs
-from miros_mesh.networks.ancestor.inbox import AncestorInbox
 from miros_mesh.networks.ancestor.network import AncestorNetwork
 from miros_mesh.networks.ancestor.snoop import AncestorLines
-from miros_mesh.networks.inbox import Source
+from miros_mesh.networks.inbox import Inbox, Source
 from miros_mesh.networks.letters.home import Letters, Place
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.snoop.records import SnoopNetwork
@@ -51,7 +50,10 @@ class Ancestors:
         trace: SnoopNetwork,
         spy: SnoopNetwork,
         serializer: PayloadSerializer,
+        inbox: Callable[..., Inbox],
     ) -> None:
+        """Take part beside these networks; `inbox` makes what a chart hears by, `AncestorInbox`."""
+        self._inbox = inbox
         self._config, self._mesh = config, mesh
         self._observer: Observer = mesh.observer
         address = HomeAddress(config.brokers[0])
@@ -114,7 +116,7 @@ class Ancestors:
         `ways` are `room` and `post` of the chart. That raises the `LinkError` that prevents it.
         """
         spec = queues.of_ancestors(place.chart, specs.MESH.exchange, rx_routing_keys, group)
-        inbox = AncestorInbox(
+        inbox = self._inbox(
             self._mesh,
             place,
             letters,

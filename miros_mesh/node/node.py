@@ -620,9 +620,11 @@ class Node(Host):
         if self.config.ancestors == "off":
             return None
         with importing():
-            from miros_mesh.node.ancestors import Ancestors  # noqa: PLC0415 - few have any
+            from miros_mesh.networks.ancestor.inbox import AncestorInbox  # noqa: PLC0415 - few have any
+            from miros_mesh.node.ancestors import Ancestors  # noqa: PLC0415 - likewise
 
-        return Ancestors(self.config, self.keys, self.mesh, self.trace, self.spy, self._serializer)
+        parts = self.mesh, self.trace, self.spy, self._serializer
+        return Ancestors(self.config, self.keys, *parts, AncestorInbox)
 
     def _watchers_queue(self, network: str) -> QueueSpec:
         theirs = self._ancestors.queue_of(self.queues, network) if self._ancestors else None

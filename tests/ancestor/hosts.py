@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -174,6 +174,14 @@ class Program:
         )
         return found[-1][what]
 
+    def starts_within(self, limit_s: float) -> bool:
+        """Whether it tells in time that it has started."""
+        try:
+            self.wait_for("started", limit_s)
+        except AssertionError:
+            return False
+        return True
+
     def do(self, do: str, **arguments: Any) -> None:
         """Give an order."""
         assert self._process.stdin
@@ -224,7 +232,9 @@ class Program:
         self._reader.join()
         for stream in (self._process.stdin, self._process.stdout):
             assert stream
-            stream.close()
+            # What was not taken any more is of no use.
+            with suppress(BrokenPipeError):
+                stream.close()
 
     def _read(self) -> None:
         assert self._process.stdout

@@ -48,10 +48,10 @@ def is_read(protocol: int) -> bool:
 
 def table() -> str:
     """What each protocol writes, by which Python, and whether that is read."""
-    rows = [
-        f"| {protocol} | {who} | `{opcodes(TEXT, protocol)}` | {'yes' if is_read(protocol) else 'no'} |"
-        for protocol, who in WRITTEN_BY.items()
-    ]
+    rows = []
+    for protocol, who in WRITTEN_BY.items():
+        read = "yes" if is_read(protocol) else "no"
+        rows.append(f"| {protocol} | {who} | `{opcodes(TEXT, protocol)}` | {read} |")
     head = ["| protocol of pickle | unless told otherwise, of Python | a text, as opcodes | read |"]
     return "\n".join([*head, "| --- | --- | --- | --- |", *rows])
 

@@ -56,7 +56,7 @@ class TokenCodec(Generic[T]):
         return [each for each in made if each]
 
     def seal(self, encoded: Sequence[bytes], topic: str) -> bytes:
-        """Seal one encoded message."""
+        """Seal the one encoded message of a token with the first key of the ring."""
         (one,) = encoded
         return self._keyring.seal_token(one)
 

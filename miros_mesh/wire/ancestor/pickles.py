@@ -42,7 +42,7 @@ _MOST_OPCODES: Final = 12
 
 
 class Read(NamedTuple):
-    """What a body is."""
+    """What a body holds, and from whom it is."""
 
     value: Value
     ours: bool
