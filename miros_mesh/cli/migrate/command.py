@@ -60,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
         files += 1
     sys.stdout.write(
         f"{files} files were looked at, {changes} places are to be changed; then let old nodes and "
-        "new ones run side by side with ancestors='both' (docs/ancestors.md)\n"
+        "new ones run side by side with ancestors='both'\n"
     )
     return CHANGES if changes else NONE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from miros_mesh.__main__ import main
 from miros_mesh.cli.migrate import sources
 from miros_mesh.cli.migrate.sources import findings
+from support.doc_pages import ROOT
 
 PASSWORD, KEY = "dobbs", "u3Uc-qAi9iiCv3fkBfRUAKrM1gH8w51-nVU8M8A73Jg="
 OLD = f"""\
@@ -142,3 +144,14 @@ def test_a_folder_that_is_not_there_is_told(
         main(["migrate", str(tmp_path / "nowhere")])
     assert ended.value.code == 2
     assert "there is no" in capsys.readouterr().err
+
+
+def test_the_page_shows_what_the_command_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "ancestors.md").read_text().partition("## miros-mesh migrate")[2]
+    program, said = re.findall(r"```text\n(.*?)```", page, re.DOTALL)[:2]
+    (tmp_path / "pump.py").write_text(program)
+    monkeypatch.chdir(tmp_path)
+    assert main(["migrate", "pump.py"]) == 1
+    assert capsys.readouterr().out == said
