@@ -11,7 +11,7 @@ from miros_mesh.node.ancestors import HomeAddress
 
 
 def home(host: str) -> HomeAddress:
-    return HomeAddress(BrokerAddress("amqp", host, user="u", password="p"))
+    return HomeAddress(BrokerAddress("amqp", host, 5672, user="u", password="p"))
 
 
 @pytest.mark.parametrize("host", ["10.1.2.3", "rabbit.example.org"])
@@ -23,7 +23,7 @@ def test_a_broker_that_others_reach_is_told_as_it_is(host: str) -> None:
 def test_in_place_of_loopback_the_address_of_the_host_is_told(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MIROS_MESH_LAN", "on")
+    monkeypatch.setattr(addresses, "lan_is_off", lambda: False)
     found = iter(["192.168.1.7", "10.0.0.7"])
     monkeypatch.setattr(addresses, "working_address", lambda: next(found))
     monkeypatch.setattr(ancestors, "_ADDRESS_KEPT_S", 3600.0)
