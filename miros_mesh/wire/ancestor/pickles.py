@@ -15,7 +15,7 @@ refused at its first foreign opcode, before that is read.
 from __future__ import annotations
 
 import io
-import pickletools  # nosec B403 - it names opcodes, and executes none
+import pickletools  # nosec B403
 from typing import Final, NamedTuple, TypeAlias, cast
 
 from miros_mesh.errors import MalformedFrameError
