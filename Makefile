@@ -17,10 +17,12 @@ ANSIBLE_VENV := .venv-ansible
 WHEELS := .build/wheel
 PACKAGES := .build/packages
 DEBS := .build/debs
+# miros-rabbitmq itself, for the tests of a mesh of both.
+ANCESTOR := .build/ancestor
 # What has to do with a broker.
 BROKER_TESTS := tests/contract tests/integration tests/faults
 SBOM := .build/sbom
-TESTED := $(TEST_VENV)/.wheel $(ANSIBLE_VENV)/.tools $(PACKAGES)/.got
+TESTED := $(TEST_VENV)/.wheel $(ANSIBLE_VENV)/.tools $(PACKAGES)/.got $(ANCESTOR)/.got
 LOCK := .ci/lock
 SOURCES := $(shell find miros_mesh -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
 
@@ -110,6 +112,7 @@ lock: $(RELEASE_VENV)/.tools  ## lock what pyproject.toml asks for; ARGS=--upgra
 	$(COMPILE_GROUP) --group release $(ARGS) --output-file $(LOCK)/release.txt
 	$(COMPILE_GROUP) --group peers $(ARGS) --output-file $(LOCK)/peers.txt
 	$(COMPILE_GROUP) --group nameko $(ARGS) --output-file $(LOCK)/nameko.txt
+	$(COMPILE_GROUP) --group ancestor --override .ci/ancestor-without.in $(ARGS) --output-file $(LOCK)/ancestor.txt
 
 # Strict: a package that the service does not know is an error, and no pass.
 audit: $(RELEASE_VENV)/.tools  ## ask for known vulnerabilities of what is locked; needs the internet
@@ -166,6 +169,12 @@ $(PACKAGES)/.got: $(TEST_VENV)/.tools $(LOCK)/build.txt $(LOCK)/run.txt
 	rm -rf $(PACKAGES)
 	$(TEST_VENV)/bin/pip download --quiet $(HASHED) --requirement $(LOCK)/build.txt --dest $(PACKAGES)
 	$(TEST_VENV)/bin/pip download --quiet $(HASHED) --requirement $(LOCK)/run.txt --dest $(PACKAGES)
+	@touch $@
+
+# Without what it requires in the lock: netifaces, which has no wheel, is there as netifaces-plus.
+$(ANCESTOR)/.got: $(LOCK)/build.txt $(LOCK)/ancestor.txt | python
+	$(call make_venv,$(ANCESTOR))
+	$(ANCESTOR)/bin/pip install --quiet $(HASHED) --no-deps --requirement $(LOCK)/ancestor.txt
 	@touch $@
 
 $(TEST_VENV)/.tools: $(LOCK)/build.txt $(LOCK)/test.txt | python

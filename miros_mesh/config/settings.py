@@ -29,6 +29,7 @@ NetworkName: TypeAlias = Literal["mesh", "snoop_trace", "snoop_spy"]
 DiscoverySource: TypeAlias = Literal["manual", "lan", "dns"]
 Durability: TypeAlias = Literal["process", "power"]
 AlienPolicy: TypeAlias = Literal["adopt", "probe", "ignore"]
+Ancestors: TypeAlias = Literal["off", "hear", "both"]
 FirstSearchWait: TypeAlias = Literal["hold", "skip", "block"]
 EncryptionKeys: TypeAlias = bytes | str | tuple[bytes | str, ...] | SecretFile | None
 
@@ -87,6 +88,8 @@ class MeshConfig:
     """For an upgrade from 0.1: first `write` on all nodes, then `read`, then nothing."""
     cipher: Cipher = "aes-gcm"
     """What seals frames; `fernet` while a node is older than this setting. Both are opened."""
+    ancestors: Ancestors = "off"
+    """Whether nodes of miros-rabbitmq are heard (`hear`), and hear this one, too (`both`)."""
 
     node_name: str | None = None
     """A lasting name of this process on the mesh: letters, digits, `.`, `_`, `-`."""
@@ -398,6 +401,8 @@ class MeshConfig:
             yield _KEY_MISSING
         yield from self._tls_problems()
         yield from self._discovery_problems(has_broker=shared or user)
+        if self.ancestors in ("hear", "both"):
+            yield from self._ancestors_problems(has_broker=shared or user)
         keys = [self.keys_for(network) for network in get_args(NetworkName)]
         yield from members.problems(
             self.signer(), self.members(), keys, unsigned=self.old_frames == "write"
@@ -406,6 +411,18 @@ class MeshConfig:
             yield _TYPES_OF_ANOTHER
         if validation.exceeds(self.max_event_bytes, self.outbox_bytes):
             yield "max_event_bytes is larger than outbox_bytes; the largest event would never fit"
+
+    def _ancestors_problems(self, *, has_broker: bool) -> Iterator[str]:
+        if self.link_factory is not None or not has_broker:
+            yield (
+                "ancestors needs a RabbitMQ, where nodes of miros-rabbitmq are: give rabbit_user "
+                "and rabbit_password, or broker_url, and no link_factory"
+            )
+        if self.allowed_nodes is not None:
+            yield (
+                "ancestors and allowed_nodes exclude each other: nodes of miros-rabbitmq cannot "
+                "sign; list the allowed nodes once the last of them is gone"
+            )
 
     def _tls_problems(self) -> Iterator[str]:
         if self.broker_key_file is not None and self.broker_cert_file is None:
@@ -553,6 +570,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[str]]]] = {
     "mesh_label": validation.label_problems,
     "old_frames": _one_of(OldFrames),
     "cipher": _one_of(Cipher),
+    "ancestors": _one_of(Ancestors),
     "node_name": validation.node_name_problems,
     "home": validation.home_problems,
     "durability": _one_of(Durability),

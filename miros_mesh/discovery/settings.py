@@ -15,6 +15,8 @@ AlienPolicy: TypeAlias = Literal["adopt", "probe", "ignore"]
 # Names of files where the settings give none; the second one is that of the ancestor's programs.
 HOSTS_FILES: Final = (".miros_mesh_hosts.json", ".miros_rabbitmq_hosts.json")
 LAN_CACHE_FILE: Final = ".miros_mesh_lan_cache.json"
+ANCESTORS_CACHE_FILE: Final = ".miros_rabbitmq_lan_cache.json"
+"""What the ancestor has found; read as a list of hosts, and never written."""
 # The pause before listed hosts are looked at again: after a change, and at most.
 LOOK_AGAIN_S: Final = (2.0, 60.0)
 # More than what 1,024 addresses and a dead name server take.

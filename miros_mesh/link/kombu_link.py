@@ -52,6 +52,7 @@ class KombuLink:
             attempts=None if patient else settings.attempts,
             exchanges=settings.exchanges,
             more_exchanges=settings.more_exchanges,
+            transient_exchanges=settings.transient_exchanges,
             # Each peer has an outbox of its own: one that is away must not hold up the others.
             outbox=Outbox(max_events=settings.outbox_events, max_bytes=settings.outbox_bytes),
             window=settings.confirm_window,
@@ -80,10 +81,18 @@ class KombuLink:
         self._pools.give_back(self._pools.open(broker), broken=False)
 
     def look(
-        self, broker: Broker, *, exchange: str, marks: Sequence[str], timeout_s: float
+        self,
+        broker: Broker,
+        *,
+        exchange: str,
+        marks: Sequence[str],
+        timeout_s: float,
+        instead: Sequence[str] = (),
     ) -> None:
         """See whether our mesh is at a broker's first address; `Looks.look` says how."""
-        self._looks.look(broker, exchange=exchange, marks=marks, timeout_s=timeout_s)
+        self._looks.look(
+            broker, exchange=exchange, marks=marks, timeout_s=timeout_s, instead=instead
+        )
 
     @contextmanager
     def letter_box(self, broker: Broker) -> Iterator[KombuLetterBox]:

@@ -36,14 +36,22 @@ class Looks:
         """Guards `_under_way` and `_stopped`: a look that begins is cut by `stop`, or refused."""
 
     def look(
-        self, broker: Broker, *, exchange: str, marks: Sequence[str], timeout_s: float
+        self,
+        broker: Broker,
+        *,
+        exchange: str,
+        marks: Sequence[str],
+        timeout_s: float,
+        instead: Sequence[str] = (),
     ) -> None:
         """See whether our mesh is at a broker's first address, within `timeout_s`.
 
-        Declares nothing. Raises the `LinkError` that says what is there instead: `NoMeshError`
-        without the exchange, `OtherKeyError` without any of the exchanges `marks`.
+        Declares nothing. One of the exchanges `instead` is enough. Raises the `LinkError` that says
+        what is there: `NoMeshError` without any of them, `OtherKeyError` without any of `marks`.
         """
         with self._connection(broker, timeout_s) as connection:
+            if any(_has(connection, each) for each in instead):
+                return
             if not _has(connection, exchange):
                 raise NoMeshError(f"{broker.name} has no mesh; does a node use this virtual host?")
             if not any(_has(connection, mark) for mark in marks):

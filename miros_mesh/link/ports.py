@@ -89,6 +89,8 @@ class Binding:
 
     exchange: str
     pattern: str
+    durable: bool = True
+    """Whether the exchange outlives a restart of the broker; all who declare it have to agree."""
 
 
 @dataclass(frozen=True)
@@ -343,6 +345,8 @@ class LinkSettings:
     key_file: Path | None = None
     more_exchanges: Callable[[], tuple[str, ...]] = tuple
     """What is declared besides, also on a connection that is there when they become others."""
+    transient_exchanges: tuple[str, ...] = ()
+    """Of `exchanges` those that are not durable."""
 
 
 class Link(Protocol):
@@ -362,12 +366,19 @@ class Link(Protocol):
         """Connect once and leave; raises the `LinkError` that says what is wrong."""
 
     def look(
-        self, broker: Broker, *, exchange: str, marks: Sequence[str], timeout_s: float
+        self,
+        broker: Broker,
+        *,
+        exchange: str,
+        marks: Sequence[str],
+        timeout_s: float,
+        instead: Sequence[str] = (),
     ) -> None:
         """See whether our mesh is at a broker's first address, on a connection of its own.
 
-        Raises the `LinkError` that says what is there instead: `NoMeshError` without the exchange,
-        `OtherKeyError` without any of the exchanges `marks`. From several threads at once.
+        One of the exchanges `instead` does as well as `exchange` with one of the exchanges `marks`.
+        Raises the `LinkError` that says what is there: `NoMeshError` without any of them,
+        `OtherKeyError` without a mark. From several threads at once.
         """
 
     def letter_box(self, broker: Broker) -> AbstractContextManager[LetterBox]:

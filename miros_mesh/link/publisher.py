@@ -87,6 +87,7 @@ class BrokerPublisher(Worker):
         confirm_timeout_s: float,
         observer: Observer,
         more_exchanges: Callable[[], tuple[str, ...]] = tuple,
+        transient_exchanges: Collection[str] = (),
     ) -> None:
         super().__init__(
             name=name, broker=broker, pools=pools, attempts=attempts, observer=observer
@@ -98,7 +99,9 @@ class BrokerPublisher(Worker):
         self._outbox = outbox
         self._window = window
         self._confirm_timeout_s = confirm_timeout_s
-        self._channel = PublishingChannel(broker.name, self._stopping.wait)
+        self._channel = PublishingChannel(
+            broker.name, self._stopping.wait, transient=frozenset(transient_exchanges)
+        )
         # Replaced with each channel, which counts its publications from 1 again.
         self._confirms = Confirms(self._confirmed)
         self._nacks = NackBackoff(broker.name)

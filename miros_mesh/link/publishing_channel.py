@@ -48,8 +48,16 @@ class PublishingChannel:
     For who has the publisher's connection; its thread hands it each new one.
     """
 
-    def __init__(self, where: str, sleep: Callable[[float], object]) -> None:
+    def __init__(
+        self,
+        where: str,
+        sleep: Callable[[float], object],
+        *,
+        transient: frozenset[str] = frozenset(),
+    ) -> None:
         self._where = where
+        self._transient = transient
+        """Exchanges that are not durable."""
         self._sleep = sleep
         self._channel: Any = None
         self.at_once = False
@@ -163,7 +171,8 @@ class PublishingChannel:
         """
         try:
             with translated(self._where):
-                kombu.Exchange(exchange, type="topic", durable=True)(self.opened()).declare()
+                durable = exchange not in self._transient
+                kombu.Exchange(exchange, type="topic", durable=durable)(self.opened()).declare()
         except LinkError as error:
             if not isinstance(error.__cause__, amqp.ChannelError):
                 raise

@@ -71,6 +71,8 @@ class Mesh:
         """What this node claims; it claims nothing while this is empty."""
         self.claimed: Callable[[str], None] = lambda _: None
         """Called with what other nodes claim, which may be false; must return at once."""
+        self.also: Callable[[str, Envelope], object] | None = None
+        """Called with each event that was sent under a topic, for who hears no frames."""
         # By chart, from its start to its goodbye. Dictionaries need no lock for what is done here.
         self._charts: dict[str, _Chart] = {}
 
@@ -109,6 +111,9 @@ class Mesh:
         except BaseException as error:
             span.end(error=error)
             raise
+        # What is for one chart, or wants to be answered, is of no use to who knows neither.
+        if self.also and not (to or asked or reply_to):
+            self.also(destination, event)
         # As `Origin.id` will have it at the receivers.
         message_id = f"{self._prefix}{chart}/{sequence}"
         if span is not NO_SPAN:

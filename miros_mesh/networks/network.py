@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Final, Generic, Protocol, TypeVar
+from weakref import WeakSet
 
 from msgspec.structs import replace
 
@@ -22,7 +23,7 @@ from miros_mesh.networks.order.routes import Destinations
 from miros_mesh.observer import Observer
 from miros_mesh.text import logger_of
 from miros_mesh.timing.throttle import Throttle
-from miros_mesh.wire.codec import Arrived, Codec
+from miros_mesh.wire.codec import Arrived
 from miros_mesh.wire.envelope import Origin
 from miros_mesh.wire.freshness import Freshness, Limits
 
@@ -92,6 +93,35 @@ DIRECT: Final = exchange_of("direct")
 """The exchange by which events reach one chart alone, under its `address.direct_topic`."""
 
 
+class Sealing(Protocol[T]):
+    """What turns messages into bytes and back: a `Codec` of frames, or one of another wire."""
+
+    queues: WeakSet[Freshness]
+    """By their `Freshness`, those of this process that may bring the same bytes."""
+
+    @property
+    def primary(self) -> str:
+        """The fingerprint of the key that seals now."""
+
+    def encode(self, message: T) -> bytes:
+        """Encode one message, not sealed yet; raises the `MeshError` of one that cannot travel."""
+
+    def decoded(self, encoded: Sequence[bytes]) -> list[T]:
+        """Return the messages that `encode` has made these of."""
+
+    def seal(self, encoded: Sequence[bytes], topic: str) -> bytes:
+        """Seal encoded messages, to be published under a topic now."""
+
+    def unseal(self, frame: bytes) -> list[bytes]:
+        """Return what `seal` was given."""
+
+    def open_again(self, frame: bytes) -> list[T]:
+        """Return the messages of what was sealed or opened here before."""
+
+    def receive(self, frame: bytes, topic: str, freshness: Freshness, *, again: bool) -> Arrived[T]:
+        """Return the messages of what came under a topic; raises the `FrameError` that refuses."""
+
+
 class Routed(Protocol[T]):
     """What says of a message where those before it went: `order.routes.Routes`."""
 
@@ -126,7 +156,7 @@ class Network(Generic[T]):
     def __init__(
         self,
         name: str,
-        codec: Codec[T],
+        codec: Sealing[T],
         observer: Observer,
         *,
         frame_events: int,

@@ -17,11 +17,15 @@ def link_settings(
     observer: Observer,
     credentials: Credentials = as_given,
     more_exchanges: Callable[[], tuple[str, ...]] = tuple,
+    transient_exchanges: tuple[str, ...] = (),
 ) -> LinkSettings:
-    """Return the settings of a link: the exchanges are declared before anything is published."""
+    """Return the settings of a link: the exchanges are declared before anything is published.
+
+    `transient_exchanges` are declared after the others, as not durable.
+    """
     return LinkSettings(
         node=node,
-        exchanges=exchanges,
+        exchanges=(*exchanges, *transient_exchanges),
         observer=observer,
         attempts=config.connection_attempts,
         connect_timeout_s=config.connect_timeout_s,
@@ -35,4 +39,5 @@ def link_settings(
         cert_file=config.broker_cert_file,
         key_file=config.broker_key_file,
         more_exchanges=more_exchanges,
+        transient_exchanges=transient_exchanges,
     )

@@ -23,7 +23,7 @@ from miros_mesh.errors import (
 )
 from miros_mesh.forks import importing
 from miros_mesh.health import Health, Vitals
-from miros_mesh.link.ports import Broker, Delivery, Link, LinkSettings
+from miros_mesh.link.ports import Broker, Delivery, Link, LinkSettings, QueueSpec
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.networks.group.filed import FiledInbox
 from miros_mesh.networks.history import History
@@ -85,6 +85,7 @@ from miros_mesh.wire.serializer import MsgpackSerializer
 # of the package is for the search, and a broker's client is for nodes without a link of their own.
 if TYPE_CHECKING:
     from miros_mesh.discovery.discovery import Discovery
+    from miros_mesh.node.ancestors import Ancestors
     from miros_mesh.node.search.bridge import DiscoveryBridge
 
 logger = logger_of(__name__)
@@ -129,6 +130,7 @@ class Node(Host):
             [
                 *(self.mesh.network, self.trace.network, self.spy.network),
                 *(self._repairs, self.statuses.network, self.roll.network),
+                *(self._ancestors.networks if self._ancestors else ()),
             ],
             home=self.home,
             home_networks=self._home_networks,
@@ -138,7 +140,10 @@ class Node(Host):
         """Set when the first search has ended, or will not end any more."""
         self.subscriber = self._link.subscriber(self.home, name_lock=self.queues.name_lock)
         self.watched = WatchedNetworks(
-            self.subscriber, self.queues.of_watchers, timeout_s=self._add_timeout_s
+            self.subscriber,
+            self._watchers_queue,
+            timeout_s=self._add_timeout_s,
+            companions=self._ancestors.lines if self._ancestors else {},
         )
         self._discovery = self._build_discovery()
         # `_sessions`, `_topics` and `_probes` are changed by the threads that use charts, one entry
@@ -306,6 +311,20 @@ class Node(Host):
             handled_before=partial(self._marks.before, chart, topics),
         )
         seat = self._seat(chart, group, rx_routing_keys, room, post) if group else None
+        shared = list(seat.sources) if seat else []
+        hear_ancestors = None
+        if self._ancestors:
+            theirs, hear_ancestors = self._ancestors.source(
+                self.queues,
+                self.subscriber,
+                self.letters,
+                Place(chart, queue.name),
+                rx_routing_keys,
+                group,
+                room=room,
+                post=post,
+            )
+            shared.append(theirs)
         # The session is there before the queues: repair has to find the inboxes when the first
         # event arrives, and `leave` undoes all when a queue is refused.
         session = self._sessions[chart] = Session(
@@ -314,7 +333,7 @@ class Node(Host):
             tx_routing_key=tx_routing_key,
             rx_routing_keys=rx_routing_keys,
             source=Source(inbox, (queue.name,), self.queues.lasting),
-            shared=seat.sources if seat else (),
+            shared=shared,
             announced=seat.announced if seat else "",
             leave=lambda end_by: NODES.leave(self, chart, end_by),
         )
@@ -325,6 +344,8 @@ class Node(Host):
             if seat.announced:
                 self._hear_rolls()
             seat.join(self._add_timeout_s)
+        if hear_ancestors:
+            hear_ancestors(self._add_timeout_s)
         return session
 
     def _seat(
@@ -451,10 +472,11 @@ class Node(Host):
         events.unheard = self._unheard
         self._refused_events = self._build_refused_events()
         events.set_aside = self._refused_events.keep
+        self._serializer = config.serializer or MsgpackSerializer(config.payload_types)
         self.mesh = Mesh(
             events,
             identity,
-            config.serializer or MsgpackSerializer(config.payload_types),
+            self._serializer,
             observer,
             dedup_window=config.dedup_window,
             held_bytes=max(MAX_HELD_BYTES, config.outbox_bytes, config.repair_bytes),
@@ -469,6 +491,7 @@ class Node(Host):
         self.spy = SnoopNetwork(spy, identity, _SPY_ROUTING_KEY, observer)
         status = specs.network_of(specs.STATUS, config, keys, observer)
         self.statuses = StatusNetwork(status, identity, _STATUS_ROUTING_KEY)
+        self._ancestors = self._build_ancestors()
         self._build_home_networks()
         self._build_roll()
         self._repairs = specs.network_of(specs.REPAIR, config, keys, observer)
@@ -589,8 +612,23 @@ class Node(Host):
             observer=self.observer,
             credentials=Credentials(config, self._forget_refusals),
             more_exchanges=self._key_marks if config.brokers else tuple,
+            transient_exchanges=self._ancestors.exchanges if self._ancestors else (),
         )
         return home_link(config, settings)
+
+    def _build_ancestors(self) -> Ancestors | None:
+        if self.config.ancestors == "off":
+            return None
+        with importing():
+            from miros_mesh.networks.ancestor.inbox import AncestorInbox  # noqa: PLC0415 - few have any
+            from miros_mesh.node.ancestors import Ancestors  # noqa: PLC0415 - likewise
+
+        parts = self.mesh, self.trace, self.spy, self._serializer
+        return Ancestors(self.config, self.keys, *parts, AncestorInbox)
+
+    def _watchers_queue(self, network: str) -> QueueSpec:
+        theirs = self._ancestors.queue_of(self.queues, network) if self._ancestors else None
+        return theirs or self.queues.of_watchers(network)
 
     def _key_marks(self) -> tuple[str, ...]:
         return marks_of(self.keys["mesh"].fingerprints)

@@ -87,6 +87,34 @@ class NodeQueues:
             terms=Terms(f"{group.queue(chart)}.terms", terms),
         )
 
+    def of_ancestors(
+        self, chart: str, exchange: str, rx_routing_keys: Sequence[str], group: Group | None
+    ) -> QueueSpec:
+        """Return the queue of what nodes of miros-rabbitmq send to a chart, or to its group."""
+        bindings = tuple(Binding(exchange, each, durable=False) for each in rx_routing_keys)
+        if group:
+            ours = self.of_group(chart, group, rx_routing_keys)
+            return replace(
+                ours,
+                name=f"{ours.name}.old",
+                bindings=bindings,
+                expires_s=PRIVATE_EXPIRES_S,
+                terms=None,
+                dead_letters=False,
+            )
+        digest = _digest(topics_of(rx_routing_keys))
+        return QueueSpec(
+            name=f"{exchange_of('old')}.{self.identity.node}.{chart}.{digest}",
+            bindings=bindings,
+            prefetch=self.config.prefetch_frames,
+            expires_s=PRIVATE_EXPIRES_S,
+            chart=chart,
+        )
+
+    def of_ancestors_lines(self, network: str, exchange: str) -> QueueSpec:
+        """Return the queue of what a snoop network of miros-rabbitmq brings for the watchers."""
+        return replace(self.of_watchers(network), bindings=(Binding(exchange, "#", durable=False),))
+
     def of_partitions(self, group: QueueSpec) -> list[QueueSpec]:
         """Return the queues in which the events of a group wait that are filed by their keys."""
         names = [f"{group.name}.p{number}" for number in range(PARTITIONS)]

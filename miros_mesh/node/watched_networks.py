@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from miros_mesh.errors import BrokerUnreachableError
@@ -39,10 +40,16 @@ class WatchedNetworks:
         queue_of: Callable[[str], QueueSpec],
         *,
         timeout_s: float,
+        companions: Mapping[str, Watchable] = MappingProxyType({}),
     ) -> None:
+        """Consume queues as `queue_of` describes them, by the names of their networks.
+
+        With a network its companion is consumed, by the name of the network.
+        """
         self._subscriber = subscriber
         self._queue_of = queue_of
         self._timeout_s = timeout_s
+        self._companions = companions
         # Networks whose queue is asked for at this moment, and those whose queue is there.
         self._asked: set[str] = set()
         self._consumed: set[str] = set()
@@ -55,6 +62,10 @@ class WatchedNetworks:
 
         Raises the `LinkError` that prevents it. The next call tries again.
         """
+        for each in self._with_companion(watchable):
+            self._consume(each)
+
+    def _consume(self, watchable: Watchable) -> None:
         name = watchable.network.name
         with self._changed:
             # A second caller is told, too, what becomes of the queue.
@@ -73,10 +84,18 @@ class WatchedNetworks:
             raise
         self._answered(name, consumed=True)
         # The last watcher may have gone meanwhile, and `release` found no queue.
-        self.release(watchable)
+        self._release(watchable)
 
     def release(self, watchable: Watchable) -> None:
         """Let the queue go if no watcher is left; never waits."""
+        for each in self._with_companion(watchable):
+            self._release(each)
+
+    def _with_companion(self, watchable: Watchable) -> tuple[Watchable, ...]:
+        companion = self._companions.get(watchable.network.name)
+        return (watchable, companion) if companion else (watchable,)
+
+    def _release(self, watchable: Watchable) -> None:
         name = watchable.network.name
         with self._changed:
             if name in self._consumed and not watchable.watched:

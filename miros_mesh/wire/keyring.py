@@ -26,6 +26,7 @@ LAST_OF_FERNET: Final = 4
 """Frames of this version and of those before it are sealed with Fernet, later ones with GCM."""
 # What the ring sealed itself is opened with keys that were removed since, so many of them.
 _MOST_REMOVED: Final = 16
+_NUMBERS: Final = 2**63 - 1
 
 
 def generate_key() -> bytes:
@@ -49,6 +50,16 @@ class KeyState(NamedTuple):
     id: str
     idle_s: float | None
     """How long ago it sealed or opened a frame last; None if it never did."""
+
+
+class OpenedToken(NamedTuple):
+    """What a token of Fernet holds."""
+
+    plain: bytes
+    sealed_at: int
+    """When it was sealed by the clock of who did it, in whole seconds since 1970."""
+    number: int
+    """One that no two tokens share, from 1 to 2**63 - 1."""
 
 
 class KeyRing:
@@ -171,6 +182,24 @@ class KeyRing:
         """
         return _opened(frame, (*self._ring.keys, *self._all_removed))
 
+    def seal_token(self, plain: bytes) -> bytes:
+        """Return a token of Fernet as miros-rabbitmq sends it, sealed with the primary key."""
+        primary = self._ring.keys[0]
+        primary.needed = time.monotonic()
+        return primary.fernet.encrypt(plain)
+
+    def open_token(self, token: bytes, *, again: bool = False) -> OpenedToken:
+        """Open such a token; `again` is one that this ring has sealed, as `open_again` does.
+
+        Raises `UndecryptableFrameError` for any other bytes, also for a second spelling of one.
+        """
+        # As `_fernet_opened` has it: of each token there is one spelling, by which it is known.
+        raw = _unspelt(token)
+        keys = (*self._ring.keys, *self._all_removed) if again else self._ring.keys
+        plain = _opened(bytes([LAST_OF_FERNET]) + raw, keys)
+        number = int.from_bytes(raw[-8:], "big") % _NUMBERS + 1
+        return OpenedToken(plain, int.from_bytes(raw[1:9], "big"), number)
+
     @property
     def current(self) -> object:
         """The keys as they are now: the same object as long as nothing changes, and never again."""
@@ -237,6 +266,15 @@ def _opened(frame: bytes, keys: Sequence[_Key]) -> bytes:
     raise UndecryptableFrameError(
         "no key of the ring opens this frame; does every node have the same key?"
     )
+
+
+def _unspelt(token: bytes) -> bytes:
+    try:
+        raw = base64.b64decode(token, altchars=b"-_", validate=True)
+    except binascii.Error:
+        return b""
+    # The last digit of base64 may have bits that count for nothing.
+    return raw if base64.urlsafe_b64encode(raw) == token else b""
 
 
 def _fernet_opened(token: bytes, fernet: Fernet) -> bytes | None:

@@ -64,6 +64,9 @@ from miros_mesh.observe.sequence.diagram import diagram
 from miros_mesh.observe.snoop.monitor import SnoopMonitor
 from miros_mesh.observe.snoop.overview import Overview
 from miros_mesh.observe.snoop.selection import Selection
+from miros_mesh.wire.ancestor.codec import TokenCodec
+from miros_mesh.wire.ancestor.events import EventCodec
+from miros_mesh.wire.ancestor.lines import LineCodec
 from miros_mesh.wire.codec import FRAME_OVERHEAD_BYTES, Codec
 from miros_mesh.wire.envelope import DeadLetter, Envelope, NodeStatus, Origin, SnoopRecord
 from miros_mesh.wire.freshness import Freshness
@@ -154,6 +157,18 @@ class Readers:
         self._file = folder / "input"
         self._codecs = [codec_of(spec) for spec in SPECS]
         self._serializer = MsgpackSerializer()
+        self._ancestors: tuple[TokenCodec[Any], ...] = (
+            EventCodec(
+                RING,
+                self._serializer,
+                {},
+                address=lambda: "10.0.0.1",
+                max_event_bytes=1_000_000,
+                max_bytes=8_000_000,
+            ),
+            LineCodec(RING, "trace", max_bytes=8_000_000),
+            LineCodec(RING, "spy", max_bytes=8_000_000),
+        )
         self._typed = {kind: Payloads(self._serializer, {"it": kind}) for kind in DECLARED}
         self._config = MeshConfig(
             broker_url="amqp://guest:guest@localhost//", mesh_encryption_key=KEY.decode()
@@ -170,6 +185,7 @@ class Readers:
             "cache": self.cache,
             "trace": self.trace,
             "history": self.history,
+            "ancestors": self.ancestors,
         }
 
     def read(self, kind: str, data: bytes) -> bool:
@@ -195,6 +211,23 @@ class Readers:
         content = data[2:] if how & WHOLE else content_of(SPECS[place].name, form, data[2:])
         frame = RING.seal(content, form.version)
         return self._opened(self._codecs[place], frame, receive=bool(how & RECEIVED))
+
+    def ancestors(self, data: bytes) -> bool:
+        """Read what a node of miros-rabbitmq has pickled; the first byte chooses its network."""
+        place = data[0] % len(self._ancestors) if data else 0
+        codec: TokenCodec[Any] = self._ancestors[place]
+        sealed = RING.seal_token(data[1:])
+        try:
+            arrived = codec.receive(sealed, TOPIC, Freshness(), again=False)
+        except FrameError:
+            return False
+        for message in arrived.messages:
+            if isinstance(message, SnoopRecord):
+                render(message)
+                to_ecs(message)
+            else:
+                self._serializer.loads(message.payload)
+        return bool(arrived.messages)
 
     def payloads(self, data: bytes) -> bool:
         """Read an event's payload, and show it as `dead-letters show` does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Sequence
 from itertools import product
 from typing import Any, Final
@@ -171,6 +172,19 @@ PRINTED: Final = """\
 [+t] [0001-01-01 00:00:00] [chart] e->PING() here->there
 a torn li"""
 
+STEP: Final = "[2019-06-20 06:14:48.123456] [ao] "
+OF_ANCESTORS: Final[Sequence[Sequence[object]]] = (
+    (
+        ("192.168.1.75", '{"signal_name": "PING", "payload": {"a": [1, null, "\\u00e9"]}}'),
+        ("192.168.1.75", f'{{"signal_name": "PING", "payload": {MANY_DIGITS}}}'),
+        ("192.168.1.75", f'{{"signal_name": "PING", "payload": {"[" * DEEP}{"]" * DEEP}}}'),
+        "4D1F09A3C2E7",
+        ("192.168.1.75", 1, print),
+    ),
+    (f"\n{STEP}e->PING() here->there\n", f"{STEP}\x1b[30;1m# a note\x1b[0m", "a torn li"),
+    ("ao PING:here", f"ao {STEP}# a note", "START"),
+)
+
 
 def seeds() -> dict[str, Sequence[bytes]]:
     """Return seeds for each kind of input; the first one is taken by the library."""
@@ -208,6 +222,12 @@ def seeds() -> dict[str, Sequence[bytes]]:
             _lines(RECORD, SPY, SCRIBBLE),
             line.replace(b'"sequence": 7', b'"sequence": 70') + line,
             line.replace(b": 7", b": " + _bytes(MANY_DIGITS)),
+        ],
+        "ancestors": [
+            bytes([place]) + pickle.dumps(value, protocol)
+            for protocol in (4, 3, 5, 0)
+            for place, each in enumerate(OF_ANCESTORS)
+            for value in each
         ],
     }
 

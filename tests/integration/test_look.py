@@ -30,6 +30,7 @@ from support.post_office import SETTINGS
 from support.rabbitmq_server import HOST, RabbitServer, free_ports
 
 MESH, OURS, OLD, THEIRS = (f"miros_mesh.v1.{name}" for name in ("mesh", "key.1", "key.0", "key.9"))
+OLD_MESH = "miros.mesh.exchange"
 LIMIT_S = 5.0
 SHORT_S = 0.3
 DESCRIPTORS = Path("/proc/self/fd")
@@ -50,10 +51,12 @@ def at_port(port: int) -> Broker:
     return at(BrokerAddress("amqp", HOST, port, user="peter", password="rabbit"))
 
 
-def look(link: KombuLink, broker: Broker, timeout_s: float = LIMIT_S) -> type[LinkError] | None:
+def look(
+    link: KombuLink, broker: Broker, timeout_s: float = LIMIT_S, instead: tuple[str, ...] = ()
+) -> type[LinkError] | None:
     """What is raised, if anything."""
     try:
-        link.look(broker, exchange=MESH, marks=(OURS, OLD), timeout_s=timeout_s)
+        link.look(broker, exchange=MESH, marks=(OURS, OLD), timeout_s=timeout_s, instead=instead)
     except LinkError as error:
         return type(error)
     return None
@@ -104,6 +107,18 @@ def test_what_the_exchanges_of_a_broker_say(
     address = BrokerAddress.parse(vhost_url)
     declare(address, *exchanges)
     assert look(link, at(address)) is verdict
+
+
+@pytest.mark.parametrize(
+    ("exchanges", "verdict"),
+    [((THEIRS,), NoMeshError), ((OLD_MESH,), None), ((MESH,), OtherKeyError)],
+)
+def test_another_exchange_may_do_instead(
+    link: KombuLink, vhost_url: str, exchanges: tuple[str, ...], verdict: type[LinkError] | None
+) -> None:
+    address = BrokerAddress.parse(vhost_url)
+    declare(address, *exchanges)
+    assert look(link, at(address), instead=(OLD_MESH,)) is verdict
 
 
 def test_a_look_declares_nothing(

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import kombu
 import pytest
@@ -387,4 +388,5 @@ def test_a_clock_that_is_an_hour_off_is_a_clear_alarm_and_loses_nothing(
 
 def set_clock(chart: NetworkedActiveObject, error_s: float) -> None:
     """Let the host of a chart, as its frames tell, have a clock that is wrong by so much."""
-    node_of(chart).mesh.network._codec._wall = lambda: time.time() + error_s
+    codec: Any = node_of(chart).mesh.network._codec
+    codec._wall = lambda: time.time() + error_s

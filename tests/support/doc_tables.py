@@ -21,7 +21,7 @@ from miros_mesh.config import settings as config
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.networks.order.streams import Admission
 from miros_mesh.observe.metrics.observer import MetricsObserver
-from support import ancestor_names, architecture, broker_facts, event_steps
+from support import ancestor_names, architecture, broker_facts, event_steps, pickled
 
 DOCS = Path(__file__).parents[2] / "docs"
 IMAGES = DOCS / "images"
@@ -83,6 +83,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "configuration.md": {"settings": settings},
     "observability.md": {"metrics": metrics, "reasons": broker_reasons},
     "from-miros-rabbitmq.md": {"names": ancestor_names.table},
+    "ancestors.md": {"pickles": pickled.table},
 }
 PICTURES: dict[str, Callable[[], str]] = {
     "layers.svg": architecture.layers,

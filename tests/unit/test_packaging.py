@@ -23,9 +23,20 @@ from support.doc_pages import ROOT
 PACKAGE = Path(miros_mesh.__file__).parent
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ROOT / ".ci" / "lock"
-EVERY_LOCK = ["ansible", "build", "dev", "fuzz", "nameko", "peers", "release", "run", "test"]
+EVERY_LOCK = [
+    "ancestor",
+    "ansible",
+    "build",
+    "dev",
+    "fuzz",
+    "nameko",
+    "peers",
+    "release",
+    "run",
+    "test",
+]
 # Of environments that the library is not installed into from the lock.
-WITHOUT_LIBRARY = {"ansible", "build", "fuzz", "nameko", "peers", "release"}
+WITHOUT_LIBRARY = {"ancestor", "ansible", "build", "fuzz", "nameko", "peers", "release"}
 
 IMPORT_AND_REPORT = """
 import logging, sys, threading

@@ -112,7 +112,9 @@ class ManNetChart(DiscoveryChart):
         name = event.payload.file_name
         if name not in self._hosts_of:
             return None
-        self._hosts_of[name] = self._listed(name, event.payload.dict.get("hosts"))
+        content = event.payload.dict
+        # The second in the ancestor's cache of the local network, beside URLs with a password.
+        self._hosts_of[name] = self._listed(name, content.get("hosts", content.get("addresses")))
         self._there[name] = event.payload.there
         lists = list(self._hosts_of.values())
         # The last file to be read begins the evaluation, of all of them.

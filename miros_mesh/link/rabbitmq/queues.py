@@ -26,7 +26,7 @@ _LETTERS_KEPT_MS: Final = 7 * 24 * 60 * 60 * 1_000
 def queue_of(spec: QueueSpec, name: str = "") -> kombu.Queue:
     """A queue with its exchanges and its bindings; `name` is that of a later generation."""
     exchanges = {
-        each.exchange: kombu.Exchange(each.exchange, type="topic", durable=True)
+        each.exchange: kombu.Exchange(each.exchange, type="topic", durable=each.durable)
         for each in spec.bindings
     }
     return kombu.Queue(

@@ -61,6 +61,8 @@ class SnoopNetwork(Watchers[SnoopRecord]):
         self._recorded: set[str] = set()
         self._identity = identity
         self._observer = observer
+        self.also: Callable[[Sequence[SnoopRecord]], object] | None = None
+        """Called with what was sent, for who hears no frames."""
 
     def begin(self, chart: str) -> None:
         """Take records of a chart from now on."""
@@ -91,6 +93,8 @@ class SnoopNetwork(Watchers[SnoopRecord]):
         """Put records into the outbox; one that cannot travel leaves a gap, and is logged."""
         for record, error in self.network.send_all(self.routing_key, records):
             logger.warning("chart %s: a snoop record was not sent: %s", record.chart, error)
+        if self.also:
+            self.also(records)
 
     def receiver(self) -> Callable[[Delivery], None]:
         """Return what takes the deliveries of a queue, from its declaration on.

@@ -27,6 +27,7 @@ from miros_mesh.errors import (
     VirtualHostError,
 )
 from miros_mesh.link.ports import Broker, Link
+from miros_mesh.networks.ancestor.network import MESH as ANCESTORS
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.text import logger_of
 from miros_mesh.wire.keyring import KeyRing
@@ -61,6 +62,8 @@ class LinkProbe:
         # It looks with what the node itself would connect with: a verdict is about these settings.
         self._like = config.brokers[0]
         # Of older keys too: the nodes there may not have changed theirs yet.
+        # A broker of miros-rabbitmq alone is one of ours, too, where both are on one mesh.
+        self._instead = () if config.ancestors == "off" else (ANCESTORS.exchange,)
         self._ring = ring or KeyRing(config.keys_for("mesh") or ())
 
     def probe(self, endpoint: Endpoint, exchange_name: str, timeout_s: float) -> Verdict:
@@ -68,7 +71,13 @@ class LinkProbe:
         broker = broker_at(endpoint, self._like)
         try:
             marks = marks_of(self._ring.fingerprints)
-            self._link.look(broker, exchange=exchange_name, marks=marks, timeout_s=timeout_s)
+            self._link.look(
+                broker,
+                exchange=exchange_name,
+                marks=marks,
+                timeout_s=timeout_s,
+                instead=self._instead,
+            )
         except LinkError as error:
             # Only for debugging: most addresses of a search are not ours.
             logger.debug("%s is not ours: %s", endpoint, error)

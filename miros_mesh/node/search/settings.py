@@ -9,7 +9,12 @@ from typing import Final
 from miros_mesh.address import Endpoint
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery.refused_brokers import RefusedBrokers
-from miros_mesh.discovery.settings import HOSTS_FILES, LAN_CACHE_FILE, DiscoverySettings
+from miros_mesh.discovery.settings import (
+    ANCESTORS_CACHE_FILE,
+    HOSTS_FILES,
+    LAN_CACHE_FILE,
+    DiscoverySettings,
+)
 from miros_mesh.errors import ConfigError
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.wire.keyring import fingerprint
@@ -32,7 +37,7 @@ def settings_of(config: MeshConfig, node: str) -> DiscoverySettings:
         port=first.port,
         # Every broker of a cluster: the node may be connected to any of them next.
         home=tuple(Endpoint(each.host, each.port) for each in config.brokers),
-        scope=f"{exchange} {first.virtual_host} {first.port} {fingerprint(key)}",
+        scope=_scope(config, f"{exchange} {first.virtual_host} {first.port} {fingerprint(key)}"),
         hosts_files=_hosts_files(config),
         cache_path=_cache_path(config),
         cache_max_age_s=config.discovery_cache_max_age_s,
@@ -43,6 +48,11 @@ def settings_of(config: MeshConfig, node: str) -> DiscoverySettings:
         peer_forget_after_s=config.peer_forget_after_s,
         aliens=config.alien_policy,
     )
+
+
+def _scope(config: MeshConfig, scope: str) -> str:
+    # With ancestors there are brokers in it that a node without them has no use for.
+    return scope if config.ancestors == "off" else f"{scope} ancestors"
 
 
 def refusals_of(config: MeshConfig) -> RefusedBrokers:
@@ -64,7 +74,8 @@ def _hosts_files(config: MeshConfig) -> tuple[Path, ...]:
     if config.discovery_hosts_file:
         return (config.discovery_hosts_file.expanduser().absolute(),)
     # In the working folder, where the ancestor's programs have theirs.
-    return tuple(Path(name).absolute() for name in HOSTS_FILES)
+    found_by_ancestors = () if config.ancestors == "off" else (ANCESTORS_CACHE_FILE,)
+    return tuple(Path(name).absolute() for name in (*HOSTS_FILES, *found_by_ancestors))
 
 
 def _cache_path(config: MeshConfig) -> Path:

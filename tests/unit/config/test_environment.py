@@ -78,6 +78,8 @@ def test_every_scalar_setting_has_a_variable() -> None:
         "MIROS_MESH_NODE_IDENTITY": IDENTITY,
         "MIROS_MESH_ALLOWED_NODES": json.dumps({"n": {"public_keys": [PUBLIC_KEY]}}),
         "MIROS_MESH_DURABILITY": "power",
+        # What is on would exclude the allowed nodes.
+        "MIROS_MESH_ANCESTORS": "off",
     }
     numbers = {
         f.name: type(f.metadata["range"][1])(99.5) if f.default is None else f.default + 1
@@ -99,7 +101,7 @@ def test_every_scalar_setting_has_a_variable() -> None:
     assert (config.discovery_ipv6, config.alien_policy) == (True, "probe")
     assert (config.tell_no_listener, config.tell_charts) == (True, True)
     assert config.first_search_wait == "block"
-    assert config.durability == "power"
+    assert (config.durability, config.ancestors) == ("power", "off")
     assert (config.discovery_live_trace, config.discovery_live_spy) == (True, True)
     assert (config.label, config.old_frames, config.cipher) == ("shop", "read", "fernet")
     assert config.keys_for("snoop_spy") == (OLD_KEY.encode(),)

@@ -577,3 +577,29 @@ def test_a_default_follows_the_broker_that_a_chart_chooses() -> None:
 def test_what_discovery_cannot_do_is_told(settings: dict[str, Any], problem: str) -> None:
     [told] = problems_of(**settings)
     assert problem in told
+
+
+def test_ancestors_are_at_a_rabbitmq_and_nowhere_else() -> None:
+    assert MeshConfig().ancestors == "off"
+    ours: dict[str, Any] = {"broker_url": "amqp://h", "mesh_encryption_key": KEY}
+    assert MeshConfig(**ours, ancestors="both").ancestors == "both"
+    for settings in ({}, {**ours, "link_factory": dict}):
+        for word in ("hear", "both"):
+            with pytest.raises(ConfigError, match="ancestors needs a RabbitMQ"):
+                MeshConfig(**settings, ancestors=word)
+        assert MeshConfig(**settings, ancestors="off").ancestors == "off"
+
+
+def test_ancestors_cannot_sign_and_so_are_on_no_list() -> None:
+    with pytest.raises(ConfigError, match="allowed_nodes"):
+        MeshConfig(
+            broker_url="amqp://h",
+            mesh_encryption_key=KEY,
+            ancestors="hear",
+            allowed_nodes={"n": None},
+        )
+
+
+def test_a_misspelt_word_for_ancestors_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(ConfigError, match="ancestors must be one of off, hear, both"):
+        MeshConfig(ancestors="yes")

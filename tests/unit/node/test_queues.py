@@ -135,3 +135,34 @@ def test_the_names_of_a_group_with_the_longest_name_are_names_of_queues() -> Non
 
     # The chart's name may have the rest, less what a later generation and a letter add
     assert len(longest.name.encode()) < 120
+
+
+def test_what_ancestors_send_to_a_chart_has_a_queue_that_goes_with_the_node() -> None:
+    queues = NodeQueues(MeshConfig(node_name="named"), Identity("named", "life"))
+
+    spec = queues.of_ancestors("chart", "old.exchange", ("a.#", "b"), None)
+
+    assert spec.bindings == (
+        Binding("old.exchange", "a.#", durable=False),
+        Binding("old.exchange", "b", durable=False),
+    )
+    assert (spec.delete_on_stop, spec.expires_s, spec.replicated) == (True, 120.0, False)
+    assert (spec.chart, spec.dead_letters) == ("chart", False)
+    # Never longer than the chart's own.
+    assert len(spec.name) <= len(queues.of_chart("chart", ("a.#", "b")).name)
+
+
+@pytest.mark.parametrize(("mode", "consumers"), [("standby", "standby"), ("share", "shared")])
+def test_what_ancestors_send_to_a_group_is_shared_as_the_groups_events_are(
+    mode: str, consumers: str
+) -> None:
+    group = group_of("team", mode, None, lambda _: None)
+    assert group
+    queues = NodeQueues(MeshConfig(), Identity("node", "life"))
+
+    spec = queues.of_ancestors("chart", "old.exchange", ("a.#",), group)
+
+    assert spec.consumers == consumers
+    assert spec.bindings == (Binding("old.exchange", "a.#", durable=False),)
+    assert spec.name == f"{queues.of_group('chart', group, ('a.#',)).name}.old"
+    assert (spec.terms, spec.expires_s) == (None, 120.0)

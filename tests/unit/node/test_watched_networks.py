@@ -173,3 +173,26 @@ def test_watchers_of_many_threads_end_in_the_state_of_the_last_calls(watched: Wa
 
         assert not any(each.is_alive() for each in threads)
         assert len(watched.line.queues) == queues
+
+
+def test_a_companion_is_consumed_as_long_as_its_network_is() -> None:
+    line, trace = Line(), trace_network()
+    ours, theirs = (
+        SnoopNetwork(each, OURS, "key", Observer()) for each in (trace, trace_network())
+    )
+    theirs.network.name = "theirs"
+    queues = NodeQueues(MeshConfig(), OURS)
+    watched = WatchedNetworks(
+        line, queues.of_watchers, timeout_s=LIMIT_S, companions={ours.network.name: theirs}
+    )
+    for each in (ours, theirs):
+        each.watch("one", lambda _: None)
+    watched.consume(ours)
+    watched.consume(ours)
+    assert len(line.queues) == 2
+
+    for each in (ours, theirs):
+        each.unwatch("one")
+    watched.release(ours)
+    assert line.queues == set()
+    assert line.asked == ["add", "add", "remove", "remove"]

@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -305,3 +306,35 @@ def test_each_change_is_told_after_it_was_made_and_a_refused_one_is_none() -> No
 
     old, new = fingerprint(OLD), fingerprint(NEW)
     assert told == [(old, new), (new, old), (new,)]
+
+
+def test_a_token_is_fernets_own_and_says_when_it_was_sealed() -> None:
+    old, new = generate_key(), generate_key()
+    ring = KeyRing([new, old])
+
+    assert Fernet(new).decrypt(ring.seal_token(b"plain")) == b"plain"
+    opened = ring.open_token(Fernet(old).encrypt_at_time(b"plain", 1_234_567_890))
+    assert (opened.plain, opened.sealed_at) == (b"plain", 1_234_567_890)
+    assert 1 <= opened.number < 2**63
+
+
+def test_a_token_has_one_spelling() -> None:
+    ring = KeyRing([generate_key()])
+    token = ring.seal_token(b"plain")
+    # As base64 reads it, each of these is the same.
+    for other in (token + b"\n", b" " + token, token[:40] + b"!" + token[40:]):
+        with pytest.raises(UndecryptableFrameError):
+            ring.open_token(other)
+
+
+def test_a_token_of_a_removed_key_is_opened_again_and_not_anew() -> None:
+    old, new = generate_key(), generate_key()
+    ring = KeyRing([old])
+    token = ring.seal_token(b"plain")
+    ring.add(new)
+    ring.use(new)
+    ring.remove(old)
+
+    assert ring.open_token(token, again=True).plain == b"plain"
+    with pytest.raises(UndecryptableFrameError):
+        ring.open_token(token)

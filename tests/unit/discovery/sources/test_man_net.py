@@ -94,6 +94,28 @@ def test_the_file_of_the_ancestor_is_read_too(path: Path, tmp_path: Path) -> Non
     assert sorted(brokers.asked) == [LIVE, "192.168.1.76", DEAD]
 
 
+def test_what_the_ancestor_has_found_is_a_list_of_hosts_and_stays_as_it_is(
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    brokers, cache = Brokers(), tmp_path / ".miros_rabbitmq_lan_cache.json"
+    text = json.dumps(
+        {
+            "addresses": [LIVE, "192.168.1.76"],
+            "amqp_urls": [f"amqp://bob:dobbs@{LIVE}:5672/%2F"],
+            "time_out_in_minutes": 30,
+        }
+    )
+    cache.write_text(text)
+    with (
+        ears(CONNECTION_DISCOVERY) as heard,
+        running(man_net(brokers, listed(path, DEAD), cache)),
+    ):
+        complete(heard, 3)
+    assert sorted(brokers.asked) == [LIVE, "192.168.1.76", DEAD]
+    assert cache.read_text() == text
+    assert "dobbs" not in caplog.text
+
+
 def test_without_any_file_no_host_is_found_and_no_file_is_made(path: Path) -> None:
     with ears(CONNECTION_DISCOVERY) as heard, running(man_net(Brokers(), path)):
         assert heard.wait_for(CONNECTION_DISCOVERY).hosts == ()

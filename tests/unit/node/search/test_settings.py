@@ -28,6 +28,16 @@ def test_files_are_in_the_working_folder_and_at_home(
     assert settings.cache_path == CONFIG.home_folder / ".miros_mesh_lan_cache.json"
 
 
+def test_with_ancestors_their_cache_lists_hosts_and_other_brokers_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = settings_of(CONFIG.overridden(ancestors="hear"), "n")
+    assert settings.hosts_files[2:] == (tmp_path / ".miros_rabbitmq_lan_cache.json",)
+    # Brokers that such a search has found are of no use to a node that hears no ancestors.
+    assert settings.scope != settings_of(CONFIG, "n").scope
+
+
 def test_files_that_are_named_are_taken(tmp_path: Path) -> None:
     config = CONFIG.overridden(
         discovery_hosts_file=tmp_path / "hosts", discovery_cache_file=tmp_path / "cache"

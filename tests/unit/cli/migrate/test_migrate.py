@@ -1,0 +1,157 @@
+"""`miros-mesh migrate`: what it says of old projects, line by line, and what it never does."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from miros_mesh.__main__ import main
+from miros_mesh.cli.migrate import sources
+from miros_mesh.cli.migrate.sources import findings
+from support.doc_pages import ROOT
+
+PASSWORD, KEY = "dobbs", "u3Uc-qAi9iiCv3fkBfRUAKrM1gH8w51-nVU8M8A73Jg="
+OLD = f"""\
+import time
+from miros.event import signals, Event, return_status
+from miros_rabbitmq import NetworkedActiveObject, CacheFileChart
+from miros_rabbitmq.network import MirosNets, Attribute
+import miros_rabbitmq
+
+raise SystemExit("this ran")
+
+ao = NetworkedActiveObject("ao",
+  "bob",
+  rabbit_password="{PASSWORD}",
+  mesh_encryption_key=b"{KEY}",
+  trace_snoop_encryption_key=b"{KEY}",
+  spy_snoop_encryption_key=b"{KEY}")
+ao.enable_snoop_snoop()
+ao.enable_snoop_trace()
+nets = miros_rabbitmq.network.MirosNets()
+nets.update_producers()
+
+class Mine(NetworkedActiveObject):
+  def on_network_trace_message(self, ch, method, properties, body):
+    print(body)
+
+other = NetworkedActiveObject("b", "bob", "{PASSWORD}", b"{KEY}", "heya.man")
+"""
+
+
+def said_of(text: str) -> dict[int, list[str]]:
+    said: dict[int, list[str]] = {}
+    for each in findings(text):
+        said.setdefault(each.line, []).append(each.text)
+    return said
+
+
+def test_each_line_of_an_old_program_is_told_what_it_becomes() -> None:
+    said = said_of(OLD)
+
+    assert sorted(said) == [3, 4, 5, 11, 13, 14, 15, 17, 18, 21, 24]
+    old, new = "from miros_rabbitmq import", "from miros_mesh"
+    assert said[3] == [
+        f"{old} CacheFileChart -> {new}.discovery.sources.cache_file import CacheFileChart",
+        f"{old} NetworkedActiveObject -> {new} import NetworkedActiveObject",
+    ]
+    assert said[4][0].startswith("Attribute is not here")
+    assert said[4][1] == "MirosNets: gone: the node does it, callbacks are arguments of a chart"
+    assert said[5] == ["import miros_rabbitmq -> import miros_mesh"]
+    (line,) = said[13]
+    assert line.startswith("trace_snoop_encryption_key carries over")
+    assert line.endswith("snoop_trace_encryption_key")
+    assert "snoop_spy_encryption_key" in said[14][0]
+    assert said[15] == [
+        "enable_snoop_snoop: a slip in the text for enable_snoop_spy, as the error says"
+    ]
+    assert "on_trace_rx=" in said[21][0]
+    assert "by name" in said[24][0]
+
+
+def test_no_line_quotes_a_secret() -> None:
+    text = " ".join(each.text for each in findings(OLD))
+    assert PASSWORD not in text
+    assert KEY not in text
+
+
+def test_a_name_that_is_said_to_be_somewhere_is_there() -> None:
+    for name, module in sources._MODULES.items():
+        assert hasattr(import_module(module), name), name
+
+
+def test_a_source_that_does_not_import_it_is_left_alone() -> None:
+    assert findings("class A:\n  def update_producers(self): pass\nA().update_producers()\n") == []
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "plant"
+    (folder / "venv").mkdir(parents=True)
+    (folder / "deep").mkdir()
+    (folder / "deep" / "pump.py").write_text(OLD)
+    (folder / "venv" / "other.py").write_text(OLD)
+    (folder / "python2.py").write_text("import miros_rabbitmq\nprint 'x'\n")
+    (folder / "broken.py").write_bytes(b"\xff\xfe")
+    (folder / ".env").write_text(f"RABBIT_PASSWORD={PASSWORD}\n")
+    (folder / ".miros_rabbitmq_hosts.json").write_text('{"hosts": []}')
+    cache = {"addresses": [], "amqp_urls": [f"amqp://bob:{PASSWORD}@10.0.0.1"]}
+    (folder / ".miros_rabbitmq_lan_cache.json").write_text(json.dumps(cache))
+    (folder / "requirements.txt").write_text("miros\nmiros-rabbitmq==0.2.0\n")
+    (folder / "link.py").symlink_to("/etc/passwd")
+    return folder
+
+
+def test_a_project_is_looked_through_and_nothing_of_it_runs(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {file: file.read_bytes() for file in project.rglob("*") if file.is_file()}
+
+    assert main(["migrate", str(project)]) == 1
+
+    said = capsys.readouterr().out
+    lines = said.splitlines()
+    assert f"{project}/.env: carries over" in said
+    assert f"{project}/.miros_rabbitmq_hosts.json: carries over" in said
+    assert f"{project}/.miros_rabbitmq_lan_cache.json: its addresses are read" in said
+    assert f"{project}/requirements.txt:2: miros-rabbitmq -> miros-mesh" in said
+    assert f"{project}/broken.py: is not looked at" in said
+    assert f"{project}/python2.py: cannot be read by this Python" in said
+    assert sum("deep/pump.py:" in line for line in lines) == len(findings(OLD))
+    assert not any("venv" in line or "link.py" in line for line in lines)
+    assert lines[-1].startswith("7 files were looked at")
+    assert PASSWORD not in said
+    assert KEY not in said
+    assert {file: file.read_bytes() for file in project.rglob("*") if file.is_file()} == before
+
+
+def test_a_new_project_has_nothing_to_change(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "new.py").write_text("from miros_mesh import NetworkedActiveObject\n")
+    assert main(["migrate", str(tmp_path)]) == 0
+    assert "0 places" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_not_there_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["migrate", str(tmp_path / "nowhere")])
+    assert ended.value.code == 2
+    assert "there is no" in capsys.readouterr().err
+
+
+def test_the_page_shows_what_the_command_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "ancestors.md").read_text().partition("## miros-mesh migrate")[2]
+    program, said = re.findall(r"```text\n(.*?)```", page, re.DOTALL)[:2]
+    (tmp_path / "pump.py").write_text(program)
+    monkeypatch.chdir(tmp_path)
+    assert main(["migrate", "pump.py"]) == 1
+    assert capsys.readouterr().out == said
