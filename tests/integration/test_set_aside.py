@@ -152,7 +152,7 @@ def test_what_is_above_eight_mebibytes_is_a_note_and_pushes_out_nothing(
         publish(config, frame(config, envelope(number, payload=NO_MSGPACK)))
     wait_until(lambda: len(kept_letters(config)) == 30, 20)
 
-    large = bytes(2 * KEPT_BYTES + 1)
+    large = bytes(KEPT_BYTES + 1)
     publish(config, large)
 
     letters = wait_until(lambda: len(found := kept_letters(config)) == 31 and found, 20)
