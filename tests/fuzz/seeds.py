@@ -27,6 +27,7 @@ from miros_mesh.observe.logs.ecs import to_ecs
 from miros_mesh.wire.envelope import (
     ChartMarks,
     ChartStatus,
+    ChartWork,
     DeadChart,
     DeadLetter,
     Death,
@@ -35,6 +36,7 @@ from miros_mesh.wire.envelope import (
     ListenerRepair,
     MarkNote,
     NodeStatus,
+    OpenRequest,
     Origin,
     PeerStatus,
     RepairMessage,
@@ -42,6 +44,7 @@ from miros_mesh.wire.envelope import (
     RoutedRepair,
     SnoopRecord,
     TracedEnvelope,
+    WorkingStatus,
 )
 from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
@@ -98,6 +101,15 @@ MESSAGES: Final[dict[str, Sequence[Origin]]] = {
             outbox_events=3,
             peers=(PeerStatus("amqp://guest@h:5672//", "up"),),
             charts=(ChartStatus("chart", "here", 5, "PING", dead=False),),
+        ),
+        WorkingStatus(
+            *ORIGIN,
+            NOW,
+            consuming=True,
+            outbox_events=0,
+            peers=(),
+            charts=(),
+            work=(ChartWork("chart", 3, "0/b/2", 4.5, (OpenRequest("0/chart/7", "ASK", 1.5),)),),
         ),
     ),
     "letters": (
