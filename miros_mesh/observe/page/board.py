@@ -247,6 +247,6 @@ class Board:
             "to": states[1] if moment.transition else "",
             "sender": list(self._place(moment.sender)) if moment.sender else None,
             "cause": cause.number if cause else None,
-            "latency_s": moment.latency_s,
+            "latency_s": record.time - cause.record.time if cause else None,
             "event": record.event_id,
         }

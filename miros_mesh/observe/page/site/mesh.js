@@ -1,0 +1,353 @@
+// The mesh as a graph: nodes with their charts, brokers, and what flows between charts.
+
+import { count, el, keyOf, rate, say, shown, span, svg } from "./dom.js";
+import { curve, layout } from "./layout.js";
+
+const LABELLED = 24;
+const FASTEST = { roomy: 60, medium: 50, dense: 40 };
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const EMPTY =
+  "No node tells of itself: one does while a chart of it has a snoop stream enabled (enable_snoop_trace).";
+
+export class MeshView {
+  constructor({ chart }) {
+    this.open = chart;
+    this.find = el("input", { type: "search", placeholder: "Find a chart", "aria-label": "Find a chart" });
+    this.find.addEventListener("input", () => this.draw());
+    this.remark = el("span", { class: "faint" });
+    this.canvas = el("div", { class: "scroll", id: "graph" });
+    this.element = el("div", {}, el("div", { class: "bar" }, this.find, this.remark), this.canvas);
+    this.canvas.addEventListener("keydown", (event) => this.walk(event));
+    new ResizeObserver(() => this.resized()).observe(this.canvas);
+    this.known = null;
+    this.chosen = null;
+    this.print = "";
+  }
+
+  mesh(known) {
+    this.known = known;
+    this.draw();
+  }
+
+  select(node, chart) {
+    this.chosen = node === null ? null : keyOf(node, chart);
+    this.draw();
+  }
+
+  focus() {
+    this.canvas.querySelector(".chart[tabindex='0']")?.focus();
+  }
+
+  resized() {
+    if (this.known && this.element.isConnected && this.width !== this.canvas.clientWidth) this.draw();
+  }
+
+  draw() {
+    if (!this.known || !this.element.isConnected) return;
+    const { nodes, charts, brokers } = this.known;
+    if (!nodes.length) {
+      this.print = "";
+      this.canvas.replaceChildren(el("p", { class: "empty" }, EMPTY));
+      return;
+    }
+    this.width = this.canvas.clientWidth;
+    const names = [nodes.map((n) => n.node), charts.map((c) => [c.node, c.chart]), brokers.map((b) => b.broker)];
+    const print = JSON.stringify([names, this.width]);
+    if (print !== this.print) {
+      this.print = print;
+      this.build(nodes, charts, brokers);
+    }
+    this.renew();
+  }
+
+  build(nodes, charts, brokers) {
+    const focused = document.activeElement?.closest?.("#graph .chart")?.dataset.key;
+    this.plan = layout(nodes, charts, brokers, this.width, this.canvas.clientHeight);
+    const { width, height, cards, hubs } = this.plan;
+    this.layers = Object.fromEntries(
+      ["spokes", "cards", "hubs", "flows", "charts", "labels"].map((name) => [name, svg("g", { class: name })]),
+    );
+    this.layers.labels.setAttribute("pointer-events", "none");
+    this.drawn = new Map(charts.map((each) => [keyOf(each.node, each.chart), this.box(each)]));
+    this.layers.charts.append(...[...this.drawn.values()].map((each) => each.group));
+    this.cards = new Map(cards.map((each) => [each.node, this.card(each)]));
+    this.layers.cards.append(...[...this.cards.values()].map((each) => each.group));
+    this.hubs = new Map(hubs.map((each) => [each.broker, this.hub(each)]));
+    this.layers.hubs.append(...[...this.hubs.values()].map((each) => each.group));
+    this.flows = new Map();
+    const label = "Charts of the mesh: arrow keys move, Enter opens";
+    this.picture = svg("svg", { width, height, role: "group", "aria-label": label }, Object.values(this.layers));
+    this.canvas.replaceChildren(this.picture);
+    this.stop(focused && this.drawn.has(focused) ? focused : this.drawn.keys().next().value);
+    if (focused && this.drawn.has(focused)) this.drawn.get(focused).group.focus();
+  }
+
+  box({ node, chart }) {
+    const key = keyOf(node, chart);
+    const { x, y, w, h } = this.plan.places.get(key);
+    const dense = this.plan.size === "dense";
+    const name = svg("text", { class: "name", x: 10, y: dense ? 16 : 18 }, shown(chart, Math.floor((w - 16) / 7)));
+    const state = dense ? null : svg("text", { class: "state", x: 10, y: 34 });
+    const facts = this.plan.size === "roomy" ? svg("text", { class: "facts", x: 10, y: 54 }) : null;
+    const title = svg("title");
+    const group = svg(
+      "g",
+      { transform: `translate(${x} ${y})`, role: "button", tabindex: -1, "data-key": key },
+      [title, svg("rect", { width: w, height: h, rx: dense ? 5 : 8 }), name, state, facts],
+    );
+    const open = () => {
+      this.stop(key);
+      this.open(node, chart);
+    };
+    group.addEventListener("click", open);
+    group.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") {
+        event.preventDefault();
+        open();
+      }
+    });
+    return { group, state, facts, title, fits: Math.floor((w - 16) / 7) };
+  }
+
+  card({ node, x, y, w, h }) {
+    const sub = svg("text", { class: "sub", x: 12, y: 34 });
+    const title = svg("text", { class: "title", x: 12, y: 19 }, shown(node, Math.floor((w - 20) / 7.4)));
+    const full = svg("title", {}, shown(node, 300));
+    const place = `translate(${x} ${y})`;
+    const card = svg("rect", { class: "card", width: w, height: h, rx: 10 });
+    return { group: svg("g", { class: "node", transform: place }, [full, card, title, sub]), sub, w };
+  }
+
+  hub({ broker, x, y, w, h }) {
+    const fits = Math.floor((w - 20) / 6.4);
+    const words = svg("text", { x: w / 2, y: h / 2 + 4, "text-anchor": "middle" }, shown(ending(broker, fits), fits));
+    const place = `translate(${x} ${y})`;
+    const group = svg("g", { class: "broker", transform: place }, [
+      svg("title", {}, shown(broker, 300)),
+      svg("rect", { width: w, height: h, rx: h / 2 }),
+      words,
+    ]);
+    return { group };
+  }
+
+  renew() {
+    const troubles = Map.groupBy(this.known.troubles, (each) => keyOf(each.node, each.chart));
+    const wanted = this.find.value.trim().toLowerCase();
+    for (const chart of this.known.charts) this.renewChart(chart, troubles, wanted);
+    for (const node of this.known.nodes) this.renewNode(node, troubles);
+    this.renewSpokes();
+    this.renewFlows();
+    const { more_charts: more } = this.known;
+    say(this.remark, [this.told, more ? `${count(more, "more chart")} not drawn` : ""].filter(Boolean).join(" · "));
+  }
+
+  renewChart(chart, troubles, wanted) {
+    const key = keyOf(chart.node, chart.chart);
+    const box = this.drawn.get(key);
+    const own = troubles.get(key) ?? [];
+    const bad = own.find((each) => each.kind !== "waits") ?? this.silent(chart.node);
+    const waits = own.find((each) => each.kind === "waits");
+    const found = !wanted || `${chart.chart} ${chart.node} ${chart.state} ${chart.group}`.toLowerCase().includes(wanted);
+    const classes = ["chart", this.plan.size, bad ? "bad" : waits ? "waits" : "", found ? "" : "dim"];
+    if (chart.handled === null) classes.push("untold");
+    if (key === this.chosen) classes.push("chosen");
+    box.group.setAttribute("class", classes.filter(Boolean).join(" "));
+    const state = chart.dead ? "dead" : chart.state || (chart.handled === null ? "tells nothing" : "");
+    if (box.state) say(box.state, shown(state || "–", box.fits));
+    const more = facts(chart, bad, waits);
+    if (box.facts) say(box.facts, more && shown(more, Math.floor(box.fits * 1.12)));
+    const words = [`${shown(chart.chart)} of ${shown(chart.node)}`, state && `in state ${shown(state)}`];
+    words.push(...own.map((each) => shown(each.text, 300)), chart.group && `group ${shown(chart.group)}`);
+    const label = words.filter(Boolean).join("; ");
+    say(box.title, label);
+    box.group.setAttribute("aria-label", label);
+  }
+
+  silent(node) {
+    return this.known.troubles.find((each) => each.node === node && each.kind === "silent");
+  }
+
+  renewNode(node, troubles) {
+    const { group, sub, w } = this.cards.get(node.node);
+    const own = troubles.get(keyOf(node.node, "")) ?? [];
+    group.setAttribute("class", own.length ? "node bad" : "node");
+    const words = nodeWords(node, own);
+    say(sub, words && shown(words, Math.floor((w - 20) / 6)));
+  }
+
+  renewSpokes() {
+    const { ring, cards } = this.plan;
+    const lines = [];
+    for (const broker of this.known.brokers) {
+      const states = Object.values(broker.states);
+      const bad = states.some((state) => state !== "up");
+      this.hubs.get(broker.broker)?.group.setAttribute("class", bad ? "broker bad" : "broker");
+      for (const card of cards) {
+        const state = broker.states[card.node];
+        // In rows they would cross everything, so only what is wrong is drawn.
+        if (state && (ring || state !== "up")) lines.push(this.spoke(card, broker.broker, state));
+      }
+    }
+    this.layers.spokes.replaceChildren(...lines);
+  }
+
+  spoke(card, broker, state) {
+    const hub = this.plan.hubs.find((each) => each.broker === broker);
+    const [x1, y1] = [card.x + card.w / 2, card.y + card.h / 2];
+    const [x2, y2] = [hub.x + hub.w / 2, hub.y + hub.h / 2];
+    return svg("line", { class: `spoke ${state}`, x1, y1, x2, y2 });
+  }
+
+  renewFlows() {
+    const drawable = this.known.flows.filter((each) => this.place(each.from) && this.place(each.to));
+    const own = (each) => [keyOf(...each.from), keyOf(...each.to)].includes(this.chosen);
+    const chosen = this.chosen ? drawable.filter(own) : [];
+    const most = chosen.length ? chosen : drawable.slice(0, FASTEST[this.plan.size]);
+    const left = drawable.length - most.length + this.known.more_flows;
+    this.told = left && !chosen.length ? `the ${most.length} fastest of ${count(drawable.length + this.known.more_flows, "flow")} are drawn; choose a chart for all of its` : "";
+    const labelled = most.length <= LABELLED && (this.plan.size !== "dense" || chosen.length > 0);
+    const waits = this.known.waits.filter((each) => each.of && each.waited_s >= 1);
+    const drawn = new Set();
+    for (const each of most) drawn.add(this.flow(each, most.length > LABELLED));
+    for (const each of waits) drawn.add(this.wait(each));
+    for (const [key, lines] of this.flows) {
+      if (!drawn.has(key)) {
+        lines.forEach((line) => line.remove());
+        this.flows.delete(key);
+      }
+    }
+    this.label(labelled ? most : [], waits);
+  }
+
+  place([node, chart]) {
+    return this.plan.places.get(keyOf(node, chart));
+  }
+
+  flow(each, thin) {
+    const busy = each.rate > 0;
+    const kind = `${busy ? "busy" : ""}${thin && !busy ? " thin" : ""}`;
+    const wide = busy ? Math.min(1.4 + Math.log10(1 + each.rate) * 1.2, 5) : 1.2;
+    return this.line("flow", each.from, each.to, kind, wide);
+  }
+
+  wait(each) {
+    return this.line("wait", each.asks, each.of, "wait", 2.2);
+  }
+
+  line(what, from, to, kind, wide) {
+    const key = JSON.stringify([what, from, to]);
+    if (!this.flows.has(key)) {
+      const [a, b] = [this.place(from), this.place(to)];
+      if (!a || !b) return key;
+      const { begin, middle, end } = curve(a, b);
+      const path = svg("path", { d: `M${xy(begin)}Q${xy(middle)} ${xy(end)}` });
+      const head = svg("path", { d: arrow(middle, end) });
+      this.layers.flows.append(path, head);
+      this.flows.set(key, [path, head]);
+    }
+    const [path, head] = this.flows.get(key);
+    path.setAttribute("class", `flow ${kind}`);
+    path.setAttribute("stroke-width", wide.toFixed(1));
+    head.setAttribute("class", `flow-end ${kind}`);
+    return key;
+  }
+
+  label(flows, waits) {
+    const taken = [];
+    const late = new Set(waits.map((each) => JSON.stringify([each.asks, each.of])));
+    const labels = flows.filter((each) => !late.has(JSON.stringify([each.from, each.to]))).map((each) => {
+      const signals = Object.entries(each.signals).sort((a, b) => b[1] - a[1]);
+      const more = signals.length > 2 ? ` +${signals.length - 2}` : "";
+      const pace = each.rate > 0 ? rate(each.rate) : `${each.count.toLocaleString("en")} so far`;
+      const first = [pace, each.latency_s === null ? "" : span(Math.max(each.latency_s, 0))].filter(Boolean).join(" · ");
+      return this.words(each.from, each.to, [first, signals.slice(0, 2).map(([name]) => shown(name, 18)).join(", ") + more], "", taken);
+    });
+    const red = waits.map((each) =>
+      this.words(each.asks, each.of, [`waits ${span(each.waited_s)}`, `for ${shown(each.signal, 18)}()`], " wait", taken),
+    );
+    this.layers.labels.replaceChildren(...[...labels, ...red].filter(Boolean));
+  }
+
+  words(from, to, lines, kind, taken) {
+    const [a, b] = [this.place(from), this.place(to)];
+    if (!a || !b) return null;
+    const { top } = curve(a, b);
+    const w = Math.max(...lines.map((line) => [...line].length)) * 6.3 + 10;
+    const box = { x: top.x - w / 2, y: top.y - 16, w, h: 31 };
+    for (let tries = 0; tries < 8 && taken.some((each) => overlaps(each, box)); tries += 1) box.y += 18;
+    taken.push(box);
+    const at = (y) => ({ x: box.x + w / 2, y: box.y + y, "text-anchor": "middle" });
+    return svg("g", { class: `flow-label${kind}` }, [
+      svg("rect", { x: box.x, y: box.y, width: w, height: box.h, rx: 4 }),
+      svg("text", at(13), lines[0]),
+      svg("text", { class: "second", ...at(26) }, lines[1]),
+    ]);
+  }
+
+  // One stop for the tab key: the chart that has or had the focus.
+  stop(key) {
+    for (const [each, { group }] of this.drawn) group.setAttribute("tabindex", each === key ? 0 : -1);
+  }
+
+  walk(event) {
+    const way = ARROWS[event.key];
+    const group = event.target.closest?.(".chart");
+    if (!way || !group) return;
+    event.preventDefault();
+    const next = this.next(group.dataset.key, way);
+    if (next) {
+      this.stop(next);
+      this.drawn.get(next).group.focus();
+    }
+  }
+
+  next(key, [dx, dy]) {
+    const here = this.plan.places.get(key);
+    let [best, least] = [null, Infinity];
+    for (const [other, box] of this.plan.places) {
+      const [x, y] = [box.x + box.w / 2 - here.x - here.w / 2, box.y + box.h / 2 - here.y - here.h / 2];
+      const along = x * dx + y * dy;
+      const cost = along + 2.5 * Math.abs(x * dy + y * dx);
+      if (other !== key && along > 4 && cost < least) [best, least] = [other, cost];
+    }
+    return best;
+  }
+}
+
+function facts(chart, bad, waits) {
+  const wait = chart.waiting ? `${count(chart.waiting, "event")} wait` : "";
+  if (chart.dead) return chart.last ? `at ${chart.last}` : "";
+  if (bad?.kind === "stuck") return ["stuck", span(chart.same_for_s), wait].filter(Boolean).join(" · ");
+  if (bad) return bad.kind;
+  if (waits) return `waits ${span(Math.max(...chart.asks.map((each) => each.waited_s)))} for ${chart.asks[0].signal}`;
+  if (chart.handled === null) return "";
+  return [rate(chart.rate), wait || (chart.last && `last ${chart.last}`), chart.group && `⌘ ${chart.group}`].filter(Boolean).join(" · ");
+}
+
+function nodeWords(node, troubles) {
+  if (!node.tells) return "no snoop stream";
+  if (node.silent_s !== null) return `silent for ${span(node.silent_s)}`;
+  if (troubles.length) return [...new Set(troubles.map((each) => each.kind))].join(", ");
+  return node.outbox ? `${count(node.outbox, "event")} in the outbox` : "";
+}
+
+// Of an address the end tells most.
+function ending(address, fits) {
+  if (address.startsWith("embedded:")) return "embedded broker";
+  const letters = [...address];
+  return letters.length > fits ? `…${letters.slice(1 - fits).join("")}` : address;
+}
+
+function overlaps(a, b) {
+  return a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
+}
+
+function xy({ x, y }) {
+  return `${x.toFixed(1)} ${y.toFixed(1)}`;
+}
+
+function arrow(from, to) {
+  const angle = Math.atan2(to.y - from.y, to.x - from.x);
+  const side = (turn) => ({ x: to.x - 9 * Math.cos(angle + turn), y: to.y - 9 * Math.sin(angle + turn) });
+  return `M${xy(to)}L${xy(side(0.42))}L${xy(side(-0.42))}Z`;
+}
