@@ -205,7 +205,8 @@ export class MeshView {
     const most = chosen.length ? chosen : drawable.slice(0, FASTEST[this.plan.size]);
     const left = drawable.length - most.length + this.known.more_flows;
     this.told = left && !chosen.length ? `the ${most.length} fastest of ${count(drawable.length + this.known.more_flows, "flow")} are drawn; choose a chart for all of its` : "";
-    const labelled = most.length <= LABELLED && (this.plan.size !== "dense" || chosen.length > 0);
+    // In rows the words would stand on charts; the panel of a chart has them.
+    const labelled = most.length <= LABELLED && this.plan.ring;
     const waits = this.known.waits.filter((each) => each.of && each.waited_s >= 1);
     const drawn = new Set();
     for (const each of most) drawn.add(this.flow(each, most.length > LABELLED));
@@ -225,7 +226,7 @@ export class MeshView {
 
   flow(each, thin) {
     const busy = each.rate > 0;
-    const kind = `${busy ? "busy" : ""}${thin && !busy ? " thin" : ""}`;
+    const kind = `${busy ? "busy" : ""}${thin ? " thin" : ""}`;
     const wide = busy ? Math.min(1.4 + Math.log10(1 + each.rate) * 1.2, 5) : 1.2;
     return this.line("flow", each.from, each.to, kind, wide);
   }

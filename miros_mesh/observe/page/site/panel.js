@@ -6,6 +6,7 @@ import { diagram } from "./states.js";
 
 const WIDTH = 460;
 const PATH = 6;
+const MOST_FLOWS = 12;
 
 export class Panel {
   constructor(element, { chart, moment, story, closed }) {
@@ -35,16 +36,19 @@ export class Panel {
       facts: el("dl"),
       states: el("div"),
       path: el("div", { class: "path" }),
+      flows: el("table", { class: "flows" }),
       trace: el("pre", { tabindex: 0, "aria-label": "Last transitions" }),
       spy: el("pre", { tabindex: 0, "aria-label": "Last steps" }),
     };
-    const { facts, states, path, trace, spy } = this.parts;
+    const { facts, states, path, flows, trace, spy } = this.parts;
     this.print = "";
     this.fill(shown(chart), `of node ${shown(node)}`, [
       facts,
       el("h3", {}, "States, as they were seen"),
       states,
       path,
+      el("h3", {}, "What flows"),
+      flows,
       el("h3", {}, "Last transitions"),
       trace,
       el("h3", {}, "Last steps (spy)"),
@@ -71,8 +75,28 @@ export class Panel {
     const told = mesh.charts.find((each) => each.node === node && each.chart === chart);
     const troubles = mesh.troubles.filter((each) => each.node === node && [chart, ""].includes(each.chart));
     this.told = told;
+    this.flows(mesh.flows);
     this.troubles = troubles;
     this.look();
+  }
+
+  // Of both directions, the fastest first.
+  flows(all) {
+    const own = JSON.stringify([this.at.node, this.at.chart]);
+    const mine = all.filter((each) => [each.from, each.to].some((place) => JSON.stringify(place) === own));
+    const rows = mine.slice(0, MOST_FLOWS).map((each) => {
+      const out = JSON.stringify(each.from) === own;
+      const [node, chart] = out ? each.to : each.from;
+      return el("tr", {}, [
+        el("td", {}, out ? "to" : "from"),
+        el("td", {}, node ? `${shown(chart)} of ${shown(node)}` : shown(chart)),
+        el("td", { class: "mono" }, Object.keys(each.signals).slice(0, 3).map((name) => shown(name, 24)).join(", ")),
+        el("td", { class: "number" }, each.rate > 0 ? rate(each.rate) : count(each.count, "event")),
+        el("td", { class: "number" }, each.latency_s === null ? "" : span(Math.max(each.latency_s, 0))),
+      ]);
+    });
+    const none = el("tr", {}, el("td", { class: "faint" }, "Nothing was seen to come or go yet."));
+    this.parts.flows.replaceChildren(...(rows.length ? rows : [none]));
   }
 
   async look() {

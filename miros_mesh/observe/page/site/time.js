@@ -20,6 +20,7 @@ export class TimeView {
     this.held = 0;
     this.loaded = false;
     this.left = [];
+    this.hovered = false;
     this.led = new Set();
     this.build();
   }
@@ -44,6 +45,9 @@ export class TimeView {
       const row = event.target.closest(".row");
       if (row) this.open(Number(row.dataset.id));
     });
+    // A row must not run away from under the pointer.
+    this.list.addEventListener("pointerenter", () => (this.hovered = true));
+    this.list.addEventListener("pointerleave", () => (this.hovered = false));
     this.canvas = el("div", { class: "scroll" }, el("div", { class: "lanes" }, this.head, this.list));
     const bar = el("div", { class: "bar" }, [
       this.pause,
@@ -104,9 +108,13 @@ export class TimeView {
       this.tell();
       return;
     }
-    const follows = this.canvas.scrollTop + this.canvas.clientHeight >= this.canvas.scrollHeight - 2 * ROW;
+    const follows = this.follows();
     this.add(moments.filter((each) => this.fits(each)));
-    if (follows) this.toEnd();
+    if (follows && !this.hovered) this.toEnd();
+  }
+
+  follows() {
+    return this.canvas.scrollTop + this.canvas.clientHeight >= this.canvas.scrollHeight - 2 * ROW;
   }
 
   // Says so while more comes than is shown: of the last two seconds, told four times each.
@@ -191,7 +199,7 @@ export class TimeView {
   }
 
   get lane_width() {
-    const room = (this.canvas.clientWidth || 1200) - 104 - 330;
+    const room = (this.canvas.clientWidth || 1200) - 104 - 480;
     return Math.max(LANE.least, Math.min(LANE.widest, room / Math.max(this.columns, 1)));
   }
 
@@ -205,7 +213,7 @@ export class TimeView {
   heads() {
     const heads = [...this.lanes].filter(([, at]) => at < MOST_LANES).map(([key, at]) => {
       const [node, chart] = JSON.parse(key);
-      const fits = Math.max(Math.floor((this.wide - 6) / 7), 4);
+      const fits = Math.max(Math.floor((this.wide - 6) / 7.4), 4);
       const place = { x: this.x(at), "text-anchor": "middle" };
       return svg("g", {}, [
         svg("title", {}, `${shown(chart)} of ${shown(node)}`),
@@ -238,6 +246,7 @@ export class TimeView {
     row.replaceChildren(
       el("span", { class: "when" }, clock(moment.time)),
       this.line(moment),
+      el("span", { class: "who" }, shown(moment.at[1], 40)),
       el("span", { class: "what" }, `${shown(moment.signal, 40)}() `, el("i", {}, steps(moment).slice(0, 90) + late)),
     );
     const from = moment.sender ? `, sent by ${shown(moment.sender[1])}` : "";
