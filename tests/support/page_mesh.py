@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 from miros import Event, return_status, signals, spy_on
@@ -13,7 +12,7 @@ from miros import Event, return_status, signals, spy_on
 from miros_mesh import MeshConfig, NetworkedActiveObject
 
 STOP_LIMIT_S = 10.0
-COLOURS = ("green", "amber", "red")
+Settings = Callable[..., MeshConfig]
 
 
 class Worker(NetworkedActiveObject):
@@ -24,9 +23,9 @@ class Worker(NetworkedActiveObject):
     gate: threading.Event
 
 
-def made(name: str, node: str, home: Path, **arguments: Any) -> Worker:
-    """A chart of a node of its own process' part of the mesh, with both streams on."""
-    config = MeshConfig(home=home, node_name=node)
+def made(name: str, node: str, settings: Settings, **arguments: Any) -> Worker:
+    """A chart of a node, with both streams on."""
+    config = settings(node_name=node)
     quiet = {"on_trace_rx": lambda _: None, "on_spy_rx": lambda _: None}
     chart = Worker(name, config=config, **quiet, **arguments)
     chart.gate = threading.Event()
@@ -114,10 +113,10 @@ def _up(chart: Worker, _: Event) -> Any:
 class Shop:
     """Three charts on three nodes: a desk asks the till, and tells the depot."""
 
-    def __init__(self, home: Path) -> None:
-        self.desk = made("desk", "front", home, tx_routing_key="shop.desk")
-        self.till = made("till", "bank", home, tx_routing_key="shop.till")
-        self.depot = made("depot", "warehouse", home, tx_routing_key="shop.depot")
+    def __init__(self, settings: Settings) -> None:
+        self.desk = made("desk", "front", settings, tx_routing_key="shop.desk")
+        self.till = made("till", "bank", settings, tx_routing_key="shop.till")
+        self.depot = made("depot", "warehouse", settings, tx_routing_key="shop.depot")
         self.desk.till = "bank/till"
 
     def start(self) -> None:
@@ -138,9 +137,9 @@ class Shop:
 
 
 @contextmanager
-def shop(home: Path) -> Iterator[Shop]:
+def shop(settings: Settings) -> Iterator[Shop]:
     """A shop at work, until the end of the block."""
-    made_shop = Shop(home)
+    made_shop = Shop(settings)
     try:
         made_shop.start()
         yield made_shop
@@ -149,14 +148,14 @@ def shop(home: Path) -> Iterator[Shop]:
 
 
 @contextmanager
-def lines(home: Path, nodes: int, charts: int) -> Iterator[list[Worker]]:
+def lines(settings: Settings, nodes: int, charts: int) -> Iterator[list[Worker]]:
     """As many nodes of as many charts each; what a chart is told goes on through others."""
     workers: list[Worker] = []
     total = nodes * charts
     with ExitStack() as stack:
         for at in range(total):
             node, place = divmod(at, charts)
-            chart = made(f"c{at:03}-{COLOURS[at % 3]}", f"host-{node:02}", home, tx_routing_key=f"line.{at}")
+            chart = made(f"lamp-{at:03}", f"host-{node:02}", settings, tx_routing_key=f"line.{at}")
             # Far away, so that it goes from node to node.
             chart.next_topic = f"line.{(at + charts + 1 + place) % total}"
             chart.start_at(green)

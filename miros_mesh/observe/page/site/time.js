@@ -4,7 +4,7 @@ import { clock, count, el, keyOf, say, shown, span, svg } from "./dom.js";
 import { ask, askBytes } from "./feed.js";
 import { steps } from "./panel.js";
 
-const MOST_ROWS = 1500;
+const MOST_ROWS = 1000;
 const MOST_LANES = 16;
 const LANE = { widest: 150, least: 64 };
 const ROW = 22;
@@ -136,7 +136,7 @@ export class TimeView {
 
   add(moments) {
     const wanted = this.only.checked ? moments.filter((each) => each.to) : moments;
-    const lanes = this.lanes.size;
+    const [columns, lanes] = [this.columns, this.lanes.size];
     const fresh = [];
     for (const each of wanted) {
       if (each.sender) this.lane(each.sender);
@@ -149,8 +149,11 @@ export class TimeView {
       }
       if (known?.row) this.fill(known);
     }
-    if (this.lanes.size !== lanes) this.redraw();
-    else for (const id of fresh) this.insert(id);
+    if (this.columns !== columns) this.redraw();
+    else {
+      if (this.lanes.size !== lanes) this.heads();
+      for (const id of fresh) this.insert(id);
+    }
     this.trim();
     this.tell();
   }
@@ -205,6 +208,7 @@ export class TimeView {
 
   redraw() {
     this.wide = this.lane_width;
+    this.lives = Array.from({ length: this.columns }, (_, lane) => `M${this.x(lane)} 0v${ROW}`).join("");
     this.heads();
     const sorted = [...this.rows.entries()].sort(([, a], [, b]) => a.order - b.order);
     this.list.replaceChildren(...sorted.map(([id]) => this.row(id)));
@@ -254,9 +258,7 @@ export class TimeView {
   }
 
   line(moment) {
-    const parts = Array.from({ length: this.columns }, (_, lane) =>
-      svg("line", { class: "life", x1: this.x(lane), x2: this.x(lane), y1: 0, y2: ROW }),
-    );
+    const parts = [svg("path", { class: "life", d: this.lives })];
     const [to, middle] = [this.x(this.lane(moment.at)), ROW / 2];
     const from = moment.sender ? this.x(this.lane(moment.sender)) : to;
     if (from !== to) {
