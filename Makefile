@@ -36,8 +36,8 @@ export SOURCE_DATE_EPOCH := 1580601600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo shop test test-rabbitmq4 proof lint format types docs bench chaos fuzz coverage drawings wheel \
-  lock audit sbom programs rabbitmq iproute2 rsyslog prometheus systemd dropbear debs nats redis python clean
+.PHONY: help venv demo page-demo shop test test-rabbitmq4 proof lint format types docs bench chaos fuzz coverage drawings wheel \
+  lock audit sbom programs rabbitmq iproute2 rsyslog prometheus systemd chromium dropbear debs nats redis python clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*##\(.*\)/  make \1#\2/p' Makefile | column -t -s '#' 2>/dev/null \
@@ -48,6 +48,9 @@ venv: $(VENV)/.dev  ## make .venv with the library and the tools of a developer
 # Silent, because the broker has a password in it.
 demo: $(VENV)/.package  ## run the demo; BROKER=amqp://user:password@host// takes a RabbitMQ
 	@$(VENV)/bin/miros-mesh demo $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
+
+page-demo: $(VENV)/.package  ## run the demo for an hour, and open the page of its mesh; BROKER as for the demo
+	@$(VENV)/bin/miros-mesh demo --page --seconds 3600 $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
 
 shop: $(VENV)/.dev  ## run a shop of three services and a web front; BROKER as for the demo
 	@PYTHONPATH=examples $(VENV)/bin/python -m shop $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
@@ -212,7 +215,7 @@ COMPILE_GROUP := $(RELEASE_VENV)/bin/uv pip compile --quiet --no-config --univer
 COMPILE := $(COMPILE_GROUP) pyproject.toml
 
 # In CI a missing program is an error; elsewhere the tests that need it are skipped, and say so.
-programs: rabbitmq iproute2 rsyslog prometheus systemd
+programs: rabbitmq iproute2 rsyslog prometheus systemd chromium
 
 rabbitmq:
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v rabbitmq-server >/dev/null \
@@ -229,6 +232,10 @@ rsyslog:
 prometheus:
 	@{ command -v prometheus && command -v promtool; } >/dev/null \
 	  || .ci/get-apt prometheus || test "$$CI" != true
+
+# What looks at the page of the mesh in its tests, and takes its pictures.
+chromium:
+	@command -v chromium >/dev/null || .ci/get-apt chromium || test "$$CI" != true
 
 systemd:
 	@{ command -v systemd-analyze && test -x /lib/systemd/systemd; } >/dev/null \

@@ -10,11 +10,14 @@ from typing import Any, Self
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from support.waiting import wait_until
+
 NO_CHROMIUM = (
     "needs the program chromium: `make test` as root installs it with apt; "
     "otherwise: sudo apt-get install chromium"
 )
 LIMIT_MS = 60_000
+POLL_MS = 50
 _WATCH = """
     window.violations = [];
     addEventListener("securitypolicyviolation", (event) =>
@@ -74,6 +77,16 @@ class Window:
         """What the page's policy has refused."""
         found: list[str] = self.page.evaluate("window.violations")
         return found
+
+    def until(self, expression: str) -> None:
+        """Wait until JavaScript is true; the page's policy lets it wait for none by itself."""
+
+        def holds() -> bool:
+            # Which also lets the driver hear what the page does.
+            self.page.wait_for_timeout(POLL_MS)
+            return bool(self.page.evaluate(expression))
+
+        wait_until(holds, LIMIT_MS / 1000, message=expression)
 
     def texts(self, selector: str) -> list[str]:
         """The words of all elements that fit."""

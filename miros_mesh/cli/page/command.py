@@ -6,9 +6,11 @@ import argparse
 import os
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 from miros_mesh.cli.options import LONGEST_RUN_S, Commands, add_broker, seconds_up_to
+from miros_mesh.cli.page.opening import opened
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import SecretFileError
@@ -47,6 +49,7 @@ def add(commands: Commands) -> None:
     )
     option("--allow-actions", action="store_true", help="dead letters may be put back and dropped")
     option("--allow-payloads", action="store_true", help="payloads of dead letters may be shown")
+    option("--open", action="store_true", help="open it in the browser of this desktop")
     option(
         "--seconds",
         type=seconds_up_to(LONGEST_RUN_S),
@@ -71,7 +74,8 @@ def _run(options: argparse.Namespace) -> int:
     ) as page:
         sys.stdout.write(f"{page.url}\n")
         sys.stdout.flush()
-        threading.Event().wait(options.seconds)
+        with opened(page.url) if options.open else nullcontext():
+            threading.Event().wait(options.seconds)
     return 0
 
 

@@ -87,7 +87,9 @@ export class MeshView {
     const { x, y, w, h } = this.plan.places.get(key);
     const dense = this.plan.size === "dense";
     const name = svg("text", { class: "name", x: 10, y: dense ? 16 : 18 }, shown(chart, Math.floor((w - 16) / 7)));
-    const state = dense ? null : svg("text", { class: "state", x: 10, y: 34 });
+    const state = dense
+      ? svg("text", { class: "state", x: w - 7, y: 16, "text-anchor": "end" })
+      : svg("text", { class: "state", x: 10, y: 34 });
     const facts = this.plan.size === "roomy" ? svg("text", { class: "facts", x: 10, y: 54 }) : null;
     const title = svg("title");
     const group = svg(
@@ -106,7 +108,9 @@ export class MeshView {
         open();
       }
     });
-    return { group, state, facts, title, fits: Math.floor((w - 16) / 7) };
+    // Beside the name, where they stand in one line.
+    const room = dense ? w - 24 - [...shown(chart, 17)].length * 6.6 : w - 16;
+    return { group, state, facts, title, fits: Math.floor(room / (dense ? 6.2 : 7)) };
   }
 
   card({ node, x, y, w, h }) {
@@ -153,7 +157,7 @@ export class MeshView {
     if (key === this.chosen) classes.push("chosen");
     box.group.setAttribute("class", classes.filter(Boolean).join(" "));
     const state = chart.dead ? "dead" : chart.state || (chart.handled === null ? "tells nothing" : "");
-    if (box.state) say(box.state, shown(state || "–", box.fits));
+    say(box.state, box.fits > 2 ? shown(state || "–", box.fits) : "");
     const more = facts(chart, bad, waits);
     if (box.facts) say(box.facts, more && shown(more, Math.floor(box.fits * 1.12)));
     const words = [`${shown(chart.chart)} of ${shown(chart.node)}`, state && `in state ${shown(state)}`];

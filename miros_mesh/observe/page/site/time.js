@@ -1,4 +1,5 @@
-// The last events as a sequence diagram that grows: a lane for each chart, a row for each event.
+// The last events as a sequence diagram that grows: a row for each event, a lane for each chart, or for
+// each node where there are more charts than lanes.
 
 import { clock, count, el, keyOf, say, shown, span, svg } from "./dom.js";
 import { ask, askBytes } from "./feed.js";
@@ -149,7 +150,8 @@ export class TimeView {
       }
       if (known?.row) this.fill(known);
     }
-    if (this.columns !== columns) this.redraw();
+    if (this.lanes.size > MOST_LANES && !this.by_node) this.group();
+    else if (this.columns !== columns) this.redraw();
     else {
       if (this.lanes.size !== lanes) this.heads();
       for (const id of fresh) this.insert(id);
@@ -183,16 +185,28 @@ export class TimeView {
     if (!this.list.querySelector(".row[tabindex='0']")) this.list.lastElementChild?.setAttribute("tabindex", 0);
   }
 
+  // More charts than lanes: a lane for each node from now on.
+  group() {
+    this.by_node = true;
+    this.lanes.clear();
+    for (const { moment } of this.rows.values()) {
+      if (moment.sender) this.lane(moment.sender);
+      this.lane(moment.at);
+    }
+    this.redraw();
+  }
+
   clear() {
+    this.by_node = false;
     this.rows.clear();
     this.lanes.clear();
     this.list.replaceChildren();
     this.head.replaceChildren();
   }
 
-  // The last lane is that of all charts for which there is no room.
+  // The last lane is that of all for which there is no room.
   lane([node, chart]) {
-    const key = keyOf(node, chart);
+    const key = keyOf(node, this.by_node ? "" : chart);
     if (!this.lanes.has(key)) this.lanes.set(key, Math.min(this.lanes.size, MOST_LANES));
     return this.lanes.get(key);
   }
@@ -220,9 +234,9 @@ export class TimeView {
       const fits = Math.max(Math.floor((this.wide - 6) / 7.4), 4);
       const place = { x: this.x(at), "text-anchor": "middle" };
       return svg("g", {}, [
-        svg("title", {}, `${shown(chart)} of ${shown(node)}`),
-        svg("text", { ...place, y: 19 }, shown(chart, fits)),
-        svg("text", { class: "node-name", ...place, y: 34 }, shown(node || "unknown node", Math.floor(fits * 1.15))),
+        svg("title", {}, chart ? `${shown(chart)} of ${shown(node)}` : shown(node)),
+        svg("text", { ...place, y: 19 }, shown(chart || node || "unknown node", fits)),
+        svg("text", { class: "node-name", ...place, y: 34 }, chart ? shown(node || "unknown node", Math.floor(fits * 1.15)) : "node"),
       ]);
     });
     const others = this.lanes.size - MOST_LANES;
