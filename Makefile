@@ -36,7 +36,7 @@ export SOURCE_DATE_EPOCH := 1580601600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo page-demo shop test test-rabbitmq4 proof lint format types docs bench chaos fuzz coverage drawings wheel \
+.PHONY: help venv demo page-demo page-pictures shop test test-rabbitmq4 proof lint format types docs bench chaos fuzz coverage drawings wheel \
   lock audit sbom programs rabbitmq iproute2 rsyslog prometheus systemd chromium dropbear debs nats redis python clean
 
 help:  ## show this list
@@ -102,6 +102,9 @@ fuzz: $(FUZZ_VENV)/.tools  ## give random bytes to what reads them; ARGS="--seco
 drawings: $(VENV)/.dev  ## make anew the tables, diagrams and pictures that are made from the code
 	for each in doc_tables discovery_diagrams sequence_diagrams; do \
 	  PYTHONPATH=tests $(VENV)/bin/python -m support.$$each || exit 1; done
+
+page-pictures: $(VENV)/.dev chromium  ## take the pictures of the page in docs/ anew, of meshes at work; ARGS=page-50
+	PYTHONPATH=tests $(VENV)/bin/python -m support.page_pictures $(ARGS)
 
 wheel: $(WHEELS)/.built  ## build the wheel into .build/wheel
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -148,6 +149,14 @@ def shop(settings: Settings) -> Iterator[Shop]:
 
 
 @contextmanager
+def orders(shop: Shop, every_s: float = 0.1) -> Iterator[None]:
+    """Place orders, until the end of the block."""
+    numbers = itertools.count(1)
+    with _again(every_s, lambda: shop.order(next(numbers))):
+        yield
+
+
+@contextmanager
 def lines(settings: Settings, nodes: int, charts: int) -> Iterator[list[Worker]]:
     """As many nodes of as many charts each; what a chart is told goes on through others."""
     workers: list[Worker] = []
@@ -167,13 +176,22 @@ def lines(settings: Settings, nodes: int, charts: int) -> Iterator[list[Worker]]
 @contextmanager
 def busy(workers: list[Worker], every_s: float, hops: int = 6) -> Iterator[None]:
     """Begin a line at each of the charts in turn, until the end of the block."""
+    turns = itertools.count(0, 7)
+
+    def begin() -> None:
+        workers[next(turns) % len(workers)].post_fifo(Event(signal="step", payload=hops))
+
+    with _again(every_s, begin):
+        yield
+
+
+@contextmanager
+def _again(every_s: float, do: Callable[[], object]) -> Iterator[None]:
     ended = threading.Event()
 
     def work() -> None:
-        at = 0
         while not ended.wait(every_s):
-            workers[at % len(workers)].post_fifo(Event(signal="step", payload=hops))
-            at += 7
+            do()
 
     thread = threading.Thread(target=work)
     thread.start()

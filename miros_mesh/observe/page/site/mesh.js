@@ -22,6 +22,7 @@ export class MeshView {
     this.known = null;
     this.chosen = null;
     this.print = "";
+    this.stopped = null;
   }
 
   mesh(known) {
@@ -78,7 +79,7 @@ export class MeshView {
     const label = "Charts of the mesh: arrow keys move, Enter opens";
     this.picture = svg("svg", { width, height, role: "group", "aria-label": label }, Object.values(this.layers));
     this.canvas.replaceChildren(this.picture);
-    this.stop(focused && this.drawn.has(focused) ? focused : this.drawn.keys().next().value);
+    this.stop(this.drawn.has(this.stopped) ? this.stopped : this.drawn.keys().next().value);
     if (focused && this.drawn.has(focused)) this.drawn.get(focused).group.focus();
   }
 
@@ -291,6 +292,7 @@ export class MeshView {
 
   // One stop for the tab key: the chart that has or had the focus.
   stop(key) {
+    this.stopped = key;
     for (const [each, { group }] of this.drawn) group.setAttribute("tabindex", each === key ? 0 : -1);
   }
 
