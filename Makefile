@@ -49,8 +49,12 @@ venv: $(VENV)/.dev  ## make .venv with the library and the tools of a developer
 demo: $(VENV)/.package  ## run the demo; BROKER=amqp://user:password@host// takes a RabbitMQ
 	@$(VENV)/bin/miros-mesh demo $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
 
-page-demo: $(VENV)/.package  ## run the demo for an hour, and open the page of its mesh; BROKER as for the demo
-	@$(VENV)/bin/miros-mesh demo --page --seconds 3600 $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
+# In a folder of its own, which both find and which goes with them.
+page-demo: $(VENV)/.package  ## run the demo for an hour, and open the page of its mesh
+	@MIROS_MESH_HOME=$$(mktemp -d) && export MIROS_MESH_HOME && \
+	  { $(VENV)/bin/miros-mesh page --port 0 --open & } && \
+	  trap "kill $$!; wait; rm -rf $$MIROS_MESH_HOME" EXIT && trap exit INT TERM && \
+	  $(VENV)/bin/miros-mesh demo --seconds 3600 $(ARGS)
 
 shop: $(VENV)/.dev  ## run a shop of three services and a web front; BROKER as for the demo
 	@PYTHONPATH=examples $(VENV)/bin/python -m shop $(if $(BROKER),--broker '$(BROKER)') $(ARGS)

@@ -27,8 +27,13 @@ class Worker(NetworkedActiveObject):
 def made(name: str, node: str, settings: Settings, **arguments: Any) -> Worker:
     """A chart of a node, with both streams on."""
     config = settings(node_name=node)
-    quiet = {"on_trace_rx": lambda _: None, "on_spy_rx": lambda _: None}
-    chart = Worker(name, config=config, **quiet, **arguments)
+    chart = Worker(
+        name,
+        config=config,
+        on_trace_rx=lambda _: None,
+        on_spy_rx=lambda _: None,
+        **arguments,
+    )
     chart.gate = threading.Event()
     chart.gate.set()
     chart.enable_snoop_trace()

@@ -8,8 +8,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,12 +25,10 @@ from miros_mesh.cli.options import (
     seconds_up_to,
     wants_color,
 )
-from miros_mesh.cli.page.opening import opened
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import TraceError
-from miros_mesh.observe.page.serve import serve
 from miros_mesh.observe.sequence.diagram import diagram
-from miros_mesh.observe.sequence.page import page as page_of
+from miros_mesh.observe.sequence.page import page
 from miros_mesh.observe.snoop.monitor import SnoopMonitor
 from miros_mesh.wire.envelope import SnoopRecord
 from miros_mesh.wire.keyring import generate_key
@@ -73,19 +70,16 @@ def add(commands: Commands) -> None:
         help="how long they talk (default %(default)g)",
     )
     parser.add_argument("--no-color", action="store_true", help="print without colours")
-    parser.add_argument(
-        "--page", action="store_true", help="serve the page of the mesh meanwhile, and open it"
-    )
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    color, shown = wants_color(options), options.page
+    color = wants_color(options)
     if options.broker or os.environ.get("MIROS_MESH_HOME", "").strip():
-        return demo(_with_key(options.broker), seconds=options.seconds, color=color, page=shown)
+        return demo(_with_key(options.broker), seconds=options.seconds, color=color)
     # The user's own folder may hold the store of another version.
     with tempfile.TemporaryDirectory("", "miros-mesh-demo-", ignore_cleanup_errors=True) as home:
-        return demo(MeshConfig(home=Path(home)), seconds=options.seconds, color=color, page=shown)
+        return demo(MeshConfig(home=Path(home)), seconds=options.seconds, color=color)
 
 
 def _with_key(broker: BrokerOption) -> MeshConfig:
@@ -96,16 +90,15 @@ def _with_key(broker: BrokerOption) -> MeshConfig:
     return MeshConfig(broker_url=broker, mesh_encryption_key=generate_key())
 
 
-def demo(config: MeshConfig, *, seconds: float, color: bool, page: bool = False) -> int:
+def demo(config: MeshConfig, *, seconds: float, color: bool) -> int:
     """Let the two charts talk for so long; return 0 when every event arrived once, else 1."""
     parts = _parts(config, color=color)
     _introduce(parts, seconds)
     monitor = SnoopMonitor(config, networks=["snoop_trace"])
     # Before the charts begin, so that it misses nothing.
     seen = monitor.watch()
-    with _page(config) if page else nullcontext(), monitor:
-        # The monitor has a node of its own, and so has the page; they send nothing and are in no
-        # books.
+    with monitor:
+        # The parent has a node of its own for the monitor, which sends nothing and is in no books.
         accounts = _talk(parts, seconds)
     if accounts is None:
         return 1
@@ -188,7 +181,7 @@ def _introduce(parts: list[Part], seconds: float) -> None:
 def _draw(records: Iterable[SnoopRecord]) -> None:
     """Write the sequence diagram of the talk and say where; the demo does not fail by it."""
     try:
-        drawn = page_of(diagram(records))
+        drawn = page(diagram(records))
         # It stays: the user opens it after the demo has ended.
         with tempfile.NamedTemporaryFile(
             "w", prefix="miros-mesh-demo-", suffix=".html", encoding="utf-8", delete=False
@@ -198,15 +191,6 @@ def _draw(records: Iterable[SnoopRecord]) -> None:
         _say(f"There is no sequence diagram of this run: {error}\n")
         return
     _say(f"The sequence diagram of this run, for a browser: {file.name}\n")
-
-
-@contextmanager
-def _page(config: MeshConfig) -> Iterator[None]:
-    """Serve the page of the mesh until the end of the talk, and say where."""
-    with serve(0, config=config) as server:
-        _say(f"The mesh, for a browser: {server.url}\n")
-        with opened(server.url):
-            yield
 
 
 def _conclude(accounts: list[Account]) -> int:

@@ -7,14 +7,21 @@ import os
 import sys
 import threading
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from miros_mesh.cli.options import LONGEST_RUN_S, Commands, add_broker, seconds_up_to
 from miros_mesh.cli.page.opening import opened
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.settings import MeshConfig
+from miros_mesh.dead_letters.dead_letters import DeadLetters
 from miros_mesh.errors import SecretFileError
-from miros_mesh.observe.page.serve import PORT, serve
+from miros_mesh.observe.page.board import MAX_CHARTS
+from miros_mesh.observe.page.letters import Allowed
+from miros_mesh.observe.page.rolls import Rolls
+from miros_mesh.observe.page.server import PORT, WAITING, PageServer, Parts
+from miros_mesh.observe.snoop.monitor import SnoopMonitor
+from miros_mesh.observe.snoop.overview import Overview
 from miros_mesh.service.sigterm import stop_on_sigterm
 
 _HELP = """\
@@ -62,21 +69,27 @@ def add(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     config = MeshConfig.from_env(os.environ, broker_url=options.broker)
     token = _token(options)
+    allowed = Allowed(actions=options.allow_actions, payloads=options.allow_payloads)
     # So that a SIGTERM leaves the mesh in good order, as Ctrl-C does.
     stop_on_sigterm()
-    with serve(
-        options.port,
-        config=config,
-        address=options.address,
-        token=token,
-        allow_actions=options.allow_actions,
-        allow_payloads=options.allow_payloads,
+    with PageServer(
+        _parts(config), options.port, address=options.address, token=token, allowed=allowed
     ) as page:
         sys.stdout.write(f"{page.url}\n")
         sys.stdout.flush()
         with opened(page.url) if options.open else nullcontext():
             threading.Event().wait(options.seconds)
     return 0
+
+
+def _parts(config: MeshConfig) -> Parts:
+    # As `serve` does, which would make the chain of imports from the command longer than it may be.
+    return Parts(
+        Overview(config),
+        SnoopMonitor(config, max_items=WAITING, max_charts=MAX_CHARTS),
+        Rolls(config),
+        partial(DeadLetters, config),
+    )
 
 
 def _token(options: argparse.Namespace) -> str | None:

@@ -3,7 +3,7 @@
 `serve` opens it beside a program; `miros-mesh page` does it from a terminal.
 """
 
-from miros_mesh.observe.page.board import Board
-from miros_mesh.observe.page.serve import PageServer, serve
+from miros_mesh.observe.page.serve import serve
+from miros_mesh.observe.page.server import PageServer
 
-__all__ = ["Board", "PageServer", "serve"]
+__all__ = ["PageServer", "serve"]

@@ -5,30 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
-from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import LifecycleError
 from miros_mesh.observe.page.charts import ChartSeen
 from miros_mesh.observe.page.flows import Flows, Pace, Place
 from miros_mesh.observe.page.moments import Moment, Moments
 from miros_mesh.observe.page.picture import picture
-from miros_mesh.observe.page.rolls import Rolls
 from miros_mesh.observe.page.wanted import Wanted
 from miros_mesh.observe.sequence.causes import Chart
-from miros_mesh.observe.snoop.monitor import SnoopMonitor
-from miros_mesh.observe.snoop.overview import Overview
 from miros_mesh.observe.snoop.selection import signal_of, states_of
+from miros_mesh.observe.snoop.views import NodeView
 from miros_mesh.observe.snoop.watch import SnoopGap, Watch
 from miros_mesh.timing.threads import OwnedThread
-from miros_mesh.wire.envelope import SnoopRecord
+from miros_mesh.wire.envelope import RollEntry, SnoopRecord
 
 MAX_CHARTS: Final = 1_000
 MAX_INCARNATIONS: Final = 2_000
-# What waits for the thread that reads: at 5,000 records a second those of four seconds.
-_WAITING: Final = 20_000
 # Taken at once under the lock: some milliseconds of work.
 _BATCH: Final = 500
 _PATIENCE_S: Final = 0.25
@@ -36,22 +31,69 @@ _STOP_LIMIT_S: Final = 5.0
 _LINES: Final = 60
 
 
+class Part(Protocol):
+    """What listens to the mesh for the board."""
+
+    def start(self) -> object:
+        """Connect; raises the `LinkError` that prevents it."""
+
+    def stop(self) -> object:
+        """Disconnect; a second call does nothing."""
+
+
+class Statuses(Part, Protocol):
+    """How the nodes are, as `Overview` keeps it."""
+
+    @property
+    def nodes(self) -> Sequence[NodeView]: ...
+
+    @property
+    def refused(self) -> int: ...
+
+
+class Lines(Protocol):
+    """The last lines of a chart, as a `ForeignChart` keeps them."""
+
+    def trace(self) -> str:
+        """Return its transitions, a line each."""
+
+    def spy(self) -> Sequence[str]:
+        """Return its steps, one after the other."""
+
+
+class Records(Part, Protocol):
+    """What charts do, as a `SnoopMonitor` shows it."""
+
+    @property
+    def charts(self) -> Mapping[Place, Lines]: ...
+
+    @property
+    def refused(self) -> Mapping[str, int]: ...
+
+    def watch(self) -> Watch:
+        """Return a new reader of what comes from now on."""
+
+
+class RollCall(Part, Protocol):
+    """Which charts there are, as `Rolls` keeps it."""
+
+    def nodes(self) -> Mapping[str, tuple[str, Mapping[str, RollEntry]]]:
+        """Return by node its incarnation and its charts."""
+
+
 class Board:
     """Joins the mesh without a chart, and keeps what a page shows; all of it is bounded.
 
-        with Board(config) as board:
+        with Board(overview, monitor, rolls) as board:
             print(board.mesh()["troubles"])
 
     All but `start` and `stop` may be called from any thread. What comes faster than it can be
     counted is missed, counted as such, and told.
     """
 
-    def __init__(self, config: MeshConfig | None = None) -> None:
-        """Take the settings, by default those of the environment. Connects to nothing."""
-        config = config or MeshConfig.from_env()
-        self._overview = Overview(config)
-        self._monitor = SnoopMonitor(config, max_items=_WAITING, max_charts=MAX_CHARTS)
-        self._rolls = Rolls(config)
+    def __init__(self, overview: Statuses, monitor: Records, rolls: RollCall) -> None:
+        """Take what listens, which it starts and stops. Connects to nothing."""
+        self._overview, self._monitor, self._rolls = overview, monitor, rolls
         self._began = False
         self._watch = self._monitor.watch()
         self._thread = OwnedThread("mesh-page-reader", self._run)

@@ -55,7 +55,7 @@ class Flow:
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
 
     def note(self, now: float, signal: str, latency_s: float | None) -> None:
-        """Count an event."""
+        """Count an event that was handled."""
         self.count += 1
         self.pace.add(now)
         if signal in self.signals or len(self.signals) < MAX_SIGNALS:

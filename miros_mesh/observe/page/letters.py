@@ -4,16 +4,47 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from miros_mesh.config.settings import MeshConfig
-from miros_mesh.dead_letters.dead_letters import DeadLetters, Outcome
 from miros_mesh.dead_letters.in_json import as_json, plain
+from miros_mesh.dead_letters.letter import Letter
 from miros_mesh.errors import MeshError
 
 MOST_LISTED: Final = 500
-Action = Callable[[DeadLetters, set[str]], Iterator[Outcome]]
+
+
+class Outcome(Protocol):
+    """What became of a letter, as `DeadLetters` tells it."""
+
+    @property
+    def letter(self) -> Letter: ...
+
+    @property
+    def error(self) -> MeshError | None: ...
+
+
+class Box(Protocol):
+    """The dead letters of a mesh, as `DeadLetters` has them."""
+
+    def list(self) -> Sequence[Letter]:
+        """Return them, the oldest first."""
+
+    def find(self, beginning: str) -> Letter:
+        """Return the one whose id begins so."""
+
+    def payload(self, letter: Letter, *, typed: bool) -> Any:
+        """Return the payload of a letter's event."""
+
+    def retry_all(self, *, id: set[str]) -> Iterator[Outcome]:  # noqa: A002 - the name of the filter
+        """Send the events of these letters again."""
+
+    def drop_all(self, *, id: set[str]) -> Iterator[Outcome]:  # noqa: A002 - the name of the filter
+        """Remove these letters."""
+
+
+Action = Callable[[Box, set[str]], Iterator[Outcome]]
 
 
 @dataclass(frozen=True)
@@ -29,12 +60,12 @@ class Allowed:
 class LetterDesk:
     """The dead letters of the mesh of these settings; connects for each call anew."""
 
-    def __init__(self, config: MeshConfig) -> None:
-        self._config = config
+    def __init__(self, opened: Callable[[], AbstractContextManager[Box]]) -> None:
+        self._opened = opened
 
     def list(self) -> dict[str, Any]:
         """Return the newest letters, without payloads. Raises the `LinkError` that prevents it."""
-        with DeadLetters(self._config) as box:
+        with self._opened() as box:
             letters = box.list()
         newest = letters[-MOST_LISTED:]
         rows = [as_json(each) for each in reversed(newest)]
@@ -42,7 +73,7 @@ class LetterDesk:
 
     def payload(self, letter: str) -> dict[str, Any]:
         """Return the payload of one letter's event. Raises the `MeshError` that prevents it."""
-        with DeadLetters(self._config) as box:
+        with self._opened() as box:
             payload = plain(box.payload(box.find(letter), typed=False))
         # As text: what it holds need not be what JSON of a browser takes, such as NaN.
         return {"id": letter, "payload": json.dumps(payload, indent=2, default=str)}
@@ -58,7 +89,7 @@ class LetterDesk:
     def _each(self, letters: Sequence[str], act: Action) -> dict[str, Any]:
         left = set(letters)
         outcomes = []
-        with DeadLetters(self._config) as box:
+        with self._opened() as box:
             for outcome in act(box, set(letters)):
                 left.discard(outcome.letter.id)
                 outcomes.append(_told(outcome.letter.id, outcome.error))

@@ -2,66 +2,16 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Final, Self
+from functools import partial
 
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.errors import ListenError
-from miros_mesh.observe.http_server import AppServer
-from miros_mesh.observe.page.access import LEAST_TOKEN, Access, new_token
-from miros_mesh.observe.page.app import PageApp
-from miros_mesh.observe.page.board import Board
-from miros_mesh.observe.page.letters import Allowed, LetterDesk
-
-PORT: Final = 8470
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
-
-
-class PageServer:
-    """The page's board and its server; a context manager that stops both."""
-
-    def __init__(
-        self,
-        board: Board,
-        app: PageApp,
-        token: str,
-        port: int,
-        address: str,
-    ) -> None:
-        self._board = board
-        self._app = app
-        self._token = token
-        self._server = AppServer(app, port, address, "page")
-
-    @property
-    def port(self) -> int:
-        """The TCP port that it listens at, also when 0 was asked for."""
-        return self._server.port
-
-    @property
-    def url(self) -> str:
-        """The whole address of the page, its token in it: who has it sees the mesh.
-
-        The token stands behind a `#`, so a browser sends it to no server with the address.
-        """
-        return f"{self._server.url}/#token={self._token}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __repr__(self) -> str:
-        return f"<PageServer {self._server.url}>"
-
-    def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End what is streamed, close the socket, leave the mesh. A second call does nothing."""
-        self._app.ended.set()
-        self._server.stop()
-        self._board.stop()
+from miros_mesh.dead_letters.dead_letters import DeadLetters
+from miros_mesh.observe.page.board import MAX_CHARTS
+from miros_mesh.observe.page.letters import Allowed
+from miros_mesh.observe.page.rolls import Rolls
+from miros_mesh.observe.page.server import PORT, WAITING, PageServer, Parts
+from miros_mesh.observe.snoop.monitor import SnoopMonitor
+from miros_mesh.observe.snoop.overview import Overview
 
 
 def serve(
@@ -89,23 +39,12 @@ def serve(
             shorter than 16 characters.
         LinkError: the mesh cannot be joined; `ConfigError` for settings that cannot work.
     """
-    if token is None:
-        token = new_token()
-    elif len(token) < LEAST_TOKEN or not (token.isascii() and token.isprintable()):
-        raise ListenError(
-            f"the token of the page is {LEAST_TOKEN} characters of ASCII at least: let one be "
-            "made, or take the output of `openssl rand -hex 16`"
-        )
     config = config or MeshConfig.from_env()
-    board = Board(config)
-    access = Access(token, loopback=address in _LOOPBACK)
+    parts = Parts(
+        Overview(config),
+        SnoopMonitor(config, max_items=WAITING, max_charts=MAX_CHARTS),
+        Rolls(config),
+        partial(DeadLetters, config),
+    )
     allowed = Allowed(actions=allow_actions, payloads=allow_payloads)
-    app = PageApp(board, LetterDesk(config), access, allowed)
-    # First the port: one that is taken is told before the mesh is joined.
-    server = PageServer(board, app, token, port, address)
-    try:
-        board.start()
-    except BaseException:
-        server.stop()
-        raise
-    return server
+    return PageServer(parts, port, address=address, token=token, allowed=allowed)
