@@ -41,7 +41,7 @@ class Box(Protocol):
         """Send the events of these letters again."""
 
     def drop_all(self, *, id: set[str]) -> Iterator[Outcome]:  # noqa: A002 - the name of the filter
-        """Remove these letters."""
+        """Remove these letters for good."""
 
 
 Action = Callable[[Box, set[str]], Iterator[Outcome]]

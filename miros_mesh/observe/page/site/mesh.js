@@ -259,7 +259,8 @@ export class MeshView {
   }
 
   label(flows, waits) {
-    const taken = [];
+    // No label stands on a broker or on a chart, where there is room beside it.
+    const taken = [...this.plan.hubs, ...this.plan.places.values()].map((each) => ({ ...each }));
     const late = new Set(waits.map((each) => JSON.stringify([each.asks, each.of])));
     const labels = flows.filter((each) => !late.has(JSON.stringify([each.from, each.to]))).map((each) => {
       const signals = Object.entries(each.signals).sort((a, b) => b[1] - a[1]);
@@ -328,7 +329,7 @@ function facts(chart, bad, waits) {
   if (bad) return bad.kind;
   if (waits) return `waits ${span(Math.max(...chart.asks.map((each) => each.waited_s)))} for ${chart.asks[0].signal}`;
   if (chart.handled === null) return "";
-  return [rate(chart.rate), wait || (chart.last && `last ${chart.last}`), chart.group && `⌘ ${chart.group}`].filter(Boolean).join(" · ");
+  return [chart.rate === 0 ? "idle" : rate(chart.rate), wait || (chart.last && `last ${chart.last}`), chart.group && `⌘ ${chart.group}`].filter(Boolean).join(" · ");
 }
 
 function nodeWords(node, troubles) {
