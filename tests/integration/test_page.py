@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import struct
 import threading
 import time
 import urllib.error
@@ -35,8 +36,9 @@ from miros_mesh.wire.envelope import (
     SnoopRecord,
     WorkingStatus,
 )
-from support import dead_letters, page_mesh
+from support import dead_letters, page_mesh, page_pictures
 from support.browser import Window, chromium, window
+from support.doc_pages import ROOT
 from support.recorded_mesh import HOSTILE
 from support.waiting import wait_until
 
@@ -153,6 +155,25 @@ def test_a_node_that_is_silent_deaf_or_cut_off_is_red(browser: Browser, mesh: Me
         assert look.page.locator(".broker.bad").count() == 2
         # It says no more: by now it is silent.
         look.page.wait_for_selector("#troubles >> text=/plant is silent for/")
+
+
+def test_who_is_in_a_group_is_shown(browser: Browser, mesh: MemoryMesh) -> None:
+    with ExitStack() as stack:
+        page = stack.enter_context(serve(0, config=mesh.config()))
+        for node in ("one", "two", "three"):
+            group = {"group": "tills", "group_mode": "share"} if node != "three" else {}
+            topic = "shop.till" if group else "shop.other"
+            chart = page_mesh.made("till", node, mesh.config, rx_routing_key=topic, **group)
+            stack.callback(chart.stop)
+            chart.start_at(page_mesh.charging)
+        look = stack.enter_context(shown(browser, page))
+        look.until("document.querySelectorAll('.chart').length === 3")
+        look.page.wait_for_selector(".chart .facts:has-text('group tills')")
+        look.page.locator(".chart[aria-label^='till of one']").click()
+        look.page.wait_for_selector("#panel dd:text-is('tills, with till of two')")
+        assert look.page.locator(".chart.kin").count() == 1
+        look.page.fill("input[aria-label='Find a chart']", "tills")
+        look.until("document.querySelectorAll('.chart.dim').length === 1")
 
 
 def test_a_chart_shows_its_states_its_path_and_its_last_lines(
@@ -488,6 +509,26 @@ def test_every_answer_has_the_policy(mesh: MemoryMesh) -> None:
             assert "unsafe" not in policy
             assert headers["Cache-Control"] == "no-store"
             assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_documentation_opens_with_a_picture_of_a_run(browser: Browser, tmp_path: Path) -> None:
+    first, *_ = re.findall(r"!\[.*?\]\((.*?)\)", (ROOT / "docs" / "index.md").read_text())
+    assert first == "images/page.png"
+    told = (ROOT / "docs" / "page.md").read_text()
+    for name in page_pictures.PICTURES:
+        assert f"](images/{name}.png)" in told
+        assert _size(page_pictures.IMAGES / f"{name}.png") == (1440, 900)
+    # What `make page-pictures` does goes on working.
+    page_pictures.three(browser, tmp_path)
+    assert _size(tmp_path / "page.png") == (1440, 900)
+
+
+def _size(picture: Path) -> tuple[int, int]:
+    """The width and the height in the head of a PNG."""
+    head = picture.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", head[16:24])
+    return width, height
 
 
 def test_500_charts_can_be_read(browser: Browser, mesh: MemoryMesh) -> None:

@@ -36,24 +36,24 @@ def _shop(browser: Browser, scheme: str) -> Iterator[tuple[page_mesh.Shop, Windo
         yield shop, look
 
 
-def three(browser: Browser) -> None:
+def three(browser: Browser, folder: Path) -> None:
     """Three charts, and what is known of one of them."""
     with _shop(browser, "light") as (_, look):
         look.page.click(".chart:has-text('desk')")
         look.page.wait_for_selector("#panel .state.now")
-        _taken(look, "page")
+        _taken(look, folder / "page.png")
 
 
-def stuck(browser: Browser) -> None:
+def stuck(browser: Browser, folder: Path) -> None:
     """The same three, one of them stuck."""
     with _shop(browser, "light") as (shop, look):
         shop.till.gate.clear()
         look.page.wait_for_selector(".flow.wait")
         look.page.wait_for_timeout(STUCK_MS)
-        _taken(look, "page-stuck")
+        _taken(look, folder / "page-stuck.png")
 
 
-def last_minute(browser: Browser) -> None:
+def last_minute(browser: Browser, folder: Path) -> None:
     """The last minute, and what led to one event."""
     with _shop(browser, "dark") as (_, look):
         look.page.click("#tab-time")
@@ -61,18 +61,18 @@ def last_minute(browser: Browser) -> None:
         look.page.get_by_role("button", name="Pause").click()
         look.page.locator(".row:has-text('ship()')").nth(-3).click()
         look.page.wait_for_selector("#panel ol button")
-        _taken(look, "page-time")
+        _taken(look, folder / "page-time.png")
 
 
-def fifty(browser: Browser) -> None:
+def fifty(browser: Browser, folder: Path) -> None:
     """Fifty charts of ten nodes."""
     with tempfile.TemporaryDirectory() as home:
-        _lines(browser, partial(MeshConfig, home=Path(home)), 10, 5, "dark", "page-50")
+        _lines(browser, partial(MeshConfig, home=Path(home)), 10, 5, "dark", folder / "page-50.png")
 
 
-def five_hundred(browser: Browser) -> None:
+def five_hundred(browser: Browser, folder: Path) -> None:
     """Five hundred charts of twenty nodes, in memory: they are all of one process."""
-    _lines(browser, MemoryMesh().config, 20, 25, "light", "page-500")
+    _lines(browser, MemoryMesh().config, 20, 25, "light", folder / "page-500.png")
 
 
 def _lines(
@@ -81,7 +81,7 @@ def _lines(
     nodes: int,
     charts: int,
     scheme: str,
-    name: str,
+    file: Path,
 ) -> None:
     with ExitStack() as stack:
         page = stack.enter_context(serve(0, config=settings()))
@@ -90,16 +90,17 @@ def _lines(
         look = stack.enter_context(window(browser, page.url, color_scheme=scheme))
         look.until(f"document.querySelectorAll('.chart').length === {nodes * charts}")
         look.page.wait_for_timeout(WORKS_MS)
-        _taken(look, name)
+        # On a machine with much to do a node may be late to tell of itself.
+        look.until("document.querySelector('#troubles').hidden")
+        _taken(look, file)
 
 
-def _taken(look: Window, name: str) -> None:
+def _taken(look: Window, file: Path) -> None:
     look.page.mouse.move(0, 0)
-    IMAGES.mkdir(exist_ok=True)
-    look.page.screenshot(path=IMAGES / f"{name}.png")
+    look.page.screenshot(path=file)
 
 
-PICTURES: dict[str, Callable[[Browser], object]] = {
+PICTURES: dict[str, Callable[[Browser, Path], object]] = {
     "page": three,
     "page-stuck": stuck,
     "page-time": last_minute,
@@ -112,7 +113,7 @@ def main(names: list[str]) -> None:
     """Take the pictures that are named, or all."""
     with chromium() as browser:
         for name in names or PICTURES:
-            PICTURES[name](browser)
+            PICTURES[name](browser, IMAGES)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 
+from miros_mesh.errors import EventTooLargeError
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.network import UNNUMBERED, Network
@@ -54,22 +55,19 @@ class StatusNetwork(Watchers[NodeStatus]):
         peers = tuple(PeerStatus(*peer) for peer in islice(health.peers.items(), MAX_LISTED))
         listed = tuple(islice(charts, MAX_LISTED))
         said = (
-            node,
-            node,
-            incarnation,
-            UNNUMBERED,
-            time.time(),
-            health.consuming,
-            health.outbox_events,
-            peers,
-            listed,
-            leaving,
+            *(node, node, incarnation, UNNUMBERED, time.time()),
+            *(health.consuming, health.outbox_events, peers, listed, leaving),
         )
-        status = (
-            NodeStatus(*said)
-            if work is None
-            else WorkingStatus(*said, tuple(islice(work, MAX_LISTED)))
-        )
+        if work is not None:
+            try:
+                self._send(WorkingStatus(*said, tuple(islice(work, MAX_LISTED))))
+            except EventTooLargeError:
+                # Of very many charts with long names; that they are there is told all the same.
+                work = None
+        if work is None:
+            self._send(NodeStatus(*said))
+
+    def _send(self, status: NodeStatus) -> None:
         # Not counted as an event, so that an idle node's outbox counts as empty.
         self.network.send(self._routing_key, status, counted=False)
 

@@ -2,6 +2,8 @@
 // what comes from the network is text, and the policy of the server refuses anything else.
 
 const SVG = "http://www.w3.org/2000/svg";
+// Clocks that NTP keeps, and a handler that goes on after it has sent, differ by less.
+const SAME_S = 0.05;
 // Control characters, marks that turn the direction of text, line and paragraph separators.
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}\p{Cn}]/gu;
 
@@ -50,9 +52,15 @@ export function rate(perSecond) {
 export function span(seconds) {
   if (seconds === null || seconds === undefined) return "";
   const size = Math.abs(seconds);
+  if (size === 0) return "0 ms";
   if (size < 0.0995) return `${(seconds * 1000).toFixed(size < 0.00995 ? 1 : 0)} ms`;
   if (size < 120) return `${seconds.toFixed(size < 10 ? 1 : 0)} s`;
   return `${Math.round(seconds / 60)} min`;
+}
+
+// From a cause to its effect. Both are told when they are done, and the effect may be done first.
+export function way(seconds) {
+  return seconds === null ? "" : span(seconds < 0 && seconds > -SAME_S ? 0 : seconds);
 }
 
 export function clock(time) {

@@ -1,6 +1,6 @@
 // The mesh as a graph: nodes with their charts, brokers, and what flows between charts.
 
-import { count, el, keyOf, rate, say, shown, span, svg } from "./dom.js";
+import { count, el, keyOf, rate, say, shown, span, svg, way } from "./dom.js";
 import { curve, layout } from "./layout.js";
 
 const LABELLED = 24;
@@ -138,7 +138,9 @@ export class MeshView {
   renew() {
     const troubles = Map.groupBy(this.known.troubles, (each) => keyOf(each.node, each.chart));
     const wanted = this.find.value.trim().toLowerCase();
-    for (const chart of this.known.charts) this.renewChart(chart, troubles, wanted);
+    // Those who share their work with the chart that is chosen.
+    const kin = this.known.charts.find((each) => keyOf(each.node, each.chart) === this.chosen)?.group;
+    for (const chart of this.known.charts) this.renewChart(chart, troubles, wanted, kin);
     for (const node of this.known.nodes) this.renewNode(node, troubles);
     this.renewSpokes();
     this.renewFlows();
@@ -146,7 +148,7 @@ export class MeshView {
     say(this.remark, [this.told, more ? `${count(more, "more chart")} not drawn` : ""].filter(Boolean).join(" · "));
   }
 
-  renewChart(chart, troubles, wanted) {
+  renewChart(chart, troubles, wanted, kin) {
     const key = keyOf(chart.node, chart.chart);
     const box = this.drawn.get(key);
     const own = troubles.get(key) ?? [];
@@ -156,6 +158,7 @@ export class MeshView {
     const classes = ["chart", this.plan.size, bad ? "bad" : waits ? "waits" : "", found ? "" : "dim"];
     if (chart.handled === null) classes.push("untold");
     if (key === this.chosen) classes.push("chosen");
+    else if (kin && chart.group === kin) classes.push("kin");
     box.group.setAttribute("class", classes.filter(Boolean).join(" "));
     const state = chart.dead ? "dead" : chart.state || (chart.handled === null ? "tells nothing" : "");
     say(box.state, box.fits > 2 ? shown(state || "–", box.fits) : "");
@@ -266,7 +269,7 @@ export class MeshView {
       const signals = Object.entries(each.signals).sort((a, b) => b[1] - a[1]);
       const more = signals.length > 2 ? ` +${signals.length - 2}` : "";
       const pace = each.rate > 0 ? rate(each.rate) : `${each.count.toLocaleString("en")} so far`;
-      const first = [pace, each.latency_s === null ? "" : span(Math.max(each.latency_s, 0))].filter(Boolean).join(" · ");
+      const first = [pace, way(each.latency_s)].filter(Boolean).join(" · ");
       return this.words(each.from, each.to, [first, signals.slice(0, 2).map(([name]) => shown(name, 18)).join(", ") + more], "", taken);
     });
     const red = waits.map((each) =>
@@ -329,7 +332,7 @@ function facts(chart, bad, waits) {
   if (bad) return bad.kind;
   if (waits) return `waits ${span(Math.max(...chart.asks.map((each) => each.waited_s)))} for ${chart.asks[0].signal}`;
   if (chart.handled === null) return "";
-  return [chart.rate === 0 ? "idle" : rate(chart.rate), wait || (chart.last && `last ${chart.last}`), chart.group && `⌘ ${chart.group}`].filter(Boolean).join(" · ");
+  return [chart.rate === 0 ? "idle" : rate(chart.rate), wait || (chart.last && `last ${chart.last}`), chart.group && `group ${chart.group}`].filter(Boolean).join(" · ");
 }
 
 function nodeWords(node, troubles) {

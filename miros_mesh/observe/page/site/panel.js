@@ -1,12 +1,13 @@
 // What is known of one chart, or of one event: the panel at the side.
 
-import { clock, count, el, keyOf, rate, say, shown, span } from "./dom.js";
+import { clock, count, el, keyOf, rate, say, shown, span, way } from "./dom.js";
 import { ask } from "./feed.js";
 import { diagram } from "./states.js";
 
 const WIDTH = 460;
 const PATH = 6;
 const MOST_FLOWS = 12;
+const MOST_KIN = 6;
 
 export class Panel {
   constructor(element, { chart, moment, story, closed }) {
@@ -75,6 +76,7 @@ export class Panel {
     const told = mesh.charts.find((each) => each.node === node && each.chart === chart);
     const troubles = mesh.troubles.filter((each) => each.node === node && [chart, ""].includes(each.chart));
     this.told = told;
+    this.kin = mesh.charts.filter((each) => told?.group && each.group === told.group && each !== told);
     this.flows(mesh.flows);
     this.troubles = troubles;
     this.look();
@@ -92,7 +94,7 @@ export class Panel {
         el("td", {}, node ? `${shown(chart)} of ${shown(node)}` : shown(chart)),
         el("td", { class: "mono" }, Object.keys(each.signals).slice(0, 3).map((name) => shown(name, 24)).join(", ")),
         el("td", { class: "number" }, each.rate > 0 ? rate(each.rate) : count(each.count, "event")),
-        el("td", { class: "number" }, each.latency_s === null ? "" : span(Math.max(each.latency_s, 0))),
+        el("td", { class: "number" }, way(each.latency_s)),
       ]);
     });
     const none = el("tr", {}, el("td", { class: "faint" }, "Nothing was seen to come or go yet."));
@@ -112,7 +114,7 @@ export class Panel {
 
   renew(seen) {
     const { facts, states, path, trace, spy } = this.parts;
-    const rows = [...chartFacts(this.told, seen), ...this.troubles.map((each) => [each.kind, shown(each.text, 400), "bad"])];
+    const rows = [...chartFacts(this.told, seen, this.kin), ...this.troubles.map((each) => [each.kind, shown(each.text, 400), "bad"])];
     const print = JSON.stringify([rows, seen?.transitions, seen?.path, seen?.state]);
     if (print !== this.print) {
       this.print = print;
@@ -170,7 +172,7 @@ export class Panel {
 
   step(each, chosen) {
     const place = `${shown(each.at[1])} of ${shown(each.at[0])}`;
-    const late = each.latency_s === null ? "" : ` · ${span(each.latency_s)} after its cause`;
+    const late = each.latency_s === null ? "" : ` · ${way(each.latency_s)} after its cause`;
     const kind = each.distance ? `distance-${Math.min(each.distance, 3)}` : null;
     const open = () => this.openMoment(each.id);
     return el("li", { class: kind }, [
@@ -197,7 +199,7 @@ export function steps(moment) {
   return moment.from ? `in ${shown(moment.from)}` : "";
 }
 
-function chartFacts(told, seen) {
+function chartFacts(told, seen, kin) {
   const state = told?.dead ? "dead" : told?.state || seen?.state;
   const asks = told?.asks.map((each) => `${shown(each.signal)}() for ${span(each.waited_s)}`).join(", ");
   const queue = seen?.queued ?? null;
@@ -209,9 +211,15 @@ function chartFacts(told, seen) {
     told?.same_for_s >= 1 ? ["at one event", `for ${span(told.same_for_s)}`] : null,
     queue === null ? null : ["queue", `${count(queue, "event")} after its last step, ${seen.deferred} deferred`],
     asks ? ["waits for", asks] : null,
-    told?.group ? ["group", shown(told.group)] : null,
+    told?.group ? ["group", groupWords(told.group, kin)] : null,
     seen?.missing ? ["not seen", count(seen.missing, "record")] : null,
   ].filter(Boolean);
+}
+
+function groupWords(group, kin) {
+  const others = kin.slice(0, MOST_KIN).map((each) => `${shown(each.chart)} of ${shown(each.node)}`);
+  const more = kin.length > MOST_KIN ? ` and ${kin.length - MOST_KIN} more` : "";
+  return others.length ? `${shown(group)}, with ${others.join(", ")}${more}` : shown(group);
 }
 
 // Follows the newest line, unless the reader has scrolled up.

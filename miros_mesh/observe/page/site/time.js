@@ -1,7 +1,7 @@
 // The last events as a sequence diagram that grows: a row for each event, a lane for each chart, or for
 // each node where there are more charts than lanes.
 
-import { clock, count, el, keyOf, say, shown, span, svg } from "./dom.js";
+import { clock, count, el, keyOf, say, shown, svg, way } from "./dom.js";
 import { ask, askBytes } from "./feed.js";
 import { steps } from "./panel.js";
 
@@ -260,7 +260,7 @@ export class TimeView {
   fill({ moment, row }) {
     const kinds = ["row", moment.to ? "" : "handled", moment.id === this.chosen ? "chosen" : "", this.led.has(moment.id) ? "led" : ""];
     row.setAttribute("class", kinds.filter(Boolean).join(" "));
-    const late = moment.sender && moment.latency_s !== null ? ` ${span(moment.latency_s)}` : "";
+    const late = moment.sender ? ` ${way(moment.latency_s)}` : "";
     row.replaceChildren(
       el("span", { class: "when" }, clock(moment.time)),
       this.line(moment),
