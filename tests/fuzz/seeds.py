@@ -102,15 +102,6 @@ MESSAGES: Final[dict[str, Sequence[Origin]]] = {
             peers=(PeerStatus("amqp://guest@h:5672//", "up"),),
             charts=(ChartStatus("chart", "here", 5, "PING", dead=False),),
         ),
-        WorkingStatus(
-            *ORIGIN,
-            NOW,
-            consuming=True,
-            outbox_events=0,
-            peers=(),
-            charts=(),
-            work=(ChartWork("chart", 3, "0/b/2", 4.5, (OpenRequest("0/chart/7", "ASK", 1.5),)),),
-        ),
     ),
     "letters": (
         DeadLetter(*LETTER, "0" * 64, EVENT),
@@ -139,6 +130,17 @@ ROUTED_REPAIR: Final = RoutedRepair(*astuple(ASKED))
 EXTENDED: Final[dict[str, Sequence[Origin]]] = {"mesh": (TRACED,), "repair": (ASKED,)}
 
 TWICE_EXTENDED: Final[dict[str, Sequence[Origin]]] = {
+    "pulse": (
+        WorkingStatus(
+            *ORIGIN,
+            NOW,
+            consuming=True,
+            outbox_events=0,
+            peers=(),
+            charts=(),
+            work=(ChartWork("chart", 3, "0/b/2", 4.5, (OpenRequest("0/chart/7", "ASK", 1.5),)),),
+        ),
+    ),
     "mesh": (ROUTED, RoutedEnvelope.of(TRACED)),
     "repair": (
         replace(ROUTED_REPAIR, hears=("heya.#", direct_topic("node", "chart"))),

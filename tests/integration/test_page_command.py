@@ -17,6 +17,7 @@ import pytest
 
 from miros_mesh.observe.page.serve import serve
 from miros_mesh.testing.memory import MemoryMesh
+from miros_mesh.wire.keyring import generate_key
 
 LIMIT_S = 60.0
 
@@ -55,7 +56,7 @@ def test_it_prints_the_address_of_a_page_and_ends_in_good_order() -> None:
         assert (about["actions"], about["payloads"]) == (False, False)
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=LIMIT_S)
-        assert (process.returncode, err) == (143, "") or process.returncode == 130
+        assert (process.returncode, err) == (0, "")
 
 
 def test_its_token_may_be_in_a_file_that_only_its_user_may_read(tmp_path: Path) -> None:
@@ -84,7 +85,9 @@ def test_a_token_that_can_be_guessed_is_refused(tmp_path: Path, token: str, says
 
 def test_a_port_in_use_is_named_before_the_mesh_is_joined() -> None:
     with serve(0, config=MemoryMesh().config()) as page:
-        told = _run("--port", str(page.port), "--broker", "amqp://127.0.0.1:1//")
+        # Nothing listens there: to reach it would take longer, and fail for another reason.
+        elsewhere = {"MIROS_MESH_ENCRYPTION_KEY": generate_key().decode()}
+        told = _run("--port", str(page.port), "--broker", "amqp://127.0.0.1:1//", **elsewhere)
     assert told.returncode == 1
     assert f"port {page.port} of 127.0.0.1 is in use" in told.stderr
 
@@ -114,7 +117,12 @@ def test_it_opens_no_browser_where_there_is_no_display_and_a_private_file_where_
     assert not Path(given.removeprefix("file://")).exists()
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=LIMIT_S, check=False
+        command(*arguments),
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
     )
