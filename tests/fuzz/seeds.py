@@ -127,9 +127,9 @@ ROUTED: Final = replace(
 )
 ASKED: Final = ListenerRepair(*ORIGIN, "fedcba", "ask", ("0", "c"), RANGES, (), "c", 1.5, 3)
 ROUTED_REPAIR: Final = RoutedRepair(*astuple(ASKED))
-EXTENDED: Final[dict[str, Sequence[Origin]]] = {"mesh": (TRACED,), "repair": (ASKED,)}
-
-TWICE_EXTENDED: Final[dict[str, Sequence[Origin]]] = {
+EXTENDED: Final[dict[str, Sequence[Origin]]] = {
+    "mesh": (TRACED,),
+    "repair": (ASKED,),
     "pulse": (
         WorkingStatus(
             *ORIGIN,
@@ -141,6 +141,9 @@ TWICE_EXTENDED: Final[dict[str, Sequence[Origin]]] = {
             work=(ChartWork("chart", 3, "0/b/2", 4.5, (OpenRequest("0/chart/7", "ASK", 1.5),)),),
         ),
     ),
+}
+
+TWICE_EXTENDED: Final[dict[str, Sequence[Origin]]] = {
     "mesh": (ROUTED, RoutedEnvelope.of(TRACED)),
     "repair": (
         replace(ROUTED_REPAIR, hears=("heya.#", direct_topic("node", "chart"))),

@@ -118,15 +118,19 @@ export class TimeView {
     return this.canvas.scrollTop + this.canvas.clientHeight >= this.canvas.scrollHeight - 2 * ROW;
   }
 
-  // Says so while more comes than is shown: of the last two seconds, told four times each.
+  // Says so while more comes than is shown: over the last eight times that it was told, of two seconds
+  // or more.
   sampled(left, came) {
-    this.left.push([left, came]);
-    if (this.left.length > 8) this.left.shift();
-    const missing = this.left.reduce((sum, [each]) => sum + each, 0);
-    const there = this.left.reduce((sum, [, each]) => sum + each, 0);
+    this.left.push({ left, came, at: performance.now() });
+    if (this.left.length > 9) this.left.shift();
+    const [first, ...told] = this.left;
+    const seconds = (performance.now() - first.at) / 1000;
+    const missing = told.reduce((sum, each) => sum + each.left, 0);
+    const there = told.reduce((sum, each) => sum + each.came, 0);
     this.note.hidden = !missing;
-    const words = `Sampled: of about ${Math.round((missing + there) / 2).toLocaleString("en")} events a second, ${Math.round(there / 2).toLocaleString("en")} are shown. Rates and counts of the mesh are of all.`;
-    if (missing) say(this.note, words);
+    if (!missing) return;
+    const pace = (events) => Math.round(events / seconds).toLocaleString("en");
+    say(this.note, `Sampled: of about ${pace(missing + there)} events a second, ${pace(there)} are shown. Rates and counts of the mesh are of all.`);
   }
 
   fits(each) {
