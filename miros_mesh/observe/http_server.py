@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import socket
 import threading
 import time
@@ -182,9 +183,22 @@ class AppServer:
         self._server.server_close()
 
 
+class _Debug(io.TextIOBase):
+    """Where wsgiref writes what went wrong: into the log, for who looks for it."""
+
+    def write(self, words: str) -> int:
+        if words.strip():
+            logger.debug("%s", words.rstrip())
+        return len(words)
+
+
 class _Handler(WSGIRequestHandler):
     # `StreamRequestHandler.setup` gives it to the socket.
     timeout = CLIENT_TIMEOUT_S
+
+    def get_stderr(self) -> Any:
+        # What an app raises it logs itself; left are clients that take nothing, or hang up.
+        return _Debug()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
         # The base class prints each request on standard error.

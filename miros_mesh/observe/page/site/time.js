@@ -101,8 +101,8 @@ export class TimeView {
     this.later = setTimeout(() => this.load(), 200);
   }
 
-  moments({ moments, left_out: left }) {
-    this.sampled(left, moments.length);
+  moments({ moments, left_out: left, seconds }) {
+    this.sampled(left, moments.length, seconds);
     if (!this.loaded) return;
     if (this.paused) {
       this.held += moments.length + left;
@@ -119,18 +119,16 @@ export class TimeView {
   }
 
   // Says so while more comes than is shown: over the last eight times that it was told, of two seconds
-  // or more.
-  sampled(left, came) {
-    this.left.push({ left, came, at: performance.now() });
-    if (this.left.length > 9) this.left.shift();
-    const [first, ...told] = this.left;
-    const seconds = (performance.now() - first.at) / 1000;
-    const missing = told.reduce((sum, each) => sum + each.left, 0);
-    const there = told.reduce((sum, each) => sum + each.came, 0);
+  // or more by the server's clock.
+  sampled(left, came, seconds) {
+    this.left.push({ left, came, seconds });
+    if (this.left.length > 8) this.left.shift();
+    const sum = (name) => this.left.reduce((all, each) => all + each[name], 0);
+    const missing = sum("left");
     this.note.hidden = !missing;
     if (!missing) return;
-    const pace = (events) => Math.round(events / seconds).toLocaleString("en");
-    say(this.note, `Sampled: of about ${pace(missing + there)} events a second, ${pace(there)} are shown. Rates and counts of the mesh are of all.`);
+    const pace = (events) => Math.round(events / sum("seconds")).toLocaleString("en");
+    say(this.note, `Sampled: of about ${pace(missing + sum("came"))} events a second, ${pace(sum("came"))} are shown. Rates and counts of the mesh are of all.`);
   }
 
   fits(each) {
