@@ -92,7 +92,7 @@ function around(cards, hubs, width, tall) {
   const top = Math.min(0, ...boxes.map((each) => each.y));
   const right = Math.max(0, ...boxes.map((each) => each.x + each.w));
   const bottom = Math.max(0, ...boxes.map((each) => each.y + each.h));
-  const down = Math.max(0, (tall - (bottom - top) - 2 * MARGIN - BOW) / 2);
+  const down = Math.max(0, (tall - (bottom - top) - 2 * MARGIN - BOW) / 3);
   const aside = Math.max(0, (width - (right - left) - 2 * MARGIN) / 2);
   for (const each of boxes) {
     each.x = Math.round(each.x - left + MARGIN + aside);
