@@ -251,10 +251,16 @@ class Board:
         self._name(record.incarnation, record.node)
         self._chart(record.node, record.chart).note(record)
         moment = self._moments.note(record)
-        if moment and moment.sender:
-            sender = self._place(moment.sender)
+        if moment is None:
+            return
+        if moment.sender:
             receiver = record.node, record.chart
-            self._flows.note(sender, receiver, signal_of(record), moment.latency_s)
+            self._flows.note(self._place(moment.sender), receiver, signal_of(record))
+        for each in self._moments.met(moment):
+            latency_s = self._moments.latency_s(each)
+            if each.sender and latency_s is not None:
+                receiver = each.record.node, each.record.chart
+                self._flows.took(self._place(each.sender), receiver, latency_s)
 
     def _chart(self, node: str, chart: str) -> ChartSeen:
         seen = self._charts.get((node, chart))
@@ -289,6 +295,6 @@ class Board:
             "to": states[1] if moment.transition else "",
             "sender": list(self._place(moment.sender)) if moment.sender else None,
             "cause": cause.number if cause else None,
-            "latency_s": record.time - cause.record.time if cause else None,
+            "latency_s": self._moments.latency_s(moment),
             "event": record.event_id,
         }

@@ -54,7 +54,7 @@ class Flow:
         """How many had a signal that is one too many to be named."""
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
 
-    def note(self, now: float, signal: str, latency_s: float | None) -> None:
+    def note(self, now: float, signal: str) -> None:
         """Count an event that was handled."""
         self.count += 1
         self.pace.add(now)
@@ -62,8 +62,10 @@ class Flow:
             self.signals[signal] = self.signals.get(signal, 0) + 1
         else:
             self.unlisted += 1
-        if latency_s is not None:
-            self._latencies.append(latency_s)
+
+    def took(self, latency_s: float) -> None:
+        """Add the time that one of them was on its way."""
+        self._latencies.append(latency_s)
 
     @property
     def latency_s(self) -> float | None:
@@ -81,7 +83,7 @@ class Flows:
         self._now = now
         self._flows: OrderedDict[tuple[Place, Place], Flow] = OrderedDict()
 
-    def note(self, sender: Place, receiver: Place, signal: str, latency_s: float | None) -> None:
+    def note(self, sender: Place, receiver: Place, signal: str) -> None:
         """Count an event that a chart handled and another one had sent."""
         key = sender, receiver
         flow = self._flows.get(key)
@@ -90,7 +92,12 @@ class Flows:
             if len(self._flows) > MAX_FLOWS:
                 self._flows.popitem(last=False)
         self._flows.move_to_end(key)
-        flow.note(self._now(), signal, latency_s)
+        flow.note(self._now(), signal)
+
+    def took(self, sender: Place, receiver: Place, latency_s: float) -> None:
+        """Add the time that such an event was on its way, once that is known."""
+        if flow := self._flows.get((sender, receiver)):
+            flow.took(latency_s)
 
     def __len__(self) -> int:
         return len(self._flows)

@@ -28,8 +28,6 @@ class Moment:
     """The chart that transmitted the event, by the incarnation of its node; None for its own."""
     cause: Handled | None
     """The handling that led to this one, which need not be known here."""
-    latency_s: float | None = None
-    """From that one to this one, by the clocks of both hosts."""
 
     @property
     def transition(self) -> bool:
@@ -78,6 +76,23 @@ class Moments:
         """Return the moment that led to it, if that is known."""
         number = self._numbers.get(moment.cause) if moment.cause else None
         return None if number is None else self._moments[number]
+
+    def latency_s(self, moment: Moment) -> float | None:
+        """Return the time from its cause to it by both hosts' clocks; None without a cause."""
+        cause = self.cause_of(moment)
+        return moment.record.time - cause.record.time if cause else None
+
+    def met(self, moment: Moment) -> Iterator[Moment]:
+        """Yield the moments whose cause is known since this one was noted.
+
+        Itself, and those that it led to: their hosts may have told of them first.
+        """
+        if self.cause_of(moment):
+            yield moment
+        for number in self._effects.get(moment.handled, ()):
+            # One that is its own cause, as a broken log may say.
+            if number != moment.number:
+                yield self._moments[number]
 
     def chain(self, moment: Moment) -> list[Moment]:
         """Return what led to it, the first cause first and the moment itself last."""
@@ -132,8 +147,6 @@ class Moments:
         self._numbers[moment.handled] = moment.number
         if cause:
             self._effects.setdefault(cause, []).append(moment.number)
-            if known := self.cause_of(moment):
-                moment.latency_s = record.time - known.record.time
         if len(self._moments) > self._limit:
             self._forget(next(iter(self._moments)))
         self._tell(moment.number)

@@ -55,8 +55,9 @@ def test_flows_are_told_the_fastest_first_with_their_median_way() -> None:
     now = 100.0
     flows = Flows(lambda: now)
     for latency_s in (0.1, 0.2, 9.0):
-        flows.note(("front", "desk"), ("bank", "till"), "charge", latency_s)
-    flows.note(("bank", "till"), ("front", "desk"), "charged", None)
+        flows.note(("front", "desk"), ("bank", "till"), "charge")
+        flows.took(("front", "desk"), ("bank", "till"), latency_s)
+    flows.note(("bank", "till"), ("front", "desk"), "charged")
     now += 1
     first, second = flows.as_json(9)
     assert (first["from"], first["count"], first["latency_s"]) == (["front", "desk"], 3, 0.2)
@@ -68,9 +69,9 @@ def test_flows_and_their_signals_are_bounded(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(flows_module, "MAX_FLOWS", 10)
     flows = Flows()
     for number in range(20):
-        flows.note(("a", f"{number}"), ("b", "c"), "go", None)
+        flows.note(("a", f"{number}"), ("b", "c"), "go")
     for number in range(MAX_SIGNALS + 5):
-        flows.note(("a", "19"), ("b", "c"), f"signal {number}", None)
+        flows.note(("a", "19"), ("b", "c"), f"signal {number}")
     assert len(flows) == 10
     assert MAX_FLOWS == 5_000
     (last,) = (each for each in flows.as_json(99) if each["from"] == ["a", "19"])

@@ -40,7 +40,17 @@ def test_causes_and_effects_are_found_across_charts_whatever_comes_first() -> No
 
 def test_the_way_takes_from_the_cause_to_the_effect() -> None:
     moments = noted(ORDER, CHARGE)
-    assert [each.latency_s for each in moments.all()] == [None, 0.5]
+    assert [moments.latency_s(each) for each in moments.all()] == [None, 0.5]
+
+
+def test_a_way_is_known_when_the_second_of_both_ends_is_whichever_that_is() -> None:
+    moments = Moments()
+    met = []
+    for record in (CHARGE, ORDER, SHIP, CHARGED):
+        moment = moments.note(record)
+        assert moment
+        met.append([each.record for each in moments.met(moment)])
+    assert met == [[], [CHARGE], [], [CHARGED, SHIP]]
 
 
 def test_an_event_is_one_moment_and_told_anew_once_its_transition_is_known() -> None:
