@@ -15,11 +15,12 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from miros_mesh import MeshConfig
+from miros_mesh import MeshConfig, NetworkedActiveObject
 from miros_mesh.node.node import Node
 from miros_mesh.observe.page.serve import serve
 from miros_mesh.observe.page.server import PageServer
@@ -36,6 +37,7 @@ from miros_mesh.wire.envelope import (
     SnoopRecord,
     WorkingStatus,
 )
+from miros_mesh.wire.keyring import generate_key
 from support import dead_letters, page_mesh, page_pictures
 from support.browser import Window, chromium, window
 from support.doc_pages import ROOT
@@ -102,6 +104,24 @@ def test_the_graph_has_nodes_charts_their_states_and_what_flows(
         assert look.page.get_by_role("button", name="till of bank; in state charging").count() == 1
 
 
+def test_a_rabbitmq_is_shown_without_its_password(browser: Browser, vhost_url: str) -> None:
+    settings = partial(MeshConfig, broker_url=vhost_url, mesh_encryption_key=generate_key())
+    password = str(urlsplit(vhost_url).password)
+    with ExitStack() as stack:
+        page = stack.enter_context(serve(0, config=settings()))
+        made = stack.enter_context(page_mesh.shop(settings))
+        stack.enter_context(page_mesh.orders(made))
+        look = stack.enter_context(shown(browser, page))
+        look.until("document.querySelectorAll('.flow.busy').length === 3")
+        (broker,) = look.texts(".broker title")
+        assert broker.startswith("amqp://")
+        assert f":{urlsplit(vhost_url).port}" in broker
+        look.page.click("#tab-letters")
+        look.page.wait_for_selector("text=There are no dead letters")
+        assert password not in look.page.content()
+        assert password not in _get(page, "/api/mesh", page.url.partition("token=")[2])[1]
+
+
 def test_a_stuck_chart_is_named_and_so_is_who_waits_for_it(
     browser: Browser, mesh: MemoryMesh
 ) -> None:
@@ -155,6 +175,23 @@ def test_a_node_that_is_silent_deaf_or_cut_off_is_red(browser: Browser, mesh: Me
         assert look.page.locator(".broker.bad").count() == 2
         # It says no more: by now it is silent.
         look.page.wait_for_selector("#troubles >> text=/plant is silent for/")
+
+
+def test_a_chart_without_a_snoop_stream_is_there_and_tells_nothing(
+    browser: Browser, mesh: MemoryMesh
+) -> None:
+    with ExitStack() as stack:
+        page = stack.enter_context(serve(0, config=mesh.config()))
+        chart = NetworkedActiveObject("quiet", config=mesh.config(node_name="attic"))
+        stack.callback(chart.stop)
+        chart.start_at(page_mesh.empty)
+        look = stack.enter_context(shown(browser, page))
+        look.page.wait_for_selector(".chart.untold:has-text('tells nothing')")
+        assert look.texts(".node .sub") == ["no snoop stream"]
+        look.page.locator(".chart").click()
+        look.page.wait_for_selector("#panel pre:has-text('enable_snoop_trace')")
+        chart.stop()
+        look.page.wait_for_selector("#graph >> text=No node tells of itself")
 
 
 def test_who_is_in_a_group_is_shown(browser: Browser, mesh: MemoryMesh) -> None:

@@ -136,7 +136,10 @@ async function begin() {
     if (event.key === "Escape" && !byId("sure").open && panel.open) panel.close();
   });
   enter();
-  window.addEventListener("hashchange", () => location.hash.startsWith("#token=") && location.reload());
+  window.addEventListener(
+    "hashchange",
+    () => location.hash.startsWith("#token=") && location.reload(),
+  );
   show("mesh");
   const on = {
     mesh(mesh) {

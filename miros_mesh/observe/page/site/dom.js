@@ -22,13 +22,18 @@ function filled(element, attributes, children) {
     else element.setAttribute(key, value === true ? "" : String(value));
   }
   // `append` makes text nodes of strings.
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined),
+  );
   return element;
 }
 
 // A name as a reader may see it: in one line, with what is not seen written out, and never empty.
 export function shown(text, longest = 200) {
-  const plain = String(text).replace(UNSEEN, (c) => `\\u${c.codePointAt(0).toString(16).padStart(4, "0")}`);
+  const plain = String(text).replace(
+    UNSEEN,
+    (c) => `\\u${c.codePointAt(0).toString(16).padStart(4, "0")}`,
+  );
   const words = plain.trim() || "?";
   const letters = [...words];
   return letters.length > longest ? `${letters.slice(0, longest - 1).join("")}…` : words;

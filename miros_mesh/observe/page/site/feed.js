@@ -37,7 +37,9 @@ export async function askBytes(path, query = {}) {
 
 export async function act(path, content) {
   const headers = { "Content-Type": "application/json" };
-  return (await request(path, {}, { method: "POST", headers, body: JSON.stringify(content) })).json();
+  return (
+    await request(path, {}, { method: "POST", headers, body: JSON.stringify(content) })
+  ).json();
 }
 
 async function request(path, query, options = {}) {

@@ -25,7 +25,13 @@ export function layout(nodes, charts, brokers, width, tall) {
   const byNode = Map.groupBy(charts, (each) => each.node);
   const cards = nodes.map((each) => card(each.node, byNode.get(each.node) ?? [], SIZES[size]));
   const ring = cards.length <= RING && charts.length <= RING_CHARTS;
-  const hubs = brokers.map((each) => ({ broker: each.broker, w: BROKER.w, h: BROKER.h, x: 0, y: 0 }));
+  const hubs = brokers.map((each) => ({
+    broker: each.broker,
+    w: BROKER.w,
+    h: BROKER.h,
+    x: 0,
+    y: 0,
+  }));
   if (ring) around(cards, hubs, width, tall);
   else inRows(cards, hubs, width, SIZES[size].apart);
   const boxes = [...cards, ...hubs];
@@ -102,9 +108,15 @@ function around(cards, hubs, width, tall) {
 
 function free(boxes, gap) {
   return boxes.every((a, at) =>
-    boxes.slice(at + 1).every(
-      (b) => a.x + a.w + gap <= b.x || b.x + b.w + gap <= a.x || a.y + a.h + gap <= b.y || b.y + b.h + gap <= a.y,
-    ),
+    boxes
+      .slice(at + 1)
+      .every(
+        (b) =>
+          a.x + a.w + gap <= b.x ||
+          b.x + b.w + gap <= a.x ||
+          a.y + a.h + gap <= b.y ||
+          b.y + b.h + gap <= a.y,
+      ),
   );
 }
 
@@ -141,13 +153,23 @@ export function curve(a, b) {
   };
   const begin = edge(a, middle);
   const end = edge(b, middle);
-  return { begin, end, middle, top: { x: (begin.x + 2 * middle.x + end.x) / 4, y: (begin.y + 2 * middle.y + end.y) / 4 } };
+  return {
+    begin,
+    end,
+    middle,
+    top: { x: (begin.x + 2 * middle.x + end.x) / 4, y: (begin.y + 2 * middle.y + end.y) / 4 },
+  };
 }
 
 // Where the way from the middle of a box to a point leaves the box.
 function edge(box, point) {
   const [x, y] = [box.x + box.w / 2, box.y + box.h / 2];
   const [dx, dy] = [point.x - x, point.y - y];
-  const reach = Math.min(dx ? box.w / 2 / Math.abs(dx) : Infinity, dy ? box.h / 2 / Math.abs(dy) : Infinity);
-  return reach === Infinity ? { x, y } : { x: x + dx * Math.min(reach, 1), y: y + dy * Math.min(reach, 1) };
+  const reach = Math.min(
+    dx ? box.w / 2 / Math.abs(dx) : Infinity,
+    dy ? box.h / 2 / Math.abs(dy) : Infinity,
+  );
+  return reach === Infinity
+    ? { x, y }
+    : { x: x + dx * Math.min(reach, 1), y: y + dy * Math.min(reach, 1) };
 }

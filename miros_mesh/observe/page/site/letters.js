@@ -49,7 +49,9 @@ export class LettersView {
       this.letters = letters;
       const ids = new Set(letters.map((each) => each.id));
       this.chosen = new Set([...this.chosen].filter((each) => ids.has(each)));
-      const words = letters.length ? count(letters.length, "dead letter") : "There are no dead letters";
+      const words = letters.length
+        ? count(letters.length, "dead letter")
+        : "There are no dead letters";
       say(this.remark, more ? `${words}, the newest; ${count(more, "more")}` : words);
     } catch (error) {
       say(this.remark, shown(error.message, 300));
@@ -59,21 +61,32 @@ export class LettersView {
 
   draw() {
     const { actions, payloads } = this.state.about;
-    const heads = [actions ? "" : null, ...COLUMNS.map(([name]) => name), payloads ? "payload" : null];
-    this.heads.replaceChildren(...heads.filter((each) => each !== null).map((each) => el("th", { scope: "col" }, each)));
+    const heads = [
+      actions ? "" : null,
+      ...COLUMNS.map(([name]) => name),
+      payloads ? "payload" : null,
+    ];
+    this.heads.replaceChildren(
+      ...heads.filter((each) => each !== null).map((each) => el("th", { scope: "col" }, each)),
+    );
     this.rows.replaceChildren(...this.letters.map((each) => this.row(each, actions, payloads)));
     this.enable();
   }
 
   row(letter, actions, payloads) {
-    const cells = COLUMNS.map(([, cell]) => el("td", {}, cell(letter) ? shown(cell(letter), 300) : ""));
+    const cells = COLUMNS.map(([, cell]) =>
+      el("td", {}, cell(letter) ? shown(cell(letter), 300) : ""),
+    );
     if (actions) cells.unshift(el("td", {}, this.box(letter)));
     if (payloads) cells.push(el("td", {}, this.look(letter)));
     return el("tr", { "data-id": letter.id }, cells);
   }
 
   box(letter) {
-    const box = el("input", { type: "checkbox", "aria-label": `Choose ${shown(letter.signal || letter.id)} of ${shown(letter.chart || "a sealed letter")}` });
+    const box = el("input", {
+      type: "checkbox",
+      "aria-label": `Choose ${shown(letter.signal || letter.id)} of ${shown(letter.chart || "a sealed letter")}`,
+    });
     box.checked = this.chosen.has(letter.id);
     box.addEventListener("change", () => {
       if (box.checked) this.chosen.add(letter.id);

@@ -1,10 +1,9 @@
 // The mesh as a graph: nodes with their charts, brokers, and what flows between charts.
 
-import { count, el, keyOf, rate, say, shown, span, svg, way } from "./dom.js";
-import { curve, layout } from "./layout.js";
+import { count, el, keyOf, rate, say, shown, span, svg } from "./dom.js";
+import { FlowLayer } from "./flows.js";
+import { layout } from "./layout.js";
 
-const LABELLED = 24;
-const FASTEST = { roomy: 60, medium: 50, dense: 40 };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const EMPTY =
   "No node tells of itself: one does while a chart of it has a snoop stream enabled (enable_snoop_trace).";
@@ -12,7 +11,11 @@ const EMPTY =
 export class MeshView {
   constructor({ chart }) {
     this.open = chart;
-    this.find = el("input", { type: "search", placeholder: "Find a chart", "aria-label": "Find a chart" });
+    this.find = el("input", {
+      type: "search",
+      placeholder: "Find a chart",
+      "aria-label": "Find a chart",
+    });
     this.find.addEventListener("input", () => this.draw());
     this.remark = el("span", { class: "faint" });
     this.canvas = el("div", { class: "scroll", id: "graph" });
@@ -40,7 +43,8 @@ export class MeshView {
   }
 
   resized() {
-    if (this.known && this.element.isConnected && this.width !== this.canvas.clientWidth) this.draw();
+    if (this.known && this.element.isConnected && this.width !== this.canvas.clientWidth)
+      this.draw();
   }
 
   draw() {
@@ -52,7 +56,11 @@ export class MeshView {
       return;
     }
     this.width = this.canvas.clientWidth;
-    const names = [nodes.map((n) => n.node), charts.map((c) => [c.node, c.chart]), brokers.map((b) => b.broker)];
+    const names = [
+      nodes.map((n) => n.node),
+      charts.map((c) => [c.node, c.chart]),
+      brokers.map((b) => b.broker),
+    ];
     const print = JSON.stringify([names, this.width]);
     if (print !== this.print) {
       this.print = print;
@@ -66,7 +74,10 @@ export class MeshView {
     this.plan = layout(nodes, charts, brokers, this.width, this.canvas.clientHeight);
     const { width, height, cards, hubs } = this.plan;
     this.layers = Object.fromEntries(
-      ["spokes", "cards", "hubs", "flows", "charts", "labels"].map((name) => [name, svg("g", { class: name })]),
+      ["spokes", "cards", "hubs", "flows", "charts", "labels"].map((name) => [
+        name,
+        svg("g", { class: name }),
+      ]),
     );
     this.layers.labels.setAttribute("pointer-events", "none");
     this.drawn = new Map(charts.map((each) => [keyOf(each.node, each.chart), this.box(each)]));
@@ -75,9 +86,13 @@ export class MeshView {
     this.layers.cards.append(...[...this.cards.values()].map((each) => each.group));
     this.hubs = new Map(hubs.map((each) => [each.broker, this.hub(each)]));
     this.layers.hubs.append(...[...this.hubs.values()].map((each) => each.group));
-    this.flows = new Map();
+    this.flows = new FlowLayer(this.plan, this.layers.flows, this.layers.labels);
     const label = "Charts of the mesh: arrow keys move, Enter opens";
-    this.picture = svg("svg", { width, height, role: "group", "aria-label": label }, Object.values(this.layers));
+    this.picture = svg(
+      "svg",
+      { width, height, role: "group", "aria-label": label },
+      Object.values(this.layers),
+    );
     this.canvas.replaceChildren(this.picture);
     this.stop(this.drawn.has(this.stopped) ? this.stopped : this.drawn.keys().next().value);
     if (focused && this.drawn.has(focused)) this.drawn.get(focused).group.focus();
@@ -87,7 +102,11 @@ export class MeshView {
     const key = keyOf(node, chart);
     const { x, y, w, h } = this.plan.places.get(key);
     const dense = this.plan.size === "dense";
-    const name = svg("text", { class: "name", x: 10, y: dense ? 16 : 18 }, shown(chart, Math.floor((w - 16) / 7)));
+    const name = svg(
+      "text",
+      { class: "name", x: 10, y: dense ? 16 : 18 },
+      shown(chart, Math.floor((w - 16) / 7)),
+    );
     const state = dense
       ? svg("text", { class: "state", x: w - 7, y: 16, "text-anchor": "end" })
       : svg("text", { class: "state", x: 10, y: 34 });
@@ -116,16 +135,28 @@ export class MeshView {
 
   card({ node, x, y, w, h }) {
     const sub = svg("text", { class: "sub", x: 12, y: 34 });
-    const title = svg("text", { class: "title", x: 12, y: 19 }, shown(node, Math.floor((w - 20) / 7.4)));
+    const title = svg(
+      "text",
+      { class: "title", x: 12, y: 19 },
+      shown(node, Math.floor((w - 20) / 7.4)),
+    );
     const full = svg("title", {}, shown(node, 300));
     const place = `translate(${x} ${y})`;
     const card = svg("rect", { class: "card", width: w, height: h, rx: 10 });
-    return { group: svg("g", { class: "node", transform: place }, [full, card, title, sub]), sub, w };
+    return {
+      group: svg("g", { class: "node", transform: place }, [full, card, title, sub]),
+      sub,
+      w,
+    };
   }
 
   hub({ broker, x, y, w, h }) {
     const fits = Math.floor((w - 20) / 6.4);
-    const words = svg("text", { x: w / 2, y: h / 2 + 4, "text-anchor": "middle" }, shown(ending(broker, fits), fits));
+    const words = svg(
+      "text",
+      { x: w / 2, y: h / 2 + 4, "text-anchor": "middle" },
+      shown(ending(broker, fits), fits),
+    );
     const place = `translate(${x} ${y})`;
     const group = svg("g", { class: "broker", transform: place }, [
       svg("title", {}, shown(broker, 300)),
@@ -139,13 +170,18 @@ export class MeshView {
     const troubles = Map.groupBy(this.known.troubles, (each) => keyOf(each.node, each.chart));
     const wanted = this.find.value.trim().toLowerCase();
     // Those who share their work with the chart that is chosen.
-    const kin = this.known.charts.find((each) => keyOf(each.node, each.chart) === this.chosen)?.group;
+    const kin = this.known.charts.find(
+      (each) => keyOf(each.node, each.chart) === this.chosen,
+    )?.group;
     for (const chart of this.known.charts) this.renewChart(chart, troubles, wanted, kin);
     for (const node of this.known.nodes) this.renewNode(node, troubles);
     this.renewSpokes();
-    this.renewFlows();
+    this.told = this.flows.draw(this.known, this.chosen);
     const { more_charts: more } = this.known;
-    say(this.remark, [this.told, more ? `${count(more, "more chart")} not drawn` : ""].filter(Boolean).join(" · "));
+    say(
+      this.remark,
+      [this.told, more ? `${count(more, "more chart")} not drawn` : ""].filter(Boolean).join(" · "),
+    );
   }
 
   renewChart(chart, troubles, wanted, kin) {
@@ -154,18 +190,33 @@ export class MeshView {
     const own = troubles.get(key) ?? [];
     const bad = own.find((each) => each.kind !== "waits") ?? this.silent(chart.node);
     const waits = own.find((each) => each.kind === "waits");
-    const found = !wanted || `${chart.chart} ${chart.node} ${chart.state} ${chart.group}`.toLowerCase().includes(wanted);
-    const classes = ["chart", this.plan.size, bad ? "bad" : waits ? "waits" : "", found ? "" : "dim"];
+    const found =
+      !wanted ||
+      `${chart.chart} ${chart.node} ${chart.state} ${chart.group}`.toLowerCase().includes(wanted);
+    const classes = [
+      "chart",
+      this.plan.size,
+      bad ? "bad" : waits ? "waits" : "",
+      found ? "" : "dim",
+    ];
     if (chart.handled === null) classes.push("untold");
     if (key === this.chosen) classes.push("chosen");
     else if (kin && chart.group === kin) classes.push("kin");
     box.group.setAttribute("class", classes.filter(Boolean).join(" "));
-    const state = chart.dead ? "dead" : chart.state || (chart.handled === null ? "tells nothing" : "");
+    const state = chart.dead
+      ? "dead"
+      : chart.state || (chart.handled === null ? "tells nothing" : "");
     say(box.state, box.fits > 2 ? shown(state || "–", box.fits) : "");
     const more = facts(chart, bad, waits);
     if (box.facts) say(box.facts, more && shown(more, Math.floor(box.fits * 1.12)));
-    const words = [`${shown(chart.chart)} of ${shown(chart.node)}`, state && `in state ${shown(state)}`];
-    words.push(...own.map((each) => shown(each.text, 300)), chart.group && `group ${shown(chart.group)}`);
+    const words = [
+      `${shown(chart.chart)} of ${shown(chart.node)}`,
+      state && `in state ${shown(state)}`,
+    ];
+    words.push(
+      ...own.map((each) => shown(each.text, 300)),
+      chart.group && `group ${shown(chart.group)}`,
+    );
     const label = words.filter(Boolean).join("; ");
     say(box.title, label);
     box.group.setAttribute("aria-label", label);
@@ -206,98 +257,11 @@ export class MeshView {
     return svg("line", { class: `spoke ${state}`, x1, y1, x2, y2 });
   }
 
-  renewFlows() {
-    const drawable = this.known.flows.filter((each) => this.place(each.from) && this.place(each.to));
-    const own = (each) => [keyOf(...each.from), keyOf(...each.to)].includes(this.chosen);
-    const chosen = this.chosen ? drawable.filter(own) : [];
-    const most = chosen.length ? chosen : drawable.slice(0, FASTEST[this.plan.size]);
-    const left = drawable.length - most.length + this.known.more_flows;
-    this.told = left && !chosen.length ? `the ${most.length} fastest of ${count(drawable.length + this.known.more_flows, "flow")} are drawn; choose a chart for all of its` : "";
-    // In rows the words would stand on charts; the panel of a chart has them.
-    const labelled = most.length <= LABELLED && this.plan.ring;
-    const waits = this.known.waits.filter((each) => each.of && each.waited_s >= 1);
-    const drawn = new Set();
-    for (const each of most) drawn.add(this.flow(each, most.length > LABELLED));
-    for (const each of waits) drawn.add(this.wait(each));
-    for (const [key, lines] of this.flows) {
-      if (!drawn.has(key)) {
-        lines.forEach((line) => line.remove());
-        this.flows.delete(key);
-      }
-    }
-    this.label(labelled ? most : [], waits);
-  }
-
-  place([node, chart]) {
-    return this.plan.places.get(keyOf(node, chart));
-  }
-
-  flow(each, thin) {
-    const busy = each.rate > 0;
-    const kind = `${busy ? "busy" : ""}${thin ? " thin" : ""}`;
-    const wide = busy ? Math.min(1.4 + Math.log10(1 + each.rate) * 1.2, 5) : 1.2;
-    return this.line("flow", each.from, each.to, kind, wide);
-  }
-
-  wait(each) {
-    return this.line("wait", each.asks, each.of, "wait", 2.2);
-  }
-
-  line(what, from, to, kind, wide) {
-    const key = JSON.stringify([what, from, to]);
-    if (!this.flows.has(key)) {
-      const [a, b] = [this.place(from), this.place(to)];
-      if (!a || !b) return key;
-      const { begin, middle, end } = curve(a, b);
-      const path = svg("path", { d: `M${xy(begin)}Q${xy(middle)} ${xy(end)}` });
-      const head = svg("path", { d: arrow(middle, end) });
-      this.layers.flows.append(path, head);
-      this.flows.set(key, [path, head]);
-    }
-    const [path, head] = this.flows.get(key);
-    path.setAttribute("class", `flow ${kind}`);
-    path.setAttribute("stroke-width", wide.toFixed(1));
-    head.setAttribute("class", `flow-end ${kind}`);
-    return key;
-  }
-
-  label(flows, waits) {
-    // No label stands on a broker or on a chart, where there is room beside it.
-    const taken = [...this.plan.hubs, ...this.plan.places.values()].map((each) => ({ ...each }));
-    const late = new Set(waits.map((each) => JSON.stringify([each.asks, each.of])));
-    const labels = flows.filter((each) => !late.has(JSON.stringify([each.from, each.to]))).map((each) => {
-      const signals = Object.entries(each.signals).sort((a, b) => b[1] - a[1]);
-      const more = signals.length > 2 ? ` +${signals.length - 2}` : "";
-      const pace = each.rate > 0 ? rate(each.rate) : `${each.count.toLocaleString("en")} so far`;
-      const first = [pace, way(each.latency_s)].filter(Boolean).join(" · ");
-      return this.words(each.from, each.to, [first, signals.slice(0, 2).map(([name]) => shown(name, 18)).join(", ") + more], "", taken);
-    });
-    const red = waits.map((each) =>
-      this.words(each.asks, each.of, [`waits ${span(each.waited_s)}`, `for ${shown(each.signal, 18)}()`], " wait", taken),
-    );
-    this.layers.labels.replaceChildren(...[...labels, ...red].filter(Boolean));
-  }
-
-  words(from, to, lines, kind, taken) {
-    const [a, b] = [this.place(from), this.place(to)];
-    if (!a || !b) return null;
-    const { top } = curve(a, b);
-    const w = Math.max(...lines.map((line) => [...line].length)) * 6.3 + 10;
-    const box = { x: top.x - w / 2, y: top.y - 16, w, h: 31 };
-    for (let tries = 0; tries < 8 && taken.some((each) => overlaps(each, box)); tries += 1) box.y += 18;
-    taken.push(box);
-    const at = (y) => ({ x: box.x + w / 2, y: box.y + y, "text-anchor": "middle" });
-    return svg("g", { class: `flow-label${kind}` }, [
-      svg("rect", { x: box.x, y: box.y, width: w, height: box.h, rx: 4 }),
-      svg("text", at(13), lines[0]),
-      svg("text", { class: "second", ...at(26) }, lines[1]),
-    ]);
-  }
-
   // One stop for the tab key: the chart that has or had the focus.
   stop(key) {
     this.stopped = key;
-    for (const [each, { group }] of this.drawn) group.setAttribute("tabindex", each === key ? 0 : -1);
+    for (const [each, { group }] of this.drawn)
+      group.setAttribute("tabindex", each === key ? 0 : -1);
   }
 
   walk(event) {
@@ -316,7 +280,10 @@ export class MeshView {
     const here = this.plan.places.get(key);
     let [best, least] = [null, Infinity];
     for (const [other, box] of this.plan.places) {
-      const [x, y] = [box.x + box.w / 2 - here.x - here.w / 2, box.y + box.h / 2 - here.y - here.h / 2];
+      const [x, y] = [
+        box.x + box.w / 2 - here.x - here.w / 2,
+        box.y + box.h / 2 - here.y - here.h / 2,
+      ];
       const along = x * dx + y * dy;
       const cost = along + 2.5 * Math.abs(x * dy + y * dx);
       if (other !== key && along > 4 && cost < least) [best, least] = [other, cost];
@@ -328,11 +295,19 @@ export class MeshView {
 function facts(chart, bad, waits) {
   const wait = chart.waiting ? `${count(chart.waiting, "event")} wait` : "";
   if (chart.dead) return chart.last ? `at ${chart.last}` : "";
-  if (bad?.kind === "stuck") return ["stuck", span(chart.same_for_s), wait].filter(Boolean).join(" · ");
+  if (bad?.kind === "stuck")
+    return ["stuck", span(chart.same_for_s), wait].filter(Boolean).join(" · ");
   if (bad) return bad.kind;
-  if (waits) return `waits ${span(Math.max(...chart.asks.map((each) => each.waited_s)))} for ${chart.asks[0].signal}`;
+  if (waits)
+    return `waits ${span(Math.max(...chart.asks.map((each) => each.waited_s)))} for ${chart.asks[0].signal}`;
   if (chart.handled === null) return "";
-  return [chart.rate === 0 ? "idle" : rate(chart.rate), wait || (chart.last && `last ${chart.last}`), chart.group && `group ${chart.group}`].filter(Boolean).join(" · ");
+  return [
+    chart.rate === 0 ? "idle" : rate(chart.rate),
+    wait || (chart.last && `last ${chart.last}`),
+    chart.group && `group ${chart.group}`,
+  ]
+    .filter(Boolean)
+    .join(" · ");
 }
 
 function nodeWords(node, troubles) {
@@ -347,18 +322,4 @@ function ending(address, fits) {
   if (address.startsWith("embedded:")) return "embedded broker";
   const letters = [...address];
   return letters.length > fits ? `…${letters.slice(1 - fits).join("")}` : address;
-}
-
-function overlaps(a, b) {
-  return a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
-}
-
-function xy({ x, y }) {
-  return `${x.toFixed(1)} ${y.toFixed(1)}`;
-}
-
-function arrow(from, to) {
-  const angle = Math.atan2(to.y - from.y, to.x - from.x);
-  const side = (turn) => ({ x: to.x - 9 * Math.cos(angle + turn), y: to.y - 9 * Math.sin(angle + turn) });
-  return `M${xy(to)}L${xy(side(0.42))}L${xy(side(-0.42))}Z`;
 }

@@ -71,12 +71,17 @@ export class Panel {
   }
 
   mesh(mesh) {
-    if (!this.parts || !mesh || !this.at || this.what !== keyOf(this.at.node, this.at.chart)) return;
+    if (!this.parts || !mesh || !this.at || this.what !== keyOf(this.at.node, this.at.chart))
+      return;
     const { node, chart } = this.at;
     const told = mesh.charts.find((each) => each.node === node && each.chart === chart);
-    const troubles = mesh.troubles.filter((each) => each.node === node && [chart, ""].includes(each.chart));
+    const troubles = mesh.troubles.filter(
+      (each) => each.node === node && [chart, ""].includes(each.chart),
+    );
     this.told = told;
-    this.kin = mesh.charts.filter((each) => told?.group && each.group === told.group && each !== told);
+    this.kin = mesh.charts.filter(
+      (each) => told?.group && each.group === told.group && each !== told,
+    );
     this.flows(mesh.flows);
     this.troubles = troubles;
     this.look();
@@ -85,14 +90,23 @@ export class Panel {
   // Of both directions, the fastest first.
   flows(all) {
     const own = JSON.stringify([this.at.node, this.at.chart]);
-    const mine = all.filter((each) => [each.from, each.to].some((place) => JSON.stringify(place) === own));
+    const mine = all.filter((each) =>
+      [each.from, each.to].some((place) => JSON.stringify(place) === own),
+    );
     const rows = mine.slice(0, MOST_FLOWS).map((each) => {
       const out = JSON.stringify(each.from) === own;
       const [node, chart] = out ? each.to : each.from;
       return el("tr", {}, [
         el("td", {}, out ? "to" : "from"),
         el("td", {}, node ? `${shown(chart)} of ${shown(node)}` : shown(chart)),
-        el("td", { class: "mono" }, Object.keys(each.signals).slice(0, 3).map((name) => shown(name, 24)).join(", ")),
+        el(
+          "td",
+          { class: "mono" },
+          Object.keys(each.signals)
+            .slice(0, 3)
+            .map((name) => shown(name, 24))
+            .join(", "),
+        ),
         el("td", { class: "number" }, each.rate > 0 ? rate(each.rate) : count(each.count, "event")),
         el("td", { class: "number" }, way(each.latency_s)),
       ]);
@@ -114,11 +128,19 @@ export class Panel {
 
   renew(seen) {
     const { facts, states, path, trace, spy } = this.parts;
-    const rows = [...chartFacts(this.told, seen, this.kin), ...this.troubles.map((each) => [each.kind, shown(each.text, 400), "bad"])];
+    const rows = [
+      ...chartFacts(this.told, seen, this.kin),
+      ...this.troubles.map((each) => [each.kind, shown(each.text, 400), "bad"]),
+    ];
     const print = JSON.stringify([rows, seen?.transitions, seen?.path, seen?.state]);
     if (print !== this.print) {
       this.print = print;
-      facts.replaceChildren(...rows.flatMap(([name, words, kind]) => [el("dt", {}, name), el("dd", { class: kind ?? null }, words)]));
+      facts.replaceChildren(
+        ...rows.flatMap(([name, words, kind]) => [
+          el("dt", {}, name),
+          el("dd", { class: kind ?? null }, words),
+        ]),
+      );
       this.draw(states, path, seen);
     }
     lines(trace, seen?.trace, "No transition was told: the chart needs enable_snoop_trace.");
@@ -132,16 +154,24 @@ export class Panel {
       return;
     }
     const { picture, cut } = diagram(seen, WIDTH);
-    const left = [cut && `${count(cut, "more state")}`, seen.unlisted && `${count(seen.unlisted, "transition")} of further kinds`];
+    const left = [
+      cut && `${count(cut, "more state")}`,
+      seen.unlisted && `${count(seen.unlisted, "transition")} of further kinds`,
+    ];
     const words = left.filter(Boolean).join(", ");
-    states.replaceChildren(picture, words ? el("p", { class: "faint" }, `not drawn: ${words}`) : "");
+    states.replaceChildren(
+      picture,
+      words ? el("p", { class: "faint" }, `not drawn: ${words}`) : "",
+    );
     const steps = seen.path.slice(-PATH);
     path.replaceChildren(
-      ...steps.flatMap(([from, signal, to], at) => [
-        at === 0 ? el("span", {}, shown(from, 24)) : null,
-        el("span", { class: "signal" }, `—${shown(signal, 24)}→`),
-        el("span", { class: at === steps.length - 1 ? "here" : null }, shown(to, 24)),
-      ].filter(Boolean)),
+      ...steps.flatMap(([from, signal, to], at) =>
+        [
+          at === 0 ? el("span", {}, shown(from, 24)) : null,
+          el("span", { class: "signal" }, `—${shown(signal, 24)}→`),
+          el("span", { class: at === steps.length - 1 ? "here" : null }, shown(to, 24)),
+        ].filter(Boolean),
+      ),
     );
   }
 
@@ -151,7 +181,12 @@ export class Panel {
       ["chart", shown(moment.at[1])],
       ["node", shown(moment.at[0])],
       ["at", clock(moment.time)],
-      ["sent by", moment.sender ? shown(`${moment.sender[1]} of ${moment.sender[0] || "an unknown node"}`) : "itself"],
+      [
+        "sent by",
+        moment.sender
+          ? shown(`${moment.sender[1]} of ${moment.sender[0] || "an unknown node"}`)
+          : "itself",
+      ],
       ["event id", shown(moment.event ?? "")],
     ];
     const facts = rows.flatMap(([name, words]) => [el("dt", {}, name), el("dd", {}, words)]);
@@ -167,7 +202,11 @@ export class Panel {
   }
 
   list(moments, chosen) {
-    return el("ol", { class: "steps" }, moments.map((each) => this.step(each, chosen)));
+    return el(
+      "ol",
+      { class: "steps" },
+      moments.map((each) => this.step(each, chosen)),
+    );
   }
 
   step(each, chosen) {
@@ -184,7 +223,11 @@ export class Panel {
   }
 
   fill(title, sub, children) {
-    const close = el("button", { class: "quiet", "aria-label": "Close", onclick: () => this.close() }, "✕");
+    const close = el(
+      "button",
+      { class: "quiet", "aria-label": "Close", onclick: () => this.close() },
+      "✕",
+    );
     const words = el("div", {}, el("h2", {}, title), el("p", { class: "faint" }, sub));
     this.element.replaceChildren(el("div", { class: "top" }, words, close), ...children);
     this.element.hidden = false;
@@ -201,15 +244,26 @@ export function steps(moment) {
 
 function chartFacts(told, seen, kin) {
   const state = told?.dead ? "dead" : told?.state || seen?.state;
-  const asks = told?.asks.map((each) => `${shown(each.signal)}() for ${span(each.waited_s)}`).join(", ");
+  const asks = told?.asks
+    .map((each) => `${shown(each.signal)}() for ${span(each.waited_s)}`)
+    .join(", ");
   const queue = seen?.queued ?? null;
   return [
     ["state", shown(state || "not told"), told?.dead ? "bad" : undefined],
-    ["handled", told?.handled === null || !told ? "not told" : `${count(told.handled, "event")}, ${rate(told.rate)}`],
+    [
+      "handled",
+      told?.handled === null || !told
+        ? "not told"
+        : `${count(told.handled, "event")}, ${rate(told.rate)}`,
+    ],
     told?.last ? ["last event", shown(told.last)] : null,
-    told && told.waiting !== null ? ["waiting", told.waiting ? count(told.waiting, "event") : "none"] : null,
+    told && told.waiting !== null
+      ? ["waiting", told.waiting ? count(told.waiting, "event") : "none"]
+      : null,
     told?.same_for_s >= 1 ? ["at one event", `for ${span(told.same_for_s)}`] : null,
-    queue === null ? null : ["queue", `${count(queue, "event")} after its last step, ${seen.deferred} deferred`],
+    queue === null
+      ? null
+      : ["queue", `${count(queue, "event")} after its last step, ${seen.deferred} deferred`],
     asks ? ["waits for", asks] : null,
     told?.group ? ["group", groupWords(told.group, kin)] : null,
     seen?.missing ? ["not seen", count(seen.missing, "record")] : null,
@@ -217,14 +271,17 @@ function chartFacts(told, seen, kin) {
 }
 
 function groupWords(group, kin) {
-  const others = kin.slice(0, MOST_KIN).map((each) => `${shown(each.chart)} of ${shown(each.node)}`);
+  const others = kin
+    .slice(0, MOST_KIN)
+    .map((each) => `${shown(each.chart)} of ${shown(each.node)}`);
   const more = kin.length > MOST_KIN ? ` and ${kin.length - MOST_KIN} more` : "";
   return others.length ? `${shown(group)}, with ${others.join(", ")}${more}` : shown(group);
 }
 
 // Follows the newest line, unless the reader has scrolled up.
 function lines(place, given, none) {
-  const text = given?.length && given.some(Boolean) ? given.map((line) => shown(line, 400)).join("\n") : none;
+  const text =
+    given?.length && given.some(Boolean) ? given.map((line) => shown(line, 400)).join("\n") : none;
   const follows = place.scrollTop + place.clientHeight >= place.scrollHeight - 4;
   if (place.textContent === text) return;
   say(place, text);
