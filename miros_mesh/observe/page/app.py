@@ -140,7 +140,8 @@ class PageApp:
         return _json(about)
 
     def _chart(self, query: Query) -> Answer:
-        return _found(self._board.chart(query.get("node", ""), query.get("chart", "")))
+        # Null for one of which no record came, which is no error: it may be there all the same.
+        return _json(self._board.chart(query.get("node", ""), query.get("chart", "")))
 
     def _moment(self, query: Query) -> Answer:
         number = query.get("id", "")

@@ -117,13 +117,9 @@ export class Panel {
 
   async look() {
     const what = this.what;
-    let seen = null;
-    try {
-      seen = await ask("/api/chart", this.at);
-    } catch (error) {
-      if (error.status !== 404) return;
-    }
-    if (this.what === what) this.renew(seen);
+    // Null for a chart that has told nothing; what fails is asked for again in a second.
+    const seen = await ask("/api/chart", this.at).catch(() => undefined);
+    if (this.what === what && seen !== undefined) this.renew(seen);
   }
 
   renew(seen) {
