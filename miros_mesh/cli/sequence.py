@@ -30,7 +30,7 @@ from miros_mesh.wire.envelope import SnoopRecord
 
 # Bounds the memory of a long watch; a diagram of so many transitions has no reader.
 MAX_RECORDS = 100_000
-_SUFFIXES = {"": "text", ".htm": "html"} | {form.suffix: n for n, form in FORMATS.items()}
+_SUFFIXES = {form.suffix: name for name, form in FORMATS.items()} | {"": "text", ".htm": "html"}
 
 _HELP = """\
 Draw the transitions of all charts, numbered in the order of cause and effect.
