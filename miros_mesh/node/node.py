@@ -42,12 +42,12 @@ from miros_mesh.networks.order.streams import MAX_HELD_BYTES
 from miros_mesh.networks.peers import Peers
 from miros_mesh.networks.repair import Repair
 from miros_mesh.networks.roll import Roll
+from miros_mesh.networks.snoop.at_work import AtWork
 from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.node_status import StatusNetwork
 from miros_mesh.networks.snoop.recorder import Recorder
 from miros_mesh.networks.snoop.records import SnoopNetwork
 from miros_mesh.node import network_specs as specs
-from miros_mesh.node.at_work import AtWork
 from miros_mesh.node.credentials import Credentials
 from miros_mesh.node.group_seat import GroupSeat, Surroundings
 from miros_mesh.node.groups import Group

@@ -7,7 +7,7 @@ from typing import Any
 
 from miros_mesh.health import Health
 from miros_mesh.networks.requests import Requests
-from miros_mesh.node.at_work import AtWork
+from miros_mesh.networks.snoop.at_work import AtWork
 from miros_mesh.node.session import Work
 from miros_mesh.observer import Observer
 from miros_mesh.testing.hand_clock import HandClock
