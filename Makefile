@@ -36,8 +36,8 @@ export SOURCE_DATE_EPOCH := 1580601600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo shop test test-rabbitmq4 proof lint format types docs bench chaos fuzz coverage drawings wheel \
-  lock audit sbom programs rabbitmq iproute2 rsyslog prometheus systemd dropbear debs nats redis python clean
+.PHONY: help venv demo page-demo page-pictures shop test test-rabbitmq4 proof lint format types docs bench chaos fuzz coverage drawings wheel \
+  lock audit sbom programs rabbitmq iproute2 rsyslog prometheus systemd chromium dropbear debs nats redis python clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*##\(.*\)/  make \1#\2/p' Makefile | column -t -s '#' 2>/dev/null \
@@ -48,6 +48,13 @@ venv: $(VENV)/.dev  ## make .venv with the library and the tools of a developer
 # Silent, because the broker has a password in it.
 demo: $(VENV)/.package  ## run the demo; BROKER=amqp://user:password@host// takes a RabbitMQ
 	@$(VENV)/bin/miros-mesh demo $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
+
+# In a folder of its own, which both find and which goes with them.
+page-demo: $(VENV)/.package  ## run the demo for an hour, and open the page of its mesh
+	@MIROS_MESH_HOME=$$(mktemp -d) && export MIROS_MESH_HOME && \
+	  { $(VENV)/bin/miros-mesh page --port 0 --open & } && \
+	  trap "kill $$!; wait; rm -rf $$MIROS_MESH_HOME" EXIT && trap exit INT TERM && \
+	  $(VENV)/bin/miros-mesh demo --seconds 3600 $(ARGS)
 
 shop: $(VENV)/.dev  ## run a shop of three services and a web front; BROKER as for the demo
 	@PYTHONPATH=examples $(VENV)/bin/python -m shop $(if $(BROKER),--broker '$(BROKER)') $(ARGS)
@@ -99,6 +106,9 @@ fuzz: $(FUZZ_VENV)/.tools  ## give random bytes to what reads them; ARGS="--seco
 drawings: $(VENV)/.dev  ## make anew the tables, diagrams and pictures that are made from the code
 	for each in doc_tables discovery_diagrams sequence_diagrams; do \
 	  PYTHONPATH=tests $(VENV)/bin/python -m support.$$each || exit 1; done
+
+page-pictures: $(VENV)/.dev chromium  ## take the pictures of the page in docs/ anew, of meshes at work; ARGS=page-50
+	PYTHONPATH=tests $(VENV)/bin/python -m support.page_pictures $(ARGS)
 
 wheel: $(WHEELS)/.built  ## build the wheel into .build/wheel
 
@@ -212,7 +222,7 @@ COMPILE_GROUP := $(RELEASE_VENV)/bin/uv pip compile --quiet --no-config --univer
 COMPILE := $(COMPILE_GROUP) pyproject.toml
 
 # In CI a missing program is an error; elsewhere the tests that need it are skipped, and say so.
-programs: rabbitmq iproute2 rsyslog prometheus systemd
+programs: rabbitmq iproute2 rsyslog prometheus systemd chromium
 
 rabbitmq:
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v rabbitmq-server >/dev/null \
@@ -229,6 +239,10 @@ rsyslog:
 prometheus:
 	@{ command -v prometheus && command -v promtool; } >/dev/null \
 	  || .ci/get-apt prometheus || test "$$CI" != true
+
+# What looks at the page of the mesh in its tests, and takes its pictures.
+chromium:
+	@command -v chromium >/dev/null || .ci/get-apt chromium || test "$$CI" != true
 
 systemd:
 	@{ command -v systemd-analyze && test -x /lib/systemd/systemd; } >/dev/null \

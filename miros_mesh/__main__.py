@@ -16,6 +16,7 @@ from miros_mesh.cli import check, dead_letters, discover, keygen, keys, sequence
 from miros_mesh.cli.demo import command as demo
 from miros_mesh.cli.migrate import command as migrate
 from miros_mesh.cli.options import without_passwords
+from miros_mesh.cli.page import command as page
 from miros_mesh.errors import MeshError
 from miros_mesh.observe.version import version
 from miros_mesh.text import printable
@@ -24,7 +25,10 @@ from miros_mesh.text import printable
 # and 13 for SIGPIPE.
 FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
 # In the order of the help: what a newcomer tries first stands first.
-COMMANDS = (demo, keygen, check, discover, snoop, top, sequence, keys, dead_letters, migrate)
+COMMANDS = (
+    *(demo, keygen, check, discover, snoop, top, page, sequence, keys, dead_letters),
+    migrate,
+)
 # No room, no quota, and the largest file that there may be: for the user to put right, without a
 # traceback.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

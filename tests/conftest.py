@@ -14,6 +14,7 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from support import (
     apt_source,
+    browser,
     fuse_disk,
     lan_guard,
     machine,
@@ -185,6 +186,14 @@ def rabbitmq_package() -> None:
     """There is what `apt_source` offers a machine; where not, as with RabbitMQ."""
     if reason := apt_source.why_not():
         _missing(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium_program() -> str:
+    """The browser; where it is missing, as with RabbitMQ."""
+    if (program := browser.find_chromium()) is None:
+        _missing(browser.NO_CHROMIUM)
+    return program
 
 
 def _missing(reason: str) -> NoReturn:

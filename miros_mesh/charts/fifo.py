@@ -52,7 +52,8 @@ class ChartQueue(Mailbox):
     | `popleft` | the event that was taken |
     | `task_done`, after its run to completion | none |
 
-    Other threads post, and read `room`, `handled`, `done`, `to_do` and `last_signal`. What is set
+    Other threads post, and read `room`, `handled`, `done`, `to_do`, `at_work` and
+    `last_signal`. What is set
     on the chart's thread needs no lock: only these are read elsewhere, each in one step.
     """
 
@@ -112,6 +113,15 @@ class ChartQueue(Mailbox):
         """How many events wait or are being handled."""
         # In this order: one that is taken meanwhile is counted twice, and never not at all.
         return len(self) + self._busy
+
+    @property
+    def at_work(self) -> str:
+        """The id of the event that is being handled; empty while there is none. From any thread."""
+        # Without a lock: what is read meanwhile may be of the next event, which is at work as well.
+        arrival = self._arrival
+        if not self._busy:
+            return ""
+        return arrival.id if arrival else f"{self._prefix}/local-{self._handled}"
 
     @property
     def current(self) -> Mark | None:

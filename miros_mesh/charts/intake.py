@@ -191,7 +191,7 @@ class Intake:
     def _work(self) -> Work:
         queue = self._chart.queue
         deferred: Any = self._chart.defer_queue
-        return Work(queue.done, queue.to_do, deferred.deliveries)
+        return Work(queue.done, queue.to_do, deferred.deliveries, queue.at_work)
 
     @property
     def _deferred(self) -> int:

@@ -13,6 +13,7 @@ from miros_mesh.cli.moment import moment
 from miros_mesh.cli.options import Commands, add_broker
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.dead_letters.dead_letters import DeadLetters, Outcome
+from miros_mesh.dead_letters.in_json import as_json, plain
 from miros_mesh.dead_letters.letter import Letter, Place
 from miros_mesh.errors import EmptyLetterError, LinkError, MeshError
 from miros_mesh.service.sigterm import stop_on_sigterm
@@ -134,7 +135,7 @@ def _list(box: DeadLetters, options: argparse.Namespace) -> int:
 
 def _print_list(letters: Sequence[Letter], options: argparse.Namespace) -> None:
     if options.json:
-        letter_lines.write_json(map(letter_lines.as_json, letters))
+        letter_lines.write_json(map(as_json, letters))
     elif letters:
         letter_lines.write_table(letters)
     if not letters:
@@ -150,8 +151,8 @@ def _show(box: DeadLetters, options: argparse.Namespace) -> int:
     except MeshError as raised:
         error = raised
     if options.json:
-        shown = {} if error else {"payload": letter_lines.plain(payload)}
-        letter_lines.write_json([letter_lines.as_json(letter) | shown])
+        shown = {} if error else {"payload": plain(payload)}
+        letter_lines.write_json([as_json(letter) | shown])
     else:
         letter_lines.write_facts(letter)
         if not error:

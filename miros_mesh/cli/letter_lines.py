@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import pprint
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
+from miros_mesh.dead_letters.in_json import as_json
 from miros_mesh.dead_letters.letter import Letter
 from miros_mesh.text import printable
-from miros_mesh.wire.payload_types import UnknownValue
 
 # In the order of what an operator needs first: a narrow terminal gets fewer of them.
 _HEADER: Final = (
@@ -60,27 +58,6 @@ def write_json(objects: Iterable[Mapping[str, Any]]) -> None:
         sys.stdout.write(json.dumps(each, default=str) + "\n")
 
 
-def as_json(letter: Letter) -> dict[str, Any]:
-    """Return a letter's fields, its time as ISO 8601."""
-    return asdict(letter) | {"time": _moment(letter)}
-
-
-def plain(payload: Any) -> Any:
-    """Return a payload in types of JSON: bytes as base64, times as ISO 8601, sets as lists."""
-    if isinstance(payload, dict):
-        return {str(key): plain(value) for key, value in payload.items()}
-    if isinstance(payload, list | tuple):
-        return [plain(each) for each in payload]
-    if isinstance(payload, set | frozenset):
-        # The order of a set is not the same in every process.
-        return [plain(each) for each in sorted(payload, key=repr)]
-    if isinstance(payload, UnknownValue):
-        return {"type": payload.type_name, "fields": plain(dict(payload.fields))}
-    if isinstance(payload, bytes):
-        return {"base64": base64.b64encode(payload).decode()}
-    return payload.isoformat() if isinstance(payload, datetime) else payload
-
-
 def summary(letter: Letter) -> str:
     """Return in a few words what a letter is about."""
     if letter.content == "sealed":
@@ -109,9 +86,3 @@ def _row(letter: Letter) -> tuple[str, ...]:
 
 def _cut(line: str, room: int) -> str:
     return line if len(line) <= room else line[: room - 1] + "…"
-
-
-def _moment(letter: Letter) -> str | None:
-    if letter.time is None:
-        return None
-    return datetime.fromtimestamp(letter.time, UTC).isoformat(timespec="milliseconds")

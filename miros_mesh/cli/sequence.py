@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -21,36 +21,16 @@ from miros_mesh.cli.trace_log import read_log
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import TraceError
 from miros_mesh.observe.sequence.diagram import diagram
-from miros_mesh.observe.sequence.mermaid import mermaid
-from miros_mesh.observe.sequence.model import Diagram
-from miros_mesh.observe.sequence.page import page
-from miros_mesh.observe.sequence.plantuml import plantuml
-from miros_mesh.observe.sequence.svg import svg
-from miros_mesh.observe.sequence.text import text
+from miros_mesh.observe.sequence.forms import FORMATS
 from miros_mesh.observe.snoop.monitor import SnoopMonitor
 from miros_mesh.observe.snoop.selection import Selection
 from miros_mesh.observe.snoop.watch import Watch
 from miros_mesh.text import printable
 from miros_mesh.wire.envelope import SnoopRecord
 
-FORMATS: dict[str, Callable[[Diagram], str]] = {
-    "text": text,
-    "mermaid": mermaid,
-    "plantuml": plantuml,
-    "svg": svg,
-    "html": page,
-}
 # Bounds the memory of a long watch; a diagram of so many transitions has no reader.
 MAX_RECORDS = 100_000
-_SUFFIXES = {
-    "": "text",
-    ".txt": "text",
-    ".mmd": "mermaid",
-    ".puml": "plantuml",
-    ".svg": "svg",
-    ".html": "html",
-    ".htm": "html",
-}
+_SUFFIXES = {form.suffix: name for name, form in FORMATS.items()} | {"": "text", ".htm": "html"}
 
 _HELP = """\
 Draw the transitions of all charts, numbered in the order of cause and effect.
@@ -112,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
         # elsewhere.
         records = read_log(options.file, _say)
     drawing = diagram(records, Selection(charts=tuple(options.chart), nodes=tuple(options.node)))
-    drawn = FORMATS[form](drawing)
+    drawn = FORMATS[form].draw(drawing)
     if options.output is None:
         # A page says that it is UTF-8, whatever the terminal's encoding.
         sys.stdout.buffer.write(drawn.encode())

@@ -246,6 +246,11 @@ class Inbox:
         self._call_and_feed()
 
     @property
+    def waiting(self) -> int:
+        """How many events wait for a place in the chart's FIFO, at about this moment."""
+        return len(self._waiting) + len(self._leaving)
+
+    @property
     def in_doubt(self) -> bool:
         """Whether frames wait for the word of their senders."""
         return bool(self._doubts)

@@ -77,6 +77,11 @@ class Requests:
         """How many have no outcome yet."""
         return len(self._open)
 
+    def waiting(self) -> list[tuple[str, str, float]]:
+        """Return the id and the signal of each, and how long it has waited, the oldest first."""
+        now = self._clock.monotonic()
+        return [(id_, each.signal, now - each.began) for id_, each in list(self._open.items())]
+
     def open(
         self, signal: str, cause: str | None, timeout_s: float, ended: Ended, send: Send
     ) -> str:

@@ -34,6 +34,7 @@ from miros_mesh.wire.envelope import (
     RoutedRepair,
     SnoopRecord,
     TracedEnvelope,
+    WorkingStatus,
 )
 from miros_mesh.wire.freshness import Limits
 from miros_mesh.wire.members import Members
@@ -95,7 +96,13 @@ REPAIR: Final = NetworkSpec(
     brings_events=True,
 )
 # The wire's name for node status. Who may read a node's trace may know how it is.
-STATUS: Final = NetworkSpec(name="pulse", carries=NodeStatus, keys="snoop_trace", expendable=True)
+STATUS: Final = NetworkSpec(
+    name="pulse",
+    carries=NodeStatus,
+    keys="snoop_trace",
+    extended=(WorkingStatus,),
+    expendable=True,
+)
 # What is set aside, for people; who may read the events may read it. For the home broker alone.
 LETTERS: Final = NetworkSpec(
     name=LETTERS_NAME, carries=DeadLetter, keys="mesh", max_message_bytes=LARGEST_LETTER_BYTES

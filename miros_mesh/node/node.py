@@ -42,6 +42,7 @@ from miros_mesh.networks.order.streams import MAX_HELD_BYTES
 from miros_mesh.networks.peers import Peers
 from miros_mesh.networks.repair import Repair
 from miros_mesh.networks.roll import Roll
+from miros_mesh.networks.snoop.at_work import AtWork
 from miros_mesh.networks.snoop.console import Console
 from miros_mesh.networks.snoop.node_status import StatusNetwork
 from miros_mesh.networks.snoop.recorder import Recorder
@@ -153,6 +154,7 @@ class Node(Host):
         # What each chart has sent under, also of charts that have left.
         self._topics: dict[str, str] = {}
         self._probes: dict[str, Callable[[], ChartStatus]] = {}
+        self._at_work = AtWork(lambda: self.sessions)
         # Of the key that seals notes of this node now.
         self._notes_key = self.keys["mesh"].primary
         # Guards that they are asked for once.
@@ -335,6 +337,7 @@ class Node(Host):
             source=Source(inbox, (queue.name,), self.queues.lasting),
             shared=shared,
             announced=seat.announced if seat else "",
+            group=group.name if group else "",
             leave=lambda end_by: NODES.leave(self, chart, end_by),
         )
         existed = self.subscriber.add(queue, inbox.receive, self._add_timeout_s)
@@ -752,7 +755,10 @@ class Node(Host):
 
     def _tell(self, charts: Iterable[ChartStatus], *, leaving: bool = False) -> None:
         try:
-            self.statuses.send(self.health(), charts, leaving=leaving)
+            health = self.health()
+            # Those who read frames of the first versions alone read no other status.
+            work = None if self.config.old_frames == "write" else self._at_work.look(health)
+            self.statuses.send(health, charts, leaving=leaving, work=work)
         except MeshError as error:
             self.statuses.network.complain("pulse", error)
 

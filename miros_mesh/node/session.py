@@ -93,6 +93,8 @@ class Work(NamedTuple):
     """How many wait in its FIFO or are being handled."""
     deferred: int = 0
     """How many deliveries the broker keeps because it has put off an event in them."""
+    event: str = ""
+    """The id of the one that it is handling; empty while it rests."""
 
 
 class Session:
@@ -111,6 +113,7 @@ class Session:
         source: Source,
         shared: Sequence[Source] = (),
         announced: str = "",
+        group: str = "",
         leave: Callable[[float], StopReport],
     ) -> None:
         self.node = node
@@ -119,6 +122,8 @@ class Session:
         """Where the chart's own events come from."""
         self._sources = (source, *shared)
         self._announced = announced
+        self.group = group
+        """The name of the group that the chart is in; empty for a chart in none."""
         self.leave = leave
         """Leave the mesh, as `Registry.leave` of the node."""
         self._tx_routing_key = tx_routing_key

@@ -1,15 +1,18 @@
-"""A small HTTP server for a WSGI app, with a bound on its threads."""
+"""A small HTTP server for a WSGI app, with a bound on its threads: of the metrics, of the page."""
 
 from __future__ import annotations
 
 import errno
+import io
 import socket
 import threading
 import time
 from functools import partial
 from socketserver import TCPServer
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.types import WSGIApplication
 
 from miros_mesh.errors import ListenError, PortInUseError
 from miros_mesh.systems import REUSES_ADDRESSES
@@ -19,11 +22,14 @@ from miros_mesh.timing.threads import OwnedThread
 logger = logger_of(__name__)
 
 MAX_PORT: Final = 65_535
-# Of one process: Prometheus, the probes of Kubernetes, a browser or two.
+# Of one server: Prometheus, the probes of Kubernetes, a browser or two.
 MAX_CONNECTIONS: Final = 32
 # A client that says or takes nothing keeps its thread for so long; `server_close` waits no longer
 # for all of them together.
 CLIENT_TIMEOUT_S: Final = 5.0
+# How long `stop` may wait until the thread sees that it is asked to end.
+POLL_S: Final = 0.1
+STOP_LIMIT_S: Final = 5.0
 
 
 class Server(WSGIServer):
@@ -33,8 +39,11 @@ class Server(WSGIServer):
     request_queue_size = MAX_CONNECTIONS
     allow_reuse_address = REUSES_ADDRESSES
 
-    def __init__(self, place: tuple[str, int], family: socket.AddressFamily) -> None:
+    def __init__(
+        self, place: tuple[str, int], family: socket.AddressFamily, role: str = "metrics"
+    ) -> None:
         self.address_family = family
+        self.role = role
         # Guards `_requests`, which the threads of requests leave on their own. No thread is joined
         # while it is held.
         self._changing = threading.Lock()
@@ -60,7 +69,7 @@ class Server(WSGIServer):
         # Not `ThreadingMixIn`: it has no bound, and no way to end a thread that waits for a silent
         # client.
         thread = OwnedThread(
-            f"mesh-metrics-{self.server_port}-request",
+            f"mesh-{self.role}-{self.server_port}-request",
             partial(self._answer, request, client_address),
             wake=partial(_break_off, request),
         )
@@ -74,13 +83,14 @@ class Server(WSGIServer):
                 del self._requests[request]
             self.shutdown_request(request)
             logger.warning(
-                "metrics server: a request is refused: %s: end some, or raise the limit of threads",
+                "%s server: a request is refused: %s: end some, or raise the limit of threads",
+                self.role,
                 error,
             )
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # The base class prints a traceback on standard error, once for each client that hangs up.
-        logger.debug("a client of the metrics server went away")
+        logger.debug("a client of the %s server went away", self.role)
 
     def server_close(self) -> None:
         # The serving thread has ended before, so no request is added any more.
@@ -95,8 +105,9 @@ class Server(WSGIServer):
         left = [thread for thread in threads if not thread.join(end - time.monotonic())]
         if left:
             logger.warning(
-                "metrics server: %d requests have not ended within %g s: the app, or a collector "
+                "%s server: %d requests have not ended within %g s: the app, or a collector "
                 "of its registry, hangs",
+                self.role,
                 len(left),
                 CLIENT_TIMEOUT_S,
             )
@@ -120,20 +131,82 @@ def _break_off(request: socket.socket) -> None:
         # And not `close`: a thread that waits in `recv` wakes from a shutdown alone.
         request.shutdown(socket.SHUT_RDWR)
     except OSError:
-        logger.debug("a client of the metrics server went away first")
+        logger.debug("a client went away first")
+
+
+class AppServer:
+    """A WSGI app behind a socket, on threads of its own; a context manager that stops it."""
+
+    def __init__(
+        self, app: WSGIApplication, port: int, address: str, role: str = "metrics"
+    ) -> None:
+        self._server = listen(port, address, role)
+        self._server.set_app(app)
+        self._thread = OwnedThread(
+            f"mesh-{role}-{self.port}",
+            partial(self._server.serve_forever, POLL_S),
+            wake=self._server.shutdown,
+        )
+        # After `set_app`, which a first request needs.
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url}>"
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        """The TCP port that it listens at, also when 0 was asked for."""
+        return self._server.server_port
+
+    @property
+    def url(self) -> str:
+        """The address of its root; of one that listens at all addresses, 0.0.0.0 stands in it."""
+        host = str(self._server.server_address[0])
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def stop(self) -> None:
+        """Close the socket, break off what is being answered, and end every thread within 10 s.
+
+        A request that hangs longer is left behind, and logged. A second call does nothing.
+        """
+        # A forked child has no such thread, and `shutdown` would wait for it without an end.
+        if self._thread.alive:
+            self._thread.stop(STOP_LIMIT_S)
+        self._server.server_close()
+
+
+class _Debug(io.TextIOBase):
+    """Where wsgiref writes what went wrong: into the log, for who looks for it."""
+
+    def write(self, words: str) -> int:
+        if words.strip():
+            logger.debug("%s", words.rstrip())
+        return len(words)
 
 
 class _Handler(WSGIRequestHandler):
     # `StreamRequestHandler.setup` gives it to the socket.
     timeout = CLIENT_TIMEOUT_S
 
+    def get_stderr(self) -> Any:
+        # What an app raises it logs itself; left are clients that take nothing, or hang up.
+        return _Debug()
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
         # The base class prints each request on standard error.
         logger.debug(format, *args)
 
 
-def listen(port: int, address: str) -> Server:
-    """Open a server at an address; port 0 takes a free one.
+def listen(port: int, address: str, role: str = "metrics") -> Server:
+    """Open a server at an address; port 0 takes a free one. `role` is in its threads' names.
 
     Raises `PortInUseError`, or `ListenError` for a port or an address that cannot be had.
     """
@@ -142,7 +215,7 @@ def listen(port: int, address: str) -> Server:
         raise ListenError(f"{port!r} is no port: take a whole number from 0 to {MAX_PORT}")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        return Server((address, port), family)
+        return Server((address, port), family, role)
     except PermissionError:
         raise ListenError(
             f"port {port} needs more rights than this process has: take one above 1023"

@@ -5,24 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from functools import partial
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 
 from miros_mesh.health import Health, why_dead, why_unready
 from miros_mesh.node.node import NODES
-from miros_mesh.observe.http_server import listen
+from miros_mesh.observe.http_server import AppServer
 from miros_mesh.text import logger_of
-from miros_mesh.timing.threads import OwnedThread
 
 logger = logger_of(__name__)
-
-# How long `stop` may wait until the thread sees that it is asked to end.
-POLL_S: Final = 0.1
-STOP_LIMIT_S: Final = 5.0
 
 Answer = tuple[str, dict[str, Any]]
 """A status line of HTTP, and the body before it is JSON."""
@@ -76,51 +69,8 @@ def start_metrics_server(
     return MetricsServer(wsgi_app(registry), port, address)
 
 
-class MetricsServer:
-    """A WSGI app behind a socket, on threads of its own; a context manager that stops it."""
-
-    def __init__(self, app: WSGIApplication, port: int, address: str) -> None:
-        self._server = listen(port, address)
-        self._server.set_app(app)
-        self._thread = OwnedThread(
-            f"mesh-metrics-{self.port}",
-            partial(self._server.serve_forever, POLL_S),
-            wake=self._server.shutdown,
-        )
-        # After `set_app`, which a first request needs.
-        self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __repr__(self) -> str:
-        return f"<MetricsServer {self.url}>"
-
-    def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    @property
-    def port(self) -> int:
-        """The TCP port that it listens at, also when 0 was asked for."""
-        return self._server.server_port
-
-    @property
-    def url(self) -> str:
-        """The address of its root; of one that listens at all addresses, 0.0.0.0 stands in it."""
-        host = str(self._server.server_address[0])
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-
-    def stop(self) -> None:
-        """Close the socket, break off what is being answered, and end every thread within 10 s.
-
-        A request that hangs longer is left behind, and logged. A second call does nothing.
-        """
-        # A forked child has no such thread, and `shutdown` would wait for it without an end.
-        if self._thread.alive:
-            self._thread.stop(STOP_LIMIT_S)
-        self._server.server_close()
+class MetricsServer(AppServer):
+    """The server of the metrics and of the probes; see `AppServer`."""
 
 
 def _all_nodes() -> Sequence[Health]:

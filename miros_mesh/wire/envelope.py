@@ -24,6 +24,8 @@ MAX_KEYS = 64
 MAX_ROUTES = 32
 MAX_ROUTES_BYTES = 2000
 """Of the names in the routes of an event; a sender names fewer where these are long."""
+MAX_ASKED = 16
+"""Of a chart's open requests that its node's status names."""
 MAX_HEARD = 256
 """What one question of repair says of what charts hear."""
 # What the envelope of an event that is sent again adds to its payload at most, beside addresses:
@@ -252,6 +254,39 @@ class NodeStatus(Origin, frozen=True):
     charts: Annotated[tuple[ChartStatus, ...], Meta(max_length=MAX_LISTED)]
     # In the last one of a node that ends in order: what watches need not wait for the next.
     leaving: bool = False
+
+
+class OpenRequest(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False
+):
+    """What a chart has asked, and waits to be answered."""
+
+    event: EventId
+    signal: Name
+    waited_s: ListeningSeconds
+
+
+class ChartWork(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """What a chart has to do, at the moment of its node's status, whether it takes part or not."""
+
+    chart: Name
+    waiting: Amount
+    """How many events wait in its queue, and received ones for a place in it."""
+    event: Annotated[str, Meta(max_length=MAX_INCARNATION + MAX_NAME + len(f"//{MAX_SEQUENCE}"))]
+    """The id of the one that it is handling; empty while it rests."""
+    same_for_s: ListeningSeconds
+    """For how long at least it has been the same one; 0 for less than a second."""
+    asks: Annotated[tuple[OpenRequest, ...], Meta(max_length=MAX_ASKED)] = ()
+    """The oldest first."""
+    deaf: StateName = ""
+    """Why its home broker lets it consume no queue; empty when it does."""
+    group: StateName = ""
+
+
+class WorkingStatus(NodeStatus, frozen=True):
+    """A status that also says what the node's charts have to do; needs extended frames."""
+
+    work: Annotated[tuple[ChartWork, ...], Meta(max_length=MAX_LISTED)] = ()
 
 
 class RollEntry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):

@@ -24,19 +24,17 @@ import msgspec
 
 from miros_mesh.address import BrokerAddress, Endpoint
 from miros_mesh.cli.letter_lines import (
-    as_json,
-    plain,
     summary,
     write_facts,
     write_json,
     write_payload,
     write_table,
 )
-from miros_mesh.cli.sequence import FORMATS
 from miros_mesh.cli.snoop_lines import Printer
 from miros_mesh.cli.trace_log import read_log
 from miros_mesh.config.secret_file import SecretFile
 from miros_mesh.config.settings import MeshConfig
+from miros_mesh.dead_letters.in_json import as_json, plain
 from miros_mesh.dead_letters.letter import letter_of
 from miros_mesh.discovery.safety.payloads import FORMS
 from miros_mesh.discovery.signals import CACHE, CacheReadPayload
@@ -61,6 +59,7 @@ from miros_mesh.node import network_specs
 from miros_mesh.observe.logs.ecs import from_ecs, to_ecs
 from miros_mesh.observe.logs.snoop_log import read_snoop_log
 from miros_mesh.observe.sequence.diagram import diagram
+from miros_mesh.observe.sequence.forms import FORMATS
 from miros_mesh.observe.snoop.monitor import SnoopMonitor
 from miros_mesh.observe.snoop.overview import Overview
 from miros_mesh.observe.snoop.selection import Selection
@@ -334,7 +333,7 @@ class Readers:
             drawing = diagram(records, Selection())
         except TraceError as error:
             return _refused(error)
-        return all(draw(drawing).encode() for draw in FORMATS.values())
+        return all(form.draw(drawing).encode() for form in FORMATS.values())
 
     def history(self, data: bytes) -> bool:
         """Read what `snoop --history` is given, and show it in both forms."""

@@ -27,6 +27,7 @@ from miros_mesh.observe.logs.ecs import to_ecs
 from miros_mesh.wire.envelope import (
     ChartMarks,
     ChartStatus,
+    ChartWork,
     DeadChart,
     DeadLetter,
     Death,
@@ -35,6 +36,7 @@ from miros_mesh.wire.envelope import (
     ListenerRepair,
     MarkNote,
     NodeStatus,
+    OpenRequest,
     Origin,
     PeerStatus,
     RepairMessage,
@@ -42,6 +44,7 @@ from miros_mesh.wire.envelope import (
     RoutedRepair,
     SnoopRecord,
     TracedEnvelope,
+    WorkingStatus,
 )
 from miros_mesh.wire.keyring import KeyRing
 from miros_mesh.wire.serializer import MsgpackSerializer
@@ -124,7 +127,21 @@ ROUTED: Final = replace(
 )
 ASKED: Final = ListenerRepair(*ORIGIN, "fedcba", "ask", ("0", "c"), RANGES, (), "c", 1.5, 3)
 ROUTED_REPAIR: Final = RoutedRepair(*astuple(ASKED))
-EXTENDED: Final[dict[str, Sequence[Origin]]] = {"mesh": (TRACED,), "repair": (ASKED,)}
+EXTENDED: Final[dict[str, Sequence[Origin]]] = {
+    "mesh": (TRACED,),
+    "repair": (ASKED,),
+    "pulse": (
+        WorkingStatus(
+            *ORIGIN,
+            NOW,
+            consuming=True,
+            outbox_events=0,
+            peers=(),
+            charts=(),
+            work=(ChartWork("chart", 3, "0/b/2", 4.5, (OpenRequest("0/chart/7", "ASK", 1.5),)),),
+        ),
+    ),
+}
 
 TWICE_EXTENDED: Final[dict[str, Sequence[Origin]]] = {
     "mesh": (ROUTED, RoutedEnvelope.of(TRACED)),

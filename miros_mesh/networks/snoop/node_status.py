@@ -10,12 +10,20 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 
+from miros_mesh.errors import EventTooLargeError
 from miros_mesh.health import Health
 from miros_mesh.link.ports import Delivery
 from miros_mesh.networks.network import UNNUMBERED, Network
 from miros_mesh.networks.order.streams import Gaps
 from miros_mesh.networks.snoop.watchers import Watchers
-from miros_mesh.wire.envelope import MAX_LISTED, ChartStatus, NodeStatus, PeerStatus
+from miros_mesh.wire.envelope import (
+    MAX_LISTED,
+    ChartStatus,
+    ChartWork,
+    NodeStatus,
+    PeerStatus,
+    WorkingStatus,
+)
 from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.identity import Identity
 
@@ -29,26 +37,37 @@ class StatusNetwork(Watchers[NodeStatus]):
         self._identity = identity
         self._routing_key = routing_key
 
-    def send(self, health: Health, charts: Iterable[ChartStatus], *, leaving: bool = False) -> None:
+    def send(
+        self,
+        health: Health,
+        charts: Iterable[ChartStatus],
+        *,
+        leaving: bool = False,
+        work: Iterable[ChartWork] | None = None,
+    ) -> None:
         """Send the node's status, with the first `MAX_LISTED` of its charts and of its peers.
+
+        Without `work` it is one that nodes of the first frames can read.
 
         Raises the `MeshError` of a status that cannot travel.
         """
         node, incarnation = self._identity.node, self._identity.incarnation
         peers = tuple(PeerStatus(*peer) for peer in islice(health.peers.items(), MAX_LISTED))
         listed = tuple(islice(charts, MAX_LISTED))
-        status = NodeStatus(
-            node,
-            node,
-            incarnation,
-            UNNUMBERED,
-            time.time(),
-            health.consuming,
-            health.outbox_events,
-            peers,
-            listed,
-            leaving,
+        said = (
+            *(node, node, incarnation, UNNUMBERED, time.time()),
+            *(health.consuming, health.outbox_events, peers, listed, leaving),
         )
+        if work is not None:
+            try:
+                self._send(WorkingStatus(*said, tuple(islice(work, MAX_LISTED))))
+            except EventTooLargeError:
+                # Of very many charts with long names; that they are there is told all the same.
+                work = None
+        if work is None:
+            self._send(NodeStatus(*said))
+
+    def _send(self, status: NodeStatus) -> None:
         # Not counted as an event, so that an idle node's outbox counts as empty.
         self.network.send(self._routing_key, status, counted=False)
 

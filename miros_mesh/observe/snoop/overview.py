@@ -13,9 +13,9 @@ from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import LifecycleError
 from miros_mesh.node.node import Node
 from miros_mesh.observe.snoop.listener_node import ListenerNode
-from miros_mesh.observe.snoop.views import ChartView, NodeView
+from miros_mesh.observe.snoop.views import ChartView, NodeView, RequestView, WorkView
 from miros_mesh.observer import Observer
-from miros_mesh.wire.envelope import NodeStatus
+from miros_mesh.wire.envelope import ChartWork, NodeStatus, WorkingStatus
 
 MAX_NODES = 1_000
 # Long enough to see in a table that a node is silent, and to find out why.
@@ -148,7 +148,23 @@ def _view(heard: Sequence[Heard], now: float) -> NodeView:
         for chart in last.charts
     ]
     peers = {peer.name: peer.state for peer in last.peers}
-    return NodeView(last.node, now - at, last.consuming, last.outbox_events, peers, charts)
+    return NodeView(
+        last.node,
+        now - at,
+        last.consuming,
+        last.outbox_events,
+        peers,
+        charts,
+        last.incarnation,
+        [_work(each) for each in last.work] if isinstance(last, WorkingStatus) else [],
+    )
+
+
+def _work(said: ChartWork) -> WorkView:
+    asks = [RequestView(each.event, each.signal, each.waited_s) for each in said.asks]
+    return WorkView(
+        said.chart, said.waiting, said.event, said.same_for_s, asks, said.deaf, said.group
+    )
 
 
 def _rate(before: int | None, handled: int, seconds: float) -> float | None:

@@ -26,6 +26,35 @@ class ChartView:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestView:
+    """What a chart has asked, and waits to be answered."""
+
+    event: str
+    """The id of what it sent."""
+    signal: str
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkView:
+    """What a chart has to do, also one that takes part in no snoop network."""
+
+    chart: str
+    waiting: int
+    """How many events wait for it in its process."""
+    event: str
+    """The id of the one that it is handling; empty while it rests."""
+    same_for_s: float
+    """For how long at least it has been the same one."""
+    asks: Sequence[RequestView]
+    """The oldest first, 16 at most."""
+    deaf: str
+    """Why it hears nothing; empty when it does."""
+    group: str
+    """The name of its group; empty for a chart in none."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeView:
     """A node that takes part in a snoop network, when it was heard of last."""
 
@@ -37,6 +66,10 @@ class NodeView:
     peers: Mapping[str, str]
     """`up`, `down` or `blocked`, by the peer's address without credentials."""
     charts: Sequence[ChartView]
+    incarnation: str = ""
+    """Of its process."""
+    work: Sequence[WorkView] = ()
+    """Of all of its charts; empty where a node does not tell."""
 
     @property
     def silent(self) -> bool:

@@ -42,6 +42,7 @@ from miros_mesh.wire.envelope import (
     RoutedRepair,
     SnoopRecord,
     TracedEnvelope,
+    WorkingStatus,
 )
 from miros_mesh.wire.freshness import Freshness
 from miros_mesh.wire.keyring import KeyRing, generate_key
@@ -59,7 +60,7 @@ TYPES: dict[str, tuple[type[Any], ...]] = {
     "repair": (RepairMessage, ListenerRepair, RoutedRepair),
     "snoop_trace": (SnoopRecord,),
     "snoop_spy": (SnoopRecord,),
-    "pulse": (NodeStatus,),
+    "pulse": (NodeStatus, WorkingStatus),
     "roll": (NodeRoll,),
     "group": (Filed,),
 }

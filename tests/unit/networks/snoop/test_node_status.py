@@ -13,12 +13,22 @@ from miros_mesh.networks.network import Network
 from miros_mesh.networks.snoop.node_status import StatusNetwork
 from miros_mesh.observer import Observer
 from miros_mesh.wire.codec import Codec
-from miros_mesh.wire.envelope import MAX_LISTED, ChartStatus, NodeStatus, PeerStatus
+from miros_mesh.wire.envelope import (
+    MAX_LISTED,
+    ChartStatus,
+    ChartWork,
+    NodeStatus,
+    OpenRequest,
+    PeerStatus,
+    WorkingStatus,
+)
 from miros_mesh.wire.keyring import KeyRing
 from support.ports_in_hand import TOPIC, Handed, Shelf
 from support.sealed import FRAME_LIMIT, KEY, OURS, THEIRS
 
-codec = Codec("pulse", KeyRing([KEY]), NodeStatus, max_frame_bytes=FRAME_LIMIT)
+codec = Codec(
+    "pulse", KeyRing([KEY]), NodeStatus, max_frame_bytes=FRAME_LIMIT, extended=(WorkingStatus,)
+)
 HEALTH = Health(
     node=OURS.node,
     consuming=True,
@@ -63,6 +73,29 @@ def test_a_status_says_how_the_node_its_peers_and_its_charts_are(nodes: Nodes) -
     assert (sent.consuming, sent.outbox_events, sent.leaving) == (True, 3, False)
     assert sent.peers == (PeerStatus("home", "up"), PeerStatus("away", "down"))
     assert sent.charts == (CHART,)
+
+
+def test_a_status_says_what_the_charts_have_to_do(nodes: Nodes) -> None:
+    work = ChartWork(
+        "till", 3, "1nc/desk/1", 4.5, (OpenRequest("0urs/till/9", "ask", 1.5),), "", "tills"
+    )
+
+    nodes.statuses.send(HEALTH, [CHART], work=[work])
+
+    (sent,) = nodes.sent
+    assert isinstance(sent, WorkingStatus)
+    assert (sent.charts, sent.work) == ((CHART,), (work,))
+
+
+def test_a_status_that_is_too_large_with_it_goes_without(nodes: Nodes) -> None:
+    asks = tuple(OpenRequest("0urs/till/9" * 20, "ask" * 80, 1.5) for _ in range(16))
+    work = [ChartWork(f"{number}", 0, "", 0.0, asks) for number in range(100)]
+
+    nodes.statuses.send(HEALTH, [CHART], work=work)
+
+    (sent,) = nodes.sent
+    assert type(sent) is NodeStatus
+    assert (sent.charts, sent.sequence) == ((CHART,), 1)
 
 
 def test_statuses_are_numbered_and_travel_alone(nodes: Nodes) -> None:

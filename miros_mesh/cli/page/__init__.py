@@ -1,0 +1,1 @@
+"""`miros-mesh page`: the mesh at work, in a browser."""

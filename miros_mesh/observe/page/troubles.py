@@ -1,0 +1,125 @@
+"""What is wrong on the mesh, in sentences that say which chart waits for what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final, Literal
+
+from miros_mesh.observe.snoop.views import NodeView, WorkView
+
+# A handler that takes longer keeps all that follows waiting.
+STUCK_S: Final = 3.0
+LATE_S: Final = 3.0
+
+Kind = Literal["silent", "deaf", "down", "blocked", "dead", "stuck", "waits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One thing that is wrong; without a chart it is the node's."""
+
+    kind: Kind
+    node: str
+    chart: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A chart that waits for an answer, and the chart that is handling its request, if one is."""
+
+    asks: tuple[str, str]
+    signal: str
+    waited_s: float
+    of: tuple[str, str] | None
+
+
+def waits(nodes: Sequence[NodeView]) -> list[Wait]:
+    """Say which charts wait for an answer, and who has the request in hand."""
+    # The id of a received event is that which its sender gave it.
+    hands = {w.event: (n.name, w.chart) for n in nodes for w in n.work if w.event}
+    return [
+        Wait((node.name, work.chart), ask.signal, ask.waited_s, hands.get(ask.event))
+        for node in nodes
+        for work in node.work
+        for ask in work.asks
+    ]
+
+
+def troubles(nodes: Sequence[NodeView], waiting: Sequence[Wait]) -> list[Trouble]:
+    """Say all that is wrong, what keeps others from their work first."""
+    asked: dict[tuple[str, str], list[Wait]] = {}
+    for wait in waiting:
+        if wait.of:
+            asked.setdefault(wait.of, []).append(wait)
+    found = [each for node in nodes for each in _of_node(node, asked)]
+    found += [_late(wait) for wait in waiting if wait.waited_s >= LATE_S]
+    # Sorted by kind, and within one by the order of the nodes.
+    return sorted(found, key=lambda each: _ORDER.index(each.kind))
+
+
+_ORDER: Final[tuple[Kind, ...]] = ("dead", "stuck", "waits", "deaf", "silent", "down", "blocked")
+
+
+def _of_node(node: NodeView, asked: Mapping[tuple[str, str], Sequence[Wait]]) -> Iterator[Trouble]:
+    name = node.name
+    if node.silent:
+        words = f"{name} is silent for {node.silent_s:.0f} s: it has ended, hangs, or is cut off"
+        # What it said last may be true no more.
+        return iter((Trouble("silent", name, "", words),))
+    return chain(_of_brokers(node), _of_charts(node, asked))
+
+
+def _of_brokers(node: NodeView) -> Iterator[Trouble]:
+    name = node.name
+    if not node.consuming:
+        yield Trouble("deaf", name, "", f"{name} does not receive from its home broker")
+    for peer, state in node.peers.items():
+        if state == "down":
+            words = f"{name} cannot reach {peer}: events for it wait in the outbox"
+            yield Trouble("down", name, "", words)
+        elif state == "blocked":
+            words = f"{peer} is blocked (memory or disk): events of {name} wait for it"
+            yield Trouble("blocked", name, "", words)
+
+
+def _of_charts(
+    node: NodeView, asked: Mapping[tuple[str, str], Sequence[Wait]]
+) -> Iterator[Trouble]:
+    name, signals = node.name, {chart.name: chart.last_signal for chart in node.charts}
+    dead = {chart.name for chart in node.charts if chart.dead}
+    for chart in sorted(dead):
+        words = f"{chart} is dead: a handler raised at {signals[chart] or 'its start'}"
+        yield Trouble("dead", name, chart, words)
+    for work in node.work:
+        if work.deaf:
+            yield Trouble("deaf", name, work.chart, f"{work.chart} hears nothing: {work.deaf}")
+        if work.event and work.same_for_s >= STUCK_S and work.chart not in dead:
+            held = asked.get((name, work.chart), ())
+            yield _stuck(name, work, signals.get(work.chart, ""), held)
+
+
+def _stuck(node: str, work: WorkView, signal: str, held: Sequence[Wait]) -> Trouble:
+    what = f"{signal}()" if signal else "one event"
+    words = f"{work.chart} is stuck: it has been handling {what} for {work.same_for_s:.0f} s"
+    if work.waiting:
+        words += f", and {_count(work.waiting, 'event')} wait behind it"
+    if held:
+        words += f"; {', '.join(sorted({each.asks[1] for each in held}))} waits for its answer"
+    return Trouble("stuck", node, work.chart, words)
+
+
+def _late(wait: Wait) -> Trouble:
+    node, chart = wait.asks
+    words = f"{chart} waits for the answer to {wait.signal}() for {wait.waited_s:.0f} s"
+    if wait.of:
+        words += f": {wait.of[1]} of {wait.of[0]} is handling it"
+    else:
+        words += ": no chart that tells of itself is handling it"
+    return Trouble("waits", node, chart, words)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
