@@ -208,7 +208,9 @@ class RabbitServer:
 
     def run(self, script: str, folder: Path) -> str:
         """Run an administrator's script in a folder, with `rabbitmqctl` of this server."""
-        ctl = shlex.join(self._place.command(*self._ctl))
+        # By its environment it knows the server. With an option before the command, rabbitmqctl of
+        # RabbitMQ 4.0 would not read a password that comes by `<`.
+        ctl = shlex.join(self._place.command(str(self.programs / "rabbitmqctl")))
         commands = f'sudo() {{ "$@"; }}\nrabbitmqctl() {{ {ctl} "$@"; }}\n'
         return self._printed(["sh", "-eu", "-c", f"{commands}{script}"], folder)
 
