@@ -33,6 +33,11 @@ def test_a_picture_that_the_code_makes_is_up_to_date(picture: str) -> None:
     assert drawn == doc_tables.PICTURES[picture](), "run: make drawings"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_no_mark_of_a_merge_is_left(page: Path) -> None:
+    assert not re.findall(r"^(?:<<<<<<<|=======|>>>>>>>)", page.read_text(), re.MULTILINE)
+
+
 def test_every_thread_of_a_node_is_in_the_table_of_threads() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     named = set(re.findall(r"^\| `mesh-<node>-(\w+)", page, re.MULTILINE))
