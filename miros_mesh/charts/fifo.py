@@ -149,7 +149,7 @@ class ChartQueue(Mailbox):
         self._deferred, self._span = False, NO_SPAN
         yield
         # Not after an error: it is the inner event that is told of then.
-        self._settle()
+        self.task_done()
         # Whatever it has run is done, each once.
         self._done = self._handled - running
         self._event, self._arrival, self._mark, self._deferred, self._span = outer
@@ -235,7 +235,11 @@ class ChartQueue(Mailbox):
 
     def task_done(self) -> None:
         """Settle the event that was run to completion (miros calls it on the chart's thread)."""
-        self._settle()
+        # Before `_finished`: the node's signals that it posts were not caused by this event.
+        arrival = self._end_event()
+        if self._span is not NO_SPAN:
+            self._end_span()
+        self._finished(None if self._deferred else arrival)
         self._end_work()
 
     def broken_off(self, error: BaseException) -> Arrival | None:
@@ -247,13 +251,6 @@ class ChartQueue(Mailbox):
         arrival = self._end_event()
         self._end_work()
         return arrival
-
-    def _settle(self) -> None:
-        # Before `_finished`: the node's signals that it posts were not caused by this event.
-        arrival = self._end_event()
-        if self._span is not NO_SPAN:
-            self._end_span()
-        self._finished(None if self._deferred else arrival)
 
     def _end_event(self) -> Arrival | None:
         arrival, self._arrival = self._arrival, None

@@ -548,10 +548,7 @@ class _Networked(SafeChart):
         if self.queue.handling:
             # A handler runs what waits (`complete_circuit`).
             with self.queue.interrupted():
-                return self._run_next()
-        return self._run_next()
-
-    def _run_next(self) -> bool:
+                return self.next_rtc()
         if expired := self.queue.take_expired():
             # It has waited too long in the FIFO. The next event has a turn of its own.
             expired.inbox.expired(expired)
