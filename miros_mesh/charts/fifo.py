@@ -52,9 +52,9 @@ class ChartQueue(Mailbox):
     | `popleft` | the event that was taken |
     | `task_done`, after its run to completion | none |
 
-    Other threads post, and read `room`, `handled`, `done`, `to_do`, `at_work` and
-    `last_signal`. What is set
-    on the chart's thread needs no lock: only these are read elsewhere, each in one step.
+    Other threads post, and read `room`, `handled`, `done`, `to_do`, `at_work` and `last_signal`.
+    What is set on the chart's thread needs no lock: only these are read elsewhere, each in one
+    step.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 
 from miros_mesh.wire.keyring import generate_key
 from support.doc_pages import ROOT
-from support.namespaces import INTERFACE, Host, Network
+from support.namespaces import INTERFACE, Everywhere, Host, Network
 from support.rabbitmq_server import RabbitServer
 from support.waiting import wait_until
 
@@ -77,27 +77,9 @@ class Hosts:
             "permissions": [{"user": USER, **every}],
         }
         file.write_text(json.dumps(definitions))
-        place = _Everywhere(self.network[name])
+        place = Everywhere(self.network[name])
         folder = self._folder / f"{name}-broker"
         return RabbitServer(folder, self._programs, f"load_definitions = {file}\n", place)
-
-
-class _Everywhere:
-    """A `Place`: a broker that listens on every address of its host."""
-
-    host = "::"
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-
-    def ports(self, count: int) -> list[int]:
-        return self._host.ports(count)
-
-    def command(self, *argv: str) -> list[str]:
-        return self._host.command(*argv)
-
-    def speaks_amqp(self, port: int) -> bool:
-        return self._host.speaks_amqp(port, "127.0.0.1")
 
 
 class Keys:

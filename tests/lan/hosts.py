@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from miros_mesh.wire.keyring import generate_key
-from support.namespaces import INTERFACE, Host, Network
+from support.namespaces import INTERFACE, Everywhere, Host, Network
 from support.rabbitmq_server import PASSWORD, USER, RabbitServer
 from support.tls import Authority
 from support.waiting import wait_until
@@ -44,24 +44,6 @@ RFC_4193 = numbered("fd07:7::{}/64", "a", "b", "c", "d")
 # Each host still has the link-local IPv6 address that its kernel has given it.
 LINK_LOCAL: dict[str, list[str]] = {host: [] for host in (A, B, C, D)}
 SLASH_24 = {"192.168": HOME_24, "10": SITE_24}
-
-
-class Everywhere:
-    """A `Place`: a broker that listens on every address of its host, whatever those become."""
-
-    host = "::"
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-
-    def ports(self, count: int) -> list[int]:
-        return self._host.ports(count)
-
-    def command(self, *argv: str) -> list[str]:
-        return self._host.command(*argv)
-
-    def speaks_amqp(self, port: int) -> bool:
-        return self._host.speaks_amqp(port, "127.0.0.1")
 
 
 class Resident:

@@ -168,6 +168,24 @@ class Host(Namespace):
         return RabbitServer(folder, programs, settings, place=self)
 
 
+class Everywhere:
+    """A `Place`: a broker that listens on every address of its host, whatever those become."""
+
+    host = "::"
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def ports(self, count: int) -> list[int]:
+        return self._host.ports(count)
+
+    def command(self, *argv: str) -> list[str]:
+        return self._host.command(*argv)
+
+    def speaks_amqp(self, port: int) -> bool:
+        return self._host.speaks_amqp(port, "127.0.0.1")
+
+
 class Network:
     """Hosts on one switch: `Network({"left": ["10.7.0.1/24"], "right": ["10.7.0.2/24"]})`."""
 

@@ -54,19 +54,14 @@ class Cutter:
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
-class Deadline(Cutter):
-    """`with Deadline(2.0) as deadline:` cuts what it watches after two seconds, until the end."""
+class _CutsInTime(Cutter):
+    """A cutter with a thread that cuts in time, for as long as its `with` block lasts."""
 
-    def __init__(self, seconds: float, name: str, lookups: Lookups | None = None) -> None:
+    def __init__(self, name: str, lookups: Lookups | None = None) -> None:
         super().__init__(lookups)
-        self._seconds = seconds
-        # Ends the first wait early: set by `cut`, by the end of the block, and by no other.
+        # Ends a wait of the thread early: set by the end of the block at the latest.
         self._due = threading.Event()
         self._thread = OwnedThread(name, self._run, wake=self._due.set)
-
-    def cut(self) -> None:
-        """Cut at once instead of at the deadline, until the end of the block; from any thread."""
-        self._due.set()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -78,8 +73,23 @@ class Deadline(Cutter):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # It ends at once, since `stopping` and `_due` are set: a look leaves no thread behind.
+        # It ends at once, since `stopping` and `_due` are set: no thread is left behind.
         self._thread.stop(threading.TIMEOUT_MAX)
+
+    def _run(self) -> None:
+        raise NotImplementedError
+
+
+class Deadline(_CutsInTime):
+    """`with Deadline(2.0) as deadline:` cuts what it watches after two seconds, until the end."""
+
+    def __init__(self, seconds: float, name: str, lookups: Lookups | None = None) -> None:
+        super().__init__(name, lookups)
+        self._seconds = seconds
+
+    def cut(self) -> None:
+        """Cut at once instead of at the deadline, until the end of the block; from any thread."""
+        self._due.set()
 
     def _run(self) -> None:
         self._due.wait(self._seconds)
@@ -90,7 +100,7 @@ class Deadline(Cutter):
             self._shut()
 
 
-class StepLimit(Cutter):
+class StepLimit(_CutsInTime):
     """`with StepLimit(2.0, name) as limit:` cuts what it watches in a step of over two seconds.
 
     A visit of thousands of steps has one thread for all of them, which a step need not wake. The
@@ -98,13 +108,11 @@ class StepLimit(Cutter):
     """
 
     def __init__(self, seconds: float, name: str) -> None:
-        super().__init__()
+        super().__init__(name)
         self.seconds = seconds
         # When the step under way has to end; infinite between two. Written by the thread that
         # takes the steps, read by the one that cuts.
         self._until = math.inf
-        self._ended = threading.Event()
-        self._thread = OwnedThread(name, self._run, wake=self._ended.set)
 
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:
@@ -115,22 +123,10 @@ class StepLimit(Cutter):
         finally:
             self._until = math.inf
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._thread.stop(threading.TIMEOUT_MAX)
-
     def _run(self) -> None:
         # No step that begins during a wait is due before its end.
         pause = self.seconds
-        while not self._ended.wait(pause):
+        while not self._due.wait(pause):
             left = self._until - time.monotonic()
             pause = min(left, self.seconds)
             if left <= 0:
