@@ -73,6 +73,17 @@ def shown(browser: Browser, page: PageServer, **settings: Any) -> Iterator[Windo
 
 
 @contextmanager
+def shop_shown(browser: Browser, mesh: MemoryMesh) -> Iterator[tuple[page_mesh.Shop, Window]]:
+    """A shop that began after the page of its mesh, and that page in a window."""
+    with (
+        serve(0, config=mesh.config()) as page,
+        page_mesh.shop(mesh.config) as made,
+        shown(browser, page) as look,
+    ):
+        yield made, look
+
+
+@contextmanager
 def sender(config: MeshConfig) -> Iterator[Node]:
     """A node that says whatever a test lets it say."""
     place = ListenerNode(config, "liar", Observer())
@@ -94,6 +105,8 @@ def test_the_graph_has_nodes_charts_their_states_and_what_flows(
         look = stack.enter_context(shown(browser, page))
         look.until("document.querySelectorAll('.chart').length === 3")
         look.until("document.querySelectorAll('.flow.busy').length === 3")
+        # Flows may be known a moment before states.
+        look.page.wait_for_selector(".chart .state:has-text('charging')")
         assert sorted(look.texts(".node .title")) == ["bank", "front", "warehouse"]
         assert sorted(look.texts(".chart .name")) == ["depot", "desk", "till"]
         assert "charging" in look.texts(".chart .state")
@@ -216,10 +229,7 @@ def test_who_is_in_a_group_is_shown(browser: Browser, mesh: MemoryMesh) -> None:
 def test_a_chart_shows_its_states_its_path_and_its_last_lines(
     browser: Browser, mesh: MemoryMesh
 ) -> None:
-    with ExitStack() as stack:
-        page = stack.enter_context(serve(0, config=mesh.config()))
-        made = stack.enter_context(page_mesh.shop(mesh.config))
-        look = stack.enter_context(shown(browser, page))
+    with shop_shown(browser, mesh) as (made, look):
         look.page.wait_for_selector(".chart")
         for number in range(4):
             made.order(number)
@@ -243,10 +253,7 @@ def test_a_chart_shows_its_states_its_path_and_its_last_lines(
 
 
 def test_time_grows_pauses_and_tells_what_led_to_what(browser: Browser, mesh: MemoryMesh) -> None:
-    with ExitStack() as stack:
-        page = stack.enter_context(serve(0, config=mesh.config()))
-        made = stack.enter_context(page_mesh.shop(mesh.config))
-        look = stack.enter_context(shown(browser, page))
+    with shop_shown(browser, mesh) as (made, look):
         made.order(1)
         look.page.click("#tab-time")
         look.page.wait_for_selector(".row:has-text('ship()')")
@@ -284,10 +291,7 @@ def test_time_is_filtered_and_exported_in_every_form(browser: Browser, mesh: Mem
         "svg": "<svg",
         "html": "<!DOCTYPE",
     }
-    with ExitStack() as stack:
-        page = stack.enter_context(serve(0, config=mesh.config()))
-        made = stack.enter_context(page_mesh.shop(mesh.config))
-        look = stack.enter_context(shown(browser, page))
+    with shop_shown(browser, mesh) as (made, look):
         made.order(1)
         look.page.click("#tab-time")
         look.page.wait_for_selector(".row:has-text('ship()')")
@@ -455,10 +459,7 @@ def _press(look: Window, *keys: str) -> list[str]:
 
 
 def test_a_keyboard_reaches_every_chart(browser: Browser, mesh: MemoryMesh) -> None:
-    with ExitStack() as stack:
-        page = stack.enter_context(serve(0, config=mesh.config()))
-        stack.enter_context(page_mesh.shop(mesh.config))
-        look = stack.enter_context(shown(browser, page))
+    with shop_shown(browser, mesh) as (_, look):
         look.until("document.querySelectorAll('.chart').length === 3")
         stops = _press(look, *["Tab"] * 5)
         # One stop for the tabs, and one for all charts.
@@ -477,10 +478,7 @@ def test_a_keyboard_reaches_every_chart(browser: Browser, mesh: MemoryMesh) -> N
 
 
 def test_a_keyboard_reaches_every_view_and_every_event(browser: Browser, mesh: MemoryMesh) -> None:
-    with ExitStack() as stack:
-        page = stack.enter_context(serve(0, config=mesh.config()))
-        made = stack.enter_context(page_mesh.shop(mesh.config))
-        look = stack.enter_context(shown(browser, page))
+    with shop_shown(browser, mesh) as (made, look):
         made.order(1)
         look.page.focus("#tab-mesh")
         assert _press(look, "ArrowRight") == ["tab-time"]
