@@ -103,9 +103,12 @@ class KombuLetterBox:
                         channel.queue_unbind(queue=living, exchange=exchange, routing_key=key)
 
     def take(self, channel: Any, message: Any) -> None:
-        """Acknowledge a message; the broker obeys in order, so it is gone before the end."""
+        """Acknowledge a message; return when the broker has read that."""
         with self._step():
             channel.basic_ack(message.delivery_tag)
+            # No answer comes to an acknowledgement, and the broker reads in order: what answers
+            # the next question has read it. This question asks for nothing.
+            channel.basic_qos(0, 0, False)
 
     def _get(self, channel: Any, queue: str) -> Any:
         deadline = time.monotonic() + self._limit.seconds

@@ -47,7 +47,8 @@ def test_a_broker_that_falls_silent_ends_the_look_and_no_letter(
     relay.resume()
     relay.cut()
 
-    # What was acknowledged while nothing came through is there or gone; nothing else is.
+    # The one that was told as removed is gone. The one that was acknowledged while nothing came
+    # through is there or gone; every other is there.
     wait_until(lambda: waiting(direct) >= LETTERS - 2)
     assert waiting(direct) < LETTERS
 
