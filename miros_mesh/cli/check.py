@@ -14,7 +14,13 @@ from typing import Final, get_args
 from miros_mesh.cli.options import BrokerOption, Commands, add_broker
 from miros_mesh.config.settings import MeshConfig, NetworkName
 from miros_mesh.discovery.addresses import own_networks
-from miros_mesh.errors import ConfigError, MeshError, NotPermittedError, UnsignedError
+from miros_mesh.errors import (
+    ConfigError,
+    MeshError,
+    NotPermittedError,
+    PermissionDeniedError,
+    UnsignedError,
+)
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.node.node import Node
 from miros_mesh.observer import Observer
@@ -89,16 +95,22 @@ def _findings(environ: Mapping[str, str], broker_url: BrokerOption) -> Iterator[
         node = Node(config.overridden(discovery=(), discovery_dns_names=(), observers=observers))
         node.start()
     except MeshError as error:
-        yield False, str(error)
+        yield False, _why(error)
         return
     try:
         yield True, f"connected to {node.subscriber.connected_to}"
         yield _round_trip(node, refusals)
         yield from ((False, why) for why in node.health().unready)
     except MeshError as error:
-        yield False, str(error)
+        yield False, _why(error)
     finally:
         node.stop()
+
+
+def _why(error: MeshError) -> str:
+    # A user who only watches or looks at dead letters is good for that, and not for this command.
+    needs = " (check sends an event, so it needs the rights of a node)"
+    return f"{error}{needs if isinstance(error, PermissionDeniedError) else ''}"
 
 
 def _where(config: MeshConfig) -> str:

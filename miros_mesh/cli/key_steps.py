@@ -47,30 +47,34 @@ def next_steps(nodes: Sequence[NodeKeys]) -> Sequence[Step]:
 def _missing(nodes: Sequence[NodeKeys]) -> Iterator[Step]:
     """Find the keys that some nodes have, and others not."""
     for key in _all_keys(nodes):
-        without = _names(each.node for each in nodes if key not in each.idle_s)
-        users = _names(each.node for each in nodes if each.used == key)
+        without = [each.node for each in nodes if key not in each.idle_s]
+        users = [each.node for each in nodes if each.used == key]
         if without and users:
             yield Step(
                 False,
-                f"{without} cannot open what {users} sends: add {key} there now; what was missed "
-                "is asked for and sent again, except from processes started meanwhile: "
-                "miros-mesh dead-letters retry --all --reason undecryptable",
+                f"not on {_names(without)}: {key}, which seals what comes from {_names(users)}: add "
+                "it there now; what was missed is asked for and sent again, except from processes "
+                "started meanwhile: miros-mesh dead-letters retry --all --reason undecryptable",
             )
         elif without and _was_used(nodes, key):
-            owners = _names(each.node for each in nodes if key in each.idle_s)
+            owners = [each.node for each in nodes if key in each.idle_s]
             yield Step(
-                True, f"no node uses {key}, and {without} has it no more: remove it on {owners}"
+                True,
+                f"no node uses {key}, and it is gone from {_names(without)}: remove it on "
+                f"{_names(owners)}",
             )
         elif without:
-            yield Step(False, f"{without} lacks {key}: add it there before a node uses it")
+            yield Step(
+                False, f"not on {_names(without)}: {key}; add it there before a node uses it"
+            )
 
 
 def _change(nodes: Sequence[NodeKeys]) -> Step:
     """Say what may follow where all nodes have the same keys."""
     newest = max(nodes, key=lambda each: each.used_since).used
-    late = _names(each.node for each in nodes if each.used != newest)
+    late = [each.node for each in nodes if each.used != newest]
     if late:
-        return Step(True, f"every node has {newest}: use it on {late}, which does not yet")
+        return Step(True, f"every node has {newest}: use it on {_names(late)} too")
     others = [key for key in _all_keys(nodes) if key != newest]
     new = [key for key in others if not _was_used(nodes, key)]
     if not others:
@@ -110,4 +114,5 @@ def _idle_s(nodes: Iterable[NodeKeys], key: str) -> float:
 
 
 def _names(nodes: Iterable[str]) -> str:
-    return ", ".join(sorted(nodes))
+    *others, last = sorted(nodes)
+    return f"{', '.join(others)} and {last}" if others else last

@@ -91,8 +91,8 @@ def _run(options: argparse.Namespace) -> int:
     stop_on_sigterm()
     if options.history:
         _replay(monitor, printer, options.history, options.since or 0.0)
-    # Words for a person: a program that reads the output would not know what to do with them.
-    explains = sys.stderr.isatty() and sys.stdout.isatty() and not options.json
+    # For a person, who may read the lines through a filter.
+    explains = sys.stderr.isatty() and not options.json
     return snoop(config, monitor, printer, seconds=options.seconds, explains=explains)
 
 

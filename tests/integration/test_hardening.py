@@ -286,6 +286,14 @@ def test_a_node_passes_the_check(
     nothing_refused(site, caplog)
 
 
+def test_who_is_no_node_fails_the_check_and_is_told_why(
+    site: Site, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert check(environment(site, "watch"), broker_url=None) == 1
+    (failure,) = re.findall("^FAIL  (.*)", capfd.readouterr().out, re.MULTILINE)
+    assert failure.endswith("(check sends an event, so it needs the rights of a node)")
+
+
 def test_nodes_that_send_hear_repair_and_come_back_need_no_more(
     plant: Plant, caplog: pytest.LogCaptureFixture
 ) -> None:

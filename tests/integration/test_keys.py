@@ -279,7 +279,7 @@ def test_the_command_says_which_step_may_follow(
 
     assert "nothing to do" in steps(0, KEY)
     charts[0].key_ring().add(OTHER_KEY)
-    assert f"west lacks {fingerprint(OTHER_KEY)}" in steps(1, KEY)
+    assert f"not on west: {fingerprint(OTHER_KEY)}" in steps(1, KEY)
     charts[1].key_ring().add(OTHER_KEY)
     assert "if it is the new one: use it" in steps(0, KEY)
     charts[0].key_ring().use(OTHER_KEY)

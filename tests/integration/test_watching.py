@@ -64,14 +64,16 @@ class Chart(NetworkedActiveObject):
 class Terminal:
     """A command in a terminal of its own."""
 
-    def __init__(self, *arguments: str, columns: int = 120, **environment: str) -> None:
+    def __init__(
+        self, *arguments: str, columns: int = 120, out: int | None = None, **environment: str
+    ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self._process = subprocess.Popen(
             [COMMAND, *arguments],
             env={**os.environ, "TERM": "xterm-256color", **environment},
             stdin=slave,
-            stdout=slave,
+            stdout=slave if out is None else out,
             stderr=slave,
             start_new_session=True,
         )
@@ -219,6 +221,12 @@ def test_at_a_terminal_snoop_explains_why_it_shows_nothing(
     assert console.shown.startswith(
         "miros-mesh snoop: watching snoop_trace and snoop_spy; Ctrl-C ends\r\n"
     )
+    assert console.interrupt() == 130
+
+
+def test_snoop_explains_itself_to_who_reads_it_through_a_filter(terminal: Open) -> None:
+    console = terminal("snoop", out=subprocess.DEVNULL)
+    wait_until(lambda: console.shows("No node tells of itself: "), LIMIT_S)
     assert console.interrupt() == 130
 
 

@@ -30,7 +30,7 @@ def test_with_one_key_there_is_nothing_to_do() -> None:
 def test_a_key_is_added_everywhere_before_it_is_used() -> None:
     safe, text = only(node("a", OLD, NEW), node("b", OLD), node("c", OLD))
     assert not safe
-    assert text == f"b, c lacks {NEW}: add it there before a node uses it"
+    assert text == f"not on b and c: {NEW}; add it there before a node uses it"
 
     safe, text = only(node("a", OLD, NEW), node("b", OLD, NEW))
     assert safe
@@ -41,7 +41,9 @@ def test_a_key_is_added_everywhere_before_it_is_used() -> None:
 def test_a_node_that_lacks_the_key_that_another_uses_is_named() -> None:
     steps = next_steps([node("a", NEW, OLD, since=9.0, new=SEEN), node("b", OLD)])
     assert [each.safe for each in steps] == [False]
-    assert steps[0].text.startswith(f"b cannot open what a sends: add {NEW} there now")
+    assert steps[0].text.startswith(
+        f"not on b: {NEW}, which seals what comes from a: add it there now"
+    )
     # Of a process that b has not heard before nothing is asked for.
     assert steps[0].text.endswith("dead-letters retry --all --reason undecryptable")
 
@@ -49,7 +51,7 @@ def test_a_node_that_lacks_the_key_that_another_uses_is_named() -> None:
 def test_nodes_that_use_the_older_key_are_named() -> None:
     safe, text = only(node("a", NEW, OLD, since=9.0, new=SEEN), node("b", OLD, NEW, new=SEEN))
     assert safe
-    assert text == f"every node has {NEW}: use it on b, which does not yet"
+    assert text == f"every node has {NEW}: use it on b too"
 
 
 @pytest.mark.parametrize("idle_s", [SEEN, LONG_AGO])
@@ -68,4 +70,4 @@ def test_an_old_key_that_some_have_removed_goes_from_the_others_too() -> None:
         node("a", NEW, since=9.0, new=SEEN), node("b", NEW, OLD, since=9.0, new=SEEN, old=LONG_AGO)
     )
     assert safe
-    assert text == f"no node uses {OLD}, and a has it no more: remove it on b"
+    assert text == f"no node uses {OLD}, and it is gone from a: remove it on b"
