@@ -52,9 +52,10 @@ def _missing(nodes: Sequence[NodeKeys]) -> Iterator[Step]:
         if without and users:
             yield Step(
                 False,
-                f"not on {_names(without)}: {key}, which seals what comes from {_names(users)}: add "
-                "it there now; what was missed is asked for and sent again, except from processes "
-                "started meanwhile: miros-mesh dead-letters retry --all --reason undecryptable",
+                f"not on {_names(without)}: {key}, which seals what comes from {_names(users)}: "
+                "add it there now; what was missed is asked for and sent again, except from "
+                "processes started meanwhile: miros-mesh dead-letters retry --all --reason "
+                "undecryptable",
             )
         elif without and _was_used(nodes, key):
             owners = [each.node for each in nodes if key in each.idle_s]
