@@ -20,6 +20,7 @@ from miros_mesh.errors import (
     NotPermittedError,
     PermissionDeniedError,
     UnsignedError,
+    UnsupportedError,
 )
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.node.node import Node
@@ -121,7 +122,11 @@ def _where(config: MeshConfig) -> str:
 
 
 def _own_addresses() -> str:
-    found = own_networks()
+    try:
+        found = own_networks()
+    except UnsupportedError as error:
+        # Which matters to discovery alone, and then the node below says so.
+        return str(error)
     return ", ".join(f"{name} {address}" for name in found for address in found[name])
 
 

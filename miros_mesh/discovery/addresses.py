@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -17,6 +17,8 @@ from itertools import chain
 from typing import Final
 
 import netifaces
+
+from miros_mesh.errors import UnsupportedError
 
 # What a search of the local network looks at; the kernel has places for as many neighbours
 # (`net.ipv4.neigh.default.gc_thresh3`, unless the host sets another number).
@@ -42,12 +44,12 @@ def lan_is_off(environ: Mapping[str, str] | None = None) -> bool:
 
 
 def own_networks() -> dict[str, tuple[IPv4Interface, ...]]:
-    """Return this host's IPv4 addresses with their networks, by interface, loopback included."""
+    """Return this host's IPv4 addresses with their networks, by interface, loopback included.
+
+    Raises `UnsupportedError` where this process may not ask for them; so do all others below.
+    """
     return {
-        # The kernel is asked at each call: a host may join a network while a node runs.
-        interface: found
-        for interface in netifaces.interfaces()
-        if (found := _addresses(netifaces.ifaddresses(interface)))
+        interface: found for interface, families in _interfaces() if (found := _addresses(families))
     }
 
 
@@ -55,8 +57,8 @@ def own_addresses() -> frozenset[str]:
     """Return every address of this host, IPv4 and IPv6, link-local ones with their interface."""
     return frozenset(
         str(entry["addr"])
-        for interface in netifaces.interfaces()
-        for family, entries in netifaces.ifaddresses(interface).items()
+        for _, families in _interfaces()
+        for family, entries in families.items()
         if family in (netifaces.AF_INET, netifaces.AF_INET6)
         for entry in entries
         if "addr" in entry
@@ -110,8 +112,8 @@ def own_ipv6() -> list[IPv6Interface]:
     """
     return [
         address
-        for interface in netifaces.interfaces()
-        for entry in netifaces.ifaddresses(interface).get(netifaces.AF_INET6, ())
+        for _, families in _interfaces()
+        for entry in families.get(netifaces.AF_INET6, ())
         if (address := _ipv6(entry)).ip in RFC_4193
     ]
 
@@ -119,6 +121,18 @@ def own_ipv6() -> list[IPv6Interface]:
 def is_rfc_1918(address: IPv4Address) -> bool:
     """Return whether an address is of a range that is set aside for private networks."""
     return any(address in block for block in RFC_1918)
+
+
+def _interfaces() -> Iterator[tuple[str, Mapping[int, list[dict[str, str]]]]]:
+    # The kernel is asked at each call: a host may join a network while a node runs.
+    try:
+        for interface in netifaces.interfaces():
+            yield interface, netifaces.ifaddresses(interface)
+    except OSError as error:
+        raise UnsupportedError(
+            f"this process may not ask for the addresses of its host ({error}), which discovery "
+            "needs; under systemd, RestrictAddressFamilies= has to name AF_NETLINK"
+        ) from error
 
 
 def _addresses(families: Mapping[int, list[dict[str, str]]]) -> tuple[IPv4Interface, ...]:

@@ -170,6 +170,18 @@ def test_it_is_active_once_it_is_ready_and_says_what_it_waits_for(
         assert porter.show("Result") == "success"
 
 
+def test_a_service_that_discovers_says_which_door_it_lacks_and_works_with_it(
+    porter: Service,
+) -> None:
+    (porter.settings / "environment").write_text("MIROS_MESH_DISCOVERY=manual\n")
+    porter.call("start", "--no-block")
+    lacks = "RestrictAddressFamilies= has to name AF_NETLINK"
+    wait_until(lambda: porter.log.exists() and lacks in porter.log.read_text(), LIMIT_S)
+    porter.drop_in("20-discovery.conf", "[Service]\nRestrictAddressFamilies=AF_NETLINK\n")
+    porter.call("restart")
+    assert porter.show("ActiveState") == "active"
+
+
 @pytest.mark.proof
 def test_a_stop_under_load_loses_nothing_and_takes_no_more_than_its_time(
     porter: Service, vhost_url: str, launch: Launch

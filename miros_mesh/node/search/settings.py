@@ -8,6 +8,7 @@ from typing import Final
 
 from miros_mesh.address import Endpoint
 from miros_mesh.config.settings import MeshConfig
+from miros_mesh.discovery.addresses import own_addresses
 from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.settings import (
     ANCESTORS_CACHE_FILE,
@@ -24,7 +25,12 @@ _ANY_TOPIC: Final = "#"
 
 
 def settings_of(config: MeshConfig, node: str) -> DiscoverySettings:
-    """Return the settings of a node's discovery; the node's settings name a RabbitMQ."""
+    """Return the settings of a node's discovery; the node's settings name a RabbitMQ.
+
+    Raises `UnsupportedError` where the addresses of this host may not be asked for.
+    """
+    # Found now, and not by charts that would try again and again.
+    own_addresses()
     first = config.brokers[0]
     # The primary key. Only its fingerprint, a digest, gets into the file.
     key = (config.keys_for("mesh") or (b"",))[0]
