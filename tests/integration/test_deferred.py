@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import time
@@ -175,6 +176,18 @@ def test_what_was_deferred_before_a_kill_comes_again_in_order(
     worker.free()
     wait_until(lambda: len(worker.done) >= 20)
     assert worker.done == list(range(20))
+
+
+def test_a_copy_of_what_is_deferred_has_nothing_to_do_with_the_chart(
+    ground: Ground, launch: Launch, hire: Hire
+) -> None:
+    worker = hire(ground.node("worker"))
+    launch("sender", ground.node("sender")).transmit(event(WORK, 1))
+    wait_until(lambda: worker.deferred == 1)
+    for same in (worker.defer_queue.copy(), copy.copy(worker.defer_queue)):
+        assert [each.payload for each in same] == [1]
+        same.clear()
+    assert worker.deferred == 1
 
 
 def test_what_the_chart_drops_is_settled(ground: Ground, launch: Launch, hire: Hire) -> None:
