@@ -20,7 +20,6 @@ from miros_mesh.errors import (
     NotPermittedError,
     PermissionDeniedError,
     UnsignedError,
-    UnsupportedError,
 )
 from miros_mesh.networks.arrival import Arrival
 from miros_mesh.node.node import Node
@@ -124,9 +123,9 @@ def _where(config: MeshConfig) -> str:
 def _own_addresses() -> str:
     try:
         found = own_networks()
-    except UnsupportedError as error:
-        # Which matters to discovery alone, and then the node below says so.
-        return str(error)
+    except OSError as error:
+        # It matters to discovery alone, and then the node below says what to do.
+        return f"its addresses may not be asked for ({error})"
     return ", ".join(f"{name} {address}" for name in found for address in found[name])
 
 

@@ -18,8 +18,6 @@ from typing import Final
 
 import netifaces
 
-from miros_mesh.errors import UnsupportedError
-
 # What a search of the local network looks at; the kernel has places for as many neighbours
 # (`net.ipv4.neigh.default.gc_thresh3`, unless the host sets another number).
 MOST_CANDIDATES: Final = 1024
@@ -46,7 +44,7 @@ def lan_is_off(environ: Mapping[str, str] | None = None) -> bool:
 def own_networks() -> dict[str, tuple[IPv4Interface, ...]]:
     """Return this host's IPv4 addresses with their networks, by interface, loopback included.
 
-    Raises `UnsupportedError` where this process may not ask for them; so do all others below.
+    Raises `OSError` where this process may not ask for them; so do all others below.
     """
     return {
         interface: found for interface, families in _interfaces() if (found := _addresses(families))
@@ -125,14 +123,8 @@ def is_rfc_1918(address: IPv4Address) -> bool:
 
 def _interfaces() -> Iterator[tuple[str, Mapping[int, list[dict[str, str]]]]]:
     # The kernel is asked at each call: a host may join a network while a node runs.
-    try:
-        for interface in netifaces.interfaces():
-            yield interface, netifaces.ifaddresses(interface)
-    except OSError as error:
-        raise UnsupportedError(
-            f"this process may not ask for the addresses of its host ({error}), which discovery "
-            "needs; under systemd, RestrictAddressFamilies= has to name AF_NETLINK"
-        ) from error
+    for interface in netifaces.interfaces():
+        yield interface, netifaces.ifaddresses(interface)
 
 
 def _addresses(families: Mapping[int, list[dict[str, str]]]) -> tuple[IPv4Interface, ...]:

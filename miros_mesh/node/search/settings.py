@@ -16,7 +16,7 @@ from miros_mesh.discovery.settings import (
     LAN_CACHE_FILE,
     DiscoverySettings,
 )
-from miros_mesh.errors import ConfigError
+from miros_mesh.errors import ConfigError, UnsupportedError
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.wire.keyring import fingerprint
 
@@ -29,8 +29,14 @@ def settings_of(config: MeshConfig, node: str) -> DiscoverySettings:
 
     Raises `UnsupportedError` where the addresses of this host may not be asked for.
     """
-    # Found now, and not by charts that would try again and again.
-    own_addresses()
+    try:
+        own_addresses()
+    except OSError as error:
+        # Now, and not in charts that would try again and again.
+        raise UnsupportedError(
+            f"this process may not ask for the addresses of its host ({error}), which discovery "
+            "needs; under systemd, RestrictAddressFamilies= has to name AF_NETLINK"
+        ) from error
     first = config.brokers[0]
     # The primary key. Only its fingerprint, a digest, gets into the file.
     key = (config.keys_for("mesh") or (b"",))[0]
