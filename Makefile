@@ -91,8 +91,9 @@ format: $(VENV)/.dev  ## lay out the code
 types: $(VENV)/.dev  ## check the types
 	$(VENV)/bin/mypy
 
-docs: $(VENV)/.dev  ## build the documentation into .build/site
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+# Not --quiet, which keeps the warnings from --strict as well.
+docs: $(VENV)/.dev  ## build the documentation into .build/site; REPOSITORY_URL=... links it to the repository
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 bench: $(VENV)/.dev rabbitmq iproute2 $(if $(filter peers,$(firstword $(ARGS))),nats redis)  ## measure; ARGS=peers: beside others; ARGS=scale: growth; ARGS=--help: all there is
 	$(VENV)/bin/python bench $(ARGS)

@@ -18,8 +18,9 @@ def _printable(text: str) -> str:
 class MeshError(Exception):
     """The root of every error that miros_mesh raises on purpose."""
 
-    # Read by `link.retry` and the subscriber. A program that tries again may read it, too.
+    # Read by `link.retry` and the subscriber, too.
     retryable: ClassVar[bool] = False
+    """Whether the same call may succeed later with the same settings."""
 
     def __str__(self) -> str:
         # Here for all: many quote what a broker, a peer or a file says, and end up on a terminal.

@@ -14,6 +14,7 @@ from miros_mesh.observer import STOPPED, Observer
 NO_NODE: Final = "no chart has joined the mesh yet, or all have left it"
 
 PeerState: TypeAlias = Literal["up", "down", "blocked"]
+"""Whether a broker is connected; `blocked` is one that is, and takes nothing (an alarm)."""
 
 # Discovery may bring brokers for months that never answer.
 _MOST_OUTAGES = 1024

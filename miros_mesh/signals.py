@@ -36,6 +36,7 @@ PUBLIC_SIGNALS: Final = frozenset(
         *(REQUEST_TIMED_OUT, REQUEST_UNROUTABLE),
     }
 )
+"""All of these names."""
 
 CONNECTED: Final = "connected"
 """The reason of every `PEER_UP`."""

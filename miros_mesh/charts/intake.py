@@ -30,6 +30,7 @@ MANY_DEFERRED = 30
 _FEED_EVERY = 16
 
 MeshCallback = Callable[[Event], None]
+"""Takes a received event, in place of the FIFO."""
 
 
 class Intake:

@@ -63,6 +63,7 @@ from miros_mesh.wire.keyring import KeyRing
 logger = logger_of(__name__)
 
 OnHandlerError = Literal["stop", "dead_letter"]
+"""Whether an exception of a handler ends the chart, or sets the event aside."""
 
 # Calls that the ancestor's documents name and never had, and those that they mean.
 _SLIPS: Final = {"enable_snoop_snoop": "enable_snoop_spy"}
@@ -385,7 +386,7 @@ class _Networked(SafeChart):
         )
 
     def cancel_request(self, request_id: str) -> bool:
-        """Want no answer to a request any more; whether it was open, so that none comes now.
+        """Want no answer to a request any more; returns whether it was open, so that none comes.
 
         Its event may be handled all the same. False also when the answer waits in the FIFO.
 

@@ -140,7 +140,13 @@ class MeshClient:
         to: str | Received | Everyone = EVERYONE,
         routing_key: str | None = None,
     ) -> Message:
-        """Send an event that wants a reply, and wait for the first one that comes.
+        """Send an event that wants a reply, wait for the first one that comes, and return it.
+
+        Args:
+            event: as of `send`.
+            timeout_s: for how many seconds it is waited for.
+            to: as of `send`.
+            routing_key: as of `send`.
 
         Raises:
             RequestTimedOutError: none came in time; whether it was handled is not known.

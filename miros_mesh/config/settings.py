@@ -26,12 +26,16 @@ from miros_mesh.wire.signing import Signer
 
 Mode: TypeAlias = Literal["embedded", "ancestor", "shared"]
 NetworkName: TypeAlias = Literal["mesh", "snoop_trace", "snoop_spy"]
+"""Events, transitions of charts, and every step of their event processors: keys apart."""
 DiscoverySource: TypeAlias = Literal["manual", "lan", "dns"]
+"""Where brokers are found: files of hosts, the local network, or a name server."""
 Durability: TypeAlias = Literal["process", "power"]
 AlienPolicy: TypeAlias = Literal["adopt", "probe", "ignore"]
+"""Whether a broker that an unknown node names is used, only looked at, or passed over."""
 Ancestors: TypeAlias = Literal["off", "hear", "both"]
 FirstSearchWait: TypeAlias = Literal["hold", "skip", "block"]
 EncryptionKeys: TypeAlias = bytes | str | tuple[bytes | str, ...] | SecretFile | None
+"""One Fernet key, or several (a tuple, or split by a comma), or the file that holds them."""
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB

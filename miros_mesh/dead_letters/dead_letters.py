@@ -38,6 +38,7 @@ MOST_LISTED: Final = 10_000
 _LARGEST_BYTES: Final = 64 * MIB
 
 Filter: TypeAlias = str | Iterable[str] | float | None
+"""One pattern, several of which one has to fit, or a time; None filters nothing."""
 _Open: TypeAlias = tuple[Letter, DeadLetter | None]
 _Do: TypeAlias = Callable[[Found, Letter, DeadLetter | None], object]
 

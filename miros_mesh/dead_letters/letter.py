@@ -9,7 +9,9 @@ from typing import Literal, TypeAlias
 from miros_mesh.wire.envelope import DeadLetter
 
 Place: TypeAlias = Literal["broker", "local"]
+"""Where a letter is kept: at the home broker, or on this machine."""
 Content: TypeAlias = Literal["event", "frame", "note", "sealed"]
+"""What is in a letter; `Letter.content` says what each means."""
 
 # Of 2,000 letters, two with the same beginning are a thing of one in a hundred million.
 _ID_DIGITS = 12

@@ -12,6 +12,7 @@ from miros_mesh.networks.group.partitions import PartitionKey
 from miros_mesh.networks.network import exchange_of
 
 GroupMode: TypeAlias = Literal["standby", "share"]
+"""Whether one member of a group handles all, or all of them do."""
 PartitionBy: TypeAlias = Callable[[Any], PartitionKey]
 """Takes an event, and returns what it is about: those of one key are handled in order."""
 

@@ -45,6 +45,7 @@ logger = logger_of(__name__)
 
 Stream = Literal["trace", "spy"]
 SnoopCallback = Callable[[SnoopRecord], None]
+"""Takes what a chart of the mesh has done."""
 
 
 class Host(Protocol):

@@ -70,7 +70,7 @@ def start_metrics_server(
 
 
 class MetricsServer(AppServer):
-    """The server of the metrics and of the probes; see `AppServer`."""
+    """The server of the metrics and of the probes; a context manager that stops it."""
 
 
 def _all_nodes() -> Sequence[Health]:

@@ -66,16 +66,16 @@ RESERVED_PREFIX: Final = "miros_mesh."
 
 # gc=False, here and below: messages hold no cycles, and thousands wait in outboxes.
 class Origin(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """The sender of a message, and the message's place in that chart's stream on its network.
-
-    `incarnation` is new at each start of the node; `sequence` counts from 1 for each chart and
-    network.
-    """
+    """The sender of a message, and the message's place in that chart's stream on its network."""
 
     node: Name
+    """The node of who has sent it."""
     chart: Name
+    """The chart, or the client, that has sent it."""
     incarnation: Incarnation
+    """New at each start of the node."""
     sequence: SequenceNumber
+    """Its number among the messages of the chart on the network, from 1."""
 
     @property
     def id(self) -> str:
@@ -356,13 +356,21 @@ class SnoopRecord(Origin, frozen=True):
     """One step of a chart at work: a transition, a line of its spy, or a scribbled note."""
 
     kind: Literal["trace", "spy", "scribble"]
+    """Which of the three."""
     time: EpochSeconds
+    """When it was, in seconds since 1970 by the clock of its node."""
     text: str
+    """The line as miros writes it, or the note."""
     signal: Name | None = None
+    """That led to a transition; None for what is none, as the next two."""
     from_state: StateName | None = None
+    """The state before it."""
     to_state: StateName | None = None
+    """The state that it ended in."""
     event_id: EventId | None = None
+    """The id of the event that the chart handled."""
     cause: EventId | None = None
+    """The id of the event whose handling, here or elsewhere, led to that one; None without one."""
 
 
 class DeadLetter(Origin, frozen=True):

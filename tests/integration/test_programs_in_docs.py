@@ -21,6 +21,7 @@ from support.waiting import wait_until
 LIMIT_S = 60.0
 
 TALK = ("README.md", "talk.py")
+FRONT = ("docs/index.md", "talk.py")
 DOOR = ("docs/getting-started.md", "door.py")
 PAYLOADS = ("docs/getting-started.md", "payloads.py")
 ORDERS = ("docs/typed-payloads.md", "orders.py")
@@ -51,6 +52,7 @@ ALONE = [
 def test_each_program_of_the_pages_is_tested_here() -> None:
     pages = {
         TALK,
+        FRONT,
         DOOR,
         PAYLOADS,
         ORDERS,
@@ -74,6 +76,7 @@ def test_each_program_of_the_pages_is_tested_here() -> None:
     ("program", "says"),
     [
         (TALK, "alice got a pong from bob\n"),
+        (FRONT, "alice got a pong from bob\n"),
         (PAYLOADS, "painter got {'at': Point(x=3, y=4), 'tags': {'red'}}\n"),
         (ASKING, "price {'cents': 120} from shop\n"),
         (ONE_OF_MANY, "north stands at 7\n"),

@@ -22,6 +22,7 @@ from miros_mesh.config.settings import MeshConfig
 from miros_mesh.networks.order.streams import Admission
 from miros_mesh.observe.metrics.observer import MetricsObserver
 from support import ancestor_names, architecture, broker_facts, event_steps, pickled
+from support import reference as reference_pages
 
 DOCS = Path(__file__).parents[2] / "docs"
 IMAGES = DOCS / "images"
@@ -34,11 +35,11 @@ def settings() -> str:
     """Every field of `MeshConfig`."""
     meanings = _attribute_docstrings(MeshConfig)
     rows = [
-        [f"`{f.name}`", _variables(f), _default(f), _range(f), meanings[f.name]]
+        [f"`{f.name}`<br>{_variables(f)}", meanings[f.name], _default(f), _range(f)]
         for f in fields(MeshConfig)
         if f.init
     ]
-    return _table(["setting", "variables", "default", "range", "meaning"], rows)
+    return _table(["setting, and its variables", "meaning", "default", "range"], rows)
 
 
 def metrics() -> str:
@@ -51,6 +52,27 @@ def metrics() -> str:
         for metric in collector.describe()
     ]
     return _table(["metric", "type", "labels", "meaning"], rows)
+
+
+def talk() -> str:
+    """The program of the README, and what is said of it."""
+    readme = (DOCS.parent / "README.md").read_text()
+    return readme.partition("## A program\n")[2].partition("\n## ")[0].strip()
+
+
+def reference() -> str:
+    """Every page of the reference, and the names that it explains."""
+    rows = [
+        [
+            f"[{reference_pages.title(page)}]({page.name})",
+            ", ".join(
+                f"[`{name.rpartition('.')[2]}`]({page.name}#{name})"
+                for name in reference_pages.explained(page)
+            ),
+        ]
+        for page in reference_pages.pages()
+    ]
+    return _table(["page", "names"], rows)
 
 
 def broker_reasons() -> str:
@@ -77,6 +99,8 @@ def reasons() -> set[str]:
 
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "index.md": {"talk": talk},
+    "reference/index.md": {"names": reference},
     "architecture.md": {"tree": architecture.tree, "steps": event_steps.table},
     "brokers.md": {"facts": broker_facts.table},
     "modules.md": {"modules": architecture.every_module},
@@ -94,7 +118,7 @@ PICTURES: dict[str, Callable[[], str]] = {
 def renewed(page: Path) -> str:
     """The page with its tables as the code has them now."""
     text = page.read_text()
-    for name, make in PAGES[page.name].items():
+    for name, make in PAGES[page.relative_to(DOCS).as_posix()].items():
         begin = BEGIN.format(name)
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(END)
@@ -121,7 +145,7 @@ def _labels(collector: Any, metric: Metric) -> str:
 
 def _variables(setting: Field[Any]) -> str:
     if setting.name not in config._scalar_defaults(MeshConfig):
-        return "none: an object"
+        return "no variable: an object"
     return "<br>".join(f"`{name}`" for name in environment._candidates(setting.name))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from importlib import import_module
 from inspect import signature
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 import miros_mesh
 from miros_mesh import NetworkedActiveObject, Observer
-from support import architecture, doc_tables, sequence_diagrams
+from support import architecture, doc_tables, reference, sequence_diagrams
 from support.doc_pages import PAGES, ROOT, fragments, imports
 
 PACKAGE = Path(miros_mesh.__file__).parent
@@ -53,7 +55,9 @@ def test_every_module_that_the_page_on_the_architecture_names_is_there() -> None
 
 
 def test_every_setting_has_a_meaning() -> None:
-    assert "|  |\n" not in doc_tables.settings()
+    meanings = [row.split(" | ")[1] for row in doc_tables.settings().splitlines()]
+    assert len(meanings) > 40
+    assert "" not in meanings
 
 
 def test_every_reason_of_a_drop_is_explained_and_no_other() -> None:
@@ -71,6 +75,53 @@ def test_the_sequence_diagrams_on_the_page_are_those_that_are_drawn() -> None:
     assert [form for form, _ in shown] == list(forms)
     for form, drawing in shown:
         assert drawing in sequence_diagrams.drawn(forms[form])
+
+
+def public_packages() -> Iterator[str]:
+    """Those that say what they offer to programs; what these two offer is for the library."""
+    for file in sorted(PACKAGE.rglob("__init__.py")):
+        name = ".".join((PACKAGE.name, *file.parent.relative_to(PACKAGE).parts))
+        if "\n__all__ = " in file.read_text() and name not in {
+            "miros_mesh.discovery",
+            "miros_mesh.wire",
+        }:
+            yield name
+
+
+def test_every_public_name_is_on_a_page_of_the_reference() -> None:
+    explained = {
+        name.rpartition(".")[2]: reference.found(name)
+        for page in reference.pages()
+        for name in reference.explained(page)
+    }
+    packages = list(public_packages())
+    assert {"miros_mesh", "miros_mesh.testing", "miros_mesh.observe.logs"} <= set(packages)
+    for package in map(import_module, packages):
+        for name in package.__all__:
+            assert explained.get(name) == getattr(package, name), f"{package.__name__}.{name}"
+
+
+def test_what_the_pages_import_is_on_a_page_of_the_reference() -> None:
+    explained = {
+        name.rpartition(".")[2] for page in reference.pages() for name in reference.explained(page)
+    }
+    shown = {
+        name
+        for page in PAGES
+        for statement in imports(page)
+        if (words := re.fullmatch(r"from miros_mesh\b\S* import (.+)", statement))
+        for name in words[1].split(", ")
+    }
+    assert "NetworkedActiveObject" in shown
+    # Written into the states of discovery: a name of miros.
+    assert shown - explained - {"ENTRY"} == set()
+
+
+def test_the_documentation_is_built_with_its_warnings() -> None:
+    recipe = (ROOT / "Makefile").read_text().partition("\ndocs: ")[2].partition("\n\n")[0]
+    assert "mkdocs build --strict" in recipe
+    # It hides warnings from --strict as well.
+    assert "quiet" not in recipe
 
 
 def test_every_hook_of_an_observer_is_named() -> None:

@@ -48,11 +48,11 @@ class QueuedHandler(logging.Handler):
     Lines wait in a bounded queue; while it is full, new ones are dropped. What is lost so, or to a
     full disk, is counted, and said in the log as soon as that takes lines again. That it cannot be
     written is said on standard error, once.
-
-    It has no lock of its own: `logging` calls `emit` under the handler's, and the queue has its
-    own. `_dropped` changes under the first alone; `_failed`, `_reported` and `_broken` on the
-    writing thread alone.
     """
+
+    # It has no lock of its own: `logging` calls `emit` under the handler's, and the queue has its
+    # own. `_dropped` changes under the first alone; `_failed`, `_reported` and `_broken` on the
+    # writing thread alone.
 
     def __init__(self, sink: Sink, *, capacity: int = LINES, say: Say | None = None):
         super().__init__()

@@ -12,7 +12,7 @@ MAX_CHARACTERS = 45_000
 
 
 def mermaid(diagram: Diagram) -> str:
-    """Write a `sequenceDiagram`; a note says what was cut from a large one."""
+    """Write a `sequenceDiagram` of Mermaid; a note in it says what was cut from a large one."""
     cut = diagram.first(MAX_ARROWS, MAX_LIFELINES)
     # Each turn leaves fewer arrows, as the source is longer than the limit; one arrow always fits.
     while len(source := _source(cut)) > MAX_CHARACTERS:

@@ -32,7 +32,7 @@ _LONGEST = 600
 
 
 def page(diagram: Diagram) -> str:
-    """Write the page; of a large diagram as much as a picture shows."""
+    """Write a page of HTML that loads nothing, with picture and table; it says what was cut."""
     return "\n".join(_lines(bounded(diagram))) + "\n"
 
 

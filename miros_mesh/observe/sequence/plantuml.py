@@ -11,7 +11,7 @@ MAX_LIFELINES = 30
 
 
 def plantuml(diagram: Diagram) -> str:
-    """Write a sequence diagram; a note says what was cut from a large one."""
+    """Write a sequence diagram of PlantUML; a note in it says what was cut from a large one."""
     cut = diagram.first(MAX_ARROWS, MAX_LIFELINES)
     # Short names of ours: a chart's may be a word of the language, or be there twice.
     names = {line: f"c{place}" for place, line in enumerate(cut.lifelines, 1)}

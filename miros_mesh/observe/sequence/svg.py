@@ -31,7 +31,7 @@ _AFTER = 18
 
 
 def svg(diagram: Diagram) -> str:
-    """Draw a picture, dark or light as the reader has it; words at its top say what was cut."""
+    """Draw a picture (SVG), dark or light as its reader has it; it says what was cut."""
     return "\n".join(_Picture(bounded(diagram)).lines()) + "\n"
 
 

@@ -13,7 +13,7 @@ MAX_STATES = 40
 
 
 def text(diagram: Diagram) -> str:
-    """Draw each chart's states side by side, its arrows below each other, and a list of them."""
+    """Draw with characters: the states of each chart side by side, and a list of all arrows."""
     own: dict[Lifeline, list[Arrow]] = {}
     for arrow in diagram.arrows:
         own.setdefault(arrow.target, []).append(arrow)

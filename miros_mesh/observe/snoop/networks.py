@@ -9,6 +9,7 @@ from typing import Literal
 from miros_mesh.errors import SelectionError
 
 SnoopNetwork = Literal["snoop_trace", "snoop_spy"]
+"""Transitions of charts, or every step of their event processors."""
 SNOOP_NETWORKS: tuple[SnoopNetwork, ...] = ("snoop_trace", "snoop_spy")
 # A scribble goes by the trace; that of a chart which takes part in spy alone, by the spy.
 _KINDS: Mapping[SnoopNetwork, tuple[str, ...]] = {
