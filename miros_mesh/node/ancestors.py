@@ -71,7 +71,12 @@ class Ancestors:
         self._events = AncestorNetwork(specs.MESH, codec, self._observer, limits)
 
         def lines(spec: specs.AncestorSpec, stream: Any, ours: SnoopNetwork) -> AncestorLines:
-            codec = LineCodec(keys[f"snoop_{stream}"], stream, max_bytes=most)  # type: ignore[index]
+            codec = LineCodec(
+                keys[f"snoop_{stream}"],  # type: ignore[index]
+                stream,
+                max_line_bytes=config.max_event_bytes,
+                max_bytes=most,
+            )
             network = AncestorNetwork(spec, codec, self._observer, limits)
             return AncestorLines(network, mesh.identity, self._observer, ours)
 

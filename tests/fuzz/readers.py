@@ -165,8 +165,8 @@ class Readers:
                 max_event_bytes=1_000_000,
                 max_bytes=8_000_000,
             ),
-            LineCodec(RING, "trace", max_bytes=8_000_000),
-            LineCodec(RING, "spy", max_bytes=8_000_000),
+            LineCodec(RING, "trace", max_line_bytes=1_000_000, max_bytes=8_000_000),
+            LineCodec(RING, "spy", max_line_bytes=1_000_000, max_bytes=8_000_000),
         )
         self._typed = {kind: Payloads(self._serializer, {"it": kind}) for kind in DECLARED}
         self._config = MeshConfig(

@@ -89,7 +89,11 @@ class TokenCodec(Generic[T]):
             return Arrived([], sure=True)
         # What is in doubt is taken: no sender of it can be asked.
         freshness.admit(opened.sealed_at, node=message.node, again=again)
+        self._admitted(message)
         return Arrived([message], sure=True)
+
+    def _admitted(self, message: T) -> None:
+        """Hear of a message that has come, and is not too old."""
 
     @abstractmethod
     def _value(self, message: T) -> pickles.Value:

@@ -87,7 +87,6 @@ class EventCodec(TokenCodec[Envelope]):
             raise malformed("that holds no event as Event.dumps writes it") from None
         if event.signal_name.startswith(RESERVED_PREFIX):
             raise malformed("with a signal of the library, which no chart of it sends")
-        self._heard(address)
         return Envelope(
             node=address,
             chart=ANCESTOR,
@@ -97,6 +96,10 @@ class EventCodec(TokenCodec[Envelope]):
             payload=self._native(event),
             sent_at=float(opened.sealed_at),
         )
+
+    def _admitted(self, message: Envelope) -> None:
+        # Not before: an old token, which anyone may send again, tells of a place of long ago.
+        self._heard(message.node)
 
     def _native(self, event: _Event) -> bytes:
         try:

@@ -18,11 +18,17 @@ from miros_mesh.wire.keyring import KeyRing, OpenedToken
 
 _STAMP: Final = "%Y-%m-%d %H:%M:%S.%f"
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
-_HEAD: Final = r"\[(?P<stamp>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6})\] \[(?P<chart>[^\n]+?)\] "
-_TRACE: Final = re.compile(
-    _HEAD + r"(?P<text>e->(?P<signal>[^\n]+?)\(\) (?P<start>[^\n]*?)->(?P<end>[^\n]*))"
+# Atomic groups: each part ends at its first mark, and no other end is tried. Else a line of some
+# thousand characters that does not fit would be tried for hours.
+_STAMP_AND_CHART: Final = (
+    r"\[(?P<stamp>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6})\] "
+    r"\[(?>(?P<chart>[^\n]+?)\] (?=%s))"
 )
-_SCRIBBLE: Final = re.compile(_HEAD + r"# ?(?P<text>.*)", re.DOTALL)
+_TRACE: Final = re.compile(
+    _STAMP_AND_CHART % "e->"
+    + r"(?P<text>e->(?>(?P<signal>[^\n]+?)\(\) )(?>(?P<start>[^\n]*?)->)(?P<end>[^\n]*))"
+)
+_SCRIBBLE: Final = re.compile(_STAMP_AND_CHART % "#" + r"# ?(?P<text>.*)", re.DOTALL)
 # The chart's name may have spaces, and a step begins with the signal's, which may have some, too:
 # the first word is what the ancestor itself takes for the name.
 _SPY: Final = re.compile(r"(?P<chart>\S+) (?P<text>.*)", re.DOTALL)
@@ -34,14 +40,22 @@ _MOST_CHARTS: Final = 1_000
 class LineCodec(TokenCodec[SnoopRecord]):
     """Records of one snoop stream to tokens of miros-rabbitmq and back; for one receiving thread.
 
-    A line names its chart and no node: `ANCESTOR` stands for that.
+    A line names its chart and no node: `ANCESTOR` stands for that. One above `max_line_bytes` is
+    refused, as a record of this library would be.
     """
 
     def __init__(
-        self, keyring: KeyRing, stream: Literal["trace", "spy"], *, max_bytes: int, **more: Any
+        self,
+        keyring: KeyRing,
+        stream: Literal["trace", "spy"],
+        *,
+        max_line_bytes: int,
+        max_bytes: int,
+        **more: Any,
     ) -> None:
         super().__init__(keyring, max_bytes=max_bytes, **more)
         self._stream = stream
+        self._max_line_bytes = max_line_bytes
         # Its lines have no numbers; these are for those who look for gaps, and for copies: so they
         # are of an incarnation that no other receiver has.
         self._incarnation = f"{INCARNATION}-{secrets.token_hex(6)}"
@@ -53,6 +67,8 @@ class LineCodec(TokenCodec[SnoopRecord]):
     def _message(self, value: pickles.Value, opened: OpenedToken) -> SnoopRecord:
         if not isinstance(value, str):
             raise malformed("on a snoop network that is no text")
+        if len(opened.plain) > self._max_line_bytes:
+            raise malformed(f"with a line above {self._max_line_bytes:,} bytes")
         record = record_of(value, self._stream, opened.sealed_at)
         return replace(
             record, incarnation=self._incarnation, sequence=self._next_number(record.chart)

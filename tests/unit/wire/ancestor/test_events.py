@@ -178,6 +178,22 @@ BAD: dict[str, tuple[Callable[[], bytes], type[FrameError]]] = {
         lambda: token((ADDRESS, '{"signal_name": "A", "payload": NaN}')),
         MalformedFrameError,
     ),
+    "half a surrogate pair": (
+        lambda: token((ADDRESS, '{"signal_name": "A", "payload": "\\ud800"}')),
+        MalformedFrameError,
+    ),
+    "a mark of the byte order": (
+        lambda: token((ADDRESS, '\ufeff{"signal_name": "A", "payload": 1}')),
+        MalformedFrameError,
+    ),
+    "two values": (
+        lambda: token((ADDRESS, '{"signal_name": "A", "payload": 1} 2')),
+        MalformedFrameError,
+    ),
+    "many digits": (
+        lambda: token((ADDRESS, '{"signal_name": "A", "payload": 1e' + "9" * 5_000 + "}")),
+        MalformedFrameError,
+    ),
     "a large number": (
         lambda: token((ADDRESS, '{"signal_name": "A", "payload": ' + "1" * 40 + "}")),
         MalformedFrameError,
@@ -203,6 +219,23 @@ def test_what_is_wrong_is_refused_by_its_reason(codec: EventCodec, bad: str) -> 
     body, error = BAD[bad]
     with pytest.raises(error):
         opened(codec, body())
+
+
+@pytest.mark.parametrize("bad", ["long ago", "tomorrow", "a large payload", "no address"])
+def test_where_a_sender_is_is_heard_of_what_is_taken_alone(
+    codec: EventCodec, heard: Heard, bad: str
+) -> None:
+    body, _ = BAD[bad]
+    with pytest.raises(FrameError):
+        opened(codec, body())
+    assert heard == []
+
+
+def test_of_a_name_that_stands_twice_the_last_counts_as_for_an_ancestor(codec: EventCodec) -> None:
+    text = '{"signal_name": "A", "payload": 1, "payload": {"a": 1, "a": 2}, "signal_name": "B"}'
+    (event,) = opened(codec, token((ADDRESS, text)))
+    theirs = Event.loads(text)
+    assert (event.signal, serializer.loads(event.payload)) == (theirs.signal_name, theirs.payload)
 
 
 def test_a_topic_that_a_queue_is_not_for_is_refused(codec: EventCodec) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 import time
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 import pytest
 from cryptography.fernet import Fernet
@@ -96,8 +98,49 @@ def test_a_line_has_nothing_that_moves_a_terminal() -> None:
     assert line_of(record) == r"a\x1b[2J x\r\n\x07"
 
 
+def made(stream: Literal["trace", "spy"]) -> LineCodec:
+    return LineCodec(KeyRing([KEY]), stream, max_line_bytes=5_000, max_bytes=20_000)
+
+
+def test_a_line_above_what_a_record_may_have_is_refused() -> None:
+    codec = made("trace")
+    body = Fernet(KEY).encrypt(pickle.dumps("x" * 5_000))
+    with pytest.raises(MalformedFrameError, match="above 5,000 bytes"):
+        codec.receive(body, "snoop.trace", Freshness(), again=False)
+    (kept,) = codec.receive(
+        Fernet(KEY).encrypt(pickle.dumps("x" * 4_900)), "snoop.trace", Freshness(), again=False
+    ).messages
+    assert len(kept.text) == 4_900
+
+
+@pytest.mark.parametrize("stream", ["trace", "spy"])
+@pytest.mark.parametrize(
+    "parts", [("] e->", "a() ", "->", "\nx"), ("] e->a() ->", "\nx"), ("] e->", "() "), ("] # ",)]
+)
+def test_the_time_of_a_line_grows_with_its_length_alone(stream: str, parts: Sequence[str]) -> None:
+    # Tried part by part and place by place, these would take years.
+    line = f"[{STAMP}] [" + "".join(part * 20_000 for part in parts)
+    began = time.process_time()
+    record = record_of(line, stream, AT)  # type: ignore[arg-type]
+    assert time.process_time() - began < 5.0
+    assert record.text
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("[a] b] e->A() top->outer", ("a] b", "A", "top", "outer")),
+        ("[ao] e->A() () b->c->d", ("ao", "A", "() b", "c->d")),
+        ("[ao] e->A() ->", ("ao", "A", "", "")),
+    ],
+)
+def test_a_part_of_a_line_ends_at_its_first_mark(line: str, parts: tuple[str, ...]) -> None:
+    record = record_of(f"[{STAMP}] {line}", "trace", AT)
+    assert (record.chart, record.signal, record.from_state, record.to_state) == parts
+
+
 def test_an_ancestors_token_is_read_and_ours_is_left() -> None:
-    codec = LineCodec(KeyRing([KEY]), "trace", max_bytes=10_000)
+    codec = made("trace")
     body = Fernet(KEY).encrypt(pickle.dumps(f"[{STAMP}] [ao] e->A() b->c\n"))
     (record,) = codec.receive(body, "snoop.trace", Freshness(), again=False).messages
     assert record.chart == "ao"
@@ -108,7 +151,7 @@ def test_an_ancestors_token_is_read_and_ours_is_left() -> None:
 
 
 def test_an_event_on_a_snoop_network_is_refused() -> None:
-    codec = LineCodec(KeyRing([KEY]), "spy", max_bytes=10_000)
+    codec = made("spy")
     body = Fernet(KEY).encrypt(pickle.dumps(("10.0.0.1", "{}")))
     with pytest.raises(MalformedFrameError):
         codec.receive(body, "snoop.spy", Freshness(), again=False)
@@ -116,7 +159,7 @@ def test_an_event_on_a_snoop_network_is_refused() -> None:
 
 
 def test_the_numbers_of_a_chart_have_no_gap_and_are_of_one_receiver_alone() -> None:
-    codec, other = (LineCodec(KeyRing([KEY]), "spy", max_bytes=10_000) for _ in range(2))
+    codec, other = made("spy"), made("spy")
 
     def records(codec: LineCodec, *lines: str) -> list[SnoopRecord]:
         bodies = [Fernet(KEY).encrypt(pickle.dumps(line)) for line in lines]
