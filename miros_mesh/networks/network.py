@@ -477,10 +477,8 @@ class Network(Generic[T]):
             self._observer.publication_refused(
                 peer=broker, network=self.name, reason=error.reason, events=len(messages)
             )
-            return
-        self._observer.dropped(network=self.name, reason=error.reason, events=len(messages))
-        if times := self._complaints.due(f"{broker} {error.reason}", len(messages)):
-            logger.warning("%d message(s) on %s are lost: %s", times, self.name, error)
+        else:
+            self._lose(len(messages), broker, error)
 
     def forget(self, broker: str, messages: Iterable[T]) -> None:
         """Keep messages for repair no longer, once every broker of the network has refused them.
@@ -493,6 +491,12 @@ class Network(Generic[T]):
         for message in messages:
             if self._refused_by_all(broker, (message.chart, message.sequence)):
                 self._history.forget(message.chart, message.sequence)
+
+    def _lose(self, messages: int, broker: str, error: LinkError) -> None:
+        """Count messages that a broker refused and that are kept nowhere, and log that."""
+        self._observer.dropped(network=self.name, reason=error.reason, events=messages)
+        if times := self._complaints.due(f"{broker} {error.reason}", messages):
+            logger.warning("%d message(s) on %s are lost: %s", times, self.name, error)
 
     def complain(self, reason: str, error: MeshError | str) -> None:
         """Log once in a while why something received is refused; of an expendable one, once."""

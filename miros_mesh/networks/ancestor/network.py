@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from miros_mesh.errors import FrameError
+from miros_mesh.errors import FrameError, LinkError
 from miros_mesh.link.ports import Delivery
+from miros_mesh.networks.frame import Frame
 from miros_mesh.networks.network import Network
 from miros_mesh.observer import Observer
 from miros_mesh.wire.ancestor.codec import TokenCodec
@@ -74,3 +75,7 @@ class AncestorNetwork(Network[T]):
         if not (arrived.messages or refused):
             delivery.ack()
         return arrived
+
+    def refused(self, frame: Frame, broker: str, error: LinkError) -> None:
+        """Count what a broker refused: it is owed to no one, so it is not even read."""
+        self._lose(frame.events, broker, error)

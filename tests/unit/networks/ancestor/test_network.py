@@ -30,11 +30,15 @@ def notes() -> Notebook:
 
 @pytest.fixture
 def network(notes: Notebook) -> AncestorNetwork[Envelope]:
+    return made(notes)
+
+
+def made(notes: Notebook, home: str = "10.0.0.7") -> AncestorNetwork[Envelope]:
     codec = EventCodec(
         KeyRing([KEY]),
         MsgpackSerializer(),
         {},
-        address=lambda: "10.0.0.7",
+        address=lambda: home,
         max_event_bytes=1_000,
         max_bytes=10_000,
     )
@@ -87,13 +91,12 @@ def test_what_is_refused_is_rejected_once_or_left_to_who_asks(
     assert [type(each) for each in refusals] == [MalformedFrameError]
 
 
-def test_what_a_broker_refuses_of_it_is_counted_and_no_dead_letter(
-    network: AncestorNetwork[Envelope],
-) -> None:
-    shelf, aside = Shelf(), list[Refusal[Any]]()
+@pytest.mark.parametrize("home", ["10.0.0.7", "rabbit.example.com", "::1"])
+def test_what_a_broker_refuses_of_it_is_counted_and_not_read(notes: Notebook, home: str) -> None:
+    network, shelf, aside = made(notes, home), Shelf(), list[Refusal[Any]]()
     network.attach(shelf)()
     network.set_aside = aside.append
-    network.send("key", envelope(UNNUMBERED, "PING"))
+    network.send("key", envelope(UNNUMBERED, "PING"), persistent=False)
     shelf.parcels[0].refused("shelf", PermissionDeniedError("no"))
-    assert [each.counted for each in aside] == [False]
-    assert [each.signal for each in aside[0].messages] == ["PING"]
+    assert notes.drops == {"permission": 1}
+    assert aside == []
