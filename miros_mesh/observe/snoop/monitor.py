@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import LifecycleError, NotStartedError, UnknownChartError
+from miros_mesh.networks.ancestor import network as ancestors
 from miros_mesh.networks.order.streams import Admission, Streams
 from miros_mesh.node.node import Node
 from miros_mesh.observe.snoop.foreign import ForeignChart, ForeignCharts
@@ -26,6 +27,8 @@ from miros_mesh.wire.envelope import SnoopRecord
 # Bounds the memory that a slow reader costs: a record has some hundred bytes.
 MAX_ITEMS = 20_000
 MAX_CHARTS = 1_000
+# With `ancestors` a node shows the lines of their networks among the records of ours.
+_SHOWN = frozenset({*SNOOP_NETWORKS, ancestors.TRACE.name, ancestors.SPY.name})
 
 
 class SnoopMonitor:
@@ -243,5 +246,5 @@ class _Tally(Observer):
     def dropped(self, *, network: str, reason: str, events: int) -> None:
         # Its node hears the network of repair too, which is not what is watched. Written on the
         # node's thread that receives, and read by any.
-        if network in SNOOP_NETWORKS:
+        if network in _SHOWN:
             self.refused[reason] += events
