@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ logger = logger_of(__name__)
 # Read into memory as a whole; what a chart writes has a fraction of it.
 LARGEST_BYTES: Final = 4 * 1024 * 1024
 TOO_LARGE: Final = f"it is larger than {LARGEST_BYTES} bytes"
+NO_FILE: Final = "it is no file"
 TOO_DEEP: Final = f"its lists and objects are nested deeper than {DEEPEST} levels"
 FOREIGN: Final = "it is JSON, but not what is written there"
 _OWNER_ONLY: Final = 0o600
@@ -165,9 +167,11 @@ class JsonFile:
         return data
 
     def _load(self) -> Content:
-        with self.path.open("rb") as file:
+        with open(self.path, "rb", opener=_opened_at_once) as file:
             # Of the open file: the name may stand for a newer one already.
             about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise ForeignFileError(NO_FILE)
             # One byte more tells a file that is too large, without reading all of it.
             raw = file.read(LARGEST_BYTES + 1)
         if not raw.strip():
@@ -217,6 +221,11 @@ class JsonFile:
             file.write(raw)
         # Within one folder a rename is atomic: a reader gets the old content or the new one.
         os.replace(new, self.path)  # noqa: PTH105 - the name is a text, to be one with its lock
+
+
+def _opened_at_once(path: str, flags: int) -> int:
+    # A pipe in its place would be waited for, for ever.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object:

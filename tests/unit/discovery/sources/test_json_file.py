@@ -154,6 +154,16 @@ def test_a_file_that_stays_of_no_use_is_said_once(path: Path, caplog) -> None:
     assert caplog.text.count("is ignored") == 2
 
 
+def test_what_is_no_file_is_not_waited_for_and_said(path: Path, caplog) -> None:
+    os.mkfifo(path)
+    file = json_file(path)
+    assert file.read().data == {"searches": {}}
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert json_file(path).read().data == {"searches": {}}
+    assert caplog.text.count("is ignored: it is no file") == 2
+
+
 def test_a_file_is_foreign_that_is_nested_deeper_than_any_chart_reads(path: Path, caplog) -> None:
     path.write_text('{"more": %s}' % ("[" * 50 + "]" * 50))
     assert "more" in json_file(path).read().data

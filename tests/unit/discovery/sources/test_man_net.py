@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -194,6 +196,23 @@ def test_a_file_of_no_use_keeps_no_other_file_from_being_used(
     other = listed(tmp_path / "other.json", LIVE)
     with ears(CONNECTION_DISCOVERY) as heard, running(man_net(brokers, path, other)):
         assert complete(heard).hosts == (LIVE,)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, os.mkdir, lambda path: path.symlink_to(path.name)],
+    ids=["pipe", "dir", "link"],
+)
+def test_what_is_no_file_keeps_no_other_file_from_being_used(
+    path: Path, tmp_path: Path, make: Callable[[Path], object], caplog
+) -> None:
+    make(path)
+    brokers = Brokers()
+    brokers.ours(LIVE)
+    other = listed(tmp_path / "other.json", LIVE)
+    with ears(CONNECTION_DISCOVERY) as heard, running(man_net(brokers, path, other)):
+        assert complete(heard).hosts == (LIVE,)
+    assert str(path) in caplog.text
 
 
 def test_that_there_is_no_hosts_file_is_said_once(path: Path, tmp_path: Path, caplog) -> None:
