@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import sys
@@ -14,11 +15,12 @@ from miros_mesh.cli.migrate.sources import Finding, findings
 from miros_mesh.cli.options import Commands
 from miros_mesh.text import printable
 
-# What is not the project's own, by the names of folders.
+# What is not the project's own, by the names of folders, and by what an environment has in it.
 _FOREIGN: Final = frozenset(
     {".git", ".hg", ".tox", ".venv", "__pycache__", "build", "dist", "env", "node_modules"}
     | {"site-packages", "venv"}
 )
+_ENVIRONMENTS: Final = "pyvenv.cfg"
 # No source of a person is larger.
 _LARGEST_BYTES: Final = 4 * 1024 * 1024
 _FILES: Final = {
@@ -29,8 +31,13 @@ _FILES: Final = {
         "URLs have a password in them"
     ),
 }
-_REQUIRED: Final = re.compile(r"miros[-_.]rabbitmq\b", re.IGNORECASE)
-_REQUIREMENTS: Final = re.compile(r"requirements.*\.(txt|in)|pyproject\.toml|setup\.(py|cfg)")
+_REQUIRED: Final = re.compile(rb"miros[-_.]rabbitmq\b", re.IGNORECASE)
+_REQUIREMENTS: Final = re.compile(
+    r".*requirements.*\.(txt|in)|pyproject\.toml|setup\.(py|cfg)|tox\.ini|Pipfile|noxfile\.py"
+    r"|environment\.ya?ml|(Docker|Container)file.*"
+)
+_SOURCES: Final = (".py", ".pyw")
+_NOTEBOOK: Final = ".ipynb"
 CHANGES, NONE = 1, 0
 
 
@@ -52,12 +59,15 @@ def _run(options: argparse.Namespace) -> int:
     if not folder.exists():
         options.parser.error(f"there is no {printable(str(folder))}")
     changes, files = 0, 0
-    for file in _files(folder):
+    closed: list[OSError] = []
+    for file in _files(folder, closed):
         for each in _of(file):
-            where = f"{file}:{each.line}" if each.line else str(file)
-            sys.stdout.write(f"{printable(where)}: {each.text}\n")
+            _say(file, each)
             changes += each.change
         files += 1
+    for error in closed:
+        _say(error.filename, Finding(0, f"is not looked at: {error.strerror}", True))
+        changes += 1
     sys.stdout.write(
         f"{files} files were looked at, {changes} places are to be changed; then let old nodes and "
         "new ones run side by side with ancestors='both'\n"
@@ -65,18 +75,30 @@ def _run(options: argparse.Namespace) -> int:
     return CHANGES if changes else NONE
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield what is worth a look, in the order of its names; no link is followed."""
-    if folder.is_file():
+def _say(file: Path | str, found: Finding) -> None:
+    where = f"{file}:{found.line}" if found.line else str(file)
+    sys.stdout.write(f"{printable(where)}: {found.text}\n")
+
+
+def _files(folder: Path, closed: list[OSError]) -> Iterator[Path]:
+    """Yield what is worth a look, in the order of its names; no link is followed.
+
+    `closed` gets the error of each folder that cannot be read.
+    """
+    if not folder.is_dir():
         yield folder
         return
-    for where, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in _FOREIGN)
+    for where, folders, names in os.walk(folder, onerror=closed.append):
+        folders[:] = sorted(name for name in folders if not _is_foreign(Path(where, name)))
         for name in sorted(names):
             file = Path(where, name)
-            wanted = name.endswith(".py") or name in _FILES or _REQUIREMENTS.fullmatch(name)
-            if wanted and not file.is_symlink():
+            wanted = file.suffix in (*_SOURCES, _NOTEBOOK) or name in _FILES
+            if (wanted or _REQUIREMENTS.fullmatch(name)) and not file.is_symlink():
                 yield file
+
+
+def _is_foreign(folder: Path) -> bool:
+    return folder.name in _FOREIGN or (folder / _ENVIRONMENTS).exists()
 
 
 def _of(file: Path) -> Iterator[Finding]:
@@ -84,29 +106,34 @@ def _of(file: Path) -> Iterator[Finding]:
         yield Finding(0, _FILES[file.name], False)
         return
     try:
-        text = _text(file)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text of such a size"
-        yield Finding(0, f"is not looked at: {why}", False)
+        content = _content(file)
+    except OSError as error:
+        yield Finding(0, f"is not looked at: {error.strerror}", True)
         return
     if _REQUIREMENTS.fullmatch(file.name):
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(content.splitlines(), 1):
             if _REQUIRED.search(line):
                 yield Finding(number, "miros-rabbitmq -> miros-mesh; Python 3.11 or later", True)
-    if file.suffix == ".py":
-        yield from _of_source(text)
+    if file.suffix == _NOTEBOOK and _REQUIRED.search(content):
+        yield Finding(0, "names miros-rabbitmq: save the notebook as a .py, and look at that", True)
+    if file.suffix in _SOURCES:
+        yield from _of_source(content)
 
 
-def _of_source(text: str) -> Iterator[Finding]:
+def _of_source(source: bytes) -> Iterator[Finding]:
     try:
-        yield from findings(text)
+        yield from findings(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         # Of another Python; without the name there is nothing to say of it.
-        if _REQUIRED.search(text):
+        if _REQUIRED.search(source):
             yield Finding(0, "cannot be read by this Python: is it of Python 2?", True)
 
 
-def _text(file: Path) -> str:
+def _content(file: Path) -> bytes:
+    """Return what is in a file; raises `OSError` for one that is no file, or too large."""
+    # A pipe would be waited for, for ever.
+    if not file.is_file():
+        raise OSError(errno.EINVAL, "it is no file")
     if file.stat().st_size > _LARGEST_BYTES:
-        raise ValueError("too large")
-    return file.read_bytes().decode()
+        raise OSError(errno.EFBIG, f"it has more than {_LARGEST_BYTES:,} bytes")
+    return file.read_bytes()

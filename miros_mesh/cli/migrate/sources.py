@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
 from miros_mesh.cli.migrate.names import CHANGED
@@ -34,6 +35,8 @@ _CALLBACKS: Final = {
     "on_network_trace_message": "a function, given to the chart as on_trace_rx=: it gets a record",
     "on_network_spy_message": "a function, given to the chart as on_spy_rx=: it gets a record",
 }
+_DOTTED: Final = re.compile(rf"{PACKAGE}(\.\w+)*")
+_LONGEST_NAME: Final = 80
 _MARKUP: Final = re.compile(r"`| \(\[how\]\(.*?\)\)")
 
 
@@ -46,22 +49,42 @@ class Finding(NamedTuple):
     """Whether it has to be changed, and does not merely carry over."""
 
 
-def findings(source: str) -> list[Finding]:
+def findings(source: bytes | str) -> list[Finding]:
     """Return what is to be said of a source, in the order of its lines.
 
-    Nothing for one that does not import miros-rabbitmq. Raises `SyntaxError` for what this Python
-    cannot read. Quotes nothing but names.
+    Nothing for one that does not name the package miros-rabbitmq. Raises `SyntaxError` for what
+    this Python cannot read. Quotes nothing but names.
     """
-    tree = ast.parse(source)
-    if not any(_is_import(node) for node in ast.walk(tree)):
+    with warnings.catch_warnings():
+        # What Python thinks of the old program's escapes is nothing that the move changes.
+        warnings.simplefilter("ignore")
+        tree = ast.parse(source)
+    if not any(map(_names_package, ast.walk(tree))):
         return []
-    found = [each for node in ast.walk(tree) for each in _of(node)]
+    charts = _CHARTS.union(*map(_charts_of, ast.walk(tree)))
+    found = [each for node in ast.walk(tree) for each in _of(node, charts)]
     return sorted(set(found))
+
+
+def _names_package(node: ast.AST) -> bool:
+    return _is_import(node) or _is_text_of_it(node)
+
+
+def _is_text_of_it(node: ast.AST) -> bool:
+    """Whether it is a text with the name of the package, as `import_module` takes it."""
+    return isinstance(node, ast.Constant) and _DOTTED.fullmatch(str(node.value)) is not None
+
+
+def _charts_of(node: ast.AST) -> Iterator[str]:
+    """Yield the names that an import gives the classes of charts in place of their own."""
+    if isinstance(node, ast.ImportFrom):
+        yield from (each.asname for each in node.names if each.asname and each.name in _CHARTS)
 
 
 def _is_import(node: ast.AST) -> bool:
     if isinstance(node, ast.ImportFrom):
-        return (node.module or "").partition(".")[0] == PACKAGE
+        # With dots in front it is a module of the project's own that has that name.
+        return not node.level and _is_package(node.module or "")
     return isinstance(node, ast.Import) and any(_is_package(each.name) for each in node.names)
 
 
@@ -69,7 +92,7 @@ def _is_package(name: str) -> bool:
     return name.partition(".")[0] == PACKAGE
 
 
-def _of(node: ast.AST) -> Iterator[Finding]:
+def _of(node: ast.AST, charts: Collection[str]) -> Iterator[Finding]:
     match node:
         case ast.ImportFrom() | ast.Import() if _is_import(node):
             yield from _imports(node)
@@ -77,8 +100,11 @@ def _of(node: ast.AST) -> Iterator[Finding]:
             if name in CHANGED and name not in _COMMON and name != PACKAGE:
                 yield Finding(node.lineno, f"{name}: {_plain(CHANGED[name])}", True)
         case ast.Call():
-            yield from _call(node)
-        case ast.FunctionDef(name=name) if name in _CALLBACKS:
+            yield from _call(node, charts)
+        case ast.Constant() if _is_text_of_it(node):
+            text = f"{PACKAGE}, as a text: where it names the package, it is miros_mesh"
+            yield Finding(node.lineno, text, True)
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if name in _CALLBACKS:
             yield Finding(node.lineno, f"{name} -> {_CALLBACKS[name]}", True)
 
 
@@ -87,7 +113,7 @@ def _imports(node: ast.ImportFrom | ast.Import) -> Iterator[Finding]:
         if isinstance(node, ast.ImportFrom):
             yield _imported(node.lineno, each.name)
         elif _is_package(each.name):
-            yield Finding(node.lineno, f"import {each.name} -> import miros_mesh", True)
+            yield Finding(node.lineno, f"import {_shown(each.name)} -> import miros_mesh", True)
 
 
 def _imported(line: int, name: str) -> Finding:
@@ -95,27 +121,29 @@ def _imported(line: int, name: str) -> Finding:
         text = f"from {PACKAGE} import {name} -> from {_MODULES[name]} import {name}"
     elif name in CHANGED:
         text = f"{name}: {_plain(CHANGED[name])}"
+    elif name == "*":
+        text = f"from {PACKAGE} import * -> from miros_mesh import what is used of it, by name"
     else:
-        text = f"{printable(name)} is not here; docs/from-miros-rabbitmq.md has every public name"
+        text = f"{_shown(name)} is not here; docs/from-miros-rabbitmq.md has every public name"
     return Finding(line, text, True)
 
 
-def _call(node: ast.Call) -> Iterator[Finding]:
+def _call(node: ast.Call, charts: Collection[str]) -> Iterator[Finding]:
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     for keyword in node.keywords:
         if keyword.arg in _OLDER:
             text = f"{keyword.arg} carries over: {_plain(CHANGED[keyword.arg])}"
             yield Finding(keyword.value.lineno, text, False)
-        elif name in _CHARTS and keyword.arg in CHANGED:
+        elif name in charts and keyword.arg in CHANGED:
             text = f"{keyword.arg}=: {_plain(CHANGED[keyword.arg])}"
             yield Finding(keyword.value.lineno, text, True)
-        if name in _CHARTS and keyword.arg == "rabbit_password" and _is_text(keyword.value):
+        if name in charts and keyword.arg == "rabbit_password" and _is_text(keyword.value):
             text = (
                 "rabbit_password carries over; rather read it from the environment, or from a file "
                 "(MIROS_MESH_RABBIT_PASSWORD_FILE), than write it into a source"
             )
             yield Finding(keyword.value.lineno, text, False)
-    if name in _CHARTS and len(node.args) > _SAME_PLACES:
+    if name in charts and len(node.args) > _SAME_PLACES:
         text = (
             f"{name}: give the arguments after the third by name (mesh_encryption_key=, "
             "tx_routing_key=, rx_routing_key=): they stand in another order here"
@@ -124,7 +152,12 @@ def _call(node: ast.Call) -> Iterator[Finding]:
 
 
 def _is_text(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
+
+
+def _shown(name: str) -> str:
+    """Return a name of the project's, in one line and no longer than names are."""
+    return printable(name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "...")
 
 
 def _plain(answer: str) -> str:

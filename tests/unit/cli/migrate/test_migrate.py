@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,6 +91,110 @@ def test_a_source_that_does_not_import_it_is_left_alone() -> None:
     assert findings("class A:\n  def update_producers(self): pass\nA().update_producers()\n") == []
 
 
+def test_a_class_under_another_name_is_looked_at_as_well() -> None:
+    said = said_of(
+        "from miros_rabbitmq import NetworkedFactory as Chart\n"
+        f'Chart("a", "bob", "dobbs", b"{KEY}")\n'
+        f'Chart("b", rabbit_user="bob", rabbit_password=b"{PASSWORD}")\n'
+    )
+    assert sorted(said) == [1, 2, 3]
+    assert said[2][0].startswith("Chart: give the arguments after the third by name")
+    assert said[3][0].startswith("rabbit_password carries over")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("from miros_rabbitmq import *", "from miros_rabbitmq import * -> from miros_mesh import"),
+        ("m = importlib.import_module('miros_rabbitmq')", "miros_rabbitmq, as a text"),
+        ("m = __import__('miros_rabbitmq.network')", "miros_rabbitmq, as a text"),
+        (f"from miros_rabbitmq import {'x' * 1000}", f"{'x' * 80}... is not here"),
+        ("import miros_rabbitmq; x = '\\d' is '\\d'", "import miros_rabbitmq -> import miros_mesh"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_each_way_to_import_it_is_told(line: str, said: str) -> None:
+    ((told,),) = said_of(line).values()
+    assert told.startswith(said)
+
+
+def test_a_module_of_the_projects_own_with_that_name_is_left_alone() -> None:
+    assert findings("from .miros_rabbitmq import pump\n'miros_rabbitmq is gone'\n") == []
+
+
+IMPORT = "import miros_rabbitmq\n"
+UNREADABLE = "cannot be read by this Python"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (("\ufeff" + IMPORT).encode(), "import miros_rabbitmq ->"),
+        (f"# coding: latin-1\nx = 'é'\n{IMPORT}".encode("latin-1"), "import miros_rabbitmq ->"),
+        (f"x = 'é'\n{IMPORT}".encode("latin-1"), UNREADABLE),
+        (f"# coding: nonsense\n{IMPORT}".encode(), UNREADABLE),
+        (f"{IMPORT}\0".encode(), UNREADABLE),
+        (f"{IMPORT}x = {'(' * 100_000}".encode(), UNREADABLE),
+        (f"{IMPORT}x = {'-' * 100_000}1".encode(), UNREADABLE),
+        (f"{IMPORT}x = a{'.b' * 100_000}".encode(), UNREADABLE),
+        (f"{IMPORT}x = {'9' * 10_000}".encode(), UNREADABLE),
+        (f"{IMPORT}async = 1".encode(), UNREADABLE),
+        (f"{IMPORT}#{'x' * 4 * 1024 * 1024}".encode(), "is not looked at: it has more than"),
+        (b"\xff\xfe\0", ""),
+    ],
+)
+def test_each_odd_source_is_read_or_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, said: str
+) -> None:
+    (tmp_path / "odd.py").write_bytes(content)
+    assert main(["migrate", str(tmp_path)]) == (1 if said else 0)
+    lines = capsys.readouterr().out.splitlines()
+    if said:
+        assert said in lines[0]
+    assert len(lines) == (2 if said else 1)
+
+
+def test_what_a_folder_may_have_in_it_ends_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipe, links in a circle, an environment, a notebook, a name that is no text."""
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "round").symlink_to(tmp_path)
+    (tmp_path / "round.py").symlink_to("round.py")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "pyvenv.cfg").touch()
+    (tmp_path / "mine" / "theirs.py").write_text(OLD)
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "look.ipynb").write_text(json.dumps({"cells": [{"source": [IMPORT]}]}))
+    (tmp_path / "other.ipynb").write_text("{}")
+    (tmp_path / "Dockerfile").write_text("RUN pip install miros-rabbitmq\n")
+    (tmp_path / os.fsdecode(b"\x1b[2J\xff.py")).write_text(IMPORT)
+
+    assert main(["migrate", str(tmp_path)]) == 1
+
+    *lines, last = capsys.readouterr().out.splitlines()
+    said = {line.removeprefix(f"{tmp_path}/").partition(": ")[0] for line in lines}
+    assert said == {"pipe.py", "look.ipynb", "Dockerfile:1", r"\x1b[2J\udcff.py:1"}
+    assert last.startswith("5 files were looked at, 4 places")
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refusing(folder: str) -> Any:
+        # For root no folder is closed.
+        if Path(folder).name == "closed":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert main(["migrate", str(tmp_path)]) == 1
+    assert f"{tmp_path}/closed: is not looked at: Permission denied" in capsys.readouterr().out
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     folder = tmp_path / "plant"
@@ -119,7 +226,6 @@ def test_a_project_is_looked_through_and_nothing_of_it_runs(
     assert f"{project}/.miros_rabbitmq_hosts.json: carries over" in said
     assert f"{project}/.miros_rabbitmq_lan_cache.json: its addresses are read" in said
     assert f"{project}/requirements.txt:2: miros-rabbitmq -> miros-mesh" in said
-    assert f"{project}/broken.py: is not looked at" in said
     assert f"{project}/python2.py: cannot be read by this Python" in said
     assert sum("deep/pump.py:" in line for line in lines) == len(findings(OLD))
     assert not any("venv" in line or "link.py" in line for line in lines)
