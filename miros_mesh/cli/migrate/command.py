@@ -24,7 +24,10 @@ _ENVIRONMENTS: Final = "pyvenv.cfg"
 # No source of a person is larger.
 _LARGEST_BYTES: Final = 4 * 1024 * 1024
 _FILES: Final = {
-    ".env": "carries over: MeshConfig.from_env(env_file=...) reads it; an import does not",
+    ".env": (
+        "carries over: MeshConfig.from_env(env_file=...) reads it; an import does not, and puts "
+        "none of it into os.environ"
+    ),
     ".miros_rabbitmq_hosts.json": "carries over: it is read in the working folder",
     ".miros_rabbitmq_lan_cache.json": (
         "its addresses are read while ancestors is hear or both; delete it after that, since its "
@@ -33,8 +36,8 @@ _FILES: Final = {
 }
 _REQUIRED: Final = re.compile(rb"miros[-_.]rabbitmq\b", re.IGNORECASE)
 _REQUIREMENTS: Final = re.compile(
-    r".*requirements.*\.(txt|in)|pyproject\.toml|setup\.(py|cfg)|tox\.ini|Pipfile|noxfile\.py"
-    r"|environment\.ya?ml|(Docker|Container)file.*"
+    r".*/([^/]*requirements[^/]*|requirements/[^/]*)\.(txt|in)|.*/(pyproject\.toml|setup\.(py|cfg)|tox\.ini|Pipfile|noxfile\.py"
+    r"|environment\.ya?ml|(Docker|Container)file[^/]*)"
 )
 _SOURCES: Final = (".py", ".pyw")
 _NOTEBOOK: Final = ".ipynb"
@@ -48,7 +51,7 @@ def add(commands: Commands) -> None:
         help="say what to change in a project of miros-rabbitmq",
         description="Look through the Python sources and the files of a project that uses "
         "miros-rabbitmq, run none of it, and print what to change, a line for each place. Exit "
-        "code 1 when something has to be changed, 0 when not.",
+        "code 1 when something has to be changed or could not be looked at, 0 when not.",
     )
     parser.add_argument("folder", type=Path, help="the folder of the project, or one of its files")
     parser.set_defaults(run=_run)
@@ -70,7 +73,7 @@ def _run(options: argparse.Namespace) -> int:
         changes += 1
     sys.stdout.write(
         f"{files} files were looked at, {changes} places are to be changed; then let old nodes and "
-        "new ones run side by side with ancestors='both'\n"
+        "new ones run side by side with ancestors='both' (MIROS_MESH_ANCESTORS=both)\n"
     )
     return CHANGES if changes else NONE
 
@@ -93,12 +96,16 @@ def _files(folder: Path, closed: list[OSError]) -> Iterator[Path]:
         for name in sorted(names):
             file = Path(where, name)
             wanted = file.suffix in (*_SOURCES, _NOTEBOOK) or name in _FILES
-            if (wanted or _REQUIREMENTS.fullmatch(name)) and not file.is_symlink():
+            if (wanted or _is_requirements(file)) and not file.is_symlink():
                 yield file
 
 
 def _is_foreign(folder: Path) -> bool:
     return folder.name in _FOREIGN or (folder / _ENVIRONMENTS).exists()
+
+
+def _is_requirements(file: Path) -> bool:
+    return _REQUIREMENTS.fullmatch(file.absolute().as_posix()) is not None
 
 
 def _of(file: Path) -> Iterator[Finding]:
@@ -110,7 +117,7 @@ def _of(file: Path) -> Iterator[Finding]:
     except OSError as error:
         yield Finding(0, f"is not looked at: {error.strerror}", True)
         return
-    if _REQUIREMENTS.fullmatch(file.name):
+    if _is_requirements(file):
         for number, line in enumerate(content.splitlines(), 1):
             if _REQUIRED.search(line):
                 yield Finding(number, "miros-rabbitmq -> miros-mesh; Python 3.11 or later", True)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
 from miros_mesh.cli.migrate.names import CHANGED
+from miros_mesh.config.environment import ANCESTOR_NAMES
 from miros_mesh.text import printable
 
 PACKAGE: Final = "miros_rabbitmq"
@@ -35,6 +36,7 @@ _CALLBACKS: Final = {
     "on_network_trace_message": "a function, given to the chart as on_trace_rx=: it gets a record",
     "on_network_spy_message": "a function, given to the chart as on_spy_rx=: it gets a record",
 }
+_LOADS: Final = "load_dotenv"
 _DOTTED: Final = re.compile(rf"{PACKAGE}(\.\w+)*")
 _LONGEST_NAME: Final = 80
 _MARKUP: Final = re.compile(r"`| \(\[how\]\(.*?\)\)")
@@ -63,7 +65,7 @@ def findings(source: bytes | str) -> list[Finding]:
         return []
     charts = _CHARTS.union(*map(_charts_of, ast.walk(tree)))
     found = [each for node in ast.walk(tree) for each in _of(node, charts)]
-    return sorted(set(found))
+    return sorted({*found, *_environment(tree)})
 
 
 def _names_package(node: ast.AST) -> bool:
@@ -72,7 +74,27 @@ def _names_package(node: ast.AST) -> bool:
 
 def _is_text_of_it(node: ast.AST) -> bool:
     """Whether it is a text with the name of the package, as `import_module` takes it."""
-    return isinstance(node, ast.Constant) and _DOTTED.fullmatch(str(node.value)) is not None
+    return _DOTTED.fullmatch(_text(node)) is not None
+
+
+def _text(node: ast.AST) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def _environment(tree: ast.AST) -> Iterator[Finding]:
+    """Yield where a program first reads for itself what the old import took out of `.env`."""
+    nodes = list(ast.walk(tree))
+    read = [node.lineno for node in nodes if isinstance(node, ast.Constant) and _is_variable(node)]
+    if read and not any(getattr(each, "id", "") == _LOADS for each in nodes):
+        text = (
+            "what stands in .env is no longer put into the environment by the import: call "
+            f"{_LOADS} of python-dotenv before, or give config=MeshConfig.from_env(env_file=...)"
+        )
+        yield Finding(min(read), text, False)
+
+
+def _is_variable(node: ast.Constant) -> bool:
+    return _text(node) in ANCESTOR_NAMES.values()
 
 
 def _charts_of(node: ast.AST) -> Iterator[str]:

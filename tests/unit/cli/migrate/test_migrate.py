@@ -46,6 +46,9 @@ other = NetworkedActiveObject("b", "bob", "{PASSWORD}", b"{KEY}", "heya.man")
 """
 
 
+IMPORT = "import miros_rabbitmq\n"
+
+
 def said_of(text: str) -> dict[int, list[str]]:
     said: dict[int, list[str]] = {}
     for each in findings(text):
@@ -118,11 +121,25 @@ def test_each_way_to_import_it_is_told(line: str, said: str) -> None:
     assert told.startswith(said)
 
 
+@pytest.mark.parametrize(
+    "read", ['os.environ["RABBIT_USER"]', 'os.getenv("RABBIT_USER")', 'environ.get("RABBIT_USER")']
+)
+def test_a_program_that_reads_its_environment_is_told_who_fills_it(read: str) -> None:
+    source = f'{IMPORT}a = {read}\nb = os.environ["MESH_ENCRYPTION_KEY"]\n'
+    said = said_of(source)
+    assert sorted(said) == [1, 2]
+    assert "no longer put into the environment" in said[2][0]
+    assert sorted(said_of(f"{source}load_dotenv()\n")) == [1]
+
+
+def test_a_number_of_many_digits_is_no_text() -> None:
+    assert sorted(said_of(f"{IMPORT}x = 0x{'f' * 10_000}\n")) == [1]
+
+
 def test_a_module_of_the_projects_own_with_that_name_is_left_alone() -> None:
     assert findings("from .miros_rabbitmq import pump\n'miros_rabbitmq is gone'\n") == []
 
 
-IMPORT = "import miros_rabbitmq\n"
 UNREADABLE = "cannot be read by this Python"
 
 
@@ -176,6 +193,29 @@ def test_what_a_folder_may_have_in_it_ends_in_a_line(
     said = {line.removeprefix(f"{tmp_path}/").partition(": ")[0] for line in lines}
     assert said == {"pipe.py", "look.ipynb", "Dockerfile:1", r"\x1b[2J\udcff.py:1"}
     assert last.startswith("5 files were looked at, 4 places")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "requirements.txt",
+            "dev-requirements.txt",
+            "requirements/base.in",
+            "requirements-dev.in",
+        ),
+        *("pyproject.toml", "setup.cfg", "Pipfile", "tox.ini", "environment.yml", "Dockerfile.old"),
+    ],
+)
+def test_what_names_the_packages_that_are_required_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("# \n miros_rabbitmq\n")
+    (tmp_path / "notes.txt").write_text("miros-rabbitmq\n")
+    assert main(["migrate", str(tmp_path)]) == 1
+    assert capsys.readouterr().out.startswith(f"{file}:2: miros-rabbitmq -> miros-mesh")
 
 
 def test_a_folder_that_cannot_be_read_is_told(
