@@ -23,14 +23,19 @@ from miros_mesh.networks.snoop.records import SnoopNetwork
 from miros_mesh.node.groups import Group
 from miros_mesh.node.queues import NodeQueues
 from miros_mesh.observer import Observer
+from miros_mesh.text import logger_of
 from miros_mesh.wire.ancestor.events import EventCodec
 from miros_mesh.wire.ancestor.lines import LineCodec
 from miros_mesh.wire.envelope import ENVELOPE_BYTES, Envelope
 from miros_mesh.wire.freshness import Limits
 from miros_mesh.wire.serializer import PayloadSerializer
 
+logger = logger_of(__name__)
+
 # JSON may escape each character of a text as six, and Fernet adds a third and 73 bytes.
 _LARGEST_IN_JSON: Final = 8
+# Their program knows no other.
+_THEIR_VIRTUAL_HOST: Final = "/"
 # A host that moves to another network has another address there.
 _ADDRESS_KEPT_S: Final = 60.0
 
@@ -55,6 +60,7 @@ class Ancestors:
         """Take part beside these networks; `inbox` makes what a chart hears by, `AncestorInbox`."""
         self._inbox = inbox
         self._config, self._mesh = config, mesh
+        _say_where_they_are(config)
         self._observer: Observer = mesh.observer
         address = HomeAddress(config.brokers[0])
         limits = Limits(window_s=config.replay_window_s, clock_error_s=config.clock_error_s)
@@ -146,6 +152,18 @@ class Ancestors:
     def _heard(self, address: str) -> None:
         """Hear where one of them is, which may be a broker that discovery does not know."""
         self._mesh.claimed(f"{address}:{self._config.brokers[0].port}")
+
+
+def _say_where_they_are(config: MeshConfig) -> None:
+    virtual_host = config.brokers[0].virtual_host
+    if virtual_host != _THEIR_VIRTUAL_HOST:
+        logger.warning(
+            "ancestors=%s: nodes of miros-rabbitmq are in the virtual host %s, and this one is in "
+            "%s, where it hears none",
+            config.ancestors,
+            _THEIR_VIRTUAL_HOST,
+            virtual_host,
+        )
 
 
 class HomeAddress:

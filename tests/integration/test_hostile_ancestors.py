@@ -145,6 +145,13 @@ def test_signals_of_miros_are_set_aside_and_move_no_chart(
     assert heard == [(QUIET, None)]
 
 
+def test_that_old_nodes_are_in_another_virtual_host_is_said(
+    vhost_url: str, launch: Launch, caplog: pytest.LogCaptureFixture
+) -> None:
+    chart(launch, config(vhost_url))
+    assert "nodes of miros-rabbitmq are in the virtual host /, and this one" in caplog.text
+
+
 def test_what_moves_a_terminal_reaches_none(
     vhost_url: str,
     launch: Launch,

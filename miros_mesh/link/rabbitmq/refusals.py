@@ -126,7 +126,8 @@ _CONNECTED: Final[Sequence[_Meaning]] = (
         r"(\w+ )?access to (exchange|queue) '",
         PermissionDeniedError,
         "{where}: the user lacks a permission ({said}); the mesh needs to configure, write and "
-        "read names that begin with miros_mesh., or those of a role of docs/hardening.md",
+        "read names that begin with miros_mesh. (with ancestors, miros. too), or those of a role "
+        "of docs/hardening.md",
     ),
     _Meaning(404, _ANYTHING, GoneError, "{where}: {said}; it is looked for and declared again"),
     _Meaning(

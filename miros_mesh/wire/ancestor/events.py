@@ -68,7 +68,7 @@ class EventCodec(TokenCodec[Envelope]):
         except (MeshError, TypeError, ValueError, RecursionError) as error:
             raise PayloadError(
                 f"{message.signal} cannot go to miros-rabbitmq, which has JSON alone: "
-                f"{trouble_of(error)}"
+                f"{_told(error)}"
             ) from error
         return self._address(), text
 
@@ -105,7 +105,12 @@ class EventCodec(TokenCodec[Envelope]):
         try:
             data = self._payloads.serializer.dumps(event.payload)
         except Exception as error:
-            raise malformed(f"whose payload cannot be kept: {trouble_of(error)}") from error
+            raise malformed(f"whose payload cannot be kept: {_told(error)}") from error
         if len(data) > self._max_event_bytes:
             raise malformed(f"with a payload above {self._max_event_bytes:,} bytes")
         return data
+
+
+def _told(error: Exception) -> str:
+    # Of ours the text says where and why, and no value.
+    return str(error) if isinstance(error, PayloadError) else trouble_of(error)

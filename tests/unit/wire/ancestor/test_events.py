@@ -221,6 +221,13 @@ def test_what_is_wrong_is_refused_by_its_reason(codec: EventCodec, bad: str) -> 
         opened(codec, body())
 
 
+def test_why_a_payload_is_refused_is_told_and_none_of_it(codec: EventCodec) -> None:
+    deep = '["hush", ' + "[" * 100 + "]" * 101
+    with pytest.raises(MalformedFrameError, match="64 levels") as told:
+        opened(codec, token((ADDRESS, '{"signal_name": "A", "payload": ' + deep + "}")))
+    assert "hush" not in str(told.value)
+
+
 @pytest.mark.parametrize("bad", ["long ago", "tomorrow", "a large payload", "no address"])
 def test_where_a_sender_is_is_heard_of_what_is_taken_alone(
     codec: EventCodec, heard: Heard, bad: str
