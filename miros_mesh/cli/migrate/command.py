@@ -25,8 +25,8 @@ _ENVIRONMENTS: Final = "pyvenv.cfg"
 _LARGEST_BYTES: Final = 4 * 1024 * 1024
 _FILES: Final = {
     ".env": (
-        "carries over: MeshConfig.from_env(env_file=...) reads it; an import does not, and puts "
-        "none of it into os.environ"
+        "carries over: MeshConfig.from_env(env_file=...) reads it once it is closed to others "
+        "(chmod 600); an import does not, and puts none of it into os.environ"
     ),
     ".miros_rabbitmq_hosts.json": "carries over: it is read in the working folder",
     ".miros_rabbitmq_lan_cache.json": (
