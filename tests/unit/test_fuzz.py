@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from fuzz.__main__ import main, outcome_of, table
 from fuzz.mutations import CHANGES, changed
 from fuzz.readers import Readers, SlowError
-from fuzz.seeds import MANY_DIGITS, seeds
+from fuzz.seeds import MANY_DIGITS, STEP, seeds
 
 SEEDS = seeds()
 KINDS = tuple(SEEDS)
@@ -102,6 +103,8 @@ def test_an_input_with_other_values_in_it_is_taken_or_refused(
         # A head that promises four thousand million values.
         ("payloads", b"\xdd\xff\xff\xff\xff"),
         ("contents", b"\x00\x02\xdd\xff\xff\xff\xff"),
+        # A line of an old node that is nearly a trace was tried for eight seconds, or for hours.
+        ("ancestors", b"\x01" + pickle.dumps(f"{STEP}{'] e->a() ->' * 200}\nx", 3)),
     ],
 )
 def test_what_was_found_once_stays_found(readers: Readers, kind: str, data: bytes) -> None:
