@@ -26,9 +26,10 @@ class AncestorSpec:
     name: str
     """Under which it is counted."""
     exchange: str
+    brings_events: bool = False
 
 
-MESH: Final = AncestorSpec("ancestor_mesh", "miros.mesh.exchange")
+MESH: Final = AncestorSpec("ancestor_mesh", "miros.mesh.exchange", brings_events=True)
 TRACE: Final = AncestorSpec("ancestor_trace", "miros.snoop.trace.exchange")
 SPY: Final = AncestorSpec("ancestor_spy", "miros.snoop.spy.exchange")
 NAMES: Final = (MESH.name, TRACE.name, SPY.name)
@@ -56,6 +57,9 @@ class AncestorNetwork(Network[T]):
             limits=limits,
         )
         self.exchange = spec.exchange
+        if spec.brings_events:
+            # Expendable are those that are sent: what goes wrong with events is said each time.
+            self._refusals = self._complaints
 
     def open(
         self,

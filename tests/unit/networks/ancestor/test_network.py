@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 
 from miros_mesh.errors import FrameError, MalformedFrameError, PermissionDeniedError
 from miros_mesh.networks.ancestor.network import EXCHANGES, MESH, AncestorNetwork
-from miros_mesh.networks.network import UNNUMBERED, Refusal
+from miros_mesh.networks.network import COMPLAIN_EVERY_S, UNNUMBERED, Refusal
 from miros_mesh.wire.ancestor.events import EventCodec
 from miros_mesh.wire.envelope import Envelope
 from miros_mesh.wire.freshness import Freshness, Limits
@@ -89,6 +89,22 @@ def test_what_is_refused_is_rejected_once_or_left_to_who_asks(
     assert (first.acks, first.rejects) == (0, 1)
     assert (second.acks, second.rejects) == (0, 0)
     assert [type(each) for each in refusals] == [MalformedFrameError]
+
+
+def test_what_is_refused_is_said_again_after_a_pause_with_its_number(
+    network: AncestorNetwork[Envelope], caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [1_000.0]
+    network._complaints._clock = lambda: now[0]
+    for _ in range(3):
+        network.open(delivery(1), Freshness())
+    now[0] += COMPLAIN_EVERY_S
+    network.open(delivery(1), Freshness())
+    said = [each.getMessage() for each in caplog.records]
+    assert [each.partition(":")[0] for each in said] == [
+        "refused on ancestor_mesh, 1 time(s)",
+        "refused on ancestor_mesh, 3 time(s)",
+    ]
 
 
 @pytest.mark.parametrize("home", ["10.0.0.7", "rabbit.example.com", "::1"])
