@@ -124,7 +124,12 @@ def is_rfc_1918(address: IPv4Address) -> bool:
 def _interfaces() -> Iterator[tuple[str, Mapping[int, list[dict[str, str]]]]]:
     # The kernel is asked at each call: a host may join a network while a node runs.
     for interface in netifaces.interfaces():
-        yield interface, netifaces.ifaddresses(interface)
+        try:
+            families = netifaces.ifaddresses(interface)
+        except ValueError:
+            # Gone since it was listed, as those of containers come and go.
+            continue
+        yield interface, families
 
 
 def _addresses(families: Mapping[int, list[dict[str, str]]]) -> tuple[IPv4Interface, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, ip_address
 
+import netifaces
 import pytest
 
 from miros_mesh.discovery import addresses
@@ -54,3 +55,15 @@ def test_a_host_says_its_address_in_the_network_of_the_other_one(
     monkeypatch.setattr(addresses, "netifaces", Interfaces())
     towards = ip_address(other) if other else None
     assert addresses.address_towards(towards) == own
+
+
+def test_an_interface_that_goes_while_it_is_asked_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The real netifaces raises for it, on the thread of a chart that transmits, say."""
+    found = addresses.own_addresses(), addresses.own_networks(), addresses.own_ipv6()
+    listed = [*netifaces.interfaces(), "veth-gone"]
+    monkeypatch.setattr(netifaces, "interfaces", lambda: listed)
+    again = addresses.own_addresses(), addresses.own_networks(), addresses.own_ipv6()
+    assert again == found
+    assert addresses.working_address()
