@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from miros_mesh.errors import MeshError, PayloadError
+from miros_mesh.errors import PayloadError
 from miros_mesh.wire.ancestor import pickles
 from miros_mesh.wire.ancestor.codec import ANCESTOR, INCARNATION, TokenCodec, malformed
 from miros_mesh.wire.envelope import RESERVED_PREFIX, Envelope, Name
@@ -65,7 +65,8 @@ class EventCodec(TokenCodec[Envelope]):
             tree = self._payloads.loads(message.signal, message.payload, typed=False)
             # As `Event.dumps` does, but for numbers that JSON does not have.
             text = json.dumps({"signal_name": message.signal, "payload": tree}, allow_nan=False)
-        except (MeshError, TypeError, ValueError, RecursionError) as error:
+        except Exception as error:
+            # A program's own serializer may raise any, and its event has gone to the mesh.
             raise PayloadError(
                 f"{message.signal} cannot go to miros-rabbitmq, which has JSON alone: "
                 f"{_told(error)}"

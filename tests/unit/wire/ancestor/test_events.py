@@ -145,6 +145,20 @@ def test_what_json_has_not_is_not_sent(codec: EventCodec, payload: object) -> No
         codec.encode(envelope("PING", payload))
 
 
+class WriteOnly(MsgpackSerializer):
+    def loads(self, data: bytes) -> Any:
+        raise KeyError("hush")
+
+
+def test_what_a_program_s_serializer_cannot_read_is_not_sent_and_not_quoted() -> None:
+    codec = EventCodec(
+        KeyRing([KEY]), WriteOnly(), {}, address=str, max_event_bytes=1_000, max_bytes=8_000
+    )
+    with pytest.raises(PayloadError, match="KeyError") as told:
+        codec.encode(envelope("PING", 1))
+    assert "hush" not in str(told.value)
+
+
 def test_a_tuple_goes_as_a_list_as_it_always_has(codec: EventCodec) -> None:
     _, text = pickle.loads(codec.encode(envelope("PING", (1, 2))))
     assert json.loads(text)["payload"] == [1, 2]
