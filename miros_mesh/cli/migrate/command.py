@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +42,8 @@ _REQUIREMENTS: Final = re.compile(
 )
 _SOURCES: Final = (".py", ".pyw")
 _NOTEBOOK: Final = ".ipynb"
+_SCRIPT: Final = re.compile(rb"#!.*python")
+_LONGEST_SCRIPT_LINE: Final = 128
 CHANGES, NONE = 1, 0
 
 
@@ -95,13 +98,37 @@ def _files(folder: Path, closed: list[OSError]) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not _is_foreign(Path(where, name)))
         for name in sorted(names):
             file = Path(where, name)
-            wanted = file.suffix in (*_SOURCES, _NOTEBOOK) or name in _FILES
-            if (wanted or _is_requirements(file)) and not file.is_symlink():
+            wanted = name in _FILES or file.suffix == _NOTEBOOK or _is_source(file)
+            if (wanted or _is_requirements(file)) and not _is_link(file):
                 yield file
 
 
 def _is_foreign(folder: Path) -> bool:
-    return folder.name in _FOREIGN or (folder / _ENVIRONMENTS).exists()
+    if folder.name in _FOREIGN:
+        return True
+    try:
+        return (folder / _ENVIRONMENTS).exists()
+    except OSError:
+        # It may not be entered, which is told when that is tried.
+        return False
+
+
+def _is_link(file: Path) -> bool:
+    try:
+        return file.is_symlink()
+    except OSError:
+        return False
+
+
+def _is_source(file: Path) -> bool:
+    if file.suffix:
+        return file.suffix in _SOURCES
+    # A program may have no ending, and name its interpreter instead.
+    with suppress(OSError):
+        if file.is_file():
+            with file.open("rb") as begun:
+                return _SCRIPT.match(begun.read(_LONGEST_SCRIPT_LINE)) is not None
+    return False
 
 
 def _is_requirements(file: Path) -> bool:
@@ -121,10 +148,11 @@ def _of(file: Path) -> Iterator[Finding]:
         for number, line in enumerate(content.splitlines(), 1):
             if _REQUIRED.search(line):
                 yield Finding(number, "miros-rabbitmq -> miros-mesh; Python 3.11 or later", True)
-    if file.suffix == _NOTEBOOK and _REQUIRED.search(content):
-        yield Finding(0, "names miros-rabbitmq: save the notebook as a .py, and look at that", True)
-    if file.suffix in _SOURCES:
+    if _is_source(file):
         yield from _of_source(content)
+    elif not _is_requirements(file) and _REQUIRED.search(content):
+        # A notebook, or a file that was named by itself.
+        yield Finding(0, "names miros-rabbitmq, and is no .py: save it as one, or change it", True)
 
 
 def _of_source(source: bytes) -> Iterator[Finding]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -218,21 +217,60 @@ def test_what_names_the_packages_that_are_required_is_told(
     assert capsys.readouterr().out.startswith(f"{file}:2: miros-rabbitmq -> miros-mesh")
 
 
-def test_a_folder_that_cannot_be_read_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+NO_ONE = 65_534
+
+
+@pytest.fixture
+def without_rights() -> Iterator[None]:
+    """Whom files that are closed are closed to: for root none is."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(NO_ONE)
+    yield
+    os.seteuid(before)
+
+
+@pytest.fixture
+def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder as the working one, with two folders and a file that cannot be read."""
+    modes = {"unreadable": 0o311, "closed": 0o000, "listed": 0o444}
+    tmp_path.chmod(0o755)
+    for name, mode in modes.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pump.py").write_text(IMPORT)
+        (tmp_path / name).chmod(mode)
+    (tmp_path / "shut.py").write_text(IMPORT)
+    (tmp_path / "shut.py").chmod(0)
+    (tmp_path / "shut").write_text("#!/usr/bin/python\n")
+    (tmp_path / "shut").chmod(0)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for name in modes:
+        (tmp_path / name).chmod(0o755)
+
+
+def test_what_cannot_be_read_is_told_and_no_reason_to_end(
+    closed: Path, without_rights: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "closed").mkdir()
-    scandir = os.scandir
+    assert main(["migrate", "."]) == 1
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"{name}: is not looked at: Permission denied"
+        for name in ("shut.py", "listed/pump.py", "./closed", "./unreadable")
+    ]
+    assert last.startswith("2 files were looked at, 4 places")
 
-    def refusing(folder: str) -> Any:
-        # For root no folder is closed.
-        if Path(folder).name == "closed":
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
-        return scandir(folder)
 
-    monkeypatch.setattr(os, "scandir", refusing)
+def test_a_program_without_an_ending_is_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pump").write_text(f"#!/usr/bin/env python3\n{IMPORT}")
+    (tmp_path / "sink").write_text(f"#!/bin/sh\n# {IMPORT}")
     assert main(["migrate", str(tmp_path)]) == 1
-    assert f"{tmp_path}/closed: is not looked at: Permission denied" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/pump:2: import miros_rabbitmq ->")
+    # A file that is named itself is not passed over in silence, whatever it is called.
+    assert main(["migrate", str(tmp_path / "sink")]) == 1
+    assert "names miros-rabbitmq, and is no .py" in capsys.readouterr().out
 
 
 @pytest.fixture
