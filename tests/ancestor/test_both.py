@@ -42,7 +42,9 @@ def test_two_old_and_two_new_hear_each_event_of_each_other_once(start: Start) ->
             message=f"{sender.name} to {listener.name}",
         )
     for listener, sender in pairs:
-        assert counted(listener, sender) == list(range(EVENTS)), (sender.name, listener.name)
+        numbers = counted(listener, sender)
+        assert numbers == list(range(EVENTS)), (sender.name, listener.name)
+        print(f"{sender.name} to {listener.name}: {len(numbers):,} events, once and in order")
     # An ancestor gets its own back, as it always has; who is new does not.
     assert all(each.name not in each.heard() for each in new)
     where = new[0].received()
