@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from miros_mesh.address import BrokerAddress
@@ -36,4 +38,15 @@ def test_in_place_of_loopback_the_address_of_the_host_is_told(
 
 
 def test_where_the_local_network_is_switched_off_it_is_not_told() -> None:
+    assert home("localhost")() == "127.0.0.1"
+
+
+def test_where_a_host_may_not_be_asked_for_its_address_it_is_loopback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused() -> str:
+        raise OSError(errno.EAFNOSUPPORT, "no netlink")
+
+    monkeypatch.setattr(addresses, "lan_is_off", lambda: False)
+    monkeypatch.setattr(addresses, "working_address", refused)
     assert home("localhost")() == "127.0.0.1"
