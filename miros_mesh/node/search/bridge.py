@@ -7,6 +7,7 @@ from typing import Final, Protocol
 from miros_mesh.address import Endpoint
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.discovery import addresses
+from miros_mesh.errors import UnsupportedError
 from miros_mesh.networks.mesh import Mesh
 from miros_mesh.networks.peers import Peers
 from miros_mesh.node.search.link_probe import broker_at
@@ -39,6 +40,15 @@ class DiscoveryBridge(Observer):
     """
 
     def __init__(self, config: MeshConfig) -> None:
+        """Raises `UnsupportedError` where the addresses of this host may not be asked for."""
+        try:
+            addresses.own_addresses()
+        except OSError as error:
+            # Now, and not in charts that would try again and again.
+            raise UnsupportedError(
+                f"this process may not ask for the addresses of its host ({error}), which "
+                "discovery needs; under systemd, RestrictAddressFamilies= has to name AF_NETLINK"
+            ) from error
         # Credentials, virtual host and TLS of the node's own broker go to every other.
         self._like = config.brokers[0]
         # By the name of the broker. Set by discovery's thread for calls of the sink, which makes

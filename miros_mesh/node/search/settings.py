@@ -8,7 +8,6 @@ from typing import Final
 
 from miros_mesh.address import Endpoint
 from miros_mesh.config.settings import MeshConfig
-from miros_mesh.discovery.addresses import own_addresses
 from miros_mesh.discovery.refused_brokers import RefusedBrokers
 from miros_mesh.discovery.settings import (
     ANCESTORS_CACHE_FILE,
@@ -16,7 +15,7 @@ from miros_mesh.discovery.settings import (
     LAN_CACHE_FILE,
     DiscoverySettings,
 )
-from miros_mesh.errors import ConfigError, UnsupportedError
+from miros_mesh.errors import ConfigError
 from miros_mesh.networks.network import exchange_of
 from miros_mesh.wire.keyring import fingerprint
 
@@ -25,18 +24,7 @@ _ANY_TOPIC: Final = "#"
 
 
 def settings_of(config: MeshConfig, node: str) -> DiscoverySettings:
-    """Return the settings of a node's discovery; the node's settings name a RabbitMQ.
-
-    Raises `UnsupportedError` where the addresses of this host may not be asked for.
-    """
-    try:
-        own_addresses()
-    except OSError as error:
-        # Now, and not in charts that would try again and again.
-        raise UnsupportedError(
-            f"this process may not ask for the addresses of its host ({error}), which discovery "
-            "needs; under systemd, RestrictAddressFamilies= has to name AF_NETLINK"
-        ) from error
+    """Return the settings of a node's discovery; the node's settings name a RabbitMQ."""
     first = config.brokers[0]
     # The primary key. Only its fingerprint, a digest, gets into the file.
     key = (config.keys_for("mesh") or (b"",))[0]
