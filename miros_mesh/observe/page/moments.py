@@ -59,9 +59,10 @@ class Moments:
         """Take a record; return its moment if it is a new one."""
         if record.event_id is None or (record.kind == "trace" and record.signal is None):
             return None
-        number = self._numbers.get((record.incarnation, record.chart, record.event_id))
+        handled = record.incarnation, record.chart, record.event_id
+        number = self._numbers.get(handled)
         if number is None:
-            return self._add(record)
+            return self._add(record, handled)
         known = self._moments[number]
         if record.kind == "trace" and not known.transition:
             known.record = record
@@ -138,18 +139,17 @@ class Moments:
     def __len__(self) -> int:
         return len(self._moments)
 
-    def _add(self, record: SnoopRecord) -> Moment:
-        own = record.incarnation, record.chart
+    def _add(self, record: SnoopRecord, handled: Handled) -> Moment:
         origin = sender(record)
-        cause = (*(origin or own), record.cause) if record.cause else None
-        self._last += 1
-        moment = self._moments[self._last] = Moment(self._last, record, origin, cause)
-        self._numbers[moment.handled] = moment.number
+        cause = (*(origin or handled[:2]), record.cause) if record.cause else None
+        self._last = number = self._last + 1
+        moment = self._moments[number] = Moment(number, record, origin, cause)
+        self._numbers[handled] = number
         if cause:
-            self._effects.setdefault(cause, []).append(moment.number)
-        if len(self._moments) > self._limit:
-            self._forget(next(iter(self._moments)))
-        self._tell(moment.number)
+            self._effects.setdefault(cause, []).append(number)
+        if number > self._limit:
+            self._forget(number - self._limit)
+        self._tell(number)
         return moment
 
     def _tell(self, number: int) -> None:

@@ -32,10 +32,10 @@ def _transmitted(record: SnoopRecord) -> tuple[Chart, int] | None:
     incarnation, _, rest = record.event_id.partition("/")
     chart, _, last = rest.rpartition("/")
     # Events of the chart's own are called start and local-1, local-2, ...
-    own = (incarnation, chart) == _chart(record)
-    if own or not (chart and last.isdecimal() and len(last) <= _LONGEST_NUMBER):
+    if not (chart and last.isdecimal() and len(last) <= _LONGEST_NUMBER):
         return None
-    return (incarnation, chart), int(last)
+    transmitter = incarnation, chart
+    return None if transmitter == _chart(record) else (transmitter, int(last))
 
 
 class Causes:
