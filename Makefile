@@ -82,6 +82,7 @@ lint: $(VENV)/.dev $(ANSIBLE_VENV)/.tools  ## check style, layers, fences, and c
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive miros_mesh
+	$(VENV)/bin/oxlint --deny-warnings miros_mesh/observe/page/site
 	cd deploy/ansible && PATH="$(CURDIR)/$(ANSIBLE_VENV)/bin:$$PATH" ansible-lint --strict -q
 
 format: $(VENV)/.dev  ## lay out the code

@@ -7,8 +7,8 @@ const RETRY_MS = [500, 1000, 2000, 4000];
 const SILENT_MS = 8000;
 
 export class Problem extends Error {
-  constructor(status, words) {
-    super(words);
+  constructor(status, text) {
+    super(text);
     this.status = status;
   }
 }

@@ -110,12 +110,12 @@ export class MeshView {
     const state = dense
       ? svg("text", { class: "state", x: w - 7, y: 16, "text-anchor": "end" })
       : svg("text", { class: "state", x: 10, y: 34 });
-    const facts = this.plan.size === "roomy" ? svg("text", { class: "facts", x: 10, y: 54 }) : null;
+    const more = this.plan.size === "roomy" ? svg("text", { class: "facts", x: 10, y: 54 }) : null;
     const title = svg("title");
     const group = svg(
       "g",
       { transform: `translate(${x} ${y})`, role: "button", tabindex: -1, "data-key": key },
-      [title, svg("rect", { width: w, height: h, rx: dense ? 5 : 8 }), name, state, facts],
+      [title, svg("rect", { width: w, height: h, rx: dense ? 5 : 8 }), name, state, more],
     );
     const open = () => {
       this.stop(key);
@@ -130,7 +130,7 @@ export class MeshView {
     });
     // Beside the name, where they stand in one line.
     const room = dense ? w - 24 - [...shown(chart, 17)].length * 6.6 : w - 16;
-    return { group, state, facts, title, fits: Math.floor(room / (dense ? 6.2 : 7)) };
+    return { group, state, facts: more, title, fits: Math.floor(room / (dense ? 6.2 : 7)) };
   }
 
   card({ node, x, y, w, h }) {

@@ -159,13 +159,13 @@ export class Panel {
       picture,
       words ? el("p", { class: "faint" }, `not drawn: ${words}`) : "",
     );
-    const steps = seen.path.slice(-PATH);
+    const lately = seen.path.slice(-PATH);
     path.replaceChildren(
-      ...steps.flatMap(([from, signal, to], at) =>
+      ...lately.flatMap(([from, signal, to], at) =>
         [
           at === 0 ? el("span", {}, shown(from, 24)) : null,
           el("span", { class: "signal" }, `—${shown(signal, 24)}→`),
-          el("span", { class: at === steps.length - 1 ? "here" : null }, shown(to, 24)),
+          el("span", { class: at === lately.length - 1 ? "here" : null }, shown(to, 24)),
         ].filter(Boolean),
       ),
     );

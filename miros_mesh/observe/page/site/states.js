@@ -107,7 +107,7 @@ function linesOf(arc) {
 function bent(a, b) {
   const down = b.at >= a.at;
   const side = down ? 1 : -1;
-  const edge = (box) => (down ? box.x + box.w : box.x);
+  const edge = (place) => (down ? place.x + place.w : place.x);
   const far = a === b ? 30 : Math.min(20 + Math.abs(b.at - a.at) * 14, 90);
   const [x1, x2] = [edge(a), edge(b)];
   const [y1, y2] =
