@@ -31,11 +31,11 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser that resolves no name and so asks no host but this one."""
+def chromium(program: str | None = None) -> Iterator[Browser]:
+    """A browser that resolves no name and so asks no host but this one, or that of `program`."""
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
-            executable_path=find_chromium(),
+            executable_path=program or find_chromium(),
             # Tests run as root in CI, where Chromium has no sandbox of its own.
             args=[
                 "--no-sandbox",
