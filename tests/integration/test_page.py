@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from miros import Event
 from playwright.sync_api import Browser, Page
 
 from miros_mesh import MeshConfig, NetworkedActiveObject
@@ -250,6 +251,56 @@ def test_a_chart_shows_its_states_its_path_and_its_last_lines(
         assert look.page.locator("#panel").is_hidden()
         # The focus is back on the chart.
         assert look.page.evaluate("document.activeElement.textContent").startswith("desk of front")
+
+
+def test_a_state_is_drawn_within_the_one_that_it_is_in(browser: Browser, mesh: MemoryMesh) -> None:
+    with ExitStack() as stack:
+        page = stack.enter_context(serve(0, config=mesh.config()))
+        chart = page_mesh.made("counter", "market", mesh.config)
+        stack.callback(chart.stop)
+        chart.start_at(page_mesh.shut)
+        look = stack.enter_context(shown(browser, page))
+        look.page.locator(".chart").click()
+        for signal in ("unlock", "come", "ring", "pay", "lock", "unlock", "come", "lock"):
+            chart.post_fifo(Event(signal=signal))
+        look.page.wait_for_selector("#panel .state:has-text('selling')")
+        look.until("document.querySelectorAll('#panel .arc').length === 6")
+        boxes = look.page.evaluate(_STATES)
+        assert boxes.keys() == {"top", "shut", "serving", "waiting", "selling"}
+        pairs = [
+            (inner, outer)
+            for inner, outer in itertools.permutations(boxes, 2)
+            if _is_inside(boxes[inner], boxes[outer])
+        ]
+        assert sorted(pairs) == [("selling", "serving"), ("waiting", "serving")]
+        # Those that are not within one another have no place in common.
+        flat = [each for name, each in boxes.items() if name != "serving"]
+        assert not any(_meet(*two) for two in itertools.combinations(flat, 2))
+
+
+def _is_inside(one: dict[str, float], other: dict[str, float]) -> bool:
+    return (
+        other["left"] < one["left"]
+        and one["right"] < other["right"]
+        and other["top"] < one["top"]
+        and one["bottom"] < other["bottom"]
+    )
+
+
+def _meet(one: dict[str, float], other: dict[str, float]) -> bool:
+    return (
+        one["left"] < other["right"]
+        and other["left"] < one["right"]
+        and one["top"] < other["bottom"]
+        and other["top"] < one["bottom"]
+    )
+
+
+_STATES = """
+    Object.fromEntries([...document.querySelectorAll("#panel .state")].map((each) =>
+      [each.querySelector("title").textContent,
+        each.querySelector("rect").getBoundingClientRect().toJSON()]))
+"""
 
 
 def test_time_grows_pauses_and_tells_what_led_to_what(browser: Browser, mesh: MemoryMesh) -> None:

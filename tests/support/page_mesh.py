@@ -102,6 +102,34 @@ def red(chart: Worker, event: Event) -> Any:
     return _pass_on(chart, event, green)
 
 
+@spy_on
+def shut(chart: Worker, event: Event) -> Any:
+    """A counter that is closed for the night."""
+    return chart.trans(serving) if event.signal == signals.unlock else _up(chart, event)
+
+
+@spy_on
+def serving(chart: Worker, event: Event) -> Any:
+    """A counter that is open, in one of the two states within."""
+    if event.signal == signals.INIT_SIGNAL:
+        return chart.trans(waiting)
+    if event.signal == signals.ring:
+        return return_status.HANDLED
+    return chart.trans(shut) if event.signal == signals.lock else _up(chart, event)
+
+
+@spy_on
+def waiting(chart: Worker, event: Event) -> Any:
+    """A counter without a guest."""
+    return chart.trans(selling) if event.signal == signals.come else _up(chart, event, serving)
+
+
+@spy_on
+def selling(chart: Worker, event: Event) -> Any:
+    """A counter with one."""
+    return chart.trans(waiting) if event.signal == signals.pay else _up(chart, event, serving)
+
+
 def _pass_on(chart: Worker, event: Event, then: Any) -> Any:
     if event.signal != signals.step:
         return _up(chart, event)
@@ -111,8 +139,8 @@ def _pass_on(chart: Worker, event: Event, then: Any) -> Any:
     return chart.trans(then)
 
 
-def _up(chart: Worker, _: Event) -> Any:
-    chart.temp.fun = chart.top
+def _up(chart: Worker, _: Event, outer: Any = None) -> Any:
+    chart.temp.fun = outer or chart.top
     return return_status.SUPER
 
 

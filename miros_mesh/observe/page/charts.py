@@ -1,9 +1,10 @@
-"""What was seen of one chart: its states, the transitions between them, and how many of each."""
+"""What was seen of one chart: its states, which is within which, and the transitions between."""
 
 from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from miros_mesh.observe.snoop.selection import signal_of, states_of
@@ -14,15 +15,105 @@ MAX_TRANSITIONS: Final = 300
 PATH: Final = 12
 _QUEUES: Final = re.compile(r"<- Queued:\((\d{1,9})\) Deferred:\((\d{1,9})\)")
 _HOOK: Final = ":HOOK"
+# How the last line of a step begins, as of `_QUEUES`.
+_END: Final = "<-"
 
 Transition = tuple[str, str, str]
 """From, signal, to; a hook, which is handled without a transition, has no `to`."""
 
 
+class Nesting:
+    """Which state is within which, as a chart's spy shows it; not thread-safe.
+
+    It shows that of those which the chart leaves or enters together, or goes down to when another
+    has begun. Nothing is taken of a step of which a line is missing. The way down is read from what
+    miros asks, and not from what it enters, which may be a state of another way (miros 4.2.1).
+    """
+
+    __slots__ = ("_asked", "_begun", "_entered", "_goes_down", "_last", "_left", "_outer", "_whole")
+
+    def __init__(self) -> None:
+        # Empty where it is said to be several: there are several states of that name.
+        self._outer: dict[str, str] = {}
+        self._last = "", 0
+        self._begin(whole=False)
+
+    def note(self, record: SnoopRecord) -> None:
+        """Take the next line of the spy."""
+        if self._last != (record.incarnation, record.sequence - 1):
+            self._begin(whole=record.sequence == 1)
+        self._last = record.incarnation, record.sequence
+        if record.text.startswith(_END):
+            self._begin(whole=True)
+        elif self._whole:
+            signal, _, state = record.text.partition(":")
+            if take := _LINES.get(signal):
+                take(self, state)
+
+    def as_json(self) -> dict[str, str]:
+        """Return the states that are within others, each with the innermost of these."""
+        return {state: outer for state, outer in self._outer.items() if outer}
+
+    def _begin(self, *, whole: bool) -> None:
+        self._whole = whole
+        # Of the step: the last state of each kind of line.
+        self._left = self._entered = self._begun = self._asked = ""
+        self._goes_down = False
+
+    def leave(self, state: str) -> None:
+        """Leave a state; what was left before it is within it."""
+        self._learn(self._left, state)
+        self._left = state
+
+    def enter(self, state: str) -> None:
+        """Enter a state, which is within what was entered before it."""
+        if self._begun:
+            # The first one on the way down, of which the last that was asked knows.
+            self._learn(self._asked, self._begun)
+            self._begun = ""
+        elif not self._goes_down:
+            if self._entered:
+                self._learn(state, self._entered)
+            self._entered = state
+
+    def begin(self, state: str) -> None:
+        """Begin with a state, which may lead down to one within it."""
+        self._begun, self._asked, self._goes_down = state, "", True
+
+    def ask(self, state: str) -> None:
+        """Ask a state for the one around it; on the way down that is asked next."""
+        if self._begun:
+            self._learn(self._asked, state)
+            self._asked = state
+
+    def _learn(self, state: str, outer: str) -> None:
+        known = self._outer.get(state)
+        if not state or (known is None and len(self._outer) >= MAX_TRANSITIONS):
+            return
+        contradicts = known not in (None, outer) or self._is_within(outer, state)
+        self._outer[state] = "" if contradicts else outer
+
+    def _is_within(self, state: str, other: str) -> bool:
+        while state and state != other:
+            state = self._outer.get(state, "")
+        return bool(state)
+
+
+_LINES: Final[Mapping[str, Callable[[Nesting, str], None]]] = {
+    "EXIT_SIGNAL": Nesting.leave,
+    "ENTRY_SIGNAL": Nesting.enter,
+    "INIT_SIGNAL": Nesting.begin,
+    "SEARCH_FOR_SUPER_SIGNAL": Nesting.ask,
+}
+
+
 class ChartSeen:
     """The states and transitions of a chart, from its records; not thread-safe."""
 
-    __slots__ = ("_counts", "deferred", "missing", "path", "queued", "records", "state", "unlisted")
+    __slots__ = (
+        *("_counts", "_nesting", "deferred", "missing", "path", "queued", "records", "state"),
+        "unlisted",
+    )
 
     def __init__(self) -> None:
         self.state = ""
@@ -37,6 +128,7 @@ class ChartSeen:
         """Its last transitions, the newest last."""
         self.unlisted = 0
         """How many were of a kind that is one too many."""
+        self._nesting = Nesting()
         self._counts: dict[Transition, int] = {}
 
     def note(self, record: SnoopRecord) -> None:
@@ -51,7 +143,8 @@ class ChartSeen:
             self._spied(record)
 
     def _spied(self, record: SnoopRecord) -> None:
-        if record.text.startswith("<-"):
+        self._nesting.note(record)
+        if record.text.startswith(_END):
             if found := _QUEUES.match(record.text):
                 self.queued, self.deferred = int(found[1]), int(found[2])
         elif record.text.endswith(_HOOK):
@@ -73,6 +166,7 @@ class ChartSeen:
             "queued": self.queued,
             "deferred": self.deferred,
             "unlisted": self.unlisted,
+            "within": self._nesting.as_json(),
             "path": [list(each) for each in self.path],
             "transitions": [
                 {"from": source, "signal": signal, "to": target, "count": count}

@@ -13,9 +13,7 @@ from support import page_mesh
 
 def main(node: str, other: str) -> None:
     """Work until the input ends."""
-    chart = page_mesh.made(
-        f"lamp-{node}", node, MeshConfig.from_env, tx_routing_key=f"line.{node}"
-    )
+    chart = page_mesh.made(f"lamp-{node}", node, MeshConfig.from_env, tx_routing_key=f"line.{node}")
     chart.next_topic = f"line.{other}"
     chart.start_at(page_mesh.green)
     with page_mesh.busy([chart], every_s=0.2, hops=2):

@@ -1,5 +1,5 @@
-// The state diagram of a chart, drawn from what was seen: states one below the other, and arcs for the
-// transitions, down on the right and up on the left.
+// The state diagram of a chart, drawn from what was seen: states one below the other, or within one
+// another where that is known, and arcs for the transitions, down on the right and up on the left.
 
 import { shown, svg } from "./dom.js";
 
@@ -10,6 +10,8 @@ const MOST_HOOKS = 2;
 const MOST_STATES = 40;
 const LATELY = 4;
 const BEGIN = "top";
+const INSET = 10;
+const HEAD = 28;
 
 export function diagram(seen, width) {
   const steps = seen.transitions.filter((each) => each.to !== "");
@@ -17,7 +19,8 @@ export function diagram(seen, width) {
     seen.transitions.filter((each) => each.to === ""),
     (each) => each.from,
   );
-  const states = inOrder(steps, hooks, seen.state);
+  const within = new Map(Object.entries(seen.within));
+  const states = nested(inOrder(steps, hooks, seen.state), within);
   const shownStates = states.slice(0, MOST_STATES);
   const arcs = grouped(steps).filter(
     (each) => shownStates.includes(each.from) && shownStates.includes(each.to),
@@ -26,8 +29,9 @@ export function diagram(seen, width) {
     seen.path.slice(-LATELY).map(([from, , to]) => JSON.stringify([from, to])),
   );
   const widest = Math.max(...shownStates.map((each) => [...shown(each, 24)].length), 6);
-  const w = Math.min(widest * 7.4 + 26, 190);
-  const boxes = stacked(shownStates, hooks, arcs, (width - w) / 2, w);
+  const deepest = Math.max(...shownStates.map((each) => around(each, within).length), 0);
+  const w = Math.min(widest * 7.4 + 26, 190) + 2 * INSET * deepest;
+  const boxes = stacked(shownStates, within, hooks, arcs, { x: (width - w) / 2, w });
   const height = Math.max(...[...boxes.values()].map((each) => each.y + each.h), 0) + 12;
   const [lines, words] = [[], []];
   for (const arc of arcs) {
@@ -42,15 +46,18 @@ export function diagram(seen, width) {
   const parts = shownStates.map((each) =>
     box(each, boxes.get(each), hooks.get(each) ?? [], each === seen.state),
   );
+  // Below the arcs of what is within them.
+  const outer = parts.filter((_, at) => boxes.get(shownStates[at]).around);
   const cut = states.length - shownStates.length;
   const label = `State diagram: ${states.length} states, now in ${shown(seen.state || "none")}`;
   return {
     picture: svg(
       "svg",
       { width, height, role: "img", "aria-label": label },
+      outer,
       lines,
       labels(words, width),
-      parts,
+      parts.filter((each) => !outer.includes(each)),
     ),
     cut,
   };
@@ -70,6 +77,25 @@ function inOrder(steps, hooks, now) {
   return found;
 }
 
+// The states around one, the innermost first.
+function around(state, within) {
+  const outer = within.get(state);
+  return outer ? [outer, ...around(outer, within)] : [];
+}
+
+// Each behind the one around it, which is not among them while the chart never rests in it.
+function nested(states, within) {
+  const inside = new Map();
+  for (const state of states) {
+    for (const each of [state, ...around(state, within)]) {
+      const outer = within.get(each) ?? "";
+      inside.set(outer, (inside.get(outer) ?? new Set()).add(each));
+    }
+  }
+  const whole = (state) => [state, ...[...(inside.get(state) ?? [])].flatMap(whole)];
+  return [...(inside.get("") ?? [])].flatMap(whole);
+}
+
 function grouped(steps) {
   const arcs = new Map();
   for (const each of steps) {
@@ -81,12 +107,27 @@ function grouped(steps) {
   return [...arcs.values()];
 }
 
-function stacked(states, hooks, arcs, x, w) {
+function stacked(states, within, hooks, arcs, room) {
   const boxes = new Map();
   let y = 8;
   states.forEach((state, at) => {
-    const h = 28 + Math.min(hooks.get(state)?.length ?? 0, MOST_HOOKS) * LINE;
-    boxes.set(state, { x, y, w, h, at });
+    const outer = around(state, within);
+    const inset = INSET * outer.length;
+    const h = HEAD + Math.min(hooks.get(state)?.length ?? 0, MOST_HOOKS) * LINE;
+    const holds = within.get(states[at + 1]) === state;
+    const w = room.w - 2 * inset;
+    boxes.set(state, { x: room.x + inset, y, w, h, at, inset, around: holds });
+    if (holds) {
+      y += h;
+      return;
+    }
+    // The ones around it that hold no further state end with it.
+    const next = new Set(around(states[at + 1], within));
+    let end = y + h;
+    for (const each of outer.filter((one) => !next.has(one))) {
+      end += INSET;
+      boxes.get(each).h = end - boxes.get(each).y;
+    }
     // Room for the words of the arcs to the next one, on the fuller side.
     const between = arcs.filter(
       (each) =>
@@ -95,7 +136,7 @@ function stacked(states, hooks, arcs, x, w) {
     const own = arcs.filter((each) => each.from === state && each.to === state);
     const lines =
       Math.max(0, ...between.map(linesOf)) + own.reduce((sum, each) => sum + linesOf(each), 0);
-    y += h + Math.max(30, lines * LINE + 14);
+    y = end + Math.max(30, lines * LINE + 14);
   });
   return boxes;
 }
@@ -108,7 +149,8 @@ function bent(a, b) {
   const down = b.at >= a.at;
   const side = down ? 1 : -1;
   const edge = (place) => (down ? place.x + place.w : place.x);
-  const far = a === b ? 30 : Math.min(20 + Math.abs(b.at - a.at) * 14, 90);
+  // From within others to beside them, so that no edge crosses the words.
+  const far = a.inset + (a === b ? 30 : Math.min(20 + Math.abs(b.at - a.at) * 14, 90));
   const [x1, x2] = [edge(a), edge(b)];
   const [y1, y2] =
     a === b ? [a.y + 8, a.y + 22] : [a.y + a.h / 2 + 5 * side, b.y + b.h / 2 - 5 * side];
