@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
@@ -208,7 +209,8 @@ class Board:
     def last(self, wanted: Wanted, most: int) -> list[dict[str, Any]]:
         """Return the newest moments that are wanted, `most` at most, the oldest first."""
         with self._changing:
-            return [self._moment(each) for each in self._last(wanted)[-most:]]
+            newest = list(islice(self._last(wanted), most))
+            return [self._moment(each) for each in reversed(newest)]
 
     def records(self, wanted: Wanted) -> list[SnoopRecord]:
         """Return the records to draw a sequence diagram of what is wanted, with their causes."""
@@ -222,13 +224,12 @@ class Board:
                     cause = self._moments.cause_of(cause)
             return [each.record for _, each in sorted(moments.items())]
 
-    def _last(self, wanted: Wanted) -> list[Moment]:
+    def _last(self, wanted: Wanted) -> Iterator[Moment]:
+        """Yield what is wanted, the newest first."""
         since = time.time() - wanted.seconds
-        return [
-            each
-            for each in self._moments.all()
-            if each.record.time >= since and wanted.has(each.record)
-        ]
+        for each in self._moments.newest():
+            if each.record.time >= since and wanted.has(each.record):
+                yield each
 
     def _run(self) -> None:
         watch = self._watch

@@ -132,9 +132,9 @@ class Moments:
         moments = [m for number in dict.fromkeys(picked) if (m := self._moments.get(number))]
         return moments, max(came - len(picked), 0)
 
-    def all(self) -> Iterator[Moment]:
-        """Yield all of them, in the order in which they came."""
-        return iter(self._moments.values())
+    def newest(self) -> Iterator[Moment]:
+        """Yield all of them, the one that came last first."""
+        return reversed(self._moments.values())
 
     def __len__(self) -> int:
         return len(self._moments)

@@ -30,7 +30,7 @@ def noted(*records: SnoopRecord, limit: int = 100) -> Moments:
 
 def test_causes_and_effects_are_found_across_charts_whatever_comes_first() -> None:
     moments = noted(SHIP, CHARGED, CHARGE, ORDER)
-    charge = next(each for each in moments.all() if each.record is CHARGE)
+    charge = next(each for each in moments.newest() if each.record is CHARGE)
     assert [each.record for each in moments.chain(charge)] == [ORDER, CHARGE]
     assert [(far, each.record) for far, each in moments.effects(charge)] == [
         (1, CHARGED),
@@ -40,7 +40,7 @@ def test_causes_and_effects_are_found_across_charts_whatever_comes_first() -> No
 
 def test_the_way_takes_from_the_cause_to_the_effect() -> None:
     moments = noted(ORDER, CHARGE)
-    assert [moments.latency_s(each) for each in moments.all()] == [None, 0.5]
+    assert [moments.latency_s(each) for each in moments.newest()] == [0.5, None]
 
 
 def test_a_way_is_known_when_the_second_of_both_ends_is_whichever_that_is() -> None:
@@ -56,7 +56,7 @@ def test_a_way_is_known_when_the_second_of_both_ends_is_whichever_that_is() -> N
 def test_an_event_is_one_moment_and_told_anew_once_its_transition_is_known() -> None:
     spied = msgspec.structs.replace(ORDER, kind="spy", from_state=None, to_state=None)
     moments = noted(spied, spied, ORDER, ORDER)
-    (moment,) = moments.all()
+    (moment,) = moments.newest()
     assert moment.transition
     assert moments.total == 2
     told, left_out = moments.since(1, 10)
@@ -72,7 +72,8 @@ def test_a_circle_of_causes_ends() -> None:
     one = step("a", "run-a/a/local-1", cause="run-a/a/local-2")
     two = step("a", "run-a/a/local-2", cause="run-a/a/local-1")
     moments = noted(one, two)
-    first = next(moments.all())
+    second, first = moments.newest()
+    assert [each.record for each in moments.chain(second)] == [one, two]
     assert [each.record for each in moments.chain(first)] == [two, one]
     assert [each.record for _, each in moments.effects(first)] == [two]
 
@@ -84,7 +85,7 @@ def test_the_oldest_are_forgotten_with_all_that_is_kept_of_them() -> None:
         moments.note(step("a", f"run-a/a/local-{number}", cause=cause))
     assert len(moments) == 5
     assert len(moments._numbers) == len(moments._effects) == 5
-    last = list(moments.all())[-1]
+    last = next(moments.newest())
     assert len(moments.chain(last)) == 5
 
 
