@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -129,6 +130,19 @@ def test_it_is_known_of_states_that_are_left_entered_or_gone_down_to_together() 
     assert within(told([END, *OPEN], 7)) == {"waiting": "serving"}
     assert within(told([*LEAVE])) == {"waiting": "serving", "serving": "shop"}
     assert within(told([*BACK])) == {"serving": "shop", "paying": "serving"}
+
+
+def test_what_miros_enters_by_mistake_is_in_nothing() -> None:
+    # From stock miros 4.2.1: down five states, and from the last down four more. Of these it leaves
+    # one out, and enters one of the first five again.
+    down = (
+        *(f"ENTRY_SIGNAL:b{number}" for number in range(1, 6)),
+        *("INIT_SIGNAL:b5", *(f"SEARCH_FOR_SUPER_SIGNAL:d{number}" for number in (4, 3, 2, 1))),
+        *("ENTRY_SIGNAL:b2", "ENTRY_SIGNAL:d2", "ENTRY_SIGNAL:d3", "ENTRY_SIGNAL:d4"),
+        *("INIT_SIGNAL:d4", END),
+    )
+    way = ["b1", "b2", "b3", "b4", "b5", "d1", "d2", "d3", "d4"]
+    assert within(told(down)) == {inner: outer for outer, inner in pairwise(way)}
 
 
 def test_a_step_of_which_a_line_is_missing_says_nothing() -> None:
