@@ -1,7 +1,7 @@
 """The page of the mesh under 5,000 records a second from another process, for minutes or an hour.
 
 `PAGE_SECONDS=3600 make proof ARGS="-rP tests/integration/test_page_for_long.py"` takes an hour, and
-prints what was measured.
+prints what was measured. It needs 90 at least.
 """
 
 from __future__ import annotations
