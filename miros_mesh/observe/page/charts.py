@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from miros_mesh.observe.snoop.selection import signal_of, states_of
@@ -25,12 +26,13 @@ Transition = tuple[str, str, str]
 class Nesting:
     """Which state is within which, as a chart's spy shows it; not thread-safe.
 
-    It shows that of those which the chart leaves or enters together, or goes down to when another
-    has begun. Nothing is taken of a step of which a line is missing. The way down is read from what
-    miros asks, and not from what it enters, which may be a state of another way (miros 4.2.1).
+    It shows that of those which the chart leaves together, or goes down to when another has begun.
+    Nothing is taken of a step of which a line is missing. The way down is read from what miros
+    asks: it may enter a state of another way (miros 4.2.1). It counts once its target begins, since
+    that of a state without a spy would run into the next one.
     """
 
-    __slots__ = ("_asked", "_begun", "_entered", "_goes_down", "_last", "_left", "_outer", "_whole")
+    __slots__ = ("_begun", "_closed", "_last", "_left", "_outer", "_way", "_whole")
 
     def __init__(self) -> None:
         # Empty where it is said to be several: there are several states of that name.
@@ -56,39 +58,36 @@ class Nesting:
 
     def _begin(self, *, whole: bool) -> None:
         self._whole = whole
-        # Of the step: the last state of each kind of line.
-        self._left = self._entered = self._begun = self._asked = ""
-        self._goes_down = False
+        # Of the step: what was left last, what has begun last, and what was asked since, until
+        # something is entered.
+        self._left, self._begun = "", ""
+        self._way: list[str] = []
+        self._closed = True
 
     def leave(self, state: str) -> None:
         """Leave a state; what was left before it is within it."""
         self._learn(self._left, state)
         self._left = state
 
-    def enter(self, state: str) -> None:
-        """Enter a state, which is within what was entered before it."""
-        if self._begun:
-            # The first one on the way down, of which the last that was asked knows.
-            self._learn(self._asked, self._begun)
-            self._begun = ""
-        elif not self._goes_down:
-            if self._entered:
-                self._learn(state, self._entered)
-            self._entered = state
+    def ask(self, state: str) -> None:
+        """Ask a state for the one around it, which is asked next on the way down."""
+        if not self._closed and len(self._way) < MAX_TRANSITIONS:
+            self._way.append(state)
+
+    def enter(self, _: str) -> None:
+        """Enter a state: by now all on the way down were asked."""
+        self._closed = True
 
     def begin(self, state: str) -> None:
-        """Begin with a state, which may lead down to one within it."""
-        self._begun, self._asked, self._goes_down = state, "", True
-
-    def ask(self, state: str) -> None:
-        """Ask a state for the one around it; on the way down that is asked next."""
-        if self._begun:
-            self._learn(self._asked, state)
-            self._asked = state
+        """Begin with a state, or none yet, which may lead down to one within it."""
+        if self._way[:1] == [state]:
+            for inner, outer in pairwise((*self._way, self._begun)):
+                self._learn(inner, outer)
+        self._begun, self._way, self._closed = state, [], False
 
     def _learn(self, state: str, outer: str) -> None:
         known = self._outer.get(state)
-        if not state or (known is None and len(self._outer) >= MAX_TRANSITIONS):
+        if not (state and outer) or (known is None and len(self._outer) >= MAX_TRANSITIONS):
             return
         contradicts = known not in (None, outer) or self._is_within(outer, state)
         self._outer[state] = "" if contradicts else outer
@@ -100,6 +99,7 @@ class Nesting:
 
 
 _LINES: Final[Mapping[str, Callable[[Nesting, str], None]]] = {
+    "START": Nesting.begin,
     "EXIT_SIGNAL": Nesting.leave,
     "ENTRY_SIGNAL": Nesting.enter,
     "INIT_SIGNAL": Nesting.begin,
