@@ -131,6 +131,8 @@ class RabbitServer:
         self.programs = programs
         self.port, self._dist_port, self._epmd_port = self._place.ports(3)
         self._folder = folder
+        self._output = folder / "output.txt"
+        self._said_before = 0
         self._node = f"mesh-{secrets.token_hex(4)}@localhost"
         self._vhosts: list[str] = []
         self._vhosts_made = 0
@@ -168,11 +170,12 @@ class RabbitServer:
         return f"amqp://{who}@{self.host}:{self.port}/{quote(vhost, safe='')}"
 
     def start(self) -> None:
-        """Start the node and return when it speaks AMQP."""
+        """Start the node and return when it speaks AMQP, and listens wherever it shall."""
         if self.running:
             return
         self._start_epmd()
-        with (self._folder / "output.txt").open("ab") as output:
+        with self._output.open("ab") as output:
+            self._said_before = output.tell()
             self._server = subprocess.Popen(
                 self._place.command(str(self.programs / "rabbitmq-server")),
                 env=self._environment(),
@@ -335,7 +338,7 @@ class RabbitServer:
     def refusals(self, *users: str) -> list[str]:
         """What it says in its log, or prints, that it has refused to these users."""
         refused = re.compile(rf"refused for user '({'|'.join(map(re.escape, users))})'")
-        logs = [*(self._folder / "log").glob("*.log"), self._folder / "output.txt"]
+        logs = [*(self._folder / "log").glob("*.log"), self._output]
         lines = (line for log in logs for line in log.read_text(errors="replace").splitlines())
         return [line for line in lines if refused.search(line)]
 
@@ -443,13 +446,15 @@ class RabbitServer:
             wait_until(self._answers, START_TIMEOUT_S, message=f"{self!r} speaks AMQP")
         except AssertionError as error:
             self.kill()
-            output = (self._folder / "output.txt").read_text(errors="replace")
+            output = self._output.read_text(errors="replace")
             raise RabbitServerError(f"{error}\n{output[-4000:]}") from error
 
     def _answers(self) -> bool:
         if not self.running:
             raise AssertionError("rabbitmq-server ended at its start")
-        return self._place.speaks_amqp(self.port)
+        # It listens at one port after the other, and says when it is done.
+        said = self._output.read_bytes()[self._said_before :]
+        return b" completed with " in said and self._place.speaks_amqp(self.port)
 
     def _reap(self) -> None:
         if self._server is None:
