@@ -49,7 +49,7 @@ def settings_of(folder: Path, port: int) -> dict[str, str]:
         (folder / name).write_bytes(secret)
     env_file = folder / ".env"
     env_file.touch(0o600)
-    text = block("sh", "MIROS_MESH_RABBIT_TLS=on").replace("/etc/miros_mesh", str(folder))
+    text = block("sh", "MIROS_MESH_RABBIT_TLS=on").replace("/etc/miros-mesh", str(folder))
     env_file.write_text(f"{text}MIROS_MESH_RABBIT_PORT={port}\n")
     return {"env_file": str(env_file)}
 
