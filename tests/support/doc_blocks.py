@@ -24,7 +24,8 @@ TESTED = {
     "deploy/README.md": {
         "BROKER_URL_FILE=/run": HERE,
         "sed 's/USER/press/'": HERE,
-        "BROKER_CERT_FILE": "tests/integration/test_external.py",
+        "30-mesh-external.conf": ALL_HOSTS,
+        "BROKER_CERT_FILE": ALL_HOSTS,
         "site=west": "tests/faults/test_federation.py",
         "federation_status": "tests/faults/test_federation.py",
     },
@@ -40,9 +41,14 @@ TESTED = {
     "docs/all-hosts.md": {
         "req -x509": ALL_HOSTS,
         "host=red": ALL_HOSTS,
-        "rand -hex 24": HERE,
+        "rand -hex 24": ALL_HOSTS,
+        # But for the two lines of it that fetch the package.
+        "apt-get": ALL_HOSTS,
+        "20-mesh-tls.conf": ALL_HOSTS,
         "add_user mesh": ALL_HOSTS,
+        "-o peter": ALL_HOSTS,
         "RABBIT_TLS=on": ALL_HOSTS,
+        "miros-mesh discover": ALL_HOSTS,
     },
     "docs/configuration.md": {
         "# The mesh of the house": HERE,
@@ -60,7 +66,12 @@ TESTED = {
         '"searches"': HERE,
     },
     "docs/getting-started.md": {"RABBIT_USER=peter": HERE, "rabbit.example.org": HERE},
-    "docs/hardening.md": {"rabbitmqctl": HARDENING, "clientAuth": HARDENING},
+    "docs/hardening.md": {
+        "rabbitmqctl": HARDENING,
+        "clientAuth": HARDENING,
+        "30-mesh-external.conf": ALL_HOSTS,
+        "-o peter": ALL_HOSTS,
+    },
     "docs/keys.md": {"next.key": HERE},
     "docs/observability.md": {
         "miros-mesh snoop": HERE,
@@ -81,7 +92,6 @@ TESTED = {
 }
 """Of each page words that tell blocks, and the test that runs them or has them read."""
 
-_IN_ETC = "writes into /etc of a host; the tutorial, which does the same, is run"
 _RELEASE = "there is no release yet"
 _CLUSTER = "wants a cluster of Kubernetes; test_kubernetes.py reads what it applies"
 _FETCHES = "fetches packages from an index"
@@ -91,8 +101,7 @@ NOT_RUN = {
     "deploy/README.md": {
         "docker compose": "wants an engine for containers; test_compose.py reads the file",
         "# asks for the password": "asks for a password; that of all-hosts.md does not, and is run",
-        "30-mesh-external.conf": _IN_ETC,
-        "rabbitmq_federation": _IN_ETC,
+        "rabbitmq_federation": "wants a second site; test_federation.py enables the plugin",
         "promtool check": "does not end; test_prometheus.py runs both with these files",
     },
     "deploy/ansible/README.md": {
@@ -101,19 +110,16 @@ NOT_RUN = {
         "miros-mesh keys": "test_ansible_hosts.py runs it on a host, by another way in",
         "ls -l /opt": "lists a folder",
     },
-    "deploy/elk/README.md": {"sudo install": _IN_ETC},
+    "deploy/elk/README.md": {"sudo install": "wants Filebeat; test_elk.py runs rsyslog's file"},
     "deploy/kubernetes/README.md": {
-        "kubectl": _CLUSTER,
+        "kubectl apply --kustomize": _CLUSTER,
+        "kubectl --namespace": _CLUSTER,
         "docker build": "wants an engine for containers; test_image.py reads the file",
     },
     "deploy/systemd/README.md": {"daemon-reload": f"{_FETCHES}; test_systemd.py runs the unit"},
     "docs/all-hosts.md": {
         "scp -p ca.pem": "carries files by ssh; so does the tutorial, which is run",
-        "apt-get": _IN_ETC,
-        "20-mesh-tls.conf": _IN_ETC,
         "ufw": "sets up a firewall",
-        "-o peter": _IN_ETC,
-        "miros-mesh discover": "test_all_hosts.py runs a program with these settings",
         "cache=": "copies a file by ssh",
     },
     "docs/discovery.md": {"docker run": "wants an engine for containers"},
@@ -121,7 +127,6 @@ NOT_RUN = {
         "pip install": _FETCHES,
         "apt-get": "asks for a password; that of all-hosts.md does not, and is run",
     },
-    "docs/hardening.md": {"30-mesh-external.conf": _IN_ETC, "-o peter": _IN_ETC},
     "docs/page.md": {"page --open": "opens a browser; test_page_command.py runs it without"},
     "docs/patterns.md": {"uvicorn": f"{_FETCHES}; test_web_example.py runs both programs"},
 }
