@@ -382,12 +382,12 @@ def test_make_knows_what_it_is_asked_for() -> None:
     assert "No rule to make target" not in done.stderr
 
 
-@pytest.mark.parametrize("program", ["bench", "chaos"])
+@pytest.mark.parametrize("program", ["bench", "chaos", "fuzz"])
 def test_options_of_what_make_runs_are_known(program: str) -> None:
     words = [shlex.split(line, comments=True) for line in MADE]
     asked = [each[2:] for each in words if each[1] == program]
     assert asked
-    where = str(ROOT / "bench") if program == "bench" else "-m chaos"
+    where = str(ROOT / "bench") if program == "bench" else f"-m {program}"
     for given in asked:
         arguments = " ".join(each.removeprefix("ARGS=") for each in given)
         if "--help" in arguments:

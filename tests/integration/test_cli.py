@@ -654,9 +654,7 @@ def test_the_trace_of_the_demo_is_in_order_of_time_and_agrees_with_its_table(
 @pytest.mark.parametrize("kind", ["embedded", "rabbitmq", "no-color"])
 def test_no_line_of_the_demo_wraps_at_80_columns(demos: dict[str, Result], kind: str) -> None:
     # The name of the file is as long as the folder for temporary files makes it.
-    assert not [
-        line for line in demos[kind].lines if len(line) > 80 and not line.endswith(".html")
-    ]
+    assert not [line for line in demos[kind].lines if len(line) > 80 and not line.endswith(".html")]
 
 
 def test_the_demo_shows_what_came_over_the_mesh(demos: dict[str, Result]) -> None:
