@@ -5,19 +5,26 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from miros_mesh import MeshConfig
+from support import doc_pages, machine
 from support.broker_files import FOLDER, configuration
 from support.charts_at_work import KEY, Heard, Launch, event
 from support.doc_pages import ROOT
+from support.machine import Machine
+from support.namespaces import Network
 from support.rabbitmq_server import HOST, RabbitServer, free_ports
+from support.terminal import Terminal
 from support.tls import Files
 from support.waiting import wait_until
 
 PAGE = (ROOT / "docs" / "all-hosts.md").read_text()
+HARDENING = ROOT / "docs" / "hardening.md"
+DEPLOY = ROOT / "deploy" / "README.md"
 LIMIT_S = 60.0
 
 
@@ -49,7 +56,7 @@ def settings_of(folder: Path, port: int) -> dict[str, str]:
         (folder / name).write_bytes(secret)
     env_file = folder / ".env"
     env_file.touch(0o600)
-    text = block("sh", "MIROS_MESH_RABBIT_TLS=on").replace("/etc/miros_mesh", str(folder))
+    text = block("sh", "MIROS_MESH_RABBIT_TLS=on").replace("/etc/miros-mesh", str(folder))
     env_file.write_text(f"{text}MIROS_MESH_RABBIT_PORT={port}\n")
     return {"env_file": str(env_file)}
 
@@ -93,6 +100,51 @@ def test_a_certificate_of_the_page_names_what_the_page_says(hosts_files: Path) -
     assert "DNS:red, IP Address:192.168.1.75, IP Address:127.0.0.1" in shown
     # And keys are for their owner alone
     assert {(hosts_files / name).stat().st_mode & 0o077 for name in ("ca.key", "red.key")} == {0}
+
+
+def test_a_machine_is_set_up_by_the_commands_of_the_pages(
+    private_networks: None,
+    systemd_services: None,
+    rabbitmq_programs: Path,
+    tmp_path: Path,
+) -> None:
+    """All that writes into /etc, with the page on hardening; what fetches packages is left out."""
+    if reason := machine.why_not():
+        pytest.skip(reason)
+    folder = tmp_path / "hosts"
+    shutil.copytree(FOLDER, folder / "red")
+    with ExitStack() as stack:
+        network = stack.enter_context(Network({"red": ["192.168.1.75/24"]}))
+        red = stack.enter_context(Machine(network["red"], tmp_path / "red", [folder], systemd=True))
+        red.run("useradd", "peter")
+        terminal = Terminal(red, folder / "red")
+        stack.callback(terminal.close)
+        terminal.paste("cd")
+        for word in ("req -x509", "host=red", "rand -hex 24"):
+            terminal.paste(block("sh", word))
+        terminal.paste(re.sub("^sudo apt-get.*\n", "", block("sh", "apt-get"), flags=re.MULTILINE))
+        # Without what the tutorial has carried away, all of which is in this folder.
+        for word in ("20-mesh-tls.conf", "add_user mesh", "-o peter"):
+            terminal.paste(block("sh", word))
+        terminal.paste(f"(umask 077; cat > .env <<'END'\n{block('sh', 'RABBIT_TLS=on')}END\n)")
+        (folder / "red" / ".miros_mesh_hosts.json").write_text('{"hosts": ["192.168.1.75"]}')
+        # Then a node of it is on the mesh, and its broker shows the certificate to others
+        # There is no other host to be found, which `discover` says by its exit code.
+        terminal.paste("set +e")
+        said = terminal.paste(block("sh", "miros-mesh discover"))
+        terminal.paste("set -e")
+        assert "the broker of this host: amqps://mesh@127.0.0.1:5671/mesh" in said
+        assert "an event went out, sealed and confirmed, and came back" in said
+        assert re.search("192.168.1.75 +manual +own ", said)
+        # And so is one with a certificate, where the broker asks for it
+        for word in ("clientAuth", "30-mesh-external.conf", "-o peter"):
+            terminal.paste(doc_pages.block(HARDENING, "sh", word))
+        for word in ("30-mesh-external.conf", "sed 's/USER/press/'"):
+            terminal.paste(doc_pages.block(DEPLOY, "sh", word))
+        terminal.paste("unset $(env | sed -n 's/^\\(MIROS_MESH_[A-KM-Z][A-Z_]*\\)=.*/\\1/p')")
+        settings = doc_pages.block(DEPLOY, "sh", "BROKER_CERT_FILE")
+        said = terminal.paste(settings.replace("HOST", "127.0.0.1"))
+        assert "an event went out, sealed and confirmed, and came back" in said
 
 
 def test_every_shell_command_of_the_page_can_be_parsed() -> None:

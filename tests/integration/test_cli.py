@@ -25,6 +25,7 @@ from miros_mesh.discovery.verdict import Verdict
 from miros_mesh.embedded import schema
 from miros_mesh.wire.signing import Signer, generate_identity
 from support.charts_at_work import KEY
+from support.demo_output import demo_books, demo_times, moved_by_the_other
 from support.lan_guard import VARIABLE
 from support.rabbitmq_server import HOST, USER, RabbitServer, free_ports
 from support.waiting import wait_until
@@ -623,7 +624,7 @@ def test_the_demo_leaves_nothing_of_its_own_embedded_broker(
 def test_the_demo_ends_well_with_its_books(demos: dict[str, Result], kind: str) -> None:
     shown = demos[kind]
     assert (shown.code, shown.err) == (0, "")
-    books = {line[:14].strip(): line[14:].split() for line in shown.lines}
+    books = demo_books(shown.lines)
     assert all(int(number) > 0 for number in books["transmitted"])
     assert books["received"] == books["transmitted"]
     assert books["lost"] == books["duplicates"] == ["0", "0"]
@@ -639,6 +640,23 @@ def test_the_demo_shows_both_charts_at_work(demos: dict[str, Result], kind: str)
     assert {name[-3:] for name in names} == {"_ao", "_fo"}
 
 
+@pytest.mark.parametrize("kind", ["embedded", "rabbitmq", "no-color"])
+def test_the_trace_of_the_demo_is_in_order_of_time_and_agrees_with_its_table(
+    demos: dict[str, Result], kind: str
+) -> None:
+    lines = demos[kind].lines
+    times = demo_times(lines)
+    assert times == sorted(times)
+    assert times
+    assert moved_by_the_other(lines) == demo_books(lines)["changed a state"]
+
+
+@pytest.mark.parametrize("kind", ["embedded", "rabbitmq", "no-color"])
+def test_no_line_of_the_demo_wraps_at_80_columns(demos: dict[str, Result], kind: str) -> None:
+    # The name of the file is as long as the folder for temporary files makes it.
+    assert not [line for line in demos[kind].lines if len(line) > 80 and not line.endswith(".html")]
+
+
 def test_the_demo_shows_what_came_over_the_mesh(demos: dict[str, Result]) -> None:
     # In one demo alone the timers of both charts may fire at once, so that neither draws the other.
     shown = "".join(result.out for result in demos.values())
@@ -648,7 +666,7 @@ def test_the_demo_shows_what_came_over_the_mesh(demos: dict[str, Result]) -> Non
 
 @pytest.mark.parametrize("kind", ["embedded", "rabbitmq"])
 def test_the_demo_draws_its_own_run_and_says_where(demos: dict[str, Result], kind: str) -> None:
-    [path] = re.findall(r"The sequence diagram of this run, for a browser: (\S+)", demos[kind].out)
+    [path] = re.findall(r"The sequence diagram of this run, for a browser:\n(.+)", demos[kind].out)
     drawn = Path(path).read_text(encoding="utf-8")
     traces = [line for line in demos[kind].lines if TRACE.match(line)]
     for name in {re.findall(r"\[(\w+_[af]o)\]", line)[0] for line in traces}:
@@ -662,8 +680,8 @@ def test_the_demo_draws_its_own_run_and_says_where(demos: dict[str, Result], kin
 
 
 def test_the_demo_says_where_the_charts_meet(demos: dict[str, Result]) -> None:
-    assert "embedded, no server" in demos["embedded"].lines[0]
-    assert f"amqp://{USER}@{HOST}:" in demos["rabbitmq"].lines[0]
+    assert "  broker    embedded, no server" in demos["embedded"].lines
+    assert f"  broker    amqp://{USER}@{HOST}:" in demos["rabbitmq"].out
 
 
 def test_on_a_terminal_own_and_other_names_have_two_colours(demos: dict[str, Result]) -> None:

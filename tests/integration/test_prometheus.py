@@ -15,15 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 from cryptography.fernet import Fernet
 
 from miros_mesh.observe.metrics.table import LOSSES
 from support import doc_tables
+from support.doc_pages import ROOT, block
 from support.prometheus_server import LIMIT_S, Prometheus, PrometheusError, find_program
 from support.rabbitmq_server import HOST, PASSWORD, USER, RabbitServer, free_ports
 from support.waiting import wait_until
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = ROOT / "deploy"
+RUNBOOK = ROOT / "docs" / "runbook.md"
 RULES = DEPLOY / "prometheus" / "miros_mesh.rules.yml"
 DASHBOARD = json.loads((DEPLOY / "grafana" / "miros_mesh.json").read_text())
 PROGRAM = Path(__file__).parent / "programs" / "watched.py"
@@ -166,6 +169,39 @@ def test_every_alert_has_a_test() -> None:
     tests = (RULES.parent / "miros_mesh.rules.test.yml").read_text()
     alerts = set(re.findall(r"alert: (\w+)", RULES.read_text()))
     assert set(re.findall(r"alertname: (\w+)", tests)) == alerts
+
+
+def test_every_alert_leads_to_its_section_of_the_runbook_and_each_section_has_an_alert() -> None:
+    (group,) = yaml.safe_load(RULES.read_text())["groups"]
+    alerts = {rule["alert"]: rule["annotations"]["runbook"] for rule in group["rules"]}
+    sections = re.findall(r"^## (MirosMesh\w+)$", RUNBOOK.read_text(), re.MULTILINE)
+    assert list(alerts) == sections
+    # As headings become anchors.
+    assert alerts == {name: f"docs/runbook.md#{name.lower()}" for name in sections}
+
+
+def test_each_section_says_what_it_means_how_to_see_more_what_to_do_and_when_it_ends() -> None:
+    _, *sections = re.split(r"^## MirosMesh", RUNBOOK.read_text(), flags=re.MULTILINE)
+    for section in sections:
+        said = re.findall(r"^\* \*\*([\w ]+)\*\*: ", section, re.MULTILINE)
+        assert said == ["Means", "See more", "Do", "Ends"]
+
+
+def test_the_runbook_names_metrics_that_exist() -> None:
+    named = set(re.findall(r"`(miros_mesh_\w+)`", RUNBOOK.read_text()))
+    assert named
+    assert not [name for name in named if f"| `{name}` |" not in doc_tables.metrics()]
+
+
+def test_a_link_is_made_of_the_annotation_as_the_runbook_says() -> None:
+    script = block(RUNBOOK, "sh", "runbook_url")
+    made = subprocess.run(
+        ["sh", "-c", script], cwd=RULES.parent, capture_output=True, timeout=LIMIT_S, check=True
+    )
+    (group,) = yaml.safe_load(made.stdout)["groups"]
+    assert {rule["annotations"]["runbook_url"] for rule in group["rules"]} == {
+        f"https://HOST/runbook/#{rule['alert'].lower()}" for rule in group["rules"]
+    }
 
 
 def test_promtool_finds_no_fault_in_the_metrics(promtool: str, watched: Watched) -> None:

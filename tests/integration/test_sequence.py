@@ -228,5 +228,5 @@ def test_a_demo_that_cannot_write_its_diagram_says_so_and_goes_on(
         demo._draw(read(lines).records)
     demo._draw([])
     no_folder, no_record = capsys.readouterr().out.strip().split("\n\n")
-    assert no_folder.startswith("There is no sequence diagram of this run: [Errno 2] No such file")
+    assert no_folder.startswith("There is no sequence diagram of this run:\n[Errno 2] No such file")
     assert "the trace holds no transition" in no_record

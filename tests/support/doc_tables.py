@@ -1,4 +1,4 @@
-"""The tables and pictures in docs/ that the code makes: `make drawings` makes them anew."""
+"""What the code makes in docs/, tables, pictures, a program: `make drawings` makes it anew."""
 
 from __future__ import annotations
 
@@ -88,6 +88,11 @@ def broker_reasons() -> str:
     return _table(["reason", "what happened"], rows)
 
 
+def program() -> str:
+    """The service of `examples/` in full."""
+    return f"```python\n{(DOCS.parent / 'examples' / 'doors.py').read_text()}```"
+
+
 def reasons() -> set[str]:
     """Every reason for which the library drops an event or a record."""
     package = Path(inspect.getfile(miros_mesh)).parent
@@ -108,6 +113,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "observability.md": {"metrics": metrics, "reasons": broker_reasons},
     "from-miros-rabbitmq.md": {"names": ancestor_names.table},
     "ancestors.md": {"pickles": pickled.table},
+    "production.md": {"program": program},
 }
 PICTURES: dict[str, Callable[[], str]] = {
     "layers.svg": architecture.layers,

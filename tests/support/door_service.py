@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -32,10 +33,10 @@ class Door:
         self,
         arguments: Sequence[str],
         environment: Mapping[str, str],
-        mounts: Mapping[str, Path],
+        mounts: Mapping[str, Path] | None = None,
     ) -> None:
         (self.port,) = free_ports(1)
-        self._mounts = mounts
+        self._mounts = mounts or {}
         self._arguments = [self._here(each) for each in arguments]
         self._environment = {name: self._here(value) for name, value in environment.items()}
 
@@ -82,6 +83,10 @@ class Door:
         """Whether it has ended by itself."""
         return self._process.poll() is not None
 
+    def reload(self) -> None:
+        """Have it read its files of keys, as `systemctl reload` does."""
+        self._process.send_signal(signal.SIGHUP)
+
     def terminate(self, limit_s: float) -> list[str]:
         """End it as an engine does, within so many seconds; what it printed."""
         self._process.terminate()
@@ -95,6 +100,5 @@ class Door:
 
     def _here(self, text: str) -> str:
         paths = sorted(map(re.escape, self._mounts), reverse=True)
-        return re.sub(
-            rf"(?<![\w/])({'|'.join(paths)})\b", lambda at: str(self._mounts[at[1]]), text
-        )
+        named = rf"(?<![\w/])({'|'.join(paths)})\b"
+        return re.sub(named, lambda at: str(self._mounts[at[1]]), text) if paths else text

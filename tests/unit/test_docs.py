@@ -13,9 +13,11 @@ import pytest
 import miros_mesh
 from miros_mesh import NetworkedActiveObject, Observer
 from support import architecture, doc_tables, reference, sequence_diagrams
-from support.doc_pages import PAGES, ROOT, fragments, imports
+from support.demo_output import demo_books, demo_times, moved_by_the_other
+from support.doc_pages import PAGES, ROOT, block, fragments, imports
 
 PACKAGE = Path(miros_mesh.__file__).parent
+README = ROOT / "README.md"
 OBSERVABILITY = (ROOT / "docs" / "observability.md").read_text()
 
 
@@ -156,4 +158,30 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_no_page_names_a_folder_of_the_machine_it_was_written_on(page: Path) -> None:
-    assert not re.findall(r"/(?:root|work|tmp)/", page.read_text())
+    # But where everybody's demo writes.
+    found = r"/(?:root|work)/|/tmp/(?!miros-mesh-demo-)"
+    assert not re.findall(found, page.read_text())
+
+
+def test_settings_have_one_folder_on_all_pages_and_in_all_files_of_deploy() -> None:
+    files = [*PAGES, *(file for file in (ROOT / "deploy").rglob("*") if file.is_file())]
+    texts = [file.read_text() for file in files]
+    named = {name for text in texts for name in re.findall(r"/etc/([-\w]*mesh[-\w]*)", text)}
+    assert named == {"miros-mesh"}
+
+
+def test_no_line_of_the_blocks_of_the_readme_wraps_at_80_columns() -> None:
+    blocks = re.findall(r"^```.*?\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert blocks
+    lines = [line for each in blocks for line in each.splitlines()]
+    assert not [line for line in lines if len(line) > 80]
+
+
+def test_the_run_of_the_demo_in_the_readme_is_whole() -> None:
+    lines = block(README, "text", "[+t]").splitlines()
+    times = demo_times(lines)
+    assert times == sorted(times)
+    books = demo_books(lines)
+    assert moved_by_the_other(lines) == books["changed a state"]
+    assert books["transmitted"] == books["received"]
+    assert lines[-1] == "Every event arrived once."

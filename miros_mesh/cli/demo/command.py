@@ -7,7 +7,6 @@ import os
 import secrets
 import sys
 import tempfile
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Literal
 
 from miros_mesh.cli.demo.ergodic import ErgodicActiveObject, ErgodicFactory
 from miros_mesh.cli.demo.ledger import Account, Ledger, table
+from miros_mesh.cli.demo.live_trace import LiveTrace
 from miros_mesh.cli.demo.player import Player, PlayerError
 from miros_mesh.cli.options import (
     LONGEST_RUN_S,
@@ -48,8 +48,6 @@ class Part:
     name: str
     routing_key: str
     config: MeshConfig
-    prints: bool
-    color: bool
 
 
 def add(commands: Commands) -> None:
@@ -92,23 +90,23 @@ def _with_key(broker: BrokerOption) -> MeshConfig:
 
 def demo(config: MeshConfig, *, seconds: float, color: bool) -> int:
     """Let the two charts talk for so long; return 0 when every event arrived once, else 1."""
-    parts = _parts(config, color=color)
+    parts = _parts(config)
     _introduce(parts, seconds)
     monitor = SnoopMonitor(config, networks=["snoop_trace"])
     # Before the charts begin, so that it misses nothing.
-    seen = monitor.watch()
+    trace = LiveTrace(monitor.watch(), blue=parts[0].name, color=color)
     with monitor:
         # The parent has a node of its own for the monitor, which sends nothing and is in no books.
-        accounts = _talk(parts, seconds)
+        accounts = _talk(parts, trace, seconds)
     if accounts is None:
         return 1
+    trace.finish()
     _say("\n" + table(accounts) + "\n")
-    # The monitor has stopped, so the reader ends after what waits in it.
-    _draw(item for item in seen if isinstance(item, SnoopRecord))
+    _draw(trace.records)
     return _conclude(accounts)
 
 
-def _parts(config: MeshConfig, *, color: bool) -> list[Part]:
+def _parts(config: MeshConfig) -> list[Part]:
     run = secrets.token_hex(3)
     return [
         Part(
@@ -116,26 +114,23 @@ def _parts(config: MeshConfig, *, color: bool) -> list[Part]:
             name=f"{secrets.token_hex(3)[:5]}_{kind}",
             routing_key=f"demo.{run}.man",
             config=config,
-            # Both hear both; one terminal needs each line once.
-            prints=kind == "ao",
-            color=color,
         )
         for kind in KINDS
     ]
 
 
-def _talk(parts: list[Part], seconds: float) -> list[Account] | None:
+def _talk(parts: list[Part], trace: LiveTrace, seconds: float) -> list[Account] | None:
     """Return the books of both directions; None, said on standard error, if a chart failed."""
     players = [Player(part.name, partial(_chart, part)) for part in parts]
     try:
-        # What one sent before the other listened is in neither column: no event is promised to a
-        # chart that is not there. One machine, so one clock.
-        begin = max(player.ready() for player in players)
-        time.sleep(seconds)
-        end = time.time()
-        time.sleep(SETTLE_S)
-        # One after the other; the second goes on while the first stops, but what it sends is after
-        # `end`.
+        for player in players:
+            player.ready()
+        for player in players:
+            player.talk(begins=True)
+        trace.show(seconds)
+        for player in players:
+            player.talk(begins=False)
+        trace.show(SETTLE_S)
         ao, fo = (player.books() for player in players)
     except PlayerError as error:
         sys.stdout.flush()
@@ -145,7 +140,7 @@ def _talk(parts: list[Part], seconds: float) -> list[Account] | None:
         for player in players:
             # Also after a Ctrl-C: the children do not see it, and end when their pipe closes.
             player.close()
-    return [Account.between(ao, fo, begin, end), Account.between(fo, ao, begin, end)]
+    return [Account.between(ao, fo), Account.between(fo, ao)]
 
 
 def _chart(part: Part) -> ErgodicActiveObject | ErgodicFactory:
@@ -156,13 +151,11 @@ def _chart(part: Part) -> ErgodicActiveObject | ErgodicFactory:
         part.name,
         config=part.config,
         tx_routing_key=part.routing_key,
-        on_trace_rx=None if part.prints else lambda _: None,
+        # The parent shows what both do.
+        on_trace_rx=lambda _: None,
     )
     chart.ledger = Ledger(part.name)
-    if part.color:
-        chart.enable_snoop_trace()
-    else:
-        chart.enable_snoop_trace_no_color()
+    chart.enable_snoop_trace()
     return chart
 
 
@@ -171,10 +164,12 @@ def _introduce(parts: list[Part], seconds: float) -> None:
     brokers = ao.config.brokers
     where = brokers[0].redacted if brokers else "embedded, no server"
     _say(
-        f"Two statecharts in two processes talk for {seconds:g} s ({where}).\n"
-        f"  {ao.name}  a NetworkedActiveObject; its process prints this trace\n"
-        f"  {fo.name}  a NetworkedFactory in another process\n"
-        "Events named other_* came over the mesh; the others are each chart's own timers.\n"
+        f"Two statecharts in two processes talk for {seconds:g} s.\n"
+        f"  broker    {where}\n"
+        f"  {ao.name}  a NetworkedActiveObject\n"
+        f"  {fo.name}  a NetworkedFactory\n"
+        "Their trace shows each change of a state. Events named other_* came over the\n"
+        "mesh from the other chart; the others are a chart's own timers.\n"
     )
 
 
@@ -188,9 +183,9 @@ def _draw(records: Iterable[SnoopRecord]) -> None:
         ) as file:
             file.write(drawn)
     except (OSError, TraceError) as error:
-        _say(f"There is no sequence diagram of this run: {error}\n")
+        _say(f"There is no sequence diagram of this run:\n{error}\n")
         return
-    _say(f"The sequence diagram of this run, for a browser: {file.name}\n")
+    _say(f"The sequence diagram of this run, for a browser:\n{file.name}\n")
 
 
 def _conclude(accounts: list[Account]) -> int:
@@ -200,7 +195,7 @@ def _conclude(accounts: list[Account]) -> int:
     lost = sum(account.lost for account in accounts)
     doubled = sum(account.duplicates for account in accounts)
     if lost or doubled:
-        _say(f"{lost} events were lost and {doubled} arrived twice. This is a defect; report it.")
+        _say(f"{lost} events were lost and {doubled} arrived twice.\nThis is a defect; report it.")
         return 1
     _say("Every event arrived once.")
     return 0

@@ -94,7 +94,7 @@ def received(then: Handler) -> Handler:
     """Make a handler that enters an event of the other chart in the books, and then does `then`."""
 
     def handler(chart: Chart, event: Event) -> Any:
-        chart.ledger.received(event.payload)
+        chart.ledger.received(event.payload, moves=then is not stay)
         return then(chart, event)
 
     return handler
@@ -155,4 +155,6 @@ def _later(chart: Chart, signal: str) -> None:
 
 
 def _send(chart: Chart, signal: str) -> None:
-    chart.transmit(Event(signal=signal, payload=chart.ledger.sent()))
+    # No event is promised to a chart that is not there yet, or not any more.
+    if chart.ledger.open:
+        chart.transmit(Event(signal=signal, payload=chart.ledger.sent()))

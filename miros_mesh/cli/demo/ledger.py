@@ -10,51 +10,56 @@ from typing import Any
 
 @dataclass
 class Ledger:
-    """The books of one chart. Times are seconds since the epoch, of one machine's clock."""
+    """The books of one chart."""
 
     name: str
-    sent_at: dict[int, float] = field(default_factory=dict)
-    """When each event was sent, by its number."""
+    open: bool = False
+    """Whether the other chart listens, so that this one may send."""
+    transmitted: int = 0
+    """How many events were sent; they are numbered from 1."""
     handled: list[tuple[int, float]] = field(default_factory=list)
     """The numbers of the other chart's events, with the seconds that each was under way."""
+    moved: int = 0
+    """How many of them changed the state of this chart, as its trace shows."""
 
     def sent(self) -> dict[str, Any]:
         """Enter one more event as sent; return its payload."""
+        self.transmitted += 1
         # The epoch and not the monotonic clock: the other process subtracts it.
-        number, now = len(self.sent_at) + 1, time.time()
-        self.sent_at[number] = now
-        return {"from": self.name, "number": number, "sent_at": now}
+        return {"from": self.name, "number": self.transmitted, "sent_at": time.time()}
 
-    def received(self, payload: dict[str, Any]) -> None:
+    def received(self, payload: dict[str, Any], *, moves: bool) -> None:
         """Enter an event of the other chart as handled."""
         # A list and not a dictionary: an event that comes twice must be seen twice.
         self.handled.append((payload["number"], time.time() - payload["sent_at"]))
+        self.moved += moves
 
 
 @dataclass(frozen=True)
 class Account:
-    """One direction: what was transmitted while the other chart listened, and what became of it."""
+    """One direction: what one chart transmitted, and what became of it at the other."""
 
     sender: str
     receiver: str
     transmitted: int
     received: int
+    moved: int
     lost: int
     duplicates: int
     median_latency_s: float | None
 
     @classmethod
-    def between(cls, sender: Ledger, receiver: Ledger, begin: float, end: float) -> Account:
-        """Compare the books for the time in which both charts listened."""
-        # What came outside of that time may be received too, but need not be.
-        expected = {number for number, at in sender.sent_at.items() if begin <= at <= end}
+    def between(cls, sender: Ledger, receiver: Ledger) -> Account:
+        """Compare the books of both."""
+        expected = set(range(1, sender.transmitted + 1))
         numbers = [number for number, _ in receiver.handled]
-        latencies = [seconds for number, seconds in receiver.handled if number in expected]
+        latencies = [seconds for _, seconds in receiver.handled]
         return cls(
             sender=sender.name,
             receiver=receiver.name,
             transmitted=len(expected),
             received=len(expected & set(numbers)),
+            moved=receiver.moved,
             lost=len(expected - set(numbers)),
             duplicates=len(numbers) - len(set(numbers)),
             median_latency_s=statistics.median(latencies) if latencies else None,
@@ -67,6 +72,7 @@ def table(accounts: list[Account]) -> str:
         ["", *(f"{a.sender} -> {a.receiver}" for a in accounts)],
         ["transmitted", *(str(a.transmitted) for a in accounts)],
         ["received", *(str(a.received) for a in accounts)],
+        ["changed a state", *(str(a.moved) for a in accounts)],
         ["lost", *(str(a.lost) for a in accounts)],
         ["duplicates", *(str(a.duplicates) for a in accounts)],
         ["median latency", *(_milliseconds(a.median_latency_s) for a in accounts)],

@@ -6,7 +6,6 @@ import contextlib
 import multiprocessing
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -40,9 +39,9 @@ class PlayerError(Exception):
 class Player:
     """A chart in a child process, seen from the parent.
 
-    Child and parent talk through a pipe: the child sends the time at which its chart began, the
-    parent sends a word when the talk ends, the child sends its books. In place of either the child
-    may send a `PlayerError`.
+    Child and parent talk through a pipe: the child sends a word when its chart has begun, the
+    parent sends one when the talk begins and when it ends, the child sends its books. In place of
+    its word or its books the child may send a `PlayerError`.
     """
 
     def __init__(self, name: str, make: Callable[[], Talker]) -> None:
@@ -59,18 +58,26 @@ class Player:
         # The child has its own copy. With this one open, the end of the child would not be seen.
         theirs.close()
 
-    def ready(self) -> float:
-        """Wait until the chart listens; return when it began, in seconds since the epoch.
+    def ready(self) -> None:
+        """Wait until the chart listens.
 
         Raises `PlayerError` when it cannot, or not within `START_LIMIT_S`.
         """
-        return self._answer(float)
+        self._answer(str)
+
+    def talk(self, *, begins: bool) -> None:
+        """Let the chart send from now on, or no more."""
+        self._tell("talk" if begins else "hush")
 
     def books(self) -> Ledger:
-        """End the talk and return the books. Raises `PlayerError` when there are none."""
-        with contextlib.suppress(ConnectionError):
-            self._connection.send("stop")
+        """Stop the chart and return its books. Raises `PlayerError` when there are none."""
+        self._tell("stop")
         return self._answer(Ledger)
+
+    def _tell(self, word: str) -> None:
+        # Of a process that has ended, its missing answer tells.
+        with contextlib.suppress(ConnectionError):
+            self._connection.send(word)
 
     def close(self) -> None:
         """Wait for the end of the process, and kill it after `END_LIMIT_S`."""
@@ -118,8 +125,9 @@ def _play(name: str, make: Callable[[], Talker], connection: Connection) -> None
     try:
         chart.begin()
         # `begin` has returned: its queue is bound, and from here on it misses nothing.
-        connection.send(time.time())
-        connection.recv()
+        connection.send("ready")
+        for word in iter(connection.recv, "stop"):
+            chart.ledger.open = word == "talk"
         # Before `stop`, which ends the thread of each chart.
         alive = chart.thread is not None and chart.thread.is_alive()
         chart.stop()

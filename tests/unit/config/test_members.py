@@ -144,7 +144,7 @@ def test_a_garbled_file_is_refused_by_the_name_of_its_variable(tmp_path: Path) -
 
 def test_a_path_in_place_of_the_list_is_told_its_variable() -> None:
     with pytest.raises(ConfigError) as refused:
-        MeshConfig.from_env({"MIROS_MESH_ALLOWED_NODES": "/etc/mesh/allowed.json"})
+        MeshConfig.from_env({"MIROS_MESH_ALLOWED_NODES": "/etc/miros-mesh/allowed.json"})
     (problem,) = refused.value.problems
     assert problem.startswith("MIROS_MESH_ALLOWED_NODES: is no list of nodes: ")
     assert problem.endswith("; a file is named by MIROS_MESH_ALLOWED_NODES_FILE, or a Path")
