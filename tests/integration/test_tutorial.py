@@ -20,7 +20,8 @@ from support.machine import Machine
 from support.namespaces import Network
 from support.terminal import Terminal
 
-pytestmark = pytest.mark.timeout(900)
+# Two minutes, for `make proof`.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.proof]
 
 PAGE = ROOT / "docs" / "tutorial.md"
 HOSTS = {"red": ["10.7.0.1/24"], "blue": ["10.7.0.2/24"]}
