@@ -77,6 +77,7 @@ def _charts(
 ) -> list[dict[str, Any]]:
     seen = {chart.name: chart for chart in view.charts} if view else {}
     work = {each.chart: each for each in view.work} if view else {}
+    told_s = view.silent_s if view else 0.0
     return [
         {
             "node": node,
@@ -84,7 +85,7 @@ def _charts(
             "dead": (name in roll and roll[name].state == "died")
             or (name in seen and seen[name].dead),
             **_seen(seen.get(name), states.get((node, name), "")),
-            **_work(work.get(name)),
+            **_work(work.get(name), told_s),
         }
         for name in sorted({*seen, *work, *roll})
     ]
@@ -102,13 +103,14 @@ def _seen(chart: ChartView | None, state: str) -> dict[str, Any]:
     }
 
 
-def _work(work: WorkView | None) -> dict[str, Any]:
+def _work(work: WorkView | None, told_s: float) -> dict[str, Any]:
     if work is None:
         return {"waiting": None, "same_for_s": 0, "asks": [], "deaf": "", "group": ""}
+    # Until now, and not until its node told of it.
     return {
         "waiting": work.waiting,
-        "same_for_s": round(work.same_for_s, 1),
-        "asks": [asdict(each) for each in work.asks],
+        "same_for_s": round(work.same_for_s + told_s, 1) if work.event else 0,
+        "asks": [asdict(each) | {"waited_s": each.waited_s + told_s} for each in work.asks],
         "deaf": work.deaf,
         "group": work.group,
     }

@@ -24,6 +24,10 @@ class Trouble:
     node: str
     chart: str
     text: str
+    lasts_s: float | None = None
+    """For how long it has been so, until now; None where that is not known."""
+    more: str = ""
+    """What else is to be said, after how long it lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Wait:
     asks: tuple[str, str]
     signal: str
     waited_s: float
+    """Until now: what its node said, and how long ago that was."""
     of: tuple[str, str] | None
 
 
@@ -41,7 +46,7 @@ def waits(nodes: Sequence[NodeView]) -> list[Wait]:
     # The id of a received event is that which its sender gave it.
     hands = {w.event: (n.name, w.chart) for n in nodes for w in n.work if w.event}
     return [
-        Wait((node.name, work.chart), ask.signal, ask.waited_s, hands.get(ask.event))
+        Wait((node.name, work.chart), ask.signal, ask.waited_s + node.silent_s, hands.get(ask.event))
         for node in nodes
         for work in node.work
         for ask in work.asks
@@ -66,9 +71,9 @@ _ORDER: Final[tuple[Kind, ...]] = ("dead", "stuck", "waits", "deaf", "silent", "
 def _of_node(node: NodeView, asked: Mapping[tuple[str, str], Sequence[Wait]]) -> Iterator[Trouble]:
     name = node.name
     if node.silent:
-        words = f"{name} is silent for {node.silent_s:.0f} s: it has ended, hangs, or is cut off"
         # What it said last may be true no more.
-        return iter((Trouble("silent", name, "", words),))
+        more = "it has ended, hangs, or is cut off"
+        return iter((Trouble("silent", name, "", f"{name} is silent", node.silent_s, more),))
     return chain(_of_brokers(node), _of_charts(node, asked))
 
 
@@ -98,28 +103,32 @@ def _of_charts(
             yield Trouble("deaf", name, work.chart, f"{work.chart} hears nothing: {work.deaf}")
         if work.event and work.same_for_s >= STUCK_S and work.chart not in dead:
             held = asked.get((name, work.chart), ())
-            yield _stuck(name, work, signals.get(work.chart, ""), held)
+            yield _stuck(node, work, signals.get(work.chart, ""), held)
 
 
-def _stuck(node: str, work: WorkView, signal: str, held: Sequence[Wait]) -> Trouble:
+def _stuck(node: NodeView, work: WorkView, signal: str, held: Sequence[Wait]) -> Trouble:
     what = f"{signal}()" if signal else "one event"
-    words = f"{work.chart} is stuck: it has been handling {what} for {work.same_for_s:.0f} s"
-    if work.waiting:
-        words += f", and {_count(work.waiting, 'event')} wait behind it"
-    if held:
-        words += f"; {', '.join(sorted({each.asks[1] for each in held}))} waits for its answer"
-    return Trouble("stuck", node, work.chart, words)
+    more = [f"{_events_wait(work.waiting)} behind it"] if work.waiting else []
+    if asking := sorted({each.asks[1] for each in held}):
+        more.append(f"{', '.join(asking)} {_waits(len(asking))} for its answer")
+    return Trouble(
+        *("stuck", node.name, work.chart),
+        f"{work.chart} is stuck: it has been handling {what}",
+        work.same_for_s + node.silent_s,
+        "; ".join(more),
+    )
 
 
 def _late(wait: Wait) -> Trouble:
     node, chart = wait.asks
-    words = f"{chart} waits for the answer to {wait.signal}() for {wait.waited_s:.0f} s"
-    if wait.of:
-        words += f": {wait.of[1]} of {wait.of[0]} is handling it"
-    else:
-        words += ": no chart that tells of itself is handling it"
-    return Trouble("waits", node, chart, words)
+    words = f"{chart} waits for the answer to {wait.signal}()"
+    who = f"{wait.of[1]} of {wait.of[0]}" if wait.of else "no chart that tells of itself"
+    return Trouble("waits", node, chart, words, wait.waited_s, f"{who} is handling it")
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def _events_wait(number: int) -> str:
+    return f"{number:,} {'event' if number == 1 else 'events'} {_waits(number)}"
+
+
+def _waits(number: int) -> str:
+    return "waits" if number == 1 else "wait"

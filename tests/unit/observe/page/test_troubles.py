@@ -42,18 +42,36 @@ def test_a_stuck_chart_is_named_with_what_it_handles_and_who_waits() -> None:
     first, second = said(bank, front)
     assert first == Trouble(
         *("stuck", "bank", "till"),
-        "till is stuck: it has been handling charge() for 37 s, and 2 events wait behind it; "
-        "desk waits for its answer",
+        "till is stuck: it has been handling charge()",
+        37.5,
+        "2 events wait behind it; desk waits for its answer",
     )
     assert second == Trouble(
         *("waits", "front", "desk"),
-        "desk waits for the answer to charge() for 38 s: till of bank is handling it",
+        "desk waits for the answer to charge()",
+        38.1,
+        "till of bank is handling it",
     )
 
 
 def test_a_request_that_no_chart_has_in_hand_is_late_too() -> None:
     (late,) = said(node("front", work("desk", asks=(RequestView("1nc/desk/1", "charge", 5.0),))))
-    assert late.text.endswith("for 5 s: no chart that tells of itself is handling it")
+    assert late.more == "no chart that tells of itself is handling it"
+
+
+def test_how_long_it_lasts_is_until_now_and_not_until_its_node_told() -> None:
+    asks = work("desk", asks=(RequestView("1nc/desk/1", "charge", 10.0),))
+    stuck = work("till", event="1nc/desk/1", same_for_s=9.0)
+    first, second = said(node("front", asks, silent_s=0.25), node("bank", stuck, silent_s=1.25))
+    assert (first.kind, second.kind) == ("stuck", "waits")
+    assert first.lasts_s == second.lasts_s == 10.25
+
+
+def test_one_event_waits_and_two_charts_wait() -> None:
+    stuck = work("till", event="1nc/desk/1", same_for_s=9.0, waiting=1)
+    asks = [work(each, asks=(RequestView("1nc/desk/1", "charge", 9.0),)) for each in ("ada", "ben")]
+    first, *_ = said(node("bank", stuck), node("front", *asks))
+    assert first.more == "1 event waits behind it; ada, ben wait for its answer"
 
 
 def test_a_dead_chart_is_dead_and_not_stuck() -> None:
@@ -65,7 +83,7 @@ def test_a_dead_chart_is_dead_and_not_stuck() -> None:
 def test_of_a_silent_node_nothing_else_is_said() -> None:
     (silent,) = said(node("bank", chart("till", dead=True), silent_s=12.0, consuming=False))
     assert silent.kind == "silent"
-    assert silent.text.startswith("bank is silent for 12 s")
+    assert (silent.text, silent.lasts_s) == ("bank is silent", 12.0)
 
 
 def test_brokers_and_deaf_charts_are_named() -> None:
