@@ -1,13 +1,14 @@
 // The page: its views, what is wrong, and the panel for one chart or one event.
 
 import { ask, enter, follow } from "./feed.js";
-import { count, el, rate, say, shown } from "./dom.js";
+import { count, el, rate, say, troubleWords } from "./dom.js";
 import { MeshView } from "./mesh.js";
 import { TimeView } from "./time.js";
 import { LettersView } from "./letters.js";
 import { Panel } from "./panel.js";
 
 const TABS = ["mesh", "time", "letters"];
+const SAME_BEGIN_S = 2;
 const THEME = "miros-mesh-theme";
 const byId = (id) => document.getElementById(id);
 
@@ -24,6 +25,7 @@ const views = {
   letters: new LettersView({ state, sure }),
 };
 let shownView = null;
+let begun = new Map();
 
 function show(name) {
   for (const each of TABS) {
@@ -42,16 +44,19 @@ function show(name) {
 function openChart(node, chart) {
   panel.chart(node, chart, state.mesh);
   views.mesh.select(node, chart);
+  views.time.lane(node, chart);
 }
 
 function openMoment(id) {
   panel.moment(id);
+  views.time.lane(null, null);
   views.time.select(id);
 }
 
 function select() {
   views.mesh.select(null, null);
   views.time.select(null);
+  views.time.lane(null, null);
   shownView.focus?.();
 }
 
@@ -66,10 +71,23 @@ function summarise(mesh) {
   say(byId("summary"), parts.join(" · "));
 }
 
+// Since when, by the clock. Of a node that tells each second it would change by a moment each time.
+function since(mesh) {
+  const now = new Map();
+  for (const each of mesh.troubles) {
+    if (each.lasts_s === null) continue;
+    const key = JSON.stringify([each.kind, each.node, each.chart, each.text]);
+    const [known, told] = [begun.get(key), mesh.at - each.lasts_s];
+    each.since = Math.abs(known - told) < SAME_BEGIN_S ? known : told;
+    now.set(key, each.since);
+  }
+  begun = now;
+}
+
 function complain(mesh) {
   const place = byId("troubles");
   place.hidden = mesh.troubles.length === 0;
-  const rows = mesh.troubles.slice(0, 6).map((each) => ({ ...each, words: shown(each.text, 300) }));
+  const rows = mesh.troubles.slice(0, 6).map((each) => ({ ...each, words: troubleWords(each) }));
   const more = mesh.troubles.length - rows.length + mesh.more_troubles;
   const print = JSON.stringify([rows.map((each) => [each.kind, each.node, each.chart]), more]);
   if (place.dataset.print === print) {
@@ -144,6 +162,7 @@ async function begin() {
   const on = {
     mesh(mesh) {
       state.mesh = mesh;
+      since(mesh);
       summarise(mesh);
       complain(mesh);
       shownView.mesh?.(mesh);

@@ -48,6 +48,10 @@ export function count(number, noun) {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
+export function wait(number) {
+  return `${count(number, "event")} ${number === 1 ? "waits" : "wait"}`;
+}
+
 export function rate(perSecond) {
   if (perSecond === null || perSecond === undefined) return "–";
   if (perSecond >= 100) return `${Math.round(perSecond).toLocaleString("en")}/s`;
@@ -59,8 +63,16 @@ export function span(seconds) {
   const size = Math.abs(seconds);
   if (size === 0) return "0 ms";
   if (size < 0.0995) return `${(seconds * 1000).toFixed(size < 0.00995 ? 1 : 0)} ms`;
-  if (size < 120) return `${seconds.toFixed(size < 10 ? 1 : 0)} s`;
-  return `${Math.round(seconds / 60)} min`;
+  return size < 10 ? `${seconds.toFixed(1)} s` : lasting(seconds);
+}
+
+// For how long something has been so.
+export function lasting(seconds) {
+  const whole = Math.round(seconds);
+  if (whole < 120) return `${whole} s`;
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 120) return `${minutes} min ${whole % 60} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 // From a cause to its effect. Both are told when they are done, and the effect may be done first.
@@ -73,6 +85,14 @@ export function clock(time) {
   const two = (number) => String(number).padStart(2, "0");
   const millis = String(date.getMilliseconds()).padStart(3, "0");
   return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${millis}`;
+}
+
+// What is wrong, for how long, and since when: `text` is how to begin, if not with its own words.
+export function troubleWords(trouble, text = trouble.text) {
+  const { lasts_s: lasts, since, more } = trouble;
+  const long =
+    lasts === null ? "" : ` for ${lasting(lasts)}, since ${clock(since).slice(0, "hh:mm:ss".length)}`;
+  return shown(`${text}${long}${more ? `; ${more}` : ""}`, 400);
 }
 
 // One key for a node and a chart, whatever their names hold.

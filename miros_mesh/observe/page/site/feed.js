@@ -65,7 +65,7 @@ export async function follow(on, state) {
     try {
       await read(on, () => {
         tries = 0;
-        state("live", "live");
+        state("live", "connected");
       });
       state("waits", "the server has ended; trying again");
     } catch (error) {

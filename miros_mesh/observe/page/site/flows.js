@@ -1,16 +1,19 @@
 // What flows between charts, and who waits for whom: lines with their words. A line that stays is kept.
 
-import { count, keyOf, rate, shown, span, svg, way } from "./dom.js";
-import { curve } from "./layout.js";
+import { count, keyOf, lasting, rate, shown, svg, way } from "./dom.js";
+import { curve, TITLE } from "./layout.js";
 
 const LABELLED = 24;
 const FASTEST = { roomy: 60, medium: 50, dense: 40 };
 const NAMED = 2;
+// Where on its line a label stands, the best place first; and how far below or above where none is free.
+const ALONG = [0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82];
+const BESIDE = [0, 16, -16, 32, -32, 48, -48, 64, -64];
 
 export class FlowLayer {
-  constructor(plan, group, labels) {
+  constructor(plan, groups, labels) {
     this.plan = plan;
-    this.group = group;
+    this.groups = groups;
     this.labels = labels;
     this.lines = new Map();
   }
@@ -20,10 +23,13 @@ export class FlowLayer {
     const drawable = known.flows.filter((each) => this.place(each.from) && this.place(each.to));
     const own = (each) => [keyOf(...each.from), keyOf(...each.to)].includes(chosen);
     const mine = chosen ? drawable.filter(own) : [];
-    const most = mine.length ? mine : drawable.slice(0, FASTEST[this.plan.size]);
+    const fastest = drawable.slice(0, FASTEST[this.plan.size]);
+    const most = mine.length ? mine : fastest;
+    const aside = mine.length ? fastest.filter((each) => !own(each)) : [];
     const waits = known.waits.filter((each) => each.of && each.waited_s >= 1);
     const drawn = new Set();
-    for (const each of most) drawn.add(this.flow(each, most.length > LABELLED));
+    for (const each of aside) drawn.add(this.flow(each, " aside"));
+    for (const each of most) drawn.add(this.flow(each, most.length > LABELLED ? " thin" : ""));
     for (const each of waits) drawn.add(this.wait(each));
     for (const [key, lines] of this.lines) {
       if (!drawn.has(key)) {
@@ -43,9 +49,9 @@ export class FlowLayer {
     return this.plan.places.get(keyOf(node, chart));
   }
 
-  flow(each, thin) {
+  flow(each, how) {
     const busy = each.rate > 0;
-    const kind = `${busy ? "busy" : ""}${thin ? " thin" : ""}`;
+    const kind = `${busy ? "busy" : ""}${how}`;
     const wide = busy ? Math.min(1.4 + Math.log10(1 + each.rate) * 1.2, 5) : 1.2;
     return this.line("flow", each.from, each.to, kind, wide);
   }
@@ -62,7 +68,7 @@ export class FlowLayer {
       const { begin, middle, end } = curve(a, b);
       const path = svg("path", { d: `M${xy(begin)}Q${xy(middle)} ${xy(end)}` });
       const head = svg("path", { d: arrow(middle, end) });
-      this.group.append(path, head);
+      this.groups[what].append(path, head);
       this.lines.set(key, [path, head]);
     }
     const [path, head] = this.lines.get(key);
@@ -73,32 +79,38 @@ export class FlowLayer {
   }
 
   label(flows, waits) {
-    // No label stands on a broker or on a chart, where there is room beside it.
-    const taken = [...this.plan.hubs, ...this.plan.places.values()].map((each) => ({ ...each }));
+    // No label stands on a broker, a chart or the name of a node, where there is room beside it.
+    const names = this.plan.cards.map(({ x, y, w }) => ({ x, y, w, h: TITLE }));
+    const taken = [...this.plan.hubs, ...this.plan.places.values(), ...names];
     const late = new Set(waits.map((each) => JSON.stringify([each.asks, each.of])));
-    const labels = flows
-      .filter((each) => !late.has(JSON.stringify([each.from, each.to])))
-      .map((each) => this.words(each.from, each.to, flowWords(each), "", taken));
+    // First what tells most.
     const red = waits.map((each) =>
       this.words(
         each.asks,
         each.of,
-        [`waits ${span(each.waited_s)}`, `for ${shown(each.signal, 18)}()`],
+        [`waits ${lasting(each.waited_s)}`, `for an answer to ${shown(each.signal, 18)}()`],
         " wait",
         taken,
       ),
     );
+    const labels = flows
+      .filter((each) => !late.has(JSON.stringify([each.from, each.to])))
+      .map((each) => this.words(each.from, each.to, flowWords(each), "", taken));
     this.labels.replaceChildren(...[...labels, ...red].filter(Boolean));
   }
 
   words(from, to, lines, kind, taken) {
     const [a, b] = [this.place(from), this.place(to)];
     if (!a || !b) return null;
-    const { top } = curve(a, b);
+    const bow = curve(a, b);
     const w = Math.max(...lines.map((line) => [...line].length)) * 6.3 + 10;
-    const box = { x: top.x - w / 2, y: top.y - 16, w, h: 31 };
-    for (let tries = 0; tries < 8 && taken.some((each) => overlaps(each, box)); tries += 1)
-      box.y += 18;
+    const boxes = BESIDE.flatMap((down) =>
+      ALONG.map((part) => {
+        const { x, y } = along(bow, part);
+        return { x: x - w / 2, y: y - 16 + down, w, h: 31 };
+      }),
+    );
+    const box = boxes.find((one) => !taken.some((each) => overlaps(each, one))) ?? boxes[0];
     taken.push(box);
     const at = (y) => ({ x: box.x + w / 2, y: box.y + y, "text-anchor": "middle" });
     return svg("g", { class: `flow-label${kind}` }, [
@@ -116,6 +128,14 @@ function flowWords(flow) {
   const names = signals.slice(0, NAMED).map(([name]) => shown(name, 18));
   const more = signals.length > NAMED ? ` +${signals.length - NAMED}` : "";
   return [[pace, way(flow.latency_s)].filter(Boolean).join(" · "), names.join(", ") + more];
+}
+
+// The place on a curve, from 0 at its begin to 1 at its end.
+function along({ begin, middle, end }, part) {
+  const rest = 1 - part;
+  const at = (axis) =>
+    rest * rest * begin[axis] + 2 * rest * part * middle[axis] + part * part * end[axis];
+  return { x: at("x"), y: at("y") };
 }
 
 function overlaps(a, b) {

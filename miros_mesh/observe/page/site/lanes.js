@@ -4,15 +4,19 @@ import { el, keyOf, shown, svg } from "./dom.js";
 
 export const MOST_LANES = 16;
 export const ROW = 22;
-const WIDTH = { widest: 150, least: 64 };
-// Beside the lanes stand the time, and the words.
-const BESIDE = 104 + 480;
+const WIDTH = { widest: 150, least: 44 };
+// Beside the lanes stand the time, and the words: as the style sheet has it.
+const BESIDE = 104 + 400;
+const HEAD = 44;
 // Names come from the network, and may be without end.
 const MOST_NAMES = 2000;
 
 export class Lanes {
   constructor() {
     this.head = el("div", { class: "lane-head" });
+    // What is wrong with charts, by their keys; and the chart whose lane is marked.
+    this.wrong = new Map();
+    this.chosen = null;
     this.clear();
   }
 
@@ -42,15 +46,26 @@ export class Lanes {
     this.places.clear();
   }
 
-  // Makes lanes for who handled the event and who sent it.
-  take(moment) {
-    if (moment.sender) this.of(moment.sender);
-    this.of(moment.at);
+  // Makes lanes for those who handled the events and who sent them, and those with whom something is
+  // wrong. By name, so that they have the same places whenever this is done anew.
+  take(moments) {
+    const places = moments.flatMap((each) => (each.sender ? [each.sender, each.at] : [each.at]));
+    const keys = new Set([...places.map((place) => this.key(place)), ...this.wrongKeys()]);
+    const fresh = [...keys].filter((key) => !this.places.has(key));
+    for (const key of fresh.sort()) this.of(JSON.parse(key));
+  }
+
+  key([node, chart]) {
+    return keyOf(node, this.by_node ? "" : chart);
+  }
+
+  wrongKeys() {
+    return [...this.wrong.values()].map(({ node, chart }) => this.key([node, chart]));
   }
 
   // The last lane is that of all for which there is no room.
-  of([node, chart]) {
-    const key = keyOf(node, this.by_node ? "" : chart);
+  of(place) {
+    const key = this.key(place);
     if (!this.places.has(key) && this.size < MOST_NAMES)
       this.places.set(key, Math.min(this.size, MOST_LANES));
     return this.places.get(key) ?? MOST_LANES;
@@ -71,19 +86,45 @@ export class Lanes {
     const others = this.size - MOST_LANES;
     const last = { x: this.x(MOST_LANES), y: 19, "text-anchor": "middle" };
     if (others > 0) heads.push(svg("text", last, `${others} more`));
-    const drawing = svg("svg", { width: this.columns * this.wide, height: 44 }, heads);
-    this.head.replaceChildren(el("span", { class: "when" }), drawing);
+    const drawing = svg("svg", { width: this.columns * this.wide, height: HEAD }, heads);
+    const words = [
+      el("span", { class: "who" }, "chart"),
+      el("span", { class: "what" }, "event"),
+      el("span", { class: "late" }, "after its cause"),
+    ];
+    this.head.replaceChildren(
+      el("span", { class: "when" }, "time"),
+      drawing,
+      el("span", { class: "words" }, words),
+    );
   }
 
   name(lane, node, chart) {
     const fits = Math.max(Math.floor((this.wide - 6) / 7.4), 4);
     const place = { x: this.x(lane), "text-anchor": "middle" };
     const below = chart ? shown(node || "unknown node", Math.floor(fits * 1.15)) : "node";
-    return svg("g", {}, [
-      svg("title", {}, chart ? `${shown(chart)} of ${shown(node)}` : shown(node)),
+    const key = this.by_node ? node : keyOf(node, chart);
+    const troubles = [...this.wrong].filter(([of, each]) => (this.by_node ? each.node : of) === key);
+    const bad = troubles.some(([, each]) => each.kind !== "waits");
+    const kinds = [
+      bad ? "bad" : troubles.length ? "waits" : "",
+      this.isChosen(lane) ? "chosen" : "",
+    ];
+    const title = [
+      chart ? `${shown(chart)} of ${shown(node)}` : shown(node),
+      ...troubles.map(([, each]) => shown(each.text)),
+    ];
+    const edge = { x: lane * this.wide + 1, y: 1, width: this.wide - 2, height: HEAD - 3, rx: 4 };
+    return svg("g", { class: ["lane", ...kinds].filter(Boolean).join(" ") }, [
+      svg("title", {}, title.join("; ")),
+      svg("rect", edge),
       svg("text", { ...place, y: 19 }, shown(chart || node || "unknown node", fits)),
       svg("text", { class: "node-name", ...place, y: 34 }, below),
     ]);
+  }
+
+  isChosen(lane) {
+    return this.chosen !== null && this.places.get(this.key(this.chosen)) === lane;
   }
 
   x(lane) {
@@ -96,7 +137,12 @@ export class Lanes {
     const from = moment.sender ? this.x(this.of(moment.sender)) : to;
     const parts = from === to ? [own(to, moment)] : sent(from, to);
     const size = { width: this.columns * this.wide, height: ROW, "aria-hidden": "true" };
-    return svg("svg", size, svg("path", { class: "life", d: this.lives }), parts);
+    const chosen = this.chosen && this.places.get(this.key(this.chosen));
+    const band =
+      chosen === null || chosen === undefined
+        ? null
+        : svg("rect", { class: "band", x: chosen * this.wide, width: this.wide, height: ROW });
+    return svg("svg", size, band, svg("path", { class: "life", d: this.lives }), parts);
   }
 }
 

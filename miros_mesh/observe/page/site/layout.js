@@ -6,7 +6,7 @@ const SIZES = {
   dense: { w: 126, h: 24, gap: 5, apart: 16 },
 };
 const PAD = 12;
-const TITLE = 42;
+export const TITLE = 42;
 const MARGIN = 24;
 const BROKER = { w: 230, h: 32, gap: 10 };
 // So many nodes stand around their brokers; more stand in rows below them.
@@ -99,10 +99,12 @@ function around(cards, hubs, width, tall) {
   const right = Math.max(0, ...boxes.map((each) => each.x + each.w));
   const bottom = Math.max(0, ...boxes.map((each) => each.y + each.h));
   const down = Math.max(0, (tall - (bottom - top) - 2 * MARGIN - BOW) / 3);
+  // Room for bows above the boxes, where there is some.
+  const bows = cards.length > 2 ? Math.min(BOW / 2, 3 * down) : 0;
   const aside = Math.max(0, (width - (right - left) - 2 * MARGIN) / 2);
   for (const each of boxes) {
     each.x = Math.round(each.x - left + MARGIN + aside);
-    each.y = Math.round(each.y - top + MARGIN + down + (cards.length > 2 ? BOW / 2 : 0));
+    each.y = Math.round(each.y - top + MARGIN + down + bows);
   }
 }
 
@@ -151,14 +153,7 @@ export function curve(a, b) {
     x: (from.x + to.x) / 2 + (dy / far) * bend * 2,
     y: (from.y + to.y) / 2 - (dx / far) * bend * 2,
   };
-  const begin = edge(a, middle);
-  const end = edge(b, middle);
-  return {
-    begin,
-    end,
-    middle,
-    top: { x: (begin.x + 2 * middle.x + end.x) / 4, y: (begin.y + 2 * middle.y + end.y) / 4 },
-  };
+  return { begin: edge(a, middle), end: edge(b, middle), middle };
 }
 
 // Where the way from the middle of a box to a point leaves the box.

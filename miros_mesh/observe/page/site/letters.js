@@ -12,6 +12,9 @@ const COLUMNS = [
   ["topic", (each) => each.topic],
   ["place", (each) => each.place],
 ];
+const ABOUT =
+  "Events that were refused or could not be handled. They are kept, and can be put back. " +
+  "This list does not change by itself: look again.";
 const DONE = { retry: "sent again", drop: "dropped" };
 
 export class LettersView {
@@ -28,7 +31,8 @@ export class LettersView {
     this.heads = el("tr");
     const table = el("table", {}, el("thead", {}, this.heads), this.rows);
     const bar = el("div", { class: "bar" }, this.again, this.retry, this.drop, this.remark);
-    this.element = el("div", {}, bar, el("div", { class: "scroll" }, table));
+    const what = el("p", { class: "about faint" }, ABOUT);
+    this.element = el("div", {}, bar, what, el("div", { class: "scroll" }, table));
   }
 
   show() {

@@ -1,12 +1,20 @@
 // The mesh as a graph: nodes with their charts, brokers, and what flows between charts.
 
-import { count, el, keyOf, rate, say, shown, span, svg } from "./dom.js";
+import { count, el, keyOf, lasting, rate, say, shown, svg, troubleWords, wait } from "./dom.js";
 import { FlowLayer } from "./flows.js";
 import { layout } from "./layout.js";
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const EMPTY =
   "No node tells of itself: one does while a chart of it has a snoop stream enabled (enable_snoop_trace).";
+
+const LEGEND = [
+  ["busy", "blue", "events flow"],
+  ["", "grey", "none now"],
+  ["wait", "red dashed", "waits for an answer"],
+];
+
+const TOOK = "ms: median from the step that sent it to the step that it caused";
 
 export class MeshView {
   constructor({ chart }) {
@@ -19,7 +27,8 @@ export class MeshView {
     this.find.addEventListener("input", () => this.draw());
     this.remark = el("span", { class: "faint" });
     this.canvas = el("div", { class: "scroll", id: "graph" });
-    this.element = el("div", {}, el("div", { class: "bar" }, this.find, this.remark), this.canvas);
+    const bar = el("div", { class: "bar" }, this.find, this.remark);
+    this.element = el("div", {}, bar, this.canvas, legend());
     this.canvas.addEventListener("keydown", (event) => this.walk(event));
     new ResizeObserver(() => this.resized()).observe(this.canvas);
     this.known = null;
@@ -74,19 +83,22 @@ export class MeshView {
     this.plan = layout(nodes, charts, brokers, this.width, this.canvas.clientHeight);
     const { width, height, cards, hubs } = this.plan;
     this.layers = Object.fromEntries(
-      ["spokes", "cards", "hubs", "flows", "charts", "labels"].map((name) => [
+      ["spokes", "cards", "hubs", "flows", "charts", "waits", "labels"].map((name) => [
         name,
         svg("g", { class: name }),
       ]),
     );
-    this.layers.labels.setAttribute("pointer-events", "none");
+    // Above the charts, which are to be clicked all the same.
+    for (const each of ["waits", "labels"])
+      this.layers[each].setAttribute("pointer-events", "none");
     this.drawn = new Map(charts.map((each) => [keyOf(each.node, each.chart), this.box(each)]));
     this.layers.charts.append(...[...this.drawn.values()].map((each) => each.group));
     this.cards = new Map(cards.map((each) => [each.node, this.card(each)]));
     this.layers.cards.append(...[...this.cards.values()].map((each) => each.group));
     this.hubs = new Map(hubs.map((each) => [each.broker, this.hub(each)]));
     this.layers.hubs.append(...[...this.hubs.values()].map((each) => each.group));
-    this.flows = new FlowLayer(this.plan, this.layers.flows, this.layers.labels);
+    const { flows: flow, waits, labels } = this.layers;
+    this.flows = new FlowLayer(this.plan, { flow, wait: waits }, labels);
     const label = "Charts of the mesh: arrow keys move, Enter opens";
     this.picture = svg(
       "svg",
@@ -208,13 +220,13 @@ export class MeshView {
       : chart.state || (chart.handled === null ? "tells nothing" : "");
     say(box.state, box.fits > 2 ? shown(state || "–", box.fits) : "");
     const more = facts(chart, bad, waits);
-    if (box.facts) say(box.facts, more && shown(more, Math.floor(box.fits * 1.12)));
+    if (box.facts) say(box.facts, more && shown(more, Math.floor(box.fits * 1.3)));
     const words = [
       `${shown(chart.chart)} of ${shown(chart.node)}`,
       state && `in state ${shown(state)}`,
     ];
     words.push(
-      ...own.map((each) => shown(each.text, 300)),
+      ...own.map((each) => troubleWords(each)),
       chart.group && `group ${shown(chart.group)}`,
     );
     const label = words.filter(Boolean).join("; ");
@@ -293,17 +305,16 @@ export class MeshView {
 }
 
 function facts(chart, bad, waits) {
-  const wait = chart.waiting ? `${count(chart.waiting, "event")} wait` : "";
+  const behind = chart.waiting ? wait(chart.waiting) : "";
   if (chart.dead) return chart.last ? `at ${chart.last}` : "";
   if (bad?.kind === "stuck")
-    return ["stuck", span(chart.same_for_s), wait].filter(Boolean).join(" · ");
+    return [`stuck ${lasting(bad.lasts_s)}`, behind].filter(Boolean).join(", ");
   if (bad) return bad.kind;
-  if (waits)
-    return `waits ${span(Math.max(...chart.asks.map((each) => each.waited_s)))} for ${chart.asks[0].signal}`;
+  if (waits) return `waits for an answer to ${chart.asks[0].signal}()`;
   if (chart.handled === null) return "";
   return [
     chart.rate === 0 ? "idle" : rate(chart.rate),
-    wait || (chart.last && `last ${chart.last}`),
+    behind || (chart.last && `last ${chart.last}`),
     chart.group && `group ${chart.group}`,
   ]
     .filter(Boolean)
@@ -312,9 +323,20 @@ function facts(chart, bad, waits) {
 
 function nodeWords(node, troubles) {
   if (!node.tells) return "no snoop stream";
-  if (node.silent_s !== null) return `silent for ${span(node.silent_s)}`;
+  if (node.silent_s !== null) return `silent for ${lasting(node.silent_s)}`;
   if (troubles.length) return [...new Set(troubles.map((each) => each.kind))].join(", ");
   return node.outbox ? `${count(node.outbox, "event")} in the outbox` : "";
+}
+
+function legend() {
+  const line = (kind) =>
+    svg("svg", { width: 26, height: 10, "aria-hidden": "true" }, [
+      svg("line", { class: `flow ${kind}`, x1: 0, x2: 26, y1: 5, y2: 5, "stroke-width": 2 }),
+    ]);
+  return el("p", { class: "legend faint" }, [
+    ...LEGEND.map(([kind, colour, words]) => el("span", {}, line(kind), `${colour}: ${words}`)),
+    el("span", { title: TOOK }, TOOK),
+  ]);
 }
 
 // Of an address the end tells most.

@@ -1,6 +1,6 @@
 // What is known of one chart, or of one event: the panel at the side.
 
-import { clock, count, el, keyOf, rate, say, shown, span, way } from "./dom.js";
+import { clock, count, el, keyOf, lasting, rate, say, shown, troubleWords, wait, way } from "./dom.js";
 import { ask } from "./feed.js";
 import { diagram } from "./states.js";
 
@@ -8,6 +8,9 @@ const WIDTH = 460;
 const PATH = 6;
 const MOST_FLOWS = 12;
 const MOST_KIN = 6;
+// The height of a line, as the style sheet has it.
+const LINE = 17;
+const ABOVE = 8;
 
 export class Panel {
   constructor(element, { chart, moment, story, closed }) {
@@ -39,9 +42,10 @@ export class Panel {
       path: el("div", { class: "path" }),
       flows: el("table", { class: "flows" }),
       trace: el("pre", { tabindex: 0, "aria-label": "Last transitions" }),
+      steps: el("p", { class: "faint" }),
       spy: el("pre", { tabindex: 0, "aria-label": "Last steps" }),
     };
-    const { facts, states, path, flows, trace, spy } = this.parts;
+    const { facts, states, path, flows, trace, steps: about, spy } = this.parts;
     this.print = "";
     this.fill(shown(chart), `of node ${shown(node)}`, [
       facts,
@@ -53,6 +57,7 @@ export class Panel {
       el("h3", {}, "Last transitions"),
       trace,
       el("h3", {}, "Last steps (spy)"),
+      about,
       spy,
     ]);
     this.mesh(mesh);
@@ -123,11 +128,19 @@ export class Panel {
   }
 
   renew(seen) {
-    const { facts, states, path, trace, spy } = this.parts;
+    const { facts, states, path, trace, steps: about, spy } = this.parts;
+    const stuck = this.troubles.find((each) => each.kind === "stuck");
+    const last = this.told?.last ? `${shown(this.told.last)}()` : "one event";
     const rows = [
-      ...chartFacts(this.told, seen, this.kin),
-      ...this.troubles.map((each) => [each.kind, shown(each.text, 400), "bad"]),
+      ...chartFacts(this.told, seen, this.kin, this.troubles),
+      ...this.troubles.map((each) => [
+        each.kind,
+        each === stuck ? troubleWords(each, `at ${last}`) : troubleWords(each),
+        "bad",
+      ]),
     ];
+    const missing = stuck ? ` ${last}, at which it is stuck, is not among them.` : "";
+    say(about, `Every step of its event processor, once an event is handled.${missing}`);
     const print = JSON.stringify([rows, seen?.transitions, seen?.path, seen?.state]);
     if (print !== this.print) {
       this.print = print;
@@ -238,10 +251,11 @@ export function steps(moment) {
   return moment.from ? `in ${shown(moment.from)}` : "";
 }
 
-function chartFacts(told, seen, kin) {
+function chartFacts(told, seen, kin, troubles) {
+  const late = troubles.some((each) => each.kind === "waits");
   const state = told?.dead ? "dead" : told?.state || seen?.state;
   const asks = told?.asks
-    .map((each) => `${shown(each.signal)}() for ${span(each.waited_s)}`)
+    .map((each) => `an answer to ${shown(each.signal)}(), for ${lasting(each.waited_s)}`)
     .join(", ");
   const queue = seen?.queued ?? null;
   return [
@@ -254,13 +268,12 @@ function chartFacts(told, seen, kin) {
     ],
     told?.last ? ["last event", shown(told.last)] : null,
     told && told.waiting !== null
-      ? ["waiting", told.waiting ? count(told.waiting, "event") : "none"]
+      ? ["inbox", told.waiting ? wait(told.waiting) : "no event waits"]
       : null,
-    told?.same_for_s >= 1 ? ["at one event", `for ${span(told.same_for_s)}`] : null,
     queue === null
       ? null
-      : ["queue", `${count(queue, "event")} after its last step, ${seen.deferred} deferred`],
-    asks ? ["waits for", asks] : null,
+      : ["last step", `left ${count(queue, "event")} in its queue, and ${seen.deferred} deferred`],
+    asks && !late ? ["waits for", asks] : null,
     told?.group ? ["group", groupWords(told.group, kin)] : null,
     seen?.missing ? ["not seen", count(seen.missing, "record")] : null,
   ].filter(Boolean);
@@ -278,8 +291,10 @@ function groupWords(group, kin) {
 function lines(place, given, none) {
   const text =
     given?.length && given.some(Boolean) ? given.map((line) => shown(line, 400)).join("\n") : none;
-  const follows = place.scrollTop + place.clientHeight >= place.scrollHeight - 4;
+  const follows = place.scrollTop + place.clientHeight >= place.scrollHeight - 2 * LINE;
   if (place.textContent === text) return;
   say(place, text);
-  if (follows) place.scrollTop = place.scrollHeight;
+  // So that the first line is whole: as much is free below the last one.
+  const over = place.scrollHeight - ABOVE - LINE - place.clientHeight;
+  if (follows) place.scrollTop = over > 0 ? ABOVE + Math.ceil(over / LINE) * LINE : 0;
 }

@@ -1,7 +1,7 @@
 // The last events as a sequence diagram that grows: a row for each event, a lane for each chart, or for
 // each node where there are more charts than lanes.
 
-import { clock, count, el, say, shown, way } from "./dom.js";
+import { clock, count, el, keyOf, say, shown, way } from "./dom.js";
 import { ask, askBytes } from "./feed.js";
 import { Lanes, ROW } from "./lanes.js";
 import { steps } from "./panel.js";
@@ -33,8 +33,8 @@ export class TimeView {
     };
     this.pause = el("button", { "aria-pressed": "false", onclick: () => this.toggle() }, "Pause");
     this.only = el("input", { type: "checkbox", onchange: () => this.filtered() });
-    this.form = el("select", { "aria-label": "Form to export" });
-    this.export = el("button", { onclick: () => this.save() }, "Export");
+    this.form = el("select");
+    this.export = el("button", { onclick: () => this.save() }, "Save");
     this.remark = el("span", { class: "faint" });
     this.note = el("p", { class: "note", hidden: true });
     this.list = el("div", {
@@ -61,11 +61,12 @@ export class TimeView {
       field("signal", "Signal"),
       field("text", "Text"),
       el("label", {}, this.only, "transitions only"),
-      this.form,
+      el("label", {}, "Export as", this.form),
       this.export,
       this.remark,
     ]);
     this.element = el("div", {}, bar, this.note, this.canvas);
+    new ResizeObserver(() => this.resized()).observe(this.canvas);
   }
 
   about() {
@@ -82,6 +83,41 @@ export class TimeView {
 
   focus() {
     this.list.querySelector(".row[tabindex='0']")?.focus();
+  }
+
+  // So that the words stay in sight beside the panel.
+  resized() {
+    const { clientWidth: width } = this.canvas;
+    if (!this.loaded || !width || width === this.width) return;
+    this.width = width;
+    const follows = this.follows();
+    this.redraw();
+    if (follows) this.toEnd();
+  }
+
+  // What is wrong with charts: each of them has a lane, though nothing may be heard of it.
+  mesh({ troubles }) {
+    const { chart } = this.wanted();
+    const own = troubles.filter((each) => each.chart && matches(each.chart, chart));
+    const wrong = new Map();
+    // The worst is told first.
+    for (const each of own) {
+      const key = keyOf(each.node, each.chart);
+      if (!wrong.has(key)) wrong.set(key, each);
+    }
+    const print = JSON.stringify([...wrong].map(([key, each]) => [key, each.text]));
+    if (print === this.print) return;
+    this.print = print;
+    this.lanes.wrong = wrong;
+    if (this.loaded) this.add([]);
+    this.lanes.heads();
+  }
+
+  // Marks the lane of a chart, or none.
+  lane(node, chart) {
+    if (node === null && this.lanes.chosen === null) return;
+    this.lanes.chosen = node === null ? null : [node, chart];
+    this.redraw();
   }
 
   // From the server's memory, which goes further back than this one.
@@ -126,7 +162,7 @@ export class TimeView {
   }
 
   follows() {
-    return this.canvas.scrollTop + this.canvas.clientHeight >= this.canvas.scrollHeight - 2 * ROW;
+    return this.canvas.scrollTop + this.canvas.clientHeight >= this.canvas.scrollHeight - 3 * ROW;
   }
 
   // Says so while more comes than is shown: over the last eight times that it was told, of two seconds
@@ -160,8 +196,8 @@ export class TimeView {
     const wanted = this.only.checked ? moments.filter((each) => each.to) : moments;
     const { columns, size } = this.lanes;
     const fresh = [];
+    this.lanes.take(wanted);
     for (const each of wanted) {
-      this.lanes.take(each);
       const known = this.rows.get(each.id);
       if (known) known.moment = each;
       else {
@@ -209,7 +245,7 @@ export class TimeView {
 
   group() {
     this.lanes.group();
-    for (const { moment } of this.rows.values()) this.lanes.take(moment);
+    this.lanes.take([...this.rows.values()].map(({ moment }) => moment));
     this.redraw();
   }
 
@@ -246,17 +282,19 @@ export class TimeView {
       this.led.has(moment.id) ? "led" : "",
     ];
     row.setAttribute("class", kinds.filter(Boolean).join(" "));
-    const late = moment.sender ? ` ${way(moment.latency_s)}` : "";
     row.replaceChildren(
       el("span", { class: "when" }, clock(moment.time)),
       this.lanes.row(moment),
-      el("span", { class: "who" }, shown(moment.at[1], 40)),
-      el(
-        "span",
-        { class: "what" },
-        `${shown(moment.signal, 40)}() `,
-        el("i", {}, steps(moment).slice(0, 90) + late),
-      ),
+      el("span", { class: "words" }, [
+        el("span", { class: "who" }, shown(moment.at[1], 40)),
+        el(
+          "span",
+          { class: "what" },
+          `${shown(moment.signal, 40)}() `,
+          el("i", {}, steps(moment).slice(0, 90)),
+        ),
+        el("span", { class: "late" }, moment.sender ? way(moment.latency_s) : ""),
+      ]),
     );
     const from = moment.sender ? `, sent by ${shown(moment.sender[1])}` : "";
     row.setAttribute(
@@ -283,20 +321,23 @@ export class TimeView {
   toggle() {
     this.paused = !this.paused;
     this.pause.setAttribute("aria-pressed", String(this.paused));
-    say(this.pause, this.paused ? "Go on" : "Pause");
+    say(this.pause, this.paused ? "Resume" : "Pause");
     this.held = 0;
     if (!this.paused) this.load();
     this.tell();
   }
 
   tell() {
-    const words = [count(this.rows.size, "event")];
+    const all = count(this.rows.size, "event");
+    const words = [this.rows.size < MOST_ROWS ? all : `the newest ${all}`];
     if (this.paused) words.push(`paused, ${count(this.held, "event")} since`);
     say(this.remark, words.join(" · "));
   }
 
   toEnd() {
-    this.canvas.scrollTop = this.canvas.scrollHeight;
+    // So that the first row is whole: the head is two rows high, and one is free below the last row.
+    const over = this.canvas.scrollHeight - ROW - this.canvas.clientHeight;
+    this.canvas.scrollTop = Math.max(Math.ceil(over / ROW), 0) * ROW;
   }
 
   stop(row) {
