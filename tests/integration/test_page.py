@@ -154,12 +154,154 @@ def test_a_stuck_chart_is_named_and_so_is_who_waits_for_it(
         assert look.texts(".chart.bad .name") == ["till"]
         assert look.texts(".chart.waits .name") == ["desk"]
         assert "waits" in look.texts(".flow-label.wait text")[0]
+        # How long, written in one way wherever it stands, and since when.
+        look.page.wait_for_selector("#troubles >> text=/for \\d+ s, since \\d\\d:\\d\\d:\\d\\d; /")
+        assert all(
+            re.fullmatch(r"stuck \d+ s(, \d+ events? waits?)?", each)
+            for each in look.texts(".chart.bad .facts")
+        )
+        assert look.texts(".chart.waits .facts") == ["waits for an answer to charge()"]
+        # Nothing is drawn over the line of who waits, but words.
+        assert look.page.evaluate(_LAYERS)[-2:] == ["waits", "labels"]
         # The words lead to the chart.
         look.page.click("#troubles button >> nth=0")
         assert look.texts("#panel h2") == ["till"]
+        assert look.texts(".chart.chosen .name") == ["till"]
+        look.page.wait_for_selector("#panel dd.bad >> text=/^at charge\\(\\) for \\d+ s, since/")
+        look.page.wait_for_selector("#panel >> text=/charge\\(\\), at which it is stuck, is not/")
         made.till.gate.set()
         look.page.wait_for_selector("#troubles", state="hidden")
         assert look.page.locator(".flow.wait, .chart.bad").count() == 0
+
+
+_LAYERS = "[...document.querySelectorAll('#graph > svg > g')].map((each) => each.classList[0])"
+
+
+def test_a_chart_that_is_chosen_leaves_the_lines_of_others_faint(
+    browser: Browser, tmp_path: Path
+) -> None:
+    settings = partial(MeshConfig, home=tmp_path)
+    with ExitStack() as stack:
+        page = stack.enter_context(serve(0, config=settings()))
+        made = stack.enter_context(page_mesh.shop(settings))
+        stack.enter_context(page_mesh.orders(made))
+        look = stack.enter_context(shown(browser, page))
+        look.until("document.querySelectorAll('path.flow').length === 3")
+        look.page.click(".chart:has-text('depot')")
+        # It has one of them.
+        look.until("document.querySelectorAll('path.flow.aside').length === 2")
+        assert look.page.locator("path.flow").count() == 3
+        assert look.texts(".flow-label .second") == ["ship"]
+
+
+def test_the_words_of_the_graph_cover_no_name(browser: Browser, mesh: MemoryMesh) -> None:
+    nodes = "attic", "cellar", "hall"
+    numbers = itertools.count(1)
+    with ExitStack() as stack:
+        page = stack.enter_context(serve(0, config=mesh.config()))
+        liar = stack.enter_context(sender(mesh.config()))
+        look = stack.enter_context(shown(browser, page, viewport={"width": 1280, "height": 800}))
+
+        def flows() -> bool:
+            number, now = next(numbers), time.time()
+            # Each of two charts of a node has an event of one of the node before.
+            for at, name in enumerate(nodes):
+                said = name, f"{at}nc", number, now, True, 0, ()
+                charts = [ChartStatus(each, "idle", 3, "go", dead=False) for each in ("a", "b")]
+                status = NodeStatus(name, *said, tuple(charts))
+                liar.statuses.network.send("status", status, counted=False)
+                for each in ("a", "b"):
+                    place, sent = (
+                        (name, each, f"{at}nc", number),
+                        f"{(at + 1) % 3}nc/{each}/{number}",
+                    )
+                    step = "trace", now, "e->go()", "go", "up", "down", sent
+                    liar.trace.send([SnoopRecord(*place, *step)])
+            look.page.wait_for_timeout(300)
+            return look.page.locator(".flow-label").count() == 2 * len(nodes)
+
+        wait_until(flows, LIMIT_S)
+        assert look.page.evaluate(_COVERED) == []
+
+
+_COVERED = """
+    (() => {
+      const box = (each) => each.getBoundingClientRect();
+      const meet = (a, b) =>
+        a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+      const names = [...document.querySelectorAll(".node .title, .chart .name, .broker text")];
+      return [...document.querySelectorAll(".flow-label rect")].flatMap((label) =>
+        names.filter((each) => meet(box(each), box(label))).map((each) => each.textContent));
+    })()
+"""
+
+
+def test_time_has_a_lane_for_who_is_stuck_and_who_waits_though_nothing_happens(
+    browser: Browser, mesh: MemoryMesh
+) -> None:
+    with ExitStack() as stack:
+        made = stack.enter_context(page_mesh.shop(mesh.config))
+        made.till.gate.clear()
+        made.order(1)
+        with serve(0, config=mesh.config()) as before, shown(browser, before) as look:
+            look.page.wait_for_selector("#troubles >> text=/till is stuck/")
+        # By now these charts have told all that they did.
+        page = stack.enter_context(serve(0, config=mesh.config()))
+        look = stack.enter_context(shown(browser, page, viewport={"width": 1280, "height": 800}))
+        look.page.click("#tab-time")
+        look.page.wait_for_selector(".lane.bad:has-text('till')")
+        look.page.wait_for_selector(".lane.waits:has-text('desk')")
+        assert look.page.locator(".row").count() == 0
+        look.page.click("#troubles button:has-text('till is stuck')")
+        assert [each.split()[0] for each in look.texts(".lane.chosen title")] == ["till"]
+        look.page.keyboard.press("Escape")
+        assert look.page.locator(".lane.chosen").count() == 0
+
+
+def test_the_words_of_time_stay_in_sight_beside_the_panel(
+    browser: Browser, mesh: MemoryMesh
+) -> None:
+    with ExitStack() as stack:
+        page = stack.enter_context(serve(0, config=mesh.config()))
+        made = stack.enter_context(page_mesh.shop(mesh.config))
+        look = stack.enter_context(shown(browser, page, viewport={"width": 1280, "height": 500}))
+        look.page.click("#tab-time")
+        for number in range(10):
+            made.order(number)
+            mesh.settle()
+        look.until("document.querySelectorAll('.row').length >= 40")
+        lanes = look.texts(".lane title")
+        look.page.locator(".row:has-text('ship()')").last.click()
+        look.page.wait_for_selector("#panel ol button")
+        seen = look.page.evaluate(_ROWS)
+        assert seen["right"] <= seen["edge"]
+        assert seen["words"] == seen["whole"]
+        # Neither the newest row nor the first one that is seen is cut, and lanes stay.
+        look.page.get_by_role("button", name="Pause").click()
+        look.page.get_by_role("button", name="Resume").click()
+        look.until("document.querySelectorAll('.row').length >= 40")
+        assert look.texts(".lane title") == lanes
+        look.until(_ALIGNED)
+
+
+_ROWS = """
+    (() => {
+      const what = [...document.querySelectorAll(".row .what")];
+      const canvas = document.querySelector("#view .scroll").getBoundingClientRect();
+      const right = Math.max(...what.map((each) => each.getBoundingClientRect().right));
+      const sum = (name) => what.reduce((all, each) => all + each[name], 0);
+      return { right, edge: canvas.right, words: sum("scrollWidth"), whole: sum("clientWidth") };
+    })()
+"""
+_ALIGNED = """
+    (() => {
+      const edge = document.querySelector(".lane-head").getBoundingClientRect().bottom;
+      const rows = [...document.querySelectorAll(".row")]
+        .map((each) => each.getBoundingClientRect());
+      const bottom = document.querySelector("#view .scroll").getBoundingClientRect().bottom;
+      return rows.some((each) => each.top === edge) && rows.at(-1).bottom <= bottom;
+    })()
+"""
 
 
 def test_a_node_that_is_silent_deaf_or_cut_off_is_red(browser: Browser, mesh: MemoryMesh) -> None:
@@ -246,7 +388,7 @@ def test_a_chart_shows_its_states_its_path_and_its_last_lines(
         assert look.page.locator("#panel .arc.lately").count() == 2
         look.page.wait_for_selector("#panel pre:has-text('e->order() idle->paying')")
         look.page.wait_for_selector("#panel pre:has-text('order:idle')")
-        look.page.wait_for_selector("#panel dd:has-text('charge() for')")
+        look.page.wait_for_selector("#panel dd:has-text('answer to charge()')")
         look.page.keyboard.press("Escape")
         assert look.page.locator("#panel").is_hidden()
         # The focus is back on the chart.
@@ -330,7 +472,7 @@ def test_time_grows_pauses_and_tells_what_led_to_what(browser: Browser, mesh: Me
         effects = look.page.locator("#panel ol >> nth=1 >> li")
         assert effects.count() == 3
         look.page.keyboard.press("Escape")
-        look.page.get_by_role("button", name="Go on").click()
+        look.page.get_by_role("button", name="Resume").click()
         look.until("document.querySelectorAll('.row .sent').length >= 9")
 
 
@@ -360,9 +502,9 @@ def test_time_is_filtered_and_exported_in_every_form(browser: Browser, mesh: Mem
         look.page.fill("input[aria-label='Text']", "")
         look.page.wait_for_selector(".row:has-text('ship()')")
         for form, begin in begins.items():
-            look.page.select_option("select", form)
+            look.page.get_by_label("Export as").select_option(form)
             with look.page.expect_download() as download:
-                look.page.get_by_role("button", name="Export").click()
+                look.page.get_by_role("button", name="Save").click()
             drawn = Path(download.value.path()).read_text()
             assert drawn.startswith(begin)
             assert "ship" in drawn

@@ -100,7 +100,8 @@ class Window:
 
 
 def window(browser: Browser, url: str, **settings: Any) -> Window:
-    """Open an address in a window of its own, 1,440 by 900 pixels."""
-    opened = Window(browser.new_context(viewport={"width": 1440, "height": 900}, **settings))
+    """Open an address in a window of its own, 1,440 by 900 pixels if nothing else is said."""
+    settings = {"viewport": {"width": 1440, "height": 900}, **settings}
+    opened = Window(browser.new_context(**settings))
     opened.page.goto(url)
     return opened

@@ -46,7 +46,12 @@ def waits(nodes: Sequence[NodeView]) -> list[Wait]:
     # The id of a received event is that which its sender gave it.
     hands = {w.event: (n.name, w.chart) for n in nodes for w in n.work if w.event}
     return [
-        Wait((node.name, work.chart), ask.signal, ask.waited_s + node.silent_s, hands.get(ask.event))
+        Wait(
+            (node.name, work.chart),
+            ask.signal,
+            ask.waited_s + node.silent_s,
+            hands.get(ask.event),
+        )
         for node in nodes
         for work in node.work
         for ask in work.asks

@@ -331,7 +331,7 @@ function nodeWords(node, troubles) {
 function legend() {
   const line = (kind) =>
     svg("svg", { width: 26, height: 10, "aria-hidden": "true" }, [
-      svg("line", { class: `flow ${kind}`, x1: 0, x2: 26, y1: 5, y2: 5, "stroke-width": 2 }),
+      svg("line", { class: `sample ${kind}`, x1: 0, x2: 26, y1: 5, y2: 5 }),
     ]);
   return el("p", { class: "legend faint" }, [
     ...LEGEND.map(([kind, colour, words]) => el("span", {}, line(kind), `${colour}: ${words}`)),
