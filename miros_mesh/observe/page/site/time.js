@@ -256,9 +256,12 @@ export class TimeView {
   }
 
   redraw() {
-    this.lanes.fit(this.canvas.clientWidth || 1200);
-    const sorted = [...this.rows.entries()].sort(([, a], [, b]) => a.order - b.order);
-    this.list.replaceChildren(...sorted.map(([id]) => this.row(id)));
+    this.lanes.fit(this.canvas.clientWidth || this.width || 1200);
+    // Rows that are there stay, and so does the focus.
+    for (const [id, known] of this.rows) {
+      if (known.row) this.fill(known);
+      else this.insert(id);
+    }
   }
 
   row(id) {
