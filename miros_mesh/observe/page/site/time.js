@@ -61,8 +61,7 @@ export class TimeView {
       field("signal", "Signal"),
       field("text", "Text"),
       el("label", {}, this.only, "transitions only"),
-      el("label", {}, "Export as", this.form),
-      this.export,
+      el("span", { class: "export" }, el("label", {}, "Export as", this.form), this.export),
       this.remark,
     ]);
     this.element = el("div", {}, bar, this.note, this.canvas);
