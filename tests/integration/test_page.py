@@ -263,19 +263,25 @@ def test_the_words_of_time_stay_in_sight_beside_the_panel(
 ) -> None:
     with ExitStack() as stack:
         page = stack.enter_context(serve(0, config=mesh.config()))
-        made = stack.enter_context(page_mesh.shop(mesh.config))
+        # Of so many charts each has a lane, and not all lanes fit.
+        charts = stack.enter_context(page_mesh.lines(mesh.config, 4, 4))
         look = stack.enter_context(shown(browser, page, viewport={"width": 1280, "height": 500}))
         look.page.click("#tab-time")
-        for number in range(10):
-            made.order(number)
-            mesh.settle()
+        for chart in charts:
+            chart.post_fifo(Event(signal="step", payload=3))
+        mesh.settle()
         look.until("document.querySelectorAll('.row').length >= 40")
         lanes = look.texts(".lane title")
-        look.page.locator(".row:has-text('ship()')").last.click()
+        look.page.locator(".row:has(.who:has-text('lamp-015'))").last.click()
         look.page.wait_for_selector("#panel ol button")
+        assert len(lanes) == len(charts)
         seen = look.page.evaluate(_ROWS)
         assert seen["right"] <= seen["edge"]
         assert seen["words"] == seen["whole"]
+        # The last lane is in sight once its chart is chosen.
+        look.page.get_by_role("button", name="Open its chart").click()
+        look.page.wait_for_selector(".lane.chosen:has-text('lamp-015')")
+        look.until(_LANE_SEEN)
         # Neither the newest row nor the first one that is seen is cut, and lanes stay.
         look.page.get_by_role("button", name="Pause").click()
         look.page.get_by_role("button", name="Resume").click()
@@ -292,6 +298,10 @@ _ROWS = """
       const sum = (name) => what.reduce((all, each) => all + each[name], 0);
       return { right, edge: canvas.right, words: sum("scrollWidth"), whole: sum("clientWidth") };
     })()
+"""
+_LANE_SEEN = """
+    document.querySelector(".lane.chosen").getBoundingClientRect().right
+      <= document.querySelector(".lane-head .words").getBoundingClientRect().left + 1
 """
 _ALIGNED = """
     (() => {

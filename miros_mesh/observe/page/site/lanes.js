@@ -4,7 +4,7 @@ import { el, keyOf, shown, svg } from "./dom.js";
 
 export const MOST_LANES = 16;
 export const ROW = 22;
-const WIDTH = { widest: 150, least: 44 };
+const WIDTH = { widest: 150, least: 44, scrolled: 64 };
 // Beside the lanes stand the time, and the words: as the style sheet has it.
 const BESIDE = 104 + 400;
 const HEAD = 44;
@@ -74,7 +74,8 @@ export class Lanes {
   // Divides so much room among the lanes.
   fit(room) {
     const each = (room - BESIDE) / Math.max(this.columns, 1);
-    this.wide = Math.max(WIDTH.least, Math.min(WIDTH.widest, each));
+    // Those that do not fit are scrolled, and need not be narrow.
+    this.wide = each < WIDTH.least ? WIDTH.scrolled : Math.min(WIDTH.widest, each);
     const lives = Array.from({ length: this.columns }, (_, lane) => `M${this.x(lane)} 0v${ROW}`);
     this.lives = lives.join("");
     this.heads();

@@ -117,6 +117,12 @@ export class TimeView {
     if (node === null && this.lanes.chosen === null) return;
     this.lanes.chosen = node === null ? null : [node, chart];
     this.redraw();
+    const lane = this.lanes.head.querySelector(".lane.chosen")?.getBoundingClientRect();
+    if (!lane) return;
+    const hidden = lane.right - this.lanes.head.querySelector(".words").getBoundingClientRect().left;
+    const before = this.canvas.getBoundingClientRect().left - lane.left;
+    if (hidden > 0) this.canvas.scrollLeft += hidden;
+    else if (before > 0) this.canvas.scrollLeft -= before;
   }
 
   // From the server's memory, which goes further back than this one.
