@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from support import service_manager
+from support.doc_pages import ROOT
 from support.namespaces import Host, Network, NetworkError
 from support.waiting import wait_until
 
@@ -100,6 +101,9 @@ class Machine:
         self.name = host.name
         self._host = host
         folder.mkdir()
+        # A layer has no file systems that are mounted below its base.
+        if os.path.ismount(ROOT):
+            shared = ROOT, *shared
         apart = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
         given = ("sh", host.name, str(folder), *map(str, shared))
         command = host.command(*apart, "sh", "-c", _HOLD + _BASH, *given)

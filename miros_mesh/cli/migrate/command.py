@@ -6,6 +6,7 @@ import argparse
 import errno
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -166,9 +167,10 @@ def _of_source(source: bytes) -> Iterator[Finding]:
 
 def _content(file: Path) -> bytes:
     """Return what is in a file; raises `OSError` for one that is no file, or too large."""
+    about = file.stat()
     # A pipe would be waited for, for ever.
-    if not file.is_file():
+    if not stat.S_ISREG(about.st_mode):
         raise OSError(errno.EINVAL, "it is no file")
-    if file.stat().st_size > _LARGEST_BYTES:
+    if about.st_size > _LARGEST_BYTES:
         raise OSError(errno.EFBIG, f"it has more than {_LARGEST_BYTES:,} bytes")
     return file.read_bytes()

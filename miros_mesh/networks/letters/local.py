@@ -119,5 +119,10 @@ class LocalLetters:
 
 
 def _exists(file: Path) -> bool:
+    # `Path.exists` says no, from Python 3.14 on, where it may not look.
     with explained(file, "be examined"):
-        return file.exists()
+        try:
+            file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True

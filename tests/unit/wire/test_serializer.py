@@ -483,7 +483,7 @@ def test_values_in_tuples_and_sets_count_as_others_do() -> None:
 
 
 def test_bytes_nested_beyond_the_stack_are_refused() -> None:
-    with pytest.raises(PayloadError, match="recursion"):
+    with pytest.raises(PayloadError, match="recursion|Stack overflow"):
         serializer.loads(b"\x91" * 100_000 + b"\xc0")
 
 

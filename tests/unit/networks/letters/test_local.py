@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import sqlite3
 import stat
@@ -14,6 +13,7 @@ import pytest
 from miros_mesh.errors import EmbeddedStoreError
 from miros_mesh.networks.letters.local import FILE, LocalLetters
 from support.letter_writer import add_some
+from support.rights import without_rights
 
 PATIENCE_S = 60.0
 
@@ -106,19 +106,13 @@ def test_a_file_that_others_can_read_is_refused(home: Path) -> None:
         LocalLetters(home).all()
 
 
-def test_a_folder_that_may_not_be_entered_is_named(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def denied(_: Path) -> bool:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    # The tests may run as root, who may enter every folder.
-    monkeypatch.setattr(Path, "exists", denied)
+def test_a_folder_that_may_not_be_entered_is_named(home: Path) -> None:
+    home.mkdir(mode=0o700)
     letters = LocalLetters(home)
 
-    with pytest.raises(EmbeddedStoreError, match="cannot be examined"):
+    with without_rights(), pytest.raises(EmbeddedStoreError, match="cannot be examined"):
         letters.all()
-    with pytest.raises(EmbeddedStoreError, match="cannot be examined"):
+    with without_rights(), pytest.raises(EmbeddedStoreError, match="Permission denied"):
         letters.add(b"one", node="n")
 
 
