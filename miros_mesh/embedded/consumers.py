@@ -53,8 +53,8 @@ _CLAIMED: Final = """
 _RETURN: Final = """
     UPDATE entries SET returns = returns + 1, holder = NULL WHERE queue = ? AND message = ?"""
 _RETURN_FIRST: Final = """
-    UPDATE entries SET returns = returns + 1 WHERE queue = ?1 AND message IN
-        (SELECT message FROM entries WHERE queue = ?1 ORDER BY message LIMIT ?2)"""
+    UPDATE entries SET returns = returns + 1 WHERE queue = ? AND message IN
+        (SELECT message FROM entries WHERE queue = ? ORDER BY message LIMIT ?)"""
 
 
 class Standing(NamedTuple):
@@ -124,7 +124,7 @@ def leave(
     elif unsettled is not None:
         run.executemany(_RETURN, [(queue, message) for message in unsettled])
     elif first == doorbell:
-        run.execute(_RETURN_FIRST, (queue, prefetch or _ALL))
+        run.execute(_RETURN_FIRST, (queue, queue, prefetch or _ALL))
     run.execute("UPDATE consumers SET cancelled = 1 WHERE id = ?", (number,))
     run.execute(_TIDY, (doorbell,))
     return _close_ranks(run, queue, doorbell)

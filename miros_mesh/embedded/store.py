@@ -37,11 +37,11 @@ _DEAD: Final = """
     FROM entries e JOIN queues q ON q.id = e.queue JOIN messages m ON m.id = e.message
     WHERE e.queue = ? AND e.message = ? AND q.dead_letters IS NOT NULL"""
 _OVERSIZE: Final = """
-    DELETE FROM entries WHERE queue = ?1 AND message IN (
+    DELETE FROM entries WHERE queue = ? AND message IN (
         SELECT message FROM (
             SELECT e.message, sum(length(m.body)) OVER (ORDER BY e.message DESC) AS bytes
-            FROM entries e JOIN messages m ON m.id = e.message WHERE e.queue = ?1)
-        WHERE bytes > ?2)"""
+            FROM entries e JOIN messages m ON m.id = e.message WHERE e.queue = ?)
+        WHERE bytes > ?)"""
 
 _NEWEST: Final = "SELECT coalesce(max(message), 0) FROM entries"
 
@@ -279,5 +279,5 @@ def _file(
         "INSERT INTO entries (queue, message) VALUES (?, ?)",
         [(queue, number) for queue in route.queues],
     )
-    for limit in route.sized:
-        run.execute(_OVERSIZE, limit)
+    for queue, most_bytes in route.sized:
+        run.execute(_OVERSIZE, (queue, queue, most_bytes))
