@@ -39,9 +39,23 @@ class Step:
     text: str
 
 
-def next_steps(nodes: Sequence[NodeKeys]) -> Sequence[Step]:
-    """Return what may follow for the keys of one network; there is a node at least."""
-    return tuple(_missing(nodes)) or (_change(nodes),)
+def next_steps(nodes: Sequence[NodeKeys], unread: int = 0) -> Sequence[Step]:
+    """Return what may follow for the keys of one network; there is a node at least.
+
+    `unread` frames came under a key that is not known here, of nodes that are not among `nodes`.
+    """
+    missing = tuple(_missing(nodes))
+    if unread:
+        return _strangers(unread), *missing
+    return missing or (_change(nodes),)
+
+
+def _strangers(unread: int) -> Step:
+    return Step(
+        False,
+        f"{unread} frame(s) of a key that these settings lack came: a node uses it that is not "
+        "among these. With that key added to these settings it is named",
+    )
 
 
 def _missing(nodes: Sequence[NodeKeys]) -> Iterator[Step]:

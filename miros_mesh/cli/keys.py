@@ -103,7 +103,7 @@ def keys(
     finally:
         place.leave(node)
     found = heard.by_network
-    steps = {network: next_steps(nodes) for network, nodes in found.items()}
+    steps = {network: next_steps(nodes, heard.unread) for network, nodes in found.items()}
     if as_json:
         sys.stdout.write(json.dumps(_as_json(found, steps, heard.unread)) + "\n")
     else:
@@ -111,15 +111,12 @@ def keys(
             sys.stdout.writelines(f"{line}\n" for line in _lines(network, nodes))
             sys.stdout.writelines(f"  {printable(each.text)}\n" for each in steps[network])
     sys.stdout.flush()
-    if heard.unread:
-        sys.stderr.write(
-            f"{heard.unread} frame(s) of a key that these settings lack: nodes that use it are not "
-            "listed above\n"
-        )
     if not found:
         sys.stderr.write(f"{_NO_NODE}\n")
+        if heard.unread:
+            sys.stderr.write(f"{heard.unread} frame(s) of a key that these settings lack came\n")
     safe = all(step.safe for each in steps.values() for step in each)
-    return 0 if found and safe and not heard.unread else 1
+    return 0 if found and safe else 1
 
 
 def _lines(network: str, nodes: Sequence[NodeKeys]) -> Iterator[str]:

@@ -110,6 +110,7 @@ class Worker:
         self._short_lives = 0
         self._failures = Throttle(_COMPLAIN_EVERY_S)
         self._quiet_until = 0.0
+        self._away_since: float | None = None
 
     def start(self) -> None:
         """Begin to connect; returns at once."""
@@ -249,6 +250,8 @@ class Worker:
         self._observer.unreached(peer=self.broker.name, reason=error.reason)
         if time.monotonic() < self._quiet_until:
             return
+        if self._away_since is None:
+            self._away_since = time.monotonic()
         if times := self._failures.due(error.reason):
             more = f" ({times} attempts since the last line)" if times > 1 else ""
             name = self._thread.name
@@ -269,6 +272,10 @@ class Worker:
         connection: kombu.Connection = policy(self._connect)
         self._connection = connection
         self._since = time.monotonic()
+        if self._away_since is not None:
+            away_s = self._since - self._away_since
+            logger.info("%s is connected again, after %.1f s", self._thread.name, away_s)
+            self._away_since = None
         # The next outage is told at its first attempt again.
         self._failures = Throttle(_COMPLAIN_EVERY_S)
         self._quiet_until = 0.0
@@ -282,6 +289,7 @@ class Worker:
             if not self._cutter.passed:
                 loss = self._as_link_error(error)
         finally:
+            self._away_since = time.monotonic()
             # The loan ends whatever `_lost` does: else its place in the pool would be gone.
             try:
                 self._lost(loss)

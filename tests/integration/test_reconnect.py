@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -91,15 +92,20 @@ def expect_all(heard: Heard, load: Load) -> None:
 
 @pytest.mark.parametrize("talk", ["private queue"], indirect=True)
 def test_a_broker_that_is_stopped_and_started_under_load_costs_nothing(
-    talk: tuple[NetworkedActiveObject, Heard], rabbitmq: RabbitServer
+    talk: tuple[NetworkedActiveObject, Heard],
+    rabbitmq: RabbitServer,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     sender, heard = talk
+    caplog.set_level(logging.INFO, "miros_mesh")
 
     with Load(sender) as load:
         rabbitmq.stop()
         rabbitmq.start()
 
     expect_all(heard, load)
+    # And the log has the end of the outage
+    assert sum("subscriber is connected again, after " in line for line in caplog.messages) == 2
 
 
 @pytest.mark.parametrize("talk", ["lasting queue"], indirect=True)

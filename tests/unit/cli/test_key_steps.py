@@ -71,3 +71,14 @@ def test_an_old_key_that_some_have_removed_goes_from_the_others_too() -> None:
     )
     assert safe
     assert text == f"no node uses {OLD}, and it is gone from a: remove it on b"
+
+
+def test_frames_of_a_key_that_is_not_known_here_leave_nothing_safe() -> None:
+    alike = node("a", OLD), node("b", OLD)
+    (step,) = next_steps(alike, unread=2)
+    assert not step.safe
+    assert step.text.startswith("2 frame(s) of a key that these settings lack came")
+    # What is known is told as well.
+    strangers, missing = next_steps([node("a", OLD, NEW), node("b", OLD)], unread=2)
+    assert not strangers.safe
+    assert missing.text.startswith("not on b")
