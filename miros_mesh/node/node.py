@@ -765,7 +765,7 @@ class Node(Host):
     def _complain_once(self, left_over: int) -> None:
         if left_over and not self._complained:
             self._complained = True
-            logger.error("node %s stopped with %d events undelivered", self.name, left_over)
+            logger.error("node %s stopped with %d event(s) undelivered", self.name, left_over)
             self.observer.dropped(network=specs.MESH.name, reason="stopped", events=left_over)
 
     @property

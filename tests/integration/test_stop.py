@@ -73,7 +73,7 @@ def test_stop_says_what_is_left_over_and_what_overflowed(
         drops[reason] += events
     assert drops == {"outbox_overflow": report.dropped, "stopped": report.left_over}
     [error] = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert "20 events undelivered" in error.getMessage()
+    assert "20 event(s) undelivered" in error.getMessage()
 
 
 def test_stop_counts_an_event_once_for_each_peer(launch: Launch) -> None:
