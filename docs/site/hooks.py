@@ -60,7 +60,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
-    """Let links lead to where files of the repository are on the site, and rank it in the search."""
+    """Let links lead to where the files are on the site, and rank the page in its search."""
     folder = posixpath.dirname(page.file.src_uri)
     boosts = (
         boost for path, boost in _SEARCH_BOOSTS.items() if page.file.src_uri.startswith(path)

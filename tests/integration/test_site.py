@@ -286,8 +286,6 @@ def test_search_leads_an_operator_to_what_to_do(
 ) -> None:
     look.page.goto(site.home)
     look.page.locator("[data-md-component=search-query]").press_sequentially(words)
-    # Each key is a search of its own: the last one's is there when the words have come to rest.
-    look.page.wait_for_selector(f".md-search-result__link[href*='{section.partition('#')[0]}']")
     look.until(f"({SHOWN_RESULTS}).slice(0, {FIRST_RESULTS}).includes('/{section}')")
 
 
