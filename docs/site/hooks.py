@@ -62,9 +62,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Let links lead to where the files are on the site, and rank the page in its search."""
     folder = posixpath.dirname(page.file.src_uri)
-    boosts = (
-        boost for path, boost in _SEARCH_BOOSTS.items() if page.file.src_uri.startswith(path)
-    )
+    boosts = (boost for path, boost in _SEARCH_BOOSTS.items() if page.file.src_uri.startswith(path))
     page.meta.setdefault("search", {"boost": next(boosts, 1.0)})
 
     def on_the_site(link: re.Match[str]) -> str:
