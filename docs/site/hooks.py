@@ -23,6 +23,22 @@ _ERROR = re.compile(r'(?<!">)<code>(\w+Error)</code>(?!</a>)')
 _ERRORS = re.findall(
     r"^class (\w+)\(", (ROOT / "miros_mesh" / "errors.py").read_text(), re.MULTILINE
 )
+# By the beginning of a page's path, the first that fits: whoever searches at work wants to know
+# what to do, and not why it was built so.
+_SEARCH_BOOSTS = {
+    "decisions/": 0.001,
+    "modules": 0.01,
+    "CHANGELOG": 0.01,
+    "CONTRIBUTING": 0.01,
+    "architecture": 0.01,
+    "reference/index": 0.01,
+    "reference/discovery": 0.01,
+    "reference/": 0.1,
+    "benchmarks": 0.1,
+    "faults": 0.1,
+    "wire": 0.1,
+    "runbook": 2.0,
+}
 _SENTENCE = re.compile(r".+?[.](?=\s|$)|.+")
 
 
@@ -44,8 +60,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
-    """Let links lead to where the files of the repository are on the site."""
+    """Let links lead to where the files are on the site, and rank the page in its search."""
     folder = posixpath.dirname(page.file.src_uri)
+    boosts = (boost for path, boost in _SEARCH_BOOSTS.items() if page.file.src_uri.startswith(path))
+    page.meta.setdefault("search", {"boost": next(boosts, 1.0)})
 
     def on_the_site(link: re.Match[str]) -> str:
         target = _target(page.file, link["path"])

@@ -101,6 +101,7 @@ def test_the_commands_of_the_runbook_work_beside_the_service(
         script = block(RUNBOOK, "sh", "miros-mesh check").replace("9464", str(door.port))
         printed = _typed(script, tmp_path, **settings)
         assert '{"status": "ready"' in printed
+        assert '{"status": "alive"' in printed
         assert 'miros_mesh_peers{state="up"} 1.0' in printed
         assert "an event went out, sealed and confirmed, and came back" in printed
         assert "house: uses" in printed

@@ -34,6 +34,13 @@ OPEN_SHADOWS = """
       return attach.call(this, { ...options, mode: "open" });
     };
 """
+FIRST_RESULTS = 5
+# Not those that are folded away below a page, "more on this page".
+SHOWN_RESULTS = """
+    [...document.querySelectorAll(".md-search-result__link")]
+      .filter((link) => link.getClientRects().length)
+      .map((link) => link.pathname + link.hash)
+"""
 BROKEN_NAMES = """
     [...document.querySelectorAll("td:first-child code")]
       .filter((code) => code.getClientRects().length > 1)
@@ -188,7 +195,11 @@ def test_llms_txt_says_of_every_page_what_it_is_for(site: Site) -> None:
         "Operate",
         "Reference",
         "Inside",
+        "Optional",
     ]
+    optional = text.partition("## Optional")[2]
+    assert all("](decisions/" in line.replace("./", "") for line in optional.splitlines() if line)
+    assert optional.count("decisions/") == text.count("](decisions/")
     assert not re.findall(r"&\w+;|</\w+", text)
 
 
@@ -257,6 +268,25 @@ def test_search_finds_a_setting_and_a_call(look: Window, site: Site, words: str,
     look.page.locator(f".md-search-result__item a[href*='/{page}']").first.click()
     look.page.wait_for_url(f"{site.home}{page}**")
     look.page.wait_for_selector(f"article mark:has-text('{words}') >> nth=0")
+
+
+@pytest.mark.parametrize(
+    ("words", "section"),
+    [
+        ("password changed", "configuration/#a-password-is-changed"),
+        ("how many events does an outbox hold", "delivery/#how-many-events-an-outbox-holds"),
+        ("what does undecryptable mean", "keys/#undecryptable-when-a-node-misses-a-step"),
+        ("NodeNameTakenError", "runbook/#nodenametakenerror-a-second-process-has-the-name"),
+        ("certificate expired", "configuration/#a-certificate-is-refused-or-has-expired"),
+        ("who may read my token", "runbook/#who-may-read-the-token-of-the-page"),
+    ],
+)
+def test_search_leads_an_operator_to_what_to_do(
+    look: Window, site: Site, words: str, section: str
+) -> None:
+    look.page.goto(site.home)
+    look.page.locator("[data-md-component=search-query]").press_sequentially(words)
+    look.until(f"({SHOWN_RESULTS}).slice(0, {FIRST_RESULTS}).includes('/{section}')")
 
 
 def test_the_repository_is_a_click_away(look: Window, site: Site) -> None:

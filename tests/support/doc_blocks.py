@@ -96,8 +96,7 @@ _RELEASE = "there is no release yet"
 _CLUSTER = "wants a cluster of Kubernetes; test_kubernetes.py reads what it applies"
 _FETCHES = "fetches packages from an index"
 NOT_RUN = {
-    "README.md": {"git checkout": "wants a commit of the reader's; other tests build the wheel"},
-    "SECURITY.md": {"gh attestation": _RELEASE, "git checkout v0.1.0": _RELEASE},
+    "SECURITY.md": {"gh attestation": _RELEASE, "git checkout v0.2.0": _RELEASE},
     "deploy/README.md": {
         "docker compose": "wants an engine for containers; test_compose.py reads the file",
         "# asks for the password": "asks for a password; that of all-hosts.md does not, and is run",
@@ -124,7 +123,8 @@ NOT_RUN = {
     },
     "docs/discovery.md": {"docker run": "wants an engine for containers"},
     "docs/getting-started.md": {
-        "pip install": _FETCHES,
+        "pip install .\n": _FETCHES,
+        "git checkout": "wants a commit of the reader's; other tests build the wheel",
         "apt-get": "asks for a password; that of all-hosts.md does not, and is run",
     },
     "docs/page.md": {"page --open": "opens a browser; test_page_command.py runs it without"},
