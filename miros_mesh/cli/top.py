@@ -77,8 +77,10 @@ def top(
 
 
 def _look(overview: Overview) -> tuple[Sequence[NodeView], Sequence[str]]:
-    nodes, refused = overview.nodes, overview.refused
+    nodes, refused = overview.nodes, sum(overview.refused.values())
     remarks = [] if nodes else [NO_NODES]
+    if outage := overview.outage:
+        remarks.append(f"cannot reach {outage[0]}: {outage[1]}; the nodes are those of then")
     if refused:
         remarks.append(
             f"{refused} frames could not be read; is the snoop_trace encryption key theirs?"

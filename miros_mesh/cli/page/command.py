@@ -84,10 +84,11 @@ def _run(options: argparse.Namespace) -> int:
 
 def _parts(config: MeshConfig) -> Parts:
     # As `serve` does, which would make the chain of imports from the command longer than it may be.
+    overview = Overview(config)
     return Parts(
-        Overview(config),
+        overview,
         SnoopMonitor(config, max_items=WAITING, max_charts=MAX_CHARTS),
-        Rolls(config),
+        Rolls(config, overview.clock),
         partial(DeadLetters, config),
     )
 

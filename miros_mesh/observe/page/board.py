@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from miros_mesh.errors import LifecycleError
+from miros_mesh.errors import LifecycleError, UndecryptableFrameError
+from miros_mesh.health import Outage
 from miros_mesh.observe.page.charts import ChartSeen
 from miros_mesh.observe.page.flows import Flows, Pace, Place
 from miros_mesh.observe.page.moments import Moment, Moments
 from miros_mesh.observe.page.picture import picture
+from miros_mesh.observe.page.troubles import Own
 from miros_mesh.observe.page.wanted import Wanted
 from miros_mesh.observe.sequence.causes import Chart
 from miros_mesh.observe.snoop.selection import signal_of, states_of
@@ -30,6 +32,9 @@ _BATCH: Final = 500
 _PATIENCE_S: Final = 0.25
 _STOP_LIMIT_S: Final = 5.0
 _LINES: Final = 60
+UNREAD_WINDOW_S: Final = 60
+# A node without a snoop stream tells of itself every ten seconds.
+UNREAD_LASTS_S: Final = 11
 
 
 class Part(Protocol):
@@ -49,7 +54,10 @@ class Statuses(Part, Protocol):
     def nodes(self) -> Sequence[NodeView]: ...
 
     @property
-    def refused(self) -> int: ...
+    def refused(self) -> Mapping[str, int]: ...
+
+    @property
+    def outage(self) -> tuple[str, Outage] | None: ...
 
 
 class Lines(Protocol):
@@ -77,6 +85,9 @@ class Records(Part, Protocol):
 
 class RollCall(Part, Protocol):
     """Which charts there are, as `Rolls` keeps it."""
+
+    @property
+    def undecryptable(self) -> int: ...
 
     def nodes(self) -> Mapping[str, tuple[str, Mapping[str, RollEntry]]]:
         """Return by node its incarnation and its charts."""
@@ -107,6 +118,8 @@ class Board:
         self._nodes: OrderedDict[str, str] = OrderedDict()
         self._pace = Pace()
         self._missed = 0
+        # Frames of another key: those that were counted, and in which seconds.
+        self._unread, self._unread_pace = 0, Pace(UNREAD_WINDOW_S)
 
     def start(self) -> Self:
         """Connect and listen.
@@ -145,22 +158,25 @@ class Board:
     def mesh(self) -> dict[str, Any]:
         """Return nodes, brokers, charts, flows and troubles, in types of JSON."""
         nodes, rolls = self._overview.nodes, self._rolls.nodes()
-        refused = sum(self._monitor.refused.values()) + self._overview.refused
+        refused = Counter(self._monitor.refused) + Counter(self._overview.refused)
+        outage, now = self._overview.outage, time.monotonic()
         with self._changing:
             for name, (incarnation, _) in rolls.items():
                 self._name(incarnation, name)
             for node in nodes:
                 self._name(node.incarnation, node.name)
+            unread = self._unread_pace.lately(now, UNREAD_LASTS_S)
             return picture(
+                Own(outage, unread, UNREAD_WINDOW_S),
                 nodes,
                 {name: charts for name, (_, charts) in rolls.items()},
                 {place: seen.state for place, seen in self._charts.items()},
                 self._flows,
             ) | {
                 "at": time.time(),
-                "records_per_s": self._pace.per_s(time.monotonic()),
+                "records_per_s": self._pace.per_s(now),
                 "missed": self._missed,
-                "refused": refused,
+                "refused": refused.total() + self._rolls.undecryptable,
                 "moments": self._moments.total,
                 "kept": len(self._moments),
             }
@@ -234,8 +250,18 @@ class Board:
     def _run(self) -> None:
         watch = self._watch
         while not (watch.ended or self._thread.stopping.is_set()):
+            self._count_unread()
             if (first := watch.get(_PATIENCE_S)) is not None:
                 self._take([first, *watch.waiting(_BATCH)], watch)
+
+    def _count_unread(self) -> None:
+        reason = UndecryptableFrameError.reason
+        counted = [each.refused.get(reason, 0) for each in (self._monitor, self._overview)]
+        total = sum(counted) + self._rolls.undecryptable
+        if came := total - self._unread:
+            with self._changing:
+                self._unread_pace.add(time.monotonic(), came)
+            self._unread = total
 
     def _take(self, items: Sequence[SnoopRecord | SnoopGap], watch: Watch) -> None:
         now = time.monotonic()

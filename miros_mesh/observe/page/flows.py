@@ -19,13 +19,14 @@ _LATENCIES: Final = 31
 
 
 class Pace:
-    """Counts by the second, and the rate over the last `WINDOW_S` whole ones; not thread-safe."""
+    """Counts by the second, and the rate over the last whole ones; not thread-safe."""
 
-    __slots__ = ("_seconds",)
+    __slots__ = ("_seconds", "_window_s")
 
-    def __init__(self) -> None:
+    def __init__(self, window_s: int = WINDOW_S) -> None:
+        self._window_s = window_s
         # Seconds of the monotonic clock with their counts, the newest last.
-        self._seconds: deque[list[int]] = deque(maxlen=WINDOW_S + 1)
+        self._seconds: deque[list[int]] = deque(maxlen=window_s + 1)
 
     def add(self, now: float, amount: int = 1) -> None:
         """Count what came at that time."""
@@ -37,8 +38,15 @@ class Pace:
 
     def per_s(self, now: float) -> float:
         """Return how many came a second, over the last whole seconds."""
-        last = int(now)
-        return sum(n for second, n in self._seconds if last - WINDOW_S <= second < last) / WINDOW_S
+        last, window_s = int(now), self._window_s
+        return sum(n for second, n in self._seconds if last - window_s <= second < last) / window_s
+
+    def lately(self, now: float, within_s: int) -> int:
+        """Return how many came in the window, or 0 if none of them did `within_s`."""
+        first = int(now) - self._window_s
+        if not self._seconds or self._seconds[-1][0] < int(now) - within_s:
+            return 0
+        return sum(n for second, n in self._seconds if second > first)
 
 
 class Flow:

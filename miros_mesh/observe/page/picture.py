@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from miros_mesh.observe.page.flows import Flows, Place
-from miros_mesh.observe.page.troubles import troubles, waits
+from miros_mesh.observe.page.troubles import Own, troubles, waits
 from miros_mesh.observe.snoop.views import ChartView, NodeView, WorkView
 from miros_mesh.wire.envelope import RollEntry
 
@@ -17,6 +17,7 @@ MAX_TROUBLES: Final = 100
 
 
 def picture(
+    own: Own,
     nodes: Sequence[NodeView],
     rolls: Mapping[str, Mapping[str, RollEntry]],
     states: Mapping[Place, str],
@@ -24,7 +25,7 @@ def picture(
 ) -> dict[str, Any]:
     """Put together what statuses, rolls and records say; of too much the first of each.
 
-    `rolls` has the charts by their node, `states` what records said last.
+    `own` is how the page itself hears the mesh, `rolls` has the charts by their node, `states` what records said last.
     """
     views = {node.name: node for node in nodes}
     charts = [
@@ -33,10 +34,10 @@ def picture(
         for chart in _charts(name, views.get(name), rolls.get(name, {}), states)
     ]
     waiting = waits(nodes)
-    wrong = troubles(nodes, waiting)
+    wrong = troubles(own, nodes, waiting)
     return {
         "nodes": [_node(name, views.get(name)) for name in sorted({*views, *rolls})],
-        "brokers": _brokers(nodes),
+        "brokers": _brokers(nodes, own.outage[0] if own.outage else ""),
         "charts": charts[:MAX_CHARTS],
         "more_charts": max(len(charts) - MAX_CHARTS, 0),
         "flows": flows.as_json(MAX_FLOWS),
@@ -61,12 +62,26 @@ def _node(name: str, view: NodeView | None) -> dict[str, Any]:
     }
 
 
-def _brokers(nodes: Sequence[NodeView]) -> list[dict[str, Any]]:
+def _brokers(nodes: Sequence[NodeView], away: str) -> list[dict[str, Any]]:
     states: dict[str, dict[str, str]] = {}
     for node in nodes:
         for peer, state in node.peers.items():
             states.setdefault(peer, {})[node.name] = state
-    return [{"broker": peer, "states": states[peer]} for peer in sorted(states)]
+    # Each node knows it by an address with the node's own user.
+    if away and not any(_place(peer) == _place(away) for peer in states):
+        states[away] = {}
+    return [
+        {
+            "broker": peer,
+            "states": states[peer],
+            "away": bool(away) and _place(peer) == _place(away),
+        }
+        for peer in sorted(states)
+    ]
+
+
+def _place(broker: str) -> str:
+    return broker.rpartition("@")[2].rpartition("://")[2]
 
 
 def _charts(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from miros_mesh.config.settings import MeshConfig
+from miros_mesh.errors import UndecryptableFrameError
 from miros_mesh.node.node import Node
 from miros_mesh.observe.snoop.listener_node import ListenerNode
 from miros_mesh.observer import Observer
@@ -36,6 +37,7 @@ class Rolls(Observer):
     """Hears the rolls of all nodes; `nodes` may be read from any thread."""
 
     def __init__(self, config: MeshConfig, now: Callable[[], float] = time.monotonic) -> None:
+        """Take the settings, and a clock that stands while others cannot be heard."""
         # A node that tells its charts of others hears the rolls itself.
         self._listener = ListenerNode(config.overridden(tell_charts=False), "page", self)
         self._node: Node | None = None
@@ -43,6 +45,8 @@ class Rolls(Observer):
         # Guards `_nodes`. Nothing is called while it is held.
         self._changing = threading.Lock()
         self._nodes: OrderedDict[str, NodeCharts] = OrderedDict()
+        # Counted on the thread that opens frames alone.
+        self.undecryptable = 0
 
     def start(self) -> None:
         """Connect and listen. Raises the `LinkError` that prevents it."""
@@ -58,6 +62,11 @@ class Rolls(Observer):
         node, self._node = self._node, None
         if node:
             self._listener.leave(node)
+
+    def dropped(self, *, network: str, reason: str, events: int) -> None:
+        # Of what else its node hears, the overview's has counted.
+        if (network, reason) == ("roll", UndecryptableFrameError.reason):
+            self.undecryptable += events
 
     def hear(self, rolls: Sequence[NodeRoll]) -> None:
         """Take what nodes say of themselves; called on the node's thread that receives."""

@@ -40,10 +40,11 @@ def serve(
         LinkError: the mesh cannot be joined; `ConfigError` for settings that cannot work.
     """
     config = config or MeshConfig.from_env()
+    overview = Overview(config)
     parts = Parts(
-        Overview(config),
+        overview,
         SnoopMonitor(config, max_items=WAITING, max_charts=MAX_CHARTS),
-        Rolls(config),
+        Rolls(config, overview.clock),
         partial(DeadLetters, config),
     )
     allowed = Allowed(actions=allow_actions, payloads=allow_payloads)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Literal
 
+from miros_mesh.health import Outage
 from miros_mesh.observe.snoop.views import NodeView, WorkView
 
 # A handler that takes longer keeps all that follows waiting.
 STUCK_S: Final = 3.0
 LATE_S: Final = 3.0
 
-Kind = Literal["silent", "deaf", "down", "blocked", "dead", "stuck", "waits"]
+Kind = Literal["cut off", "key", "silent", "deaf", "down", "blocked", "dead", "stuck", "waits"]
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One thing that is wrong; without a chart it is the node's."""
+    """One thing that is wrong; without a chart it is the node's, without a node the page's."""
 
     kind: Kind
     node: str
@@ -28,6 +30,17 @@ class Trouble:
     """For how long it has been so, until now; None where that is not known."""
     more: str = ""
     """What else is to be said, after how long it lasts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """How the page itself hears the mesh."""
+
+    outage: tuple[str, Outage] | None = None
+    """The broker that it cannot hear, with why and since when."""
+    unread: int = 0
+    """How many frames of another key came in the last `window_s`; 0 when they come no more."""
+    window_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +71,33 @@ def waits(nodes: Sequence[NodeView]) -> list[Wait]:
     ]
 
 
-def troubles(nodes: Sequence[NodeView], waiting: Sequence[Wait]) -> list[Trouble]:
+def troubles(own: Own, nodes: Sequence[NodeView], waiting: Sequence[Wait]) -> list[Trouble]:
     """Say all that is wrong, what keeps others from their work first."""
     asked: dict[tuple[str, str], list[Wait]] = {}
     for wait in waiting:
         if wait.of:
             asked.setdefault(wait.of, []).append(wait)
-    found = [each for node in nodes for each in _of_node(node, asked)]
+    found = [*_of_page(own), *(each for node in nodes for each in _of_node(node, asked))]
     found += [_late(wait) for wait in waiting if wait.waited_s >= LATE_S]
     # Sorted by kind, and within one by the order of the nodes.
     return sorted(found, key=lambda each: _ORDER.index(each.kind))
 
 
-_ORDER: Final[tuple[Kind, ...]] = ("dead", "stuck", "waits", "deaf", "silent", "down", "blocked")
+_ORDER: Final[tuple[Kind, ...]] = (
+    *("cut off", "dead", "stuck", "waits", "deaf", "silent", "down", "blocked", "key"),
+)
+
+
+def _of_page(own: Own) -> Iterator[Trouble]:
+    if own.outage:
+        broker, outage = own.outage
+        words = f"this page cannot reach {broker} ({outage.reason})"
+        lasts_s = max(time.time() - outage.since, 0.0)
+        yield Trouble("cut off", "", "", words, lasts_s, "what is below is of then")
+    if own.unread:
+        words = "frames of a key that this page does not have come: a node is not shown"
+        more = f"{own.unread:,} in the last {own.window_s} s"
+        yield Trouble("key", "", "", words, more=more)
 
 
 def _of_node(node: NodeView, asked: Mapping[tuple[str, str], Sequence[Wait]]) -> Iterator[Trouble]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from miros_mesh.config.settings import MeshConfig
 from miros_mesh.errors import LifecycleError
+from miros_mesh.health import Outage
 from miros_mesh.node.node import Node
 from miros_mesh.observe.snoop.listener_node import ListenerNode
+from miros_mesh.observe.snoop.listening import ListeningClock
 from miros_mesh.observe.snoop.views import ChartView, NodeView, RequestView, WorkView
 from miros_mesh.observer import Observer
 from miros_mesh.wire.envelope import ChartWork, NodeStatus, WorkingStatus
@@ -24,7 +25,7 @@ GONE_S = 60.0
 _KEPT = 4
 
 Heard = tuple[float, NodeStatus]
-"""When it came, by the monotonic clock, and what the node said."""
+"""When it came, by the clock of the overview, and what the node said."""
 
 
 class Overview(Observer):
@@ -33,12 +34,14 @@ class Overview(Observer):
         with Overview(config) as overview:
             print(overview.nodes)
 
-    `nodes` and `refused` may be read from any thread; `start` and `stop` are for its owner.
+    While it is cut off from its broker, the nodes are shown as they were then, and none falls
+    silent. All but `start` and `stop`, which are for its owner, may be called from any thread.
     """
 
     def __init__(self, config: MeshConfig | None = None, *, max_nodes: int = MAX_NODES) -> None:
         self._listener = ListenerNode(config or MeshConfig.from_env(), "overview", self)
         self._max_nodes = max_nodes
+        self.clock = ListeningClock()
         # This and `_began` are for the owner's thread alone, and for the end of the program.
         self._node: Node | None = None
         self._began = False
@@ -47,7 +50,7 @@ class Overview(Observer):
         # By node name, the longest silent first; of each at most `_KEPT`, the oldest first.
         self._heard: OrderedDict[str, deque[Heard]] = OrderedDict()
         # Only the thread that opens frames counts: this node sends nothing that could be dropped.
-        self._refused = 0
+        self._refused: Counter[str] = Counter()
 
     def start(self) -> Self:
         """Connect and listen.
@@ -83,7 +86,7 @@ class Overview(Observer):
     @property
     def nodes(self) -> list[NodeView]:
         """The nodes by name, without those that left or were silent for `GONE_S`."""
-        now = time.monotonic()
+        now = self.clock()
         with self._changing:
             for name in [n for n, heard in self._heard.items() if now - heard[-1][0] > GONE_S]:
                 del self._heard[name]
@@ -92,16 +95,35 @@ class Overview(Observer):
         return sorted((_view(each, now) for each in heard), key=lambda view: view.name)
 
     @property
-    def refused(self) -> int:
-        """How many frames could not be read: under another key, say."""
-        return self._refused
+    def refused(self) -> Mapping[str, int]:
+        """How many frames could not be read, by reason; `undecryptable`: under another key."""
+        # A copy in one step of the interpreter: the node's thread may count meanwhile.
+        return dict(self._refused)
+
+    @property
+    def outage(self) -> tuple[str, Outage] | None:
+        """The broker that it cannot hear, with why and since when; None while it can."""
+        node = self._node
+        health = node.health() if node else None
+        if health is None or health.consuming or health.home not in health.outages:
+            return None
+        return health.home, health.outages[health.home]
 
     def dropped(self, *, network: str, reason: str, events: int) -> None:
-        self._refused += events
+        self._refused[reason] += events
+
+    def unsubscribed(self, *, broker: str, reason: str) -> None:
+        now = self.clock()
+        with self._changing:
+            last = max((heard[-1][0] for heard in self._heard.values()), default=now)
+        self.clock.stand(last)
+
+    def subscribed(self, *, broker: str) -> None:
+        self.clock.go_on()
 
     def _take(self, statuses: Sequence[NodeStatus]) -> None:
         # By this host's clock: that of the other node may be wrong by hours, and may be set.
-        now = time.monotonic()
+        now = self.clock()
         with self._changing:
             for status in statuses:
                 self._note(now, status)

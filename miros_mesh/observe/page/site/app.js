@@ -67,7 +67,7 @@ function summarise(mesh) {
     `${rate(mesh.records_per_s).replace("/s", " records/s")}`,
   ];
   if (mesh.missed) parts.push(`${count(mesh.missed, "record")} missed`);
-  if (mesh.refused) parts.push(`${count(mesh.refused, "frame")} of another key`);
+  if (mesh.refused) parts.push(`${count(mesh.refused, "unread frame")}`);
   say(byId("summary"), parts.join(" · "));
 }
 
@@ -162,6 +162,8 @@ async function begin() {
   const on = {
     mesh(mesh) {
       state.mesh = mesh;
+      const away = mesh.brokers.some((each) => each.away);
+      live(away ? "waits" : "live", away ? "cut off from the broker" : "connected");
       since(mesh);
       summarise(mesh);
       complain(mesh);

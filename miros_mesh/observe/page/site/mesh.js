@@ -251,7 +251,7 @@ export class MeshView {
     const lines = [];
     for (const broker of this.known.brokers) {
       const states = Object.values(broker.states);
-      const bad = states.some((state) => state !== "up");
+      const bad = broker.away || states.some((state) => state !== "up");
       this.hubs.get(broker.broker)?.group.setAttribute("class", bad ? "broker bad" : "broker");
       for (const card of cards) {
         const state = broker.states[card.node];

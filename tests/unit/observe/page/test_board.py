@@ -51,6 +51,16 @@ def test_a_pace_is_that_of_the_last_whole_seconds() -> None:
     assert pace.per_s(60.0) == 0
 
 
+def test_what_came_lately_is_told_while_it_goes_on() -> None:
+    pace = Pace(60)
+    assert pace.lately(0.0, 11) == 0
+    for second in range(100):
+        pace.add(second + 0.5, 2)
+    assert pace.lately(99.9, 11) == 120
+    assert pace.lately(110.9, 11) == 98
+    assert pace.lately(111.0, 11) == 0
+
+
 def test_flows_are_told_the_fastest_first_with_their_median_way() -> None:
     now = 100.0
     flows = Flows(lambda: now)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from miros_mesh.observe.page.troubles import STUCK_S, Trouble, troubles, waits
+from miros_mesh.health import Outage
+from miros_mesh.observe.page.flows import Flows
+from miros_mesh.observe.page.picture import picture
+from miros_mesh.observe.page.troubles import STUCK_S, Own, Trouble, troubles, waits
 from miros_mesh.observe.snoop.views import ChartView, NodeView, RequestView, WorkView
 
 
@@ -26,7 +30,7 @@ def node(name: str, *given: ChartView | WorkView, **changes: Any) -> NodeView:
 
 
 def said(*nodes: NodeView) -> list[Trouble]:
-    return troubles(nodes, waits(nodes))
+    return troubles(Own(), nodes, waits(nodes))
 
 
 def test_a_mesh_that_works_has_none() -> None:
@@ -92,3 +96,27 @@ def test_brokers_and_deaf_charts_are_named() -> None:
     assert [each.kind for each in found] == ["deaf", "deaf", "down", "blocked"]
     assert "till hears nothing: another has it" in [each.text for each in found]
     assert not [each for each in found if "amqp://c//" in each.text]
+
+
+def test_a_page_that_is_cut_off_says_so_first() -> None:
+    own = Own(("amqp://page@a:5672//", Outage("refused", time.time() - 60)), unread=27, window_s=60)
+    bank = node("bank", chart("till", dead=True))
+    found = troubles(own, [bank], waits([bank]))
+    assert [each.kind for each in found] == ["cut off", "dead", "key"]
+    assert found[0].text == "this page cannot reach amqp://page@a:5672// (refused)"
+    assert round(found[0].lasts_s or 0) == 60
+    assert found[0].more == "what is below is of then"
+    assert found[2].more == "27 in the last 60 s"
+
+
+def test_the_broker_that_a_page_cannot_reach_is_marked_whoever_its_user_is() -> None:
+    own = Own(("amqp://page@a:5672//", Outage("refused", time.time())))
+    peers = {"amqp://bank@a:5672//": "up", "amqp://bank@b:5672//": "up"}
+    mesh = picture(own, [node("bank", peers=peers)], {}, {}, Flows())
+    assert [(each["broker"], each["away"]) for each in mesh["brokers"]] == [
+        ("amqp://bank@a:5672//", True),
+        ("amqp://bank@b:5672//", False),
+    ]
+    # One that no node names is there as well.
+    (alone,) = picture(own, [], {}, {}, Flows())["brokers"]
+    assert (alone["broker"], alone["away"]) == ("amqp://page@a:5672//", True)
