@@ -27,6 +27,7 @@ from miros_mesh.observe.page.serve import serve
 from miros_mesh.observe.page.server import PageServer
 from miros_mesh.observe.page.stream import MOMENTS_PER_S
 from miros_mesh.observe.snoop.listener_node import ListenerNode
+from miros_mesh.observe.snoop.views import SILENT_S
 from miros_mesh.observer import Observer
 from miros_mesh.testing.memory import MemoryMesh
 from miros_mesh.wire.envelope import (
@@ -42,6 +43,7 @@ from miros_mesh.wire.keyring import generate_key
 from support import dead_letters, page_mesh, page_pictures
 from support.browser import Window, chromium, window
 from support.doc_pages import ROOT
+from support.rabbitmq_server import RabbitServer
 from support.recorded_mesh import HOSTILE
 from support.waiting import wait_until
 
@@ -340,6 +342,84 @@ def test_a_node_that_is_silent_deaf_or_cut_off_is_red(browser: Browser, mesh: Me
         assert look.page.locator(".broker.bad").count() == 2
         # It says no more: by now it is silent.
         look.page.wait_for_selector("#troubles >> text=/plant is silent for/")
+
+
+@pytest.fixture
+def own_broker(
+    rabbitmq_programs: Path, rabbitmq: RabbitServer, tmp_path: Path
+) -> Iterator[RabbitServer]:
+    """A server that a test may kill; the one of the session stays up."""
+    server = RabbitServer(tmp_path / "node", rabbitmq_programs)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+def test_a_page_that_is_cut_off_says_so_and_calls_no_node_silent(
+    browser: Browser, own_broker: RabbitServer
+) -> None:
+    settings = partial(MeshConfig, broker_url=own_broker.url(), mesh_encryption_key=generate_key())
+    with ExitStack() as stack:
+        page = stack.enter_context(serve(0, config=settings()))
+        stack.enter_context(page_mesh.shop(settings))
+        look = stack.enter_context(shown(browser, page))
+        look.until("document.querySelectorAll('.chart').length === 3")
+        look.page.evaluate(_KINDS)
+        # When its broker ends, which is that of the nodes too
+        own_broker.kill()
+        # Then that is all that it says, for longer than what makes a node silent
+        look.page.wait_for_selector(
+            f"#troubles >> text=/this page cannot reach amqp:.*:{own_broker.port}.* \\(.+\\) "
+            "for \\d+ s, since \\d\\d:\\d\\d:\\d\\d; what is below is of then/"
+        )
+        look.page.wait_for_selector(".broker.bad")
+        look.page.wait_for_selector("#live[data-state=waits]")
+        look.page.wait_for_timeout((SILENT_S + 1) * 1000)
+        assert look.page.evaluate("window.kinds") == ["cut off"]
+        assert look.page.locator(".chart").count() == 3
+        assert look.page.locator(".node.bad, .chart.bad").count() == 0
+        # And all is as before once it is back, without a node that was silent meanwhile
+        own_broker.start()
+        look.page.wait_for_selector("#troubles", state="hidden")
+        look.page.wait_for_selector("#live[data-state=live]")
+        look.page.wait_for_timeout(1_000 * SILENT_S)
+        assert "silent" not in look.page.evaluate("window.kinds")
+        assert look.page.locator("#troubles").is_hidden()
+        assert look.page.locator(".broker.bad").count() == 0
+
+
+_KINDS = """
+    (() => {
+      const place = document.querySelector("#troubles");
+      window.kinds = [];
+      new MutationObserver(() => {
+        for (const each of place.querySelectorAll("b"))
+          if (!window.kinds.includes(each.textContent)) window.kinds.push(each.textContent);
+      }).observe(place, { childList: true, subtree: true, characterData: true });
+    })()
+"""
+
+
+def test_frames_of_a_key_that_the_page_lacks_are_told_while_they_come(
+    browser: Browser, mesh: MemoryMesh
+) -> None:
+    with ExitStack() as stack:
+        page = stack.enter_context(serve(0, config=mesh.config()))
+        look = stack.enter_context(shown(browser, page))
+        other = partial(mesh.config, mesh_encryption_key=generate_key())
+        chart = page_mesh.made("lamp", "attic", other)
+        stack.callback(chart.stop)
+        chart.start_at(page_mesh.green)
+        look.page.wait_for_selector(
+            "#troubles >> text=/frames of a key that this page does not have come: a node is not "
+            "shown; \\d+ in the last 60 s/"
+        )
+        chart.stop()
+        look.page.wait_for_selector("#troubles", state="hidden")
+        # What it missed is counted on.
+        assert re.search(r"[1-9]\d* unread frames?", look.texts("#summary")[0])
 
 
 def test_a_chart_without_a_snoop_stream_is_there_and_tells_nothing(

@@ -25,7 +25,8 @@ def picture(
 ) -> dict[str, Any]:
     """Put together what statuses, rolls and records say; of too much the first of each.
 
-    `own` is how the page itself hears the mesh, `rolls` has the charts by their node, `states` what records said last.
+    `own` is how the page itself hears the mesh, `rolls` has the charts by their node, `states` what
+    records said last.
     """
     views = {node.name: node for node in nodes}
     charts = [
