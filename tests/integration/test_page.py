@@ -348,7 +348,7 @@ def test_a_node_that_is_silent_deaf_or_cut_off_is_red(browser: Browser, mesh: Me
 def own_broker(
     rabbitmq_programs: Path, rabbitmq: RabbitServer, tmp_path: Path
 ) -> Iterator[RabbitServer]:
-    """A server that a test may kill; the one of the session stays up."""
+    """A server that a test may stop; the one of the session stays up."""
     server = RabbitServer(tmp_path / "node", rabbitmq_programs)
     try:
         server.start()
@@ -368,7 +368,7 @@ def test_a_page_that_is_cut_off_says_so_and_calls_no_node_silent(
         look.until("document.querySelectorAll('.chart').length === 3")
         look.page.evaluate(_KINDS)
         # When its broker ends, which is that of the nodes too
-        own_broker.kill()
+        own_broker.stop()
         # Then that is all that it says, for longer than what makes a node silent
         look.page.wait_for_selector(
             f"#troubles >> text=/this page cannot reach amqp:.*:{own_broker.port}.* \\(.+\\) "
@@ -384,9 +384,7 @@ def test_a_page_that_is_cut_off_says_so_and_calls_no_node_silent(
         own_broker.start()
         look.page.wait_for_selector("#troubles", state="hidden")
         look.page.wait_for_selector("#live[data-state=live]")
-        look.page.wait_for_timeout(1_000 * SILENT_S)
         assert "silent" not in look.page.evaluate("window.kinds")
-        assert look.page.locator("#troubles").is_hidden()
         assert look.page.locator(".broker.bad").count() == 0
 
 

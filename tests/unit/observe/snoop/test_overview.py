@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from miros_mesh import NetworkedActiveObject
-from miros_mesh.observe.snoop.overview import Overview
+from miros_mesh.observe.snoop.listening import BACK_WITHIN_S, ListeningClock
+from miros_mesh.observe.snoop.overview import GONE_S, Overview
+from miros_mesh.observe.snoop.views import SILENT_S
 from miros_mesh.testing.memory import MemoryMesh
 from miros_mesh.wire.envelope import ChartStatus, NodeStatus, PeerStatus
 from support.charts_at_work import Heard, alone
@@ -82,6 +84,36 @@ def test_the_number_of_nodes_is_bounded() -> None:
     overview = Overview(MemoryMesh().config(), max_nodes=2)
     overview._take([pulse(1, node=name) for name in "abc"])
     assert [node.name for node in overview.nodes] == ["b", "c"]
+
+
+def test_no_node_falls_silent_or_is_forgotten_while_the_broker_is_away(
+    overview: Overview,
+) -> None:
+    now = 100.0
+    overview.clock = ListeningClock(lambda: now)
+    overview._take([pulse(1), pulse(1, node="mill")])
+    # The loss is known when no node was heard for long
+    now += 2 * GONE_S
+    overview.unsubscribed(broker="here", reason="broken")
+    now += 2 * GONE_S
+    assert [(node.name, node.silent) for node in overview.nodes] == [
+        ("mill", False),
+        ("plant", False),
+    ]
+    overview.subscribed(broker="here")
+    now += BACK_WITHIN_S
+    overview._take([pulse(2)])
+    now += SILENT_S + 0.1
+    overview._take([pulse(3)])
+    assert [(node.name, node.silent) for node in overview.nodes] == [
+        ("mill", True),
+        ("plant", False),
+    ]
+
+
+def test_an_overview_that_is_connected_has_no_outage() -> None:
+    with Overview(MemoryMesh().config()) as overview:
+        assert overview.outage is None
 
 
 def test_a_state_of_any_name_silences_no_node() -> None:
