@@ -6,6 +6,7 @@ Time-outs are long here, so that a wait for any of them fails a test on the slow
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import sqlite3
@@ -452,6 +453,24 @@ def test_a_chart_that_is_stopped_while_it_starts(
     wait_until(lambda: mesh_threads() <= {"mesh-lookup"}, LIMIT_S)
     relay.close()
     wait_until(lambda: connections() <= before, LIMIT_S)
+
+
+def test_a_queue_that_cannot_be_consumed_is_named(
+    relay: Relay, relayed_url: str, launch: Launch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As of a quorum queue without a leader
+    config = MeshConfig(
+        broker_url=relayed_url, mesh_encryption_key=KEY, node_name="lasting", connect_timeout_s=3.0
+    )
+    launch("deaf", config, Heard())
+    relay.frozen_at = Basic.ConsumeOk
+    relay.cut()
+
+    def named() -> list[str]:
+        return [line for line in caplog.messages if "was to be consumed" in line]
+
+    (line, *_) = wait_until(named, LIMIT_S)
+    assert re.match(r"no answer in \d s when miros_mesh\.v1\.\w+\.lasting\S* was to be", line)
 
 
 def test_a_chart_that_waits_for_the_start_of_another_and_is_stopped_starts_no_node(

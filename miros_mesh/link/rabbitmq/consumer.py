@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from miros_mesh.link.rabbitmq.channels import OwnedChannel, refusal_of
 from miros_mesh.link.rabbitmq.headers import AGAIN_HEADER, COUNT_HEADERS
+from miros_mesh.text import logger_of
 from miros_mesh.timing.task_line import TaskLine
+
+logger = logger_of(__name__)
 
 # How many acknowledgements may wait for a moment, where the prefetch is large enough: a process
 # that is killed has them again.
 _ACKS_AT_MOST: Final = 16
+# A broker that is there takes a fraction of that.
+_LONG_S: Final = 2.0
 
 
 class Consumer:
@@ -69,13 +75,26 @@ class Consumer:
 
     def start(self) -> None:
         """Consume, with the prefetch that the channel was given last."""
-        # Not by way of a kombu.Consumer, which would keep a list of queues for each.
-        self._tag = self.channel.basic_consume(
-            self.queue,
-            no_ack=False,
-            callback=self._on_message,
-            on_cancel=self._on_cancel,
-        )
+        began = time.monotonic()
+        try:
+            # Not by way of a kombu.Consumer, which would keep a list of queues for each.
+            self._tag = self.channel.basic_consume(
+                self.queue,
+                no_ack=False,
+                callback=self._on_message,
+                on_cancel=self._on_cancel,
+            )
+        except OSError:
+            # A quorum queue without a leader is declared as any other. Then nothing answers, until
+            # the connection ends for lack of heartbeats, and its error says nothing of the queue.
+            if (waited_s := time.monotonic() - began) > _LONG_S:
+                logger.warning(
+                    "no answer in %.0f s when %s was to be consumed: has this queue a leader? See "
+                    "docs/runbook.md, A queue without a leader",
+                    waited_s,
+                    self.queue,
+                )
+            raise
 
     def cancel(self) -> None:
         """Consume no more; what comes until the broker knows is not handed out."""
