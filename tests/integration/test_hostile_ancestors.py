@@ -163,6 +163,19 @@ def test_what_moves_a_terminal_reaches_none(
     one = chart(launch, config(vhost_url), heard)
     one.enable_snoop_trace_no_color()
     one.enable_snoop_spy_no_color()
+    printed: list[str] = []
+
+    def shown(text: str) -> int:
+        printed.extend(capfd.readouterr().out.splitlines(keepends=True))
+        return "".join(printed).count(text)
+
+    def begun() -> bool:
+        # Until the queues of both streams are there, what is sent to them goes nowhere.
+        peer.trace("trace is heard")
+        peer.spy("ao spy is heard")
+        return shown("trace is heard") > 0 and shown("spy is heard") > 0
+
+    wait_until(begun)
     evil = "\x1b[2J\x1b]0;here\x07\r\n\u202e\x9b31m"
     peer.transmit(f"a{evil}")
     peer.trace(f"[{STAMP}] [a{evil}o] e->x{evil}() b->c")
@@ -173,13 +186,7 @@ def test_what_moves_a_terminal_reaches_none(
     peer.trace("the end")
     peer.spy("ao the end")
     wait_until(lambda: len(heard) == 1)
-    printed: list[str] = []
-
-    def all_came() -> bool:
-        printed.extend(capfd.readouterr().out.splitlines(keepends=True))
-        return "".join(printed).count("the end") == 2
-
-    wait_until(all_came)
+    wait_until(lambda: shown("the end") == 2)
     assert all(line.removesuffix("\n").isprintable() for line in printed), printed
     assert all(each.getMessage().isprintable() for each in caplog.records)
 
