@@ -76,11 +76,13 @@ def shown(browser: Browser, page: PageServer, **settings: Any) -> Iterator[Windo
 
 
 @contextmanager
-def shop_shown(browser: Browser, mesh: MemoryMesh) -> Iterator[tuple[page_mesh.Shop, Window]]:
+def shop_shown(
+    browser: Browser, settings: page_mesh.Settings
+) -> Iterator[tuple[page_mesh.Shop, Window]]:
     """A shop that began after the page of its mesh, and that page in a window."""
     with (
-        serve(0, config=mesh.config()) as page,
-        page_mesh.shop(mesh.config) as made,
+        serve(0, config=settings()) as page,
+        page_mesh.shop(settings) as made,
         shown(browser, page) as look,
     ):
         yield made, look
@@ -101,11 +103,7 @@ def test_the_graph_has_nodes_charts_their_states_and_what_flows(
     browser: Browser, tmp_path: Path
 ) -> None:
     settings = partial(MeshConfig, home=tmp_path)
-    with ExitStack() as stack:
-        page = stack.enter_context(serve(0, config=settings()))
-        made = stack.enter_context(page_mesh.shop(settings))
-        stack.enter_context(page_mesh.orders(made))
-        look = stack.enter_context(shown(browser, page))
+    with shop_shown(browser, settings) as (made, look), page_mesh.orders(made):
         look.until("document.querySelectorAll('.chart').length === 3")
         look.until("document.querySelectorAll('.flow.busy').length === 3")
         # Flows may be known a moment before states.
@@ -141,13 +139,10 @@ def test_a_rabbitmq_is_shown_without_its_password(browser: Browser, vhost_url: s
 def test_a_stuck_chart_is_named_and_so_is_who_waits_for_it(
     browser: Browser, mesh: MemoryMesh
 ) -> None:
-    with ExitStack() as stack:
-        page = stack.enter_context(serve(0, config=mesh.config()))
-        made = stack.enter_context(page_mesh.shop(mesh.config))
+    with shop_shown(browser, mesh.config) as (made, look):
         made.till.gate.clear()
         for number in range(3):
             made.order(number)
-        look = stack.enter_context(shown(browser, page))
         look.page.wait_for_selector(".flow.wait")
         look.page.wait_for_selector("#troubles >> text=/till is stuck: .*charge\\(\\).*desk waits/")
         look.page.wait_for_selector(
@@ -183,11 +178,7 @@ def test_a_chart_that_is_chosen_leaves_the_lines_of_others_faint(
     browser: Browser, tmp_path: Path
 ) -> None:
     settings = partial(MeshConfig, home=tmp_path)
-    with ExitStack() as stack:
-        page = stack.enter_context(serve(0, config=settings()))
-        made = stack.enter_context(page_mesh.shop(settings))
-        stack.enter_context(page_mesh.orders(made))
-        look = stack.enter_context(shown(browser, page))
+    with shop_shown(browser, settings) as (made, look), page_mesh.orders(made):
         look.until("document.querySelectorAll('path.flow').length === 3")
         look.page.click(".chart:has-text('depot')")
         # It has one of them.
@@ -459,7 +450,7 @@ def test_who_is_in_a_group_is_shown(browser: Browser, mesh: MemoryMesh) -> None:
 def test_a_chart_shows_its_states_its_path_and_its_last_lines(
     browser: Browser, mesh: MemoryMesh
 ) -> None:
-    with shop_shown(browser, mesh) as (made, look):
+    with shop_shown(browser, mesh.config) as (made, look):
         look.page.wait_for_selector(".chart")
         for number in range(4):
             made.order(number)
@@ -545,7 +536,7 @@ _STATES = """
 
 
 def test_time_grows_pauses_and_tells_what_led_to_what(browser: Browser, mesh: MemoryMesh) -> None:
-    with shop_shown(browser, mesh) as (made, look):
+    with shop_shown(browser, mesh.config) as (made, look):
         made.order(1)
         look.page.click("#tab-time")
         look.page.wait_for_selector(".row:has-text('ship()')")
@@ -583,7 +574,7 @@ def test_time_is_filtered_and_exported_in_every_form(browser: Browser, mesh: Mem
         "svg": "<svg",
         "html": "<!DOCTYPE",
     }
-    with shop_shown(browser, mesh) as (made, look):
+    with shop_shown(browser, mesh.config) as (made, look):
         made.order(1)
         look.page.click("#tab-time")
         look.page.wait_for_selector(".row:has-text('ship()')")
@@ -751,7 +742,7 @@ def _press(look: Window, *keys: str) -> list[str]:
 
 
 def test_a_keyboard_reaches_every_chart(browser: Browser, mesh: MemoryMesh) -> None:
-    with shop_shown(browser, mesh) as (_, look):
+    with shop_shown(browser, mesh.config) as (_, look):
         look.until("document.querySelectorAll('.chart').length === 3")
         stops = _press(look, *["Tab"] * 5)
         # One stop for the tabs, and one for all charts.
@@ -770,7 +761,7 @@ def test_a_keyboard_reaches_every_chart(browser: Browser, mesh: MemoryMesh) -> N
 
 
 def test_a_keyboard_reaches_every_view_and_every_event(browser: Browser, mesh: MemoryMesh) -> None:
-    with shop_shown(browser, mesh) as (made, look):
+    with shop_shown(browser, mesh.config) as (made, look):
         made.order(1)
         look.page.focus("#tab-mesh")
         assert _press(look, "ArrowRight") == ["tab-time"]
